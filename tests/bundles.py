@@ -4,9 +4,7 @@ code, to alter them.
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,29 +14,29 @@ MESSAGE = "0193b0c0-0000-7000-8000-000000000001"
 FILES = ("manifest.json", "keys.json", "seals.jsonl", "entries.jsonl", "details.jsonl")
 
 
-def canonical(value: Any) -> bytes:
+def canonical(value):
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False
     ).encode()
 
 
-def sha256(data: bytes) -> str:
+def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def entry_hash(entry: dict[str, Any]) -> str:
+def entry_hash(entry):
     return sha256(canonical(entry))
 
 
-def batch_hash(entries: Iterable[dict[str, Any]]) -> str:
+def batch_hash(entries):
     return sha256(b"".join(bytes.fromhex(entry_hash(entry)) for entry in entries))
 
 
-def raw(key: Ed25519PrivateKey) -> str:
+def raw(key):
     return key.public_key().public_bytes_raw().hex()
 
 
-def fingerprint(key: str) -> str:
+def fingerprint(key):
     number = int(sha256(bytes.fromhex(key))[:15], 16)
     signs = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
     digits = "".join(
@@ -62,13 +60,11 @@ class Book:
     next_xid: int = 700
 
     @property
-    def size(self) -> int:
+    def size(self):
         """Entries that are sealed."""
         return self.seals[-1]["size"] if self.seals else 0
 
-    def write(
-        self, number: int = 1, fields: dict[str, str] | None = None, **says: Any
-    ) -> None:
+    def write(self, number=1, fields=None, **says):
         """Append entries, each of a transaction of its own."""
         for _ in range(number):
             salt = bytes([self.next_number % 256] * 16)
@@ -103,9 +99,7 @@ class Book:
             self.next_number += 1
             self.next_xid += 1
 
-    def seal(
-        self, *, key: Ed25519PrivateKey | None = None, **says: Any
-    ) -> dict[str, Any]:
+    def seal(self, *, key=None, **says):
         """Seal everything that was appended."""
         before = self.seals[-1] if self.seals else None
         self.key = key or self.key
@@ -138,13 +132,13 @@ class Book:
         self.seals.append(sign(made, self.key))
         return self.seals[-1]
 
-    def change_key(self) -> None:
+    def change_key(self):
         """Sign the next key; entries that wait are left to the next seal."""
         after = Ed25519PrivateKey.generate()
         self.seal(kind="key", next_key=raw(after))
         self.key = after
 
-    def restore(self, **says: Any) -> None:
+    def restore(self, **says):
         """Seal what is there, and begin an epoch in which transactions count from the
         beginning.
         """
@@ -162,9 +156,9 @@ class Book:
         )
         self.next_xid += 1
 
-    def files(self) -> dict[str, bytes]:
+    def files(self):
         """The files of the bundle."""
-        keys: list[dict[str, Any]] = []
+        keys = []
         for seal in self.seals:
             if not keys or keys[-1]["key"] != seal["key"]:
                 one = {
@@ -198,14 +192,14 @@ class Book:
             "keys.json": canonical({"keys": keys}),
         }
 
-    def write_to(self, folder: Path, **instead: bytes) -> Path:
+    def write_to(self, folder, **instead):
         """Write the files, some of them with other content: `entries_jsonl=...`."""
         folder.mkdir(parents=True)
         for name, data in self.files().items():
             (folder / name).write_bytes(instead.get(name.replace(".", "_"), data))
         return folder
 
-    def proof(self, message: str = MESSAGE) -> dict[str, Any]:
+    def proof(self, message=MESSAGE):
         """Return the proof of one message."""
         batches = []
         begin = 0
@@ -250,23 +244,23 @@ class Book:
         }
 
 
-def signed_bytes(seal: dict[str, Any]) -> bytes:
+def signed_bytes(seal):
     return b"countersign seal v2\n" + canonical(
         {name: value for name, value in seal.items() if name != "signature"}
     )
 
 
-def sign(seal: dict[str, Any], key: Ed25519PrivateKey, **says: Any) -> dict[str, Any]:
+def sign(seal, key, **says):
     """Sign what a seal says, with a key that it then names."""
     made = {**seal, "key": raw(key), **says}
     return {**made, "signature": key.sign(signed_bytes(made)).hex()}
 
 
-def seal_hash(seal: dict[str, Any]) -> str:
+def seal_hash(seal):
     return sha256(signed_bytes(seal) + bytes.fromhex(seal["signature"]))
 
 
-def book(*turns: int, unsealed: int = 0) -> Book:
+def book(*turns, unsealed=0):
     """Return a ledger with a seal after each so many entries."""
     made = Book()
     for number in turns:

@@ -13,12 +13,11 @@ import signal
 import struct
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from re import _compiler, _parser  # type: ignore[attr-defined]
-from re import _constants as sre  # type: ignore[attr-defined]
+from re import _compiler, _parser
+from re import _constants as sre
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +53,7 @@ class Found:
 
 
 @cache
-def find_patterns() -> tuple[list[Found], list[str]]:
+def find_patterns():
     """Return every pattern of the product, and calls of `re` whose pattern is not
     known.
     """
@@ -71,8 +70,8 @@ def find_patterns() -> tuple[list[Found], list[str]]:
         if not name.startswith(_SKIPPED) and "/migrations/" not in name
     }
     uses = _methods_used(trees)
-    found: list[Found] = []
-    unknown: list[str] = []
+    found = []
+    unknown = []
     for name, tree in trees.items():
         calls = [node for node in ast.walk(tree) if _is_call_of_re(node)]
         if calls:
@@ -86,15 +85,15 @@ def find_patterns() -> tuple[list[Found], list[str]]:
     return _each_once(found), unknown
 
 
-def _each_once(found: Iterable[Found]) -> list[Found]:
+def _each_once(found):
     """Return each pattern of a file once: where its use is known, with that."""
-    known: dict[tuple[str, Any, int], Found] = {}
+    known = {}
     for one in found:
         known[one.place.partition(":")[0], one.pattern.pattern, one.pattern.flags] = one
     return list(known.values())
 
 
-def _patterns_in(values: Iterable[Any], depth: int = 0) -> Iterator["re.Pattern[Any]"]:
+def _patterns_in(values, depth=0):
     for value in values:
         if isinstance(value, re.Pattern):
             yield value
@@ -104,11 +103,11 @@ def _patterns_in(values: Iterable[Any], depth: int = 0) -> Iterator["re.Pattern[
             yield from _patterns_in(value, depth + 1)
 
 
-def _methods_used(trees: dict[str, ast.Module]) -> dict[tuple[str, str], set[str]]:
+def _methods_used(trees):
     """Return which methods are called on the variables of each name: private ones by
     file, others anywhere.
     """
-    used: dict[tuple[str, str], set[str]] = defaultdict(set)
+    used = defaultdict(set)
     for place, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and node.attr in _METHODS:
@@ -118,7 +117,7 @@ def _methods_used(trees: dict[str, ast.Module]) -> dict[tuple[str, str], set[str
     return used
 
 
-def _is_call_of_re(node: ast.AST) -> bool:
+def _is_call_of_re(node):
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return False
     owner = node.func.value
@@ -129,15 +128,7 @@ def _is_call_of_re(node: ast.AST) -> bool:
     )
 
 
-def _add(
-    name: str,
-    call: Any,
-    module: Any,
-    tree: ast.Module,
-    uses: dict[tuple[str, str], set[str]],
-    found: list[Found],
-    unknown: list[str],
-) -> None:
+def _add(name, call, module, tree, uses, found, unknown):
     method = call.func.attr
     flags_at = {"compile": 1, "sub": 4, "subn": 4, "split": 3}.get(method, 2)
     flags = next((one.value for one in call.keywords if one.arg == "flags"), None)
@@ -178,7 +169,7 @@ def _add(
         )
 
 
-def _is_in_function(call: ast.AST, tree: ast.Module) -> bool:
+def _is_in_function(call, tree):
     functions = (
         node
         for node in ast.walk(tree)
@@ -191,13 +182,13 @@ def _is_in_function(call: ast.AST, tree: ast.Module) -> bool:
 
 
 @cache
-def parts_of(pattern: "re.Pattern[Any]") -> tuple[str, ...]:
+def parts_of(pattern):
     """Return texts that parts of the pattern match: each part alone, and with what
     stands before it.
     """
-    found: dict[str, None] = {}
+    found = {}
 
-    def visit(tree: Any) -> None:
+    def visit(tree):
         before = ""
         for operator, argument in tree:
             sample = _sample([(operator, argument)])
@@ -214,7 +205,7 @@ def parts_of(pattern: "re.Pattern[Any]") -> tuple[str, ...]:
     return tuple(found)
 
 
-def _inner(operator: Any, argument: Any) -> list[Any]:
+def _inner(operator, argument):
     if operator is sre.BRANCH:
         return list(argument[1])
     if operator in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
@@ -226,7 +217,7 @@ def _inner(operator: Any, argument: Any) -> list[Any]:
     return [argument] if operator is sre.ATOMIC_GROUP else []
 
 
-def _sample(tree: Any) -> str:
+def _sample(tree):
     """Return a short text that this matches, whatever surrounds it."""
     text = ""
     for operator, argument in tree:
@@ -249,7 +240,7 @@ def _sample(tree: Any) -> str:
     return text
 
 
-def _member_of(members: Any) -> str:
+def _member_of(members):
     """Return a character of a set."""
     operator, argument = members[0]
     if operator is sre.LITERAL:
@@ -260,7 +251,7 @@ def _member_of(members: Any) -> str:
     return next(filter(member.match, "a0 -.,;!\"'<>()\n"), "a")
 
 
-def repeated(one: str, *, before: str = "", end: str = "\x00") -> str:
+def repeated(one, *, before="", end="\x00"):
     """Return an input that nearly matches: what comes first, what is repeated, and what
     comes last.
     """
@@ -270,7 +261,7 @@ def repeated(one: str, *, before: str = "", end: str = "\x00") -> str:
 # --- The process that is killed -------------------------------------------------------
 
 
-def first_too_slow(cases: Iterable[tuple[Found, str]]) -> int | None:
+def first_too_slow(cases):
     """Run each pattern on its input in a child; return the number of the first that
     takes long, None for none.
     """
@@ -295,7 +286,7 @@ def first_too_slow(cases: Iterable[tuple[Found, str]]) -> int | None:
     return struct.unpack("<I", last)[0] if status else None
 
 
-def _run(found: Found, subject: Any) -> None:
+def _run(found, subject):
     if found.scans:
         for _ in found.pattern.finditer(subject):
             pass

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
@@ -26,10 +25,9 @@ from tests.browser.pages import (
     POLICY_PAGES,
     POLICY_REVIEWER_PAGES,
 )
-from tests.desk import Browser as Reader
 from tests.desk import Product
 from tests.policy_showcase import make_policy
-from tests.showcase import NEWCOMER, Showcase, showcase
+from tests.showcase import NEWCOMER, showcase
 from tests.stack import Stack
 
 WIDTHS = {1440: 900, 768: 1024, 390: 844}
@@ -68,7 +66,7 @@ POLICY_BULK = {
 ALIKE = "Hello Dana,\n\nyour refund of {} EUR for order {} is on its way. It arrives within five days."
 
 
-def main(folder: Path, wanted: list[str]) -> int:
+def main(folder, wanted):
     """Take the pictures, all or those of these names; say how many."""
     with tempfile.TemporaryDirectory(prefix="countersign-pictures-") as temporary:
         stack = Stack(Path(temporary), DEMO="1").start()
@@ -102,22 +100,16 @@ def main(folder: Path, wanted: list[str]) -> int:
     return 0
 
 
-def _chosen(wanted: list[str]) -> Callable[[str], bool]:
+def _chosen(wanted):
     return lambda name: not wanted or any(word in name for word in wanted)
 
 
-def _enough(reader: Reader) -> str:
+def _enough(reader):
     rows = [row for row in reader.queue() if row["fingerprint"]]
     return str(rows[0]["upstream_id"]) if len(rows) >= ENOUGH else ""
 
 
-def _take_for_docs(
-    browser: Browser,
-    product: Product,
-    reader: Reader,
-    folder: Path,
-    is_wanted: Callable[[str], bool],
-) -> int:
+def _take_for_docs(browser, product, reader, folder, is_wanted):
     """Take the pictures of docs/images: of the demo's own messages alone."""
     pay, report = (
         _demo_page(reader, subject)
@@ -126,7 +118,7 @@ def _take_for_docs(
     riskiest = "?order=riskiest"
     wide = {"viewport": {"width": 1440, "height": 900}}
     phone = {"viewport": {"width": 390, "height": 844}}
-    shots: dict[str, tuple[str, tuple[str, ...], str, dict[str, Any]]] = {
+    shots = {
         "desk": (pay + riskiest, (), "#message", wide),
         "desk-dark": (
             report + riskiest,
@@ -152,9 +144,7 @@ def _take_for_docs(
     return len(chosen)
 
 
-def _take_simple_form(
-    browser: Browser, folder: Path, is_wanted: Callable[[str], bool]
-) -> int:
+def _take_simple_form(browser, folder, is_wanted):
     """Take the picture of a designed newsletter beside its simple form."""
     if not is_wanted("docs simple-form"):
         return 0
@@ -169,14 +159,14 @@ def _take_simple_form(
     return 1
 
 
-def _hold_alike(product: Product, reader: Reader) -> None:
+def _hold_alike(product, reader):
     """Hold five messages that differ in their order and one amount."""
     for order in range(4471, 4476):
         body = ALIKE.format("500.00" if order == 4474 else "50.00", order)
         product.hold(reader, f"Refund for order {order}", body=body)
 
 
-def _decide_some(reader: Reader) -> None:
+def _decide_some(reader):
     """Approve a few messages and reject one, so that there is something to tell of."""
     rows = [
         row
@@ -188,20 +178,14 @@ def _decide_some(reader: Reader) -> None:
         reader.decide(row["id"], outcome[0], row["fingerprint"], outcome[1])
 
 
-def _demo_page(reader: Reader, subject: str) -> str:
+def _demo_page(reader, subject):
     found = next(
         row["id"] for row in reader.queue() if row["subject"].startswith(subject)
     )
     return f"/queue/{found}/"
 
 
-def _take_all(
-    browser: Browser,
-    product: Product,
-    made: Showcase,
-    folder: Path,
-    is_wanted: Callable[[str], bool],
-) -> int:
+def _take_all(browser, product, made, folder, is_wanted):
     known = {
         **made.pages,
         "id": made.pages["held"].split("/")[2],
@@ -231,13 +215,7 @@ def _take_all(
     return pictures.take(sets, states, OPENED | BULK, before=made.refresh)
 
 
-def _take_policy(
-    browser: Browser,
-    product: Product,
-    reader: Reader,
-    folder: Path,
-    is_wanted: Callable[[str], bool],
-) -> int:
+def _take_policy(browser, product, reader, folder, is_wanted):
     """Take the pictures of a policy in force, and those of them that are in
     docs/images.
     """
@@ -273,13 +251,7 @@ class _Pictures:
     is_wanted: Callable[[str], bool]
     known: Mapping[str, str]
 
-    def take(
-        self,
-        sets: Mapping[str, Mapping[str, str]],
-        states: Mapping[str, Any],
-        opened: Mapping[str, tuple[str, tuple[str, ...], str]],
-        before: Callable[[], None] = lambda: None,
-    ) -> int:
+    def take(self, sets, states, opened, before=lambda: None):
         """Take the pages of each person, and what opens on Ana's; return how many
         pictures these are.
         """
@@ -287,7 +259,7 @@ class _Pictures:
         for width, height in WIDTHS.items():
             for scheme in SCHEMES:
                 place = self.folder / f"{width}-{scheme}"
-                options: dict[str, Any] = {
+                options = {
                     "viewport": {"width": width, "height": height},
                     "color_scheme": scheme,
                 }
@@ -312,14 +284,7 @@ class _Pictures:
                 )
         return number
 
-    def _take_opened(
-        self,
-        state: Any,
-        opened: Mapping[str, tuple[str, tuple[str, ...], str]],
-        width: int,
-        height: int,
-        scheme: Any,
-    ) -> int:
+    def _take_opened(self, state, opened, width, height, scheme):
         page = self.browser.new_context(
             storage_state=state, color_scheme=scheme
         ).new_page()
@@ -341,15 +306,13 @@ class _Pictures:
         page.context.close()
         return names
 
-    def take_for_docs(
-        self, pages: Mapping[str, tuple[str, str]], states: Mapping[str, Any]
-    ) -> int:
+    def take_for_docs(self, pages, states):
         """Take pages for docs/images, in a wide window."""
         chosen = {
             name: one for name, one in pages.items() if self.is_wanted(f"docs {name}")
         }
         for name, (person, path) in chosen.items():
-            viewport: Any = {"width": 1440, "height": 900}
+            viewport = {"width": 1440, "height": 900}
             page = self.browser.new_context(
                 storage_state=states[person], viewport=viewport
             ).new_page()
@@ -358,11 +321,11 @@ class _Pictures:
             page.context.close()
         return len(chosen)
 
-    def _address(self, path: str) -> str:
+    def _address(self, path):
         return self.product.known["DASHBOARD_URL"] + path.format(**self.known)
 
 
-def _with_pdf(product: Product) -> str:
+def _with_pdf(product):
     (found,) = product.sql(
         "SELECT message.public_id FROM mirror_attachedfile file JOIN mirror_message message ON message.id ="
         " file.message_id WHERE file.kind = 'pdf' AND file.place = 1 AND file.state = 'fetched' LIMIT 1"
@@ -370,9 +333,7 @@ def _with_pdf(product: Product) -> str:
     return f"/queue/{found[0]}/"
 
 
-def _signed_in(
-    browser: Browser, product: Product, prefix: str, *, email: str = ""
-) -> Any:
+def _signed_in(browser, product, prefix, *, email=""):
     page = browser.new_context().new_page()
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
     page.get_by_label("Email").fill(email or product.known[f"{prefix}_EMAIL"])

@@ -5,9 +5,7 @@ around the product in tests.
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 from django.conf import settings
 
@@ -17,11 +15,11 @@ class Handler(BaseHTTPRequestHandler):
     request.
     """
 
-    def body(self) -> bytes:
+    def body(self):
         """Read the body of the request."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def reply(self, status: int, content: Any = b"", **headers: str) -> None:
+    def reply(self, status, content=b"", **headers):
         """Answer with bytes as they are, or anything else as JSON."""
         if not isinstance(content, bytes):
             content = json.dumps(content).encode()
@@ -34,12 +32,12 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.write(content)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_):
         """Stay silent."""
 
 
 @contextlib.contextmanager
-def named(origin: str) -> Iterator[None]:
+def named(origin):
     """Let the desk call this place of this machine, as an operator would who names it
     in OUTGOING_ALLOW.
     """
@@ -52,7 +50,7 @@ def named(origin: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def serving(handler: type[Handler], port: int = 0) -> Iterator[str]:
+def serving(handler, port=0):
     """Serve on this port of the loopback, or a free one, and give the origin, which the
     desk may call.
     """

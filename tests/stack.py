@@ -11,9 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -23,19 +21,11 @@ from launcher.pdeathsig import die_with_parent
 from launcher.ports import pick_free_ports
 from tests.prepared import preparing
 
-T = TypeVar("T")
-
 _PORTS = dict.fromkeys(environment.PORTS, "0")
 _READY_SECONDS = 240
 
 
-def wait_for(
-    function: Callable[[], T],
-    timeout: float,
-    what: str,
-    *,
-    report: Callable[[], str] = lambda: "",
-) -> T:
+def wait_for(function, timeout, what, *, report=lambda: ""):
     """Asks until the answer is true and returns it; when it is late, fails with a
     sentence and what `report` finds.
 
@@ -44,7 +34,7 @@ def wait_for(
     """
     deadline = time.monotonic() + timeout
     pause = 0.03
-    last: BaseException | None = None
+    last = None
     while True:
         try:
             if result := function():
@@ -62,19 +52,17 @@ def wait_for(
 class Stack:
     """One `./run` and its data folder; it can be stopped, killed and started again."""
 
-    def __init__(
-        self, folder: Path, *arguments: str, prepared: bool = True, **variables: str
-    ) -> None:
+    def __init__(self, folder, *arguments, prepared=True, **variables):
         """Unless it is to be a first start from nothing, its database is a copy of the
         prepared one.
         """
         self._arguments = arguments
         self._is_prepared = prepared and "DATABASE_URL" not in variables
         # What starts ./run in its place, such as `unshare`; it must end by becoming it.
-        self.before: list[str] = []
+        self.before = []
         self.data = folder / "data"
         self.output = folder / "run.out"
-        self.launcher: subprocess.Popen[bytes] | None = None
+        self.launcher = None
         # Nothing that tests/cluster.py sets for this process may reach the product.
         ours = {
             *environment.PRODUCT_VARIABLES,
@@ -101,7 +89,7 @@ class Stack:
             **variables,
         }
 
-    def start(self) -> "Stack":
+    def start(self):
         """Returns when the product says that it is ready."""
         parent = os.getpid()
         if self._is_prepared and not self.data.exists():
@@ -122,20 +110,17 @@ class Stack:
         self.wait_for(self._is_ready, _READY_SECONDS, "./run prints that it is ready")
         return self
 
-    def stop(self, signum: int = signal.SIGINT) -> int:
+    def stop(self, signum=signal.SIGINT):
         """Ends it as a person would, and returns the launcher's exit status."""
-        assert self.launcher is not None
         with contextlib.suppress(ProcessLookupError):
             self.launcher.send_signal(signum)
         return self.launcher.wait(60)
 
-    def is_running(self) -> bool:
+    def is_running(self):
         """Whether its launcher lives."""
         return self.launcher is not None and self.launcher.poll() is None
 
-    def run(
-        self, *arguments: str, timeout: float = 120
-    ) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments, timeout=120):
         """Calls `./run` with arguments and the same environment, for instance
         `run("manage", "doctor")`.
         """
@@ -149,7 +134,7 @@ class Stack:
             check=False,
         )
 
-    def converse(self, *arguments: str) -> "subprocess.Popen[str]":
+    def converse(self, *arguments):
         """As `run`, but leaves it running, with pipes to talk to it line by line.
         Closing its input ends it.
         """
@@ -164,33 +149,31 @@ class Stack:
         )
 
     @property
-    def credentials(self) -> dict[str, str]:
+    def credentials(self):
         """What `credentials.env` holds: addresses, keys, people and their passwords."""
         return keys.read_assignments(self.data / "credentials.env")
 
     @property
-    def env(self) -> dict[str, str]:
+    def env(self):
         """The environment that the product's processes got: ports, DATABASE_URL,
         REDIS_URL and so on.
         """
         variables = self._state().get("environment")
-        assert isinstance(variables, dict), "the product does not run"
+        assert variables, "the product does not run"
         return variables
 
     @property
-    def url(self) -> str:
+    def url(self):
         """The dashboard's address on this machine."""
         return f"http://127.0.0.1:{self.env['PORT']}"
 
-    def pids(self) -> dict[str, int]:
+    def pids(self):
         """The process ids by name: postgres, redis, web, gateway, live, worker-desk,
         worker-out, demo.
         """
-        processes = self._state().get("processes", {})
-        assert isinstance(processes, dict)
-        return processes
+        return self._state().get("processes", {})
 
-    def kill(self, name: str, signum: int = signal.SIGKILL) -> int:
+    def kill(self, name, signum=signal.SIGKILL):
         """Sends a signal to one process and returns its id; the launcher starts another
         in its place.
         """
@@ -198,24 +181,24 @@ class Stack:
         os.kill(pid, signum)
         return pid
 
-    def processes(self) -> dict[int, str]:
+    def processes(self):
         """Every process of this data folder that exists, however it came to be: its id
         and its command line.
         """
         return dict(_processes_of(self.data))
 
-    def log(self, name: str) -> str:
+    def log(self, name):
         """The whole log of a process of this run."""
         try:
             return (self.data / "log" / f"{name}.log").read_text(errors="replace")
         except FileNotFoundError:
             return ""
 
-    def wait_for(self, function: Callable[[], T], timeout: float, what: str) -> T:
+    def wait_for(self, function, timeout, what):
         """As `wait_for`, with the ends of all logs in the failure."""
         return wait_for(function, timeout, what, report=self.report)
 
-    def report(self) -> str:
+    def report(self):
         """What was printed, and the ends of the logs."""
         files = [self.output, *sorted((self.data / "log").glob("*.log"))]
         return "\n".join(
@@ -224,8 +207,7 @@ class Stack:
             if file.exists()
         )
 
-    def _is_ready(self) -> bool:
-        assert self.launcher is not None
+    def _is_ready(self):
         printed = self.output.read_text(errors="replace")
         if self.launcher.poll() is not None:
             pytest.fail(
@@ -233,22 +215,18 @@ class Stack:
             )
         return any(line.startswith("ready ") for line in printed.splitlines())
 
-    def _state(self) -> dict[str, object]:
+    def _state(self):
         try:
-            state = json.loads((self.data / "run.json").read_text())
+            return json.loads((self.data / "run.json").read_text())
         except (OSError, ValueError):
             return {}
-        assert isinstance(state, dict)
-        return state
 
 
-_open: list[Stack] = []
+_open = []
 
 
 @contextlib.contextmanager
-def running_stack(
-    tmp_path_factory: pytest.TempPathFactory, *arguments: str, **variables: str
-) -> Iterator[Stack]:
+def running_stack(tmp_path_factory, *arguments, **variables):
     """A product of one's own, ready: `./run` with `arguments`, and `variables` in its
     environment (`DEMO="0"`).
     """
@@ -261,14 +239,14 @@ def running_stack(
         _end(stack)
 
 
-def _end(stack: Stack) -> None:
+def _end(stack):
     if stack.is_running():
         # As a person ends it, with Ctrl-C: nothing of it may be left.
         assert stack.stop() == 130
         assert stack.processes() == {}
 
 
-def _prepare_launcher(parent: int) -> None:
+def _prepare_launcher(parent):
     """Prepare the launcher's process, before it becomes `./run`.
 
     It ends with the test run, also when that is killed. Under `nohup` it would inherit
@@ -278,14 +256,14 @@ def _prepare_launcher(parent: int) -> None:
     die_with_parent(signal.SIGTERM, parent=parent)
 
 
-def group_of(item: pytest.Item | None) -> str | None:
+def group_of(item):
     """The group whose tests one process runs, one after the other."""
     mark = item.get_closest_marker("xdist_group") if item else None
     return mark.args[0] if mark else None
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+def pytest_runtest_teardown(item, nextitem):
     """End a product after the last test of the group that shares it: also one that does
     nothing takes time.
     """
@@ -298,7 +276,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory):
     """The shared product with its demo, whose agent writes nothing by itself. Do not
     kill what others use.
     """
@@ -307,7 +285,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items):
     """All that use the shared product go to one test process, or each process would
     start one.
     """
@@ -319,7 +297,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("stack"))
 
 
-def _processes_of(data: Path) -> Iterator[tuple[int, str]]:
+def _processes_of(data):
     """By the marker in the environment, or for servers, which write over theirs, by the
     working folder.
     """

@@ -1,16 +1,13 @@
 """Checks of pages: axe-core's findings, overflow, lost focus, motion."""
 
-from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
 
 import axe_playwright_python
-from playwright.sync_api import Page
 
 # Whether Tab has returned to the first focused element.
 IS_AT_FIRST_FOCUS = "(window.firstFocus ?? (window.firstFocus = document.activeElement, 0)) === document.activeElement"
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SCHEMES = ("light", "dark")
 LEVELS = (
     "wcag2a",
     "wcag2aa",
@@ -25,16 +22,16 @@ WINDOWS = {390: 844, 1440: 900}
 
 
 @cache
-def _axe() -> str:
+def _axe():
     return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 
 
 @cache
-def _ours() -> str:
+def _ours():
     return Path(__file__).with_suffix(".js").read_text()
 
 
-def violations(page: Page, *rules: str) -> list[str]:
+def violations(page, *rules):
     """Return axe-core's findings at levels A and AA and of best practice, or of these
     rules alone.
 
@@ -49,12 +46,12 @@ def violations(page: Page, *rules: str) -> list[str]:
     )
 
 
-def too_wide(page: Page) -> list[str]:
+def too_wide(page):
     """Return the elements that are wider than the window."""
     return _ask(page, "tooWide")
 
 
-def is_narrow(page: Page) -> bool:
+def is_narrow(page):
     """Whether the page fits the width of its window."""
     # Its style sheets are there then.
     page.wait_for_load_state()
@@ -65,9 +62,7 @@ def is_narrow(page: Page) -> bool:
     )
 
 
-def faults(
-    page: Page, *widths: int, schemes: tuple[Literal["light", "dark"], ...] = ()
-) -> list[str]:
+def faults(page, *widths, schemes=()):
     """Return what overflows at these widths, or the smallest, and axe-core's findings
     at a wide one.
     """
@@ -79,7 +74,7 @@ def faults(
     return found + violations_in(page, *schemes)
 
 
-def violations_in(page: Page, *schemes: Literal["light", "dark"]) -> list[str]:
+def violations_in(page, *schemes):
     """Return axe-core's findings as the page is, or in these schemes, which differ only
     in colours.
     """
@@ -92,7 +87,7 @@ def violations_in(page: Page, *schemes: Literal["light", "dark"]) -> list[str]:
     return found
 
 
-def everywhere(page: Page, *, but: Collection[str] = ()) -> list[str]:
+def everywhere(page, *, but=()):
     """Return axe-core's findings, but for these rules, narrow and wide, light and dark."""
     found = []
     for width, height in WINDOWS.items():
@@ -106,7 +101,7 @@ def everywhere(page: Page, *, but: Collection[str] = ()) -> list[str]:
     return found
 
 
-def unfolded(page: Page, *, but: Collection[str] = ()) -> list[str]:
+def unfolded(page, *, but=()):
     """Unfold whatever is folded up, and return axe-core's findings; nothing where there
     is nothing to unfold.
     """
@@ -118,21 +113,21 @@ def unfolded(page: Page, *, but: Collection[str] = ()) -> list[str]:
     )
 
 
-def _but(found: list[str], rules: Collection[str]) -> list[str]:
+def _but(found, rules):
     return [one for one in found if one.partition(":")[0] not in rules]
 
 
-def bones(page: Page) -> list[str]:
+def bones(page):
     """Return what is missing: heading, landmarks, skip link, times, names of frames."""
     return _ask(page, "bones")
 
 
-def moving(page: Page) -> list[str]:
+def moving(page):
     """Return the elements with an animation or a transition."""
     return _ask(page, "moving")
 
 
-def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
+def lost_focus(page, *, presses):
     """Return where the focus is invisible or covered while Tab goes through the page
     once.
     """
@@ -148,13 +143,13 @@ def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
             yield str(found)
 
 
-def settled(page: Page, address: str) -> None:
+def settled(page, address):
     """Open an address and wait until nothing moves, except progress indicators."""
     page.goto(address)
     _rest(page)
 
 
-def open_up(page: Page, steps: Iterable[str], there: str) -> None:
+def open_up(page, steps, there):
     """Press these keys and elements one after the other, and wait for what is there
     then.
     """
@@ -166,13 +161,13 @@ def open_up(page: Page, steps: Iterable[str], there: str) -> None:
     page.locator(there).first.wait_for()
 
 
-def show(page: Page, scheme: Literal["light", "dark"]) -> None:
+def show(page, scheme):
     """Show the page in this color scheme, and wait until its colours have changed."""
     page.emulate_media(color_scheme=scheme)
     _rest(page)
 
 
-def _rest(page: Page) -> None:
+def _rest(page):
     page.evaluate(
         "Promise.all(document.getAnimations()"
         ".filter((one) => one.effect.getComputedTiming().endTime !== Infinity)"
@@ -180,7 +175,7 @@ def _rest(page: Page) -> None:
     )
 
 
-def _ask(page: Page, name: str, argument: Any = None) -> Any:
+def _ask(page, name, argument=None):
     # A press that navigates returns before the new page is ready.
     page.wait_for_load_state("domcontentloaded")
     # Injected through the protocol: the page's policy allows no foreign script

@@ -7,16 +7,14 @@ the set-up each time.
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.conftest import Watch
 from tests.serving import Handler, serving
-from tests.stack import Stack, running_stack
+from tests.stack import running_stack
 
 pytestmark = pytest.mark.slow
 
@@ -25,26 +23,26 @@ WEBHOOK = "/api/webhooks/1180000000000000427/token-of_the-first-run"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _short_queue() -> None:
+def _short_queue():
     """Override the shared fixture: these tests start their own product."""
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def desk(tmp_path_factory):
     """A product as `DEMO=0 ./run` starts it: no people, no account, no connection."""
     with running_stack(tmp_path_factory, DEMO="0") as stack:
         yield stack
 
 
 @pytest.fixture
-def discord(desk: Stack) -> Iterator[Any]:
+def discord(desk):
     """A stand-in for Discord's webhooks, where the product may connect; `posts` are the
     received requests.
     """
-    posts: list[dict[str, Any]] = []
+    posts = []
 
     class Discord(Handler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self):  # noqa: N802
             posts.append(json.loads(self.body()))
             if self.path.startswith(WEBHOOK):
                 self.reply(200, {"id": str(1000 + len(posts))})
@@ -58,18 +56,18 @@ def discord(desk: Stack) -> Iterator[Any]:
 
 
 @pytest.fixture
-def browse(chromium: Any, desk: Stack) -> Iterator[Any]:
+def browse(chromium, desk):
     """Return a function that opens a page in a new browser; violations fail the test."""
     hosts = {f"127.0.0.1:{desk.env[name]}" for name in ("PORT", "LIVE_PORT")}
     opened = []
 
-    def browse() -> Page:
+    def browse():
         context = chromium.new_context(viewport={"width": 1280, "height": 900})
         page = context.new_page()
         opened.append((context, Watch(page, hosts)))
         # Invalid input is answered with 422, a failed test event with 502.
         opened[-1][1].expected += ["status of 422", "status of 502"]
-        return page  # type: ignore[no-any-return]
+        return page
 
     yield browse
     for context, _ in opened:
@@ -77,23 +75,23 @@ def browse(chromium: Any, desk: Stack) -> Iterator[Any]:
     assert [found for _, watch in opened for found in watch.found] == []
 
 
-def step(page: Page, name: str) -> Any:
+def step(page, name):
     return page.locator(f"#step-{name}")
 
 
-def go(page: Page, name: str, label: str) -> None:
+def go(page, name, label):
     """Press the button of a step on the set-up page."""
     if not page.url.endswith("/setup/"):
         page.goto(re.sub(r"^(https?://[^/]+)/.*", r"\1/setup/", page.url))
     step(page, name).get_by_role("link", name=label).click()
 
 
-def see(page: Page, name: str, word: str) -> None:
+def see(page, name, word):
     page.goto(re.sub(r"^(https?://[^/]+)/.*", r"\1/setup/", page.url))
     expect(step(page, name).locator(".chip").first).to_have_text(word)
 
 
-def join(page: Page, link: str, name: str) -> None:
+def join(page, link, name):
     page.goto(link)
     page.get_by_label("Your name").fill(name)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
@@ -101,7 +99,7 @@ def join(page: Page, link: str, name: str) -> None:
     page.get_by_role("button", name="Join").click()
 
 
-def connect(page: Page, keys: dict[str, str]) -> None:
+def connect(page, keys):
     """Swap two keys first, as people do, then enter each in its field."""
     go(page, "connect", "Add a connection")
     page.get_by_label("Name", exact=True).fill("Our gateway")
@@ -117,14 +115,14 @@ def connect(page: Page, keys: dict[str, str]) -> None:
     page.wait_for_url(re.compile(r"/connections/\d+/"))
 
 
-def hook(page: Page) -> None:
+def hook(page):
     go(page, "webhook", "Register the webhook")
     page.get_by_role("button", name="Register webhook").click()
     page.get_by_role("button", name="Send a test").click()
     expect(page.get_by_text("The test arrived")).to_be_visible()
 
 
-def alert(page: Page, discord: Any) -> None:
+def alert(page, discord):
     go(page, "alerts", "Add a destination")
     page.get_by_label("Name", exact=True).fill("#approvals")
     page.get_by_label("Address of the Discord webhook").fill(
@@ -146,7 +144,7 @@ def alert(page: Page, discord: Any) -> None:
     page.get_by_role("link", name="Back to the set-up").click()
 
 
-def invite(page: Page) -> str:
+def invite(page):
     """Invite a reviewer and return the link, which is shown once."""
     go(page, "people", "Invite people")
     page.get_by_label("Email address").fill("rita@example.com")
@@ -194,18 +192,18 @@ def test_newcomer_sets_the_desk_up_and_decides_the_first_message(desk, browse, d
     assert_nobody_else_becomes_admin(desk)
 
 
-def send_the_first_message(admin: Page, key: str) -> None:
+def send_the_first_message(admin, key):
     """Run the command that the step shows."""
     line = step(admin, "letter").locator("pre").inner_text()
-    url = re.search(r"http\S+/v1/send_email", line)[0]  # type: ignore[index]
-    body = json.loads(re.search(r"-d '(.*)'", line)[1])  # type: ignore[index]
+    url = re.search(r"http\S+/v1/send_email", line)[0]
+    body = json.loads(re.search(r"-d '(.*)'", line)[1])
     answer = requests.post(
         url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=10
     )
     assert answer.status_code == 202, answer.text
 
 
-def decide(desk: Stack, reviewer: Page, discord: Any) -> None:
+def decide(desk, reviewer, discord):
     """Find the message in the queue, approve it, and see the card change in Discord."""
     row = reviewer.locator("#list .item", has_text="Hello from the first run")
     reviewer.goto(f"{desk.url}/queue/")
@@ -229,7 +227,7 @@ def decide(desk: Stack, reviewer: Page, discord: Any) -> None:
     )
 
 
-def assert_nobody_else_becomes_admin(desk: Stack) -> None:
+def assert_nobody_else_becomes_admin(desk):
     again = desk.run("manage", "first_admin", "--email", "mallory@example.com")
     assert again.returncode != 0
     assert "is already admin" in again.stderr

@@ -18,21 +18,19 @@ from tests.stack import Stack
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
 
-def test_end_of_the_session_leaves_no_process(launched: Stack) -> None:
+def test_end_of_the_session_leaves_no_process(launched):
     # Ctrl-C is tested when each product of the tests stops.
     assert launched.stop(signal.SIGHUP) == 0
     assert launched.processes() == {}
 
 
-def test_kill_of_the_launcher_leaves_no_process(launched: Stack) -> None:
-    assert launched.launcher is not None
+def test_kill_of_the_launcher_leaves_no_process(launched):
     launched.launcher.kill()
     launched.launcher.wait()
     launched.wait_for(lambda: launched.processes() == {}, 60, "every process is gone")
 
 
-def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) -> None:
-    assert launched.launcher is not None
+def test_kill_of_everything_is_recovered_from_without_a_hand(launched):
     before = _lasting(launched.credentials)
     # As if it had been down for an hour.
     _sql(
@@ -60,12 +58,12 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) ->
     )
 
 
-def _sql(launched: Stack, query: str, *parameters: object) -> list[tuple[object, ...]]:
+def _sql(launched, query, *parameters):
     with psycopg.connect(launched.env["DATABASE_OWNER_URL"]) as database:
-        return database.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+        return database.execute(query, parameters).fetchall()
 
 
-def _lasting(credentials: dict[str, str]) -> dict[str, str]:
+def _lasting(credentials):
     """Return what survives a restart: keys and people; addresses change with the free
     ports.
     """
@@ -76,9 +74,7 @@ def _lasting(credentials: dict[str, str]) -> dict[str, str]:
     }
 
 
-def test_stop_verb_ends_a_detached_run(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+def test_stop_verb_ends_a_detached_run(tmp_path_factory):
     stack = Stack(tmp_path_factory.mktemp("detached"), DEMO="0")
     try:
         detached = stack.run("--detach")
@@ -98,9 +94,7 @@ def test_stop_verb_ends_a_detached_run(
     assert [entry.name for entry in stack.data.iterdir()] == ["run.lock"]
 
 
-def test_failed_preparation_is_a_sentence(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+def test_failed_preparation_is_a_sentence(tmp_path_factory):
     stack = Stack(tmp_path_factory.mktemp("bad"), LOG_FORMAT="xml")
     refused = stack.run()
     assert refused.returncode == 1

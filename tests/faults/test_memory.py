@@ -16,8 +16,8 @@ from threading import Thread
 import psutil
 import pytest
 
-from tests.desk import Browser, Product, some_words
-from tests.stack import Stack, running_stack
+from tests.desk import Product, some_words
+from tests.stack import running_stack
 
 MESSAGES = int(os.environ.get("SOAK_MESSAGES", "200"))
 MOST = 1.2
@@ -27,9 +27,7 @@ LENGTHS = (1, 1, 2, 3, 20, 120)
 pytestmark = pytest.mark.soak
 
 
-def test_days_work_leaves_memory_near_that_of_a_fresh_start(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory):
     with running_stack(tmp_path_factory) as stack:
         Product(stack).set_undo_window("0")
         held = hold(Product(stack), MESSAGES)
@@ -53,7 +51,7 @@ def test_days_work_leaves_memory_near_that_of_a_fresh_start(
         report(stack, fresh)
 
 
-def wait_for_content(product: Product, held: list[str]) -> None:
+def wait_for_content(product, held):
     """Wait until the desk has the content of all these messages."""
     query = "SELECT count(*) FROM mirror_message WHERE revision_id IS NOT NULL AND upstream_id = ANY(%s)"
     product.stack.wait_for(
@@ -63,7 +61,7 @@ def wait_for_content(product: Product, held: list[str]) -> None:
     )
 
 
-def wait_for_whole_read(product: Product) -> None:
+def wait_for_whole_read(product):
     """Wait until all that is held was read once since now."""
     began = product.sql("SELECT now()")[0][0]
     query = "SELECT bool_and(complete_as_of > %s) FROM mirror_connection"
@@ -74,14 +72,14 @@ def wait_for_whole_read(product: Product) -> None:
     )
 
 
-def within(stack: Stack, fresh: dict[str, float]) -> bool:
+def within(stack, fresh):
     used = sum(memory(stack).values())
     limit = MOST * sum(fresh.values())
     assert used <= limit, f"{used:.0f} MB of {limit:.0f}"
     return True
 
 
-def report(stack: Stack, fresh: dict[str, float]) -> None:
+def report(stack, fresh):
     """Print each process with its memory now and after the start, in MB."""
     now = memory(stack)
     for name in sorted(now):
@@ -89,14 +87,13 @@ def report(stack: Stack, fresh: dict[str, float]) -> None:
     print(f"{'all':<14} {sum(fresh.values()):7.1f} {sum(now.values()):7.1f}")
 
 
-def memory(stack: Stack) -> dict[str, float]:
+def memory(stack):
     """What each process and its children hold in MB, with what several share counted
     once (PSS).
     """
-    assert stack.launcher is not None
     names = {pid: name for name, pid in stack.pids().items()}
     launcher = psutil.Process(stack.launcher.pid)
-    held: Counter[str] = Counter()
+    held = Counter()
     for process in (launcher, *launcher.children(recursive=True)):
         # A session of PostgreSQL may end meanwhile.
         with suppress(psutil.NoSuchProcess):
@@ -107,13 +104,13 @@ def memory(stack: Stack) -> dict[str, float]:
     return {name: size / 1024**2 for name, size in held.items()}
 
 
-def hold(product: Product, number: int) -> list[str]:
+def hold(product, number):
     """Send so many messages, a part of them with files, and take mail in beside them."""
     with ThreadPoolExecutor(3) as pool:
         return list(pool.map(partial(send, product), range(number)))
 
 
-def work(product: Product, reviewers: list[Browser], held: list[str]) -> None:
+def work(product, reviewers, held):
     """Read and decide what is held while as much is sent again, then open streams."""
     again = Thread(target=hold, args=[product, len(held)])
     again.start()
@@ -124,7 +121,7 @@ def work(product: Product, reviewers: list[Browser], held: list[str]) -> None:
         list(pool.map(listen, [product] * 40, cycle(reviewers)))
 
 
-def send(product: Product, number: int) -> str:
+def send(product, number):
     text = "\n\n".join(some_words() for _ in range(LENGTHS[number % len(LENGTHS)]))
     content = base64.b64encode(os.urandom(30_000)).decode()
     file = {
@@ -137,7 +134,7 @@ def send(product: Product, number: int) -> str:
     return product.send(body=text, attachments=[file] if number % 20 == 0 else [])[0]
 
 
-def take_in(product: Product, text: str) -> None:
+def take_in(product, text):
     mail = EmailMessage()
     mail["From"] = "dana@northwind.example"
     mail["To"] = product.known["MAILBOX_ADDRESS"]
@@ -155,7 +152,7 @@ def take_in(product: Product, text: str) -> None:
         server.send_message(mail)
 
 
-def read(product: Product, browser: Browser, upstream_id: str) -> dict[str, str]:
+def read(product, browser, upstream_id):
     """Open the pages that a reviewer opens, and return the row of the message."""
     row = product.held(browser, upstream_id)
     for path in (
@@ -170,13 +167,13 @@ def read(product: Product, browser: Browser, upstream_id: str) -> dict[str, str]
     return row
 
 
-def read_and_decide(product: Product, browser: Browser, upstream_id: str) -> None:
+def read_and_decide(product, browser, upstream_id):
     row = read(product, browser, upstream_id)
     answer = browser.decide(row["id"], "approve", row["fingerprint"])
     assert answer.status_code == 302, answer.status_code
 
 
-def listen(product: Product, browser: Browser) -> None:
+def listen(product, browser):
     """Open a stream, hear its first beat, and close it."""
     url = f"http://127.0.0.1:{product.stack.env['LIVE_PORT']}/live/"
     with browser.session.get(url, stream=True, timeout=60) as stream:

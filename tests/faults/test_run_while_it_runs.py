@@ -27,9 +27,7 @@ CHILDREN = [
 ]
 
 
-def test_secrets_are_for_the_owner_only_and_the_state_holds_no_foreign_variable(
-    stack: Stack,
-) -> None:
+def test_secrets_are_for_the_owner_only_and_the_state_holds_no_foreign_variable(stack):
     for name in ("secrets.env", "credentials.env", "run.json", "run.lock"):
         assert stat.S_IMODE((stack.data / name).stat().st_mode) == 0o600
     for name in ("", "postgres", "sockets", "log"):
@@ -39,12 +37,12 @@ def test_secrets_are_for_the_owner_only_and_the_state_holds_no_foreign_variable(
     assert not {"PATH", "COUNTERSIGN_RUN"} & state["environment"].keys()
 
 
-def test_sockets_only_no_server_listens_on_tcp(stack: Stack) -> None:
+def test_sockets_only_no_server_listens_on_tcp(stack):
     ports = {int(stack.env[name]) for name in environment.PORTS}
     assert _listening_ports(set(stack.processes())) <= ports
 
 
-def _listening_ports(pids: set[int]) -> set[int]:
+def _listening_ports(pids):
     sockets = set()
     found = set()
     for link in (link for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()):
@@ -60,8 +58,8 @@ def _listening_ports(pids: set[int]) -> set[int]:
 
 
 def test_second_start_and_a_used_port_are_refused_by_name_and_leave_nothing_behind(
-    stack: Stack, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+    stack, tmp_path_factory
+):
     second = stack.run()
     assert second.returncode == 1
     assert f"is already running: {stack.url}" in second.stderr
@@ -74,12 +72,12 @@ def test_second_start_and_a_used_port_are_refused_by_name_and_leave_nothing_behi
 
 
 @pytest.mark.slow
-def test_manage_works_during_a_run_with_its_servers(stack: Stack) -> None:
+def test_manage_works_during_a_run_with_its_servers(stack):
     code = "from django.db import connection as c; c.ensure_connection(); print(c.settings_dict['HOST'])"
     shown = stack.run("manage", "shell", "-v", "0", "-c", code)
     assert shown.stdout.strip() == str(stack.data / "sockets"), shown.stderr
 
 
-def test_verbs_are_distinguished(stack: Stack) -> None:
+def test_verbs_are_distinguished(stack):
     for arguments, status in ((["dance"], 2), (["stop", "now"], 2), (["help"], 0)):
         assert stack.run(*arguments).returncode == status, arguments

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from simple_form import TooComplex, simplify
 from tests.judge.letters import WORDS, Letter, many, tricks
-from tests.judge.oracles import Judge, Judgement, judging
+from tests.judge.oracles import judging
 from tests.judge.shrinking import shrink
 
 AT_ONCE = 200
@@ -21,7 +21,7 @@ _PART = re.compile(
 )
 
 
-def main(asked: list[str]) -> int:
+def main(asked):
     """Judge, print the counts and each miss; 1 where something is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.judge", description=__doc__)
     parser.add_argument(
@@ -59,16 +59,16 @@ def main(asked: list[str]) -> int:
         return _judge_many(judge, letters, options.most)
 
 
-def _is_marked(letter: Letter) -> bool:
+def _is_marked(letter):
     try:
         return any(one.concerns_words for one in simplify(letter.html).changes)
     except TooComplex:
         return True
 
 
-def _judge_many(judge: Judge, letters: list[Letter], most: int) -> int:
-    counts: Counter[str] = Counter()
-    missed: list[tuple[Letter, tuple[str, str]]] = []
+def _judge_many(judge, letters, most):
+    counts = Counter()
+    missed = []
     for at in range(0, len(letters), AT_ONCE):
         for one in judge.judge(letters[at : at + AT_ONCE]):
             counts += count(one)
@@ -84,7 +84,7 @@ def _judge_many(judge: Judge, letters: list[Letter], most: int) -> int:
     return 1 if missed else 0
 
 
-def count(one: Judgement) -> Counter[str]:
+def count(one):
     """Return what is counted of a judgement."""
     counts = Counter(
         ["judged", *one.does, *(" ".join(miss.kind) for miss in one.misses)]
@@ -98,11 +98,11 @@ def count(one: Judgement) -> Counter[str]:
     return +counts
 
 
-def _said(counts: Counter[str]) -> str:
+def _said(counts):
     return ", ".join(f"{number} {name}" for name, number in counts.most_common())
 
 
-def _judge_files(judge: Judge, files: list[Path]) -> int:
+def _judge_files(judge, files):
     missed = 0
     for path in files:
         html = path.read_text(encoding="utf-8", errors="replace")
@@ -132,7 +132,7 @@ def _judge_files(judge: Judge, files: list[Path]) -> int:
     return 1 if missed else 0
 
 
-def with_own_words(html: str, first: int) -> str:
+def with_own_words(html, first):
     """Return a message in which a hundred words of its text, from this one on, are
     words that can be judged.
     """

@@ -8,7 +8,6 @@ would excuse the others.
 
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
@@ -28,7 +27,7 @@ class Letter:
     is_whole: bool = False
 
 
-def vocabulary(size: int = 6) -> list[str]:
+def vocabulary(size=6):
     """Return words of which none is another one backwards, and which differ from
     themselves backwards in all places.
     """
@@ -43,11 +42,11 @@ def vocabulary(size: int = 6) -> list[str]:
 WORDS = random.Random(1).sample(vocabulary(), 100)
 
 
-def _each(text: str) -> list[str]:
+def _each(text):
     return [" ".join(one.split()) for one in text.split(" |")]
 
 
-def _values(text: str) -> dict[str, list[str]]:
+def _values(text):
     lines = (
         line.partition(":")
         for line in re.sub(r"\n *\| ", " | ", text.strip()).splitlines()
@@ -495,14 +494,14 @@ _SLOT = re.compile("[~^%]")
 class _Writer:
     """Writes one message. `left` is how many odd things are still to come."""
 
-    def __init__(self, dice: random.Random) -> None:
+    def __init__(self, dice):
         self.dice = dice
         self.words = iter(WORDS)
         self.left = dice.choice([1, 1, 1, 1, 1, 1, 2, 3])
-        self.rules: list[str] = []
+        self.rules = []
         self.names = 0
 
-    def write(self) -> str:
+    def write(self):
         dice = self.dice
         body = self.filled(dice.choice(BODIES), 0) if dice.random() < 0.3 else "<body>"
         parts = [self.node(3) for _ in range(dice.choice([1, 2, 2, 3]))]
@@ -518,7 +517,7 @@ class _Writer:
         sheets = self.sheets()
         return f"{dice.choice(DOCTYPES)}{sheets}{body}{''.join(parts)}"
 
-    def sheets(self) -> str:
+    def sheets(self):
         if not self.rules:
             return ""
         wrapped = [
@@ -530,12 +529,12 @@ class _Writer:
         )
         return f"{self.dice.choice(STYLE_TAGS)}{sheet}{text}</style>"
 
-    def text(self, most: int = 3) -> str:
+    def text(self, most=3):
         return " ".join(
             islice(self.words, self.dice.randint(1, most))
         ) + self.dice.choice([" ", " ", " ", "\n", "&nbsp;"])
 
-    def node(self, depth: int) -> str:
+    def node(self, depth):
         if depth == 0 or self.dice.random() < 0.3:
             return self.text()
         made = self.filled(
@@ -557,7 +556,7 @@ class _Writer:
             made = f'<{tag} style="{style}">' * times + made + f"</{tag}>" * times
         return made
 
-    def filled(self, pattern: str, depth: int) -> str:
+    def filled(self, pattern, depth):
         parts = {
             "~": lambda: self.node(depth - 1) if depth > 0 else self.text(),
             "%": lambda: self.text(1).strip(),
@@ -565,7 +564,7 @@ class _Writer:
         }
         return _SLOT.sub(lambda found: parts[found.group()](), pattern)
 
-    def attributes(self, pattern: str) -> str:
+    def attributes(self, pattern):
         dice = self.dice
         if self.left and dice.random() < 0.4:
             self.left -= 1
@@ -582,7 +581,7 @@ class _Writer:
             return self.inline(style)
         return f' style="{dice.choice(PLAIN)}"' if dice.random() < 0.2 else ""
 
-    def inline(self, style: str) -> str:
+    def inline(self, style):
         dice = self.dice
         if '"' in style:
             return f" style='{style}'"
@@ -592,7 +591,7 @@ class _Writer:
             style = style.replace(":", "&colon;", 1)
         return f' {dice.choice(["style", "style", "style", "STYLE"])}="{style}"'
 
-    def ruled(self, pattern: str, rule: str, whole: bool = False) -> str:
+    def ruled(self, pattern, rule, whole=False):
         self.names += 1
         found = re.match(r"<([a-z]+)", pattern)
         tag = found[1] if found else "p"
@@ -611,7 +610,7 @@ class _Writer:
             )
         return f' class="c{self.names}" id="i{self.names}" title="HMN"'
 
-    def declaration(self) -> str:
+    def declaration(self):
         dice = self.dice
         name = dice.choice(list(PROPERTIES))
         value = dice.choice(PROPERTIES[name])
@@ -637,7 +636,7 @@ class _Writer:
         return f"{name}:{value}"
 
 
-def drawn(seed: object, is_whole: bool = False) -> Letter:
+def drawn(seed, is_whole=False):
     """Return the message of a seed, always the same."""
     dice = random.Random(str(seed))
     width = dice.choice([400, 400, 400, 320, 600])
@@ -649,7 +648,7 @@ def drawn(seed: object, is_whole: bool = False) -> Letter:
     )
 
 
-def many(number: int, seed: int) -> Iterator[Letter]:
+def many(number, seed):
     """Return so many messages."""
     return (drawn(f"{seed} {one}", is_whole=one % 4 == 0) for one in range(number))
 
@@ -657,7 +656,7 @@ def many(number: int, seed: int) -> Iterator[Letter]:
 _TIMES = re.compile(r"\[\[(.*?)\*(\d+)\]\]")
 
 
-def tricks() -> Iterator[Letter]:
+def tricks():
     """Return messages that people thought of, with and without a doctype; `[[x*3]]` in
     their file is xxx.
     """

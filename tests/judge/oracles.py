@@ -10,14 +10,13 @@ import io
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import unescape
 from itertools import combinations, count, pairwise
 from pathlib import Path
-from typing import Any
 from unicodedata import bidirectional
 
 from PIL import Image, ImageChops
@@ -70,14 +69,14 @@ class Word:
     framed: bool = False
 
     @cached_property
-    def rect(self) -> Rect | None:
+    def rect(self):
         if not self.letters:
             return None
         sides = list(zip(*self.letters, strict=True))
         return (min(sides[0]), min(sides[1]), max(sides[2]), max(sides[3]))
 
     @cached_property
-    def ink(self) -> Rect:
+    def ink(self):
         """The largest part of it on one line, without the room above and below its
         letters.
         """
@@ -121,7 +120,7 @@ class Miss:
     words: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> tuple[str, str]:
+    def kind(self):
         return (self.form, self.oracle)
 
 
@@ -148,7 +147,7 @@ class Judgement:
     blurred: list[str] = field(default_factory=list)
 
 
-def backwards(html: str, words: Iterable[str] | None = None) -> str:
+def backwards(html, words=None):
     """Return a message with these words backwards; with all where none are given."""
     chosen = None if words is None else set(words)
     return _WORD.sub(
@@ -159,16 +158,16 @@ def backwards(html: str, words: Iterable[str] | None = None) -> str:
 class Judge:
     """Judges letters; see `judging` for one with a browser."""
 
-    def __init__(self, browser: Any) -> None:
+    def __init__(self, browser):
         self.browser = browser
         self.script = (
             (Path(__file__).parent / "frames.js").read_text().rstrip().removesuffix(";")
         )
-        self.pages: dict[str, Any] = {}
+        self.pages = {}
         self.numbers = count(7, 17)
         self.is_careful = False
 
-    def judge(self, letters: Iterable[Letter]) -> list[Judgement]:
+    def judge(self, letters):
         """Return a judgement of each letter."""
         found = self._judge(letters)
         # What is missed must be missed twice, the second time in new frames.
@@ -185,7 +184,7 @@ class Judge:
         self.is_careful = False
         return found
 
-    def _judge(self, letters: Iterable[Letter]) -> list[Judgement]:
+    def _judge(self, letters):
         cases = [Judgement(one) for one in letters]
         for case in cases:
             try:
@@ -207,7 +206,7 @@ class Judge:
             _conclude(case)
         return cases
 
-    def _look_at_originals(self, cases: Sequence[Judgement], scheme: str) -> None:
+    def _look_at_originals(self, cases, scheme):
         jobs = [
             Job(
                 one.letter.html,
@@ -227,7 +226,7 @@ class Judge:
             case.unsure = _unsure(case.letter.html, case.base, turned)
         self._look_again(asked, scheme)
 
-    def _look_at_forms(self, cases: Sequence[Judgement], scheme: str) -> None:
+    def _look_at_forms(self, cases, scheme):
         jobs = [
             Job(_page(one.simple), one.letter.width, ask_added=True) for one in cases
         ]
@@ -252,13 +251,12 @@ class Judge:
             case.form = one
             case.blurred = _blurred(one, turned)
 
-    def _look_again(self, cases: Sequence[Judgement], scheme: str) -> None:
+    def _look_again(self, cases, scheme):
         """Look at single words, and at what is added, where the first look left it
         open.
         """
-        asked: list[tuple[Judgement, str, Job]] = []
+        asked = []
         for case in cases:
-            assert case.base is not None
             size = (case.letter.width, case.base.picture.height)
             asked += [
                 (case, word, Job(backwards(case.letter.html, [word]), *size))
@@ -269,7 +267,6 @@ class Judge:
         for (case, word, _), one in zip(
             asked, self.draw([job for *_, job in asked], scheme), strict=True
         ):
-            assert case.base is not None
             is_same = (
                 ImageChops.difference(case.base.picture, one.picture).getbbox() is None
             )
@@ -278,9 +275,9 @@ class Judge:
             elif is_same and not _is_beyond(word, case):
                 case.unseen.append(word)
 
-    def draw(self, jobs: Sequence[Job], scheme: str = "light") -> list[Drawn]:
+    def draw(self, jobs, scheme="light"):
         """Return how each message is drawn."""
-        found: dict[int, Drawn] = {}
+        found = {}
         left = list(range(len(jobs)))
         while left:
             chosen = left[: 2 * AT_ONCE]
@@ -289,9 +286,7 @@ class Judge:
             left = [one for one in left if one not in found]
         return [found[at] for at in range(len(jobs))]
 
-    def _draw_page(
-        self, jobs: Sequence[Job], scheme: str
-    ) -> Iterator[tuple[int, Drawn]]:
+    def _draw_page(self, jobs, scheme):
         page, session = self._page(scheme)
         colour = (
             next(self.numbers) % 200,
@@ -336,7 +331,7 @@ class Judge:
                 Drawn(picture.crop(place), words, one["wide"], tuple(one["added"])),
             )
 
-    def _page(self, scheme: str) -> Any:
+    def _page(self, scheme):
         if scheme not in self.pages:
             size = {"width": SIZE[0], "height": SIZE[1] + MOST_HIGH}
             context = self.browser.new_context(viewport=size, color_scheme=scheme)
@@ -348,7 +343,7 @@ class Judge:
 
 
 @contextmanager
-def judging() -> Iterator[Judge]:
+def judging():
     """Give a judge with a browser of its own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -358,7 +353,7 @@ def judging() -> Iterator[Judge]:
         browser.close()
 
 
-def _taken(session: Any, height: int) -> Image.Image:
+def _taken(session, height):
     clip = {"x": 0, "y": 0, "width": SIZE[0], "height": height, "scale": 1}
     taken = session.send(
         "Page.captureScreenshot",
@@ -367,7 +362,7 @@ def _taken(session: Any, height: int) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")
 
 
-def _page(simple: str, width: int = 0) -> str:
+def _page(simple, width=0):
     """Return the page of a simple form, in a box of this width if one is given."""
     # A mail program may show it in either mode.
     doctype = "" if simple.count("<") % 3 == 0 else "<!doctype html>"
@@ -378,7 +373,7 @@ def _page(simple: str, width: int = 0) -> str:
     )
 
 
-def _is_beyond(text: str, case: Judgement) -> bool:
+def _is_beyond(text, case):
     """Whether a word lies outside of the picture, and is reached by scrolling a little."""
     word = (
         next((one for one in case.base.words if one.text == text), None)
@@ -394,11 +389,11 @@ def _is_beyond(text: str, case: Judgement) -> bool:
     )
 
 
-def _area(rect: Rect) -> float:
+def _area(rect):
     return max(0.0, rect[2] - rect[0]) * max(0.0, rect[3] - rect[1])
 
 
-def _common(one: Rect, other: Rect) -> Rect:
+def _common(one, other):
     return (
         max(one[0], other[0]),
         max(one[1], other[1]),
@@ -407,7 +402,7 @@ def _common(one: Rect, other: Rect) -> Rect:
     )
 
 
-def _differs(difference: Image.Image, rect: Rect) -> bool:
+def _differs(difference, rect):
     """Whether anything differs inside of a rectangle."""
     left, top, right, bottom = _common(rect, (0, 0, *difference.size))
     if right <= left or bottom <= top:
@@ -420,7 +415,7 @@ def _differs(difference: Image.Image, rect: Rect) -> bool:
     )
 
 
-def _unsure(html: str, base: Drawn, turned: Drawn) -> list[str]:
+def _unsure(html, base, turned):
     """Return the words of which the pictures do not show at once that they can be read."""
     texts = list(dict.fromkeys(one.text for one in base.words))
     boxes = [one.rect for one in base.words]
@@ -446,7 +441,7 @@ def _unsure(html: str, base: Drawn, turned: Drawn) -> list[str]:
     return found
 
 
-def _touches(one: Rect, other: Rect) -> bool:
+def _touches(one, other):
     return (
         one[0] - 1 < other[2]
         and other[0] - 1 < one[2]
@@ -455,7 +450,7 @@ def _touches(one: Rect, other: Rect) -> bool:
     )
 
 
-def _blurred(base: Drawn, turned: Drawn) -> list[str]:
+def _blurred(base, turned):
     """Return the words of which a letter is not clear enough."""
     parts = ImageChops.difference(base.picture, turned.picture).split()
     strongest = ImageChops.lighter(ImageChops.lighter(parts[0], parts[1]), parts[2])
@@ -471,7 +466,7 @@ def _blurred(base: Drawn, turned: Drawn) -> list[str]:
     return found
 
 
-def inverted(words: Sequence[Word], html: str = "") -> list[tuple[str, str]]:
+def inverted(words, html=""):
     """Return the pairs of words that stand in the opposite order, and words whose
     letters do.
 
@@ -497,12 +492,12 @@ def inverted(words: Sequence[Word], html: str = "") -> list[tuple[str, str]]:
     ]
 
 
-def _is_line(one: Rect, other: Rect) -> bool:
+def _is_line(one, other):
     common = min(one[3], other[3]) - max(one[1], other[1])
     return common > 0.5 * min(one[3] - one[1], other[3] - other[1])
 
 
-def _is_before(one: Word, other: Word) -> bool:
+def _is_before(one, other):
     """Whether a word is read before another: left of it on its line, or above it and
     not in a column to its right.
     """
@@ -522,7 +517,7 @@ def _is_before(one: Word, other: Word) -> bool:
     return first[1] < second[1] and first[0] < second[2] - 1
 
 
-def covered(words: Sequence[Word]) -> list[tuple[str, str]]:
+def covered(words):
     """Return the pairs of words that lie over each other."""
     return [
         (one.text, other.text)
@@ -533,7 +528,7 @@ def covered(words: Sequence[Word]) -> list[tuple[str, str]]:
     ]
 
 
-def _conclude(case: Judgement) -> None:
+def _conclude(case):
     does = _does(case) if case.base else {}
     wrong = _wrong(case) if case.form else {}
     case.does = frozenset(name for name, words in does.items() if words)
@@ -548,9 +543,8 @@ def _conclude(case: Judgement) -> None:
     case.base = case.form = None
 
 
-def _does(case: Judgement) -> dict[str, tuple[str, ...]]:
+def _does(case):
     """Return what the original does to its words, and to which."""
-    assert case.base is not None
     seen = [
         one
         for one in case.base.words
@@ -566,9 +560,8 @@ def _does(case: Judgement) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _wrong(case: Judgement) -> dict[str, tuple[str, ...]]:
+def _wrong(case):
     """Return what is wrong with the simple form."""
-    assert case.form is not None
     drawn = [one for one in case.form.words if one.rect]
     written = _WORD.findall(unescape(_TAG.sub(" ", case.simple)))
     named = set(_WORD.findall(" ".join(one.passage for one in case.changes)))

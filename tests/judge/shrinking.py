@@ -5,9 +5,6 @@ miss stays.
 import re
 from dataclasses import replace
 
-from tests.judge.letters import Letter
-from tests.judge.oracles import Judge
-
 # Also less than a tag: an attribute, a declaration, a sign. Browsers read what is left
 # all the same.
 _PART = re.compile(
@@ -16,7 +13,7 @@ _PART = re.compile(
 )
 
 
-def shrink(judge: Judge, letter: Letter, kind: tuple[str, str]) -> Letter:
+def shrink(judge, letter, kind):
     """Return the smallest letter found that has a miss of this kind: first halves are
     left out, then single parts.
     """

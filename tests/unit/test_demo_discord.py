@@ -2,8 +2,6 @@
 and rate limits.
 """
 
-from typing import Any
-
 import pytest
 
 from demo.discord.gate import RateLimiter
@@ -12,18 +10,18 @@ from demo.discord.markdown import render
 from demo.discord.messages import count_pings
 
 
-def codes_at(payload: dict[str, Any], *path: str) -> list[str]:
-    node: Any = find_errors(payload)
+def codes_at(payload, *path):
+    node = find_errors(payload)
     for step in path:
         node = node.get(step, {})
     return [error["code"] for error in node.get("_errors", [])]
 
 
-def embed_of(**parts: Any) -> dict[str, Any]:
+def embed_of(**parts):
     return {"title": "Subject", **parts}
 
 
-def test_text_one_over_its_limit_is_named_by_path_and_at_its_limit_accepted() -> None:
+def test_text_one_over_its_limit_is_named_by_path_and_at_its_limit_accepted():
     field = {"name": "n", "value": "v"}
     for embed, path in (
         ({"title": "x" * 257}, "title"),
@@ -43,7 +41,7 @@ def test_text_one_over_its_limit_is_named_by_path_and_at_its_limit_accepted() ->
     assert find_errors({"content": "c" * 2000, "embeds": [whole]}) == {}
 
 
-def test_all_embeds_may_have_6000_characters_in_total() -> None:
+def test_all_embeds_may_have_6000_characters_in_total():
     half = {"description": "x" * 3000}
     assert find_errors({"embeds": [half] * 2}) == {}
     assert codes_at({"embeds": [half, half, {"title": "x"}]}, "embeds") == [
@@ -51,7 +49,7 @@ def test_all_embeds_may_have_6000_characters_in_total() -> None:
     ]
 
 
-def test_empty_fields_other_links_and_wrong_types_are_errors() -> None:
+def test_empty_fields_other_links_and_wrong_types_are_errors():
     payload = {"embeds": [embed_of(fields=[{"name": "From", "value": " "}])]}
     assert codes_at(payload, "embeds", "0", "fields", "0", "value") == [
         "BASE_TYPE_REQUIRED"
@@ -73,7 +71,7 @@ def test_empty_fields_other_links_and_wrong_types_are_errors() -> None:
     assert not is_empty("", [{"title": "x"}], [])
 
 
-def test_markup_is_rendered_and_escapes_are_literal() -> None:
+def test_markup_is_rendered_and_escapes_are_literal():
     rendered = {
         "**bold** *it* _it_": "<strong>bold</strong> <em>it</em> <em>it</em>",
         "__under__ ~~gone~~": "<u>under</u> <s>gone</s>",
@@ -94,7 +92,7 @@ def test_markup_is_rendered_and_escapes_are_literal() -> None:
     assert "<a" not in render("[x](https://a.example) https://b.example", links=False)
 
 
-def test_html_never_comes_through() -> None:
+def test_html_never_comes_through():
     for text in (
         "<script>alert(1)</script>",
         '[x](https://a.example/"onclick="alert)',
@@ -111,8 +109,8 @@ def test_html_never_comes_through() -> None:
         assert "javascript:" not in html.partition("href=")[2], text
 
 
-def test_pings_are_counted_under_allowed_mentions() -> None:
-    cases: tuple[tuple[str, Any, int], ...] = (
+def test_pings_are_counted_under_allowed_mentions():
+    cases = (
         ("@everyone <@1> <@!2> <@&3>", None, 4),
         ("@everyone <@1> <@&3>", {"parse": []}, 0),
         ("@everyone <@1> <@2>", {"parse": ["users"]}, 2),
@@ -127,18 +125,16 @@ def test_pings_are_counted_under_allowed_mentions() -> None:
 class Clock:
     now = 100.0
 
-    def __call__(self) -> float:
+    def __call__(self):
         return self.now
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock():
     return Clock()
 
 
-def test_sixth_request_in_a_window_is_refused_until_retry_after_has_passed(
-    clock: Clock,
-) -> None:
+def test_sixth_request_in_a_window_is_refused_until_retry_after_has_passed(clock):
     rates = RateLimiter(clock)
     assert [rates.take("1").remaining for _ in range(5)] == [4, 3, 2, 1, 0]
     refused = rates.take("1")
@@ -152,9 +148,7 @@ def test_sixth_request_in_a_window_is_refused_until_retry_after_has_passed(
     assert rates.take("1").granted
 
 
-def test_thirty_first_request_of_a_minute_is_refused_whatever_the_headers_show(
-    clock: Clock,
-) -> None:
+def test_thirty_first_request_of_a_minute_is_refused_whatever_the_headers_show(clock):
     rates = RateLimiter(clock)
     for _ in range(6):
         assert all(rates.take("1").granted for _ in range(5))

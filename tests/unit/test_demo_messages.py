@@ -5,7 +5,6 @@ risky ones are as they claim.
 import mailbox
 from datetime import UTC, datetime
 from email.message import EmailMessage
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from demo.inbox.maildir import Maildir
 from demo.inbox.page import read_mail, visible
 from demo.messages import MESSAGES, OPENING
 from demo.messages.files import INVOICE_PDF
-from demo.messages.message import Message, blanks, fill_in
+from demo.messages.message import blanks, fill_in
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 ACCOUNT = Account(
@@ -30,11 +29,11 @@ RESERVED = (".example", ".test", "@example.com")
 VARIABLES = {"DATA_DIR": "var", "DISCORD_PORT": "0", "SMTP_PORT": "8025"}
 
 
-def by_name(name: str) -> Message:
+def by_name(name):
     return next(message for message in MESSAGES if message.name == name)
 
 
-def test_every_message_fills_its_blanks_and_goes_to_reserved_domains_only() -> None:
+def test_every_message_fills_its_blanks_and_goes_to_reserved_domains_only():
     values = blanks(3, NOW)
     for message in MESSAGES:
         assert all(
@@ -55,9 +54,7 @@ def test_every_message_fills_its_blanks_and_goes_to_reserved_domains_only() -> N
     )
 
 
-def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_who_asked_in_discord() -> (
-    None
-):
+def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_who_asked_in_discord():
     path, payload = compose_current(ACCOUNT, by_name("invoice"), 0, "ab12", NOW)
     assert path == "/v1/mailboxes/mb%2F1/send"
     assert payload["attachments"][0]["name"] == "invoice.pdf"
@@ -71,7 +68,7 @@ def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_wh
     assert set(payload["metadata"]) == {f"discord_{name}" for name in names}
 
 
-def test_environment_that_lacks_a_variable_or_names_no_port_is_named() -> None:
+def test_environment_that_lacks_a_variable_or_names_no_port_is_named():
     for name in VARIABLES:
         with pytest.raises(BadEnvironment, match=name):
             read_environment(
@@ -84,7 +81,7 @@ def test_environment_that_lacks_a_variable_or_names_no_port_is_named() -> None:
     assert not read_environment({**VARIABLES, "DEMO": "quiet"}).agent_writes
 
 
-def test_maildir_finds_a_message_by_its_key_and_nothing_else(tmp_path: Path) -> None:
+def test_maildir_finds_a_message_by_its_key_and_nothing_else(tmp_path):
     maildir = Maildir(tmp_path / "outbox")
     maildir.create()
     (tmp_path / "secret").write_text("no")
@@ -102,9 +99,7 @@ def test_maildir_finds_a_message_by_its_key_and_nothing_else(tmp_path: Path) -> 
     }
 
 
-def test_mail_is_read_with_its_files_and_blind_copies_and_a_malformed_one_is_no_error() -> (
-    None
-):
+def test_mail_is_read_with_its_files_and_blind_copies_and_a_malformed_one_is_no_error():
     message = EmailMessage()
     message["X-Envelope-To"] = "To@a.example, hidden@b.example"
     message["To"] = "to@A.example"

@@ -40,7 +40,7 @@ CONTENT = Content(
 )
 
 
-def content_from(vector: dict) -> Content:
+def content_from(vector):
     fields = dict(vector["content"])
     fields["attachments"] = tuple(
         Attachment(**item) for item in fields.get("attachments", ())

@@ -1,7 +1,5 @@
 """What `./run` makes of the caller's environment, and what it refuses in a sentence."""
 
-from pathlib import Path
-
 import pytest
 
 from launcher import environment, keys, processes
@@ -68,16 +66,14 @@ OWN = "http://127.0.0.1:8000,http://127.0.0.1:8001"
         ),
     ],
 )
-def test_environment_is_completed(
-    given: dict[str, str], computed: dict[str, str]
-) -> None:
+def test_environment_is_completed(given, computed):
     variables = environment.read(
         given, pick=lambda count: [23_001, 23_002][:count]
     ).variables
     assert {name: variables[name] for name in computed} == computed
 
 
-def test_data_is_in_the_clone_and_the_servers_are_our_own() -> None:
+def test_data_is_in_the_clone_and_the_servers_are_our_own():
     asked = environment.read({})
     assert asked.url == "http://127.0.0.1:8000"
     assert asked.data == (ROOT / "var").resolve()
@@ -92,7 +88,7 @@ PROVIDER = {
 }
 
 
-def test_provider_is_asked_over_https_or_where_it_was_allowed() -> None:
+def test_provider_is_asked_over_https_or_where_it_was_allowed():
     assert environment.read(PROVIDER).outside["OIDC_ISSUER"] == PROVIDER["OIDC_ISSUER"]
     for host in ("localhost:8080", "127.0.0.1:8080", "[::1]:8080"):
         plain = {**PROVIDER, "OIDC_ISSUER": f"http://{host}/acme"}
@@ -114,8 +110,8 @@ def test_provider_is_asked_over_https_or_where_it_was_allowed() -> None:
 
 
 def test_configured_servers_are_used_and_the_owner_falls_back_to_the_application(
-    tmp_path: Path,
-) -> None:
+    tmp_path,
+):
     asked = environment.read(
         {
             "DATABASE_URL": "postgresql://app:x@db/desk",
@@ -168,7 +164,7 @@ BAD = [
 ]
 
 
-def test_bad_variable_is_refused_by_name_without_its_password() -> None:
+def test_bad_variable_is_refused_by_name_without_its_password():
     for name, value, *others in BAD:
         with pytest.raises(LaunchError) as refusal:
             environment.read({**(others[0] if others else {}), name: value})
@@ -178,7 +174,7 @@ def test_bad_variable_is_refused_by_name_without_its_password() -> None:
         assert "hunter2" not in sentence
 
 
-def test_mail_listener_is_looked_for_where_it_listens() -> None:
+def test_mail_listener_is_looked_for_where_it_listens():
     asked = {
         "0.0.0.0": "127.0.0.1",
         "::": "::1",
@@ -194,7 +190,7 @@ def test_mail_listener_is_looked_for_where_it_listens() -> None:
         assert plan.environment["INBOUND"] == "1"
 
 
-def test_every_variable_of_ours_is_known_as_such() -> None:
+def test_every_variable_of_ours_is_known_as_such():
     computed = environment.read(
         {"DATABASE_URL": "postgresql:///desk", "REDIS_URL": "redis://redis"}
     ).variables
@@ -205,9 +201,7 @@ def test_every_variable_of_ours_is_known_as_such() -> None:
     }
 
 
-def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(
-    tmp_path,
-) -> None:
+def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(tmp_path):
     variables = {"DATA_DIR": str(tmp_path), "DISCORD_PORT": "7001"}
     first = keys.demo_application(environment.read(variables))
     assert first["DISCORD_API_URL"] == "http://127.0.0.1:7001/api/v10"
@@ -224,9 +218,7 @@ def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(
     assert secret not in str(first)
 
 
-def test_without_the_demo_or_with_an_application_of_ones_own_it_has_none(
-    tmp_path,
-) -> None:
+def test_without_the_demo_or_with_an_application_of_ones_own_it_has_none(tmp_path):
     for variables in (
         {"DEMO": "0"},
         {"DISCORD_APP_ID": "4711"},

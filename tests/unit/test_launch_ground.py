@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import stat
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +14,13 @@ from launcher.embedded import socket_folder
 from launcher.processes import Check, Process, table
 
 
-def test_free_ports_are_different_and_below_those_of_outgoing_connections() -> None:
+def test_free_ports_are_different_and_below_those_of_outgoing_connections():
     picked = ports.pick_free_ports(5)
     assert len(set(picked)) == 5
     assert max(picked) < 32_768
 
 
-def test_port_in_use_is_refused_by_its_variable() -> None:
+def test_port_in_use_is_refused_by_its_variable():
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
         number = server.getsockname()[1]
         with pytest.raises(LaunchError, match=rf"Port {number} is used.*LIVE_PORT=0"):
@@ -29,8 +28,8 @@ def test_port_in_use_is_refused_by_its_variable() -> None:
 
 
 def test_socket_folder_is_private_and_short_also_for_a_deep_clone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, monkeypatch
+):
     folder = socket_folder(tmp_path)
     assert folder.parent == tmp_path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -51,9 +50,7 @@ def test_socket_folder_is_private_and_short_also_for_a_deep_clone(
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root can make a folder of somebody else"
 )
-def test_socket_folder_that_somebody_else_made_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_socket_folder_that_somebody_else_made_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", "/tmp")
     deep = tmp_path / ("other" * 30)
     folder = socket_folder(deep)
@@ -65,13 +62,13 @@ def test_socket_folder_that_somebody_else_made_is_refused(
         folder.rmdir()
 
 
-def _environment(data: Path, **variables: str) -> environment.Environment:
+def _environment(data, **variables):
     return environment.read({"DATA_DIR": str(data), **variables})
 
 
 def test_keys_are_made_once_only_for_their_owner_and_not_with_an_external_database(
-    tmp_path: Path,
-) -> None:
+    tmp_path,
+):
     asked = _environment(tmp_path)
     first = keys.load_or_make(asked)
     assert stat.S_IMODE((tmp_path / keys.FILE).stat().st_mode) == 0o600
@@ -92,7 +89,7 @@ def test_keys_are_made_once_only_for_their_owner_and_not_with_an_external_databa
         )
 
 
-def test_assignments_are_read_as_a_shell_does(tmp_path: Path) -> None:
+def test_assignments_are_read_as_a_shell_does(tmp_path):
     (tmp_path / "file").write_text(
         "# comment\n\nA=1\nexport B='two words'\nC=\"it's\"\n"
     )
@@ -103,7 +100,7 @@ def test_assignments_are_read_as_a_shell_does(tmp_path: Path) -> None:
     }
 
 
-def test_data_folder_is_held_by_one(tmp_path: Path) -> None:
+def test_data_folder_is_held_by_one(tmp_path):
     data = tmp_path / "data"
     with data_folder.held(data):
         data_folder.write_state(data, {"verb": "start", "url": "http://127.0.0.1:8000"})
@@ -121,13 +118,13 @@ def test_data_folder_is_held_by_one(tmp_path: Path) -> None:
     assert stat.S_IMODE((data / data_folder.STATE).stat().st_mode) == 0o600
 
 
-def test_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
+def test_folder_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(LaunchError, match=r"DATA_DIR.*thesis\.tex"):
         data_folder.claim(tmp_path)
 
 
-def test_long_log_is_truncated_after_one_copy(tmp_path: Path) -> None:
+def test_long_log_is_truncated_after_one_copy(tmp_path):
     log = tmp_path / "web.log"
     with log.open("ab", buffering=0) as writer:
         writer.write(b"x" * 200)
@@ -138,7 +135,7 @@ def test_long_log_is_truncated_after_one_copy(tmp_path: Path) -> None:
     assert not logs.rotate(log, limit=100)
 
 
-def test_essence_of_a_traceback_is_its_last_sentence(tmp_path: Path) -> None:
+def test_essence_of_a_traceback_is_its_last_sentence(tmp_path):
     log = tmp_path / "prepare.log"
     log.write_text(
         'before\nTraceback (most recent call last):\n  File "x.py", line 1\nKeyError: DISCORD_APP_ID is missing.\n'
@@ -146,7 +143,7 @@ def test_essence_of_a_traceback_is_its_last_sentence(tmp_path: Path) -> None:
     assert logs.last_error(log) == "DISCORD_APP_ID is missing."
 
 
-def test_first_restart_is_at_once_and_later_ones_wait_longer() -> None:
+def test_first_restart_is_at_once_and_later_ones_wait_longer():
     assert [pause_before_start(lives) for lives in range(5)] == [0, 0, 0.25, 0.5, 1]
     assert pause_before_start(30) == 10
 
@@ -159,9 +156,7 @@ def test_first_restart_is_at_once_and_later_ones_wait_longer() -> None:
         ("dashboard", ["web", "live", "worker-desk"]),
     ],
 )
-def test_each_product_has_its_processes_of_which_one_beats(
-    product: str, names: list[str]
-) -> None:
+def test_each_product_has_its_processes_of_which_one_beats(product, names):
     processes = table(environment.read({"SERVE": product}))
     assert [process.name for process in processes] == names
     assert (
@@ -178,9 +173,7 @@ def test_each_product_has_its_processes_of_which_one_beats(
     ]
 
 
-def test_process_that_answers_nothing_is_ended_after_the_third_question(
-    tmp_path: Path,
-) -> None:
+def test_process_that_answers_nothing_is_ended_after_the_third_question(tmp_path):
     with socket.socket() as deaf:
         # Taken, so that nobody else answers there; and nobody listens.
         deaf.bind(("127.0.0.1", 0))
@@ -195,7 +188,6 @@ def test_process_that_answers_nothing_is_ended_after_the_third_question(
             assert not child.end_if_hanging(), "it is given time to start"
             child.started -= 60
             assert [child.end_if_hanging() for _ in range(3)] == [False, False, True]
-            assert child.running is not None
             assert child.running.wait(60) == -signal.SIGKILL
             assert child.take_end() == "signal 9"
         finally:
@@ -203,7 +195,7 @@ def test_process_that_answers_nothing_is_ended_after_the_third_question(
 
 
 @pytest.mark.xdist_group("together")
-def test_group_of_tests_reaches_the_scheduler(request: pytest.FixtureRequest) -> None:
+def test_group_of_tests_reaches_the_scheduler(request):
     # It once got lost without a word, and every test process started a product of its
     # own.
     grouped = getattr(request.config.option, "loadgroup", False)

@@ -5,7 +5,6 @@ neither act nor load.
 import re
 from html.parser import HTMLParser
 
-from rendering import RenderedMessage
 from rendering.render import render_message
 from simple_form.simplify import TAGS
 from tests.corpus import all_mails
@@ -39,11 +38,11 @@ class Inspector(HTMLParser):
     act or load.
     """
 
-    def __init__(self, body: str) -> None:
+    def __init__(self, body):
         super().__init__()
-        self.wrong: list[str] = []
-        self.marks: list[str] = []
-        self.ids: list[str] = []
+        self.wrong = []
+        self.marks = []
+        self.ids = []
         self.feed(body)
         self.close()
 
@@ -79,7 +78,7 @@ class Inspector(HTMLParser):
         self.wrong.append(f"<?{data[:20]}")
 
 
-def body_of(shown: RenderedMessage) -> str:
+def body_of(shown):
     """Return what lies inside our own frame of the document."""
     _, opening, body = shown.document.partition('<div class="message">')
     assert opening, "the document has no message"

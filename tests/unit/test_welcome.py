@@ -4,7 +4,7 @@ from launcher import environment
 from launcher.welcome import FIRST_RUN, welcome
 
 
-def test_start_speaks_of_a_first_admin_only_while_there_is_none(tmp_path) -> None:
+def test_start_speaks_of_a_first_admin_only_while_there_is_none(tmp_path):
     asked = environment.read({"DATA_DIR": str(tmp_path), "DEMO": "0"})
     assert "first_admin" not in "\n".join(welcome(asked))
     assert (

@@ -1,15 +1,12 @@
 """Demos for the tests of this folder."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.integration.demo.running import Demo
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def demo(tmp_path_factory):
     """One demo shared by tests; each test uses its own webhook."""
     running = Demo(tmp_path_factory.mktemp("demo")).start(mail=True)
     yield running
@@ -17,7 +14,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @pytest.fixture
-def own_demo(tmp_path: Path) -> Iterator[Demo]:
+def own_demo(tmp_path):
     """A demo that no other test uses."""
     running = Demo(tmp_path).start()
     yield running

@@ -30,8 +30,8 @@ _webhook_ids = count(118_000_000_000_001)
 class _Ports(logging.Handler):
     """Receives the addresses that the demo listens on."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.said: dict[str, Any] = vars(record)
+    def emit(self, record):
+        self.said = vars(record)
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Demo:
     public_url: str = "http://desk.test"
 
     @property
-    def variables(self) -> dict[str, str]:
+    def variables(self):
         ports = {"DISCORD_PORT": "0", "SMTP_PORT": "0"}
         return {
             **ports,
@@ -53,7 +53,7 @@ class Demo:
             "DEMO": "quiet",
         }
 
-    def start(self, *, mail: bool = False) -> "Demo":
+    def start(self, *, mail=False):
         heard = _Ports()
         log = logging.getLogger("demo")
         log.setLevel(logging.INFO)
@@ -62,7 +62,7 @@ class Demo:
         log.removeHandler(heard)
         self.url = f"http://127.0.0.1:{heard.said['discord_port']}"
         self.smtp_port = heard.said["smtp_port"]
-        self.server: Any = parts["discord"].__self__  # type: ignore[attr-defined]
+        self.server = parts["discord"].__self__
         threading.Thread(
             target=self.server.serve_forever, args=(0.05,), daemon=True
         ).start()
@@ -70,18 +70,18 @@ class Demo:
             threading.Thread(target=parts["smtp"], daemon=True).start()
         return self
 
-    def stop(self) -> None:
+    def stop(self):
         self.server.shutdown()
         self.server.server_close()
 
-    def get(self, path: str, **options: Any) -> requests.Response:
+    def get(self, path, **options):
         return requests.get(self.url + path, timeout=SECONDS, **options)
 
-    def play(self, act: str, **asked: Any) -> requests.Response:
+    def play(self, act, **asked):
         """Press as a visitor of the page would."""
         return requests.post(f"{self.url}/play/{act}", json=asked, timeout=SECONDS)
 
-    def control(self, *steps: dict[str, Any]) -> None:
+    def control(self, *steps):
         assert (
             requests.post(
                 f"{self.url}/control", json={"next": steps}, timeout=SECONDS
@@ -90,14 +90,12 @@ class Demo:
         )
 
     @property
-    def application(self) -> dict[str, str]:
+    def application(self):
         """The stand-in's application, as its file describes it."""
         lines = (self.data_dir / "discord.env").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)
 
-    def bot(
-        self, method: str, path: str, payload: Any = None, *, token: str | None = None
-    ) -> requests.Response:
+    def bot(self, method, path, payload=None, *, token=None):
         """Call Discord's API as the bot."""
         headers = {
             "Authorization": f"Bot {token or self.application['DISCORD_BOT_TOKEN']}"
@@ -110,13 +108,11 @@ class Demo:
             timeout=SECONDS,
         )
 
-    def new_webhook(self) -> str:
+    def new_webhook(self):
         """Return the address of a webhook with a rate limit of its own."""
         return f"{self.url}/api/webhooks/{next(_webhook_ids)}/a-token_1"
 
-    def mail(
-        self, recipients: list[str], subject: str = "Hello", **parts: str
-    ) -> dict[str, tuple[int, bytes]]:
+    def mail(self, recipients, subject="Hello", **parts):
         message = EmailMessage()
         message["From"] = "Desk <desk@a.example>"
         message["To"] = recipients[0]
@@ -138,7 +134,7 @@ class Process(Demo):
 
     lines: list[dict[str, Any]] = field(default_factory=list)
 
-    def start(self, *, mail: bool = True) -> "Process":
+    def start(self, *, mail=True):
         self.lines = []
         environment = os.environ | self.variables
         self.process = subprocess.Popen(
@@ -156,17 +152,16 @@ class Process(Demo):
         self.smtp_port = listening["smtp_port"]
         return self
 
-    def _collect(self) -> None:
-        assert self.process.stdout
+    def _collect(self):
         with self.process.stdout as output:
             self.lines.extend(json.loads(line) for line in output)
 
-    def event(self, name: str) -> dict[str, Any] | None:
+    def event(self, name):
         return next(
             (line for line in list(self.lines) if line.get("event") == name), None
         )
 
-    def end(self, number: int = signal.SIGTERM) -> int:
+    def end(self, number=signal.SIGTERM):
         """Send a signal, and return how the process ended."""
         self.process.send_signal(number)
         return self.process.wait(SECONDS)

@@ -7,10 +7,6 @@ its place here; the conformance tests let it write to the true one.
 
 import json
 import threading
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from demo import agent
 from demo.environment import read_environment
@@ -21,20 +17,20 @@ from tests.stack import wait_for
 
 
 def test_opening_messages_are_sent_once_despite_errors_and_restarts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    moods: list[int] = [503]
-    received: list[tuple[str, str, dict[str, Any]]] = []
+    tmp_path, monkeypatch, caplog
+):
+    moods = [503]
+    received = []
 
     class Gateway(Handler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self):  # noqa: N802
             body = json.loads(self.body())
             mood = moods.pop() if moods else 202
             if mood == 202:
                 received.append((self.path, self.headers["Authorization"], body))
             self.reply(mood, b'{"id": "x", "status": "queued"}')
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self):  # noqa: N802
             self.reply(200, b'{"emails": []}')
 
     monkeypatch.setattr(agent, "HEARSAY_SECONDS", 0)

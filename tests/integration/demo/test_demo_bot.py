@@ -2,32 +2,28 @@
 what commands are.
 """
 
-from typing import Any
-
 import requests
 
 from common.demo import APP_ID, APPROVALS, GUILD_ID, SUPPORT
 from demo.discord.limits import find_command_errors, find_errors
-from tests.integration.demo.running import SECONDS, Demo
+from tests.integration.demo.running import SECONDS
 
 BUTTON = {"type": 2, "style": 3, "label": "Approve", "custom_id": "cs:approve"}
 LINK = {"type": 2, "style": 5, "label": "Open", "url": "https://desk.test/q"}
 MESSAGES = f"/channels/{SUPPORT.id}/messages"
 
 
-def row(*buttons: dict[str, Any]) -> list[dict[str, Any]]:
+def row(*buttons):
     return [{"type": 1, "components": list(buttons)}]
 
 
-def node_at(tree: Any, path: str) -> Any:
+def node_at(tree, path):
     for step in path.split("."):
         tree = tree.get(step, {})
     return tree
 
 
-def test_bot_posts_edits_and_deletes_its_own_message_with_buttons(
-    own_demo: Demo,
-) -> None:
+def test_bot_posts_edits_and_deletes_its_own_message_with_buttons(own_demo):
     made = own_demo.bot(
         "POST", MESSAGES, {"content": "one", "components": row(BUTTON, LINK)}
     )
@@ -49,7 +45,7 @@ def test_bot_posts_edits_and_deletes_its_own_message_with_buttons(
     assert node_at(refused["errors"], "components.0.components.1.custom_id._errors")
 
 
-def test_wrong_token_channel_message_and_application_are_refused(demo: Demo) -> None:
+def test_wrong_token_channel_message_and_application_are_refused(demo):
     commands = f"/applications/{APP_ID}/commands"
     for method, path, token, status, code in (
         ("POST", MESSAGES, "wrong", 401, 0),
@@ -76,7 +72,7 @@ def test_wrong_token_channel_message_and_application_are_refused(demo: Demo) -> 
     )
 
 
-def test_components_discord_would_refuse_are_named_in_the_tree() -> None:
+def test_components_discord_would_refuse_are_named_in_the_tree():
     within = "components.0.components.0"
     for components, path in (
         ({}, "components"),
@@ -103,7 +99,7 @@ COMMAND = {"type": 1, "name": "pending", "description": "List what waits"}
 OPTION = {"type": 3, "name": "to", "description": "Whom", "required": True}
 
 
-def test_commands_replace_each_other_and_survive_a_restart(own_demo: Demo) -> None:
+def test_commands_replace_each_other_and_survive_a_restart(own_demo):
     path = f"/applications/{APP_ID}/guilds/{GUILD_ID}/commands"
     assert (
         own_demo.bot("PUT", path, [COMMAND, {**COMMAND, "name": "reply"}]).status_code
@@ -120,7 +116,7 @@ def test_commands_replace_each_other_and_survive_a_restart(own_demo: Demo) -> No
     assert own_demo.start().bot("GET", path).json() == [stored]
 
 
-def test_commands_discord_would_refuse_are_named_in_the_tree() -> None:
+def test_commands_discord_would_refuse_are_named_in_the_tree():
     for commands, path in (
         ({"name": "x"}, "_errors"),
         ([{**COMMAND, "name": "Pending"}], "0.name"),

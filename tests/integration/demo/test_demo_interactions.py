@@ -3,9 +3,6 @@ answers that Discord takes.
 """
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -14,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from common.demo import ANA, APP_ID, APPROVALS, BEN, SUPPORT
 from demo.discord import interactions
 from tests.integration.demo.running import SECONDS, Demo
-from tests.programs import Program, program
+from tests.programs import program
 
 BUTTON = {"type": 2, "style": 4, "label": "Reject", "custom_id": "cs:reject"}
 FIELD = {"type": 4, "custom_id": "reason", "style": 2, "max_length": 500}
@@ -29,7 +26,7 @@ OPTION = {"type": 3, "name": "body", "description": "What", "required": True}
 
 
 @pytest.fixture
-def application() -> Iterator[Program]:
+def application():
     """Where interactions are posted to."""
     with program() as one:
         will_answer(one, DONE)
@@ -37,9 +34,7 @@ def application() -> Iterator[Program]:
 
 
 @pytest.fixture
-def standin(
-    tmp_path: Path, application: Program, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Demo]:
+def standin(tmp_path, application, monkeypatch):
     """A demo that posts interactions there; in the end all of them must have been
     signed.
     """
@@ -58,32 +53,30 @@ def standin(
         assert post.path == "/discord/interactions/"
 
 
-def will_answer(application: Program, answer: Any, status: int = 200) -> None:
+def will_answer(application, answer, status=200):
     application.status = status
     application.body = json.dumps(answer).encode()
 
 
-def card(demo: Demo) -> str:
+def card(demo):
     payload = {"content": "card", "components": [{"type": 1, "components": [BUTTON]}]}
     return str(
         demo.bot("POST", f"/channels/{APPROVALS.id}/messages", payload).json()["id"]
     )
 
 
-def press(demo: Demo, message: str) -> requests.Response:
+def press(demo, message):
     return demo.play(
         "press",
         **{"as": ANA.username, "message": message, "custom_id": BUTTON["custom_id"]},
     )
 
 
-def shown(demo: Demo, who: Any = ANA, channel: str = "approvals") -> str:
+def shown(demo, who=ANA, channel="approvals"):
     return demo.get("/messages/", params={"as": who.username, "channel": channel}).text
 
 
-def test_press_is_signed_and_only_the_presser_sees_the_response(
-    standin: Demo, application: Program
-) -> None:
+def test_press_is_signed_and_only_the_presser_sees_the_response(standin, application):
     message = card(standin)
     assert press(standin, message).json() == {"type": 4, "failed": ""}
     came = application.posts[0].said
@@ -108,9 +101,7 @@ def test_press_is_signed_and_only_the_presser_sees_the_response(
     assert len(application.posts) == 1
 
 
-def test_form_is_requested_and_submitted_with_the_typed_text(
-    standin: Demo, application: Program
-) -> None:
+def test_form_is_requested_and_submitted_with_the_typed_text(standin, application):
     message = card(standin)
     will_answer(application, {"type": 9, "data": FORM})
     response = press(standin, message).json()
@@ -134,10 +125,8 @@ def test_form_is_requested_and_submitted_with_the_typed_text(
     assert standin.play("submit", **asked).json()["failed"]
 
 
-def test_deferred_interaction_is_answered_by_its_token(
-    standin: Demo, application: Program
-) -> None:
-    def original(token: str, content: str) -> Any:
+def test_deferred_interaction_is_answered_by_its_token(standin, application):
+    def original(token, content):
         path = f"{standin.url}/api/v10/webhooks/{APP_ID}/{token}/messages/@original"
         return requests.patch(path, json={"content": content}, timeout=SECONDS)
 
@@ -181,9 +170,7 @@ def test_deferred_interaction_is_answered_by_its_token(
     assert standin.application["DISCORD_BOT_TOKEN"] not in journal
 
 
-def test_late_or_invalid_response_fails(
-    standin: Demo, application: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_or_invalid_response_fails(standin, application, monkeypatch):
     message = card(standin)
     old_form = {**FORM, "components": [{"type": 1, "components": [FIELD]}]}
     for status, answer in (
@@ -205,7 +192,7 @@ def test_late_or_invalid_response_fails(
     assert "The application did not respond." in shown(standin)
     limits = []
 
-    def never(*_: Any, timeout: float, **__: Any) -> None:
+    def never(*_, timeout, **__):
         limits.append(timeout)
         raise requests.Timeout
 
@@ -219,8 +206,8 @@ def test_late_or_invalid_response_fails(
 
 
 def test_page_of_another_origin_cannot_press_and_invalid_input_is_400(
-    standin: Demo, application: Program
-) -> None:
+    standin, application
+):
     address = f"{standin.url}/play/press"
     body = json.dumps(
         {"as": ANA.username, "message": card(standin), "custom_id": "cs:reject"}
@@ -235,7 +222,7 @@ def test_page_of_another_origin_cannot_press_and_invalid_input_is_400(
         address, headers={"Origin": "https://evil.example"}, timeout=SECONDS
     )
     assert "Access-Control-Allow-Origin" not in asked.headers
-    nonsense: tuple[dict[str, Any], ...] = (
+    nonsense = (
         {},
         {"as": ANA.username},
         {"as": 7, "message": [], "custom_id": {}},

@@ -4,12 +4,11 @@ is stored once.
 
 import mailbox
 import smtplib
-from email.message import Message
 
 import pytest
 import requests
 
-from tests.integration.demo.running import SECONDS, Demo
+from tests.integration.demo.running import SECONDS
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">'
 POLICY = (
@@ -18,13 +17,13 @@ POLICY = (
 )
 
 
-def assert_harmless(html: str) -> None:
+def assert_harmless(html):
     for markup in ("<script>", "<img", "style="):
         assert markup not in html
     assert "&lt;script&gt;" in html
 
 
-def delivered(demo: Demo, subject: str) -> list[Message]:
+def delivered(demo, subject):
     return [
         message
         for message in mailbox.Maildir(demo.data_dir / "outbox")
@@ -32,7 +31,7 @@ def delivered(demo: Demo, subject: str) -> list[Message]:
     ]
 
 
-def test_hostile_cards_are_escaped_everywhere(demo: Demo) -> None:
+def test_hostile_cards_are_escaped_everywhere(demo):
     embed = {
         "title": HOSTILE,
         "url": "https://desk.test/a?b=1&c=2",
@@ -49,9 +48,7 @@ def test_hostile_cards_are_escaped_everywhere(demo: Demo) -> None:
     assert_harmless(demo.get("/messages/").text)
 
 
-def test_channel_shows_titles_colours_and_edits_and_its_unchanged_fragment_is_204(
-    demo: Demo,
-) -> None:
+def test_channel_shows_titles_colours_and_edits_and_its_unchanged_fragment_is_204(demo):
     webhook = demo.new_webhook()
     embed = {"title": "Invoice 1", "url": "https://desk.test/q", "color": 0xF59E0B}
     version = demo.get("/messages/").headers["X-Version"]
@@ -69,9 +66,7 @@ def test_channel_shows_titles_colours_and_edits_and_its_unchanged_fragment_is_20
     assert 'href="http://desk.test/"' in page
 
 
-def test_every_response_has_the_policy_and_no_path_leaves_the_folder(
-    demo: Demo,
-) -> None:
+def test_every_response_has_the_policy_and_no_path_leaves_the_folder(demo):
     for path in (
         "/",
         "/inbox/",
@@ -101,7 +96,7 @@ def test_every_response_has_the_policy_and_no_path_leaves_the_folder(
     )
 
 
-def test_delivered_mail_is_stored_once_listed_and_shown_as_source(demo: Demo) -> None:
+def test_delivered_mail_is_stored_once_listed_and_shown_as_source(demo):
     subject = f"Mail {HOSTILE}"
     recipients = ["to@a.example", "hidden@b.example"]
     assert (
@@ -124,9 +119,7 @@ def test_delivered_mail_is_stored_once_listed_and_shown_as_source(demo: Demo) ->
         assert part in shown
 
 
-def test_recipients_that_begin_with_bounce_are_refused_and_the_others_served(
-    demo: Demo,
-) -> None:
+def test_recipients_that_begin_with_bounce_are_refused_and_the_others_served(demo):
     refused = demo.mail(["Bounce.kim@a.example", "to@a.example"], "Half")
     assert refused["Bounce.kim@a.example"][0] == 550
     (message,) = delivered(demo, "Half")
@@ -136,7 +129,7 @@ def test_recipients_that_begin_with_bounce_are_refused_and_the_others_served(
     assert delivered(demo, "None") == []
 
 
-def test_forged_envelope_header_in_a_message_is_not_believed(demo: Demo) -> None:
+def test_forged_envelope_header_in_a_message_is_not_believed(demo):
     with smtplib.SMTP("127.0.0.1", demo.smtp_port) as client:
         client.sendmail(
             "a@a.example",

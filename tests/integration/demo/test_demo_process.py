@@ -7,18 +7,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import requests
 
-from tests.integration.demo.running import ROOT, SECONDS, Demo, Process
+from tests.integration.demo.running import ROOT, SECONDS, Process
 from tests.stack import wait_for
 
 
-def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(
-    own_demo: Demo,
-) -> None:
+def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(own_demo):
     webhook = own_demo.new_webhook()
     deleted = own_demo.new_webhook()
     message_id = requests.post(
@@ -66,9 +63,7 @@ def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(
     ]
 
 
-def test_sigterm_stops_it_despite_a_hanging_response_and_its_log_names_nobody(
-    tmp_path: Path,
-) -> None:
+def test_sigterm_stops_it_despite_a_hanging_response_and_its_log_names_nobody(tmp_path):
     process = Process(tmp_path).start()
     process.mail(["private.person@a.example"], "Private matter")
     wait_for(lambda: process.event("smtp.kept"), SECONDS, "the mail in the log")
@@ -79,7 +74,7 @@ def test_sigterm_stops_it_despite_a_hanging_response_and_its_log_names_nobody(
     assert not [line for line in process.lines if "private" in str(line).lower()]
 
 
-def ended(**variables: str) -> tuple[int, dict[str, str], str]:
+def ended(**variables):
     """Start a demo that cannot start; return its status, the last line of its log, and
     its other output.
     """
@@ -97,7 +92,7 @@ def ended(**variables: str) -> tuple[int, dict[str, str], str]:
 
 
 @pytest.mark.slow
-def test_impossible_start_exits_with_the_reason(demo: Demo, tmp_path: Path) -> None:
+def test_impossible_start_exits_with_the_reason(demo, tmp_path):
     status, output, errors = ended(DATA_DIR="/nowhere", DISCORD_PORT="0", SMTP_PORT="")
     assert status == 2
     assert "SMTP_PORT is not set" in output["reason"]

@@ -2,12 +2,10 @@
 describes it.
 """
 
-from typing import Any
-
 import pytest
 import requests
 
-from tests.integration.demo.running import SECONDS, Demo
+from tests.integration.demo.running import SECONDS
 
 EMBED = {
     "title": "Subject",
@@ -16,23 +14,23 @@ EMBED = {
 }
 
 
-def post(webhook: str, payload: Any, **query: str) -> requests.Response:
+def post(webhook, payload, **query):
     return requests.post(webhook, json=payload, params=query, timeout=SECONDS)
 
 
-def get(address: str) -> Any:
+def get(address):
     return requests.get(address, timeout=SECONDS).json()
 
 
-def listed(demo: Demo) -> dict[str, Any]:
+def listed(demo):
     return {
         entry["id"]: entry for entry in demo.get("/messages.json").json()["messages"]
     }
 
 
 def test_post_without_wait_is_204_with_wait_returns_the_message_and_an_edit_preserves_the_rest(
-    demo: Demo,
-) -> None:
+    demo,
+):
     webhook = demo.new_webhook()
     assert post(webhook, {"embeds": [EMBED]}).status_code == 204
     answer = post(webhook, {"content": "text", "embeds": [EMBED]}, wait="true")
@@ -53,9 +51,7 @@ def test_post_without_wait_is_204_with_wait_returns_the_message_and_an_edit_pres
     assert listed(demo)[message["id"]]["edits"] == 1
 
 
-def test_deleted_message_and_webhook_and_a_strangers_message_are_unknown(
-    demo: Demo,
-) -> None:
+def test_deleted_message_and_webhook_and_a_strangers_message_are_unknown(demo):
     webhook = demo.new_webhook().replace("/api/", "/api/v10/")
     message_id = post(webhook, {"content": "x"}, wait="true").json()["id"]
     assert get(f"{demo.new_webhook()}/messages/{message_id}")["code"] == 10008
@@ -78,9 +74,7 @@ def test_deleted_message_and_webhook_and_a_strangers_message_are_unknown(
         assert demo.get(path).json() == {"message": "404: Not Found", "code": 0}, path
 
 
-def test_body_discord_would_refuse_is_refused_with_its_code_and_path(
-    demo: Demo,
-) -> None:
+def test_body_discord_would_refuse_is_refused_with_its_code_and_path(demo):
     headers = {"Content-Type": "application/json"}
     too_long = b'{"embeds": [{"title": "%s"}]}' % (b"x" * 257)
     for body, code in (
@@ -106,7 +100,7 @@ def test_body_discord_would_refuse_is_refused_with_its_code_and_path(
     assert title["_errors"][0]["code"] == "BASE_TYPE_MAX_LENGTH"
 
 
-def test_components_are_stored_only_if_requested_and_only_links(demo: Demo) -> None:
+def test_components_are_stored_only_if_requested_and_only_links(demo):
     webhook = demo.new_webhook()
     link = {"type": 2, "style": 5, "label": "Review", "url": "http://desk.test/"}
     row = {
@@ -124,7 +118,7 @@ def test_components_are_stored_only_if_requested_and_only_links(demo: Demo) -> N
     assert stored == [{"type": 1, "components": [link]}]
 
 
-def test_scripted_responses_are_used_once_each_and_in_order(demo: Demo) -> None:
+def test_scripted_responses_are_used_once_each_and_in_order(demo):
     webhook = demo.new_webhook()
     demo.control(
         {"status": 429, "retry_after": 7.5, "global": True},
@@ -144,7 +138,7 @@ def test_scripted_responses_are_used_once_each_and_in_order(demo: Demo) -> None:
     assert answer.status_code == 415, "posted by a form of another site"
 
 
-def test_lost_response_still_took_effect(demo: Demo) -> None:
+def test_lost_response_still_took_effect(demo):
     webhook = demo.new_webhook()
     demo.control({"drop": True})
     with pytest.raises(requests.ConnectionError):
