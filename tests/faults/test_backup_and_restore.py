@@ -127,6 +127,12 @@ def restore(folder, target, path, *arguments):
     )
 
 
+def assert_refused(words, *how):
+    done = restore(*how)
+    assert done.returncode == 1, done.stderr
+    assert words in done.stderr
+
+
 def left_in(folder):
     return sorted(file.name for file in folder.iterdir() if file.name != "run.lock")
 
@@ -172,11 +178,7 @@ def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             session.execute("DELETE FROM audit_entry")
     # Existing data is never overwritten.
-    used = restore(folder, target, path)
-    assert (
-        used.returncode,
-        "is in use (log, seals.jsonl, secrets.env)" in used.stderr,
-    ) == (1, True), used.stderr
+    assert_refused("is in use (log, seals.jsonl, secrets.env)", folder, target, path)
     assert "secrets.env" in left_in(folder)
 
 
@@ -194,12 +196,10 @@ def test_dump_that_breaks_off_while_it_is_loaded_leaves_the_database_empty(
 def test_database_that_holds_anything_is_left_as_it_is(desk, target, tmp_path):
     with psycopg.connect(target["DATABASE_OWNER_URL"]) as session:
         session.execute("CREATE TABLE public.of_somebody_else (x int)")
-    refused = restore(tmp_path / "new", target, make_backup(tmp_path))
-    assert (
-        refused.returncode,
-        "holds 1 tables (of_somebody_else" in refused.stderr,
-    ) == (1, True), refused.stderr
-    assert left_in(tmp_path / "new") == []
+    folder = tmp_path / "new"
+    words = "holds 1 tables (of_somebody_else"
+    assert_refused(words, folder, target, make_backup(tmp_path))
+    assert left_in(folder) == []
     assert tables(target) == 1
 
 
@@ -211,23 +211,17 @@ def test_backup_whose_ledger_does_not_hold_or_that_cannot_be_loaded_leaves_nothi
         "UPDATE audit_entry SET surface = 'web' WHERE id = (SELECT min(id) FROM audit_entry)"
     )
     path = make_backup(tmp_path)
-    refused = restore(tmp_path / "new", target, path)
-    assert (refused.returncode, "is not the one that was sealed" in refused.stderr) == (
-        1,
-        True,
-    ), refused.stderr
-    assert left_in(tmp_path / "new") == []
+    folder = tmp_path / "new"
+    assert_refused("is not the one that was sealed", folder, target, path)
+    assert left_in(folder) == []
     assert tables(target) == 0
     with psycopg.connect(target["DATABASE_OWNER_URL"]) as session:
         session.execute(
             "CREATE FUNCTION public.audit_append() RETURNS int LANGUAGE sql AS 'SELECT 1'"
         )
         session.execute("CREATE DOMAIN public.audit_seal AS int")
-    refused = restore(tmp_path / "new", target, path)
-    assert (refused.returncode, "could not be loaded" in refused.stderr) == (1, True), (
-        refused.stderr
-    )
-    assert left_in(tmp_path / "new") == []
+    assert_refused("could not be loaded", folder, target, path)
+    assert left_in(folder) == []
     assert tables(target) == 0
 
 
@@ -239,25 +233,20 @@ def test_seals_of_another_desk_and_backups_of_a_newer_one_are_refused(
     other = tmp_path / "other.jsonl"
     lines = Path(settings.SEAL_FILE).read_text().splitlines(keepends=True)
     other.write_text(lines[-1].replace('"signature":"', '"signature":"00'))
-    refused = restore(tmp_path / "new", target, path, "--seals", other)
-    assert (refused.returncode, "knows another seal" in refused.stderr) == (1, True), (
-        refused.stderr
-    )
+    folder = tmp_path / "new"
+    assert_refused("knows another seal", folder, target, path, "--seals", other)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO django_migrations (app, name, applied) VALUES ('people', '9999_later', now())"
         )
     try:
-        newer = make_backup(tmp_path / "new")
+        newer = make_backup(folder)
     finally:
         as_superuser("DELETE FROM django_migrations WHERE name = '9999_later'")
     newer = newer.rename(tmp_path / "newer.backup")
-    refused = restore(tmp_path / "new", target, newer)
-    assert (
-        refused.returncode,
-        "newer Countersign: it has migrations" in refused.stderr,
-    ) == (1, True), refused.stderr
-    assert left_in(tmp_path / "new") == []
+    words = "newer Countersign: it has migrations"
+    assert_refused(words, folder, target, newer)
+    assert left_in(folder) == []
     assert tables(target) == 0
 
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.stack import wait_for
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 60.0
+ask = partial(requests.request, timeout=SECONDS)
 _webhook_ids = count(118_000_000_000_001)
 
 
@@ -75,18 +77,15 @@ class Demo:
         self.server.server_close()
 
     def get(self, path, **options):
-        return requests.get(self.url + path, timeout=SECONDS, **options)
+        return ask("GET", self.url + path, **options)
 
     def play(self, act, **asked):
         """Press as a visitor of the page would."""
-        return requests.post(f"{self.url}/play/{act}", json=asked, timeout=SECONDS)
+        return ask("POST", f"{self.url}/play/{act}", json=asked)
 
     def control(self, *steps):
         assert (
-            requests.post(
-                f"{self.url}/control", json={"next": steps}, timeout=SECONDS
-            ).status_code
-            == 200
+            ask("POST", f"{self.url}/control", json={"next": steps}).status_code == 200
         )
 
     @property
@@ -100,12 +99,11 @@ class Demo:
         headers = {
             "Authorization": f"Bot {token or self.application['DISCORD_BOT_TOKEN']}"
         }
-        return requests.request(
+        return ask(
             method,
             f"{self.url}/api/v10{path}",
             json=payload,
             headers=headers,
-            timeout=SECONDS,
         )
 
     def new_webhook(self):

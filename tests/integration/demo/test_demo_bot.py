@@ -2,11 +2,9 @@
 what commands are.
 """
 
-import requests
-
 from common.demo import APP_ID, APPROVALS, GUILD_ID, SUPPORT
 from demo.discord.limits import find_command_errors, find_errors
-from tests.integration.demo.running import SECONDS
+from tests.integration.demo.running import ask
 
 BUTTON = {"type": 2, "style": 3, "label": "Approve", "custom_id": "cs:approve"}
 LINK = {"type": 2, "style": 5, "label": "Open", "url": "https://desk.test/q"}
@@ -58,11 +56,11 @@ def test_wrong_token_channel_message_and_application_are_refused(demo):
         answer = demo.bot(method, path, {"content": "x"}, token=token)
         assert answer.status_code == status, path
         assert answer.json()["code"] == code, path
-    posted = requests.post(
+    posted = ask(
+        "POST",
         demo.new_webhook(),
         json={"content": "x"},
         params={"wait": "true"},
-        timeout=SECONDS,
     ).json()
     answer = demo.bot(
         "PATCH", f"/channels/{APPROVALS.id}/messages/{posted['id']}", {"content": "y"}

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from common.demo import ANA, APP_ID, APPROVALS, BEN, SUPPORT
 from demo.discord import interactions
-from tests.integration.demo.running import SECONDS, Demo
+from tests.integration.demo.running import SECONDS, Demo, ask
 from tests.programs import program
 
 BUTTON = {"type": 2, "style": 4, "label": "Reject", "custom_id": "cs:reject"}
@@ -128,7 +128,7 @@ def test_form_is_requested_and_submitted_with_the_typed_text(standin, applicatio
 def test_deferred_interaction_is_answered_by_its_token(standin, application):
     def original(token, content):
         path = f"{standin.url}/api/v10/webhooks/{APP_ID}/{token}/messages/@original"
-        return requests.patch(path, json={"content": content}, timeout=SECONDS)
+        return ask("PATCH", path, json={"content": content})
 
     assert original("no-such-token", "x").json()["code"] == 10015
     will_answer(application, DEFERRED)
@@ -213,14 +213,10 @@ def test_page_of_another_origin_cannot_press_and_invalid_input_is_400(
         {"as": ANA.username, "message": card(standin), "custom_id": "cs:reject"}
     )
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
-        answer = requests.post(
-            address, data=body, headers={"Content-Type": kind}, timeout=SECONDS
-        )
+        answer = ask("POST", address, data=body, headers={"Content-Type": kind})
         assert answer.status_code == 415
     # The CORS preflight of a browser is not allowed.
-    asked = requests.options(
-        address, headers={"Origin": "https://evil.example"}, timeout=SECONDS
-    )
+    asked = ask("OPTIONS", address, headers={"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in asked.headers
     nonsense = (
         {},
@@ -230,5 +226,5 @@ def test_page_of_another_origin_cannot_press_and_invalid_input_is_400(
     for one in nonsense:
         for act in ("press", "submit", "command", "dismiss", "nothing"):
             assert standin.play(act, **one).status_code == 400, (act, one)
-    assert requests.post(address, json=[], timeout=SECONDS).status_code == 400
+    assert ask("POST", address, json=[]).status_code == 400
     assert application.posts == []

@@ -8,7 +8,7 @@ import smtplib
 import pytest
 import requests
 
-from tests.integration.demo.running import SECONDS
+from tests.integration.demo.running import SECONDS, ask
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">'
 POLICY = (
@@ -41,10 +41,7 @@ def test_hostile_cards_are_escaped_everywhere(demo):
         "fields": [{"name": HOSTILE, "value": HOSTILE}],
     }
     payload = {"content": HOSTILE, "username": HOSTILE[:60], "embeds": [embed]}
-    assert (
-        requests.post(demo.new_webhook(), json=payload, timeout=SECONDS).status_code
-        == 204
-    )
+    assert ask("POST", demo.new_webhook(), json=payload).status_code == 204
     assert_harmless(demo.get("/messages/").text)
 
 
@@ -53,11 +50,11 @@ def test_channel_shows_titles_colours_and_edits_and_its_unchanged_fragment_is_20
     embed = {"title": "Invoice 1", "url": "https://desk.test/q", "color": 0xF59E0B}
     version = demo.get("/messages/").headers["X-Version"]
     assert demo.get("/messages/", params={"version": version}).status_code == 204
-    sent = requests.post(
-        webhook, json={"embeds": [embed]}, params={"wait": "true"}, timeout=SECONDS
+    sent = ask(
+        "POST", webhook, json={"embeds": [embed]}, params={"wait": "true"}
     ).json()
     changed = {"embeds": [{**embed, "color": 0x16A34A}]}
-    requests.patch(f"{webhook}/messages/{sent['id']}", json=changed, timeout=SECONDS)
+    ask("PATCH", f"{webhook}/messages/{sent['id']}", json=changed)
     assert demo.get("/messages/", params={"version": version}).status_code == 200
     page = demo.get("/").text
     shown = page.partition(f'id="message-{sent["id"]}"')[2]

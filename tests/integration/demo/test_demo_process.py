@@ -11,20 +11,18 @@ import sys
 import pytest
 import requests
 
-from tests.integration.demo.running import ROOT, SECONDS, Process
+from tests.integration.demo.running import ROOT, SECONDS, Process, ask
 from tests.stack import wait_for
 
 
 def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(own_demo):
     webhook = own_demo.new_webhook()
     deleted = own_demo.new_webhook()
-    message_id = requests.post(
-        webhook, json={"content": "one"}, params={"wait": "true"}, timeout=SECONDS
+    message_id = ask(
+        "POST", webhook, json={"content": "one"}, params={"wait": "true"}
     ).json()["id"]
-    requests.patch(
-        f"{webhook}/messages/{message_id}", json={"content": "two"}, timeout=SECONDS
-    )
-    requests.delete(deleted, timeout=SECONDS)
+    ask("PATCH", f"{webhook}/messages/{message_id}", json={"content": "two"})
+    ask("DELETE", deleted)
     own_demo.stop()
     journal = own_demo.data_dir / "discord.jsonl"
     assert "a-token_1" not in journal.read_text()
@@ -38,16 +36,14 @@ def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(own_de
         for address in (webhook, deleted)
     )
     assert (
-        requests.patch(
-            f"{webhook}/messages/{message_id}",
-            json={"content": "three"},
-            timeout=SECONDS,
+        ask(
+            "PATCH", f"{webhook}/messages/{message_id}", json={"content": "three"}
         ).status_code
         == 200
     )
-    assert requests.get(deleted, timeout=SECONDS).json()["code"] == 10015
+    assert ask("GET", deleted).json()["code"] == 10015
     # A wrong token is refused, also after a restart.
-    refused = requests.post(webhook[:-1], json={"content": "y"}, timeout=SECONDS)
+    refused = ask("POST", webhook[:-1], json={"content": "y"})
     assert refused.status_code == 401
     assert refused.json()["code"] == 50027
     lines = [

@@ -7,11 +7,10 @@ import json
 import time
 from datetime import UTC, datetime
 
-import requests
 from standardwebhooks import Webhook
 
 from common.demo import EVENT_KEY, HOOK_PATH
-from tests.integration.demo.running import SECONDS
+from tests.integration.demo.running import ask
 
 EVENT = {
     "name": "multimail/email.decided",
@@ -24,7 +23,7 @@ ANOTHER = "whsec_" + base64.b64encode(b"x" * 32).decode()
 
 
 def post(demo, payload):
-    return requests.post(f"{demo.url}/e/{EVENT_KEY}", json=payload, timeout=SECONDS)
+    return ask("POST", f"{demo.url}/e/{EVENT_KEY}", json=payload)
 
 
 def received_events(demo):
@@ -38,9 +37,7 @@ def hook(demo, body, secret=SECRET, *, moment=None):
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": Webhook(secret).sign("evt_2", at, body.decode()),
     }
-    return requests.post(
-        demo.url + HOOK_PATH, data=body, headers=headers, timeout=SECONDS
-    ).status_code
+    return ask("POST", demo.url + HOOK_PATH, data=body, headers=headers).status_code
 
 
 def test_events_are_stored_once_each_and_survive_a_restart(own_demo):
@@ -80,10 +77,7 @@ def test_only_recent_events_with_a_valid_signature_are_accepted(own_demo):
     ).encode()
     assert hook(own_demo, body, ANOTHER) == 400
     assert hook(own_demo, body, moment=time.time() - 600) == 400
-    assert (
-        requests.post(own_demo.url + HOOK_PATH, data=body, timeout=SECONDS).status_code
-        == 400
-    )
+    assert ask("POST", own_demo.url + HOOK_PATH, data=body).status_code == 400
     assert received_events(own_demo) == []
     assert hook(own_demo, body) == 204
     assert [one["name"] for one in received_events(own_demo)] == ["email.held"]

@@ -5,7 +5,7 @@ describes it.
 import pytest
 import requests
 
-from tests.integration.demo.running import SECONDS
+from tests.integration.demo.running import ask
 
 EMBED = {
     "title": "Subject",
@@ -15,11 +15,11 @@ EMBED = {
 
 
 def post(webhook, payload, **query):
-    return requests.post(webhook, json=payload, params=query, timeout=SECONDS)
+    return ask("POST", webhook, json=payload, params=query)
 
 
 def get(address):
-    return requests.get(address, timeout=SECONDS).json()
+    return ask("GET", address).json()
 
 
 def listed(demo):
@@ -41,8 +41,8 @@ def test_post_without_wait_is_204_with_wait_returns_the_message_and_an_edit_pres
     assert message["channel_id"] != ""
     assert message["edited_timestamp"] is None
     message_url = f"{webhook}/messages/{message['id']}"
-    edited = requests.patch(
-        message_url, json={"embeds": [{**EMBED, "title": "Sent"}]}, timeout=SECONDS
+    edited = ask(
+        "PATCH", message_url, json={"embeds": [{**EMBED, "title": "Sent"}]}
     ).json()
     assert edited["content"] == "text"
     assert edited["embeds"][0]["title"] == "Sent"
@@ -55,18 +55,13 @@ def test_deleted_message_and_webhook_and_a_strangers_message_are_unknown(demo):
     webhook = demo.new_webhook().replace("/api/", "/api/v10/")
     message_id = post(webhook, {"content": "x"}, wait="true").json()["id"]
     assert get(f"{demo.new_webhook()}/messages/{message_id}")["code"] == 10008
-    assert (
-        requests.delete(f"{webhook}/messages/{message_id}", timeout=SECONDS).status_code
-        == 204
-    )
-    gone = requests.patch(
-        f"{webhook}/messages/{message_id}", json={"content": "y"}, timeout=SECONDS
-    )
+    assert ask("DELETE", f"{webhook}/messages/{message_id}").status_code == 204
+    gone = ask("PATCH", f"{webhook}/messages/{message_id}", json={"content": "y"})
     assert gone.status_code == 404
     assert gone.json()["code"] == 10008
     webhook = demo.new_webhook()
     assert get(webhook)["name"] == "Countersign"
-    assert requests.delete(webhook, timeout=SECONDS).status_code == 204
+    assert ask("DELETE", webhook).status_code == 204
     gone = post(webhook, {"content": "x"})
     assert gone.status_code == 404
     assert gone.json()["code"] == 10015
@@ -87,12 +82,12 @@ def test_body_discord_would_refuse_is_refused_with_its_code_and_path(demo):
         (too_long, 50035),
     ):
         webhook = demo.new_webhook()
-        answer = requests.post(
+        answer = ask(
+            "POST",
             webhook,
             data=body,
             headers=headers,
             params={"wait": "true"},
-            timeout=SECONDS,
         )
         assert (answer.status_code, answer.json()["code"]) == (400, code), body[:40]
     assert answer.json()["message"] == "Invalid Form Body"
@@ -134,7 +129,7 @@ def test_scripted_responses_are_used_once_each_and_in_order(demo):
     assert gone.status_code == 404
     assert gone.json()["code"] == 10015
     assert post(webhook, {"content": "x"}).status_code == 204
-    answer = requests.post(f"{demo.url}/control", data='{"next": []}', timeout=SECONDS)
+    answer = ask("POST", f"{demo.url}/control", data='{"next": []}')
     assert answer.status_code == 415, "posted by a form of another site"
 
 
