@@ -8,7 +8,7 @@ hides nothing.
 from demo.messages.files import INVOICE_PDF, NOT_A_PDF, NOT_A_PROGRAM
 from demo.messages.message import ANA, BEN, CLEO, Attachment, Message, Origin
 
-_NAMES = ("ada", "bo", "chi", "dev", "eli", "fay", "gus", "hal", "ivy", "jon")
+_NAMES = "ada bo chi dev eli fay gus hal ivy jon".split()
 _ATTENDEES = ", ".join(f"{name}@attendees.example" for name in _NAMES)
 _BLIND = ", ".join(f"lead{number:02d}@leads.example" for number in range(1, 29))
 _STRANGER = Origin(

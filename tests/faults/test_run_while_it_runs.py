@@ -14,17 +14,7 @@ from tests.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("stack")
 
-CHILDREN = [
-    "postgres",
-    "redis",
-    "parser",
-    "web",
-    "gateway",
-    "live",
-    "worker-desk",
-    "worker-out",
-    "demo",
-]
+CHILDREN = "postgres redis parser web gateway live worker-desk worker-out demo".split()
 
 
 def test_secrets_are_for_the_owner_only_and_the_state_holds_no_foreign_variable(stack):

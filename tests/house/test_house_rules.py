@@ -8,26 +8,10 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = (
-    "launcher",
-    "dashboard",
-    "alerts",
-    "connections",
-    "approvals",
-    "policy",
-    "mirror",
-    "people",
-    "audit",
-    "risk",
-    "rendering",
-    "simple_form",
-    "parsing",
-    "upstream",
-    "outgoing",
-    "common",
-    "gateway",
-    "demo",
-)
+APPS = """
+    launcher dashboard alerts connections approvals policy mirror people audit risk
+    rendering simple_form parsing upstream outgoing common gateway demo
+""".split()
 SOURCES = [
     path
     for app in APPS

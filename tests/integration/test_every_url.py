@@ -45,58 +45,15 @@ def test_public_urls_need_no_sign_in(client, signed_in):
 
 
 # Every query parameter, and the URLs that have some.
-ASKED = (
-    "q",
-    "to",
-    "from",
-    "by",
-    "rule",
-    "risk",
-    "mailbox",
-    "has",
-    "started",
-    "thread",
-    "run",
-    "alike",
-    "tab",
-    "order",
-    "group",
-    "after",
-    "before",
-    "action",
-    "since",
-    "decided",
-    "view",
-    "page",
-    "open",
-    "of",
-    "mark",
-    "next",
-    "show",
-    "actor",
-    "surface",
-    "connection",
-    "message",
-    "fingerprint",
-    "trace",
-    "until",
-    "on",
-)
-ASKING = (
-    "queue",
-    "message",
-    "message-view",
-    "history",
-    "audit",
-    "rule",
-    "pulse",
-    "bulk-done",
-    "account_login",
-    "allowlists",
-    "allowlist",
-    "allowlist-history",
-    "refusals",
-)
+ASKED = """
+    q to from by rule risk mailbox has started thread run alike tab order group
+    after before action since decided view page open of mark next show actor surface
+    connection message fingerprint trace until on
+""".split()
+ASKING = """
+    queue message message-view history audit rule pulse bulk-done account_login
+    allowlists allowlist allowlist-history refusals
+""".split()
 BY_ID = (
     "queue/{}/",
     "queue/{}/files/1/",
