@@ -4,7 +4,7 @@ from the rest.
 
 import random
 
-from approvals.bulk.places import places_of
+from approvals.bulk.groups import places_of
 from approvals.message_page.content.word_diff import Effort
 
 REFUND = "Hello {},\n\nyour refund of {} EUR for order {} is on its way."
