@@ -10,8 +10,8 @@ texts.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -45,41 +45,23 @@ class Group:
     items: Sequence[Item]
     odd: int = 0
 
-    @property
-    def number(self) -> int:
-        """How many messages it holds."""
-        return len(self.items)
-
 
 @dataclass(frozen=True)
 class Place:
-    """What each text says in one place, and where in the text that begins. `most` is
+    """What each message says in one place, and where in its text that begins. `most` is
     None where they do not agree.
+
+    Beside the text, a place is a `line` with this name.
     """
 
     values: tuple[str, ...]
     starts: tuple[int, ...]
     most: str | None
+    line: str = ""
 
     def is_odd(self, index: int) -> bool:
         """Whether this text says something else than most."""
         return self.most is not None and self.values[index] != self.most
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where alike messages differ: in a line of facts, by its name; in the subject; in
-    the text.
-    """
-
-    facts: Sequence[tuple[str, Place]]
-    text: Sequence[Place]
-
-    def is_odd(self, index: int) -> bool:
-        return any(
-            place.is_odd(index)
-            for place in (*(place for _, place in self.facts), *self.text)
-        )
 
 
 def grouped(items: Sequence[Item]) -> list[Group]:
@@ -89,59 +71,55 @@ def grouped(items: Sequence[Item]) -> list[Group]:
     effort = Effort()
     found: dict[Hashable, list[Item]] = {}
     for item in items:
-        found.setdefault(
-            _key(item) if item.message.shape else item.message.pk, []
-        ).append(item)
-    return [group for members in found.values() for group in _groups(members, effort)]
-
-
-def _key(item: Item) -> Hashable:
-    """Return what alike messages have in common beside their words."""
-    message = item.message
-    content = item.content
-    rendered = item.rendered
-    return (
-        *(
-            message.shape,
+        message = item.message
+        content = item.content
+        rendered = item.rendered
+        in_common = (
+            message.shape or message.pk,
             item.score.points,
             item.score.level,
             message.direction,
             message.mailbox_id,
             item.kind,
-        ),
-        *(
             content.send_at,
             tuple(sorted(content.additions.items())),
             tuple(content.unseen),
-        ),
-        *((len(rendered.word_differences), len(rendered.blocked)) if rendered else ()),
-    )
+            rendered and (len(rendered.word_differences), len(rendered.blocked)),
+        )
+        found.setdefault(in_common, []).append(item)
+    groups = []
+    for members in found.values():
+        places = _places_in(members, effort) if len(members) >= FEWEST else None
+        if places is None:
+            groups += [Group([one]) for one in members]
+            continue
+        indexes = range(len(members))
+        odd = [at for at in indexes if any(place.is_odd(at) for place in places)]
+        whole = next((at for at in indexes if at not in odd), 0)
+        for at in indexes:
+            _compare(at, members, places, whole=whole)
+        first = [at for at in odd if at != whole]
+        others = [at for at in indexes if at not in (*odd, whole)]
+        groups.append(Group([members[at] for at in (*first, whole, *others)], len(odd)))
+    return groups
 
 
-def _groups(members: Sequence[Item], effort: Effort) -> list[Group]:
-    places = _compared(members, effort) if len(members) >= FEWEST else None
-    if places is None:
-        return [Group([one]) for one in members]
-    odd = [index for index in range(len(members)) if places.is_odd(index)]
-    whole = next((index for index in range(len(members)) if index not in odd), 0)
-    for index in range(len(members)):
-        _compare(index, members, places, whole=whole)
-    first = [index for index in odd if index != whole]
-    others = [index for index in range(len(members)) if index not in (*odd, whole)]
-    return [Group([members[index] for index in (*first, whole, *others)], len(odd))]
-
-
-def _compared(members: Sequence[Item], effort: Effort) -> _Places | None:
+def _places_in(members: Sequence[Item], effort: Effort) -> list[Place] | None:
+    """Return where alike messages differ: in a line of facts, in the subject, in the
+    text. None where comparing them would cost too much.
+    """
     texts = places_of([one.text for one in members], effort)
-    subjects = places_of([one.content.subject for one in members], effort)
+    subjects = places_of(
+        [one.content.subject for one in members], effort, line="Subject"
+    )
     if texts is None or subjects is None:
         return None
-    lines = [_facts(one) for one in members]
-    facts = []
-    for name in dict.fromkeys(name for line in lines for name in line):
-        values = tuple(line.get(name, "") for line in lines)
-        facts.append((name, Place(values, (0,) * len(values), agreed(values))))
-    return _Places([*facts, *(("Subject", place) for place in subjects)], texts)
+    facts = [_facts(one) for one in members]
+    lines = []
+    for name in dict.fromkeys(name for one in facts for name in one):
+        values = tuple(one.get(name, "") for one in facts)
+        lines.append(Place(values, (0,) * len(values), agreed(values), name))
+    return [*lines, *subjects, *texts]
 
 
 def _facts(item: Item) -> dict[str, str]:
@@ -172,22 +150,19 @@ def _facts(item: Item) -> dict[str, str]:
 
 
 def _compare(
-    index: int, members: Sequence[Item], places: _Places, *, whole: int
+    index: int, members: Sequence[Item], places: Sequence[Place], *, whole: int
 ) -> None:
     """Note on one message how it differs from the others, and from the one that is
     shown whole.
     """
     item = members[index]
     model = members[whole]
-    odd = list(_odd_ones(index, item, places))
-    own = [
-        _difference(place, index, item.text)
-        for place in places.text
-        if place.values[index] != place.values[whole]
-    ]
+    odd = [place for place in places if place.is_odd(index)]
+    in_text = [place for place in places if not place.line]
+    own = [place for place in in_text if place.values[index] != place.values[whole]]
     is_short = (
         len(own) <= MAX_DIFFERENCES
-        and sum(one.value.total for one in own) <= MAX_DIFFERENT
+        and sum(len(place.values[index]) for place in own) <= MAX_DIFFERENT
     )
     parts = _parts(item)
     known = _parts(model)
@@ -205,54 +180,39 @@ def _compare(
             place.starts[index] + len(place.values[index]),
             ODD if place.is_odd(index) else OWN,
         )
-        for place in places.text
+        for place in in_text
     ]
     item.compared = Comparison(
-        differences=own if is_like else odd,
+        differences=[
+            _difference(place, index, item.text) for place in (own if is_like else odd)
+        ],
         like=model.message.public_id if is_like else None,
         own_parts=own_parts,
         begun=_runs(item.text, spans, 0, item.cut),
         rest=_runs(item.text, spans, item.cut, len(item.text)),
     )
     if is_like:
-        item.fields = _own_lines(item, model)
-
-
-def _odd_ones(index: int, item: Item, places: _Places) -> Iterator[Difference]:
-    for name, place in places.facts:
-        if place.is_odd(index):
-            yield Difference(
-                f"{name}:", stretch_of(place.values[index], page=1), place.most
-            )
-    for place in places.text:
-        if place.is_odd(index):
-            yield replace(_difference(place, index, item.text), most=place.most)
+        # Its recipients, and each address line that is not the one of the message shown
+        # whole.
+        lines = {line.label: line for line in model.fields}
+        own_lines = [
+            line
+            for line in item.fields
+            if line.label == "To" or line != lines.get(line.label)
+        ]
+        labels = [line.label for line in item.fields]
+        gone = [Field(label, ()) for label in lines if label not in labels]
+        item.fields = own_lines + gone
 
 
 def _difference(place: Place, index: int, text: str) -> Difference:
-    line = text[: place.starts[index]].rpartition("\n")[2]
-    before = line if len(line) <= BEFORE else "…" + line[-BEFORE:].partition(" ")[2]
-    return Difference(before.strip(), stretch_of(place.values[index], page=1))
-
-
-def _own_lines(item: Item, model: Item) -> list[Field]:
-    """Return the recipients, and each address line that is not the one of the message
-    shown whole.
-    """
-    known = {line.label: line for line in model.fields}
-    gone = [
-        Field(label, ())
-        for label in known
-        if label not in {line.label for line in item.fields}
-    ]
-    return [
-        *(
-            line
-            for line in item.fields
-            if line.label == "To" or line != known.get(line.label)
-        ),
-        *gone,
-    ]
+    before = f"{place.line}:"
+    if not place.line:
+        line = text[: place.starts[index]].rpartition("\n")[2]
+        if len(line) > BEFORE:
+            line = "…" + line[-BEFORE:].partition(" ")[2]
+        before = line.strip()
+    return Difference(before, stretch_of(place.values[index], page=1), place.most)
 
 
 def _parts(item: Item) -> dict[str, Sequence[Any]]:
@@ -297,27 +257,44 @@ def agreed(values: Sequence[str]) -> str | None:
     return value if number * 2 > len(values) else None
 
 
-def places_of(texts: Sequence[str], effort: Effort) -> list[Place] | None:
+def places_of(
+    texts: Sequence[str], effort: Effort, *, line: str = ""
+) -> list[Place] | None:
     """Return the places in which the texts differ, in order; None where comparing them
     would cost too much.
     """
     words = [words_in(text) for text in texts]
     shared: list[Sequence[Block]] = []
+    gaps = set()
     for other in words:
         blocks = common_blocks(words[0], other, effort)
         if blocks is None:
             return None
         shared.append(blocks)
-    spans = _joined((gap for blocks in shared for gap in _gaps(blocks)), words[0])
+        # What lies between shared blocks, in words of the first text.
+        for (x, y, length), (next_x, next_y, _) in pairwise(blocks):
+            if (x + length, y + length) != (next_x, next_y):
+                gaps.add((x + length, next_x))
     offsets = [[0, *accumulate(map(len, one))] for one in words]
-    return [_place(span, words, shared, offsets) for span in spans]
-
-
-def _gaps(blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
-    """Yield what lies between shared blocks, in words of the first text."""
-    for (x, y, length), (next_x, next_y, _) in pairwise(blocks):
-        if (x + length, y + length) != (next_x, next_y):
-            yield x + length, next_x
+    places = []
+    for start, end in _joined(gaps, words[0]):
+        values = []
+        starts = []
+        # A span holds every gap that it touches whole, so that both edges lie in or
+        # beside a shared block. What a text inserted at the edges belongs to it.
+        for own, blocks, offset in zip(words, shared, offsets, strict=True):
+            begin = next(
+                y + start - x for x, y, length in blocks if x <= start <= x + length
+            )
+            stop = next(
+                y + end - x
+                for x, y, length in reversed(blocks)
+                if x <= end <= x + length
+            )
+            values.append("".join(own[begin:stop]))
+            starts.append(offset[begin])
+        places.append(Place(tuple(values), tuple(starts), agreed(values), line))
+    return places
 
 
 def _joined(
@@ -335,30 +312,3 @@ def _joined(
         else:
             spans.append((start, end))
     return spans
-
-
-def _place(
-    span: tuple[int, int],
-    words: Sequence[Sequence[str]],
-    shared: Sequence[Sequence[Block]],
-    offsets: Sequence[Sequence[int]],
-) -> Place:
-    """Return what each text says in a span of the first one, with what it inserted at
-    the edges of that.
-
-    A span holds every gap that it touches whole, so that both edges lie in or beside a
-    shared block.
-    """
-    start, end = span
-    values = []
-    starts = []
-    for own, blocks, offset in zip(words, shared, offsets, strict=True):
-        begin = next(
-            y + start - x for x, y, length in blocks if x <= start <= x + length
-        )
-        stop = next(
-            y + end - x for x, y, length in reversed(blocks) if x <= end <= x + length
-        )
-        values.append("".join(own[begin:stop]))
-        starts.append(offset[begin])
-    return Place(tuple(values), tuple(starts), agreed(values))

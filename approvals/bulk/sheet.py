@@ -5,7 +5,8 @@ The number of queries does not grow with the number of messages. The sheet trave
 signed through the browser, so that nothing is decided that was not on it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -285,24 +286,57 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     messages = [known[one] for one in chosen if one in known]
     ruled = rulings(messages, actor, now=now)
     left_out = []
-    open_ones = []
+    contents = []
     for message in messages:
-        why = _why_not(message, ruled[message.pk])
-        if why:
+        revision = message.revision
+        if why := _why_not(message, ruled[message.pk]):
             left_out.append(LeftOut(message, why))
+        elif revision is not None:
+            contents.append((message, revision, stored_content(revision)))
+    for one in chosen:
+        if one not in known:
+            left_out.append(LeftOut(None, "It does not exist, or you may not see it."))
+    weights = RuleWeight.objects.points_by_rule()
+    lines = lines_of_many([(one, content) for one, _, content in contents], actor=actor)
+    late = came_since([one for one, _, _ in contents])
+    files: dict[int, list[FilePreview]] = defaultdict(list)
+    with_files = [revision.pk for _, revision, one in contents if one.attachments]
+    stored = AttachedFile.objects.filter(revision__in=with_files)
+    for file in stored.without_bytes().in_order():
+        files[file.revision_id].append(FilePreview(file))
+    ready = []
+    alone = []
+    left = MAX_SHEET
+    for message, revision, content in contents:
+        findings, score = findings_of(message, weights)
+        claim = live_claim(message, now=now)
+        is_others = claim is not None and str(claim.person_id) != actor.id
+        add_lists(lines[message.pk], ruled[message.pk].judged)
+        item = Item(
+            message,
+            revision,
+            content,
+            score,
+            ruled[message.pk],
+            findings,
+            lines[message.pk],
+            expiry_of(message, now=now),
+            files[revision.pk],
+            holder=f"{claim.words} {claim.person}" if claim and is_others else "",
+        )
+        size = len(content.html or "") + len(content.markdown or "")
+        if size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT:
+            left -= size
+            item.rendered = rendered_message_of(revision, content)
+            item.text = without_surrogates(
+                item.rendered.read or item.rendered.text
+            ).strip()
+        item.why_alone = _why_alone(item, late.get(message.pk))
+        if item.why_alone:
+            alone.append(item)
         else:
-            open_ones.append(message)
-    unknown = [
-        LeftOut(None, "It does not exist, or you may not see it.")
-        for one in chosen
-        if one not in known
-    ]
-    items = _items(open_ones, ruled, actor=actor, now=now)
-    ready = [one for one in items if not one.why_alone]
-    alone = [one for one in items if one.why_alone]
-    return Gathered(
-        ready, sorted(alone, key=lambda one: -one.score.points), [*left_out, *unknown]
-    )
+            ready.append(item)
+    return Gathered(ready, sorted(alone, key=lambda one: -one.score.points), left_out)
 
 
 def _why_not(message: Message, ruling: Ruling) -> str:
@@ -322,56 +356,6 @@ def _why_not(message: Message, ruling: Ruling) -> str:
     if actions.kind == "withdrawn":
         return "An approval of it was withdrawn and may still take effect. Open it to decide."
     return "" if ruling.may_reject else ruling.reasons[0]
-
-
-def _items(
-    messages: Sequence[Message],
-    ruled: Mapping[int, Ruling],
-    *,
-    actor: Actor,
-    now: datetime,
-) -> list[Item]:
-    weights = RuleWeight.objects.points_by_rule()
-    contents = [
-        (one, one.revision, stored_content(one.revision))
-        for one in messages
-        if one.revision
-    ]
-    lines = lines_of_many([(one, content) for one, _, content in contents], actor=actor)
-    late = came_since(messages)
-    files = _files_of(messages)
-    items = []
-    left = MAX_SHEET
-    for message, revision, content in contents:
-        size = len(content.html or "") + len(content.markdown or "")
-        is_short = (
-            size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT
-        )
-        left -= size if is_short else 0
-        findings, score = findings_of(message, weights)
-        claim = live_claim(message, now=now)
-        is_others = claim is not None and str(claim.person_id) != actor.id
-        add_lists(lines[message.pk], ruled[message.pk].judged)
-        item = Item(
-            message,
-            revision,
-            content,
-            score,
-            ruled[message.pk],
-            findings,
-            lines[message.pk],
-            expiry_of(message, now=now),
-            files.get(revision.pk, []),
-            holder=f"{claim.words} {claim.person}" if claim and is_others else "",
-        )
-        if is_short:
-            item.rendered = rendered_message_of(revision, content)
-            item.text = without_surrogates(
-                item.rendered.read or item.rendered.text
-            ).strip()
-        item.why_alone = _why_alone(item, late.get(message.pk))
-        items.append(item)
-    return items
 
 
 def _why_alone(item: Item, late: ThreadMessage | None) -> str:
@@ -398,20 +382,3 @@ def _why_alone(item: Item, late: ThreadMessage | None) -> str:
             "It has more recipients or links than a sheet shows. Open it to approve it."
         )
     return ""
-
-
-def _files_of(messages: Sequence[Message]) -> dict[int, list[FilePreview]]:
-    """Return the attached files of many messages by their versions, in one query."""
-    versions = [
-        one.revision.pk
-        for one in messages
-        if one.revision and one.revision.content.get("attachments")
-    ]
-    found: dict[int, list[FilePreview]] = {}
-    for file in (
-        AttachedFile.objects.filter(revision__in=versions).without_bytes().in_order()
-        if versions
-        else ()
-    ):
-        found.setdefault(file.revision_id, []).append(FilePreview(file))
-    return found

@@ -34,6 +34,8 @@ from risk.lookalikes import (
 SHOWN = 60
 # How many characters of an address are spelled out.
 SPELLED = 40
+# A longer Reply-To is not taken apart.
+MAX_REPLY_TO = 100_000
 # With more new addresses than this, a mark on each would hide the other marks.
 MAX_MARKED = 4
 _SCRIPTS = {
@@ -129,9 +131,10 @@ def address_lines(
     message: Message, content: Content | None, *, actor: Actor
 ) -> list[Field]:
     """Return the address lines, whole; those that are known to be empty are left out."""
-    if content is None:
-        return _lines(message, None)
-    return lines_of_many([(message, content)], actor=actor)[message.pk]
+    if content is not None:
+        return lines_of_many([(message, content)], actor=actor)[message.pk]
+    sender = (message.sender,) if message.sender else ()
+    return [_field("From", sender), _field("To", list(map(str, message.recipients)))]
 
 
 def lines_of_many(
@@ -140,25 +143,41 @@ def lines_of_many(
     """Return the same for many messages by their keys, in two queries a connection."""
     found = {message.pk: _lines(message, content) for message, content in contents}
     for connection in {message.connection_id for message, _ in contents}:
-        lines = {
-            one.pk: found[one.pk]
-            for one, _ in contents
-            if one.connection_id == connection
+        keys = [one.pk for one, _ in contents if one.connection_id == connection]
+        addresses = {
+            key: [one for line in found[key] for one in line.addresses] for key in keys
         }
-        _add_statuses(lines, connection, actor=actor)
+        ours = set(map(_domain, Mailbox.objects.addresses_in(connection)))
+        outside = {
+            one.value.lower()
+            for listed in addresses.values()
+            for one in listed
+            if "@" in one.value and _domain(one.value) not in ours
+        }
+        known = contacts_of_actor(
+            actor, sorted(outside), connection=connection, besides=keys
+        )
+        for listed in addresses.values():
+            seen: set[str] = set()
+            for one in listed:
+                one.status = _status(one.value, known, ours)
+                # An id must be unique on the page, also for an address in both To and
+                # Cc.
+                if one.id in seen:
+                    one.id = ""
+                seen.add(one.id)
     return found
 
 
-def _lines(message: Message, content: Content | None) -> list[Field]:
-    if content is None:
-        known = [
-            ("From", (message.sender,) if message.sender else ()),
-            ("To", tuple(map(str, message.recipients))),
-        ]
-        return [_field(label, values) for label, values in known]
+def _lines(message: Message, content: Content) -> list[Field]:
+    reply_to = (content.reply_to,) if content.reply_to else ()
+    if reply_to and len(reply_to[0]) <= MAX_REPLY_TO:
+        # A line that cannot be told apart into addresses stays whole.
+        parts = [part.strip() for part in reply_to[0].split(",")]
+        reply_to = tuple(parts) if all("@" in part for part in parts) else reply_to
     lines = [
         ("From", "from", (content.sender,) if content.sender else ()),
-        ("Reply-To", "reply_to", _several(content.reply_to or "")),
+        ("Reply-To", "reply_to", reply_to),
         ("To", "to", content.to),
         ("Cc", "cc", content.cc),
         ("Bcc", "bcc", content.bcc),
@@ -168,17 +187,38 @@ def _lines(message: Message, content: Content | None) -> list[Field]:
     alike = dict(alike_pairs(findings))
     fields = []
     for label, name, values in lines:
-        worst_first = sorted(
-            values, key=lambda value: bare_address(value).lower() not in suspicious
-        )
-        field = _field(label, worst_first if len(values) > SHOWN else values)
+        if len(values) > SHOWN:
+            # The worst first.
+            values = sorted(
+                values, key=lambda value: bare_address(value).lower() not in suspicious
+            )
+        field = _field(label, values)
         field.covered = name in content.coverage
         for one in field.addresses:
-            _mark(one, suspicious, alike)
+            key = one.value.lower()
+            one.marks = tuple(suspicious.get(key, ()))
+            one.spelled = spell_out(one.value)
+            one.reads_as = _read_as(one.value.rpartition("@")[2])
+            if key in alike:
+                one.alike = compare_names(one.value, alike[key])
             if name == "from" and content.sender_name:
                 one.name = content.sender_name
-        fields.append(field)
-    return [field for field in fields if field.addresses or not field.covered]
+        if field.addresses or not field.covered:
+            fields.append(field)
+    return fields
+
+
+def _read_as(domain: str) -> str:
+    """Return how a domain is read, or looked up; empty where that is as it is written."""
+    other = unicode_host(domain)
+    if other == domain and not domain.isascii():
+        other = ".".join(
+            label
+            if label.isascii()
+            else "xn--" + label.encode("punycode").decode("ascii")
+            for label in domain.split(".")
+        )
+    return other if other != domain else ""
 
 
 def spell_out(address: str) -> tuple[Letter, ...]:
@@ -215,57 +255,18 @@ def _script(letter: str) -> str:
 
 
 def _field(label: str, values: Sequence[str]) -> Field:
-    return Field(
-        label, tuple(map(_plain, values[:SHOWN])), more=max(0, len(values) - SHOWN)
-    )
-
-
-def _several(value: str) -> tuple[str, ...]:
-    """Return the addresses of a line that may hold several; what cannot be told apart
-    stays whole.
+    """Return a line: each address itself first, and the name after it. Anything else is
+    shown as written.
     """
-    parts = [part.strip() for part in value[:100_000].split(",")]
-    return (
-        tuple(parts)
-        if len(value) <= 100_000 and all("@" in part for part in parts)
-        else ((value,) if value else ())
-    )
-
-
-def _plain(value: str) -> Address:
-    """Return the address itself first, and the name after it; anything else is shown as
-    written.
-    """
-    address = bare_address(value)
-    name = shown_name(value)
-    if "@" not in address or not name:
-        return Address(
-            value.strip() if "@" not in address else address, id=address_id(address)
-        )
-    return Address(address, name, address_id(address))
-
-
-def _mark(
-    one: Address,
-    suspicious: Mapping[str, Collection[tuple[str, str]]],
-    known: Mapping[str, str],
-) -> None:
-    """Add what the findings say about an address, and how it is read."""
-    domain = one.value.rpartition("@")[2]
-    other = unicode_host(domain)
-    if other == domain and not domain.isascii():
-        other = ".".join(
-            label
-            if label.isascii()
-            else "xn--" + label.encode("punycode").decode("ascii")
-            for label in domain.split(".")
-        )
-    one.marks = tuple(suspicious.get(one.value.lower(), ()))
-    one.spelled = spell_out(one.value)
-    if other != domain:
-        one.reads_as = other
-    if alike := known.get(one.value.lower()):
-        one.alike = compare_names(one.value, alike)
+    addresses = []
+    for value in values[:SHOWN]:
+        address = bare_address(value)
+        key = address_id(address)
+        if "@" in address:
+            addresses.append(Address(address, shown_name(value), key))
+        else:
+            addresses.append(Address(value.strip(), id=key))
+    return Field(label, tuple(addresses), more=max(0, len(values) - SHOWN))
 
 
 def _marks_of(
@@ -286,50 +287,18 @@ def _marks_of(
     return marks
 
 
-def _add_statuses(
-    fields: Mapping[int, Sequence[Field]], connection: int, *, actor: Actor
-) -> None:
-    """Add what is known of each address to the lines of a connection's messages, which
-    come by their keys.
-    """
-    ours = set(map(_domain, Mailbox.objects.addresses_in(connection)))
-    every = (
-        one for lines in fields.values() for line in lines for one in line.addresses
-    )
-    outside = {
-        one.value.lower()
-        for one in every
-        if "@" in one.value and not _inside(one, ours)
-    }
-    known = contacts_of_actor(
-        actor, sorted(outside), connection=connection, besides=list(fields)
-    )
-    for lines in fields.values():
-        seen: set[str] = set()
-        for one in (one for line in lines for one in line.addresses):
-            one.status = _status(one, known, ours)
-            # An id must be unique on the page, also for an address in both To and Cc.
-            if one.id in seen:
-                one.id = ""
-            seen.add(one.id)
-
-
-def _inside(one: Address, ours: Collection[str]) -> bool:
-    return _domain(one.value) in ours
-
-
 def _domain(address: str) -> str:
     return address.rpartition("@")[2].lower().rstrip(".")
 
 
 def _status(
-    one: Address, known: Mapping[str, Contact], ours: Collection[str]
+    address: str, known: Mapping[str, Contact], ours: Collection[str]
 ) -> AddressStatus | None:
-    if "@" not in one.value:
+    if "@" not in address:
         return None
-    if _inside(one, ours):
+    if _domain(address) in ours:
         return AddressStatus("inside", "Inside")
-    contact = known.get(one.value.lower())
+    contact = known.get(address.lower())
     if contact is None:
         return AddressStatus("new", "New")
     if contact.suppressed == "unsubscribed":

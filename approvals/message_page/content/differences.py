@@ -8,7 +8,7 @@ is here too.
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from approvals.desk_messages import latest_decision
@@ -45,6 +45,8 @@ _LABELS = {
     "send_at": "Send at",
 }
 MAX_VALUES = 100
+_VISIBLE_NOW = "Visible now but not before, so it may have changed. Read it as new."
+_VISIBLE_NO_LONGER = "No longer visible with this key, so it may have changed."
 
 
 @dataclass(frozen=True)
@@ -82,95 +84,77 @@ def difference(before: Content, after: Content) -> tuple[Change, ...]:
     """Return what changed from `before` to `after`, in reading order."""
     effort = Effort()
     tally = Tally()
-    return tuple(
-        change
-        for name in FIELDS
-        for change in _changes(name, before, after, effort, tally)
-    )
+    changes: list[Change] = []
+    for name in FIELDS:
+        was_covered = name in before.coverage
+        is_covered = name in after.coverage
+        if was_covered != is_covered:
+            note = _VISIBLE_NOW if is_covered else _VISIBLE_NO_LONGER
+            changes.append(Change(name, _LABELS[name], notes=(note,)))
+        elif not is_covered:
+            continue
+        elif name in ("from", "reply_to", "to", "cc", "bcc"):
+            changes += _addresses(name, before, after)
+        elif name == "attachments":
+            changes += _files(before.attachments, after.attachments)
+        elif name == "additions":
+            for key in sorted({*before.additions, *after.additions}):
+                was = before.additions.get(key) or None
+                now = after.additions.get(key) or None
+                changes += _text(name, was, now, effort, tally, addition=key)
+        else:
+            attribute = "sender_name" if name == "from_name" else name
+            was = getattr(before, attribute)
+            changes += _text(name, was, getattr(after, attribute), effort, tally)
+    return tuple(changes)
 
 
-def _changes(
-    name: str, before: Content, after: Content, effort: Effort, tally: Tally
-) -> Iterator[Change]:
-    was_covered = name in before.coverage
-    is_covered = name in after.coverage
-    if was_covered != is_covered:
-        yield _coverage(name, is_covered)
-    if not (was_covered and is_covered):
-        return
-    if name in ("from", "reply_to", "to", "cc", "bcc"):
-        yield from _addresses(name, _listed(name, before), _listed(name, after))
-    elif name == "attachments":
-        yield from _files(before.attachments, after.attachments)
-    elif name == "additions":
-        for key in sorted({*before.additions, *after.additions}):
-            texts = (
-                before.additions.get(key) or None,
-                after.additions.get(key) or None,
-            )
-            yield from (
-                replace(one, addition=key) for one in _text(name, *texts, effort, tally)
-            )
-    else:
-        attribute = {"from_name": "sender_name"}.get(name, name)
-        yield from _text(
-            name, getattr(before, attribute), getattr(after, attribute), effort, tally
-        )
-
-
-def _coverage(name: str, is_covered: bool) -> Change:
-    if is_covered:
-        note = "Visible now but not before, so it may have changed. Read it as new."
-    else:
-        note = "No longer visible with this key, so it may have changed."
-    return Change(name, _LABELS[name], notes=(note,))
-
-
-def _listed(name: str, content: Content) -> tuple[str, ...]:
-    if name == "from":
-        return (content.sender,)
-    if name == "reply_to":
-        return (content.reply_to,) if content.reply_to else ()
-    found: tuple[str, ...] = getattr(content, name)
-    return found
-
-
-def _addresses(
-    name: str, before: Iterable[str], after: Iterable[str]
-) -> Iterator[Change]:
+def _addresses(name: str, before: Content, after: Content) -> Iterator[Change]:
     """Compare as the fingerprint does: each address once, in any order, its domain in
     any case.
     """
-    old = {normalise_address(one): one for one in before}
-    new = {normalise_address(one): one for one in after}
+    old = _by_normal_form(name, before)
+    new = _by_normal_form(name, after)
     removed = tuple(one for key, one in old.items() if key not in new)
     added = tuple(one for key, one in new.items() if key not in old)
-    if removed or added:
-        left_out = max(0, len(removed) - MAX_VALUES) + max(0, len(added) - MAX_VALUES)
-        notes = (
-            (
-                f"{left_out:,} more addresses changed. The message shows all current ones.",
-            )
-            if left_out
-            else ()
-        )
-        yield Change(
-            name,
-            _LABELS[name],
-            removed=removed[:MAX_VALUES],
-            added=added[:MAX_VALUES],
-            notes=notes,
-        )
+    if not removed and not added:
+        return
+    left_out = max(0, len(removed) - MAX_VALUES) + max(0, len(added) - MAX_VALUES)
+    more = f"{left_out:,} more addresses changed. The message shows all current ones."
+    yield Change(
+        name,
+        _LABELS[name],
+        removed=removed[:MAX_VALUES],
+        added=added[:MAX_VALUES],
+        notes=(more,) if left_out else (),
+    )
+
+
+def _by_normal_form(name: str, content: Content) -> dict[str, str]:
+    listed: Iterable[str]
+    if name == "from":
+        listed = (content.sender,)
+    elif name == "reply_to":
+        listed = (content.reply_to,) if content.reply_to else ()
+    else:
+        listed = getattr(content, name)
+    return {normalise_address(one): one for one in listed}
 
 
 def _text(
-    name: str, before: str | None, after: str | None, effort: Effort, tally: Tally
+    name: str,
+    before: str | None,
+    after: str | None,
+    effort: Effort,
+    tally: Tally,
+    *,
+    addition: str = "",
 ) -> Iterator[Change]:
     if before == after:
         return
     found, is_fine = compare(before or "", after or "", effort)
     pieces, left_out = shown(found, tally)
-    notes = [*disguises(found)]
+    notes = disguises(found)
     if before is None:
         notes.append(
             "There was none before."
@@ -188,7 +172,12 @@ def _text(
             f"{left_out:,} more changed characters are not shown, only the first {MAX_SHOWN:,}. Read the whole message."
         )
     yield Change(
-        name, _LABELS[name], pieces=pieces, notes=tuple(notes), left_out=left_out
+        name,
+        _LABELS[name],
+        addition=addition,
+        pieces=pieces,
+        notes=tuple(notes),
+        left_out=left_out,
     )
 
 
@@ -205,31 +194,22 @@ def _files(
         lambda one: (one.sha256, one.content_type, one.size) if one.sha256 else None,
     )
     changed, gone, new = _paired(gone, new, lambda one: one.name)
-    files = [
-        *(
-            FileChange("renamed", now.name, (f"Was “{was.name}”.", _describe(now)))
-            for was, now in renamed
-        ),
-        *(
-            FileChange(
-                "changed", now.name, (f"Was: {_describe(was)}", f"Is: {_describe(now)}")
-            )
-            for was, now in changed
-        ),
-        *(FileChange("removed", one.name, (_describe(one),)) for one in gone),
-        *(FileChange("added", one.name, (_describe(one),)) for one in new),
-    ]
-    more = len(files) - MAX_VALUES
-    notes = (
-        (f"{more:,} more files changed. The message shows all current ones.",)
-        if more > 0
-        else ()
-    )
+    files = []
+    for was, now in renamed:
+        details = (f"Was “{was.name}”.", _describe(now))
+        files.append(FileChange("renamed", now.name, details))
+    for was, now in changed:
+        details = (f"Was: {_describe(was)}", f"Is: {_describe(now)}")
+        files.append(FileChange("changed", now.name, details))
+    files += [FileChange("removed", one.name, (_describe(one),)) for one in gone]
+    files += [FileChange("added", one.name, (_describe(one),)) for one in new]
+    left_out = len(files) - MAX_VALUES
+    more = f"{left_out:,} more files changed. The message shows all current ones."
     yield Change(
         "attachments",
         _LABELS["attachments"],
         files=tuple(files[:MAX_VALUES]),
-        notes=notes,
+        notes=(more,) if left_out > 0 else (),
     )
 
 
@@ -280,6 +260,11 @@ class Changes:
         return short_fingerprint(self.since)
 
 
+def _changes_between(before: Revision, after: Revision, **more: Any) -> Changes:
+    found = difference(stored_content(before), stored_content(after))
+    return Changes(before, after, found, **more)
+
+
 def changes_since(message: Message, fingerprint: str | None) -> Changes | None:
     """Return what changed since the version with this fingerprint; None where that is
     the current one, or none given.
@@ -290,50 +275,40 @@ def changes_since(message: Message, fingerprint: str | None) -> Changes | None:
     current = message.revision
     if not fingerprint or current is None or current.fingerprint == fingerprint:
         return None
-    before = (
-        message.revisions.filter(fingerprint=fingerprint).order_by("-number").first()
-    )
-    found = (
-        difference(stored_content(before), stored_content(current)) if before else ()
-    )
-    return Changes(before, current, found, since=fingerprint)
+    known = message.revisions.filter(fingerprint=fingerprint)
+    before = known.order_by("-number").first()
+    if before is None:
+        return Changes(None, current, (), since=fingerprint)
+    return _changes_between(before, current, since=fingerprint)
 
 
 def changes_since_sent_back(message: Message) -> Changes | None:
     """Return what changed since the version that was sent back or edited, where this
     message is the next one.
     """
-    if message.answers_id is None or message.revision is None:
+    current = message.revision
+    if message.answers_id is None or current is None:
         return None
     if edit_of(message) and (edited := edit_that_made(message)) is not None:
-        found = difference(
-            stored_content(edited.revision), stored_content(message.revision)
-        )
-        return Changes(edited.revision, message.revision, found, edited=edited)
-    decisions = Decision.objects.filter(
-        message=message.answers_id, outcome=Outcome.SEND_BACK
-    ).exclude(state__in=VOID)
+        return _changes_between(edited.revision, current, edited=edited)
     asked = (
-        decisions.select_related("revision", "given_by", "message")
+        Decision.objects.filter(message=message.answers_id, outcome=Outcome.SEND_BACK)
+        .exclude(state__in=VOID)
+        .select_related("revision", "given_by", "message")
         .order_by("-pk")
         .first()
     )
     if asked is None:
         return None
-    found = difference(stored_content(asked.revision), stored_content(message.revision))
-    suggested = _since_suggestion(asked, stored_content(message.revision))
-    return Changes(
-        asked.revision, message.revision, found, sent_back=asked, suggested=suggested
-    )
-
-
-def _since_suggestion(asked: Decision, current: Content) -> tuple[Change, ...] | None:
-    """Return how the text differs from the one that was suggested; None where none was."""
-    if not asked.suggestion or current.markdown is None:
-        return None
-    texts = (asked.suggestion.rstrip(), current.markdown.replace("\r\n", "\n").rstrip())
-    return difference(
-        *(Content(markdown=text, coverage=("markdown",)) for text in texts)
+    suggested = None
+    text = stored_content(current).markdown
+    if asked.suggestion and text is not None:
+        texts = (asked.suggestion.rstrip(), text.replace("\r\n", "\n").rstrip())
+        suggested = difference(
+            *(Content(markdown=one, coverage=("markdown",)) for one in texts)
+        )
+    return _changes_between(
+        asked.revision, current, sent_back=asked, suggested=suggested
     )
 
 
@@ -350,14 +325,9 @@ def changes_since_version_before(message: Message) -> Changes | None:
     current = message.revision
     if current is None:
         return None
-    before = (
-        message.revisions.filter(number__lt=current.number).order_by("-number").first()
-    )
-    if before is None:
-        return None
-    return Changes(
-        before, current, difference(stored_content(before), stored_content(current))
-    )
+    older = message.revisions.filter(number__lt=current.number)
+    before = older.order_by("-number").first()
+    return _changes_between(before, current) if before else None
 
 
 _UNDER_WAY = (DecisionState.RECORDED, DecisionState.CALLING, DecisionState.UNKNOWN)
