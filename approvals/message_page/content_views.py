@@ -28,11 +28,11 @@ from approvals.decisions.shown import (
 )
 from approvals.errors import VerdictNotAllowed, http_status
 from approvals.message_page.content.differences import changes_since_sent_back
-from approvals.message_page.content.pictures import (
+from approvals.message_page.content.rendered import (
     document_with_pictures,
     pictures_line,
+    rendered_message_of,
 )
-from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.sheet import (
     ViewForm,
     Way,

@@ -51,8 +51,11 @@ from approvals.message_page.content.differences import (
     edits_context,
 )
 from approvals.message_page.content.origin import origin_of
-from approvals.message_page.content.pictures import pictures_line
-from approvals.message_page.content.rendered import inbox_of, rendered_message_of
+from approvals.message_page.content.rendered import (
+    inbox_of,
+    pictures_line,
+    rendered_message_of,
+)
 from approvals.message_page.content.stated_facts import facts_of
 from approvals.message_page.findings import findings_of
 from approvals.message_page.sheet import (
