@@ -6,7 +6,7 @@ layout is no difference, a link's target is one.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.content.word_diff import (
@@ -71,10 +71,6 @@ def compare_parts(
         return Comparison("one", only="markdown" if content.html is None else "html")
     if shown.doubt or written.doubt:
         return Comparison("doubt", sides=_side_by_side(shown, written))
-    return _compared(shown, written)
-
-
-def _compared(shown: RenderedMessage, written: RenderedMessage) -> Comparison:
     in_text = _words(written.plain)
     in_html = _words(shown.plain)
     blocks = common_blocks(
@@ -84,20 +80,28 @@ def _compared(shown: RenderedMessage, written: RenderedMessage) -> Comparison:
     to_text = _targets(written)
     in_html_only = tuple(one for one in to_html if one not in to_text)[:MAX_LINKS]
     in_text_only = tuple(one for one in to_text if one not in to_html)[:MAX_LINKS]
-    other_links = len(in_html_only) + len(in_text_only)
-    linked = Comparison(
-        "differ", links_in_html=in_html_only, links_in_text=in_text_only
-    )
+    differences = len(in_html_only) + len(in_text_only)
+    pieces: tuple[Piece, ...] = ()
+    left_out = 0
+    sides: tuple[Stretch, ...] = ()
     if blocks is None:
-        return replace(
-            linked, differences=1 + other_links, sides=_side_by_side(shown, written)
+        differences += 1
+        sides = _side_by_side(shown, written)
+    else:
+        steps = joined(
+            steps_of(in_text, in_html, blocks),
+            lambda _, step: len(_words(step.same)) <= CRUMB,
         )
-    steps = joined(steps_of(in_text, in_html, blocks), _is_crumb)
-    differences = sum(1 for step in steps if step.gone or step.new) + other_links
-    pieces, left_out = _pieces(steps)
-    kind = "differ" if differences else "same"
-    return replace(
-        linked, kind=kind, pieces=pieces, differences=differences, left_out=left_out
+        differences += sum(1 for step in steps if step.gone or step.new)
+        pieces, left_out = _pieces(steps)
+    return Comparison(
+        "differ" if differences else "same",
+        pieces=pieces,
+        differences=differences,
+        left_out=left_out,
+        sides=sides,
+        links_in_html=in_html_only,
+        links_in_text=in_text_only,
     )
 
 
@@ -116,10 +120,6 @@ def _side_by_side(
         stretch_of(shown.text, page=1, label="HTML", size=MAX_SHOWN),
         stretch_of(written.text, page=1, label="Text", size=MAX_SHOWN),
     )
-
-
-def _is_crumb(_: Step, step: Step) -> bool:
-    return len(_words(step.same)) <= CRUMB
 
 
 def _pieces(steps: Sequence[Step]) -> tuple[tuple[Piece, ...], int]:

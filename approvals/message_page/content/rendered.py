@@ -38,48 +38,35 @@ def rendered_message_of(
     """Return the rendered message of a version, cached by its fingerprint, which covers
     all that is shown.
     """
-    known = kept_rendering(revision.fingerprint)
-    return known or _kept(revision.fingerprint, rendered_content(revision, content))
+    return _cached(revision.fingerprint, revision, content)
 
 
 def rendered_text_of(revision: Revision, content: Content) -> RenderedMessage:
     """Return the text part of a version that has HTML too, rendered by itself and
     cached in the same way.
     """
-    key = f"{revision.fingerprint} text"
-    return kept_rendering(key) or _kept(
-        key, rendered_content(revision, replace(content, html=None))
-    )
+    text = replace(content, html=None)
+    return _cached(f"{revision.fingerprint} text", revision, text)
 
 
-def _kept(key: str, rendered: RenderedMessage) -> RenderedMessage:
+def _cached(key: str, revision: Revision, content: Content | None) -> RenderedMessage:
+    with _lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+    rendered = rendered_content(revision, content)
     with _lock:
         _cache[key] = rendered
+        sizes = [
+            len(one.document) + len(one.text) + len(one.plain) + len(one.read)
+            for one in _cache.values()
+        ]
         while len(_cache) > MAX_MESSAGES or (
-            len(_cache) > 1 and sum(map(_size, _cache.values())) > MAX_CHARACTERS
+            len(_cache) > 1 and sum(sizes) > MAX_CHARACTERS
         ):
             _cache.popitem(last=False)
+            sizes.pop(0)
     return rendered
-
-
-def kept_rendering(fingerprint: str) -> RenderedMessage | None:
-    """Return the rendered message of the version with this fingerprint; None where this
-    process does not have it.
-    """
-    with _lock:
-        known = _cache.get(fingerprint)
-        if known is not None:
-            _cache.move_to_end(fingerprint)
-    return known
-
-
-def _size(rendered: RenderedMessage) -> int:
-    return (
-        len(rendered.document)
-        + len(rendered.text)
-        + len(rendered.plain)
-        + len(rendered.read)
-    )
 
 
 PREVIEW = 90
@@ -208,7 +195,17 @@ def document_with_pictures(
     rows = RemotePicture.objects.filter(revision=revision)
     if until is not None:
         rows = rows.filter(fetched_at__lte=until)
-    fetched = {row.url: _as_fetched(row) for row in rows}
+    fetched = {}
+    for row in rows:
+        picture = FetchedPicture(outcome_of(row))
+        if row.state == _State.LOADED and row.content is not None:
+            encoded = base64.b64encode(row.content).decode()
+            picture = replace(
+                picture,
+                source=f"data:image/png;base64,{encoded}",
+                pixels=row.width * row.height,
+            )
+        fetched[row.url] = picture
     rendered = rendered_message_of(revision)
     if rendered.doubt or not (fetched or found):
         return rendered.document
@@ -219,10 +216,3 @@ def document_with_pictures(
         if not one.tracking and one.url not in may
     }
     return render_message(stored_content(revision), fetched, found=found).document
-
-
-def _as_fetched(row: RemotePicture) -> FetchedPicture:
-    if row.state != _State.LOADED or row.content is None:
-        return FetchedPicture(outcome_of(row))
-    source = f"data:image/png;base64,{base64.b64encode(row.content).decode()}"
-    return FetchedPicture(outcome_of(row), source, row.width * row.height)

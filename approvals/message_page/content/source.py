@@ -6,10 +6,9 @@ page says so.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from approvals.message_page.content.word_diff import marked
 from common.fingerprint import Content
@@ -147,34 +146,13 @@ class Headers:
     pages: int
 
 
+# A header's name, its values, and whether this connection's key shows them.
+_Line = tuple[str, list[str], bool]
+
+
 def headers_of(message: Message, content: Content, *, page: int) -> Headers:
     """Return one page of the headers; short ones are on the first page."""
-    lines = list(_header_lines(content))
-    metadata = [
-        (str(name), [_as_text(value)]) for name, value in message.trigger.items()
-    ]
-    lists = [values for _, values, _ in lines] + [values for _, values in metadata]
-    pages = max(map(_pages, lists), default=1)
-    page = max(1, min(page, pages))
-    own = (
-        _header(name, values, page, covered=covered) for name, values, covered in lines
-    )
-    about = (
-        _header(name, [value], page) for name, value in _message_lines(message) if value
-    )
-    stated = (_header(name, values, page) for name, values in metadata)
-    unseen = tuple(NAMES[name] for name in content.unseen)
-    return Headers(
-        _on_page(own), _on_page(about), _on_page(stated), unseen, page, pages
-    )
-
-
-def _on_page(lines: Iterable[Header | None]) -> tuple[Header, ...]:
-    return tuple(filter(None, lines))
-
-
-def _header_lines(content: Content) -> Iterator[tuple[str, list[str], bool]]:
-    values: Mapping[str, Iterable[str | None]] = {
+    texts: Mapping[str, Iterable[str | None]] = {
         "from": [content.sender],
         "from_name": [content.sender_name],
         "reply_to": [content.reply_to],
@@ -185,57 +163,66 @@ def _header_lines(content: Content) -> Iterator[tuple[str, list[str], bool]]:
         "in_reply_to": [content.in_reply_to],
         "send_at": [content.send_at],
     }
-    for name, texts in values.items():
-        yield NAMES[name], [one for one in texts if one], name in content.coverage
-    for name, text in content.additions.items():
-        yield f"Added: {name}", [text], True
-
-
-def _message_lines(message: Message) -> Iterator[tuple[str, str]]:
-    yield "MultiMail's id", message.upstream_id
-    yield "Thread", message.thread_id
-    yield "Status at MultiMail", message.upstream_status
-    yield "Direction", message.direction
-    yield "Mailbox", message.mailbox.address if message.mailbox else ""
-    yield "Sent with the key", message.sent_by_key_name
-    yield "Held since", _time(message.held_at)
-    yield "Read by the desk", _time(message.hydrated_at)
-    yield "Expires", _time(message.expires_at)
-    yield "Test message", "yes, nobody receives it" if message.sandbox else ""
+    lines: list[_Line] = [
+        (NAMES[name], [one for one in values if one], name in content.coverage)
+        for name, values in texts.items()
+    ]
+    lines += [
+        (f"Added: {name}", [text], True) for name, text in content.additions.items()
+    ]
+    about = {
+        "MultiMail's id": message.upstream_id,
+        "Thread": message.thread_id,
+        "Status at MultiMail": message.upstream_status,
+        "Direction": message.direction,
+        "Mailbox": message.mailbox.address if message.mailbox else "",
+        "Sent with the key": message.sent_by_key_name,
+        "Held since": _time(message.held_at),
+        "Read by the desk": _time(message.hydrated_at),
+        "Expires": _time(message.expires_at),
+        "Test message": "yes, nobody receives it" if message.sandbox else "",
+    }
+    stated: list[_Line] = []
+    for name, value in message.trigger.items():
+        text = (
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        )
+        stated.append((str(name), [text], True))
+    pages = max(
+        page_count(values[0]) if len(values) == 1 else -(-len(values) // LISTED)
+        for _, values, _ in (*lines, *stated)
+    )
+    page = max(1, min(page, pages))
+    return Headers(
+        _on_page(lines, page),
+        _on_page([(name, [one], True) for name, one in about.items() if one], page),
+        _on_page(stated, page),
+        tuple(NAMES[name] for name in content.unseen),
+        page,
+        pages,
+    )
 
 
 def _time(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
 
 
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _pages(values: list[str]) -> int:
-    if len(values) == 1:
-        return page_count(values[0])
-    return -(-len(values) // LISTED)
-
-
-def _header(
-    name: str, values: list[str], page: int, *, covered: bool = True
-) -> Header | None:
-    """Return this page's part of a line; None where the line ended on an earlier page."""
-    if not covered or not values:
-        return Header(name, covered=covered) if page == 1 else None
-    if len(values) == 1:
-        if page > page_count(values[0]):
-            return None
-        one = stretch_of(values[0], page=page)
-        part = f"characters {one.first:,} to {one.end:,} of {one.total:,}"
-        return Header(name, (one,), note="" if one.is_whole else part)
-    shown = values[(page - 1) * LISTED : page * LISTED]
-    first = (page - 1) * LISTED + 1
-    note = (
-        f"{first:,} to {first + len(shown) - 1:,} of {len(values):,}"
-        if len(values) > LISTED
-        else ""
-    )
-    cut = tuple(stretch_of(one, page=1) for one in shown)
-    return Header(name, cut, note=note) if shown else None
+def _on_page(lines: Iterable[_Line], page: int) -> tuple[Header, ...]:
+    """Return this page's part of each line that did not end on an earlier page."""
+    found = []
+    first = (page - 1) * LISTED
+    for name, values, covered in lines:
+        if not covered or not values:
+            if page == 1:
+                found.append(Header(name, covered=covered))
+        elif len(values) == 1:
+            if page <= page_count(values[0]):
+                one = stretch_of(values[0], page=page)
+                part = f"characters {one.first:,} to {one.end:,} of {one.total:,}"
+                found.append(Header(name, (one,), note="" if one.is_whole else part))
+        elif shown := values[first : first + LISTED]:
+            part = f"{first + 1:,} to {first + len(shown):,} of {len(values):,}"
+            note = part if len(values) > LISTED else ""
+            cut = tuple(stretch_of(one, page=1) for one in shown)
+            found.append(Header(name, cut, note=note))
+    return tuple(found)

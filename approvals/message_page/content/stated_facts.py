@@ -76,7 +76,16 @@ _PROMISE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
-_DIGITS = re.compile(r"[0-9]")
+_NUMBER = re.compile(r"[0-9](?:.*[0-9])?")
+_CODES = {
+    "€": "eur",
+    "$": "usd",
+    "£": "gbp",
+    "¥": "jpy",
+    "₹": "inr",
+    "euro": "eur",
+    "euros": "eur",
+}
 _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
 # Before matching, runs of blanks are collapsed, so that no pattern backtracks over
 # their lengths.
@@ -172,36 +181,16 @@ def _kind(
 def _sums(text: str) -> _Found:
     for match in _SUM.finditer(text):
         words = " ".join(match.group().split())
-        yield words, _amount(words)
-
-
-def _amount(words: str) -> str:
-    """Return a sum in one spelling: its currency, and its digits with cents only where
-    they are not zero.
-    """
-    first = _DIGITS.search(words)
-    assert first is not None
-    at_end = len(words) - len(
-        words.rstrip("%€$£¥₹abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    )
-    number = words[first.start() : len(words) - at_end]
-    unit = (words[: first.start()] + words[len(words) - at_end :]).strip().lower()
-    cents = _CENTS.search(number)
-    whole = (
-        re.sub(r"[^0-9]", "", number[: cents.start()] if cents else number).lstrip("0")
-        or "0"
-    )
-    rest = cents.group(1).rstrip("0") if cents else ""
-    unit = {
-        "€": "eur",
-        "$": "usd",
-        "£": "gbp",
-        "¥": "jpy",
-        "₹": "inr",
-        "euro": "eur",
-        "euros": "eur",
-    }.get(unit, unit)
-    return f"{unit} {whole}.{rest}"
+        found = _NUMBER.search(words)
+        assert found is not None, "every sum has a digit"
+        # One spelling of each sum: its currency, and its digits, with cents only where
+        # they are not zero.
+        unit = (words[: found.start()] + words[found.end() :]).strip().lower()
+        number = found.group()
+        cents = _CENTS.search(number)
+        whole = re.sub(r"[^0-9]", "", number[: cents.start()] if cents else number)
+        rest = cents.group(1).rstrip("0") if cents else ""
+        yield words, f"{_CODES.get(unit, unit)} {whole.lstrip('0') or '0'}.{rest}"
 
 
 def _dates(text: str) -> _Found:
@@ -233,14 +222,9 @@ def _promises(text: str) -> _Found:
     for match in _PROMISE.finditer(text):
         if match.start() < end:
             continue
-        start = (
-            max(
-                text.rfind(sign, max(0, match.start() - MAX_SENTENCE), match.start())
-                for sign in ".!?\n"
-            )
-            + 1
-        )
-        start = max(start, match.start() - MAX_SENTENCE)
+        least = max(0, match.start() - MAX_SENTENCE)
+        before = max(text.rfind(sign, least, match.start()) for sign in ".!?\n")
+        start = max(before + 1, least)
         stop = _SENTENCE_END.search(text, match.end(), match.end() + MAX_SENTENCE)
         end = stop.end() if stop else min(len(text), match.end() + MAX_SENTENCE)
         words = " ".join(text[start:end].split())

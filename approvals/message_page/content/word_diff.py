@@ -25,6 +25,8 @@ MAX_CHANGES = 300
 # Shorter unchanged text between two changes is folded into them: the sentence is easier
 # to read.
 CRUMB = 16
+# Longer changes than these are no mere disguise.
+MAX_DISGUISE = 400
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 # A word with the points, commas and signs inside of it, so that an amount or an address
 # stays whole.
@@ -74,26 +76,22 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
 
     Same and gone pieces together are the text before, same and new ones the text after.
     """
-    lines_before = _LINE.findall(before)
-    lines_after = _LINE.findall(after)
-    blocks = common_blocks(lines_before, lines_after, effort)
+    by_line, is_fine = _steps(_LINE.findall(before), _LINE.findall(after), effort)
     steps = []
-    is_fine = blocks is not None
-    for step in steps_of(
-        lines_before, lines_after, blocks or _ends(lines_before, lines_after)
-    ):
+    for step in by_line:
         if not step.gone or not step.new:
             steps.append(step)
             continue
-        steps.append(Step(step.same))
-        words_before = words_in(step.gone)
-        words_after = words_in(step.new)
-        inner = common_blocks(words_before, words_after, effort)
-        is_fine = is_fine and inner is not None
-        steps += steps_of(
-            words_before, words_after, inner or _ends(words_before, words_after)
-        )
-    return list(_pieces(joined(steps, _is_crumb))), is_fine
+        by_word, is_known = _steps(words_in(step.gone), words_in(step.new), effort)
+        is_fine = is_fine and is_known
+        steps += [Step(step.same), *by_word]
+    found = [
+        Piece(kind, text)
+        for step in joined(steps, _is_crumb)
+        for kind, text in ((SAME, step.same), (GONE, step.gone), (NEW, step.new))
+        if text
+    ]
+    return found, is_fine
 
 
 def shown(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
@@ -135,38 +133,41 @@ def disguises(found: Sequence[Piece]) -> list[str]:
     written in another way.
     """
     notes: list[str] = []
-    for old, new in pairwise(found):
-        if (
-            (old.kind, new.kind) == (GONE, NEW)
-            and len(old.text) <= 400
-            and len(new.text) <= 400
-        ):
-            notes.extend(_disguise(old.text, new.text))
+    for gone, added in pairwise(found):
+        if (gone.kind, added.kind) != (GONE, NEW):
+            continue
+        if max(len(gone.text), len(added.text)) > MAX_DISGUISE:
+            continue
+        old = unicodedata.normalize("NFC", gone.text)
+        new = unicodedata.normalize("NFC", added.text)
+        if old == new:
+            notes.append("Characters were replaced by others that look the same.")
+        elif len(old) == len(new):
+            notes += [
+                f"“{b}” is now {_called(b)}, and was {_called(a)}."
+                for a, b in zip(old, new, strict=True)
+                if a != b and a.isascii() != b.isascii() and a.isalnum() and b.isalnum()
+            ]
     return list(dict.fromkeys(notes))[:5]
-
-
-def _disguise(old: str, new: str) -> Iterator[str]:
-    plain_old, plain_new = (unicodedata.normalize("NFC", text) for text in (old, new))
-    if plain_old == plain_new:
-        yield "Characters were replaced by others that look the same."
-        return
-    if len(plain_old) != len(plain_new):
-        return
-    for a, b in zip(plain_old, plain_new, strict=True):
-        if a != b and a.isascii() != b.isascii() and a.isalnum() and b.isalnum():
-            yield f"“{b}” is now {_called(b)}, and was {_called(a)}."
 
 
 def _called(character: str) -> str:
     return f"{unicodedata.name(character, 'a character without a name').lower()} (U+{ord(character):04X})"
 
 
-def _ends(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Return only what both begin and end with, as blocks: all that is known where a
-    comparison would cost too much.
+def _steps(
+    before: Sequence[str], after: Sequence[str], effort: Effort
+) -> tuple[list[Step], bool]:
+    """Return the steps from one text to the other, and whether they could be compared.
+
+    Where that would cost too much, only what both begin and end with is known.
     """
+    blocks = common_blocks(before, after, effort)
+    if blocks is not None:
+        return steps_of(before, after, blocks), True
     start, end = _trimmed(before, after)
-    return [(0, 0, start), (len(before) - end, len(after) - end, end)]
+    ends = [(0, 0, start), (len(before) - end, len(after) - end, end)]
+    return steps_of(before, after, ends), False
 
 
 def _trimmed(before: Sequence[str], after: Sequence[str]) -> tuple[int, int]:
@@ -288,13 +289,6 @@ def _is_crumb(last: Step, step: Step) -> bool:
     return len(step.same) <= min(CRUMB, least) and "\n" not in step.same
 
 
-def _pieces(steps: list[Step]) -> Iterator[Piece]:
-    for step in steps:
-        for kind, text in ((SAME, step.same), (GONE, step.gone), (NEW, step.new)):
-            if text:
-                yield Piece(kind, text)
-
-
 def _shrunk(
     text: str, *, is_first: bool, is_last: bool, tally: Tally
 ) -> Iterator[Piece]:
@@ -325,24 +319,17 @@ def marked(
         # where pieces begin, it does.
         yield True, NAMES[0xFEFF]
         text = text[1:]
+    plain = " \n\t" if text.strip() else ""
     for is_mark, part in pieces(text, tally):
         if is_mark or not is_changed:
             yield is_mark, part
-        else:
-            yield from _blanks(part, only=not text.strip())
-
-
-def _blanks(text: str, *, only: bool) -> Iterator[tuple[bool, str]]:
-    plain = "" if only else " \n\t"
-    at = 0
-    for found in re.finditer(r"\s", text):
-        if found.group() in plain:
             continue
-        yield False, text[at : found.start()]
-        yield (
-            True,
-            _SPACES.get(found.group())
-            or unicodedata.name(found.group(), "blank").lower(),
-        )
-        at = found.end()
-    yield False, text[at:]
+        at = 0
+        for found in re.finditer(r"\s", part):
+            blank = found.group()
+            if blank in plain:
+                continue
+            yield False, part[at : found.start()]
+            yield True, _SPACES.get(blank) or unicodedata.name(blank, "blank").lower()
+            at = found.end()
+        yield False, part[at:]
