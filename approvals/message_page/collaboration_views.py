@@ -24,7 +24,7 @@ from approvals.collaboration.comments import (
 from approvals.collaboration.forms import ClaimForm, CommentForm, NameForm, SnoozeForm
 from approvals.collaboration.snooze import snooze_message, unsnooze_message
 from approvals.decisions.ruling import may_handle
-from approvals.errors import ClaimedByOther, http_status
+from approvals.errors import ClaimedByOther, InvalidInput, http_status
 from approvals.message_page.side_panel import actions_on, panel_context
 from approvals.message_page.views import (
     answer_with_message,
@@ -49,14 +49,9 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     try:
         take(message=public_id, actor=request.actor, from_holder=from_holder)
     except DeskError as error:
-        typed = {"asks": "yes"} if isinstance(error, ClaimedByOther) else {}
-        return _answer(
-            request,
-            message,
-            status=http_status(error),
-            error=error.sentence,
-            typed=typed,
-        )
+        asks = "yes" if isinstance(error, ClaimedByOther) else ""
+        typed = {"outcome": "claim", "asks": asks}
+        return _refuse(request, message, error, status=http_status(error), typed=typed)
     return _answer(request, message)
 
 
@@ -70,13 +65,12 @@ def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @require_POST
 def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Snooze the message, and go to the next."""
+    """Snooze the message, and go to the next of the list, or to the list where there is
+    none, with a notice.
+    """
     message = get_bare_message_or_404(request.actor, public_id)
-    form = SnoozeForm(
-        request.POST,
-        now=clock(),
-        own_zone=str(getattr(request.user, "time_zone", "UTC")),
-    )
+    own_zone = str(getattr(request.user, "time_zone", "UTC"))
+    form = SnoozeForm(request.POST, now=clock(), own_zone=own_zone)
     try:
         if not form.is_valid():
             raise ActNotAllowed(form.first_error())
@@ -84,12 +78,38 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         until = snooze_message(message=public_id, actor=request.actor, until=asked)
     except ActNotAllowed as error:
         typed = {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
-        return _answer(request, message, status=422, error=error.sentence, typed=typed)
+        return _refuse(request, message, error, status=422, typed=typed)
     why = ", an hour before it expires" if until < asked else ""
     at = until.astimezone(form.zone_name)
-    return _show_next(
-        request, message, f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}."
-    )
+    notice = f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}."
+    filters = filters_of(request)
+    following = next_in(request.actor, filters, message)
+    page = reverse("message", args=[following]) if following else reverse("queue")
+    address = page + filters.suffix
+    if request.htmx and following:
+        mine = f"{reverse('queue')}?tab=mine"
+        link = {"href": mine, "words": "See it in Mine", "here": True}
+        note = {
+            "id": "put-off",
+            "tone": "blue",
+            "title": notice,
+            "text": "",
+            "link": link,
+        }
+        events = {
+            "desk:note": note,
+            "desk:put-off": {"message": str(message.public_id)},
+        }
+        location = {"path": address, "target": "#message", "swap": "outerHTML"}
+        headers = {
+            "HX-Trigger": json.dumps(events),
+            "HX-Location": json.dumps(location),
+        }
+        return HttpResponse(status=204, headers=headers)
+    messages.info(request, notice, extra_tags="desk")
+    if request.htmx:
+        return HttpResponse(status=204, headers={"HX-Redirect": address})
+    return redirect(address)
 
 
 @require_POST
@@ -97,12 +117,10 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """End the snooze early, and show the list or page that the request came from."""
     message = get_bare_message_or_404(request.actor, public_id)
     unsnooze_message(message=public_id, actor=request.actor)
-    if request.htmx:
-        return _answer(request, message)
-    if request.POST.get("to") == "list":
+    if request.POST.get("to") == "list" and not request.htmx:
         messages.info(request, "The message is back in your list.", extra_tags="desk")
         return redirect(reverse("queue") + filters_of(request).suffix)
-    return back_to_message(request, public_id)
+    return _answer(request, message)
 
 
 @require_safe
@@ -111,77 +129,44 @@ def side_panel(request: DeskRequest, public_id: UUID) -> HttpResponse:
     changed.
     """
     message = get_bare_message_or_404(request.actor, public_id)
-    if not request.htmx:
-        return back_to_message(request, public_id)
-    return _fragment(request, message, "_side_panel", with_story=True)
+    return _answer(request, message, with_story=True)
 
 
-def _answer(
+def _answer(request: DeskRequest, message: Message, **more: Any) -> HttpResponse:
+    if request.htmx:
+        return _fragment(request, message, "_side_panel", **more)
+    return back_to_message(request, message.public_id)
+
+
+def _refuse(
     request: DeskRequest,
     message: Message,
+    error: DeskError,
     *,
-    status: int = 200,
-    error: str = "",
-    typed: Mapping[str, str] | None = None,
+    status: int,
+    typed: Mapping[str, str],
+    fragment: str = "_side_panel",
 ) -> HttpResponse:
-    typed = {"outcome": "claim", **(typed or {})}
+    """Say what is wrong, and leave what was typed in its place."""
+    refusal: dict[str, Any] = {
+        "status": status,
+        "error": error.sentence,
+        "typed": typed,
+    }
     if request.htmx:
-        return _fragment(
-            request, message, "_side_panel", status=status, error=error, typed=typed
-        )
-    if error:
-        return answer_with_message(
-            request, message.public_id, status=status, error=error, typed=typed
-        )
-    return back_to_message(request, message.public_id)
+        return _fragment(request, message, fragment, **refusal)
+    return answer_with_message(request, message.public_id, **refusal)
 
 
 def _fragment(
     request: DeskRequest, message: Message, name: str, *, status: int = 200, **more: Any
 ) -> HttpResponse:
-    context = {
-        **panel_context(
-            request,
-            message,
-            presets=presets_of(message.mailbox_id),
-            happened=actions_on(message),
-        ),
-        "message": message,
-        **more,
-    }
-    return render(
-        request, f"approvals/message_page/{name}.html", context, status=status
-    )
-
-
-def _show_next(request: DeskRequest, message: Message, notice: str) -> HttpResponse:
-    """Go to the next message of the list, or to the list where there is none, with a
-    notice.
-    """
-    filters = filters_of(request)
-    following = next_in(request.actor, filters, message)
-    address = (
-        reverse("message", args=[following]) if following else reverse("queue")
-    ) + filters.suffix
-    if not request.htmx or following is None:
-        messages.info(request, notice, extra_tags="desk")
-        return (
-            HttpResponse(status=204, headers={"HX-Redirect": address})
-            if request.htmx
-            else redirect(address)
-        )
-    link = {
-        "href": f"{reverse('queue')}?tab=mine",
-        "words": "See it in Mine",
-        "here": True,
-    }
-    note = {"id": "put-off", "tone": "blue", "title": notice, "text": "", "link": link}
-    events = {"desk:note": note, "desk:put-off": {"message": str(message.public_id)}}
-    location = {"path": address, "target": "#message", "swap": "outerHTML"}
-    return HttpResponse(
-        status=204,
-        headers={"HX-Trigger": json.dumps(events), "HX-Location": json.dumps(location)},
-    )
+    presets = presets_of(message.mailbox_id)
+    happened = actions_on(message)
+    context = panel_context(request, message, presets=presets, happened=happened)
+    context["message"] = message
+    template = f"approvals/message_page/{name}.html"
+    return render(request, template, context | more, status=status)
 
 
 @require_POST
@@ -190,28 +175,36 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_visible_message_or_404(request.actor, public_id)
     presets = presets_of(message.mailbox_id) if request.POST.get("saved") else BUILT_IN
     form = CommentForm(request.POST, presets=presets)
-    if not form.is_valid():
-        return _refuse_comment(request, message, form.first_error(), status=422)
     try:
+        if not form.is_valid():
+            raise InvalidInput(form.first_error())
         asked, remarks = add_comment(
             message=public_id, actor=request.actor, text=form.cleaned_data["text"]
         )
-    except ActNotAllowed as error:
-        return _refuse_comment(request, message, error.sentence, status=403)
-    if request.htmx:
-        notice = "Comment posted. Whoever opens this message sees it."
-        if asked:
-            *others, last = map(str, asked)
-            names = f"{', '.join(others)} and {last}" if others else last
-            notice = f"Comment posted. {names} will see it under Mine."
-        return _fragment(
+    except (ActNotAllowed, InvalidInput) as error:
+        typed = {
+            "outcome": "comment",
+            "comment": request.POST.get("text", ""),
+            "saved": request.POST.get("saved", ""),
+        }
+        return _refuse(
             request,
             message,
-            "_comments",
-            comment_notice=notice,
-            comment_remarks=remarks,
+            error,
+            status=http_status(error),
+            typed=typed,
+            fragment="_comments",
         )
-    return redirect(f"{message_address(request, public_id)}#comments")
+    if not request.htmx:
+        return redirect(f"{message_address(request, public_id)}#comments")
+    notice = "Comment posted. Whoever opens this message sees it."
+    if asked:
+        *others, last = map(str, asked)
+        names = f"{', '.join(others)} and {last}" if others else last
+        notice = f"Comment posted. {names} will see it under Mine."
+    return _fragment(
+        request, message, "_comments", comment_notice=notice, comment_remarks=remarks
+    )
 
 
 @require_safe
@@ -226,21 +219,4 @@ def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
     offered = names_offered(typed, people_seeing(message), actor=request.actor)
     return render(
         request, "approvals/message_page/_mentions.html", {"offered": offered}
-    )
-
-
-def _refuse_comment(
-    request: DeskRequest, message: Message, error: str, *, status: int
-) -> HttpResponse:
-    typed = {
-        "outcome": "comment",
-        "comment": request.POST.get("text", ""),
-        "saved": request.POST.get("saved", ""),
-    }
-    if request.htmx:
-        return _fragment(
-            request, message, "_comments", status=status, error=error, typed=typed
-        )
-    return answer_with_message(
-        request, message.public_id, status=status, error=error, typed=typed
     )

@@ -19,11 +19,14 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
 from approvals.decisions.shown import (
+    attached_files,
     key_of,
     links_key,
     note_opened_part,
     note_served,
+    opened_parts,
     set_viewed,
+    unread_parts,
     viewed_counts,
 )
 from approvals.errors import VerdictNotAllowed, http_status
@@ -40,9 +43,8 @@ from approvals.message_page.sheet import (
     twin_of,
     way_asked,
 )
-from approvals.message_page.side_panel import files_context, unread_context
+from approvals.message_page.side_panel import files_shown, ticks_shown
 from approvals.message_page.views import (
-    PartForm,
     ShownForm,
     ViewedForm,
     answer_with_message,
@@ -54,11 +56,12 @@ from approvals.message_page.views import (
 )
 from approvals.models import Verdict
 from approvals.pictures.commands import request_pictures
+from approvals.queue.filters import with_query
 from approvals.queue.views import filters_of
 from audit.models import Entry
 from audit.trail import first_at, lines
 from common.actors import Actor
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, first_or_404, page_or_fragment
 from mirror.attachments.preview import document_of, pdf_pages
 from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.attachments.renderings.store import page_picture
@@ -111,7 +114,7 @@ def _sheet(
             sent_back=changes_since_sent_back(message),
             query=query,
         ),
-        "pictures": pictures_line(message, shown),
+        "pictures": pictures_line(message),
         "pictures_error": error,
     }
     return render(request, "approvals/message_page/_sheet.html", context, status=status)
@@ -142,7 +145,7 @@ def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if error:
         return answer_with_message(request, public_id, status=status, error=error)
     address = message_address(request, public_id)
-    return redirect(f"{address}{'&' if '?' in address else '?'}view=rendered#sheet")
+    return redirect(with_query(address, "view=rendered#sheet"))
 
 
 @require_safe
@@ -154,9 +157,7 @@ def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not request.htmx:
         return redirect(message_address(request, public_id))
     way = way_asked(request)
-    line = pictures_line(
-        message, rendered_message_of(message.revision) if message.revision else None
-    )
+    line = pictures_line(message)
     if line is not None and line.under_way:
         context: dict[str, Any] = {
             "message": message,
@@ -202,11 +203,15 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the panel of attachments."""
     message = get_visible_message_or_404(request.actor, public_id)
-    return render(
-        request,
-        "approvals/message_page/_attachments.html",
-        files_context(message, request.actor),
-    )
+    attached = attached_files(message)
+    opened = opened_parts(message, actor=request.actor) if attached else set()
+    context = {
+        "message": message,
+        "content": stored_content(message.revision) if message.revision else None,
+        "ticks": ticks_shown(message, opened, actor=request.actor),
+        **files_shown(message, attached, opened),
+    }
+    return render(request, "approvals/message_page/_attachments.html", context)
 
 
 @require_safe
@@ -275,11 +280,15 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
 def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show which parts were not opened, as named next to the decision."""
     message = get_visible_message_or_404(request.actor, public_id)
-    return render(
-        request,
-        "approvals/message_page/_unread.html",
-        unread_context(message, request.actor),
+    conversation = conversation_of(message)
+    parts = unread_parts(
+        message,
+        conversation=conversation,
+        files=attached_files(message),
+        opened=opened_parts(message, actor=request.actor),
     )
+    context = {"message": message, "conversation": conversation, "unread": parts}
+    return render(request, "approvals/message_page/_unread.html", context)
 
 
 @require_POST
@@ -288,7 +297,8 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     reports.
     """
     message = get_visible_message_or_404(request.actor, public_id)
-    if PartForm(request.POST).is_valid() and message.revision_id is not None:
+    is_of_links = request.POST.get("part") == "links"
+    if is_of_links and message.revision_id is not None:
         note_opened_part(message, key=links_key(message), actor=request.actor)
     return HttpResponse(status=204)
 
@@ -324,12 +334,8 @@ def _find_file(
     actor: Actor, public_id: UUID, number: int
 ) -> tuple[Message, AttachedFile]:
     message = get_visible_message_or_404(actor, public_id)
-    file = AttachedFile.objects.filter(
-        revision=message.revision_id, place=number
-    ).first()
-    if file is None:
-        raise Http404("This message has no such file.")
-    return message, file
+    files = AttachedFile.objects.filter(revision=message.revision_id, place=number)
+    return message, first_or_404(files, "This message has no such file.")
 
 
 def _note_opened_file(
@@ -423,14 +429,10 @@ def _find_verdict(
     actor: Actor, public_id: UUID, verdict_id: int
 ) -> tuple[Message, Verdict]:
     message = get_visible_message_or_404(actor, public_id)
-    verdict = (
-        message.verdicts.select_related("revision", "person")
-        .filter(pk=verdict_id)
-        .first()
+    verdicts = message.verdicts.select_related("revision", "person")
+    return message, first_or_404(
+        verdicts.filter(pk=verdict_id), "This message has no such verdict."
     )
-    if verdict is None:
-        raise Http404("This message has no such verdict.")
-    return message, verdict
 
 
 def _recorded_verdict(message: Message, verdict: Verdict) -> dict[str, Any]:

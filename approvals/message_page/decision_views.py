@@ -62,6 +62,7 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.queue.decision_notice import notice_context
+from approvals.queue.filters import with_query
 from approvals.queue.querysets import queue_messages
 from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.ask_again import look_again
@@ -90,17 +91,17 @@ NOT_FOUND = (
 )
 
 
-def passage_of(message: Message, form: PassageForm) -> str:
-    """Return the words of a valid form as the version that was shown has them; empty
-    where there are none.
+def reason_quoting(message: Message, reason: str, form: PassageForm) -> str:
+    """Return a reason behind the quoted words of a valid form, as the agent gets it.
 
-    Raises PassageNotFound where that version does not have them in one piece, or the
-    message has no such version.
+    The words are those of the version that was shown. Raises PassageNotFound where that
+    version does not have them in one piece, the message has no such version, or they
+    are too many.
     """
     words = form.cleaned_data["passage"]
-    fingerprint = form.cleaned_data["fingerprint"]
     if not words:
-        return ""
+        return reason
+    fingerprint = form.cleaned_data["fingerprint"]
     shown = message.revision
     if shown is None or shown.fingerprint != fingerprint:
         shown = message.revisions.filter(fingerprint=fingerprint).first()
@@ -108,22 +109,14 @@ def passage_of(message: Message, form: PassageForm) -> str:
         raise PassageNotFound(NOT_FOUND)
     content = stored_content(shown)
     rendered = rendered_message_of(shown, content)
-    passage = passage_in(
-        (rendered.text, rendered.read, rendered.plain, content.subject), words
-    )
+    texts = (rendered.text, rendered.read, rendered.plain, content.subject)
+    passage = passage_in(texts, words)
     if not passage:
         raise PassageNotFound(NOT_FOUND)
     if len(passage) > MAX_PASSAGE:
         raise PassageNotFound(f"Quote {MAX_PASSAGE} characters at most.")
-    return passage
-
-
-def reason_quoting(message: Message, reason: str, form: PassageForm) -> str:
-    """Return a reason behind the quoted words, as the agent gets it. Raises
-    PassageNotFound as `passage_of`.
-    """
     # A message may hold what looks like the reference of a decision.
-    whole = with_passage(without_references(passage_of(message, form)), reason)
+    whole = with_passage(without_references(passage), reason)
     if len(whole) > MAX_REASON:
         raise PassageNotFound(
             f"Keep the passage and the reason under {MAX_REASON} characters together."
@@ -201,29 +194,22 @@ def _show_next(request: DeskRequest, message: Message) -> HttpResponse:
     """After a verdict: the next message of the list, or the empty pane where nothing is
     left of it.
     """
-    following = next_in(request.actor, filters_of(request), message)
-    if request.htmx and following:
-        return answer_with_message(request, following, decided=message.public_id)
-    if request.htmx:
-        return _nothing_left(request, message)
-    path = reverse("message", args=[following]) if following else reverse("queue")
-    query = "&".join(
-        filter(None, (filters_of(request).query(), f"decided={message.public_id}"))
-    )
-    return redirect(f"{path}?{query}")
-
-
-def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
     filters = filters_of(request)
-    others_wait = ""
+    following = next_in(request.actor, filters, message)
+    if not request.htmx:
+        path = reverse("message", args=[following]) if following else reverse("queue")
+        decided = f"decided={message.public_id}"
+        return redirect(with_query(path + filters.suffix, decided))
+    if following:
+        return answer_with_message(request, following, decided=message.public_id)
+    others_wait = 0
     if filters.narrows or filters.tab != "waiting":
-        number = count_of(queue_messages().waiting_for(request.actor))
-        others_wait = counted(number) if number else ""
+        others_wait = count_of(queue_messages().waiting_for(request.actor))
     context = {
         **notice_context(request.actor, message.public_id),
         "filters": filters,
         "queue_query": replace(filters, after=None).suffix,
-        "others_wait": others_wait,
+        "others_wait": counted(others_wait) if others_wait else "",
     }
     return render(request, "approvals/message_page/_nothing_left.html", context)
 

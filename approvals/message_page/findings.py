@@ -9,6 +9,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from approvals.decisions.shown import finding_name
+from approvals.queue.filters import with_query
 from mirror.models import Message
 from risk import RULES, Finding, restored, score
 from risk.findings import IN_FRAME, PARTS
@@ -53,12 +54,12 @@ def findings_of(
     """Return the findings of a message's current version, those that count most first,
     and what they add up to.
 
-    Jumps keep `query`, the queue's part of the address.
+    Jumps keep `query`, the queue's part of the address, with its question mark.
     """
     findings = (
         [restored(one) for one in message.revision.findings] if message.revision else []
     )
-    page = reverse("message", args=[message.public_id])
+    page = reverse("message", args=[message.public_id]) + query
     order = {name: number for number, name in enumerate(RULES)}
     lines = []
     for one in findings:
@@ -72,7 +73,7 @@ def findings_of(
             detail=one.detail,
             points=points,
             name=finding_name(one),
-            jump=jump_to(one, page, query),
+            jump=jump_to(one, page),
             evidence=one.evidence[:MAX_EVIDENCE] if len(one.evidence) > 3 else (),
         )
         lines.append(line)
@@ -80,25 +81,16 @@ def findings_of(
     return lines, score(findings, weights)
 
 
-def jump_to(one: Finding, page: str, query: str) -> Jump | None:
-    """Return the link to a finding's evidence."""
+def jump_to(one: Finding, page: str) -> Jump | None:
+    """Return the link to a finding's evidence, from the message's page."""
     if one.rule == "rejected_before":
-        return (
-            Jump(reverse("message", args=[UUID(one.evidence[0])]), "Open it")
-            if one.evidence
-            else None
-        )
+        if not one.evidence:
+            return None
+        return Jump(reverse("message", args=[UUID(one.evidence[0])]), "Open it")
     if one.anchor.startswith(IN_FRAME):
         mark = one.anchor.removeprefix("#")
-        return Jump(
-            _address(page, query, "view=rendered", f"mark={mark}") + "#sheet",
-            "Show it",
-            mark,
-        )
+        place = with_query(page, f"view=rendered&mark={mark}#sheet")
+        return Jump(place, "Show it", mark)
     if one.anchor == PARTS:
-        return Jump(_address(page, query, "view=parts") + "#sheet", "Compare")
+        return Jump(with_query(page, "view=parts#sheet"), "Compare")
     return Jump(one.anchor, "Show it") if one.anchor else None
-
-
-def _address(page: str, query: str, *asked: str) -> str:
-    return f"{page}?{'&'.join(filter(None, (query.lstrip('?'), *asked)))}"

@@ -21,6 +21,7 @@ from approvals.message_page.content.source import (
     source_of,
     stretch_of,
 )
+from approvals.queue.filters import with_query
 from common.fingerprint import Content
 from common.forms import LenientForm
 from common.pages import DeskRequest
@@ -159,36 +160,26 @@ def _tabs(
     comparison: Comparison | None,
     sent_back: Changes | None,
 ) -> list[Tab]:
-    page = reverse("message", args=[message.public_id])
-    fragment = reverse("message-view", args=[message.public_id])
+    page = reverse("message", args=[message.public_id]) + query
+    fragment = reverse("message-view", args=[message.public_id]) + query
     marks = {}
     if comparison and comparison.differences:
-        number = comparison.differences
-        marks["parts"] = (
-            f"{number:,}",
-            f"{number:,} difference{'' if number == 1 else 's'}",
-        )
+        number = f"{comparison.differences:,}"
+        marks["parts"] = (number, f"{number} difference{'' if number == '1' else 's'}")
     if sent_back and sent_back.changes:
-        marks["changes"] = (
-            str(len(sent_back.changes)),
-            "changed since changes were requested",
+        number = str(len(sent_back.changes))
+        marks["changes"] = (number, "changed since changes were requested")
+    return [
+        Tab(
+            name,
+            label,
+            with_query(page, f"view={name}"),
+            with_query(fragment, f"view={name}"),
+            name == way.name,
+            *marks.get(name, ()),
         )
-    tabs = []
-    for name, label in WAYS.items():
-        asked = "&".join(filter(None, (query.lstrip("?"), f"view={name}")))
-        mark, says = marks.get(name, ("", ""))
-        tabs.append(
-            Tab(
-                name,
-                label,
-                f"{page}?{asked}",
-                f"{fragment}?{asked}",
-                name == way.name,
-                mark,
-                says,
-            )
-        )
-    return tabs
+        for name, label in WAYS.items()
+    ]
 
 
 def _turns(tab: Tab, context: dict[str, Any]) -> dict[str, Any] | None:
@@ -227,18 +218,13 @@ def approve_label(
     people = len(everybody(content))
     least = "" if {"cc", "bcc"} <= set(content.coverage) else "at least "
     verb = "Approve and schedule" if content.send_at else "Approve and send"
-    return f"{verb} to {least}{people} {'person' if people == 1 else 'people'}{_outside(message, people)}"
-
-
-def _outside(message: Message, people: int) -> str:
-    """Return how many recipients are external, in words; empty where that was never
-    computed.
-    """
-    if not message.addresses:
-        return ""
-    if message.outside >= people:
-        return " outside"
-    return f", {message.outside} outside" if message.outside else " inside"
+    outside = ""
+    # How many recipients are external; without addresses that was never computed.
+    if message.addresses and message.outside >= people:
+        outside = " outside"
+    elif message.addresses:
+        outside = f", {message.outside} outside" if message.outside else " inside"
+    return f"{verb} to {least}{people} {'person' if people == 1 else 'people'}{outside}"
 
 
 def has_undo_window(message: Message) -> bool:

@@ -13,12 +13,8 @@ from approvals.collaboration.comments import MAX_COMMENT
 from approvals.collaboration.forms import zone_of
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.decisions.shown import (
-    UnreadPart,
-    attached_files,
     file_name,
     key_of,
-    opened_parts,
-    unread_parts,
     viewed_names,
 )
 from approvals.desk_messages import our_decisions
@@ -34,7 +30,6 @@ from mirror.models import AttachedFile, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState
 from mirror.store import stored_content
 from mirror.terms import BACK_BEFORE
-from mirror.threads.conversation import conversation_of
 
 MOST_COMMENTS = 50
 MOST_LINES = 12
@@ -71,27 +66,43 @@ def panel_context(
     """
     actor = request.actor
     person = int(actor.id)
-    claim = live_claim(message, now=timezone.now())
+    now = timezone.now()
+    claim = live_claim(message, now=now)
     waits = _awaits_review(message)
-    is_commented = "comment.added" in happened
     snooze = None
-    if waits and "snooze.set" in happened:
-        snooze = Snooze.objects.on(message).of_person(person).in_force().first()
-    question = None
-    if is_commented:
-        question = (
+    snooze_choices = None
+    if waits:
+        if "snooze.set" in happened:
+            snooze = Snooze.objects.on(message).of_person(person).in_force().first()
+        # Only offered: the chosen time is checked by the database's clock.
+        own_zone = str(getattr(request.user, "time_zone", "UTC"))
+        latest = message.expires_at - BACK_BEFORE if message.expires_at else None
+        snooze_choices = {
+            "zone": str(zone_of(own_zone)),
+            "is_own_zone": own_zone != "UTC",
+            "latest": latest,
+            "is_too_late": latest is not None and latest <= now,
+        }
+    entries = Entry.objects.of_message(message.public_id).without_steps()
+    entries = entries.exclude(action__in=_HIDDEN_ACTIONS).newest_first()
+    history = [HistoryLine(one.at, line=one) for one in lines(entries[:MOST_LINES])]
+    open_question = None
+    if "comment.added" in happened:
+        open_question = (
             Question.objects.on(message).of_person(person).with_comments().first()
         )
+        for comment in message.comments.newest_first()[:MOST_COMMENTS]:
+            history.append(HistoryLine(comment.created_at, comment=comment))
     return {
         "claim": claim,
         "has_claim": claim is not None and claim.person_id == person,
         "waits": waits,
         "may_claim": waits and is_reviewer(actor, message),
         "may_comment": may_handle(actor, message),
-        "snoozed_until": snooze.until if snooze else None,
-        "snooze_choices": _snooze_choices(request, message) if waits else None,
-        "history": _history(message, is_commented=is_commented),
-        "asked_by": str(question.comment.person) if question else "",
+        "snooze": snooze,
+        "snooze_choices": snooze_choices,
+        "history": sorted(history, key=lambda one: one.at, reverse=True),
+        "open_question": open_question,
         "max_comment": MAX_COMMENT,
         "saved_comments": presets[Kind.COMMENT],
     }
@@ -111,46 +122,6 @@ def _awaits_review(message: Message) -> bool:
     return True
 
 
-def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
-    """Return the time zone in which times are written, the latest of them, and why a
-    message cannot be snoozed.
-    """
-    # Only offered: the chosen time is checked by the database's clock.
-    own = str(getattr(request.user, "time_zone", "UTC"))
-    latest = message.expires_at - BACK_BEFORE if message.expires_at else None
-    is_late = latest is not None and latest <= timezone.now()
-    why_not = "It expires within an hour, so it cannot be snoozed." if is_late else ""
-    return {
-        "zone": str(zone_of(own)),
-        "is_own_zone": own != "UTC",
-        "latest": latest,
-        "why_not": why_not,
-    }
-
-
-def _history(message: Message, *, is_commented: bool) -> list[HistoryLine]:
-    entries = Entry.objects.of_message(message.public_id).without_steps()
-    entries = entries.exclude(action__in=_HIDDEN_ACTIONS).newest_first()
-    history = [HistoryLine(one.at, line=one) for one in lines(entries[:MOST_LINES])]
-    if is_commented:
-        for comment in message.comments.newest_first()[:MOST_COMMENTS]:
-            history.append(HistoryLine(comment.created_at, comment=comment))
-    return sorted(history, key=lambda one: one.at, reverse=True)
-
-
-def files_context(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return the context of the attachments panel."""
-    content = stored_content(message.revision) if message.revision else None
-    files = attached_files(message)
-    opened = opened_parts(message, actor=actor) if files else set()
-    context = {
-        "message": message,
-        "content": content,
-        "ticks": ticks_shown(message, opened, actor=actor),
-    }
-    return context | files_shown(message, files, opened)
-
-
 def ticks_shown(
     message: Message, opened: Collection[str], *, actor: Actor
 ) -> set[str] | None:
@@ -161,24 +132,6 @@ def ticks_shown(
     """
     may_tick = message.state == MessageState.HELD and is_reviewer(actor, message)
     return viewed_names(message, opened) if may_tick else None
-
-
-def unread_context(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return the context of the note about unopened parts."""
-    conversation = conversation_of(message)
-    opened = opened_parts(message, actor=actor)
-    unread = unread_parts(
-        message, conversation=conversation, files=attached_files(message), opened=opened
-    )
-    return {"message": message, "conversation": conversation, **unread_shown(unread)}
-
-
-def unread_shown(unread: Sequence[UnreadPart]) -> dict[str, Any]:
-    """Return parts that were not opened, and whether the links are among them."""
-    return {
-        "unread": unread,
-        "links_are_unread": any(part.anchor == "links" for part in unread),
-    }
 
 
 def files_shown(

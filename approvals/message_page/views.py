@@ -70,7 +70,6 @@ from approvals.message_page.side_panel import (
     files_shown,
     panel_context,
     ticks_shown,
-    unread_shown,
 )
 from approvals.models import RuleWeight, Verdict
 from approvals.queue.decision_notice import delay_of, notice_context
@@ -89,12 +88,6 @@ from mirror.store import stored_content
 from mirror.terms import FETCH_TRIES
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
-
-
-class PartForm(forms.Form):
-    """A part of the message that the page reports as on screen."""
-
-    part = forms.ChoiceField(choices=[("links", "The links")])
 
 
 class ViewedForm(forms.Form):
@@ -237,15 +230,9 @@ def framed(content: str | bytes, **options: Any) -> HttpResponse:
 
 def is_prefetch(request: DeskRequest) -> bool:
     """Whether a browser prefetches the page, so that nobody has seen it."""
-    purposes = (
-        request.headers.get(name, "").lower()
-        for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-    )
-    return any(
-        word in purpose
-        for purpose in purposes
-        for word in ("prefetch", "prerender", "preview")
-    )
+    names = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+    purposes = " ".join(request.headers.get(name, "") for name in names).lower()
+    return any(word in purposes for word in ("prefetch", "prerender", "preview"))
 
 
 def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
@@ -286,13 +273,12 @@ def message_context(
     opened = opened_parts(message, actor=actor)
     ruling = rulings([message], actor, now=now)[message.pk]
     findings, score = findings_of(
-        message, RuleWeight.objects.points_by_rule(), query=filters.query()
+        message, RuleWeight.objects.points_by_rule(), query=filters.suffix
     )
     conversation = conversation_of(message)
     fields = address_lines(message, content, actor=actor)
     add_lists(fields, ruling.judged)
     sent_back = changes_since_sent_back(message)
-    place = place_of(actor, filters, message)
     decision = latest_decision(message)
     has_ended = decision is not None and decision.state in (
         DecisionState.APPLIED,
@@ -309,6 +295,9 @@ def message_context(
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=now)
     decisions = our_decisions(message)
+    unread = unread_parts(
+        message, conversation=conversation, files=files, opened=opened
+    )
     context: dict[str, Any] = {
         "message": message,
         "revision": revision,
@@ -330,14 +319,12 @@ def message_context(
         and message.fetch_tries >= FETCH_TRIES,
         "stop": SimpleLazyObject(lambda: stop_of(message)),
         "sent_back": sent_back,
-        "position": (place.number, place.of) if place.number else None,
-        "next_waiting": place.following,
-        "queue_query": filters.suffix,
+        "place": place_of(actor, filters, message),
         "now": now,
         "start": origin_of(message, actor=actor),
         "conversation": conversation,
         "ticks": ticks_shown(message, opened, actor=actor),
-        "pictures": pictures_line(message, rendered),
+        "pictures": pictures_line(message),
         "later": later_context(message),
         "status": shown_status(message),
         "decision": decision,
@@ -347,10 +334,11 @@ def message_context(
         "actions": actions,
         "undo_seconds": undo_seconds,
         "waits_for": waits_for,
-        "is_settled": not actions.takes_verdict,
         "left_after_all": left_after_all(decisions),
         "how_lost": how_lost(decision),
         "also_withdrawn": still_withdrawn(decisions, decision),
+        "unread": unread,
+        "links_are_unread": any(part.anchor == "links" for part in unread),
     }
     if message.is_local and message.state != "held":
         context["local_note"] = local_messages.feature().note(message, actor)
@@ -366,9 +354,7 @@ def message_context(
         is_edited=bool(ruling.facts.contributors.editors),
     )
     context |= files_shown(message, files, opened)
-    context |= unread_shown(
-        unread_parts(message, conversation=conversation, files=files, opened=opened)
-    )
+
     context |= sheet_context(
         message, content, rendered, way=way, sent_back=sent_back, query=filters.suffix
     )
@@ -395,14 +381,11 @@ def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
     """Redirect from MultiMail's message id to the message, or offer a choice where
     several have it.
     """
-    actor = request.actor
+    found = []
     # PostgreSQL rejects U+0000 in parameters.
-    named = (
-        desk_messages().none()
-        if "\0" in upstream_id
-        else desk_messages().filter(upstream_id=upstream_id)
-    )
-    found = list(named.visible_to(actor).for_list())
+    if "\0" not in upstream_id:
+        visible = desk_messages().visible_to(request.actor).for_list()
+        found = list(visible.filter(upstream_id=upstream_id))
     if not found:
         raise Http404(
             "No message with this id has reached this desk, or you may not see its mailbox."

@@ -355,6 +355,11 @@ class QueueAddress:
         return None
 
 
+def with_query(address: str, query: str) -> str:
+    """Return an address that asks for `query` too."""
+    return f"{address}{'&' if '?' in address else '?'}{query}"
+
+
 def _known_or(value: str, known: Mapping[str, str], otherwise: str) -> str:
     return value if value in known else otherwise
 

@@ -150,10 +150,9 @@ class PicturesLine:
     is_allowed: bool = False
 
 
-def pictures_line(
-    message: Message, rendered: RenderedMessage | None
-) -> PicturesLine | None:
+def pictures_line(message: Message) -> PicturesLine | None:
     """Return the line; None where the message has no remote pictures."""
+    rendered = rendered_message_of(message.revision) if message.revision else None
     if rendered is None or not rendered.remote:
         return None
     # Without the pictures themselves.
