@@ -282,13 +282,13 @@ def places_of(
         starts = []
         # A span holds every gap that it touches whole, so that both edges lie in or
         # beside a shared block. What a text inserted at the edges belongs to it.
-        for own, blocks, offset in zip(words, shared, offsets, strict=True):
+        for own, common, offset in zip(words, shared, offsets, strict=True):
             begin = next(
-                y + start - x for x, y, length in blocks if x <= start <= x + length
+                y + start - x for x, y, length in common if x <= start <= x + length
             )
             stop = next(
                 y + end - x
-                for x, y, length in reversed(blocks)
+                for x, y, length in reversed(common)
                 if x <= end <= x + length
             )
             values.append("".join(own[begin:stop]))

@@ -170,12 +170,12 @@ def lines_of_many(
 
 
 def _lines(message: Message, content: Content) -> list[Field]:
-    reply_to = (content.reply_to,) if content.reply_to else ()
-    if reply_to and len(reply_to[0]) <= MAX_REPLY_TO:
-        # A line that cannot be told apart into addresses stays whole.
-        parts = [part.strip() for part in reply_to[0].split(",")]
-        reply_to = tuple(parts) if all("@" in part for part in parts) else reply_to
-    lines = [
+    whole = content.reply_to or ""
+    reply_to = [part.strip() for part in whole[:MAX_REPLY_TO].split(",")]
+    if len(whole) > MAX_REPLY_TO or not all("@" in part for part in reply_to):
+        # What cannot be told apart into addresses stays whole.
+        reply_to = [whole] if whole else []
+    lines: list[tuple[str, str, Sequence[str]]] = [
         ("From", "from", (content.sender,) if content.sender else ()),
         ("Reply-To", "reply_to", reply_to),
         ("To", "to", content.to),
