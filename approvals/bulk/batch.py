@@ -265,12 +265,12 @@ def find_repeat(
     asked = {one.message for one in ticked}
     for batch in stored_batches(session):
         if (batch.sheet, batch.outcome) == (sheet.id, outcome):
-            lines = _lines(batch, actor)
-            if asked <= {
+            done = {
                 one.message.public_id
-                for one in lines
+                for one in _lines(batch, actor)
                 if one.kind not in ("failed", "undone")
-            }:
+            }
+            if asked <= done:
                 return batch
     return None
 
@@ -298,11 +298,7 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
         "waiting": waiting,
         "seconds": seconds,
         "is_moving": any(one.actions.is_moving for one in lines["decided"]),
-        "verb": {
-            "approve": "Approved",
-            "reject": "Rejected",
-            "send_back": "Changes requested",
-        }[batch.outcome],
+        "verb": Decision(outcome=batch.outcome).result,
         "queue_query": batch.query,
         "pause": seconds + 2 if waiting else 3,
     }

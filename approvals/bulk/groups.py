@@ -212,7 +212,7 @@ def _difference(place: Place, index: int, text: str) -> Difference:
         if len(line) > BEFORE:
             line = "…" + line[-BEFORE:].partition(" ")[2]
         before = line.strip()
-    return Difference(before, stretch_of(place.values[index], page=1), place.most)
+    return Difference(before, stretch_of(place.values[index]), place.most)
 
 
 def _parts(item: Item) -> dict[str, Sequence[Any]]:
@@ -245,9 +245,7 @@ def _runs(
             runs += [("", text[at:begin]), (kind, text[begin:stop])]
             at = stop
     return [
-        (kind, stretch_of(part, page=1))
-        for kind, part in (*runs, ("", text[at:end]))
-        if part
+        (kind, stretch_of(part)) for kind, part in (*runs, ("", text[at:end])) if part
     ]
 
 

@@ -148,7 +148,7 @@ class Difference:
 
     before: str
     value: Stretch
-    most: str | None = None
+    most: str | None
 
 
 @dataclass(frozen=True)
@@ -226,16 +226,12 @@ class Item:
     @property
     def begun(self) -> Stretch:
         """The open part of the text."""
-        return stretch_of(self.text[: self.cut], page=1)
+        return stretch_of(self.text[: self.cut])
 
     @property
     def rest(self) -> Stretch | None:
         """The part of the text behind one click."""
-        return (
-            stretch_of(self.text[self.cut :], page=1)
-            if self.cut < len(self.text)
-            else None
-        )
+        return stretch_of(self.text[self.cut :]) if self.cut < len(self.text) else None
 
     @property
     def like(self) -> UUID | None:

@@ -120,7 +120,8 @@ class BatchForm(SentenceForm):
         self.errors.pop("unread", None)
         outcome = cleaned.get("outcome", "")
         if outcome == WITH_UNREAD:
-            self.with_unread, self.number_unread = True, cleaned.get("unread") or 0
+            self.with_unread = True
+            self.number_unread = cleaned.get("unread") or 0
             outcome = cleaned["outcome"] = Outcome.APPROVE
         words = cleaned.get(f"{outcome}_reason") or ""
         preset = cleaned.get(f"{outcome}_preset") or ""
@@ -260,28 +261,26 @@ def decide(request: DeskRequest) -> HttpResponse:
     actor = request.actor
     form = BatchForm(request.POST)
     is_valid = form.is_valid()
-    shown = None
     try:
         shown = read_sheet(form.data.get("sheet", ""), person=actor.id)
         ticked = shown.only(form.ticked)
-        if not is_valid:
-            return _refuse(request, shown, form, form.first_error())
-        chosen: Sequence[OnSheet] = ticked
-        if form.cleaned_data["outcome"] == Outcome.APPROVE:
-            read = read_on(ticked, actor=actor)
+    except SheetNotOurs as error:
+        return _refuse(request, None, form, error.sentence)
+    if not is_valid:
+        return _refuse(request, shown, form, form.first_error())
+    outcome = form.cleaned_data["outcome"]
+    chosen = ticked
+    if outcome == Outcome.APPROVE:
+        try:
             chosen = approvable(
                 ticked,
-                read=read,
+                read=read_on(ticked, actor=actor),
                 counted=form.counted,
                 with_unread=form.with_unread,
                 typed=form.number_unread,
             )
-    except SheetNotOurs as error:
-        return _refuse(request, None, form, error.sentence)
-    except UnreadNotCounted as error:
-        return _refuse(request, shown, form, error.sentence)
-    outcome = form.cleaned_data["outcome"]
-    reason = form.cleaned_data["reason"]
+        except UnreadNotCounted as error:
+            return _refuse(request, shown, form, error.sentence)
     # Only an approval makes many messages leave at once; a rejected message can be sent
     # again by its agent.
     if outcome == Outcome.APPROVE and not is_recently_authenticated(request):
@@ -295,7 +294,7 @@ def decide(request: DeskRequest) -> HttpResponse:
         ticked=chosen,
         actor=actor,
         outcome=outcome,
-        reason=reason,
+        reason=form.cleaned_data["reason"],
         unread=form.number_unread,
     )
     batch = Batch(

@@ -48,20 +48,16 @@ def take(*, message: UUID, actor: Actor, from_holder: int | None = None) -> Clai
         )
     mine = int(actor.id)
     live = Claim.objects.on(locked).live().select_related("person").first()
-    if live is not None:
-        if live.person_id == mine:
-            touch(locked, actor=actor)
-            return live
-        if live.person_id != from_holder:
-            raise ClaimedByOther(
-                f"{live.person} has this message.", holder=live.person_id
-            )
-        _end(
-            Claim.objects.filter(pk=live.pk),
-            actor=actor,
-            why=f"{actor.label} took it over.",
-        )
-    _end(Claim.objects.on(locked), actor=worker("desk"))
+    if live is None:
+        _end(Claim.objects.on(locked), actor=worker("desk"))
+    elif live.person_id == mine:
+        touch(locked, actor=actor)
+        return live
+    elif live.person_id != from_holder:
+        raise ClaimedByOther(f"{live.person} has this message.", holder=live.person_id)
+    else:
+        why = f"{actor.label} took it over."
+        _end(Claim.objects.on(locked), actor=actor, why=why)
     claim = Claim.objects.create(message=locked, person_id=mine)
     details = {"subject": locked.subject, "from": str(live.person) if live else ""}
     record_about("claim.taken", locked, actor=actor, details=details, about=claim)
@@ -75,15 +71,11 @@ def assign(message: Message, *, to: Person, actor: Actor, why: str) -> Claim:
     It lasts until the message is decided, the person releases it, or somebody else gets
     it.
     """
-    held = Claim.objects.on(message).select_related("person").first()
+    held = Claim.objects.on(message).first()
     if held is not None and held.is_assigned and held.person_id == to.pk:
         return held
     if held is not None:
-        _end(
-            Claim.objects.filter(pk=held.pk),
-            actor=actor,
-            why=f"It was assigned to {to}.",
-        )
+        _end(Claim.objects.on(message), actor=actor, why=f"It was assigned to {to}.")
     claim = Claim.objects.create(message=message, person=to, is_assigned=True)
     Person.objects.filter(pk=to.pk).update(assigned_at=Now())
     details = {"subject": message.subject, "to": str(to), "explanation": why}
@@ -138,19 +130,17 @@ def touch(message: Message, *, actor: Actor) -> None:
 def _end(claims: ClaimQuerySet, *, actor: Actor, why: str = "") -> int:
     found = list(claims.under_lock())
     for claim in found:
+        message = claim.message
+        why_over = IDLE if message.state == MessageState.HELD else DECIDED
+        if not claim.person.is_active:
+            why_over = GONE
         details = {
             "holder": str(claim.person),
-            "explanation": why or _why_over(claim),
-            "subject": claim.message.subject,
+            "explanation": why or why_over,
+            "subject": message.subject,
         }
         record_about(
-            "claim.released", claim.message, actor=actor, details=details, about=claim
+            "claim.released", message, actor=actor, details=details, about=claim
         )
     Claim.objects.filter(pk__in=[one.pk for one in found]).delete()
     return len(found)
-
-
-def _why_over(claim: Claim) -> str:
-    if not claim.person.is_active:
-        return GONE
-    return IDLE if claim.message.state == MessageState.HELD else DECIDED

@@ -4,7 +4,7 @@ and never changes.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from approvals.collaboration.snooze import ASKED, unsnooze_for
@@ -45,8 +45,14 @@ def mentions_in(text: str, people: Sequence[Person]) -> tuple[list[Person], list
     remarks: list[str] = []
     folded = _casefolded(text)
     for at in _AT.finditer(folded):
-        meant = _longest(folded[at.end() :], spellings)
-        typed = _WORD.match(folded[at.end() :])
+        rest = folded[at.end() :]
+        fitting = [
+            one
+            for one in spellings
+            if rest.startswith(one) and not re.match(r"[\w@]", rest[len(one) :])
+        ]
+        meant = spellings[max(fitting, key=len)] if fitting else []
+        typed = _WORD.match(rest)
         word = typed[0].rstrip(".") if typed else ""
         if len(meant) == 1:
             found.setdefault(meant[0].id, meant[0])
@@ -101,15 +107,6 @@ def _spellings(people: Iterable[Person]) -> dict[str, list[Person]]:
             if spelling:
                 found.setdefault(spelling, []).append(one)
     return found
-
-
-def _longest(rest: str, spellings: Mapping[str, list[Person]]) -> list[Person]:
-    fitting = [
-        one
-        for one in spellings
-        if rest.startswith(one) and not re.match(r"[\w@]", rest[len(one) :])
-    ]
-    return spellings[max(fitting, key=len)] if fitting else []
 
 
 MAX_COMMENT = 2000

@@ -70,22 +70,17 @@ def unsnooze_for(
     """End all snoozes of a message, or those of these people, in the caller's
     transaction.
     """
-    found = Snooze.objects.filter(message__public_id=message)
-    return _end(
-        found if people is None else found.filter(person__in=people),
-        actor=actor,
-        why=why,
-    )
+    snoozes = Snooze.objects.filter(message__public_id=message)
+    if people is not None:
+        snoozes = snoozes.filter(person__in=people)
+    return _end(snoozes, actor=actor, why=why)
 
 
 @atomic_with_retry
 def unsnooze_due() -> int:
     """End the snoozes whose time has come or whose message is not held any more."""
-    return _end(
-        Snooze.objects.over().order_by("pk")[:_BATCH],
-        actor=worker("desk"),
-        why=ITS_TIME,
-    )
+    over = Snooze.objects.over().order_by("pk")[:_BATCH]
+    return _end(over, actor=worker("desk"), why=ITS_TIME)
 
 
 def _end(snoozes: SnoozeQuerySet, *, actor: Actor, why: str) -> int:

@@ -52,8 +52,22 @@ def editability(
         return Editability(
             "It has only HTML and no text to edit. Request changes instead."
         )
+    notes = []
+    if unseen := [words for name, words in _LOSES.items() if name in content.unseen]:
+        notes.append(
+            f"Not visible with this connection's keys: {', '.join(unseen)}. The edited version has only what is shown "
+            "here."
+        )
+    if content.html is not None:
+        notes.append(
+            "It has an HTML version of its own. If you change the text, its HTML is made from your text."
+        )
+    if content.in_reply_to and not message.connection.is_our_gateway:
+        notes.append(
+            "It is a reply. MultiMail starts a new thread with the edited version."
+        )
     why_not = set_up_problem(message) or _files_problem(content, files)
-    return Editability(why_not, may_suggest=True, notes=_notes(message, content))
+    return Editability(why_not, may_suggest=True, notes=tuple(notes))
 
 
 def set_up_problem(message: Message) -> str:
@@ -93,22 +107,3 @@ def _files_problem(content: Content, files: Sequence[AttachedFile]) -> str:
         if file.state != AttachedFile.State.FETCHED:
             return f"{file.name} is {file.get_state_display()}, so it cannot be included. Request changes instead."
     return ""
-
-
-def _notes(message: Message, content: Content) -> tuple[str, ...]:
-    unseen = [words for name, words in _LOSES.items() if name in content.unseen]
-    notes = []
-    if unseen:
-        notes.append(
-            f"Not visible with this connection's keys: {', '.join(unseen)}. The edited version has only what is shown "
-            "here."
-        )
-    if content.html is not None:
-        notes.append(
-            "It has an HTML version of its own. If you change the text, its HTML is made from your text."
-        )
-    if content.in_reply_to and not message.connection.is_our_gateway:
-        notes.append(
-            "It is a reply. MultiMail starts a new thread with the edited version."
-        )
-    return tuple(notes)

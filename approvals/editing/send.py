@@ -22,7 +22,7 @@ from approvals import tasks
 from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.ruling import rulings
 from approvals.editing.checks import set_up_problem
-from approvals.editing.words import difference_in_words, feedback_of, reason_of
+from approvals.editing.words import difference_in_words, reason_of, suggestion_of
 from approvals.errors import AlreadyDecided
 from approvals.models import Replacement
 from approvals.models.replacements import EDIT, REPEAT_FOR
@@ -106,27 +106,17 @@ def _claim(replacement_id: int) -> Replacement | None:
     if found is None:
         return None
     row = _read(found.pk)
-    if (
-        row.state == _State.SENDING
-        and row.called_at is None
-        and (refusal := _refusal(row))
-    ):
-        return _end(row, _State.REFUSED, f"{refusal} {_NOT_MADE}")
-    if (
-        row.state == _State.SENDING
-        and row.called_at is not None
-        and (problem := set_up_problem(row.message))
-    ):
-        # Also a repeated call may be the first to arrive, at a mailbox that sends
-        # without review by now.
-        return _end(
-            row,
-            _State.UNKNOWN,
-            f"{problem} An earlier call may have created the edited version.",
-        )
-    if row.state == _State.SENDING and row.created_at < clock() - REPEAT_FOR:
-        words = "MultiMail did not confirm the edited version, and this desk no longer asks."
-        return _end(row, _State.UNKNOWN, f"{words} Look for it at MultiMail.")
+    if row.state == _State.SENDING:
+        if row.called_at is None and (refusal := _refusal(row)):
+            return _end(row, _State.REFUSED, f"{refusal} {_NOT_MADE}")
+        if row.called_at is not None and (problem := set_up_problem(row.message)):
+            # Also a repeated call may be the first to arrive, at a mailbox that sends
+            # without review by now.
+            words = f"{problem} An earlier call may have created the edited version."
+            return _end(row, _State.UNKNOWN, words)
+        if row.created_at < clock() - REPEAT_FOR:
+            words = "MultiMail did not confirm the edited version, and this desk no longer asks."
+            return _end(row, _State.UNKNOWN, f"{words} Look for it at MultiMail.")
     Replacement.objects.filter(pk=row.pk).update(
         lease_until=Now() + LEASE, attempts=F("attempts") + 1
     )
@@ -199,12 +189,8 @@ def _send_held(
     assert mailbox is not None, "only what has a mailbox is edited"
     if "oversight_mode" in without:
         problem = read_mailboxes(connection_id=row.connection_id)
-        if (
-            problem
-            or not Mailbox.objects.filter(
-                pk=mailbox.pk, is_active=True, oversight_mode__in=_GATED
-            ).exists()
-        ):
+        holding = Mailbox.objects.filter(is_active=True, oversight_mode__in=_GATED)
+        if problem or not holding.filter(pk=mailbox.pk).exists():
             raise errors.Rejected(
                 f"MultiMail lets no call ask to be held, and {mailbox} is not seen to hold it."
             )
@@ -243,34 +229,28 @@ def _body(row: Replacement) -> dict[str, Any]:
     ):
         body["html"] = first.html
     if first.attachments:
-        body["attachments"] = [
-            _file(file)
-            for file in AttachedFile.objects.filter(revision=row.revision).in_order()
-        ]
+        body["attachments"] = []
+        for file in AttachedFile.objects.filter(revision=row.revision).in_order():
+            if file.content is None or file.differs:
+                raise _FileMissing(f"{file.name} is no longer here.")
+            attached = {
+                "name": file.name,
+                "content_type": file.content_type,
+                "content_base64": base64.b64encode(bytes(file.content)).decode(),
+            }
+            body["attachments"].append(attached)
     send_at = read_time(first.send_at)
     if send_at is not None and send_at > clock():
         # Approved first, sent at its time: otherwise it would be held only then.
         body |= {"send_at": first.send_at, "gate_timing": "gate_first"}
     if row.connection.is_our_gateway:
         body["replaces"] = row.message.upstream_id
-    trigger = {
-        name: value for name, value in row.message.trigger.items() if name != EDIT
+    body["metadata"] = {
+        **row.message.trigger,
+        EDIT: row.reference,
+        "countersign_replaces": row.message.upstream_id,
     }
-    return body | {
-        "metadata": trigger
-        | {EDIT: row.reference, "countersign_replaces": row.message.upstream_id}
-    }
-
-
-def _file(file: AttachedFile) -> dict[str, str]:
-    if file.content is None or file.differs:
-        raise _FileMissing(f"{file.name} is no longer here.")
-    content = base64.b64encode(bytes(file.content)).decode()
-    return {
-        "name": file.name,
-        "content_type": file.content_type,
-        "content_base64": content,
-    }
+    return body
 
 
 @transaction.atomic
@@ -321,17 +301,17 @@ def _reject_first(row: Replacement) -> None:
     refused, a person has to look.
     """
     first = stored_content(row.revision)
-    reject = partial(
-        give_verdict,
-        message=row.message.public_id,
-        outcome=Outcome.REJECT,
-        fingerprint=row.revision.fingerprint,
-        reason=reason_of(row, first),
-        feedback=feedback_of(row, first),
-    )
+    feedback = {"replaced_by": row.upstream_id, **suggestion_of(row, first)}
     try:
         with transaction.atomic():
-            reject(actor=_editor(row))
+            give_verdict(
+                message=row.message.public_id,
+                actor=_editor(row),
+                outcome=Outcome.REJECT,
+                fingerprint=row.revision.fingerprint,
+                reason=reason_of(row, first),
+                feedback=feedback,
+            )
             _settle(row, _State.DONE, "")
     except AlreadyDecided as error:
         _leave(row, _State.DONE, error)

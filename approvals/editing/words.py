@@ -1,12 +1,13 @@
 """What was changed, as the agent, the ledger and the next reviewer get it."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.models import Replacement
 from common.fingerprint import Content, normalise_address
+from policy.rules.rules import listed
 
 _LABELS = {"to": "To", "cc": "Cc", "bcc": "Bcc", "subject": "Subject"}
 _WORDS = {
@@ -49,38 +50,32 @@ def is_text_changed(first: Content, edited: Replacement) -> bool:
 def summary(first: Content, edited: Replacement) -> str:
     """Return which parts were changed, for a sentence: "the subject and the text"."""
     parts = [_WORDS[one["field"]] for one in changed_fields(first, edited)]
-    parts = list(
-        dict.fromkeys(
-            [*parts, *(["the text"] if is_text_changed(first, edited) else [])]
-        )
-    )
-    return (
-        " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
-        if parts
-        else "nothing"
-    )
+    if is_text_changed(first, edited):
+        parts.append("the text")
+    return listed(tuple(dict.fromkeys(parts))) or "nothing"
 
 
 def difference_in_words(first: Content, edited: Replacement) -> str:
     """Return the whole difference as text: fields before and after, and the changed
     lines of the body.
     """
-    text = "\n".join(_lines(first, edited))
-    return text if len(text) <= MAX_DIFFERENCE else f"{text[:MAX_DIFFERENCE]}\n[cut]"
-
-
-def _lines(first: Content, edited: Replacement) -> Iterator[str]:
-    for one in changed_fields(first, edited):
-        yield f"{_LABELS[one['field']]}: {one['before'] or 'nobody'} → {one['after'] or 'nobody'}"
+    lines = [
+        f"{_LABELS[one['field']]}: {one['before'] or 'nobody'} → {one['after'] or 'nobody'}"
+        for one in changed_fields(first, edited)
+    ]
     if is_text_changed(first, edited):
         before = (first.markdown or "").splitlines()
         after = edited.markdown.splitlines()
         if len(before) + len(after) > MOST_LINES:
-            yield "The text was changed; it has too many lines to show which. Both versions are kept whole."
-            return
-        yield from difflib.unified_diff(
-            before, after, "first version", "corrected version", lineterm="", n=1
-        )
+            lines.append(
+                "The text was changed; it has too many lines to show which. Both versions are kept whole."
+            )
+        else:
+            lines += difflib.unified_diff(
+                before, after, "first version", "corrected version", lineterm="", n=1
+            )
+    text = "\n".join(lines)
+    return text if len(text) <= MAX_DIFFERENCE else f"{text[:MAX_DIFFERENCE]}\n[cut]"
 
 
 def reason_of(edited: Replacement, first: Content) -> str:
@@ -103,16 +98,13 @@ def fields_in_words(first: Content, edited: Replacement) -> str:
     )
 
 
-def feedback_of(edited: Replacement, first: Content) -> dict[str, Any]:
-    """Return what the agent gets as data when the first message is rejected."""
-    return {"replaced_by": edited.upstream_id, **suggestion_of(edited, first)}
-
-
 def suggestion_of(edited: Replacement, first: Content) -> dict[str, Any]:
     """Return the changed fields and the changed text as data; a text that is too long
     is left out.
     """
-    changes = changed_fields(first, edited)
-    is_told = is_text_changed(first, edited) and len(edited.markdown) <= MAX_SUGGESTION
-    text = {"suggested_markdown": edited.markdown} if is_told else {}
-    return text | ({"changes": changes} if changes else {})
+    feedback: dict[str, Any] = {}
+    if is_text_changed(first, edited) and len(edited.markdown) <= MAX_SUGGESTION:
+        feedback["suggested_markdown"] = edited.markdown
+    if changes := changed_fields(first, edited):
+        feedback["changes"] = changes
+    return feedback

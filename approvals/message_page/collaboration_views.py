@@ -39,6 +39,7 @@ from common.pages import DeskRequest
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
+from policy.rules.rules import listed
 
 
 @require_POST
@@ -199,9 +200,8 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return redirect(f"{message_address(request, public_id)}#comments")
     notice = "Comment posted. Whoever opens this message sees it."
     if asked:
-        *others, last = map(str, asked)
-        names = f"{', '.join(others)} and {last}" if others else last
-        notice = f"Comment posted. {names} will see it under Mine."
+        names = [str(one) for one in asked]
+        notice = f"Comment posted. {listed(names)} will see it under Mine."
     return _fragment(
         request, message, "_comments", comment_notice=notice, comment_remarks=remarks
     )

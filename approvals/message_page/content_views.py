@@ -398,15 +398,29 @@ def seen_decision(
             )
     content = stored_content(verdict.revision)
     rendered = rendered_message_of(verdict.revision, content)
+    version = verdict.revision.fingerprint
+    entries = Entry.objects.of_message(message.public_id)
+    given = entries.of_person(verdict.person_id).of_action("verdict.given")
+    found = [one for one in lines(given.oldest_first()) if one.fingerprint == version]
+    # By the verdict's key, or where the entry is older than that, by its action.
+    key = str(verdict.pk)
+    named = next((one for one in found if one.details.get("verdict") == key), None)
+    opened_at = first_at(
+        message=message.public_id,
+        action="message.opened",
+        actor_id=str(verdict.person_id),
+        fingerprint=version,
+    )
     context: dict[str, Any] = {
         "message": message,
         "verdict": verdict,
+        "line": named or (found[0] if len(found) == 1 else None),
+        "opened_at": opened_at,
         "seen": verdict.seen,
         "revision": verdict.revision,
         "content": content,
         "has_changed": message.revision_id != verdict.revision_id,
         "newer": message.revision,
-        "given": _recorded_verdict(message, verdict),
         "viewed": viewed_counts(verdict.seen),
         "twin": twin_of(rendered),
         "now": timezone.now(),
@@ -433,30 +447,3 @@ def _find_verdict(
     return message, first_or_404(
         verdicts.filter(pk=verdict_id), "This message has no such verdict."
     )
-
-
-def _recorded_verdict(message: Message, verdict: Verdict) -> dict[str, Any]:
-    """Return the line of a verdict's entry, and when the person opened the message.
-
-    The entry is found by the verdict's key, or where it is older than that, by its
-    action.
-    """
-    version = verdict.revision.fingerprint
-    person = str(verdict.person_id)
-    entries = (
-        Entry.objects.of_message(message.public_id)
-        .of_person(verdict.person_id)
-        .of_action("verdict.given")
-    )
-    found = [
-        line for line in lines(entries.oldest_first()) if line.fingerprint == version
-    ]
-    named = [line for line in found if line.details.get("verdict") == str(verdict.pk)]
-    line = named[0] if named else found[0] if len(found) == 1 else None
-    opened = first_at(
-        message=message.public_id,
-        action="message.opened",
-        actor_id=person,
-        fingerprint=version,
-    )
-    return {"line": line, "opened_at": opened}

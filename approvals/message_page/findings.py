@@ -45,7 +45,7 @@ class FoundLine:
     # What its place on the page is called.
     name: str
     jump: Jump | None
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[str, ...]
 
 
 def findings_of(

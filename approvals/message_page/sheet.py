@@ -150,7 +150,7 @@ def twin_of(rendered: RenderedMessage) -> Stretch:
     """Return the text of the frame as it is read: without Markdown syntax, and with
     hidden text marked.
     """
-    return stretch_of(rendered.read or rendered.text, page=1, size=TWIN)
+    return stretch_of(rendered.read or rendered.text, size=TWIN)
 
 
 def _tabs(

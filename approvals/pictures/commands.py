@@ -69,8 +69,6 @@ def request_pictures(
             fingerprint=fingerprint,
             details=details,
         )
-    if (
-        first := stored.free().order_by("pk").values_list("pk", flat=True).first()
-    ) is not None:
-        tasks.load_pictures.delay_on_commit(first)
+    if free := stored.free().order_by("pk").only("pk").first():
+        tasks.load_pictures.delay_on_commit(free.pk)
     return len(asked)

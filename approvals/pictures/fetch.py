@@ -10,7 +10,6 @@ import logging
 import struct
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -192,28 +191,24 @@ def _record(message: Message, revision: int) -> str:
     RemotePicture.objects.filter(pk__in=[row.pk for row in rows]).update(
         is_recorded=True, lease_until=None
     )
-    details = _details(message, rows)
-    fingerprint = rows[0].revision.fingerprint
-    record_about(
-        "pictures.fetched",
-        message,
-        actor=ACTOR,
-        fingerprint=fingerprint,
-        details=details,
-    )
-    return f"{details['loaded']} loaded"
-
-
-def _details(message: Message, rows: Sequence[RemotePicture]) -> dict[str, str]:
     reasons = Counter(
         reason_of(row) for row in rows if row.state in (_State.REFUSED, _State.FAILED)
     )
-    return {
+    loaded = sum(row.state == _State.LOADED for row in rows)
+    details = {
         "subject": message.subject,
-        "loaded": f"{sum(row.state == _State.LOADED for row in rows)} of {len(rows)}",
+        "loaded": f"{loaded} of {len(rows)}",
         "not_loaded": "\n".join(
             f"{number} {reason}" for reason, number in reasons.items()
         ),
         "hosts": hosts_in_words([host for row in rows for host in row.hosts]),
         "bytes": f"{sum(row.size for row in rows):,}",
     }
+    record_about(
+        "pictures.fetched",
+        message,
+        actor=ACTOR,
+        fingerprint=rows[0].revision.fingerprint,
+        details=details,
+    )
+    return f"{details['loaded']} loaded"

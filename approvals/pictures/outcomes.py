@@ -4,7 +4,6 @@ the words for its box.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 from common.time_zones import there, zone_word
 from mirror.models import RemotePicture
@@ -62,7 +61,9 @@ def key_of(url: str) -> str:
 def outcome_of(row: RemotePicture) -> str:
     """Return what became of a picture, in words for its box."""
     if row.state == _State.LOADED and row.fetched_at is not None:
-        return f"fetched by the desk at {_clock(row.fetched_at)}; the recipient may see another picture"
+        at = there(row.fetched_at)
+        when = f"{at:%H:%M} {zone_word(row.fetched_at)} on {at:%-d %b}"
+        return f"fetched by the desk at {when}; the recipient may see another picture"
     if row.state == _State.DELETED:
         return "fetched by the desk once, and deleted here since: its time was over"
     if row.state in (_State.REFUSED, _State.FAILED):
@@ -73,10 +74,6 @@ def outcome_of(row: RemotePicture) -> str:
 def reason_of(row: RemotePicture) -> str:
     """Return why a picture was not loaded, in words."""
     return (REFUSALS | FAILURES).get(row.reason, "not loaded").format(row.detail)
-
-
-def _clock(at: datetime) -> str:
-    return f"{there(at):%H:%M} {zone_word(at)} on {there(at):%-d %b}"
 
 
 def hosts_in_words(hosts: Sequence[str]) -> str:

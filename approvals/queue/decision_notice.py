@@ -86,9 +86,16 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     if public_id is None:
         return {}
     message = shown_message(actor, public_id)
-    decision = latest_decision(message) if message else None
-    if message is None or decision is None or not _is_news(decision, actor):
-        return _approval_context(message, actor) if message else {}
+    if message is None:
+        return {}
+    decision = latest_decision(message)
+    if (
+        decision is None
+        or str(decision.given_by_id) != actor.id
+        or timezone.now() - decision.recorded_at >= NEWS_LASTS
+        or decision.state == DecisionState.UNDONE
+    ):
+        return _approval_context(message, actor)
     actions = available_actions(
         message, decision, is_reviewer=is_reviewer(actor, message), may_look=False
     )
@@ -126,12 +133,6 @@ def _approval_context(message: Message, actor: Actor) -> dict[str, Any]:
     }
 
 
-def _is_news(decision: Decision, actor: Actor) -> bool:
-    is_own = str(decision.given_by_id) == actor.id
-    is_new = timezone.now() - decision.recorded_at < NEWS_LASTS
-    return is_own and is_new and decision.state != DecisionState.UNDONE
-
-
 def delay_of(
     message: Message,
     decision: Decision | None,
@@ -149,20 +150,15 @@ def delay_of(
         return 0, f"Sends {time_in_words(decision.later_at, decision.later_zone)}."
     if decision is None or actions.kind not in _TO_BE_SENT:
         return 0, ""
-    return max(0, round((decision.due_at - now).total_seconds())), _waits_for(
-        message, decision, now
-    )
-
-
-def _waits_for(message: Message, decision: Decision, now: datetime) -> str:
     connection = message.connection
+    waits = ""
     if connection.paused_at:
-        return (
+        waits = (
             f"It waits until {connection.name} works again: {connection.paused_because}"
         )
-    if connection.wait_until and connection.wait_until > now:
-        return f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
-    if decision.attempt and decision.explanation:
+    elif connection.wait_until and connection.wait_until > now:
+        waits = f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
+    elif decision.attempt and decision.explanation:
         at = f" at {decision.due_at:%H:%M:%S} UTC" if decision.due_at > now else ""
-        return f"The desk tries again{at}. {decision.explanation}"
-    return ""
+        waits = f"The desk tries again{at}. {decision.explanation}"
+    return max(0, round((decision.due_at - now).total_seconds())), waits

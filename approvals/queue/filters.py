@@ -64,19 +64,15 @@ def read_position(written: str, *, order: str) -> Position | None:
     if len(parts) != len(names) or not all(_NUMBER.fullmatch(part) for part in parts):
         return None
     numbers = [None if part == "x" else int(part) for part in parts]
-    if not all(map(_fits, numbers, names)):
-        return None
+    for name, number in zip(names, numbers, strict=True):
+        # Only the expiry, and since when it is late, may be missing; PostgreSQL compares
+        # no larger numbers.
+        if number is None and name not in ("expires_at", "late_since"):
+            return None
+        if number is not None and number > _LARGEST.get(name, _LATEST):
+            return None
     *values, key, since = numbers
     return Position(tuple(values), key or 0, since or 0)
-
-
-def _fits(number: int | None, name: str) -> bool:
-    """Return whether PostgreSQL can compare it; only the expiry, and since when it is
-    late, may be missing.
-    """
-    if number is None:
-        return name in ("expires_at", "late_since")
-    return number <= _LARGEST.get(name, _LATEST)
 
 
 def at_time(microseconds: int) -> datetime:
@@ -191,6 +187,11 @@ class Filters:
     def newest_first(self) -> bool:
         """Whether the tab has an order of its own."""
         return self.tab in NEWEST_FIRST
+
+    @property
+    def row_order(self) -> str:
+        """The order of its rows: the tab's own, or the one that was asked for."""
+        return "newest" if self.newest_first else self.order
 
     @property
     def shows_all_waiting(self) -> bool:
@@ -314,12 +315,10 @@ class QueueAddress:
 
     def _span(self, token: str, value: str) -> Span | None:
         """Read a time by the clock of whoever asks."""
+        if not value:
+            return None
         try:
-            return (
-                read_span(value, zone=ZoneInfo(zone_name()), now=timezone.now())
-                if value
-                else None
-            )
+            return read_span(value, zone=ZoneInfo(zone_name()), now=timezone.now())
         except ValueError:
             self.remarks.append(
                 f"“{token}:{value[:40]}” is not a date or time, so it was ignored. {EXAMPLES}"
@@ -338,21 +337,17 @@ class QueueAddress:
 
     def _mailbox(self, value: str) -> int | None:
         """Find a mailbox by its key, its address, or what stands before the @."""
-        asked = value.lower()
-        for called in (
-            lambda one: str(one.pk),
-            lambda one: one.address.lower(),
-            lambda one: one.short_name.lower(),
-        ):
-            if found := next(
-                (one.pk for one in self.mailboxes if called(one) == asked), None
-            ):
-                return int(found)
-        if value:
+        if not value:
+            return None
+        names = {one.short_name.lower(): one.pk for one in reversed(self.mailboxes)}
+        names |= {one.address.lower(): one.pk for one in reversed(self.mailboxes)}
+        names |= {str(one.pk): one.pk for one in self.mailboxes}
+        found = names.get(value.lower())
+        if found is None:
             self.remarks.append(
                 f"No mailbox of yours is called “{value[:40]}”, so all of them are shown."
             )
-        return None
+        return found
 
 
 def with_query(address: str, query: str) -> str:

@@ -2,7 +2,7 @@
 messages gathered in rows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Self
 
@@ -67,31 +67,6 @@ _ORDERS: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-class _Follows(Func):
-    """Whether one row of values comes after another of the same length, by PostgreSQL's
-    own comparison of rows.
-    """
-
-    output_field = BooleanField()
-    template = "(%(expressions)s)"
-
-    def __init__(
-        self, left: Sequence[Any], right: Sequence[Any], sign: str = ">"
-    ) -> None:
-        super().__init__(*left, *right)
-        self.sign = sign
-
-    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> Any:
-        parts = [compiler.compile(one) for one in self.source_expressions]
-        half = len(parts) // 2
-        left, right = (
-            ", ".join(sql for sql, _ in side) for side in (parts[:half], parts[half:])
-        )
-        return f"({left}) {self.sign} ({right})", [
-            value for _, values in parts for value in values
-        ]
-
-
 class _KindsOf(Subquery):
     """The number of rows of a query, and of those without the most common amounts."""
 
@@ -100,11 +75,6 @@ class _KindsOf(Subquery):
         " (SELECT count(*) AS n FROM (%(subquery)s) AS one GROUP BY one.amounts) AS kinds)"
     )
     output_field = ArrayField(IntegerField())
-
-
-def order_of(filters: Filters) -> str:
-    """Return the order of a tab's rows."""
-    return "newest" if filters.newest_first else filters.order
 
 
 class QueueQuerySet(DeskMessageQuerySet):
@@ -157,14 +127,25 @@ class QueueQuerySet(DeskMessageQuerySet):
             found = found.filter(review__rules__contains=[filters.rule])
         if filters.standing:
             found = found.leaving_by_standing()
-        words = words_asked(filters)
-        return found.holding(words)
+        words = (
+            asked(filters.text, ""),
+            asked(filters.to, TO),
+            asked(filters.from_, FROM),
+            asked(filters.by, BY),
+        )
+        return found.holding(" & ".join(filter(None, words)))
 
     def holding(self, words: str) -> Self:
         """Only those that hold these words, written as PostgreSQL reads them; all for
         none (message_search).
         """
-        return self.filter(_Found(words)) if words else self
+        if not words:
+            return self
+        query = Func(
+            Value(words, output_field=CharField()),
+            template="%(expressions)s::tsquery",
+        )
+        return self.filter(_condition(F("search"), query, "@@"))
 
     def unsearched(self) -> Self:
         """Those whose content is still being fetched, so that no word of it is found."""
@@ -178,24 +159,29 @@ class QueueQuerySet(DeskMessageQuerySet):
         """What comes after a position in this order (keyset; relies on the index of the
         order).
         """
-        return self._neighbours(order, position, "<" if order == "newest" else ">")
-
-    def preceding(self, order: str, position: Position) -> Self:
-        """What comes before a position in this order."""
-        return self._neighbours(order, position, ">" if order == "newest" else "<")
-
-    def _neighbours(self, order: str, position: Position | None, sign: str) -> Self:
         if position is None:
             return self
-        return self.filter(_Follows(_ORDERS[order], _as_row(order, position), sign))
+        return self._compared_with(order, position, "<" if order == "newest" else ">")
+
+    def _compared_with(self, order: str, position: Position, sign: str) -> Self:
+        values: list[Combinable] = []
+        for name, number in zip(COMPARED[order], position.values, strict=True):
+            if number is None:
+                values.append(_NEVER)
+            elif name == "risk":
+                values.append(Value(-number))
+            else:
+                values.append(Value(at_time(number), output_field=DateTimeField()))
+        # PostgreSQL compares rows as a whole, of which an index can make use.
+        rows = (_row(*_ORDERS[order]), _row(*values, Value(position.key)))
+        return self.filter(_condition(*rows, sign))
 
     def moved_since(self, order: str, position: Position) -> Self:
         """What moved in front of a position since the paging began, and would otherwise
         be missed (review_ranked).
         """
-        return self.preceding(order, position).filter(
-            review__ranked_at__gt=at_time(position.since)
-        )
+        before = self._compared_with(order, position, ">" if order == "newest" else "<")
+        return before.filter(review__ranked_at__gt=at_time(position.since))
 
     def gathered(self, filters: Filters) -> Self:
         """Keep one message of each group, annotated with the group's size and how its
@@ -218,10 +204,9 @@ class QueueQuerySet(DeskMessageQuerySet):
         key = _GROUPS.get(filters.group)
         if key is None:
             return self
-        order = order_of(filters)
         one_of_each = (
             self.exclude(**{key: ""})
-            .order_by(key, *_sorted(order))
+            .order_by(key, *_sorted(filters.row_order))
             .distinct(key)
             .values("pk")
         )
@@ -261,19 +246,6 @@ def queue_messages() -> QueueQuerySet:
     return QueueQuerySet(Message).defer("search", "bands")
 
 
-def words_asked(filters: Filters) -> str:
-    """Return all words that the filters look up, as PostgreSQL reads them; empty for
-    none.
-    """
-    labelled = (
-        (filters.text, ""),
-        (filters.to, TO),
-        (filters.from_, FROM),
-        (filters.by, BY),
-    )
-    return " & ".join(filter(None, (asked(text, label) for text, label in labelled)))
-
-
 def position_at(message: Any, order: str, *, since: int = 0) -> Position:
     """Return a message's position in an order."""
     values = [
@@ -286,30 +258,19 @@ def position_at(message: Any, order: str, *, since: int = 0) -> Position:
     return Position(tuple(numbers), message.pk, since)
 
 
-def _as_row(order: str, position: Position) -> list[Combinable]:
-    return [*map(_as_value, COMPARED[order], position.values), Value(position.key)]
-
-
-def _as_value(name: str, number: int | None) -> Combinable:
-    if number is None:
-        return _NEVER
-    return (
-        Value(-number)
-        if name == "risk"
-        else Value(at_time(number), output_field=DateTimeField())
-    )
-
-
 def _sorted(order: str) -> tuple[Any, ...]:
     return ("-changed_at", "-pk") if order == "newest" else _ORDERS[order]
 
 
-class _Found(Func):
-    """Whether a message has the words."""
+def _row(*values: Any) -> Func:
+    return Func(*values, function="ROW", output_field=BooleanField())
 
-    template = "%(expressions)s::tsquery"
-    arg_joiner = " @@ "
-    output_field = BooleanField()
 
-    def __init__(self, words: str) -> None:
-        super().__init__(F("search"), Value(words, output_field=CharField()))
+def _condition(left: Combinable, right: Combinable, sign: str) -> Func:
+    return Func(
+        left,
+        right,
+        template="(%(expressions)s)",
+        arg_joiner=f" {sign} ",
+        output_field=BooleanField(),
+    )

@@ -271,12 +271,13 @@ class Row:
         """Who or what started it, as far as anybody says."""
         if not self.discord_user:
             return self.message.started_by.partition(":")[2]
-        channel = self.message.trigger.get("discord_channel")
-        return (
-            f"{self.discord_user} in {_channel_name(str(channel))}"
-            if channel
-            else self.discord_user
-        )
+        channel = str(self.message.trigger.get("discord_channel") or "")
+        if not channel:
+            return self.discord_user
+        # Some programs send only the channel's id.
+        is_id = channel.isdecimal()
+        name = f"channel {channel}" if is_id else f"#{channel.lstrip('#')}"
+        return f"{self.discord_user} in {name}"
 
     @property
     def discord_user(self) -> str:
@@ -288,11 +289,6 @@ class Row:
             or self.message.trigger.get("discord_user_id")
             or ""
         )
-
-
-def _channel_name(channel: str) -> str:
-    """Return a channel's name, or its id: some programs send only that."""
-    return f"channel {channel}" if channel.isdecimal() else f"#{channel.lstrip('#')}"
 
 
 @cache

@@ -26,19 +26,18 @@ from approvals.queue.filters import (
     TABS,
     Filters,
     MessageForm,
+    Position,
     QueueAddress,
     as_number,
 )
 from approvals.queue.querysets import (
     FLOOD,
     QueueQuerySet,
-    order_of,
     position_at,
     queue_messages,
 )
 from approvals.queue.rows import (
     Approvals,
-    Row,
     approvals_by_message,
     approvals_of,
     as_json,
@@ -81,7 +80,20 @@ def queue(request: DeskRequest) -> HttpResponse:
     actor = request.actor
     filters = filters_of(request)
     if request.GET.get("format") == "json":
-        return JsonResponse(_for_scripts(actor, filters))
+        # Each message by itself: a script counts on it.
+        found = page_of(actor, filters)
+        shown = found[:PAGE]
+        approvals = approvals_by_message(Verdict.objects.given_on(shown))
+        for key, demand in _demands(actor, shown, clock()).items():
+            approvals[key] = approvals_of(demand)
+        answer = {
+            "messages": [
+                as_json(one, approvals.get(one.pk, Approvals())) for one in shown
+            ],
+            "next_after": str(_next_position(found, filters) or ""),
+            "remarks": list(filters.remarks),
+        }
+        return JsonResponse(answer)
     context = queue_context(
         actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request)
     )
@@ -116,28 +128,6 @@ def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
     return known
 
 
-def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
-    """Each message by itself: a script counts on it."""
-    found = page_of(actor, filters)
-    after = (
-        str(position_at(found[PAGE - 1], order_of(filters)))
-        if len(found) > PAGE
-        else ""
-    )
-    shown = found[:PAGE]
-    approvals = approvals_by_message(Verdict.objects.given_on(shown))
-    demands = _demands(actor, shown, clock())
-    approvals |= {key: approvals_of(demand) for key, demand in demands.items()}
-    return {
-        "messages": [
-            as_json(message, approvals.get(message.pk, Approvals()))
-            for message in shown
-        ],
-        "next_after": after,
-        "remarks": list(filters.remarks),
-    }
-
-
 def queue_context(
     actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox]
 ) -> dict[str, Any]:
@@ -163,6 +153,13 @@ def queue_context(
     )
     if filters.tab == "mine":
         note_people(rows, actor=actor)
+    began = filters.after.since if filters.after else 0
+    following = _next_position(found, filters, since=began or as_number(clock_now))
+    last_decision = None
+    if not rows and filters.tab == "waiting" and not filters.narrows:
+        # Nothing is left to decide.
+        decisions = Decision.objects.visible_to(actor).order_by("-pk")
+        last_decision = decisions.select_related("given_by", "message").first()
     return {
         **_numbers(actor, filters, waiting),
         **_elsewhere(filters),
@@ -174,11 +171,11 @@ def queue_context(
         "standing_query": Filters(tab="leaving", standing="yes").query(),
         "queue_query": filters.suffix,
         "rows": rows,
-        "next_query": _next_query(found, filters, clock_now),
+        "next_query": filters.query(after=following) if following else "",
         "chips": chips_of(filters, mailboxes),
         "mailboxes": mailboxes,
         "views": SavedView.objects.for_menu(actor),
-        "last_decision": _last_decision(actor, filters, rows),
+        "last_decision": last_decision,
         "now": now,
     }
 
@@ -295,14 +292,11 @@ def tab_counts(actor: Actor, *, waiting: int) -> dict[str, int]:
 def waiting_of(actor: Actor) -> Waiting:
     """Return what waits for a person."""
     waiting = desk_messages().waiting_for(actor)
+    newest = waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)
     return Waiting(
         number=count_of(waiting),
         oldest=waiting.oldest_first().values_list("held_at", flat=True).first(),
-        newest=list(
-            waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)[
-                :NEWEST
-            ]
-        ),
+        newest=list(newest[:NEWEST]),
     )
 
 
@@ -333,39 +327,26 @@ def page_of(
     messages = _asked_for(actor, filters)
     if is_gathered:
         messages = messages.gathered(filters)
-    order = order_of(filters)
+    order = filters.row_order
     return list(
         messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1]
     )
 
 
-def _next_query(found: list[Message], filters: Filters, clock: datetime) -> str:
-    """Return the query string of the next page; empty on the last one."""
+def _next_position(
+    found: Sequence[Message], filters: Filters, *, since: int = 0
+) -> Position | None:
+    """Return where the next page begins; None on the last one."""
     if len(found) <= PAGE:
-        return ""
-    since = (filters.after.since if filters.after else 0) or as_number(clock)
-    return filters.query(
-        after=position_at(found[PAGE - 1], order_of(filters), since=since)
-    )
-
-
-def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision | None:
-    """Return the last that was decided, where nothing is left to decide."""
-    if rows or filters.tab != "waiting" or filters.narrows:
         return None
-    return (
-        Decision.objects.visible_to(actor)
-        .select_related("given_by", "message")
-        .order_by("-pk")
-        .first()
-    )
+    return position_at(found[PAGE - 1], filters.row_order, since=since)
 
 
 def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
     """Return the message to go on with: the next in this list, or its first when this
     was the last.
     """
-    order = order_of(filters)
+    order = filters.row_order
     others = (
         _asked_for(actor, replace(filters, after=None))
         .exclude(pk=message.pk)
@@ -388,11 +369,8 @@ class Place:
 def place_of(actor: Actor, filters: Filters, message: Message) -> Place:
     """Return where a message stands in this list; without numbers where it does not."""
     asked = _asked_for(actor, replace(filters, after=None))
-    keys = list(
-        asked.in_order(order_of(filters)).values_list("public_id", flat=True)[
-            : COUNTED + 1
-        ]
-    )
+    ordered = asked.in_order(filters.row_order).values_list("public_id", flat=True)
+    keys = list(ordered[: COUNTED + 1])
     if message.public_id in keys:
         at = keys.index(message.public_id)
         others = keys[at + 1 :] or keys[:at]
@@ -425,7 +403,7 @@ def history(request: DeskRequest) -> HttpResponse:
         row.approved = approved.get(row.message.pk, Approvals())
     # The page is a tab of its own, which its addresses need not name.
     here = replace(filters, tab="waiting")
-    last = position_at(found[PAGE - 1], "newest") if len(found) > PAGE else None
+    following = _next_position(found, filters)
     number = count_of(_asked_for(actor, filters)) if filters.narrows else 0
     context = {
         "rows": rows,
@@ -441,7 +419,7 @@ def history(request: DeskRequest) -> HttpResponse:
             if name in _GROUPS_OWN
         ],
         "first_query": here.query(after=None),
-        "next_query": here.query(after=last) if last else "",
+        "next_query": here.query(after=following) if following else "",
     }
     return page_or_fragment(
         request,

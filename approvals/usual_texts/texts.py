@@ -96,11 +96,10 @@ def words_named(presets: Presets, kind: str, name: str) -> str | None:
     """Return the words of a usual text; an empty string where none was chosen, None
     where it is not there any more.
     """
-    return (
-        next((one.words for one in presets.get(kind, ()) if one.name == name), None)
-        if name
-        else ""
-    )
+    if not name:
+        return ""
+    named = (one.words for one in presets.get(kind, ()) if one.name == name)
+    return next(named, None)
 
 
 def presets_of(mailbox: int | None) -> Presets:
@@ -144,14 +143,12 @@ def known_presets(messages: Iterable[UUID]) -> Presets:
 
 
 def _presets(texts: Iterable[Mapping[str, str]]) -> tuple[Preset, ...]:
-    return tuple(
-        Preset(_name(one["label"], one["words"]), one["label"], one["words"])
-        for one in texts
-    )
-
-
-def _name(label: str, words: str) -> str:
-    return hashlib.blake2b(f"{label}\n{words}".encode(), digest_size=8).hexdigest()
+    presets = []
+    for one in texts:
+        text = f"{one['label']}\n{one['words']}"
+        name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        presets.append(Preset(name, one["label"], one["words"]))
+    return tuple(presets)
 
 
 def may_set_texts(actor: Actor, mailbox: Mailbox) -> bool:

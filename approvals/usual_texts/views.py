@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
@@ -21,7 +21,7 @@ from approvals.usual_texts.texts import (
     presets_of,
     set_texts,
 )
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 
@@ -146,13 +146,12 @@ def save_usual_texts(
 def _get_visible_mailbox_or_404(
     request: DeskRequest, mailbox_id: int, kind: str
 ) -> Mailbox:
-    visible = (
-        Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+    visible = Mailbox.objects.at_work().visible_to(request.actor)
+    wanted = visible.filter(pk=mailbox_id) if kind in Kind.values else visible.none()
+    return first_or_404(
+        wanted.select_related("connection"),
+        "There is no such mailbox, or you do not see it.",
     )
-    mailbox = visible.filter(pk=mailbox_id).first()
-    if mailbox is None or kind not in Kind.values:
-        raise Http404("There is no such mailbox, or you do not see it.")
-    return mailbox
 
 
 def _page(

@@ -306,16 +306,16 @@ def _status(
     if contact.suppressed is not None:
         why = f": {named(contact.suppressed)}" if contact.suppressed else ""
         return AddressStatus("refused", f"Suppressed at MultiMail{why}")
-    end = "" if contact.is_cut else _ENDS.get(contact.last_state, "")
+    last_state = "" if contact.is_cut else contact.last_state
     number = f"{contact.left:,}{'+' if contact.is_cut else ''} message{'' if contact.left == 1 else 's'}"
     if contact.left:
-        is_bad = not contact.is_cut and contact.last_state in (
-            MessageState.BOUNCED,
-            MessageState.COMPLAINED,
-        )
-        first = None if contact.is_cut else contact.first_at
+        is_bad = last_state in (MessageState.BOUNCED, MessageState.COMPLAINED)
         return AddressStatus(
-            "refused" if is_bad else "known", number, first, end, contact.last_at
+            "refused" if is_bad else "known",
+            number,
+            None if contact.is_cut else contact.first_at,
+            _ENDS.get(last_state, ""),
+            contact.last_at,
         )
     if contact.received:
         wrote = (

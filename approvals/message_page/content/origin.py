@@ -29,12 +29,12 @@ class Origin:
     the queue that lists them.
     """
 
-    address: str = ""
-    reason: str = ""
-    others: int = 0
-    query: str = ""
+    address: str
+    reason: str
+    others: int
+    query: str
     # Discord signed the command that made it, at this desk.
-    is_verified: bool = False
+    is_verified: bool
 
     @property
     def shown(self) -> str:

@@ -117,8 +117,8 @@ def _side_by_side(
     shown: RenderedMessage, written: RenderedMessage
 ) -> tuple[Stretch, ...]:
     return (
-        stretch_of(shown.text, page=1, label="HTML", size=MAX_SHOWN),
-        stretch_of(written.text, page=1, label="Text", size=MAX_SHOWN),
+        stretch_of(shown.text, label="HTML", size=MAX_SHOWN),
+        stretch_of(written.text, label="Text", size=MAX_SHOWN),
     )
 
 

@@ -137,17 +137,17 @@ class PicturesLine:
     way, or can be loaded.
     """
 
-    to_load: int = 0
-    found: int = 0
-    to_retry: int = 0
-    under_way: int = 0
-    is_late: bool = False
-    asked: int = 0
-    loaded: int = 0
-    tracking: int = 0
+    to_load: int
+    found: int
+    to_retry: int
+    under_way: int
+    is_late: bool
+    asked: int
+    loaded: int
+    tracking: int
     # Of all that the message would load, pictures or not.
-    left_out: int = 0
-    is_allowed: bool = False
+    left_out: int
+    is_allowed: bool
 
 
 def pictures_line(message: Message) -> PicturesLine | None:

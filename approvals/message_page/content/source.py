@@ -33,9 +33,9 @@ class Stretch:
     start: int
     end: int
     total: int
-    page: int = 1
-    pages: int = 1
-    unmarked: int = 0
+    page: int
+    pages: int
+    unmarked: int
 
     @property
     def is_whole(self) -> bool:
@@ -49,7 +49,7 @@ class Stretch:
 
 
 def stretch_of(
-    text: str, *, page: int, label: str = "", size: int = STRETCH
+    text: str, *, page: int = 1, label: str = "", size: int = STRETCH
 ) -> Stretch:
     """Return one page of a text; a page beyond the last is the last."""
     text = without_surrogates(text)
@@ -223,6 +223,6 @@ def _on_page(lines: Iterable[_Line], page: int) -> tuple[Header, ...]:
         elif shown := values[first : first + LISTED]:
             part = f"{first + 1:,} to {first + len(shown):,} of {len(values):,}"
             note = part if len(values) > LISTED else ""
-            cut = tuple(stretch_of(one, page=1) for one in shown)
+            cut = tuple(stretch_of(one) for one in shown)
             found.append(Header(name, cut, note=note))
     return tuple(found)

@@ -109,7 +109,7 @@ class Kind:
 
     name: str
     facts: tuple[Fact, ...]
-    more: int = 0
+    more: int
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Facts:
 
     kinds: tuple[Kind, ...]
     has_thread: bool
-    unread: int = 0
+    unread: int
 
 
 def facts_of(
