@@ -33,7 +33,7 @@ from audit.trail import lines
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from people.models import Grant
-from tests.factories import make_connection, make_message, show_row
+from tests.factories import actor_of, make_connection, make_message, show_row
 from tests.integration import deciding
 from tests.picture_server import png
 
@@ -95,7 +95,7 @@ def sheet_of(person, *messages):
     """The sheet of these messages for a person."""
     gathered = gather(
         [one.public_id for one in messages],
-        actor=person.actor(surface="web"),
+        actor=actor_of(person),
         now=timezone.now(),
     )
     return Sheet(
@@ -115,7 +115,7 @@ def sentences(person, sheet, outcome="approve", reason=""):
     decided.
     """
     ended = decide_batch(
-        sheet=sheet, ticked=sheet.items, actor=person.actor(surface="web"), outcome=outcome, reason=reason,
+        sheet=sheet, ticked=sheet.items, actor=actor_of(person), outcome=outcome, reason=reason,
     )  # fmt: skip
     return {
         Message.objects.get(public_id=one.message).subject: one.sentence
@@ -365,7 +365,7 @@ def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone
     monkeypatch.setattr(batch, "UNDOING", timedelta(hours=1))
     undo_batch(
         messages=[one.public_id for one in (quick, slow)],
-        actor=reviewer.actor(surface="web"),
+        actor=actor_of(reviewer),
     )
     assert min(waits) > timedelta(minutes=50)
     assert set(states().values()) == {"undone"}
@@ -641,7 +641,7 @@ def test_second_press_at_the_same_time_finds_the_same_decisions(
         return decide_batch(
             sheet=sheet,
             ticked=sheet.items,
-            actor=person.actor(surface="web"),
+            actor=actor_of(person),
             outcome="approve",
             reason="",
         )

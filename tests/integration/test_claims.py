@@ -14,7 +14,7 @@ from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from people.models import Person
-from tests.factories import make_person
+from tests.factories import actor_of, make_person
 from tests.integration.deciding import at_once, decide
 from tests.markup import HTMX
 
@@ -28,11 +28,11 @@ def claim(client, message, headers=None, **fields):
 
 
 def claim_as(message, person, **options):
-    return take(message=message.public_id, actor=person.actor(surface="web"), **options)
+    return take(message=message.public_id, actor=actor_of(person), **options)
 
 
 def release_as(message, person):
-    return release(message=message.public_id, actor=person.actor(surface="web"))
+    return release(message=message.public_id, actor=actor_of(person))
 
 
 def let_idle(minutes=11):
@@ -164,7 +164,7 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
     let_idle(minutes=9)
     assert end_idle() == 0
     let_idle()
-    touch(message, actor=reviewer.actor(surface="web"))
+    touch(message, actor=actor_of(reviewer))
     assert not is_held(message), "what is over stays over"
     sweep()
     assert not Claim.objects.exists()
@@ -202,7 +202,7 @@ def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     claim_as(message, reviewer)
     let_idle(minutes=9)
     lately = Claim.objects.filter(seen_at__gt=Now() - timedelta(minutes=5))
-    touch(message, actor=second_reviewer.actor(surface="web"))
+    touch(message, actor=actor_of(second_reviewer))
     assert not lately.exists(), "somebody else's look keeps nothing"
     getattr(signed_in(reviewer), method)(
         f"/queue/{path.format(message.public_id)}", headers=headers

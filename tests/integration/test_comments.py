@@ -13,7 +13,7 @@ from approvals.models import Claim, Comment, Question, Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.models import Mailbox
-from tests.factories import make_connection, make_message, make_person
+from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.integration.deciding import decide
 from tests.markup import HTMX
 
@@ -27,9 +27,7 @@ def comment(client, message, text, headers=None):
 
 
 def say(message, person, text):
-    return add_comment(
-        message=message.public_id, actor=person.actor(surface="web"), text=text
-    )
+    return add_comment(message=message.public_id, actor=actor_of(person), text=text)
 
 
 def names(client, message, typed=""):

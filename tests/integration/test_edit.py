@@ -21,6 +21,7 @@ from common.postgres import clock
 from gateway.models import ApprovalRequest
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
+    actor_of,
     event_body,
     make_connection,
     make_message,
@@ -29,6 +30,7 @@ from tests.factories import (
     show_row,
 )
 from tests.integration.deciding import Killed, decide, die, make_due
+from tests.ledger import latest_details
 from upstream.agent import Agent
 
 pytestmark = pytest.mark.django_db
@@ -71,7 +73,7 @@ def edit(message, person, **fields):
     asked |= {name: fields.pop(name) for name in list(fields) if name in asked}
     return replace_message(
         message=message.public_id,
-        actor=person.actor(surface="web"),
+        actor=actor_of(person),
         content=content | fields,
         **asked,
     )
@@ -133,8 +135,8 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     assert told["changes"] == [
         {"field": "subject", "before": message.subject, "after": "Your refund"}
     ]
-    asked = Entry.objects.get(action="message.edit_asked").detail.fields
-    assert "+your refund of 40 EUR is on its way." in asked["changes"]
+    changes = latest_details("message.edit_asked")["changes"]
+    assert "+your refund of 40 EUR is on its way." in changes
     new = arrive(connection, Replacement.objects.get())
     run_replacement(replacement_id=row.pk)
     assert Entry.objects.get(action="message.edited").message == new.public_id
@@ -148,7 +150,7 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
     run_replacement(replacement_id=row.pk)
     row.refresh_from_db()
     new = arrive(connection, row)
-    editor = reviewer.actor(surface="web")
+    editor = actor_of(reviewer)
     with pytest.raises(
         VerdictNotAllowed,
         match="You edited this message, so somebody else must approve it",
@@ -156,7 +158,7 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
         decide(new, reviewer)
     many = rulings([new], editor, now=clock())[new.pk]
     assert (many.rule, many.may_reject) == ("editor", True)
-    assert rulings([new], second_reviewer.actor(surface="web"))[new.pk].may_approve
+    assert rulings([new], actor_of(second_reviewer))[new.pk].may_approve
     new.mailbox.editor_may_approve = True
     new.mailbox.save()
     made = decide(Message.objects.get(pk=new.pk), reviewer).decision
@@ -179,7 +181,7 @@ def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
     run_replacement(replacement_id=row.pk)
     last = arrive(connection, Replacement.objects.get(pk=row.pk), upstream_id="01THIRD")
     for person in (reviewer, second_reviewer):
-        assert rulings([last], person.actor(surface="web"))[last.pk].rule == "editor"
+        assert rulings([last], actor_of(person))[last.pk].rule == "editor"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_crash_between_the_calls_leaves_both_held_and_says_so(
     first = page_of(desk, message)
     assert "both may be held" in first or "Both are held" in first
     assert "Both are held" in page_of(desk, new)
-    actor = reviewer.actor(surface="web")
+    actor = actor_of(reviewer)
     assert [one.kind for one in attention_for(actor, clock())] == ["replaced"]
     assert attention_count(actor) == 1
     assert desk.post(reverse("finish-edit", args=[new.public_id])).status_code == 302
@@ -319,9 +321,9 @@ def test_content_that_changes_during_the_call_is_left_to_a_person(
     assert "Both are held." in page
     assert "The message changed after you opened it" in page
     assert "Reject this one as replaced" not in page
-    assert [
-        one.kind for one in attention_for(reviewer.actor(surface="web"), clock())
-    ] == ["replaced"]
+    assert [one.kind for one in attention_for(actor_of(reviewer), clock())] == [
+        "replaced"
+    ]
 
 
 def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):
@@ -339,9 +341,9 @@ def test_undone_rejection_leaves_both_held_until_somebody_finishes(
 ):
     row = edit(message, reviewer)
     run_replacement(replacement_id=row.pk)
-    undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
+    undo_decision(message=message.public_id, actor=actor_of(reviewer))
     assert "Both are held" in page_of(desk, message)
-    finish_replacement(message=message.public_id, actor=reviewer.actor(surface="web"))
+    finish_replacement(message=message.public_id, actor=actor_of(reviewer))
     assert run_replacement(replacement_id=row.pk) == "done"
     assert (
         Decision.objects.filter(message=message, state="recorded").get().outcome
@@ -437,7 +439,7 @@ def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
 def test_long_suggestion_is_cut_in_the_words_and_whole_in_the_data(message, reviewer):
     result = give_verdict(
         message=message.public_id,
-        actor=reviewer.actor(surface="web"),
+        actor=actor_of(reviewer),
         outcome="send_back",
         fingerprint=message.revision.fingerprint,
         reason="Shorter.",
@@ -483,7 +485,7 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
     )
     row = replace_message(
         message=first.public_id,
-        actor=reviewer.actor(surface="web"),
+        actor=actor_of(reviewer),
         fingerprint=first.revision.fingerprint,
         reference="0123456789",
         note="",

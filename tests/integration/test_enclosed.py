@@ -26,6 +26,7 @@ from mirror.sync.health import pause_after
 from mirror.tasks import fetch_file
 from tests.factories import make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
+from tests.ledger import latest_details
 from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
@@ -163,12 +164,7 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
         assert words in page, words
 
     assert decide(message, reviewer).verdict.parts_unread == 1
-    verdict_entry = (
-        Entry.objects.of_message(message.public_id)
-        .select_related("detail")
-        .get(action="verdict.given")
-    )
-    assert verdict_entry.detail.fields["parts_unread"] == "b.txt"
+    assert latest_details("verdict.given")["parts_unread"] == "b.txt"
 
 
 ANSWERS = [

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from approvals.queue import views as listing
-from mirror.models import Mailbox, Message
+from mirror.models import Message
 from tests.factories import make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db
@@ -48,14 +48,13 @@ def names(client, query=""):
     ]
 
 
-def test_history_has_the_search_the_filters_and_the_dates(desk, past, connection):
-    box = Mailbox.objects.filter(connection=connection).first()
+def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
     for query, found in (
         ("", ["fig", "kiwi", "plum"]),
         ("q=about+plum", ["plum"]),
         ("q=to:zoe", ["plum"]),
         ("to=contoso.example", ["plum"]),
-        (f"mailbox={box.pk}&q=kiwi", ["kiwi"]),
+        (f"mailbox={mailbox.pk}&q=kiwi", ["kiwi"]),
         ("risk=high", []),
         # Days begin at midnight of whoever asks.
         ("q=on:2026-11-20", ["kiwi"]),
@@ -96,12 +95,11 @@ def test_queue_is_searched_by_dates_too(desk, connection):
     assert [row.message.subject for row in page.context["rows"]] == ["Subject 21"]
 
 
-def test_history_of_one_mailbox_finds_nothing_of_others(signed_in, past, connection):
+def test_history_of_one_mailbox_finds_nothing_of_others(signed_in, past, mailbox):
     other = make_connection("other")
     make_past(other, "secret", day=22)
-    box = Mailbox.objects.filter(connection=connection).first()
     narrow = signed_in(
-        make_person("rita@yourteam.example", "Rita", "reviewer", mailbox=box)
+        make_person("rita@yourteam.example", "Rita", "reviewer", mailbox=mailbox)
     )
     assert names(narrow, "q=subject") == ["fig", "kiwi", "plum"]
     assert names(narrow, "q=secret") == []

@@ -18,7 +18,6 @@ from approvals.decisions.status import shown_status
 from approvals.desk_messages import latest_decision, shown_message
 from approvals.models import Decision, Verdict
 from approvals.operations.attention import attention_for
-from audit.models import Entry
 from common.postgres import clock
 from common.time_zones import zone_named
 from mirror.models import Message, Revision
@@ -36,7 +35,9 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import decide, expires
+from tests.integration.deciding import decide, expires, post_verdict
+from tests.ledger import latest_details
+from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
 
@@ -60,13 +61,8 @@ def approve(client, message, **fields):
     """Press "Approve for later" for nine in Berlin, two days ahead, or with these
     fields.
     """
-    posted = {
-        "outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": "", "later": "yes",
-        "when": "time", "at": in_days(2), "zone": "Europe/Berlin", **fields,
-    }  # fmt: skip
-    return client.post(
-        f"/queue/{message.public_id}/verdict/", posted, headers={"HX-Request": "true"}
-    )
+    chosen = {"when": "time", "at": in_days(2), "zone": "Europe/Berlin", **fields}
+    return post_verdict(client, message, headers=HTMX, later="yes", **chosen)
 
 
 @pytest.fixture
@@ -84,10 +80,6 @@ def time_comes(decision, **ago):
 
 def page(client, message):
     return " ".join(client.get(f"/queue/{message.public_id}/").text.split())
-
-
-def details(action):
-    return Entry.objects.of_action(action).latest("pk").detail.fields
 
 
 def chosen(now, when, zone="Europe/Berlin", at=None):
@@ -185,7 +177,7 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
         "northwind.example",
     )
     for action in ("verdict.given", "decision.recorded"):
-        assert details(action)["later"] == when
+        assert latest_details(action)["later"] == when
     assert f"to be sent {when}" in " ".join(
         desk.get(f"/audit/trace/{message.public_id}/").text.split()
     )
@@ -200,14 +192,7 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     tasks.sweep()
     assert run_decision(decision_id=later.pk) == "not due"
     other = signed_in(second_reviewer)
-    refused = other.post(
-        f"/queue/{message.public_id}/verdict/",
-        {
-            "outcome": "approve",
-            "fingerprint": message.revision.fingerprint,
-            "reason": "",
-        },
-    )
+    refused = post_verdict(other, message)
     assert f"to be sent {when}" in refused.text
     assert other.post(f"/queue/{message.public_id}/undo/").status_code == 302
     later.refresh_from_db()
@@ -231,7 +216,7 @@ def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
     assert run_decision(decision_id=later.pk) == "applied"
     assert run_decision(decision_id=later.pk) == "not due"
     assert len(upstream.decisions) == 1
-    assert details("decision.calling")["explanation"] == "3 h later than chosen"
+    assert latest_details("decision.calling")["explanation"] == "3 h later than chosen"
     later.refresh_from_db()
     assert (
         "sent 3 h later than chosen"
@@ -323,7 +308,9 @@ def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time
             assert (later.state, sentence in later.explanation) == ("refused", True), (
                 sentence
             )
-            assert details("decision.refused")["explanation"] == later.explanation
+            assert (
+                latest_details("decision.refused")["explanation"] == later.explanation
+            )
             message.refresh_from_db()
             # It can be decided again, at once.
             assert message.state == "held"

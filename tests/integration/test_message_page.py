@@ -23,13 +23,14 @@ from mirror.models import Connection, Message, Thread
 from tests.factories import (
     MAILBOX,
     NOW,
+    actor_of,
     make_connection,
     make_message,
     make_person,
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, post_verdict
 from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
@@ -48,17 +49,9 @@ def plain(page):
     return re.sub(r"\s+", " ", re.sub(r"</?(?:bdi|time|span)\b[^>]*>", "", page))
 
 
-def post(client, message, act="verdict", headers=None, **fields):
-    if act == "verdict":
-        fields = {
-            "outcome": "approve",
-            "reason": "",
-            "fingerprint": message.revision.fingerprint,
-            **fields,
-        }
-    return client.post(
-        f"/queue/{message.public_id}/{act}/", fields, headers=headers or {}
-    )
+def post(client, message, act, headers=None, **fields):
+    path = f"/queue/{message.public_id}/{act}/"
+    return client.post(path, fields, headers=headers or {})
 
 
 def decided(message, person, outcome="approve", reason="", **fields):
@@ -110,7 +103,7 @@ def test_page_of_a_message_takes_few_statements(
 
 def pane(message, person):
     """The bars and notes of the page: the decision, and the actions it offers."""
-    actor = person.actor(surface="web")
+    actor = actor_of(person)
     found = get_visible_message_or_404(actor, message.public_id)
     context = message_context(
         found, actor, filters=Filters(), happened=actions_on(found), way=Way("rendered")
@@ -141,7 +134,9 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(
     changed = show_row(
         message, markdown="Please pay EUR 21,400 by Friday.", bcc=["eve@evil.example"]
     )
-    answer = post(desk, message, outcome="reject", reason="A long and careful reason")
+    answer = post_verdict(
+        desk, message, outcome="reject", reason="A long and careful reason"
+    )
     page = plain(answer.text)
     assert answer.status_code == 409
     assert "removed: 12,400 </del>" in page
@@ -156,7 +151,7 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(
     new = Message.objects.get(pk=message.pk).revision.fingerprint
     assert new == changed.revision.fingerprint
     assert page.count(f'name="fingerprint" value="{new}"') == 4
-    answer = post(desk, message, headers=HTMX)
+    answer = post_verdict(desk, message, headers=HTMX)
     page = plain(answer.text)
     assert (answer.status_code, "<html" in page) == (409, False)
     assert (
@@ -267,7 +262,7 @@ def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(
 ):
     changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.")
     first = decided(changed, second_reviewer, "reject", "Too much")
-    answer = post(
+    answer = post_verdict(
         desk,
         message,
         outcome="send_back",
@@ -525,7 +520,9 @@ def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(
     desk, message, reviewer
 ):
     decided(message, reviewer, state="withdrawn", may_have_left=True)
-    assert post(desk, message, outcome="reject", reason="Stop").status_code == 302
+    assert (
+        post_verdict(desk, message, outcome="reject", reason="Stop").status_code == 302
+    )
     page = pane(message, reviewer)
     assert "Rejecting" in page
     assert "It may still be sent." in page

@@ -13,6 +13,8 @@ from approvals.models import Decision
 from audit.models import Entry
 from mirror.models import Message
 from tests.factories import make_message, show_row
+from tests.integration.deciding import post_verdict
+from tests.ledger import latest_details
 
 pytestmark = pytest.mark.django_db
 
@@ -29,10 +31,9 @@ def client(signed_in, reviewer):
     return signed_in(reviewer)
 
 
-def request_changes(client, message, passage, reason, *, fingerprint=""):
-    posted = {"outcome": "send_back", "passage": passage, "reason": reason}
-    posted["fingerprint"] = fingerprint or message.revision.fingerprint
-    return client.post(f"/queue/{message.public_id}/verdict/", posted)
+def request_changes(client, message, passage, reason, **fields):
+    fields |= {"outcome": "send_back", "passage": passage, "reason": reason}
+    return post_verdict(client, message, **fields)
 
 
 FOUND = [
@@ -93,8 +94,7 @@ def test_request_for_changes_sends_the_passage_as_a_markdown_quote_before_the_re
     )
     decision = Decision.objects.get()
     assert decision.reason == "> we pay **9000**\n> euros\n\nAsk sales first."
-    entry = Entry.objects.select_related("detail").get(action="verdict.given")
-    assert entry.detail.fields["reason"] == decision.reason
+    assert latest_details("verdict.given")["reason"] == decision.reason
 
 
 def test_quoted_words_go_to_no_channel_that_gets_no_text_and_name_no_decision(
@@ -137,10 +137,8 @@ def test_passage_and_reason_fit_together_and_a_passage_alone_is_no_reason(
 def test_words_of_a_version_that_is_over_are_kept_when_changes_are_requested_too_late(
     client, message
 ):
-    asked = {"outcome": "send_back", "passage": "we pay 9000", "reason": "Ask first."}
-    asked["fingerprint"] = message.revision.fingerprint
     show_row(message, markdown="We pay nothing.")
-    answer = client.post(f"/queue/{message.public_id}/verdict/", asked)
+    answer = request_changes(client, message, "we pay 9000", "Ask first.")
     assert answer.status_code == 409
     assert "we pay 9000" in answer.text
     assert Decision.objects.count() == 0

@@ -26,7 +26,14 @@ from approvals.queue import views as listing
 from approvals.queue.filters import QueueAddress
 from audit.models import Entry
 from mirror.models import Connection, Mailbox, Message
-from tests.factories import NOW, make_connection, make_message, make_person, rolled_back
+from tests.factories import (
+    NOW,
+    actor_of,
+    make_connection,
+    make_message,
+    make_person,
+    rolled_back,
+)
 from tests.integration.deciding import decide
 from tests.markup import HTMX
 
@@ -53,7 +60,7 @@ def announce(connection, *names):
 def filters_of(person, query):
     return QueueAddress(
         QueryDict(query),
-        mailboxes=list(Mailbox.objects.visible_to(person.actor(surface="web"))),
+        mailboxes=list(Mailbox.objects.visible_to(actor_of(person))),
     ).filters()
 
 
@@ -61,13 +68,13 @@ def listed(person, query=""):
     """What a page of the queue is made of, for the address with this query."""
     filters = filters_of(person, query)
     return listing.queue_context(
-        person.actor(surface="web"), filters=filters, now=timezone.now(), mailboxes=[]
+        actor_of(person), filters=filters, now=timezone.now(), mailboxes=[]
     )
 
 
 def names(person, query=""):
     """The words that name the messages of a page, in their order."""
-    found = listing.page_of(person.actor(surface="web"), filters_of(person, query))
+    found = listing.page_of(actor_of(person), filters_of(person, query))
     return [message.subject.removeprefix("Subject ") for message in found]
 
 
@@ -337,9 +344,7 @@ def test_what_waits_is_counted_to_the_end_a_moment_later(
     counts = desk.get("/queue/pulse/").json()
     assert (counts["waiting"], counts["tabs"]["waiting"]) == (3, "1+")
     assert re.search(r"data-waiting>1\+<", page_of(desk))
-    place = listing.place_of(
-        reviewer.actor(surface="web"), filters_of(reviewer, ""), made["date"]
-    )
+    place = listing.place_of(actor_of(reviewer), filters_of(reviewer, ""), made["date"])
     assert (place.number, place.of) == ("1+", "1+")
 
 

@@ -15,6 +15,7 @@ from mirror.models import Mailbox, Message
 from mirror.store import stored_content
 from tests.factories import (
     MAILBOX,
+    actor_of,
     event_body,
     make_connection,
     make_message,
@@ -56,7 +57,7 @@ def panel(page, name):
 def recipients(message, person):
     """What the page says of each recipient, by address."""
     content = stored_content(message.revision)
-    fields = address_lines(message, content, actor=person.actor(surface="web"))
+    fields = address_lines(message, content, actor=actor_of(person))
     context = {"fields": fields, "message": message, "content": content}
     page = compact(render_to_string("approvals/message_page/_addresses.html", context))
     to = re.sub("</?bdi>", "", page).partition("<dt>To</dt>")[2].partition("</dd>")[0]

@@ -24,7 +24,7 @@ from mirror.attachments.parsed import draw_picture
 from mirror.models import Mailbox, Message, RemotePicture
 from mirror.sync import retention
 from policy.kill_switch import pull
-from tests.factories import make_connection, make_message, show_row
+from tests.factories import actor_of, make_connection, make_message, show_row
 from tests.integration.deciding import Killed, die
 from tests.markup import HTMX, words_of
 from tests.picture_server import PNG, gif, jpeg, picture_server, png
@@ -350,7 +350,7 @@ def test_what_is_not_allowed_any_more_is_not_fetched(
     if change == "off":
         Mailbox.objects.update(loads_pictures=False)
     elif change == "stopped":
-        pull(actor=reviewer.actor(surface="web"), reason="Wait")
+        pull(actor=actor_of(reviewer), reason="Wait")
     else:
         show_row(message, html_body=body_of(f"{server.url}/lamp") + "!")
     work()

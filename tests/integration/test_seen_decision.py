@@ -10,7 +10,7 @@ from approvals.decisions.shown import note_opened
 from approvals.models import Verdict
 from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
-from tests.factories import make_message, show_row
+from tests.factories import actor_of, make_message, show_row
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ RISKY = "Pay to DE89370400440532013000 now, <https://pay.example>"
 def verdict(connection, reviewer):
     """A verdict on the first of two versions."""
     message = make_message(connection, markdown=f"First words. {RISKY}")
-    note_opened(message, actor=reviewer.actor(surface="web"))
+    note_opened(message, actor=actor_of(reviewer))
     verdict = decide(message, reviewer, "reject", reason="Not like this").verdict
     show_row(message, markdown="Second words")
     message.refresh_from_db()
@@ -44,7 +44,7 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
     assert seen["unread"] == ["the links"]
 
     one = seen["findings"][0]
-    weigh(rule=one["rule"], points=one["points"] + 1, actor=admin.actor(surface="web"))
+    weigh(rule=one["rule"], points=one["points"] + 1, actor=actor_of(admin))
     client = signed_in(auditor)
     page = client.get(address(verdict)).text
     frame = client.get(address(verdict, "body/"))

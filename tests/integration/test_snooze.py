@@ -21,7 +21,7 @@ from approvals.models import Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.models import Message
-from tests.factories import NOW, make_message, show_row
+from tests.factories import NOW, actor_of, make_message, show_row
 from tests.integration.deciding import decide
 from tests.markup import HTMX
 
@@ -196,7 +196,7 @@ def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger
     show_row(message, markdown="Another text.")
     set_snooze(message, reviewer)
     set_snooze(message, admin)
-    actor = second_reviewer.actor(surface="web")
+    actor = actor_of(second_reviewer)
     add_comment(message=message.public_id, actor=actor, text="@Ana Ferreira?")
     assert Snooze.objects.get().person == admin, (
         "to whom somebody asks, and to nobody else"

@@ -12,6 +12,7 @@ from approvals.usual_texts.texts import REJECT, presets_of
 from audit.models import Entry
 from mirror.models import Mailbox, Message
 from tests.factories import make_connection, make_message, make_person
+from tests.integration.deciding import post_verdict
 from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
@@ -42,15 +43,6 @@ def fields(*texts):
     }
 
 
-def verdict(client, message, **values):
-    posted = {
-        "outcome": "reject",
-        "fingerprint": message.revision.fingerprint,
-        **values,
-    }
-    return client.post(f"/queue/{message.public_id}/verdict/", posted)
-
-
 def named(mailbox, kind, label):
     return next(one.name for one in presets_of(mailbox.pk)[kind] if one.label == label)
 
@@ -68,16 +60,19 @@ def test_own_reasons_are_offered_in_their_order_sent_and_restored(
     assert REJECT[0].label not in page
 
     # A page from before the change cannot send what is not there any more.
-    stale = verdict(desk, message, preset="recipient", reason="and more")
+    stale = post_verdict(
+        desk, message, outcome="reject", preset="recipient", reason="and more"
+    )
     assert (
         stale.status_code,
         CHANGED_MEANWHILE in words_of(stale),
         "and more" in words_of(stale),
     ) == (422, True, True)
     assert not Decision.objects.exists()
-    verdict(
+    post_verdict(
         desk,
         message,
+        outcome="reject",
         preset=named(mailbox, "reject", "Wrong price"),
         reason="Look again.",
     )

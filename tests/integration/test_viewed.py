@@ -7,9 +7,9 @@ import pytest
 from approvals.decisions.decide import give_verdict
 from approvals.decisions.high_risk import serious_findings
 from approvals.models import OpenedPart
-from audit.models import Entry
 from tests.factories import actor_of, make_message, show_row
 from tests.integration.deciding import decide
+from tests.ledger import latest_details
 from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
@@ -61,13 +61,8 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     total = len(message.revision.findings)
     verdict = decide(message, reviewer, "reject", reason="No").verdict
     words = f"1 of 2 files, 1 of {total} findings"
-    details = (
-        Entry.objects.select_related("detail")
-        .get(action="verdict.given")
-        .detail.fields["viewed"]
-        .splitlines()
-    )
-    assert details[:2] == [words, "a"]
+    viewed = latest_details("verdict.given")["viewed"]
+    assert viewed.splitlines()[:2] == [words, "a"]
     reading = signed_in(auditor)
     shown = reading.get(f"/queue/{message.public_id}/decisions/{verdict.pk}/").text
     assert (words in shown, shown.count("Ticked as viewed")) == (True, 1)
