@@ -9,7 +9,6 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import MANY
 from tests.browser.looking import is_narrow, too_wide
-from tests.desk import some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
@@ -252,51 +251,3 @@ def test_what_was_on_screen_is_approved_first_and_the_rest_takes_its_number(
     assert len(states_of(product, ids)) == 11
     page.get_by_role("button", name="Undo all 11").click()
     expect(page.get_by_role("heading", name="Undone: 11 of 12")).to_be_visible()
-
-
-REFUND = "Hello Dana,\n\nthe refund of {} EUR for order {} was paid.\n\n{}"
-
-
-def test_alike_messages_are_judged_by_one_and_what_differs(
-    open_page, signed_in, product
-):
-    words, found = some_words(), []
-    for number in range(8):
-        text = REFUND.format("900.00" if number == 5 else "90.00", 4471 + number, words)
-        sent = product.send(
-            "Your refund", body=text, **{"from": product.known["MAILBOX2_ADDRESS"]}
-        )
-        found.append(sent[0])
-    read = "SELECT count(*) FROM mirror_message WHERE hydrated_at IS NOT NULL AND upstream_id = ANY(%s)"
-    product.wait_for(
-        lambda: product.sql(read, found) == [(8,)],
-        timeout=60,
-        what="the contents of all",
-    )
-    address = f"{product.known['DASHBOARD_URL']}/queue/?q={words.split()[0]}&group=none"
-    plain = open_page(storage_state=signed_in, java_script_enabled=False)
-    page = open_page(storage_state=signed_in)
-    for one in (plain, page):
-        one.set_viewport_size({"width": 390, "height": 800})
-        one.goto(address)
-        for pick in one.locator(".pick").all():
-            pick.check()
-        one.get_by_role("button", name="Review together").click()
-        expect(one.get_by_role("heading", name="8 alike, 1 differs")).to_be_visible()
-        cards = one.locator(".one")
-        expect(cards.nth(0).locator(".differences mark")).to_have_text("900.00")
-        expect(cards.nth(0).locator(".prose mark")).to_contain_text("900.00")
-        expect(cards.nth(1).locator(".prose")).to_contain_text(
-            "the refund of 90.00 EUR for order 4471"
-        )
-        expect(one.locator(".one.like")).to_have_count(6)
-        expect(cards.nth(2).locator(".differences")).to_have_text(
-            "the refund of 90.00 EUR for order 4472"
-        )
-        expect(cards.nth(2).locator(".prose")).to_be_hidden()
-        assert (is_narrow(one), too_wide(one)) == (True, [])
-    read_all(page)
-    page.get_by_role("button", name="Approve 8 read").click()
-    expect(page.get_by_role("heading", name="Approved: 8 of 8")).to_be_visible()
-    page.get_by_role("button", name="Undo all 8").click()
-    expect(page.get_by_role("heading", name="Undone: 8 of 8")).to_be_visible()

@@ -50,6 +50,10 @@ def make(connection, name, **fields):
     return make_message(connection, subject=f"Subject {name}", **fields)
 
 
+def several(connection, *names):
+    return [make(connection, name) for name in names]
+
+
 def open_sheet(client, *messages):
     return client.post("/queue/bulk/", {"id": [str(one.public_id) for one in messages]})
 
@@ -187,9 +191,7 @@ def test_sheet_shows_and_selects_each_whole_message_and_records_loading_and_read
 def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_entry_for_each(
     desk, connection, reviewer
 ):
-    messages = [
-        make(connection, name) for name in ("plum", "kiwi", "fig", "pear", "lime")
-    ]
+    messages = several(connection, "plum", "kiwi", "fig", "pear", "lime")
     page = open_sheet(desk, *messages)
     show_row(messages[2], subject="Subject fig", markdown="Another text")
     answer = decide(desk, page, messages, send_back_reason="Half a sentence")
@@ -225,7 +227,7 @@ def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_e
 def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(
     desk, connection, reviewer, monkeypatch
 ):
-    shown, other = make(connection, "plum"), make(connection, "kiwi")
+    shown, other = several(connection, "plum", "kiwi")
     sheet = sheet_of(reviewer, shown)
     for message, version in ((other, other.revision.fingerprint), (shown, "0" * 64)):
         with pytest.raises(SheetNotOurs, match="not on this sheet"):
@@ -318,7 +320,7 @@ def test_sheet_holds_fifty_messages_and_the_reason_joins_preset_and_text():
 def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
     desk, signed_in, connection, reviewer, second_reviewer
 ):
-    messages = [make(connection, name) for name in ("plum", "kiwi", "fig")]
+    messages = several(connection, "plum", "kiwi", "fig")
     answer = post(desk, signed_for(reviewer, *messages), messages)
     batch = answer["Location"].partition("of=")[2]
     desk.post("/queue/bulk/undo/", {"of": batch, "id": str(messages[2].public_id)})
@@ -342,7 +344,7 @@ def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
 def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone(
     connection, reviewer, monkeypatch
 ):
-    quick, slow = make(connection, "plum"), make(connection, "kiwi")
+    quick, slow = several(connection, "plum", "kiwi")
     never = Mailbox.objects.create(
         connection=connection, upstream_id="01AT_ONCE", undo_window=timedelta(0)
     )
@@ -374,7 +376,7 @@ def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone
 def test_second_submit_decides_nothing_and_shows_the_same_outcome(
     desk, connection, reviewer
 ):
-    messages = [make(connection, name) for name in ("plum", "kiwi")]
+    messages = several(connection, "plum", "kiwi")
     signed = signed_for(reviewer, *messages)
     first, second = post(desk, signed, messages), post(desk, signed, messages)
     assert first["Location"] == second["Location"]
@@ -386,7 +388,7 @@ def test_second_submit_decides_nothing_and_shows_the_same_outcome(
 def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back(
     desk, connection, reviewer
 ):
-    out, held = make(connection, "plum"), make(connection, "kiwi")
+    out, held = several(connection, "plum", "kiwi")
     Message.objects.filter(pk=held.pk).update(direction="inbound")
     text = open_sheet(desk, out, held).text
     assert re.findall('data-kind="(.*?)"', text) == ["send", "release"]
@@ -411,22 +413,20 @@ def test_statements_to_show_a_sheet_are_constant_and_few_per_decision(
 ):
     # A worker plans alerts after.
     monkeypatch.setattr("alerts.tasks.plan.delay_on_commit", lambda: None)
-    several = [make(connection, f"word{chr(97 + number)}") for number in range(8)]
-    Message.objects.filter(pk__in=[one.pk for one in several]).update(
+    eight = several(connection, *(f"word{one}" for one in "abcdefgh"))
+    Message.objects.filter(pk__in=[one.pk for one in eight]).update(
         thread_id="01THREAD"
     )
-    open_sheet(desk, *several)
+    open_sheet(desk, *eight)
     assert (
-        statements(open_sheet, desk, *several[:2])[0]
-        == statements(open_sheet, desk, *several)[0]
+        statements(open_sheet, desk, *eight[:2])[0]
+        == statements(open_sheet, desk, *eight)[0]
         <= 29
     )
 
     Message.objects.update(thread_id="")
-    few, first = statements(post, desk, signed_for(reviewer, *several[:2]), several[:2])
-    many, second = statements(
-        post, desk, signed_for(reviewer, *several[2:]), several[2:]
-    )
+    few, first = statements(post, desk, signed_for(reviewer, *eight[:2]), eight[:2])
+    many, second = statements(post, desk, signed_for(reviewer, *eight[2:]), eight[2:])
     assert (many - few) / 4 <= 29
     assert (
         statements(desk.get, first["Location"])[0]
@@ -483,7 +483,7 @@ def refunds(connection, *amounts):
 def test_approval_takes_what_its_person_has_read_by_the_ledger_and_what_the_page_counted(
     desk, connection
 ):
-    plum, kiwi, fig = [make(connection, name) for name in ("plum", "kiwi", "fig")]
+    plum, kiwi, fig = several(connection, "plum", "kiwi", "fig")
     assert buttons(open_sheet(desk, plum, kiwi, fig)) == [
         "Approve 0 read",
         "Approve 3 unread",
@@ -523,7 +523,7 @@ def test_approval_takes_what_its_person_has_read_by_the_ledger_and_what_the_page
 def test_wrong_or_missing_number_of_unread_messages_changes_nothing_and_keeps_the_rest(
     desk, connection, typed, said
 ):
-    plum, kiwi, fig = [make(connection, name) for name in ("plum", "kiwi", "fig")]
+    plum, kiwi, fig = several(connection, "plum", "kiwi", "fig")
     page = open_sheet(desk, plum, kiwi, fig)
     refused = approve(
         desk, page, [plum, fig], unread=typed, reject_reason="Half a sentence"
@@ -539,7 +539,7 @@ def test_wrong_or_missing_number_of_unread_messages_changes_nothing_and_keeps_th
 def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all(
     desk, connection
 ):
-    plum, kiwi = make(connection, "plum"), make(connection, "kiwi")
+    plum, kiwi = several(connection, "plum", "kiwi")
     page = open_sheet(desk, plum, kiwi)
     see(desk, page, plum)
     refused = approve(desk, page, [plum, kiwi], unread="2")
@@ -634,7 +634,7 @@ def test_sheet_of_somebody_else_records_nothing(desk, connection, second_reviewe
 def test_second_press_at_the_same_time_finds_the_same_decisions(
     connection, reviewer, second_reviewer
 ):
-    messages = [make(connection, name) for name in ("plum", "kiwi")]
+    messages = several(connection, "plum", "kiwi")
     sheet = sheet_of(reviewer, *messages)
 
     def press(person):
