@@ -36,8 +36,7 @@ from mirror.models import Message
 from mirror.recording import origin_details, record_about
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
-from policy.rules.demand import Demand
-from policy.rules.evaluation import Progress
+from policy.rules.demand import Demand, Progress
 
 REFERENCE_BITS = 50
 # After a decision in one of these states the message may get another. A withdrawn one

@@ -14,11 +14,9 @@ from policy.calendars.stored import all_calendars
 from policy.evaluation import Contributors
 from policy.models import Group
 from policy.rules.conditions import entries_of
-from policy.rules.demand import Approval, Demand
-from policy.rules.evaluation import Requirement
-from policy.rules.facts import facts_of
+from policy.rules.demand import Approval, Demand, Requirement
+from policy.rules.facts import facts_of, lists_by_entry
 from policy.rules.hours import Calendars
-from policy.rules.lookups import lists_by_entry
 from policy.rules.rules import RuleError
 from policy.rules.satisfiable import can_be_completed
 from policy.rules.versions import NO_POLICY, Policy, active_policy

@@ -28,10 +28,10 @@ from common.pages import DeskRequest
 from common.time_zones import zone_name
 from mirror.models import Mailbox, Message
 from policy.rules.changes import Policies, policies
-from policy.rules.conditions import MessageFacts
+from policy.rules.conditions import MessageFacts, entries_of
+from policy.rules.demand import required
 from policy.rules.drafts import Rules
-from policy.rules.evaluation import required
-from policy.rules.lookups import lookups_for
+from policy.rules.facts import lookups_for
 from policy.rules.names import names_for
 from policy.rules.rules import (
     Names,
@@ -255,9 +255,9 @@ def _pasted(cleaned: Mapping[str, Any]) -> Message:
 def _result(
     actor: Actor, rules: Rules, message: Message, at: datetime
 ) -> dict[str, Any]:
-    facts = lookups_for(rules, message.written_to or (), at).facts(
-        message, message.review, at
-    )
+    entries = set().union(*map(entries_of, message.written_to or ()))
+    lookups = lookups_for(rules, entries, at)
+    facts = lookups.facts(message, message.review, at)
     asked = required(rules, facts)
     names = names_for(actor, rules)
     told = []

@@ -9,9 +9,9 @@ message was held; owners and lists are those of now.
 """
 
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from heapq import nlargest
 from typing import Any, cast
@@ -28,17 +28,14 @@ from mirror.models import Message
 from mirror.models.messages import MessageQuerySet, as_json, recipients_in, within
 from policy.rules.conditions import Conditions, MessageFacts, entries_of
 from policy.rules.effects import Effects, merged
-from policy.rules.facts import CLAIMED, amounts_in
-from policy.rules.hours import Hours, open_spans
-from policy.rules.lookups import Lookups, lookups_by
+from policy.rules.facts import CLAIMED, Lookups, amounts_in, lookups_for
+from policy.rules.hours import open_spans
 from policy.rules.rules import PolicyRule
 
 DAYS = 30
 LIMIT = 20
 # Of `policy_facts`, those that are asked together with the columns.
 _FACTS = ("attachments", "own_words")
-# What stands for the name that a trigger has.
-_NAMED = "named"
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ POINTS = (
     Point(
         "Approved by fewer people",
         "Approved by more people",
-        lambda then: _barred(then),
+        lambda then: len(then.barred_groups) + then.bar_editor,
     ),
     Point(
         "Expires, or sooner",
@@ -87,10 +84,6 @@ POINTS = (
         lambda then: len(then.office_hours),
     ),
 )
-
-
-def _barred(then: Effects) -> int:
-    return len(then.barred_groups) + then.bar_editor
 
 
 @dataclass(frozen=True)
@@ -131,16 +124,19 @@ def rehearse(
     Nothing is written.
     """
     rules: list[PolicyRule] = []
+    for one in (*before, *after):
+        if one.is_on and one not in rules:
+            rules.append(one)
     sides = [
-        _places([one for one in side if one.is_on], rules) for side in (before, after)
+        [rules.index(one) for one in side if one.is_on] for side in (before, after)
     ]
     mail = Message.objects.visible_to(actor).held_since(now - timedelta(days=DAYS))
     spoke, looked_at = _spoke(rules, mail, now)
-    counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    counts: Counter[str] = Counter()
     turned: dict[int, tuple[Effects, Effects]] = {}
     for bits, keys in spoke.items():
         was, becomes = (
-            _merged([rules[place] for place in side if bits >> place & 1])
+            merged(rules[place].then for place in side if bits >> place & 1)
             for side in sides
         )
         if asks(was) == asks(becomes):
@@ -149,54 +145,21 @@ def rehearse(
         for point in POINTS:
             difference = point.measure(becomes) - point.measure(was)
             if difference:
-                counts[difference < 0][
-                    point.more if difference > 0 else point.less
-                ] += len(keys)
+                counts[point.more if difference > 0 else point.less] += len(keys)
+    rows = Message.objects.filter(pk__in=nlargest(limit, turned))
+    named = rows.select_related("mailbox", "connection").order_by("-pk")
     return Rehearsal(
         looked_at,
         len(turned),
-        _in_order(counts[0]),
-        _in_order(counts[1]),
-        _rows(turned, limit),
+        {one.more: counts[one.more] for one in POINTS if counts[one.more]},
+        {one.less: counts[one.less] for one in POINTS if counts[one.less]},
+        tuple(RehearsedMessage(one, *turned[one.pk]) for one in named),
     )
 
 
 def asks(then: Effects) -> tuple[object, ...]:
     """Return what is asked, equal where the same is asked in other words."""
     return then.total, then.named_groups, replace(then, approvals={})
-
-
-def _places(side: Iterable[PolicyRule], rules: list[PolicyRule]) -> list[int]:
-    """Return at which places of `rules` those of one side are, in their order; what is
-    not there is added.
-    """
-    places = []
-    for one in side:
-        if one not in rules:
-            rules.append(one)
-        places.append(rules.index(one))
-    return places
-
-
-def _merged(spoke: Sequence[PolicyRule]) -> Effects:
-    return merged(one.then for one in spoke) if spoke else Effects()
-
-
-def _in_order(counted: Counter[str]) -> dict[str, int]:
-    words = [one for point in POINTS for one in (point.more, point.less)]
-    return {one: counted[one] for one in words if counted[one]}
-
-
-def _rows(
-    turned: Mapping[int, tuple[Effects, Effects]], limit: int
-) -> tuple[RehearsedMessage, ...]:
-    keys = nlargest(limit, turned)
-    found = (
-        Message.objects.filter(pk__in=keys)
-        .select_related("mailbox", "connection")
-        .order_by("-pk")
-    )
-    return tuple(RehearsedMessage(message, *turned[message.pk]) for message in found)
 
 
 def _bits(places: Iterable[int]) -> int:
@@ -212,19 +175,16 @@ def _spoke(
     to = _ToRecipients(rules)
     if to.is_asked:
         to.read(mail)
-    lookups = lookups_by(rules, to.entries, now)
+    lookups = lookups_for(rules, to.entries(), now)
     by_recipients = to.bits_by_key(lookups)
     by_amount = _by_amount(rules, mail)
-    spoke: dict[int, list[int]] = {}
+    spoke: dict[int, list[int]] = defaultdict(list)
     looked_at = 0
-    for keys, bits in _Grouping(rules).answers(mail, lookups, now):
+    for keys, bits in _by_columns(rules, mail, lookups, now):
         looked_at += len(keys)
         for key in keys:
             found = bits & by_recipients.get(key, bits) & by_amount.get(key, bits)
-            if found in spoke:
-                spoke[found].append(key)
-            else:
-                spoke[found] = [key]
+            spoke[found].append(key)
     return spoke, looked_at
 
 
@@ -239,37 +199,31 @@ class _ToRecipients:
 
     def __init__(self, rules: Sequence[PolicyRule]) -> None:
         self.all = _bits(range(len(rules)))
-        asked = [one.when for one in rules]
-        self._asks_named = _bits(
-            place for place, one in enumerate(asked) if one.recipients
-        )
-        self._asks_others = _bits(
-            place for place, one in enumerate(asked) if one.recipients_except
-        )
-        self._asks_lists = _bits(place for place, one in enumerate(asked) if one.lists)
-        self._numbers = [
-            (place, one.recipients_from)
-            for place, one in enumerate(asked)
-            if one.recipients_from
-        ]
-        self._lists = [
-            (place, one.lists) for place, one in enumerate(asked) if one.lists
-        ]
-        self._named, self._others = (
-            _bits_by((place, getattr(one, name)) for place, one in enumerate(asked))
-            for name in ("recipients", "recipients_except")
-        )
-        self._by_entry: dict[str, int] = {}
+        self._asks_named = self._asks_others = self._asks_lists = 0
+        self._named: dict[str, int] = defaultdict(int)
+        self._others: dict[str, int] = defaultdict(int)
+        self._lists: dict[int, int] = defaultdict(int)
+        self._numbers: list[tuple[int, int]] = []
+        for place, rule in enumerate(rules):
+            bit = 1 << place
+            for entry in rule.when.recipients:
+                self._asks_named |= bit
+                self._named[entry] |= bit
+            for entry in rule.when.recipients_except:
+                self._asks_others |= bit
+                self._others[entry] |= bit
+            for key in rule.when.lists:
+                self._asks_lists |= bit
+                self._lists[key] |= bit
+            if rule.when.recipients_from:
+                self._numbers.append((bit, rule.when.recipients_from))
         self._groups: list[tuple[list[str], str]] = []
         self._entries: dict[str, frozenset[str]] = {}
-        self._of: dict[str, tuple[int, int, int]] = {}
 
     @property
     def is_asked(self) -> bool:
         """Whether any rule asks."""
-        return bool(
-            self._asks_named or self._asks_others or self._asks_lists or self._numbers
-        )
+        return bool(self._named or self._others or self._lists or self._numbers)
 
     def read(self, mail: MessageQuerySet) -> None:
         """Read to whom the messages go, once for those to the same people."""
@@ -280,8 +234,10 @@ class _ToRecipients:
         self._entries = {one: entries_of(one) for one in everybody}
 
     def entries(self) -> set[str]:
-        """Return every entry that names somebody to whom the messages go."""
-        return set().union(*self._entries.values())
+        """Return every entry that names somebody to whom the messages go; none where no
+        rule names a list.
+        """
+        return set().union(*self._entries.values()) if self._lists else set()
 
     def bits_by_key(self, lookups: Lookups) -> dict[int, int]:
         """Return the rules whose conditions on recipients hold, for those messages for
@@ -289,15 +245,24 @@ class _ToRecipients:
 
         Where somebody is not known all of them do.
         """
+        by_entry: dict[str, int] = defaultdict(int)
         for entry, lists in lookups.lists.items():
-            self._by_entry[entry] = _bits(
-                place for place, asked in self._lists if not asked.isdisjoint(lists)
-            )
-        self._of = {one: self._for_one(one) for one in self._entries}
-        stored: dict[int, list[str]] = {}
+            for key in lists:
+                by_entry[entry] |= self._lists[key]
+        # Of each recipient: the rules that name them, those that name only others in
+        # their exceptions, and those by a list.
+        of: dict[str, tuple[int, int, int]] = {}
+        for recipient, entries in self._entries.items():
+            named = excepted = listed = 0
+            for entry in entries:
+                named |= self._named.get(entry, 0)
+                excepted |= self._others.get(entry, 0)
+                listed |= by_entry.get(entry, 0)
+            of[recipient] = (named, self._asks_others & ~excepted, listed)
+        stored: dict[int, list[str]] = defaultdict(list)
         for recipients, keys in self._groups:
-            if (bits := self._bits(recipients)) != self.all:
-                stored.setdefault(bits, []).append(keys)
+            if (bits := self._bits(recipients, of)) != self.all:
+                stored[bits].append(keys)
         found: dict[int, int] = {}
         for bits, texts in stored.items():
             # Read together: to read 40,000 short lists takes four times as long.
@@ -306,44 +271,23 @@ class _ToRecipients:
             )
         return found
 
-    def _bits(self, recipients: Sequence[str]) -> int:
+    def _bits(
+        self, recipients: Sequence[str], of: Mapping[str, tuple[int, int, int]]
+    ) -> int:
         named = others = lists = 0
         for one in recipients:
             if "@" not in one:
                 return self.all
-            found = self._of[one]
-            named = named | found[0]
-            others = others | found[1]
-            lists = lists | found[2]
-        bits = (self.all ^ self._asks_named | named) & (
-            self.all ^ self._asks_others | others
-        )
-        bits &= self.all ^ self._asks_lists | lists
-        few = (
-            _bits(place for place, least in self._numbers if len(recipients) < least)
-            if self._numbers
-            else 0
-        )
-        return bits & ~few
-
-    def _for_one(self, recipient: str) -> tuple[int, int, int]:
-        """Return the rules that name one recipient, that name only others in their
-        exceptions, and that by a list.
-        """
-        named = excepted = lists = 0
-        for entry in self._entries[recipient]:
-            named |= self._named.get(entry, 0)
-            excepted |= self._others.get(entry, 0)
-            lists |= self._by_entry.get(entry, 0)
-        return named, self._asks_others & ~excepted, lists
-
-
-def _bits_by(asked: Iterable[tuple[int, Iterable[str]]]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for place, entries in asked:
-        for entry in entries:
-            found[entry] = found.get(entry, 0) | 1 << place
-    return found
+            found = of[one]
+            named |= found[0]
+            others |= found[1]
+            lists |= found[2]
+        bits = self.all & (named | ~self._asks_named) & (others | ~self._asks_others)
+        bits &= lists | ~self._asks_lists
+        for bit, least in self._numbers:
+            if len(recipients) < least:
+                bits &= ~bit
+        return bits
 
 
 _NO_TIME = datetime(1, 1, 1)  # noqa: DTZ001 - nothing about amounts depends on it
@@ -379,88 +323,59 @@ def _by_amount(rules: Sequence[PolicyRule], mail: MessageQuerySet) -> dict[int, 
     return found
 
 
-@dataclass
-class _Grouping:
-    """Which columns of messages these rules ask about, besides recipients and amounts."""
-
-    rules: Sequence[PolicyRule]
-    hours: list[Hours] = field(init=False)
-    names: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        asked = [one.when for one in self.rules]
-        self.hours = list(
-            dict.fromkeys(
-                hours for one in asked for hours in (one.during, one.outside) if hours
-            )
+def _by_columns(
+    rules: Sequence[PolicyRule], mail: MessageQuerySet, lookups: Lookups, now: datetime
+) -> Iterator[tuple[list[int], int]]:
+    """Yield the keys of messages that are equal in all columns, besides recipients and
+    amounts, that these rules ask about; with the rules that these keep speaking.
+    """
+    asked = [one.when for one in rules]
+    columns: dict[str, Any] = {
+        "connection_id": F("connection_id"),
+        "mailbox_id": F("mailbox_id"),
+        "direction": F("direction"),
+        "is_known": ExpressionWrapper(
+            Q(written_to__isnull=False), output_field=BooleanField()
+        ),
+    }
+    if any(one.keys or one.key_owners for one in asked):
+        columns["sent_by_key"] = F("sent_by_key")
+    if any(one.risk for one in asked):
+        columns["risk_level"] = F("review__risk_level")
+    if any(one.findings or one.first_contact for one in asked):
+        columns["rules"] = as_json("review__rules")
+    if any(one.tries_from for one in asked):
+        columns["try_number"] = F("try_number")
+    if any(one.origins for one in asked):
+        for origin, names in CLAIMED.items():
+            columns[f"claims_{origin}"] = _claims(names)
+    for name in _FACTS:
+        if any(getattr(one, name) for one in asked):
+            stored = KeyTransform(name, "review__policy_facts")
+            columns[f"facts_{name}"] = Cast(stored, TextField())
+    hours = [each for one in asked for each in (one.during, one.outside) if each]
+    for place, each in enumerate(dict.fromkeys(hours)):
+        spans = open_spans(each, now - timedelta(days=DAYS + 1), now, lookups.calendars)
+        columns[f"hours_{place}"] = within("held_at", spans)
+    apart = [
+        replace(
+            one,
+            recipients=(),
+            recipients_except=(),
+            lists=frozenset(),
+            recipients_from=None,
+            amount=None,
+            currency="",
         )
-        self.names = ["connection_id", "mailbox_id", "direction", "is_known"]
-        if any(one.keys or one.key_owners for one in asked):
-            self.names.append("sent_by_key")
-        if any(one.risk for one in asked):
-            self.names.append("risk_level")
-        if any(one.findings or one.first_contact for one in asked):
-            self.names.append("rules")
-        if any(one.tries_from for one in asked):
-            self.names.append("try_number")
-        if any(one.origins for one in asked):
-            self.names += [f"claims_{origin}" for origin in CLAIMED]
-        self.names += [
-            f"facts_{name}"
-            for name in _FACTS
-            if any(getattr(one, name) for one in asked)
-        ]
-        self.names += [f"hours_{place}" for place in range(len(self.hours))]
-
-    def answers(
-        self, mail: MessageQuerySet, lookups: Lookups, now: datetime
-    ) -> Iterable[tuple[list[int], int]]:
-        """Yield the keys of messages that are equal in these columns, with the rules
-        that these keep speaking.
-        """
-        apart: dict[str, Any] = {
-            "recipients": (),
-            "recipients_except": (),
-            "lists": frozenset(),
-            "recipients_from": None,
-        }
-        when = [
-            replace(one.when, **apart, amount=None, currency="") for one in self.rules
-        ]
-        for *values, since, keys in mail.grouped_by(
-            self._columns(lookups, now), since=Min("held_at")
-        ):
-            found: Any = _columns(dict(zip(self.names, values, strict=True)))
-            facts = lookups.facts(found, found, since)
-            yield (
-                _keys(keys),
-                _bits(place for place, one in enumerate(when) if one.apply_to(facts)),
-            )
-
-    def _columns(self, lookups: Lookups, now: datetime) -> dict[str, Any]:
-        """Return the expressions to group by, by names that no column has."""
-        made: dict[str, Any] = {
-            "is_known": ExpressionWrapper(
-                Q(written_to__isnull=False), output_field=BooleanField()
-            ),
-            "rules": as_json("review__rules"),
-            "risk_level": F("review__risk_level"),
-        }
-        made |= {
-            f"claims_{origin}": _claims(names) for origin, names in CLAIMED.items()
-        }
-        made |= {
-            f"facts_{name}": Cast(
-                KeyTransform(name, "review__policy_facts"), TextField()
-            )
-            for name in _FACTS
-        }
-        for place, hours in enumerate(self.hours):
-            spans = open_spans(
-                hours, now - timedelta(days=DAYS + 1), now, lookups.calendars
-            )
-            made[f"hours_{place}"] = within("held_at", spans)
-        return {f"by_{name}": made.get(name, F(name)) for name in self.names}
+        for one in asked
+    ]
+    # By names that no column has.
+    by = {f"by_{name}": one for name, one in columns.items()}
+    for *values, since, keys in mail.grouped_by(by, since=Min("held_at")):
+        found: Any = _columns_of(dict(zip(columns, values, strict=True)))
+        facts = lookups.facts(found, found, since)
+        speak = _bits(place for place, one in enumerate(apart) if one.apply_to(facts))
+        yield _keys(keys), speak
 
 
 def _claims(names: Iterable[str]) -> Any:
@@ -470,49 +385,41 @@ def _claims(names: Iterable[str]) -> Any:
     is_named = Q()
     for name in names:
         value = Coalesce(KT(f"trigger__{name}"), Value(""), output_field=TextField())
-        is_named |= ~_is_empty(value)
+        is_named |= ~Q(In(value, ["", "0", "0.0", "false", "[]", "{}"]))
     return ExpressionWrapper(is_named, output_field=BooleanField())
 
 
-def _is_empty(value: Any) -> Q:
-    return Q(In(value, ["", "0", "0.0", "false", "[]", "{}"]))
-
-
-@dataclass
+@dataclass(frozen=True)
 class _Columns:
     """The columns of a group in place of a message, for `facts_of`."""
 
     connection_id: int
     mailbox_id: int | None
     direction: str
-    sent_by_key: str = ""
-    written_to: list[str] | None = None
-    risk_level: str = ""
-    rules: Collection[str] = ()
-    trigger: Mapping[str, str] = field(default_factory=dict)
-    try_number: int = 1
-    policy_facts: Mapping[str, Any] = field(default_factory=dict)
+    sent_by_key: str
+    written_to: list[str] | None
+    risk_level: str
+    rules: Collection[str]
+    trigger: Mapping[str, str]
+    try_number: int
+    policy_facts: Mapping[str, Any]
 
 
-def _columns(values: Mapping[str, Any]) -> _Columns:
-    found = _Columns(values["connection_id"], values["mailbox_id"], values["direction"])
-    # It matters only that they are known: who they are is asked apart.
-    found.written_to = [] if values["is_known"] else None
-    found.sent_by_key, found.risk_level = (
-        values.get("sent_by_key") or "",
-        values.get("risk_level") or "",
-    )
-    found.rules, found.try_number = (
-        json.loads(values.get("rules") or "[]"),
-        values.get("try_number") or 1,
-    )
-    found.trigger = {
-        names[0]: _NAMED
-        for origin, names in CLAIMED.items()
-        if values.get(f"claims_{origin}")
-    }
+def _columns_of(values: Mapping[str, Any]) -> _Columns:
+    claimed = [
+        names[0] for one, names in CLAIMED.items() if values.get(f"claims_{one}")
+    ]
     facts = {name: values.get(f"facts_{name}") for name in _FACTS}
-    found.policy_facts = {
-        name: json.loads(stored) for name, stored in facts.items() if stored
-    }
-    return found
+    return _Columns(
+        connection_id=values["connection_id"],
+        mailbox_id=values["mailbox_id"],
+        direction=values["direction"],
+        sent_by_key=values.get("sent_by_key") or "",
+        # It matters only that they are known: who they are is asked apart.
+        written_to=[] if values["is_known"] else None,
+        risk_level=values.get("risk_level") or "",
+        rules=json.loads(values.get("rules") or "[]"),
+        trigger=dict.fromkeys(claimed, "claimed"),
+        try_number=values.get("try_number") or 1,
+        policy_facts={name: json.loads(one) for name, one in facts.items() if one},
+    )

@@ -17,7 +17,7 @@ from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
 from people.models import Person
-from policy.calendars.weekly import DAYS, MAX_LINE, NOTE, read_day, write_day
+from policy.calendars.opening import DAYS, MAX_LINE, NOTE, read_day, write_day
 from policy.models import Allowlist, Group, WorkCalendar
 from policy.rules.conditions import (
     FAMILIES,

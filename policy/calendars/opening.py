@@ -1,11 +1,12 @@
-"""Working hours: when a calendar is open, and when so much working time is over. Pure;
-it knows no rows.
+"""Working hours: how people write them, when a calendar is open, and when so much
+working time is over. Pure; it knows no rows.
 
 Weekly hours are by the clock of the calendar's time zone: it is open whenever that
 clock shows a time within them. Where the clock is put back, hours that come twice are
 open twice; hours that are left out are never open.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -14,6 +15,11 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 DAY = 24 * 60
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MAX_LINE = 200
+NOTE = "Such as 09:00-12:00, 13:00-17:00. Empty: closed. An end before its beginning is on the next day."
+_SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
+_WRONG = "Write hours as 09:00-12:00, 13:00-17:00, in order. Empty: closed."
 # So many days without any opening mean that there is none.
 _LONGEST_CLOSED = 3 * 366
 
@@ -117,27 +123,20 @@ def _spans(calendar: Calendar, around: datetime) -> Iterator[tuple[datetime, dat
     day = around.astimezone(calendar.zone).date() - timedelta(days=1)
     closed_days = 0
     while closed_days < _LONGEST_CLOSED:
-        hours = _hours_of(calendar, day)
+        # The hours of this day, with those that began the day before, cut at midnight.
+        hours = []
+        before = day - timedelta(days=1)
+        if before not in calendar.holidays:
+            began = calendar.weekly[before.weekday()]
+            hours += [(0, end - DAY) for _, end in began if end > DAY]
+        if day not in calendar.holidays:
+            hours += [
+                (begin, min(end, DAY)) for begin, end in calendar.weekly[day.weekday()]
+            ]
         closed_days = 0 if hours else closed_days + 1
-        yield from _moments(calendar.zone, day, hours) if hours else ()
+        if hours:
+            yield from _moments(calendar.zone, day, _joined(sorted(hours)))
         day += timedelta(days=1)
-
-
-def _hours_of(calendar: Calendar, day: date) -> list[tuple[int, int]]:
-    """Return the hours of one day, with those that began the day before, cut at
-    midnight.
-    """
-    found = []
-    before = day - timedelta(days=1)
-    if before not in calendar.holidays:
-        found += [
-            (0, end - DAY) for _, end in calendar.weekly[before.weekday()] if end > DAY
-        ]
-    if day not in calendar.holidays:
-        found += [
-            (begin, min(end, DAY)) for begin, end in calendar.weekly[day.weekday()]
-        ]
-    return _joined(sorted(found))
 
 
 def _joined(spans: Iterable[tuple[_Time, _Time]]) -> list[tuple[_Time, _Time]]:
@@ -190,3 +189,40 @@ def _offsets(zone: ZoneInfo, day: date) -> tuple[timedelta, datetime | None, tim
         else:
             high = middle
     return before, high.replace(microsecond=0), after
+
+
+def read_day(typed: str) -> list[tuple[int, int]]:
+    """Return the hours of a day as minutes since midnight. Raises ValueError with a
+    sentence.
+
+    Only the last hours of a day may end on the next one.
+    """
+    hours = []
+    last = -1
+    for part in filter(None, map(str.strip, typed.split(","))):
+        found = _SPAN.fullmatch(part)
+        if found is None:
+            raise ValueError(_WRONG)
+        first_hour, first_minute, hour, minute = map(int, found.groups())
+        begin = first_hour * 60 + first_minute
+        end = hour * 60 + minute
+        if max(first_minute, minute) > 59 or not last < begin < DAY or end > DAY:
+            raise ValueError(_WRONG)
+        last = end if end > begin else end + DAY
+        hours.append((begin, last))
+    return hours
+
+
+def write_day(spans: Sequence[Sequence[int]], to: str = "-") -> list[str]:
+    """Return each of the hours of a day as `read_day` reads them, with another word
+    between where one is given.
+    """
+    return [
+        f"{clock(begin)}{to}{clock(end if end <= DAY else end - DAY)}"
+        for begin, end in spans
+    ]
+
+
+def clock(minute: int) -> str:
+    """Return a minute of the day as its clock shows it."""
+    return f"{minute // 60:02}:{minute % 60:02}"

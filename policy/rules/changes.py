@@ -9,7 +9,6 @@ in place of the version that was shown as active.
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import Max
 from django.db.models.functions import Now
@@ -37,7 +36,6 @@ from policy.rules.names import names_of_all
 from policy.rules.rules import MOST_RULES, PolicyRule, RuleError, rules_from_json
 
 MAX_NOTE = 300
-_NOT_YOURS = "Only an admin of everything can change the policy."
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,9 @@ def policies() -> Policies:
     by_state = {one.state: one for one in found}
     active = by_state.get("active")
     draft = by_state.get("draft")
-    sides = [_read(one) for one in (active, draft)]
-    return Policies(
-        active,
-        draft,
-        sides[0][0],
-        sides[1][0],
-        next((why for _, why in sides if why), ""),
-    )
+    active_rules, why_active = _read(active)
+    draft_rules, why_draft = _read(draft)
+    return Policies(active, draft, active_rules, draft_rules, why_active or why_draft)
 
 
 def rules_in(version: PolicyVersion) -> Rules:
@@ -154,8 +147,7 @@ def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> Policy
 def _change_draft(
     actor: Actor, edits: int, change: Callable[[Rules], Rules]
 ) -> PolicyVersion:
-    now = _lock(actor)
-    draft = _draft_as_seen(now, edits)
+    now, draft = _lock_as_seen(actor, edits)
     try:
         rules = change(now.draft_rules)
     except RuleError as error:
@@ -178,49 +170,43 @@ def discard_draft(*, actor: Actor, edits: int) -> None:
     """Delete the draft, if it is still as it was seen. The ledger keeps its rules as
     sentences.
     """
-    now = _lock(actor)
-    draft = _draft_as_seen(now, edits)
+    now, draft = _lock_as_seen(actor, edits)
     names = names_of_all(now.draft_rules)
     rules = "\n".join(described(one, names) for one in now.draft_rules)
-    details = {"version": str(draft.number), **changed(before=rules, after="")}
     draft.delete()
-    record("policy.draft_discarded", actor=actor, details=details)
+    record(
+        "policy.draft_discarded",
+        actor=actor,
+        details={"version": str(draft.number), **changed(before=rules, after="")},
+    )
 
 
 def _lock_as_seen(
-    actor: Actor, edits: int, active: int
+    actor: Actor, edits: int, active: int | None = None
 ) -> tuple[Policies, PolicyVersion]:
     """Lock the policies, and return them with the draft, if that and the active version
     are as they were seen.
     """
     now = _lock(actor)
-    draft = _draft_as_seen(now, edits)
-    if now.active_number != active:
+    if now.draft is None:
+        raise StalePolicy(
+            "There is no draft any more: somebody activated or discarded it."
+        )
+    if now.draft.edits != edits:
+        raise StalePolicy(
+            "Somebody changed the draft meanwhile. Check it as it is now, then repeat your change."
+        )
+    if active not in (None, now.active_number):
         raise StalePolicy(
             f"Meanwhile version {now.active_number} became active. Check what the draft changes, then activate it."
         )
-    return now, draft
+    return now, now.draft
 
 
 def _activating(*, actor: Actor, edits: int, active: int, note: str) -> ChangeInWords:
     now, draft = _lock_as_seen(actor, edits, active)
     found = _differences(now.active_rules, now.draft_rules)
-    return ChangeInWords(
-        title=f"Policy: activate version {draft.number}",
-        before=in_text(found, "before") or "no rules",
-        after=in_text(found, "after") or "no rules",
-        page=reverse("policy"),
-        # A draft that is begun anew has the same numbers, so its rules are compared,
-        # and what they name: while no active rule names that too, one admin changes it
-        # alone.
-        based_on=[draft.rules, *_named_by(now.draft_rules)],
-    )
-
-
-def _named_by(rules: Rules) -> list[Any]:
-    """Return the members, hours and list versions of what these rules name, as they are
-    now.
-    """
+    rules = now.draft_rules
     groups = {
         group
         for one in rules
@@ -231,11 +217,21 @@ def _named_by(rules: Rules) -> list[Any]:
     members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
     hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")
     versions = Allowlist.objects.filter(pk__in=lists).order_by("pk")
-    return [
-        list(members.values_list("pk", "members")),
-        list(hours.values_list("pk", "zone", "weekly", "holidays")),
-        list(versions.values_list("pk", "version")),
-    ]
+    return ChangeInWords(
+        title=f"Policy: activate version {draft.number}",
+        before=in_text(found, "before") or "no rules",
+        after=in_text(found, "after") or "no rules",
+        page=reverse("policy"),
+        # A draft that is begun anew has the same numbers, so its rules are compared,
+        # and what they name: while no active rule names that too, one admin changes it
+        # alone.
+        based_on=[
+            draft.rules,
+            list(members.values_list("pk", "members")),
+            list(hours.values_list("pk", "zone", "weekly", "holidays")),
+            list(versions.values_list("pk", "version")),
+        ],
+    )
 
 
 def _asks_no_less(*, actor: Actor, edits: int, active: int, note: str) -> bool:
@@ -258,15 +254,10 @@ def activate_draft(
     """
     now, draft = _lock_as_seen(actor, edits, active)
     found = _differences(now.active_rules, now.draft_rules)
-    if now.active is not None:
-        PolicyVersion.objects.filter(pk=now.active.pk).update(
-            state="retired", retired_at=Now()
-        )
-    draft.state, draft.activated_by_id, draft.note = (
-        "active",
-        int(actor.id),
-        note.strip()[:MAX_NOTE],
-    )
+    PolicyVersion.objects.active().update(state="retired", retired_at=Now())
+    draft.state = "active"
+    draft.activated_by_id = int(actor.id)
+    draft.note = note.strip()[:MAX_NOTE]
     draft.activated_at = Now()
     draft.save(update_fields=["state", "activated_by", "activated_at", "note"])
     draft.refresh_from_db()
@@ -279,22 +270,10 @@ def activate_draft(
 def _lock(actor: Actor) -> Policies:
     """Return the policies, which nobody else can change until the transaction ends."""
     if not actor.is_admin_of_all:
-        raise ActNotAllowed(_NOT_YOURS)
+        raise ActNotAllowed("Only an admin of everything can change the policy.")
     # One change at a time, also while there is no row to lock.
     take_lock("policy.rules")
     return policies()
-
-
-def _draft_as_seen(now: Policies, edits: int) -> PolicyVersion:
-    if now.draft is None:
-        raise StalePolicy(
-            "There is no draft any more: somebody activated or discarded it."
-        )
-    if now.draft.edits != edits:
-        raise StalePolicy(
-            "Somebody changed the draft meanwhile. Check it as it is now, then repeat your change."
-        )
-    return now.draft
 
 
 def _differences(before: Rules, after: Rules) -> list[Difference]:

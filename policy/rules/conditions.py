@@ -151,11 +151,13 @@ class Conditions:
     # Cached: 200 rules are asked about each row of a page.
     @cached_property
     def _asked(self) -> list[tuple[str, "_Check"]]:
-        return [
-            (name, check)
-            for name, check in _CHECKS.items()
-            if _is_set(getattr(self, name))
-        ]
+        asked = []
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            # An amount of 0 asks for any amount.
+            if value or isinstance(value, Decimal):
+                asked.append((name, check))
+        return asked
 
 
 def own_word_key(word: str) -> str:
@@ -168,44 +170,21 @@ def own_word_key(word: str) -> str:
 _Check = Callable[[Conditions, MessageFacts], bool]
 
 
-def _recipient(when: Conditions, facts: MessageFacts) -> bool:
-    return not facts.sees_all_recipients or any(
-        not one.isdisjoint(when.recipients) for one in facts.entries
-    )
+def _may_have_key(when: Conditions, facts: MessageFacts) -> bool:
+    if facts.key is not None:
+        return facts.key in when.keys
+    # Which key it was is not known, but of which connection.
+    return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
 
 
-def _other_recipient(when: Conditions, facts: MessageFacts) -> bool:
-    return not facts.sees_all_recipients or any(
-        one.isdisjoint(when.recipients_except) for one in facts.entries
-    )
-
-
-def _list(when: Conditions, facts: MessageFacts) -> bool:
-    if facts.lists is None or not facts.sees_all_recipients:
-        return True
-    return not when.lists.isdisjoint(facts.lists)
-
-
-def _number(when: Conditions, facts: MessageFacts) -> bool:
-    if facts.recipients is None or not facts.sees_all_recipients:
-        return True
-    return len(facts.recipients) >= (when.recipients_from or 0)
-
-
-def _amount(when: Conditions, facts: MessageFacts) -> bool:
+def _names_amount(when: Conditions, facts: MessageFacts) -> bool:
     if facts.amounts is None:
         return True
     least = when.amount or Decimal(0)
-    currency = when.currency
     return any(
-        one.value >= least and (not currency or one.currency in ("", currency))
+        one.value >= least
+        and (not when.currency or one.currency in ("", when.currency))
         for one in facts.amounts
-    )
-
-
-def _risk(when: Conditions, facts: MessageFacts) -> bool:
-    return facts.risk_level is None or facts.risk_level in (
-        ("high",) if when.risk == "high" else RISKS
     )
 
 
@@ -225,18 +204,34 @@ _CHECKS: dict[str, _Check] = {
     "mailboxes": lambda when, facts: (
         facts.mailbox is None or facts.mailbox in when.mailboxes
     ),
-    "keys": lambda when, facts: _may_be_key(when, facts),
+    "keys": _may_have_key,
     "key_owners": _one_of("key_owners"),
-    "recipients": _recipient,
-    "recipients_except": _other_recipient,
-    "lists": _list,
+    "recipients": lambda when, facts: (
+        not facts.sees_all_recipients
+        or any(not one.isdisjoint(when.recipients) for one in facts.entries)
+    ),
+    "recipients_except": lambda when, facts: (
+        not facts.sees_all_recipients
+        or any(one.isdisjoint(when.recipients_except) for one in facts.entries)
+    ),
+    "lists": lambda when, facts: (
+        facts.lists is None
+        or not facts.sees_all_recipients
+        or not when.lists.isdisjoint(facts.lists)
+    ),
     "first_contact": lambda when, facts: facts.is_first_contact is not False,
-    "risk": _risk,
+    "risk": lambda when, facts: (
+        facts.risk_level is None
+        or facts.risk_level in (("high",) if when.risk == "high" else RISKS)
+    ),
     "findings": _one_of("findings"),
     "own_words": _one_of("own_words"),
-    "amount": _amount,
+    "amount": _names_amount,
     "attachments": _one_of("attachments"),
-    "recipients_from": _number,
+    "recipients_from": lambda when, facts: (
+        not facts.sees_all_recipients
+        or len(facts.recipients or ()) >= (when.recipients_from or 0)
+    ),
     "origins": _one_of("origins"),
     "during": lambda when, facts: (
         not when.during or is_open(when.during, facts.now, facts.calendars) is not False
@@ -248,13 +243,6 @@ _CHECKS: dict[str, _Check] = {
         facts.tries is None or facts.tries >= (when.tries_from or 0)
     ),
 }
-
-
-def _may_be_key(when: Conditions, facts: MessageFacts) -> bool:
-    if facts.key is None:
-        # Which key it was is not known, but of which connection.
-        return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
-    return facts.key in when.keys
 
 
 @lru_cache(maxsize=4096)
@@ -275,10 +263,3 @@ def read_entry(typed: str) -> str:
     # A whole top-level domain is too much for an allowlist, but not for a rule, which
     # asks for more.
     return typed.lower() if _TOP_LEVEL.match(typed) else read_pattern(typed)
-
-
-def _is_set(value: object) -> bool:
-    # An amount of 0 asks for any amount.
-    return isinstance(value, Decimal) or (
-        value is not None and value not in (False, "", (), frozenset())
-    )

@@ -1,16 +1,123 @@
-"""What the rules ask of one message now: how many approvals are given, and what the
+"""What the rules ask of one message now, how far its approvals have come, and what the
 person who looks may give. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from policy.rules.effects import ANY_REVIEWER, Effects
-from policy.rules.evaluation import Progress, Requirement, helps, progress
+from policy.rules.conditions import MessageFacts
+from policy.rules.effects import ANY_REVIEWER, Effects, merged
 from policy.rules.hours import Calendars, hours_in_words, is_open, next_opening
-from policy.rules.rules import Names, effects_in_words, listed, unread_sums_in_words
+from policy.rules.rules import (
+    Names,
+    PolicyRule,
+    effects_in_words,
+    listed,
+    unread_sums_in_words,
+)
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What all rules that apply ask for together, and which they are, in their order.
+
+    `version` is the number of the policy; 0 where none is active.
+    """
+
+    effects: Effects = field(default_factory=Effects)
+    spoke: tuple[PolicyRule, ...] = ()
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many of the needed approvals are given: "1 of 2". `missing` says how many
+    more each group must give.
+
+    In place of a group it has `ANY_REVIEWER` where anybody may give what is missing
+    besides them.
+    """
+
+    given: int
+    needed: int
+    missing: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the message is approved."""
+        return self.given >= self.needed
+
+    def __str__(self) -> str:
+        return f"{self.given} of {self.needed}"
+
+
+def required(rules: Iterable[PolicyRule], facts: MessageFacts) -> Requirement:
+    """Return what the rules that are on and apply to a message ask for together: the
+    strictest of each.
+    """
+    spoke = tuple(rule for rule in rules if rule.is_on and rule.when.apply_to(facts))
+    return Requirement(merged(rule.then for rule in spoke), spoke)
+
+
+def progress(
+    effects: Effects, givers: Collection[int], members: Mapping[int, Collection[int]]
+) -> Progress:
+    """Return how far the approvals of these people go; `members` are the people of each
+    group by its key.
+
+    Each person counts once, for one of the named groups at most: where two groups must
+    each give one, one person in both is not enough.
+    """
+    named = effects.named_groups
+    slots = [group for group, n in named.items() for _ in range(n)]
+    taken = _assigned(slots, sorted(set(givers)), members)
+    missing: dict[int, int] = {}
+    for position, group in enumerate(slots):
+        if position not in taken:
+            missing[group] = missing.get(group, 0) + 1
+    of_groups = sum(missing.values())
+    more = max(of_groups, effects.total - len(set(givers)))
+    if more > of_groups:
+        missing[ANY_REVIEWER] = more - of_groups
+    return Progress(effects.total - more, effects.total, missing)
+
+
+def helps(
+    effects: Effects,
+    givers: Collection[int],
+    person: int,
+    members: Mapping[int, Collection[int]],
+) -> bool:
+    """Whether the approval of one more person brings the message closer to being
+    approved.
+    """
+    before = progress(effects, givers, members)
+    return progress(effects, {*givers, person}, members).given > before.given
+
+
+def _assigned(
+    slots: Sequence[int], people: Sequence[int], members: Mapping[int, Collection[int]]
+) -> dict[int, int]:
+    """Return which person fills which slot of a group, as many as possible (augmenting
+    paths).
+    """
+    filled: dict[int, int] = {}
+
+    def place(person: int, seen: set[int]) -> bool:
+        for position, group in enumerate(slots):
+            if position in seen or person not in members.get(group, ()):
+                continue
+            seen.add(position)
+            if position not in filled or place(filled[position], seen):
+                filled[position] = person
+                return True
+        return False
+
+    for person in people:
+        place(person, set())
+    return filled
 
 
 @dataclass(frozen=True)
@@ -154,7 +261,12 @@ class Demand:
             found.append(("hours", closed))
         if self.is_decided:
             if not self.progress.is_complete:
-                found.append(("approvals", self._not_enough()))
+                left = [one.name for one in self.approvals if one not in self.counted]
+                why = (
+                    f" That of {listed(left)} does not count any more." if left else ""
+                )
+                sentence = f"{self.progress} approvals count now.{why} {self.missing_in_words()}"
+                found.append(("approvals", sentence))
         elif sentence := self._why_not():
             found.append(("approvals", sentence))
         return found
@@ -203,11 +315,6 @@ class Demand:
         if not self.takes_several:
             sentence = f"An approval {whose} is needed."
         return f"{sentence} {self.warning}".rstrip()
-
-    def _not_enough(self) -> str:
-        left = [one.name for one in self.approvals if one not in self.counted]
-        why = f" That of {listed(left)} does not count any more." if left else ""
-        return f"{self.progress} approvals count now.{why} {self.missing_in_words()}"
 
     def _closed(self) -> str:
         """Return when it can be approved and sent, where a rule's hours are over now."""

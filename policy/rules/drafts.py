@@ -108,12 +108,11 @@ def differences(
         if old is None:
             found.append(Difference("Added", rule.name, "", described(rule, names)))
         elif old != rule:
-            what = _what_changed(old, rule)
-            found.append(
-                Difference(
-                    what, rule.name, described(old, names), described(rule, names)
-                )
-            )
+            what = "Changed"
+            if replace(old, is_on=rule.is_on) == rule:
+                what = "Switched on" if rule.is_on else "Switched off"
+            sides = (described(old, names), described(rule, names))
+            found.append(Difference(what, rule.name, *sides))
     for rule in before:
         if find(after, rule.id) is None:
             found.append(Difference("Removed", rule.name, described(rule, names), ""))
@@ -127,12 +126,6 @@ def differences(
     return found
 
 
-def _what_changed(old: PolicyRule, new: PolicyRule) -> str:
-    if replace(old, is_on=new.is_on) == new:
-        return "Switched on" if new.is_on else "Switched off"
-    return "Changed"
-
-
 def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> bool:
     """Whether `after` may ask less of some message than `before`.
 
@@ -141,14 +134,15 @@ def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> b
     strictest wins. In doubt the later list is looser.
     """
     later = [rule for rule in after if rule.is_on]
-    return not all(
-        any(_replaces(one, rule) for one in later) for rule in before if rule.is_on
-    )
-
-
-def _replaces(later: PolicyRule, rule: PolicyRule) -> bool:
-    applies = later.when.is_empty or later.when == rule.when
-    return applies and is_as_strict(later.then, rule.then)
+    for rule in before:
+        is_replaced = not rule.is_on or any(
+            (one.when.is_empty or one.when == rule.when)
+            and is_as_strict(one.then, rule.then)
+            for one in later
+        )
+        if not is_replaced:
+            return True
+    return False
 
 
 def in_text(found: Iterable[Difference], side: str) -> str:

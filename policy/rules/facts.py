@@ -1,4 +1,5 @@
-"""The facts that rules ask of a message, from its columns: no content is read for them.
+"""The facts that rules ask of a message, from its columns and a few tables: no content
+is read for them.
 
 `stored_facts` works out at once what the columns lack, when a version of a message is
 stored.
@@ -6,15 +7,19 @@ stored.
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
 
 from common.fingerprint import Content
 from mirror.attachments.file_types import claimed_by_ending, claimed_by_type
-from mirror.models import Message
-from policy.rules.conditions import Amount, MessageFacts, own_word_key
+from mirror.models import Connection, Message
+from policy.calendars.stored import all_calendars
+from policy.models import AllowEntry, KeyOwner
+from policy.rules.conditions import Amount, MessageFacts, entries_of, own_word_key
 from policy.rules.hours import Calendars
+from policy.rules.rules import PolicyRule
 from risk.sums import Sums
 
 # The columns of messages that `facts_of` reads.
@@ -58,10 +63,22 @@ def stored_facts(
     not be read makes all unknown.
     """
     shows_text = "markdown" in content.coverage or "html" in content.coverage
+    # Families and kinds of the attached files, as their names and their declared types
+    # claim them.
+    kinds: set[str] = set()
+    for one in content.attachments:
+        claims = (
+            claimed_by_ending(one.name.rpartition(".")[2]),
+            claimed_by_type(one.content_type),
+        )
+        claimed = {
+            word for claim in claims if claim for word in (claim.family, claim.name)
+        }
+        kinds |= claimed or {"other", "unknown"}
     return {
         "amounts": dict(sums.largest) if shows_text and not sums.unread else None,
         "unread_sums": list(sums.unread),
-        "attachments": _kinds(content) if "attachments" in content.coverage else None,
+        "attachments": sorted(kinds) if "attachments" in content.coverage else None,
         "own_words": own_words_in(findings),
     }
 
@@ -86,8 +103,8 @@ def facts_of(
     examined: Examined,
     *,
     now: datetime,
-    key_owners: Collection[int] | None = (),
-    lists: Collection[int] | None = (),
+    key_owners: Collection[int] = (),
+    lists: Collection[int] = (),
     calendars: Calendars | None = None,
     is_our_gateway: bool | None = None,
 ) -> MessageFacts:
@@ -99,17 +116,18 @@ def facts_of(
     """
     is_inbound = message.direction == "inbound"
     key: str | None = ""
+    origins = {"received"}
     if not is_inbound:
-        proves = (
-            message.connection.is_our_gateway
-            if is_our_gateway is None
-            else is_our_gateway
-        )
-        key = (
-            f"{message.connection_id}:{message.sent_by_key}"
-            if proves and message.sent_by_key
-            else None
-        )
+        if is_our_gateway is None:
+            is_our_gateway = message.connection.is_our_gateway
+        key = None
+        if is_our_gateway and message.sent_by_key:
+            key = f"{message.connection_id}:{message.sent_by_key}"
+        # Its sender wrote the trigger, so what that claims is never certain.
+        origins = {"agent"}
+        for origin, names in CLAIMED.items():
+            if any(message.trigger.get(name) for name in names):
+                origins.add(origin)
     # Where its columns could not be worked out, those that are empty say nothing.
     is_known = message.written_to is not None
     stored = examined.policy_facts if isinstance(examined.policy_facts, dict) else {}
@@ -119,11 +137,9 @@ def facts_of(
         mailbox=message.mailbox_id,
         is_inbound=is_inbound,
         key=key,
-        key_owners=None if key is None or key_owners is None else frozenset(key_owners),
-        recipients=tuple(message.written_to)
-        if message.written_to is not None
-        else None,
-        lists=None if lists is None else frozenset(lists),
+        key_owners=None if key is None else frozenset(key_owners),
+        recipients=None if message.written_to is None else tuple(message.written_to),
+        lists=frozenset(lists),
         is_first_contact=_FIRST_CONTACT in examined.rules if is_known else None,
         risk_level=examined.risk_level if is_known else None,
         findings=frozenset(examined.rules) if is_known else None,
@@ -131,42 +147,10 @@ def facts_of(
         amounts=amounts_in(stored.get("amounts")),
         unread_sums=tuple(map(str, stored.get("unread_sums") or ())),
         attachments=_as_set(stored.get("attachments")),
-        origins=_origins(message.trigger, is_inbound=is_inbound),
+        origins=frozenset(origins),
         tries=message.try_number,
         calendars=calendars or {},
     )
-
-
-def _kinds(content: Content) -> list[str]:
-    """Return families and kinds of the attached files, as their names and their
-    declared types claim them.
-    """
-    found = set()
-    for one in content.attachments:
-        claims = (
-            claimed_by_ending(one.name.rpartition(".")[2]),
-            claimed_by_type(one.content_type),
-        )
-        named = [claim for claim in claims if claim is not None]
-        found |= {word for claim in named for word in (claim.family, claim.name)} or {
-            "other",
-            "unknown",
-        }
-    return sorted(found)
-
-
-def _origins(trigger: Mapping[str, Any], *, is_inbound: bool) -> frozenset[str]:
-    """Return what a message may have come from. Its sender wrote the trigger, so what
-    that claims is never certain.
-    """
-    if is_inbound:
-        return frozenset({"received"})
-    named = {
-        origin
-        for origin, names in CLAIMED.items()
-        if any(trigger.get(name) for name in names)
-    }
-    return frozenset({"agent", *named})
 
 
 def _as_set(stored: object) -> frozenset[str] | None:
@@ -184,3 +168,72 @@ def amounts_in(stored: object) -> tuple[Amount, ...] | None:
         )
     except InvalidOperation:
         return None
+
+
+@dataclass
+class Lookups:
+    """What the facts of many messages need beside their columns: owners by API key,
+    lists by the entries that they have, and which connections are to our own gateway.
+    """
+
+    owners: dict[tuple[int, str], set[int]] = field(default_factory=dict)
+    lists: dict[str, set[int]] = field(default_factory=dict)
+    gateways: dict[int, bool] = field(default_factory=dict)
+    calendars: Calendars = field(default_factory=dict)
+
+    def facts(
+        self, message: Message, examined: Examined, now: datetime
+    ) -> MessageFacts:
+        """Return the facts of a message, or of anything with its columns, as of `now`."""
+        lists: set[int] = set()
+        if self.lists:
+            for one in message.written_to or ():
+                lists.update(*(self.lists.get(entry, ()) for entry in entries_of(one)))
+        return facts_of(
+            message,
+            examined,
+            now=now,
+            key_owners=self.owners.get(
+                (message.connection_id, message.sent_by_key), ()
+            ),
+            lists=lists,
+            calendars=self.calendars,
+            is_our_gateway=self.gateways.get(message.connection_id, False),
+        )
+
+
+def lookups_for(
+    rules: Iterable[PolicyRule],
+    entries: Collection[str],
+    now: datetime,
+) -> Lookups:
+    """Return what these rules need to know about messages, in four queries at most.
+    `entries` are all that name one of the recipients.
+    """
+    conditions = [one.when for one in rules]
+    found = Lookups(
+        gateways=dict(Connection.objects.values_list("pk", "is_our_gateway"))
+    )
+    hours = [each for one in conditions for each in (one.during, one.outside)]
+    if any(one and one.calendar for one in hours):
+        found.calendars = all_calendars()
+    if any(one.key_owners for one in conditions):
+        for connection, key, person in KeyOwner.objects.values_list(
+            "connection_id", "upstream_key_id", "person_id"
+        ):
+            found.owners.setdefault((connection, key), set()).add(person)
+    if asked := set().union(*(one.lists for one in conditions)):
+        found.lists = lists_by_entry(asked, entries, now)
+    return found
+
+
+def lists_by_entry(
+    lists: Collection[int], entries: Collection[str], now: datetime
+) -> dict[str, set[int]]:
+    """Return by each of these entries which of these lists have it, unless it has
+    expired.
+    """
+    found: dict[str, set[int]] = {}
+    for entry in AllowEntry.objects.naming(entries, lists=lists).live(now):
+        found.setdefault(entry.pattern, set()).add(entry.allowlist_id)
+    return found

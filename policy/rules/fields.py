@@ -3,7 +3,7 @@ error with a sentence. Pure.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from types import NoneType
@@ -15,10 +15,15 @@ def as_json(value: Any) -> Any:
     they are by default.
     """
     if is_dataclass(value):
-        stored = [(one, getattr(value, one.name)) for one in fields(value)]
-        return {
-            one.name: as_json(found) for one, found in stored if found != _default(one)
-        }
+        stored = {}
+        for one in fields(value):
+            found = getattr(value, one.name)
+            default = one.default
+            if one.default_factory is not MISSING:
+                default = one.default_factory()
+            if found != default:
+                stored[one.name] = as_json(found)
+        return stored
     if isinstance(value, Mapping):
         return {str(key): as_json(one) for key, one in sorted(value.items())}
     if isinstance(value, frozenset):
@@ -26,12 +31,6 @@ def as_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [as_json(one) for one in value]
     return str(value) if isinstance(value, Decimal) else value
-
-
-def _default(field: Field[Any]) -> Any:
-    return (
-        field.default if field.default_factory is MISSING else field.default_factory()
-    )
 
 
 def from_json(kind: Any, value: Any) -> Any:
@@ -53,13 +52,10 @@ def from_json(kind: Any, value: Any) -> Any:
     if origin is Mapping and isinstance(value, Mapping):
         return {parts[0](key): from_json(parts[1], one) for key, one in value.items()}
     if origin in (tuple, frozenset) and isinstance(value, list):
-        kinds = (
-            parts
-            if origin is tuple and Ellipsis not in parts
-            else [parts[0]] * len(value)
-        )
-        return origin(
-            from_json(one, part) for one, part in zip(kinds, value, strict=True)
+        if origin is frozenset or Ellipsis in parts:
+            return origin(from_json(parts[0], part) for part in value)
+        return tuple(
+            from_json(one, part) for one, part in zip(parts, value, strict=True)
         )
     if kind is Decimal and isinstance(value, str):
         try:

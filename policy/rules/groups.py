@@ -20,7 +20,6 @@ from policy.rules.ready_made import ReadyMade
 from policy.rules.rules import PolicyRule, listed
 
 MAX_NAME = 60
-_NOT_YOURS = "Only an admin of everything can change groups."
 
 
 def seen_state(group: Group) -> str:
@@ -45,18 +44,17 @@ def add_group(*, actor: Actor, name: str, members: Collection[int]) -> Group:
     group = Group(name=name)
     _store(group)
     group.members.set(members)
-    record(
-        "policy.group_added",
-        actor=actor,
-        details={"group": name, **changed(before="", after=_in_words(group))},
-    )
+    _record("policy.group_added", actor, group, "", _in_words(group))
     return group
 
 
-def _locked_as_seen(actor: Actor, group_id: int, seen: str) -> Group:
+def _locked(actor: Actor, group_id: int, seen: str | None = None) -> Group:
+    """Lock a group, if it is still as `seen_state` says that it was shown."""
     _check(actor)
-    group = _locked(group_id)
-    if seen_state(group) != seen:
+    group = Group.objects.select_for_update().filter(pk=group_id).first()
+    if group is None:
+        raise StalePolicy("Somebody deleted this group meanwhile.")
+    if seen not in (None, seen_state(group)):
         raise StalePolicy(
             "Somebody changed this group meanwhile. Check it as it is now, then save your change."
         )
@@ -66,7 +64,7 @@ def _locked_as_seen(actor: Actor, group_id: int, seen: str) -> Group:
 def _changing(
     *, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]
 ) -> ChangeInWords:
-    group = _locked_as_seen(actor, group_id, seen)
+    group = _locked(actor, group_id, seen)
     people = Person.objects.filter(pk__in=members).order_by("name", "email")
     new = {one.pk for one in people} - set(group.members.values_list("pk", flat=True))
     return ChangeInWords(
@@ -85,7 +83,7 @@ def _tightens(
     """Whether nobody joins a group that approves by a rule, or leaves one that a rule
     bars.
     """
-    group = _locked_as_seen(actor, group_id, seen)
+    group = _locked(actor, group_id, seen)
     rules = policies()
     now = set(group.members.values_list("pk", flat=True))
     then = set(members)
@@ -106,18 +104,14 @@ def change_group(
     The approvals that members gave stay; whether they count is asked again when the
     message is carried out.
     """
-    group = _locked_as_seen(actor, group_id, seen)
+    group = _locked(actor, group_id, seen)
     before = _in_words(group)
     group.name = name
     _store(group)
     group.members.set(members)
     after = _in_words(group)
     if before != after:
-        record(
-            "policy.group_changed",
-            actor=actor,
-            details={"group": name, **changed(before=before, after=after)},
-        )
+        _record("policy.group_changed", actor, group, before, after)
     return group
 
 
@@ -126,8 +120,7 @@ def delete_group(*, actor: Actor, group_id: int) -> str:
     """Delete a group that no rule of the active version or the draft names; return its
     name.
     """
-    _check(actor)
-    group = _locked(group_id)
+    group = _locked(actor, group_id)
     now = policies()
     for version, rules in (
         ("active version", now.active_rules),
@@ -135,31 +128,19 @@ def delete_group(*, actor: Actor, group_id: int) -> str:
     ):
         if naming := rules_naming(group_id, rules):
             names = listed([f"“{one.name}”" for one in naming])
-            raise PolicyRefused(
-                f"“{group.name}” cannot be deleted: {'the rule' if len(naming) == 1 else 'the rules'} {names} of the "
-                f"{version} {'names' if len(naming) == 1 else 'name'} it."
-            )
+            which = f"the rule {names} of the {version} names"
+            if len(naming) > 1:
+                which = f"the rules {names} of the {version} name"
+            raise PolicyRefused(f"“{group.name}” cannot be deleted: {which} it.")
     before = _in_words(group)
-    name = group.name
     group.delete()
-    record(
-        "policy.group_deleted",
-        actor=actor,
-        details={"group": name, **changed(before=before, after="")},
-    )
-    return name
+    _record("policy.group_deleted", actor, group, before, "")
+    return group.name
 
 
 def _check(actor: Actor) -> None:
     if not actor.is_admin_of_all:
-        raise ActNotAllowed(_NOT_YOURS)
-
-
-def _locked(group_id: int) -> Group:
-    group = Group.objects.select_for_update().filter(pk=group_id).first()
-    if group is None:
-        raise StalePolicy("Somebody deleted this group meanwhile.")
-    return group
+        raise ActNotAllowed("Only an admin of everything can change groups.")
 
 
 def _store(group: Group) -> None:
@@ -168,6 +149,11 @@ def _store(group: Group) -> None:
             group.save()
     except IntegrityError:
         raise PolicyRefused(f"There is a group “{group.name}” already.") from None
+
+
+def _record(action: str, actor: Actor, group: Group, before: str, after: str) -> None:
+    details = {"group": group.name, **changed(before=before, after=after)}
+    record(action, actor=actor, details=details)
 
 
 def _in_words(group: Group) -> str:

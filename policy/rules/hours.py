@@ -9,8 +9,7 @@ from functools import cached_property
 
 from common.time_zones import zone_named
 from policy.calendars import opening
-from policy.calendars.opening import DAY, Calendar, Weekly
-from policy.calendars.weekly import DAYS, write_day
+from policy.calendars.opening import DAY, DAYS, Calendar, Weekly, write_day
 
 # The calendars that there are, by their keys.
 Calendars = Mapping[int, Calendar]
@@ -110,14 +109,12 @@ def hours_in_words(hours: Hours, names: Mapping[int, str]) -> str:
     for day, spans in enumerate(hours.weekly):
         if spans:
             by_spans.setdefault(spans, []).append(day)
-    parts = [
-        f"{_days(days)}, {' and '.join(write_day(spans, ' to '))}"
-        for spans, days in by_spans.items()
-    ]
+    parts = []
+    for spans, days in by_spans.items():
+        named = ", ".join(DAYS[day] for day in days)
+        if len(days) == 7:
+            named = "every day"
+        elif len(days) > 2 and days[-1] - days[0] == len(days) - 1:
+            named = f"{DAYS[days[0]]} to {DAYS[days[-1]]}"
+        parts.append(f"{named}, {' and '.join(write_day(spans, ' to '))}")
     return f"{'; '.join(parts)} ({hours.zone})"
-
-
-def _days(days: Sequence[int]) -> str:
-    if len(days) > 2 and days[-1] - days[0] == len(days) - 1:
-        return "every day" if len(days) == 7 else f"{DAYS[days[0]]} to {DAYS[days[-1]]}"
-    return ", ".join(DAYS[day] for day in days)

@@ -49,18 +49,16 @@ class ReadyMade:
 
     def rules_with(self, groups: Mapping[int, int]) -> tuple[PolicyRule, ...]:
         """Return its rules with the keys of these groups in place of those of GROUPS."""
-        return tuple(
-            replace(one, then=_with_groups(one.then, groups)) for one in self.rules
-        )
-
-
-def _with_groups(then: Effects, groups: Mapping[int, int]) -> Effects:
-    approvals = {groups.get(key, key): n for key, n in then.approvals.items()}
-    return replace(
-        then,
-        approvals=approvals,
-        barred_groups=frozenset(groups[one] for one in then.barred_groups),
-    )
+        found = []
+        for one in self.rules:
+            approvals = one.then.approvals.items()
+            then = replace(
+                one.then,
+                approvals={groups.get(key, key): n for key, n in approvals},
+                barred_groups=frozenset(groups[key] for key in one.then.barred_groups),
+            )
+            found.append(replace(one, then=then))
+        return tuple(found)
 
 
 def _rule(

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from policy.calendars.opening import is_open
+from policy.rules.demand import progress
 from policy.rules.effects import Effects, merged
-from policy.rules.evaluation import progress
 from policy.rules.hours import Calendars, calendar_of
 from policy.rules.rules import Names, PolicyRule, approvals_in_words, listed
 
@@ -37,7 +37,6 @@ class Staff:
     people: frozenset[int] = frozenset()
     lists: frozenset[int] = frozenset()
     calendars: Calendars = field(default_factory=dict)
-    keys: frozenset[str] | None = None
     names: Names = field(default_factory=Names)
 
 
@@ -55,17 +54,13 @@ class Problem:
 def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
     """Return what is wrong with rules that are on, in their order."""
     on = [rule for rule in rules if rule.is_on]
-    found = [
-        problem
-        for rule in on
-        for problem in (*_missing(rule, staff), *_unsatisfiable(rule, staff))
-    ]
+    found: list[Problem] = []
+    for rule in on:
+        found += [*_missing(rule, staff), *_unsatisfiable(rule, staff)]
     # What is named already would only be named again with others.
     broken = {problem.rule for problem in found if problem.blocks}
-    return [
-        *found,
-        *_contradictions([rule for rule in on if rule.id not in broken], staff),
-    ]
+    rest = [rule for rule in on if rule.id not in broken]
+    return [*found, *_contradictions(rest, staff)]
 
 
 def can_be_completed(
@@ -104,10 +99,7 @@ def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
         yield problem(f"an allowlist that was removed ({one})")
     for one in sorted(rule.calendars - set(staff.calendars)):
         yield problem(f"a calendar that was removed ({one})")
-    if staff.keys is not None:
-        for key in sorted(rule.when.keys - staff.keys):
-            yield problem(f"an API key that was revoked ({names.keys.get(key, key)})")
-    for group in sorted({*rule.then.named_groups} & set(staff.groups)):
+    for group in sorted(rule.then.named_groups.keys() & staff.groups.keys()):
         if left := sorted(staff.groups[group] - staff.people):
             gone = ", ".join(names.people.get(one, str(one)) for one in left)
             yield problem(
@@ -119,10 +111,11 @@ def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
     """Yield that too few people may approve what a rule applies to, and where."""
     if rule.then.reject:
         return
+    mailboxes = set(staff.reviewers)
+    if rule.when.mailboxes:
+        mailboxes &= rule.when.mailboxes
     where = [
-        one
-        for one in _mailboxes(rule, staff)
-        if not _is_possible(rule.then, one, staff)
+        one for one in sorted(mailboxes) if not _is_possible(rule.then, one, staff)
     ]
     if where:
         asked = approvals_in_words(rule.then.approvals or {0: 1}, staff.names)
@@ -221,14 +214,6 @@ def _smallest(
         needed.insert(0, left[before])
         left = left[:before]
     return needed
-
-
-def _mailboxes(rule: PolicyRule, staff: Staff) -> list[int]:
-    return sorted(
-        rule.when.mailboxes & set(staff.reviewers)
-        if rule.when.mailboxes
-        else staff.reviewers
-    )
 
 
 def _is_possible(effects: Effects, mailbox: int, staff: Staff) -> bool:

@@ -2,16 +2,14 @@
 what rules can refer to.
 """
 
-from collections.abc import Iterable
-
 from mirror.models import Connection, Mailbox
 from people.models import Grant, Person
 from policy.calendars.stored import all_calendars
 from policy.models import Allowlist, Group
+from policy.rules.names import FINDINGS
 from policy.rules.rules import Names
 from policy.rules.satisfiable import Problem, Staff, problems
 from policy.rules.versions import active_policy
-from risk import RULES
 
 
 def read_staff() -> Staff:
@@ -22,17 +20,22 @@ def read_staff() -> Staff:
         )
     )
     grants = list(Grant.objects.filter(role="reviewer", person__is_active=True))
-    reviewers = {one.pk: frozenset(_reviewing(one, grants)) for one in mailboxes}
-    members: dict[int, set[int]] = {
-        key: set() for key in Group.objects.values_list("pk", flat=True)
-    }
+    groups = dict(Group.objects.values_list("pk", "name"))
+    members: dict[int, set[int]] = {key: set() for key in groups}
     for group, person in Group.members.through.objects.values_list(
         "group_id", "person_id"
     ):
         members[group].add(person)
     people = Person.objects.all()
     return Staff(
-        reviewers=reviewers,
+        reviewers={
+            one.pk: frozenset(
+                grant.person_id
+                for grant in grants
+                if grant.scope.reaches(connection=one.connection_id, mailbox=one.pk)
+            )
+            for one in mailboxes
+        },
         groups={key: frozenset(ones) for key, ones in members.items()},
         people=frozenset(one.pk for one in people if one.is_active),
         lists=frozenset(Allowlist.objects.values_list("pk", flat=True)),
@@ -44,8 +47,8 @@ def read_staff() -> Staff:
                 one.pk: one.label
                 for one in Allowlist.objects.select_related("connection", "mailbox")
             },
-            groups=dict(Group.objects.values_list("pk", "name")),
-            findings={name: rule.words for name, rule in RULES.items()},
+            groups=groups,
+            findings=FINDINGS,
         ),
     )
 
@@ -56,13 +59,3 @@ def problems_now() -> list[Problem]:
     """
     policy = active_policy()
     return problems(policy.rules, read_staff()) if policy.rules else []
-
-
-def _reviewing(mailbox: Mailbox, grants: Iterable[Grant]) -> Iterable[int]:
-    for grant in grants:
-        is_here = grant.mailbox_id == mailbox.pk or (
-            grant.mailbox_id is None
-            and grant.connection_id in (None, mailbox.connection_id)
-        )
-        if is_here:
-            yield grant.person_id

@@ -7,8 +7,8 @@ from functools import cached_property, lru_cache
 
 from policy.models import PolicyVersion
 from policy.rules.conditions import MessageFacts
+from policy.rules.demand import Requirement
 from policy.rules.effects import merged
-from policy.rules.evaluation import Requirement
 from policy.rules.rules import PolicyRule, rules_from_json
 
 
@@ -54,7 +54,7 @@ class Policy:
         )
 
     def required(self, facts: MessageFacts) -> Requirement:
-        """Return what its rules ask of a message, as `policy.rules.evaluation.required`
+        """Return what its rules ask of a message, as `policy.rules.demand.required`
         does.
 
         Kept for messages that are equal to the rules, because a page of the queue asks

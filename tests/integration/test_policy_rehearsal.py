@@ -15,12 +15,12 @@ from approvals.models import Review
 from approvals.policy_rules.rehearsal import POINTS, asks, rehearse
 from mirror.models import Mailbox, Message
 from policy.models import KeyOwner, WorkCalendar
-from policy.rules.conditions import Conditions
+from policy.rules.conditions import Conditions, entries_of
+from policy.rules.demand import required
 from policy.rules.effects import ANY_REVIEWER, Effects
-from policy.rules.evaluation import required
+from policy.rules.facts import lookups_for
 from policy.rules.fields import as_json, from_json
 from policy.rules.hours import Hours
-from policy.rules.lookups import lookups_for
 from policy.rules.rules import PolicyRule
 from tests.factories import (
     make_connection,
@@ -158,10 +158,10 @@ def of_rules(rows):
 def one_by_one(before, after, now):
     """What `rehearse` has to say, from every message by itself."""
     counts, turned, looked_at = Counter(), [], 0
-    everybody = {
-        one for message in Message.objects.all() for one in message.written_to or ()
-    }
-    lookups = lookups_for([*before, *after], everybody)
+    entries = set()
+    for message in Message.objects.all():
+        entries.update(*map(entries_of, message.written_to or ()))
+    lookups = lookups_for([*before, *after], entries, now)
     for message in Message.objects.select_related("connection").order_by("-pk"):
         facts = lookups.facts(message, message.review, message.held_at)
         sides = [required(rules, facts).effects for rules in (before, after)]

@@ -18,9 +18,8 @@ from approvals.message_page.sheet import approve_label
 from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
-from policy.rules.demand import Approval, Demand
+from policy.rules.demand import Approval, Demand, Requirement
 from policy.rules.effects import ANY_REVIEWER, Effects
-from policy.rules.evaluation import Requirement
 from rendering.render import render_message
 from tests.factories import pending_row
 from tests.linear import is_linear, seconds
