@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from django.db import transaction
 from django.db.models import F
@@ -54,30 +55,23 @@ class ListsInForce:
         """
         found = []
         for one in self.lists:
-            if one.mailbox_id is None and one.connection_id in (None, connection):
-                found.append(
-                    (
-                        2 if one.connection_id is None else 1,
-                        self._applicable(one, counts=True),
-                    )
+            counts = True
+            if one.mailbox is not None:
+                width = 0
+                counts = mailbox is not None
+                applies = one.mailbox.connection_id == connection and mailbox in (
+                    None,
+                    one.mailbox_id,
                 )
-            elif (
-                one.mailbox
-                and one.mailbox.connection_id == connection
-                and mailbox in (None, one.mailbox_id)
-            ):
-                found.append((0, self._applicable(one, counts=mailbox is not None)))
-        return [one for _, one in sorted(found, key=lambda pair: pair[0])]
-
-    def _applicable(self, one: Allowlist, *, counts: bool) -> ApplicableList:
-        label = str(one.mailbox or one.connection or "all")
-        return ApplicableList(
-            one.pk,
-            label,
-            one.mode,
-            one.version,
-            self.entries.get(one.pk, {}) if counts else {},
-        )
+            else:
+                width = 2 if one.connection_id is None else 1
+                applies = one.connection_id in (None, connection)
+            if applies:
+                label = str(one.mailbox or one.connection or "all")
+                entries = self.entries.get(one.pk, {}) if counts else {}
+                listing = ApplicableList(one.pk, label, one.mode, one.version, entries)
+                found.append((width, listing))
+        return [one for _, one in sorted(found, key=itemgetter(0))]
 
 
 def lists_in_force(
@@ -93,15 +87,15 @@ def lists_in_force(
     Those of `mailboxes`, else of any mailbox of the connections. `also` is a list that
     is read whatever its mode is.
     """
-    kind = Allowlist.Kind.RESTRICTION
     lists = list(
         Allowlist.objects.in_force(
-            kind=kind, connections=connections, mailboxes=mailboxes
+            kind=Allowlist.Kind.RESTRICTION,
+            connections=connections,
+            mailboxes=mailboxes,
         )
     )
-    lists += (
-        [also] if also is not None and (also.pk is None or also not in lists) else []
-    )
+    if also is not None and also not in lists:
+        lists.append(also)
     entries: dict[int | None, dict[str, Entry]] = {}
     stored = [one.pk for one in lists if one.pk is not None]
     # As values: a rehearsal asks for tens of thousands.
@@ -127,14 +121,10 @@ def with_change(
     entries = dict(in_force.entries.get(changed.pk, {}))
     for pattern in remove:
         entries.pop(stored_pattern(pattern), None)
-    entries |= {
-        pattern: replace(one, pattern=pattern)
-        for one in put
-        for pattern in (read_pattern(one.pattern),)
-    }
-    lists = [
-        other if one is changed or one == changed else one for one in in_force.lists
-    ]
+    for entry in put:
+        pattern = read_pattern(entry.pattern)
+        entries[pattern] = replace(entry, pattern=pattern)
+    lists = [other if one == changed else one for one in in_force.lists]
     return ListsInForce(lists, {**in_force.entries, changed.pk: entries})
 
 
@@ -144,11 +134,13 @@ def judge_messages(
     """Return the judgement of each message by its key, in four queries at most. No list
     applies to received mail.
     """
-    restricted = [one for one in messages if _is_restricted(one) and one.revision]
-    recipients = {
-        one.pk: written_to_in(one.revision) for one in restricted if one.revision
-    }
     judged = {one.pk: Judgement() for one in messages}
+    restricted = []
+    recipients = {}
+    for one in messages:
+        if one.direction != "inbound" and one.revision:
+            restricted.append(one)
+            recipients[one.pk] = written_to_in(one.revision)
     for message, lists, contacts in _applying(restricted, recipients):
         judged[message.pk] = judge(recipients[message.pk], lists, contacts, now)
     return judged
@@ -158,12 +150,11 @@ def judge_content(message: Message, content: Content) -> Judgement:
     """Return the judgement of a content that has just been read, by the current lists
     and the database's clock.
     """
-    recipients = written_to(content) if _is_restricted(message) else ()
-    applying = _applying([message], {message.pk: recipients}) if recipients else []
-    if not applying:
-        return Judgement()
-    _, lists, contacts = applying[0]
-    return judge(recipients, lists, contacts, clock())
+    recipients = () if message.direction == "inbound" else written_to(content)
+    if recipients:
+        for _, lists, contacts in _applying([message], {message.pk: recipients}):
+            return judge(recipients, lists, contacts, clock())
+    return Judgement()
 
 
 def _applying(
@@ -229,10 +220,6 @@ def stored_contacts(
     return found
 
 
-def _is_restricted(message: Message) -> bool:
-    return message.direction != "inbound"
-
-
 @transaction.atomic
 def count_hits(*, limit: int) -> int:
     """Count the hits of some messages that were not counted yet; return how many
@@ -245,17 +232,22 @@ def count_hits(*, limit: int) -> int:
     messages = list(rows.select_related("revision")[:limit])
     if not messages:
         return 0
-    counted = [one for one in messages if not one.sandbox and _is_readable(one)]
+    counted = []
+    for one in messages:
+        if one.sandbox:
+            continue
+        # One that names no recipients must not keep all others from being counted.
+        if one.revision and isinstance(one.revision.content, dict):
+            counted.append(one)
+        else:
+            log.error(
+                "hits not counted: the content is not readable",
+                extra={"email": one.upstream_id},
+            )
     hits: Counter[int] = Counter()
     for judged in judge_messages(counted, now=clock()).values():
         # A message counts once for each entry.
-        hits.update(
-            {
-                listed.entry
-                for listed in judged.passed.values()
-                if listed.entry is not None
-            }
-        )
+        hits.update({one.entry for one in judged.passed.values() if one.entry})
     # In a fixed order, so that two counts at once do not deadlock.
     for entry, number in sorted(hits.items()):
         AllowEntry.objects.filter(pk=entry).update(
@@ -265,16 +257,3 @@ def count_hits(*, limit: int) -> int:
         hits_counted_at=Now()
     )
     return len(messages)
-
-
-def _is_readable(message: Message) -> bool:
-    """Whether the stored content names recipients; one that does not must not keep all
-    others from being counted.
-    """
-    content = message.revision.content if message.revision else None
-    if not isinstance(content, dict):
-        log.error(
-            "hits not counted: the content is not readable",
-            extra={"email": message.upstream_id},
-        )
-    return isinstance(content, dict)

@@ -5,6 +5,7 @@ A change based on an older version is refused, so that nobody overwrites a chang
 they have not seen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,8 +23,14 @@ from mirror.models import Mailbox
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy import tasks
 from policy.allowlists.applicable import lists_in_force
-from policy.allowlists.judgement import MONITOR, OFF, ListScope, allowable, judge
-from policy.allowlists.loosening import loosens
+from policy.allowlists.judgement import (
+    MONITOR,
+    OFF,
+    ListScope,
+    allowable,
+    judge,
+    loosens,
+)
 from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList, PolicyVersion
 
@@ -81,13 +88,13 @@ def _changing(
 ) -> ChangeInWords:
     locked = _lock_at(version, scope, kind, change, actor)
     mode = change.mode or locked.mode
-    lines = [f"mode: {mode}"] if mode != locked.mode else []
-    lines += (
-        [f"with {_first_few([one.pattern for one in change.put])}"]
-        if change.put
-        else []
-    )
-    lines += [f"without {_first_few(list(change.remove))}"] if change.remove else []
+    lines = []
+    if mode != locked.mode:
+        lines.append(f"mode: {mode}")
+    if change.put:
+        lines.append(f"with {_first_few([one.pattern for one in change.put])}")
+    if change.remove:
+        lines.append(f"without {_first_few(change.remove)}")
     title = f"{locked.title} for {locked.label}: {'import' if how == 'imported' else 'change'}"
     return _in_words(locked, title, "\n".join(lines) or "no change")
 
@@ -106,7 +113,28 @@ def _in_words(locked: Allowlist, title: str, after: str) -> ChangeInWords:
 def _tightens(
     *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, **_: Any
 ) -> bool:
-    return not _loosens(_lock_at(version, scope, kind, change, actor), change)
+    locked = _lock_at(version, scope, kind, change, actor)
+    # A rule may ask for more of whoever is on the list, for as long as they are.
+    naming = [{"when": {"lists": [locked.pk]}}]
+    is_named = PolicyVersion.objects.filter(
+        state="active", rules__contains=naming
+    ).exists()
+    if is_named and (change.put or change.remove):
+        return False
+    put = [(_read(one.pattern), one.expires_at) for one in change.put]
+    there = locked.entries.not_removed().filter(
+        pattern__in=[pattern for pattern, _ in put]
+    )
+    others = Allowlist.objects.filter(kind=locked.kind).exclude(mode=OFF)
+    return not loosens(
+        kind=locked.kind,
+        mode_before=locked.mode,
+        mode_after=change.mode or locked.mode,
+        before=dict(there.values_list("pattern", "expires_at")),
+        put=put,
+        has_live_entries=locked.entries.live(clock()).exists(),
+        is_alone=not others.exclude(pk=locked.pk).exists(),
+    )
 
 
 @atomic_with_retry
@@ -132,16 +160,12 @@ def apply_change(
     )
 
 
-@dataclass(frozen=True)
-class _Allowing:
-    """An address that is to be allowed in a locked list, and the change that does so."""
-
-    locked: Allowlist
-    pattern: str
-    change: Change
-
-
-def _allowing(address: str, mailbox: int, days: int, actor: Actor) -> _Allowing:
+def _allowing(
+    address: str, mailbox: int, days: int, actor: Actor
+) -> tuple[Allowlist, str, Change]:
+    """Return the locked list of a mailbox, the entry for an address, and the change that
+    allows it.
+    """
     pattern = allowable(address)
     if pattern is None:
         raise ActNotAllowed("No entry can name this address, so it cannot be allowed.")
@@ -149,27 +173,28 @@ def _allowing(address: str, mailbox: int, days: int, actor: Actor) -> _Allowing:
     at = clock()
     mode = _mode_to_join(locked, at)
     ends = at + timedelta(days=days)
-    wanted = WantedEntry(
-        pattern, note=f"Allowed for {days} days", owner=int(actor.id), expires_at=ends
-    )
     before = locked.entries.live(at).filter(pattern=pattern).first()
-    lasts = before is not None and (
-        before.expires_at is None or before.expires_at >= ends
-    )
-    return _Allowing(locked, pattern, Change(mode=mode, put=() if lasts else (wanted,)))
+    if before and (before.expires_at is None or before.expires_at >= ends):
+        return locked, pattern, Change(mode=mode)
+    note = f"Allowed for {days} days"
+    wanted = WantedEntry(pattern, note, owner=int(actor.id), expires_at=ends)
+    return locked, pattern, Change(mode=mode, put=(wanted,))
 
 
 def _allowing_in_words(
     *, address: str, mailbox: int, days: int, actor: Actor
 ) -> ChangeInWords:
-    found = _allowing(address, mailbox, days, actor)
-    title = f"{found.locked.label}: allow {found.pattern} for {days} days"
-    after = f"{found.pattern} may be written to for {days} days from the moment this is accepted"
-    return _in_words(found.locked, title, after)
+    locked, pattern, _ = _allowing(address, mailbox, days, actor)
+    title = f"{locked.label}: allow {pattern} for {days} days"
+    after = (
+        f"{pattern} may be written to for {days} days from the moment this is accepted"
+    )
+    return _in_words(locked, title, after)
 
 
 def _is_allowed(*, address: str, mailbox: int, days: int, actor: Actor) -> bool:
-    return not _allowing(address, mailbox, days, actor).change.put
+    _, _, change = _allowing(address, mailbox, days, actor)
+    return not change.put
 
 
 @atomic_with_retry
@@ -182,8 +207,8 @@ def allow_for_days(
 
     Raises ActNotAllowed where that would do more than allow this address, or nothing.
     """
-    found = _allowing(address, mailbox, days, actor)
-    return _save_change(found.locked, found.change, actor, "allowed")
+    locked, _, change = _allowing(address, mailbox, days, actor)
+    return _save_change(locked, change, actor, "allowed")
 
 
 def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
@@ -233,50 +258,39 @@ def _save_change(
 ) -> Allowlist:
     """Write a change of a locked list, with its history and its entry in the ledger."""
     before = _summary(locked)
-    number = locked.version + 1
     changes = []
     if change.mode not in (None, locked.mode):
         modes = {"before": {"mode": locked.mode}, "after": {"mode": change.mode}}
-        changes = [_history_row(locked, number, actor, AllowChange.What.MODE, **modes)]
-    changes += _remove_entries(locked, change.remove, number, actor)
-    changes += _put_entries(locked, change.put, number, actor)
+        changes.append(AllowChange(what=AllowChange.What.MODE, **modes))
+    stored = [stored_pattern(one) for one in change.remove]
+    gone = list(locked.entries.not_removed().filter(pattern__in=stored))
+    for pattern in {*stored} - {one.pattern for one in gone}:
+        _read(pattern)
+    AllowEntry.objects.filter(pk__in=[one.pk for one in gone]).update(removed_at=Now())
+    for entry in gone:
+        removed = AllowChange.What.REMOVED
+        changes.append(AllowChange(what=removed, entry=entry, before=_state_of(entry)))
+    changes += _put_entries(locked, change.put, actor)
     if not changes:
         return locked
-    AllowChange.objects.bulk_create(changes, batch_size=_CHUNK)
     locked.mode = change.mode or locked.mode
-    locked.version = number
+    locked.version += 1
     locked.changed_by_id = int(actor.id)
     locked.changed_at = Now()
     locked.save(update_fields=["mode", "version", "changed_by", "changed_at"])
     locked.refresh_from_db(fields=["changed_at"])
+    for one in changes:
+        one.allowlist = locked
+        one.version = locked.version
+        one.by_id = int(actor.id)
+    AllowChange.objects.bulk_create(changes, batch_size=_CHUNK)
     _mark_gates_behind(locked)
     _record(locked, changes, actor, how, before)
     return locked
 
 
-def _remove_entries(
-    locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor
-) -> list[AllowChange]:
-    stored = [stored_pattern(one) for one in patterns]
-    gone = list(locked.entries.not_removed().filter(pattern__in=stored))
-    for pattern in {*stored} - {one.pattern for one in gone}:
-        _read(pattern)
-    AllowEntry.objects.filter(pk__in=[one.pk for one in gone]).update(removed_at=Now())
-    return [
-        _history_row(
-            locked,
-            number,
-            actor,
-            AllowChange.What.REMOVED,
-            entry=one,
-            before=_state_of(one),
-        )
-        for one in gone
-    ]
-
-
 def _put_entries(
-    locked: Allowlist, put: tuple[WantedEntry, ...], number: int, actor: Actor
+    locked: Allowlist, put: tuple[WantedEntry, ...], actor: Actor
 ) -> list[AllowChange]:
     """Write the entries that are new or differ; of two with one pattern the last
     counts.
@@ -286,54 +300,35 @@ def _put_entries(
         one.pattern: one
         for one in locked.entries.not_removed().filter(pattern__in=list(wanted))
     }
-    fresh = [
-        AllowEntry(
-            allowlist=locked,
-            pattern=pattern,
-            note=one.note[:MAX_NOTE],
-            owner_id=one.owner,
-            expires_at=one.expires_at,
-            added_by_id=int(actor.id),
-        )
-        for pattern, one in wanted.items()
-        if pattern not in there
-    ]
-    AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
-    lines = [
-        _history_row(
-            locked,
-            number,
-            actor,
-            AllowChange.What.ADDED,
-            entry=one,
-            after=_state_of(one),
-        )
-        for one in fresh
-    ]
+    fresh = []
+    added = []
     altered = []
-    for pattern, entry in there.items():
-        before = _state_of(entry)
-        one = wanted[pattern]
+    changes = []
+    for pattern, one in wanted.items():
+        entry = there.get(pattern)
+        before = _state_of(entry) if entry else {}
+        if entry is None:
+            entry = AllowEntry(
+                allowlist=locked, pattern=pattern, added_by_id=int(actor.id)
+            )
         entry.note = one.note[:MAX_NOTE]
         entry.owner_id = one.owner
         entry.expires_at = one.expires_at
-        if _state_of(entry) != before:
+        after = _state_of(entry)
+        line = AllowChange(entry=entry, before=before, after=after)
+        if not before:
+            line.what = AllowChange.What.ADDED
+            fresh.append(entry)
+            added.append(line)
+        elif after != before:
+            line.what = AllowChange.What.CHANGED
             altered.append(entry)
-            lines.append(
-                _history_row(
-                    locked,
-                    number,
-                    actor,
-                    AllowChange.What.CHANGED,
-                    entry=entry,
-                    before=before,
-                    after=_state_of(entry),
-                )
-            )
+            changes.append(line)
+    AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
     AllowEntry.objects.bulk_update(
         altered, ["note", "owner", "expires_at"], batch_size=_CHUNK
     )
-    return lines
+    return [*added, *changes]
 
 
 def _read(pattern: str) -> str:
@@ -351,14 +346,6 @@ def _state_of(entry: AllowEntry) -> dict[str, Any]:
         "owner": entry.owner_id,
         "expires_at": ends,
     }
-
-
-def _history_row(
-    locked: Allowlist, number: int, actor: Actor, what: str, **fields: Any
-) -> AllowChange:
-    return AllowChange(
-        allowlist=locked, version=number, what=what, by_id=int(actor.id), **fields
-    )
 
 
 def _mark_gates_behind(locked: Allowlist) -> None:
@@ -392,6 +379,7 @@ def _record(
         state = one.after or one.before
         patterns.setdefault(one.what, []).append(str(state.get("pattern", "")))
     only_mode = list(patterns) == [AllowChange.What.MODE] and how == "changed"
+    patterns.pop(AllowChange.What.MODE, None)
     record(
         "allowlist.mode_set" if only_mode else _ACTIONS[how],
         actor=actor,
@@ -401,44 +389,12 @@ def _record(
             "list": locked.kind,
             "mode": locked.mode,
             "version": str(locked.version),
-            **{
-                what: _first_few(found)
-                for what, found in patterns.items()
-                if what != AllowChange.What.MODE
-            },
+            **{what: _first_few(found) for what, found in patterns.items()},
             **changed(before=before, after=_summary(locked)),
         },
     )
 
 
-def _first_few(patterns: list[str]) -> str:
+def _first_few(patterns: Sequence[str]) -> str:
     more = len(patterns) - _RECORDED
     return ", ".join(patterns[:_RECORDED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _loosens(locked: Allowlist, change: Change) -> bool:
-    # A rule may ask for more of whoever is on the list, for as long as they are.
-    naming = [{"when": {"lists": [locked.pk]}}]
-    is_named = PolicyVersion.objects.filter(
-        state="active", rules__contains=naming
-    ).exists()
-    if is_named and (change.put or change.remove):
-        return True
-    put = [(_read(one.pattern), one.expires_at) for one in change.put]
-    there = locked.entries.not_removed().filter(
-        pattern__in=[pattern for pattern, _ in put]
-    )
-    others = (
-        Allowlist.objects.exclude(pk=locked.pk)
-        .exclude(mode=OFF)
-        .filter(kind=locked.kind)
-    )
-    return loosens(
-        kind=locked.kind,
-        mode_before=locked.mode,
-        mode_after=change.mode or locked.mode,
-        before=dict(there.values_list("pattern", "expires_at")),
-        put=put,
-        has_live_entries=locked.entries.live(clock()).exists(),
-        is_alone=not others.exists(),
-    )

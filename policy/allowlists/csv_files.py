@@ -49,7 +49,19 @@ def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
     Raises UnreadableFile.
     """
     rows = _rows(raw)
-    header = _header(next(rows, (1, []))[1])
+    _, first = next(rows, (1, []))
+    names = [" ".join(cell.lower().split()) for cell in first]
+    header = [_SPELLINGS.get(name, name) for name in names]
+    if "pattern" not in header:
+        raise UnreadableFile(
+            "The first line must name the columns: pattern, and optionally note, owner and expires_at."
+        )
+    unknown = [name for name in header if name not in COLUMNS]
+    if unknown or len(set(header)) < len(header):
+        raise UnreadableFile(
+            f"The first line has an unknown or repeated column: {', '.join(unknown or header)!a}. "
+            "Columns are pattern, note, owner and expires_at."
+        )
     wanted: dict[str, WantedEntry] = {}
     first_at: dict[str, int] = {}
     problems = []
@@ -60,13 +72,8 @@ def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
             )
         if not any(cell.strip() for cell in cells):
             continue
-        row = dict(
-            zip(
-                header,
-                (without_escapes(cell.strip(" ")) for cell in cells),
-                strict=False,
-            )
-        )
+        values = [without_escapes(cell.strip(" ")) for cell in cells]
+        row = dict(zip(header, values, strict=False))
         try:
             if len(cells) > len(header):
                 raise ValueError(
@@ -80,7 +87,8 @@ def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
         except ValueError as error:
             problems.append(LineError(line, row.get("pattern", "")[:200], str(error)))
             continue
-        wanted[one.pattern], first_at[one.pattern] = one, line
+        wanted[one.pattern] = one
+        first_at[one.pattern] = line
     return ParsedEntries(tuple(wanted.values()), tuple(problems))
 
 
@@ -112,14 +120,8 @@ def written(rows: Iterable[tuple[str, str, str, datetime | None]]) -> Iterator[s
     """Yield a file line by line: pattern, note, owner's address, end."""
     yield csv_row(COLUMNS)
     for pattern, note, owner, expires_at in rows:
-        yield csv_row(
-            (
-                pattern,
-                note,
-                owner,
-                expires_at.astimezone(UTC).isoformat() if expires_at else "",
-            )
-        )
+        ends = expires_at.astimezone(UTC).isoformat() if expires_at else ""
+        yield csv_row((pattern, note, owner, ends))
 
 
 def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
@@ -155,22 +157,6 @@ def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
         ) from None
 
 
-def _header(cells: list[str]) -> list[str]:
-    names = [" ".join(cell.lower().split()) for cell in cells]
-    header = [_SPELLINGS.get(name, name) for name in names]
-    if "pattern" not in header:
-        raise UnreadableFile(
-            "The first line must name the columns: pattern, and optionally note, owner and expires_at."
-        )
-    unknown = [name for name in header if name not in COLUMNS]
-    if unknown or len(set(header)) < len(header):
-        raise UnreadableFile(
-            f"The first line has an unknown or repeated column: {', '.join(unknown or header)!a}. "
-            "Columns are pattern, note, owner and expires_at."
-        )
-    return header
-
-
 def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> WantedEntry:
     note = " ".join(row.get("note", "").split())
     owner = row.get("owner", "").strip()
@@ -181,12 +167,8 @@ def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> WantedEntry:
         raise ValueError(
             f"Nobody here has the address {owner[:80]!a}, so it cannot be the owner."
         )
-    return WantedEntry(
-        pattern,
-        note,
-        people[owner.lower()] if owner else None,
-        _moment(row.get("expires_at", "").strip()),
-    )
+    ends = _moment(row.get("expires_at", "").strip())
+    return WantedEntry(pattern, note, people.get(owner.lower()), ends)
 
 
 def _moment(text: str) -> datetime | None:

@@ -6,10 +6,9 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
-from common.forms import SentenceForm
+from common.forms import LenientForm, SentenceForm
 from common.patterns import MAX_TYPED, read_pattern
 from people.models import Person
-from policy.allowlists.blocked import MAX_OFFERED, without_repeats
 from policy.allowlists.changes import MAX_NOTE, WantedEntry
 from policy.allowlists.csv_files import (
     MAX_BYTES,
@@ -18,7 +17,7 @@ from policy.allowlists.csv_files import (
     read_file,
     read_lines,
 )
-from policy.allowlists.drafts import Draft
+from policy.allowlists.drafts import MAX_OFFERED, Draft, without_repeats
 from policy.models import Allowlist
 
 _TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
@@ -107,11 +106,9 @@ class ChangeForm(NoteForm):
                 expires_at=cleaned["expires_at"],
             )
             if not (self.parsed.put or cleaned["remove"] or cleaned["mode"]):
-                why = (
-                    "No line is an address or a domain."
-                    if self.parsed.problems
-                    else "Enter at least one address or domain."
-                )
+                why = "Enter at least one address or domain."
+                if self.parsed.problems:
+                    why = "No line is an address or a domain."
                 self.add_error("lines", why)
         return cleaned
 
@@ -202,7 +199,7 @@ class ImportForm(SentenceForm):
         )
 
 
-class FindForm(forms.Form):
+class FindForm(LenientForm):
     """A search of entries: words or an address, and which of them."""
 
     q = forms.CharField(required=False, max_length=254)
@@ -213,16 +210,11 @@ class FindForm(forms.Form):
         """Return words, filter, and the pattern to begin after; empty where they are
         invalid.
         """
-        self.is_valid()
-        cleaned = self.cleaned_data
-        return (
-            cleaned.get("q") or "",
-            cleaned.get("show") or "",
-            cleaned.get("after") or "",
-        )
+        q, show, after = (self.value(name) or "" for name in ("q", "show", "after"))
+        return q, show, after
 
 
-class CodeForm(forms.Form):
+class CodeForm(LenientForm):
     """An operator's code; empty tries without."""
 
     code = forms.CharField(required=False, max_length=40)

@@ -28,6 +28,21 @@ from upstream import errors
 from upstream.admin import AdminClient, ListAtGate
 from upstream.events import read_time
 
+log = logging.getLogger(__name__)
+
+ACTOR = worker("sync")
+# Seconds for one call; two of them end before the lease does.
+WITHIN = 30.0
+# Seconds to wait after the first failed attempts; later ones wait ten minutes.
+_PAUSES = (2, 5, 15, 60, 300)
+LONGEST_PAUSE = 600
+# How often one push may find that somebody else wrote at the same moment.
+_ROUNDS = 3
+NO_LISTS = (
+    "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
+)
+WAITS_FOR_CODE = "An operator of the gate must confirm it with a code."
+
 
 @dataclass(frozen=True)
 class GateContent:
@@ -73,31 +88,12 @@ def content_for(gate: GateList, *, now: datetime) -> GateContent:
         # Of several entries with one pattern the latest end and the first note count.
         known = ends.get(pattern, expires_at)
         ends[pattern] = max(known, expires_at) if known and expires_at else None
-        notes[pattern] = notes.get(pattern) or _one_line(note)
+        # As the gate takes it: on one line, and only what prints.
+        line = "".join(sign for sign in " ".join(note.split()) if sign.isprintable())
+        notes[pattern] = notes.get(pattern) or line
     return GateContent(
         mode, {pattern: (_iso(end), notes[pattern]) for pattern, end in ends.items()}
     )
-
-
-def _one_line(note: str) -> str:
-    """Return a note as the gate takes it: on one line, and only what prints."""
-    return "".join(sign for sign in " ".join(note.split()) if sign.isprintable())
-
-
-log = logging.getLogger(__name__)
-
-ACTOR = worker("sync")
-# Seconds for one call; two of them end before the lease does.
-WITHIN = 30.0
-# Seconds to wait after the first failed attempts; later ones wait ten minutes.
-_PAUSES = (2, 5, 15, 60, 300)
-LONGEST_PAUSE = 600
-# How often one push may find that somebody else wrote at the same moment.
-_ROUNDS = 3
-NO_LISTS = (
-    "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
-)
-WAITS_FOR_CODE = "An operator of the gate must confirm it with a code."
 
 
 def push_list(
@@ -129,11 +125,6 @@ def push_list(
     return "not now"
 
 
-def push_soon(gate_list_id: int) -> None:
-    """Make a list that waits for its next attempt due now."""
-    GateList.objects.behind().filter(pk=gate_list_id).update(next_attempt_at=Now())
-
-
 def _push(
     gate: GateList, approval_code: str, actor: Actor, within: float, overwritten: str
 ) -> str:
@@ -143,10 +134,26 @@ def _push(
     )
     content = content_for(gate, now=clock())
     there = client.read_allowlist(mailbox_id=gate.mailbox.upstream_id, kind=gate.kind)
-    if _is_at_gate(content, there):
+    # What expired there does not matter.
+    theirs = {
+        str(one.get("pattern")): (
+            _iso(read_time(one.get("expires_at"))),
+            str(one.get("note") or ""),
+        )
+        for one in there.entries
+        if not one.get("expired")
+    }
+    if there.mode == content.mode and content.entries == theirs:
+        # As after a lost answer.
         _done(gate, there, content, actor, overwritten)
         return "there already"
-    overwritten = overwritten or _overwritten_version(gate, there)
+    is_known = gate.pushed and not gate.last_error
+    if not overwritten and is_known and there.version != gate.gate_version:
+        # The gate had a version that the desk did not write, as far as it can know.
+        overwritten = (
+            f"Somebody else had changed it at the gate: it was at version {there.version}, "
+            f"and the desk had brought version {gate.gate_version}. The gate now has the desk's list."
+        )
     put = client.replace_allowlist(
         mailbox_id=gate.mailbox.upstream_id,
         kind=gate.kind,
@@ -168,33 +175,6 @@ def _push(
         return "waits for a code"
     _done(gate, put, content, actor, overwritten)
     return "pushed"
-
-
-def _is_at_gate(content: GateContent, there: ListAtGate) -> bool:
-    """Whether the gate has this already, as after a lost answer; entries that expired
-    there do not matter.
-    """
-    theirs = {
-        str(one.get("pattern")): (
-            _iso(read_time(one.get("expires_at"))),
-            str(one.get("note") or ""),
-        )
-        for one in there.entries
-        if not one.get("expired")
-    }
-    return there.mode == content.mode and content.entries == theirs
-
-
-def _overwritten_version(gate: GateList, there: ListAtGate) -> str:
-    """Return what the ledger says where the gate had a version that the desk did not
-    write, as far as it can know.
-    """
-    if not gate.pushed or gate.last_error or there.version == gate.gate_version:
-        return ""
-    return (
-        f"Somebody else had changed it at the gate: it was at version {there.version}, "
-        f"and the desk had brought version {gate.gate_version}. The gate now has the desk's list."
-    )
 
 
 @transaction.atomic
@@ -241,15 +221,12 @@ def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
     is_useless = isinstance(
         error, errors.NotFound | errors.Forbidden | errors.KeyRefused | errors.Rejected
     )
-    sentence = (
-        NO_LISTS
-        if isinstance(error, errors.NotFound | errors.FieldsRefused)
-        else error.sentence
-    )
-    tried = min(gate.attempts, len(_PAUSES))
-    seconds = (
-        LONGEST_PAUSE if is_useless or gate.attempts > tried else _PAUSES[tried - 1]
-    )
+    sentence = error.sentence
+    if isinstance(error, errors.NotFound | errors.FieldsRefused):
+        sentence = NO_LISTS
+    seconds = LONGEST_PAUSE
+    if not is_useless and gate.attempts <= len(_PAUSES):
+        seconds = _PAUSES[gate.attempts - 1]
     _postpone(gate, sentence, seconds=seconds, actor=actor)
     log.warning(
         "allowlist not at the gate",
@@ -328,29 +305,19 @@ def gate_status(gate: GateList) -> GateStatus:
     """
     connection = gate.mailbox.connection
     if gate.pushed >= gate.wanted:
-        return GateStatus(
-            gate,
-            "green",
-            "At the gate",
-            f"version {gate.gate_version}",
-            since=gate.pushed_at,
-        )
+        sentence = f"version {gate.gate_version}"
+        return GateStatus(gate, "green", "At the gate", sentence, since=gate.pushed_at)
     has = f" The gate still has version {gate.gate_version}." if gate.pushed else ""
     here = "The desk enforces the list when somebody decides, and again before sending."
     if gate.kind == Allowlist.Kind.BYPASS:
         here = "This list has no effect without the gate: everything waits for review."
+    due = gate.next_attempt_at
     if not connection.admin_key:
-        return GateStatus(
-            gate, "plain", "Only here", f"This connection has no admin key. {here}{has}"
-        )
+        sentence = f"This connection has no admin key. {here}{has}"
+        return GateStatus(gate, "plain", "Only here", sentence)
     if gate.last_error == NO_LISTS:
-        return GateStatus(
-            gate,
-            "plain",
-            "Only here",
-            f"{gate.last_error} {here}",
-            next_try=gate.next_attempt_at,
-        )
+        sentence = f"{gate.last_error} {here}"
+        return GateStatus(gate, "plain", "Only here", sentence, next_try=due)
     if connection.paused_at:
         return GateStatus(gate, "amber", "Not yet", f"The connection is paused.{has}")
     if gate.last_error.startswith(WAITS_FOR_CODE):
@@ -361,12 +328,7 @@ def gate_status(gate: GateList) -> GateStatus:
     if gate.last_error:
         sentence = f"{gate.last_error}{has}"
         return GateStatus(
-            gate,
-            "amber",
-            "Not yet",
-            sentence,
-            next_try=gate.next_attempt_at,
-            can_try=True,
+            gate, "amber", "Not yet", sentence, next_try=due, can_try=True
         )
     return GateStatus(gate, "blue", "On its way", f"It is being copied there.{has}")
 
@@ -382,5 +344,6 @@ def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
         raise ActNotAllowed(
             "Only an admin of this mailbox can copy its list to the gate."
         )
-    push_soon(gate.pk)
+    # Due now, also where it waits for its next attempt.
+    GateList.objects.behind().filter(pk=gate.pk).update(next_attempt_at=Now())
     return push_list(gate_list_id=gate.pk, approval_code=code, actor=actor, within=10.0)

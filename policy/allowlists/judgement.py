@@ -1,5 +1,5 @@
-"""Judges which recipients the allowlists allow: a pure function of the lists that
-apply.
+"""Judges which recipients the allowlists allow, and whether a change of a list loosens
+it: pure functions of lists.
 
 A mailbox is under the lists for all, of its connection and of its own. Their live
 entries count together, and the strictest of their modes holds; a list that is off does
@@ -20,11 +20,6 @@ ENFORCE = "enforce"
 _STRICTNESS = (OFF, MONITOR, CONTACTS, ENFORCE)
 # How many addresses a sentence names.
 _NAMED = 3
-
-
-def is_weaker(mode: str, *, than: str) -> bool:
-    """Whether a restriction in `mode` holds back less than in the mode `than`."""
-    return _STRICTNESS.index(mode) < _STRICTNESS.index(than)
 
 
 @dataclass(frozen=True)
@@ -206,3 +201,38 @@ def named(addresses: Sequence[str]) -> str:
 def _and(words: Iterable[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def loosens(
+    *,
+    kind: str,
+    mode_before: str,
+    mode_after: str,
+    before: Mapping[str, datetime | None],
+    put: Iterable[tuple[str, datetime | None]],
+    has_live_entries: bool,
+    is_alone: bool,
+) -> bool:
+    """Return whether a change of one list lets more mail out than before: to more
+    people, for longer, or without review. Doubt counts as loosening.
+
+    `before` has the ends of the entries that are there under the patterns of `put`.
+    `has_live_entries` says whether the list has any that count, and `is_alone` that no
+    other list of its kind is in force: their entries count together, so a list that is
+    switched on beside others allows its entries in their place too. A change of notes
+    or owners, an earlier end, a stricter mode and removing an entry of a restriction do
+    not loosen.
+    """
+    for pattern, ends in put:
+        if pattern not in before:
+            return True
+        known = before[pattern]
+        if known is not None and (ends is None or ends > known):
+            return True
+    was = _STRICTNESS.index(mode_before)
+    becomes = _STRICTNESS.index(mode_after)
+    if kind != "restriction":
+        # A bypass lets its entries out without review, so its strictest mode is off.
+        return becomes > was
+    is_joining = mode_before == OFF and has_live_entries and not is_alone
+    return becomes < was or (becomes > was and is_joining)

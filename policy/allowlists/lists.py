@@ -13,16 +13,14 @@ from django.http import Http404
 
 from audit.recording import record
 from common.actors import Actor
+from common.pages import first_or_404
 from mirror.models import Connection, Mailbox
 from people.models import Person
 from policy.allowlists.judgement import ListScope
 from policy.models import AllowChange, Allowlist
 
 _SCOPE = re.compile(r"all|(connection|mailbox)-([0-9]{1,18})")
-_MODELS: Mapping[str, type[Connection] | type[Mailbox]] = {
-    "connection": Connection,
-    "mailbox": Mailbox,
-}
+_MISSING = "There is no such list, or you may not see it."
 
 
 def scope_of(row: Allowlist) -> ListScope:
@@ -36,22 +34,22 @@ def get_visible_list_or_404(scope: str, kind: str, actor: Actor) -> Allowlist:
     Raises Http404 where there can be none, or the actor may not see it. The list for
     all mail applies to every mailbox, so everybody who sees a mailbox may see it.
     """
-    missing = Http404("There is no such list, or you may not see it.")
     named = _SCOPE.fullmatch(scope)
     if named is None or kind not in Allowlist.Kind.values or not actor.scopes:
-        raise missing
-    target = (
-        _MODELS[named[1]].objects.visible_to(actor).filter(pk=int(named[2])).first()
-        if named[1]
-        else None
-    )
-    if named[1] and target is None:
-        raise missing
-    keys = {named[1]: target.pk} if target else {}
-    row = Allowlist.objects.for_scope(keys.get("connection"), keys.get("mailbox"), kind)
-    if target:
-        setattr(row, named[1], target)
-    return row
+        raise Http404(_MISSING)
+    if named[1] == "connection":
+        connections = Connection.objects.visible_to(actor).filter(pk=named[2])
+        connection = first_or_404(connections, _MISSING)
+        row = Allowlist.objects.for_scope(connection.pk, None, kind)
+        row.connection = connection
+        return row
+    if named[1] == "mailbox":
+        mailboxes = Mailbox.objects.visible_to(actor).filter(pk=named[2])
+        mailbox = first_or_404(mailboxes, _MISSING)
+        row = Allowlist.objects.for_scope(None, mailbox.pk, kind)
+        row.mailbox = mailbox
+        return row
+    return Allowlist.objects.for_scope(None, None, kind)
 
 
 @dataclass(frozen=True)
@@ -68,41 +66,32 @@ class ChangeInWords:
 def changes_in_words(changes: Iterable[AllowChange]) -> list[ChangeInWords]:
     """Return changes in words, with one query for all owners."""
     listed = list(changes)
-    owners = {
-        state.get("owner") for one in listed for state in (one.before, one.after)
-    } - {None}
-    names = {pk: str(person) for pk, person in Person.objects.in_bulk(owners).items()}
+    sides = [(one.before, one.after) for one in listed]
+    owners = {state.get("owner") for both in sides for state in both} - {None}
+    people = Person.objects.in_bulk(owners)
     found = []
-    for one in listed:
+    for one, both in zip(listed, sides, strict=True):
         if one.what == AllowChange.What.MODE:
             modes = (
-                one.allowlist.words_of(str(state.get("mode"))).name
-                for state in (one.before, one.after)
+                one.allowlist.words_of(str(each.get("mode"))).name for each in both
             )
             found.append(ChangeInWords(one, "", "", *modes))
         else:
-            found.append(
-                ChangeInWords(one, _words(one.before, names), _words(one.after, names))
-            )
+            found.append(ChangeInWords(one, *(_words(each, people) for each in both)))
     return found
 
 
-def _words(state: Mapping[str, Any], names: Mapping[int, str]) -> str:
+def _words(state: Mapping[str, Any], people: Mapping[int, Person]) -> str:
     if not state:
         return ""
     note = f"“{state['note']}”" if state.get("note") else "no note"
-    owner = names.get(state.get("owner") or 0, "")
-    ends = state.get("expires_at")
-    until = (
-        f"ends {datetime.fromisoformat(ends).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        if ends
-        else "never ends"
-    )
-    return ", ".join(
-        part
-        for part in (note, f"owner {owner}" if owner else "no owner", until)
-        if part
-    )
+    owner = people.get(state.get("owner") or 0)
+    whose = f"owner {owner}" if owner else "no owner"
+    until = "never ends"
+    if ends := state.get("expires_at"):
+        moment = datetime.fromisoformat(ends).astimezone(UTC)
+        until = f"ends {moment:%Y-%m-%d %H:%M} UTC"
+    return f"{note}, {whose}, {until}"
 
 
 @transaction.atomic

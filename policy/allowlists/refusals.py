@@ -95,28 +95,22 @@ def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
             connection=connection, upstream_id=str(row["id"])[:200], defaults=fields
         )
         if is_new:
-            _record(connection, refusal, row)
+            record(
+                "message.refused_at_gate",
+                # The gate acted; the desk learned of it by a read.
+                actor=webhook(connection.slug, surface="worker"),
+                connection=connection.pk,
+                details={
+                    "mailbox": str(refusal.mailbox or row.get("mailbox") or ""),
+                    "recipients": ", ".join(refusal.recipients),
+                    "refused": ", ".join(refusal.refused),
+                    "rule": refusal.rule,
+                    "key": refusal.sent_by_key_name or refusal.sent_by_key,
+                    "at the gate": f"{refusal.refused_at:%Y-%m-%d %H:%M:%S} UTC",
+                    **trigger_details(refusal.trigger),
+                },
+            )
 
 
 def _addresses(value: Any) -> list[str]:
     return [str(one)[:320] for one in value[:500]] if isinstance(value, list) else []
-
-
-def _record(
-    connection: Connection, refusal: GateRefusal, row: Mapping[str, Any]
-) -> None:
-    record(
-        "message.refused_at_gate",
-        # The gate acted; the desk learned of it by a read.
-        actor=webhook(connection.slug, surface="worker"),
-        connection=connection.pk,
-        details={
-            "mailbox": str(refusal.mailbox or row.get("mailbox") or ""),
-            "recipients": ", ".join(refusal.recipients),
-            "refused": ", ".join(refusal.refused),
-            "rule": refusal.rule,
-            "key": refusal.sent_by_key_name or refusal.sent_by_key,
-            "at the gate": f"{refusal.refused_at:%Y-%m-%d %H:%M:%S} UTC",
-            **trigger_details(refusal.trigger),
-        },
-    )

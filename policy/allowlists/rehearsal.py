@@ -87,30 +87,47 @@ def rehearse(
     Nothing is written. A bypass is judged at the gate alone, so the desk can say
     nothing of one.
     """
-    since = now - timedelta(days=DAYS)
-    mail = list(_mail(scope, actor, since))
-    sides = _sides(scope, change, mail, now)
+    mail = list(_mail(scope, actor, now - timedelta(days=DAYS)))
+    everybody = {
+        address for *_, recipients in mail for address in recipients_in(recipients)
+    }
+    patterns = {address: tuple(patterns_of([address])) for address in everybody}
+    connections = {connection for connection, *_ in mail}
+    before, after = _before_and_after(
+        scope, change, connections, set(chain.from_iterable(patterns.values()))
+    )
+    contacts: Mapping[int, Collection[str]] = {}
+    if _asks_contacts(before, after):
+        contacts = contacts_among(connections, everybody)
+    sides = _Sides(before, after, contacts, patterns, now)
     looked_at = more = fewer = noted = 0
     turned: list[SameRecipients] = []
     blocked: Counter[str] = Counter()
     for group in mail:
-        connection, mailbox, number, _, _, recipients = group
-        was, becomes, noted_after = sides.of(
-            connection, mailbox, recipients_in(recipients)
-        )
+        connection, mailbox, number, _, _, stored = group
+        recipients = recipients_in(stored)
+        was, becomes, is_noted = sides.of(connection, mailbox, recipients)
         looked_at += number
-        if was != becomes:
-            turned.append(group)
-            more, fewer = (more + number, fewer) if becomes else (more, fewer + number)
-        if becomes and not was:
-            for address in sides.missed_after(
-                connection, mailbox, recipients_in(recipients)
-            ):
-                blocked[address] += number
-        noted += number if noted_after else 0
-    return Rehearsal(
-        looked_at, more, fewer, _rows(_newest(turned, limit), sides), noted, blocked
+        if is_noted:
+            noted += number
+        if was == becomes:
+            continue
+        turned.append(group)
+        if was:
+            fewer += number
+            continue
+        more += number
+        for address in sides.missed_after(connection, mailbox, recipients):
+            blocked[address] += number
+    # The newest messages are all in the groups with the newest.
+    latest = nlargest(limit, turned, key=itemgetter(3))
+    keys = nlargest(limit, (key for *_, keys, _ in latest for key in json.loads(keys)))
+    newest = Message.objects.filter(pk__in=keys).order_by("-pk")
+    rows = tuple(
+        ChangedMessage(message, *sides.refused(message))
+        for message in newest.select_related("revision", "mailbox", "connection")
     )
+    return Rehearsal(looked_at, more, fewer, rows, noted, blocked)
 
 
 @dataclass
@@ -126,6 +143,14 @@ class _Side:
     def __post_init__(self) -> None:
         self.lists = [one for one in self.lists if one.mode != OFF]
         self.mode = strictest(one.mode for one in self.lists)
+
+    def misses(self, patterns: Sequence[str], now: datetime) -> bool:
+        """Whether there are lists, and none lets the recipient with these patterns
+        through.
+        """
+        return bool(self.lists) and not let_through(
+            patterns, self.lists, self.mode, self.contacts, now
+        )
 
 
 @dataclass
@@ -154,9 +179,12 @@ class _Sides:
         before, after, known = self._pair(connection, mailbox)
         missed_before = missed_after = False
         for address in recipients:
-            missed = known.get(address)
-            if missed is None:
-                missed = known[address] = self._missed(address, before, after)
+            if address not in known:
+                known[address] = (
+                    before.misses(self.patterns[address], self.now),
+                    after.misses(self.patterns[address], self.now),
+                )
+            missed = known[address]
             missed_before = missed_before or missed[0]
             missed_after = missed_after or missed[1]
         watches = after.mode == MONITOR
@@ -179,21 +207,10 @@ class _Sides:
         """Return whom the lists refuse of one message, before and after."""
         before, after, _ = self._pair(message.connection_id, message.mailbox_id)
         asked = written_to_in(message.revision) if message.revision else ()
-        refused = [
-            judge(asked, side.lists, side.contacts, self.now).refused
-            for side in (before, after)
-        ]
-        return refused[0], refused[1]
-
-    def _missed(self, address: str, *sides: _Side) -> tuple[bool, bool]:
-        patterns = self.patterns[address]
-        before, after = (
-            bool(side.lists)
-            and let_through(patterns, side.lists, side.mode, side.contacts, self.now)
-            is None
-            for side in sides
+        return (
+            judge(asked, before.lists, before.contacts, self.now).refused,
+            judge(asked, after.lists, after.contacts, self.now).refused,
         )
-        return before, after
 
     def _pair(
         self, connection: int, mailbox: int | None
@@ -226,19 +243,13 @@ def _mail(scope: ListScope, actor: Actor, since: datetime) -> Iterable[SameRecip
         .really_sent_since(since)
         .at(scope.connection, scope.mailbox)
     )
-    not_worked_out = False
-    for group in sent.alike():
-        if group[-1] is None:
-            not_worked_out = True
-        else:
-            yield group
-    if not not_worked_out:
+    groups = sent.alike()
+    worked_out = [group for group in groups if group[-1] is not None]
+    yield from worked_out
+    if len(worked_out) == len(groups):
         return
-    for message in (
-        sent.filter(written_to=None)
-        .select_related("revision")
-        .iterator(chunk_size=_CHUNK)
-    ):
+    rest = sent.filter(written_to=None).select_related("revision")
+    for message in rest.iterator(chunk_size=_CHUNK):
         assert message.revision is not None, "only what was fetched is rehearsed"
         # Without spaces, as PostgreSQL writes it.
         recipients = json.dumps(
@@ -252,23 +263,6 @@ def _mail(scope: ListScope, actor: Actor, since: datetime) -> Iterable[SameRecip
             f"[{message.pk}]",
             recipients,
         )
-
-
-def _sides(
-    scope: ListScope, change: Change, mail: Sequence[SameRecipients], now: datetime
-) -> _Sides:
-    everybody = {
-        address for *_, recipients in mail for address in recipients_in(recipients)
-    }
-    patterns = {address: tuple(patterns_of([address])) for address in everybody}
-    connections = {connection for connection, *_ in mail}
-    before, after = _before_and_after(
-        scope, change, connections, set(chain.from_iterable(patterns.values()))
-    )
-    contacts = (
-        contacts_among(connections, everybody) if _asks_contacts(before, after) else {}
-    )
-    return _Sides(before, after, contacts, patterns, now)
 
 
 def _before_and_after(
@@ -289,23 +283,6 @@ def _before_and_after(
 
 def _asks_contacts(*sides: ListsInForce) -> bool:
     return any(one.mode == CONTACTS for side in sides for one in side.lists)
-
-
-def _newest(groups: Iterable[SameRecipients], limit: int) -> list[int]:
-    """Return the keys of the newest messages, which are all in the groups with the
-    newest.
-    """
-    latest = nlargest(limit, groups, key=itemgetter(3))
-    return nlargest(limit, (key for *_, keys, _ in latest for key in json.loads(keys)))
-
-
-def _rows(keys: Sequence[int], sides: _Sides) -> tuple[ChangedMessage, ...]:
-    found = (
-        Message.objects.filter(pk__in=keys)
-        .select_related("revision", "mailbox", "connection")
-        .order_by("-pk")
-    )
-    return tuple(ChangedMessage(message, *sides.refused(message)) for message in found)
 
 
 @dataclass(frozen=True)
@@ -329,30 +306,29 @@ def rehearse_refusals(
         connection=scope.connection, mailbox=scope.mailbox
     ).for_page(None)
     refusals = list(in_scope[:MAX_REFUSALS])
-    patterns = patterns_of(address for one in refusals for address in one.recipients)
+    addresses = {address for one in refusals for address in one.recipients}
     connections = {one.connection_id for one in refusals}
-    before, after = _before_and_after(scope, change, connections, patterns)
-    addresses = {address.lower() for one in refusals for address in one.recipients}
-    # However old: the gate decided, not the desk.
-    contacts = (
-        stored_contacts(connections, addresses) if _asks_contacts(before, after) else {}
+    before, after = _before_and_after(
+        scope, change, connections, patterns_of(addresses)
     )
+    contacts: Mapping[int, Collection[str]] = {}
+    if _asks_contacts(before, after):
+        # However old: the gate decided, not the desk.
+        contacts = stored_contacts(connections, {one.lower() for one in addresses})
     found = []
     for one in refusals:
-        known = (
-            contacts.get(one.connection_id) if one.connection.contacts_read_at else None
-        )
-        is_refused = [
-            bool(
-                judge(
-                    one.recipients,
-                    lists.for_mailbox(one.connection_id, one.mailbox_id),
-                    known,
-                    now,
-                ).refused
-            )
+        known = None
+        if one.connection.contacts_read_at:
+            known = contacts.get(one.connection_id)
+        was, becomes = (
+            judge(
+                one.recipients,
+                lists.for_mailbox(one.connection_id, one.mailbox_id),
+                known,
+                now,
+            ).refused
             for lists in (before, after)
-        ]
-        if is_refused == [True, False]:
+        )
+        if was and not becomes:
             found.append(one)
     return PassingRefusals(tuple(found), len(refusals))

@@ -19,10 +19,18 @@ from mirror.models import Connection, Mailbox
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.applicable import lists_in_force
-from policy.allowlists.blocked import MAX_OFFERED, blocked_domains, save_label
 from policy.allowlists.changes import allow_for_days, apply_change
 from policy.allowlists.csv_files import LineError, written
-from policy.allowlists.drafts import Draft, InvalidDraft, pack, preview, unpack
+from policy.allowlists.drafts import (
+    MAX_OFFERED,
+    Draft,
+    InvalidDraft,
+    blocked_domains,
+    pack,
+    preview,
+    save_label,
+    unpack,
+)
 from policy.allowlists.forms import (
     SHOWN,
     AllowBlockedForm,
@@ -77,9 +85,19 @@ def allowlists(request: DeskRequest) -> HttpResponse:
     named = entries.select_related("allowlist__connection", "allowlist__mailbox")
     found = list(named[: FOUND + 1]) if text else []
     gates = GateList.objects.visible_to(actor).for_page()
+    # Every list visible to the actor, stored or not, to choose from.
+    scopes = [("all", "All mail")]
+    for one in Connection.objects.at_work().visible_to(actor).order_by("name"):
+        scopes.append((f"connection-{one.pk}", f"Connection {one}"))
+    for box in Mailbox.objects.at_work().visible_to(actor).order_by("address"):
+        scopes.append((f"mailbox-{box.pk}", f"Mailbox {box}"))
     context = {
         "lists": Allowlist.objects.visible_to(actor).for_overview(timezone.now()),
-        "choices": _choices(actor),
+        "choices": [
+            (f"{scope}/{kind}", f"{label}: {words.lower()}")
+            for scope, label in scopes
+            for kind, words in KINDS.items()
+        ],
         "text": text,
         "found": found[:FOUND],
         "found_more": len(found) > FOUND,
@@ -193,22 +211,6 @@ def _page_before(request: DeskRequest) -> int | None:
         if before.isascii() and before.isdecimal() and len(before) < 19
         else None
     )
-
-
-def _choices(actor: Actor) -> list[tuple[str, str]]:
-    """Return every list visible to the actor, stored or not, to choose from."""
-    scopes = [("all", "All mail")]
-    scopes += [
-        (f"connection-{one.pk}", f"Connection {one}")
-        for one in Connection.objects.at_work().visible_to(actor).order_by("name")
-    ]
-    mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
-    scopes += [(f"mailbox-{one.pk}", f"Mailbox {one}") for one in mailboxes]
-    return [
-        (f"{scope}/{kind}", f"{label}: {words.lower()}")
-        for scope, label in scopes
-        for kind, words in KINDS.items()
-    ]
 
 
 @require_POST
@@ -341,14 +343,15 @@ def _show(
     except ValueError as error:
         return _import_form(request, at, status=422, error=str(error))
     rehearsal = passing = None
+    fewer = 0
     # A bypass is judged at the gate alone.
     if not at.is_bypass and not shown.is_nothing:
-        rehearsal = rehearse(
-            scope=scope_of(at), change=shown.change, actor=actor, now=now
-        )
+        scope = scope_of(at)
+        rehearsal = rehearse(scope=scope, change=shown.change, actor=actor, now=now)
         passing = rehearse_refusals(
-            scope=scope_of(at), change=shown.change, actor=actor, now=now
+            scope=scope, change=shown.change, actor=actor, now=now
         )
+        fewer = rehearsal.fewer + len(passing.rows)
     blocked = rehearsal.blocked if rehearsal else {}
     ticked = form["allow"].value() if form else None
     changes = AllowChange.objects.filter(allowlist=at.pk)
@@ -362,7 +365,7 @@ def _show(
         "packed": packed,
         "rehearsal": rehearsal,
         "passing": passing,
-        "fewer": rehearsal.fewer + len(passing.rows) if rehearsal and passing else 0,
+        "fewer": fewer,
         "save_label": save_label(
             shown, rehearsal, saw_version=at.version if stale else None
         ),
@@ -399,7 +402,7 @@ def _import_form(
 @require_safe
 def refusals(request: DeskRequest) -> HttpResponse:
     """List what the gates refused, newest first: who tried, to whom, by which rule."""
-    return _answer(request)
+    return _refusals_page(request)
 
 
 @require_POST
@@ -413,7 +416,7 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
     )
     address = request.POST.get("address", "")
     if address not in refusal.refused or refusal.mailbox_id is None:
-        return _answer(
+        return _refusals_page(
             request, status=422, error="Choose one of the addresses that were refused."
         )
     try:
@@ -421,7 +424,7 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
             address=address, mailbox=refusal.mailbox_id, days=DAYS, actor=request.actor
         )
     except ActNotAllowed as error:
-        return _answer(request, status=403, error=error.sentence)
+        return _refusals_page(request, status=403, error=error.sentence)
     entry = changed.entries.not_removed().filter(pattern=compared(address)).first()
     notice = f"{address} may be written to from {refusal.mailbox} for {DAYS} days. It is copied to the gate now."
     if entry is None:
@@ -433,8 +436,7 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
 @reauthenticated
 def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
     """Push a list that its gate lacks now, with an operator's code."""
-    form = CodeForm(request.POST)
-    code = form.cleaned_data["code"] if form.is_valid() else ""
+    code = CodeForm(request.POST).value("code") or ""
     try:
         word = try_now(gate_id=gate_id, code=code, actor=request.actor)
     except GateList.DoesNotExist:
@@ -445,60 +447,44 @@ def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
         raise PermissionDenied(error.sentence) from error
     gate = GateList.objects.for_page().get(pk=gate_id)
     now = gate_status(gate)
-    notice = (
-        "The gate now has the list."
-        if word in ("pushed", "there already")
-        else f"{now.word}: {now.sentence}"
-    )
+    notice = f"{now.word}: {now.sentence}"
+    if word in ("pushed", "there already"):
+        notice = "The gate now has the list."
     return redirect_with_notice(
         request, notice, "allowlist", scope=f"mailbox-{gate.mailbox_id}", kind=gate.kind
     )
 
 
-def _answer(
+def _refusals_page(
     request: DeskRequest, *, status: int = 200, error: str = ""
 ) -> HttpResponse:
+    actor = request.actor
     number = _page_before(request)
-    found = list(
-        GateRefusal.objects.visible_to(request.actor).for_page(number)[
-            : REFUSALS_PAGE + 1
-        ]
+    visible = GateRefusal.objects.visible_to(actor).for_page(number)
+    found = list(visible[: REFUSALS_PAGE + 1])
+    shown = found[:REFUSALS_PAGE]
+    in_force = lists_in_force(
+        connections={one.connection_id for one in shown},
+        patterns=patterns_of(address for one in shown for address in one.refused),
     )
+    rows = []
+    for one in shown:
+        lists = in_force.for_mailbox(one.connection_id, one.mailbox_id)
+        passed = judge(one.refused, lists, None, timezone.now()).passed
+        rows.append(
+            {
+                "refusal": one,
+                "scope": f"mailbox-{one.mailbox_id}",
+                "may_allow": one.mailbox and one.mailbox.is_administered_by(actor),
+                "refused": [(address, address in passed) for address in one.refused],
+                "others": [each for each in one.recipients if each not in one.refused],
+            }
+        )
     context = {
-        "rows": _rows(request, found[:REFUSALS_PAGE]),
-        "next_before": found[REFUSALS_PAGE - 1].pk
-        if len(found) > REFUSALS_PAGE
-        else None,
+        "rows": rows,
+        "next_before": shown[-1].pk if len(found) > REFUSALS_PAGE else None,
         "is_first_page": number is None,
         "error": error,
         "days": DAYS,
     }
     return render(request, "policy/refusals.html", context, status=status)
-
-
-def _rows(request: DeskRequest, found: list[GateRefusal]) -> list[dict[str, Any]]:
-    """Return each refusal with its recipients, and what the actor may do about refused
-    ones.
-    """
-    now = timezone.now()
-    rows = []
-    patterns = patterns_of(address for one in found for address in one.refused)
-    in_force = lists_in_force(
-        connections={one.connection_id for one in found}, patterns=patterns
-    )
-    for one in found:
-        lists = in_force.for_mailbox(one.connection_id, one.mailbox_id)
-        passed = judge(one.refused, lists, None, now).passed
-        rows.append(
-            {
-                "refusal": one,
-                "scope": f"mailbox-{one.mailbox_id}",
-                "may_allow": one.mailbox is not None
-                and one.mailbox.is_administered_by(request.actor),
-                "refused": [(address, address in passed) for address in one.refused],
-                "others": [
-                    address for address in one.recipients if address not in one.refused
-                ],
-            }
-        )
-    return rows

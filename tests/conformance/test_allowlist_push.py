@@ -98,7 +98,7 @@ def push(*, at_once=True, kind="restriction", **options):
     GateList.objects.ensure()
     gate = GateList.objects.get(kind=kind)
     if at_once:
-        gates.push_soon(gate.pk)
+        GateList.objects.filter(pk=gate.pk).update(next_attempt_at=Now())
     return push_list(gate_list_id=gate.pk, **options)
 
 

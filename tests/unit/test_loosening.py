@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from connections.mailboxes.commands import desk_settings_loosen
 from mirror.oversight_modes import NAMES, is_below, is_minimum_lower
-from policy.allowlists.judgement import ApplicableList, Entry, judge
-from policy.allowlists.loosening import loosens
+from policy.allowlists.judgement import ApplicableList, Entry, judge, loosens
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 MODES = ("off", "monitor", "contacts", "enforce")
