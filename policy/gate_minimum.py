@@ -31,7 +31,6 @@ ACTOR = worker("sync")
 WITHIN = 30.0
 # How often a gateway is compared, and asked again after a failure.
 EVERY = timedelta(minutes=5)
-_ANY = "any mode"
 
 
 def to_compare() -> QuerySet[Connection]:
@@ -61,8 +60,17 @@ def bring_minimum(*, connection_id: int) -> str:
     if connection is None:
         return "not due"
     wanted = OrganisationSettings.objects.get().minimum_oversight
+    client = AdminClient(
+        base_url=connection.api_url, key=connection.admin_key, within=WITHIN
+    )
     try:
-        there, before = _bring(connection, wanted)
+        account = client.ask("GET", "/v1/account")
+        is_known = "minimum_oversight_mode" in account
+        before = there = str(account.get("minimum_oversight_mode") or "")
+        if is_known and allows_more(before, than=wanted):
+            body = {"minimum_oversight_mode": wanted}
+            account = client.ask("PATCH", "/v1/account", body=body)
+            there = str(account.get("minimum_oversight_mode") or "")
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)
@@ -72,7 +80,7 @@ def bring_minimum(*, connection_id: int) -> str:
         )
         _store(connection, gate_minimum_error=error.sentence[:500])
         return "not now"
-    if there is None:
+    if not is_known:
         _store(
             connection,
             gate_minimum_error="This gateway does not know a minimum oversight mode. Upgrade it.",
@@ -80,37 +88,18 @@ def bring_minimum(*, connection_id: int) -> str:
         return "not known there"
     with transaction.atomic():
         _store(connection, gate_minimum=there, gate_minimum_error="")
-        if there != before:
-            details = {
+        if there == before:
+            return "there already"
+        record(
+            "oversight_minimum.brought",
+            actor=ACTOR,
+            connection=connection.pk,
+            details={
                 "connection": str(connection),
-                **changed(before=before or _ANY, after=there),
-            }
-            record(
-                "oversight_minimum.brought",
-                actor=ACTOR,
-                connection=connection.pk,
-                details=details,
-            )
-    return "there already" if there == before else "brought"
-
-
-def _bring(connection: Connection, wanted: str) -> tuple[str | None, str]:
-    """Return the minimum of a gateway after and before; None where it does not know
-    one.
-    """
-    client = AdminClient(
-        base_url=connection.api_url, key=connection.admin_key, within=WITHIN
-    )
-    account = client.ask("GET", "/v1/account")
-    if "minimum_oversight_mode" not in account:
-        return None, ""
-    before = str(account["minimum_oversight_mode"] or "")
-    if not allows_more(before, than=wanted):
-        return before, before
-    account = client.ask(
-        "PATCH", "/v1/account", body={"minimum_oversight_mode": wanted}
-    )
-    return str(account.get("minimum_oversight_mode") or ""), before
+                **changed(before=before or "any mode", after=there),
+            },
+        )
+    return "brought"
 
 
 def _store(connection: Connection, **fields: str) -> None:
@@ -124,9 +113,8 @@ def allows_more(minimum: str, *, than: str) -> bool:
     empty one allows all.
     """
     ranks = {name: rank for rank, name in enumerate(NAMES)}
-    return ranks.get(minimum or NAMES[-1], len(NAMES)) > ranks.get(
-        than or NAMES[-1], len(NAMES)
-    )
+    ranks[""] = ranks[NAMES[-1]]
+    return ranks.get(minimum, len(NAMES)) > ranks.get(than, len(NAMES))
 
 
 @dataclass(frozen=True)
@@ -152,25 +140,20 @@ def _status(connection: Connection, minimum: str) -> GateMinimum:
         sentence = "Hosted MultiMail knows no minimum. A looser mode set there is told within ten minutes."
         return GateMinimum(connection, "plain", "Only here", sentence)
     if not connection.admin_key:
-        return GateMinimum(
-            connection, "amber", "Not there", "The connection has no admin key."
-        )
+        sentence = "The connection has no admin key."
+        return GateMinimum(connection, "amber", "Not there", sentence)
     if has and allows_more(minimum, than=has):
         sentence = (
             f"The gateway's own minimum is {has}, which is stricter. Its operator lowers it: "
             f"gateway_limits --minimum-mode {minimum}."
         )
         return GateMinimum(connection, "blue", "Stricter there", sentence)
-    if has and not allows_more(has, than=minimum) and not connection.gate_minimum_error:
-        return GateMinimum(
-            connection, "green", "At the gateway", "Its API refuses every looser mode."
-        )
+    error = connection.gate_minimum_error
+    if has and not allows_more(has, than=minimum) and not error:
+        sentence = "Its API refuses every looser mode."
+        return GateMinimum(connection, "green", "At the gateway", sentence)
     if connection.paused_at:
-        return GateMinimum(
-            connection, "amber", "Not there yet", "The connection is paused."
-        )
-    if connection.gate_minimum_error:
-        return GateMinimum(
-            connection, "amber", "Not there yet", connection.gate_minimum_error
-        )
+        error = "The connection is paused."
+    if error:
+        return GateMinimum(connection, "amber", "Not there yet", error)
     return GateMinimum(connection, "blue", "On its way", "It is being brought there.")

@@ -5,8 +5,6 @@ It stops what this desk does, nothing else: mail that was approved before and wa
 its time at MultiMail, and mail of autonomous mailboxes, still goes.
 """
 
-from collections.abc import Mapping
-
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.dispatch import Signal
@@ -94,9 +92,7 @@ def pull(
             actor=actor, reason=reason, connection=connection, mailbox=mailbox
         )
     switch.refresh_from_db()
-    _record(
-        "kill_switch.pulled", switch, actor, changed(before="released", after="pulled")
-    )
+    _record("kill_switch.pulled", switch, actor, "released", "pulled")
     return switch
 
 
@@ -124,9 +120,7 @@ def _releasing(*, switch_id: int, actor: Actor) -> ChangeInWords:
         before=f"pulled: {switch.reason}",
         after="released",
         page=reverse("stop"),
-        connection=switch.mailbox.connection_id
-        if switch.mailbox
-        else switch.connection_id,
+        connection=switch.owning_connection,
         mailbox=switch.mailbox_id,
     )
 
@@ -142,28 +136,21 @@ def release(*, switch_id: int, actor: Actor) -> KillSwitch:
         released_at=Now(), released_by_id=int(actor.id)
     )
     switch.refresh_from_db()
-    _record(
-        "kill_switch.released",
-        switch,
-        actor,
-        changed(before="pulled", after="released"),
-    )
+    _record("kill_switch.released", switch, actor, "pulled", "released")
     released.send(sender=KillSwitch)
     return switch
 
 
 def _record(
-    action: str, switch: KillSwitch, actor: Actor, sides: Mapping[str, str]
+    action: str, switch: KillSwitch, actor: Actor, before: str, after: str
 ) -> None:
     record(
         action,
         actor=actor,
-        connection=switch.mailbox.connection_id
-        if switch.mailbox
-        else switch.connection_id,
+        connection=switch.owning_connection,
         details={
             "scope": str(switch.mailbox or switch.connection or "everything"),
             "reason": switch.reason,
-            **sides,
+            **changed(before=before, after=after),
         },
     )

@@ -95,3 +95,8 @@ class KillSwitch(models.Model):
 
     def __str__(self) -> str:
         return f"kill switch for {self.mailbox or self.connection or 'everything'}"
+
+    @property
+    def owning_connection(self) -> int | None:
+        """The key of the connection that it stops, or of whose mailbox."""
+        return self.mailbox.connection_id if self.mailbox else self.connection_id

@@ -26,7 +26,7 @@ from policy.errors import PlanRefused, StalePlan
 from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import RISKS
 from policy.rules.changes import policies
-from policy.rules.rules import PolicyRule, listed
+from policy.rules.rules import listed
 
 # A review plan, its calendar or who is on duty changed: of `mailbox`, or of all for
 # None.
@@ -95,12 +95,10 @@ def _locked_as_seen(
 ) -> WorkCalendar | None:
     """Lock a calendar that is still as it was shown; None for one that is new."""
     _check(actor, None)
-    stored = (
-        WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first()
-        if calendar
-        else None
-    )
-    if calendar and (stored is None or seen_calendar(stored) != seen):
+    if calendar is None:
+        return None
+    stored = WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first()
+    if stored is None or seen_calendar(stored) != seen:
         now = f"it is now {_calendar_in_words(stored)}" if stored else "it was removed"
         raise StalePlan(
             f"Somebody else changed this calendar meanwhile: {now}. Save again to replace that."
@@ -128,8 +126,28 @@ def _changing_hours(
 def _asks_no_less(
     *, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None, seen: str
 ) -> bool:
+    """Whether no rule that is on asks for less: open longer for one that holds outside
+    its hours, or the opposite.
+    """
     stored = _locked_as_seen(actor, calendar, seen)
-    return stored is None or not _loosens(stored, _as_wanted(wanted, stored))
+    if stored is None:
+        return True
+    was = calendar_of(stored)
+    becomes = calendar_of(_as_wanted(wanted, stored))
+    opens = not is_within(becomes, was)
+    closes = not is_within(was, becomes)
+    now = policies()
+    if now.unreadable:
+        return False
+    for one in now.active_rules:
+        if not one.is_on:
+            continue
+        if closes and one.when.during and one.when.during.calendar == stored.pk:
+            return False
+        outside = (one.when.outside, *one.then.office_hours)
+        if opens and any(hours and hours.calendar == stored.pk for hours in outside):
+            return False
+    return True
 
 
 @atomic_with_retry
@@ -154,11 +172,8 @@ def save_calendar(
             row.save()
     except IntegrityError:
         raise PlanRefused("There is a calendar of this name already.") from None
-    details = {
-        "calendar": row.name,
-        **changed(before=before, after=_calendar_in_words(row)),
-    }
-    record("calendar.set", actor=actor, details=details)
+    sides = changed(before=before, after=_calendar_in_words(row))
+    record("calendar.set", actor=actor, details={"calendar": row.name, **sides})
     plan_changed.send(sender=ReviewPlan, mailbox=None, is_removed=False)
     return row
 
@@ -167,20 +182,12 @@ def save_calendar(
 def remove_calendar(*, calendar: WorkCalendar, actor: Actor) -> None:
     """Remove a calendar that nothing uses. Raises ActNotAllowed, PlanRefused."""
     _check(actor, None)
-    details = {
-        "calendar": calendar.name,
-        **changed(before=_calendar_in_words(calendar), after=""),
-    }
-    now = policies()
-    if naming := rules_naming_calendar(
-        calendar.pk, (*now.active_rules, *now.draft_rules)
-    ):
-        names = listed(
-            [f"“{one}”" for one in dict.fromkeys(one.name for one in naming)]
-        )
+    if naming := rules_naming(calendar):
+        names = listed([f"“{one}”" for one in naming])
         raise PlanRefused(
             f"{calendar.name} cannot be removed: rules of the policy name it ({names})."
         )
+    sides = changed(before=_calendar_in_words(calendar), after="")
     try:
         with transaction.atomic():
             calendar.delete()
@@ -188,40 +195,24 @@ def remove_calendar(*, calendar: WorkCalendar, actor: Actor) -> None:
         raise PlanRefused(
             f"{calendar.name} is used by a review plan or by somebody's duty."
         ) from None
-    record("calendar.removed", actor=actor, details=details)
+    record(
+        "calendar.removed", actor=actor, details={"calendar": calendar.name, **sides}
+    )
 
 
-def rules_naming_calendar(
-    calendar: int, rules: Iterable[PolicyRule]
-) -> list[PolicyRule]:
-    """Return the rules that name the hours of a calendar."""
-    return [one for one in rules if calendar in one.calendars]
-
-
-def _loosens(before: WorkCalendar, after: WorkCalendar) -> bool:
-    """Whether a rule that is on may ask less: open longer for one that holds outside
-    its hours, or the opposite.
+def rules_naming(calendar: WorkCalendar) -> list[str]:
+    """Return the names of the rules that name the hours of a calendar, in the active
+    version or the draft.
     """
-    was = calendar_of(before)
-    becomes = calendar_of(after)
-    opens = not is_within(becomes, was)
-    closes = not is_within(was, becomes)
     now = policies()
-    if now.unreadable:
-        return True
-    for one in rules_naming_calendar(
-        before.pk, [rule for rule in now.active_rules if rule.is_on]
-    ):
-        if closes and one.when.during and one.when.during.calendar == before.pk:
-            return True
-        outside = (one.when.outside, *one.then.office_hours)
-        if opens and any(hours and hours.calendar == before.pk for hours in outside):
-            return True
-    return False
+    rules = (*now.active_rules, *now.draft_rules)
+    return list(
+        dict.fromkeys(one.name for one in rules if calendar.pk in one.calendars)
+    )
 
 
 def _plan_in_change(
-    title: str, mailbox: Mailbox | None, actor: Actor, after: str
+    mailbox: Mailbox | None, actor: Actor, after: str, title: str = "Review plan"
 ) -> ChangeInWords:
     _check(actor, mailbox)
     plan = ReviewPlan.objects.filter(mailbox=mailbox).first()
@@ -245,11 +236,11 @@ def _saving_plan(
         assigns_in_turn=wanted.assigns_in_turn,
     )
     steps = [LadderStep(**asdict(step)) for step in wanted.steps]
-    return _plan_in_change("Review plan", mailbox, actor, plan_in_words(plan, steps))
+    return _plan_in_change(mailbox, actor, plan_in_words(plan, steps))
 
 
 def _removing_plan(*, mailbox: Mailbox | None, actor: Actor) -> ChangeInWords:
-    return _plan_in_change("Review plan", mailbox, actor, "removed")
+    return _plan_in_change(mailbox, actor, "removed")
 
 
 def _adding_duty(
@@ -260,11 +251,14 @@ def _adding_duty(
     actor: Actor,
 ) -> ChangeInWords:
     after = _turn_in_words(DutyTurn(person=person, mailbox=mailbox, calendar=calendar))
-    return replace(
-        _plan_in_change("Duty", mailbox, actor, after),
-        before="not on duty",
-        based_on=None,
-    )
+    change = _plan_in_change(mailbox, actor, after, title="Duty")
+    return replace(change, before="not on duty", based_on=None)
+
+
+def _locked_plan(mailbox: Mailbox | None, actor: Actor) -> ReviewPlan | None:
+    _check(actor, mailbox)
+    stored = ReviewPlan.objects.select_for_update(no_key=True)
+    return stored.filter(mailbox=mailbox).first()
 
 
 @atomic_with_retry
@@ -273,12 +267,7 @@ def save_plan(
     *, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor
 ) -> ReviewPlan:
     """Make or change the plan of a mailbox, or of all. Raises ActNotAllowed, StalePlan."""
-    _check(actor, mailbox)
-    plan = (
-        ReviewPlan.objects.select_for_update(no_key=True)
-        .filter(mailbox=mailbox)
-        .first()
-    )
+    plan = _locked_plan(mailbox, actor)
     if (plan.version if plan else 0) != wanted.version:
         raise StalePlan(
             "Somebody else changed this plan meanwhile. Check it as it is now, then save yours."
@@ -310,12 +299,7 @@ def save_plan(
 @second_admin("Review plan", words=_removing_plan)
 def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> None:
     """Remove a plan; a mailbox then follows the one for all. Raises ActNotAllowed."""
-    _check(actor, mailbox)
-    plan = (
-        ReviewPlan.objects.select_for_update(no_key=True)
-        .filter(mailbox=mailbox)
-        .first()
-    )
+    plan = _locked_plan(mailbox, actor)
     if plan is not None:
         before = plan_in_words(plan)
         plan.delete()
@@ -364,16 +348,17 @@ def _record(
 
 def plan_in_words(plan: ReviewPlan, steps: Iterable[LadderStep] | None = None) -> str:
     """Return a plan as the ledger keeps it, with its stored steps or with these."""
+    parts = [str(plan.calendar or "all hours")]
+    for risk, words in RISKS.items():
+        look, decision = (
+            "none" if minutes is None else minutes_in_words(minutes)
+            for minutes in plan.targets.get(risk) or (None, None)
+        )
+        parts.append(f"{words.lower()}: first look {look}, decision {decision}")
+    if plan.assigns_in_turn:
+        parts.append("new messages are assigned in turn")
     steps = plan.steps.all() if steps is None else steps
-    targets = [
-        f"{words.lower()}: first look {_target(look)}, decision {_target(decision)}"
-        for risk, words in RISKS.items()
-        for look, decision in [plan.targets.get(risk) or (None, None)]
-    ]
-    turn = ["new messages are assigned in turn"] if plan.assigns_in_turn else []
-    return "; ".join(
-        [str(plan.calendar or "all hours"), *targets, *turn, *map(step_in_words, steps)]
-    )
+    return "; ".join([*parts, *map(step_in_words, steps)])
 
 
 def step_in_words(step: LadderStep) -> str:
@@ -387,10 +372,6 @@ def step_in_words(step: LadderStep) -> str:
     )
     act = "notify" if step.whom == "destinations" else step.get_act_display().lower()
     return f"{when} the {step.get_basis_display()} is due: {act} {whom}"
-
-
-def _target(minutes: int | None) -> str:
-    return "none" if minutes is None else minutes_in_words(minutes)
 
 
 def _calendar_in_words(calendar: WorkCalendar) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from policy.calendars.stored import working_time_after
 from policy.models import LadderStep, ReviewPlan
@@ -40,11 +40,8 @@ def plan_for(mailbox: int | None) -> ReviewPlan | None:
     """Return the plan of a mailbox: its own, otherwise the one for all; None where
     there is neither.
     """
-    plans = ReviewPlan.objects.select_related("calendar").prefetch_related(
-        "steps__person", "steps__group"
-    )
-    own = plans.filter(mailbox=mailbox).first() if mailbox is not None else None
-    return own or plans.filter(mailbox=None).first()
+    own = plans().filter(mailbox=mailbox).first() if mailbox is not None else None
+    return own or plans().filter(mailbox=None).first()
 
 
 def deadlines_of(
@@ -52,13 +49,11 @@ def deadlines_of(
 ) -> Deadlines:
     """Return the deadlines of a message that has been held since then."""
     look, decision = _minutes(plan, risk)
-    look_by, decide_by = (
-        _after(plan, held_at, minutes) for minutes in (look, decision)
-    )
+    look_by = _after(plan, held_at, look)
+    decide_by = _after(plan, held_at, decision)
     if extended_to is not None:
-        look_by, decide_by = (
-            max(at, extended_to) if at else None for at in (look_by, decide_by)
-        )
+        look_by = max(look_by, extended_to) if look_by else None
+        decide_by = max(decide_by, extended_to) if decide_by else None
     return Deadlines(look_by, decide_by, extended_to)
 
 
@@ -68,11 +63,13 @@ def steps_of(
     """Return the steps of a plan's ladder with their times, the earliest first."""
     look, decision = _minutes(plan, risk)
     found = []
+    again = f" of {deadlines.extended_to.isoformat()}" if deadlines.extended_to else ""
     for step in plan.steps.all():
-        is_look = step.basis == LadderStep.Basis.LOOK
-        deadline, minutes = (
-            (deadlines.look_by, look) if is_look else (deadlines.decide_by, decision)
-        )
+        deadline = deadlines.decide_by
+        minutes = decision
+        if step.basis == LadderStep.Basis.LOOK:
+            deadline = deadlines.look_by
+            minutes = look
         if deadline is None or minutes is None:
             continue
         if step.minutes >= 0:
@@ -82,21 +79,16 @@ def steps_of(
         else:
             at = deadline + timedelta(minutes=step.minutes)
         if at is not None:
-            again = (
-                f" of {deadlines.extended_to.isoformat()}"
-                if deadlines.extended_to
-                else ""
-            )
             found.append(DueStep(step, at, f"{step}{again}"))
     return sorted(found, key=lambda due: (due.at, due.key))
 
 
-def plans_in_order() -> Sequence[ReviewPlan]:
-    """Return all plans, the one for all mailboxes first."""
-    plans = ReviewPlan.objects.select_related("calendar", "mailbox").prefetch_related(
+def plans() -> QuerySet[ReviewPlan]:
+    """Return all plans with their steps, the one for all mailboxes first."""
+    named = ReviewPlan.objects.select_related("calendar", "mailbox").prefetch_related(
         "steps__person", "steps__group"
     )
-    return list(plans.order_by(F("mailbox__address").asc(nulls_first=True), "pk"))
+    return named.order_by(F("mailbox__address").asc(nulls_first=True), "pk")
 
 
 def _minutes(plan: ReviewPlan, risk: str) -> tuple[int | None, int | None]:
@@ -105,13 +97,12 @@ def _minutes(plan: ReviewPlan, risk: str) -> tuple[int | None, int | None]:
     """
     own = plan.targets.get(risk) or (None, None)
     others = plan.targets.get("") or (None, None)
-    look, decision = (others[n] if own[n] is None else own[n] for n in (0, 1))
+    look = others[0] if own[0] is None else own[0]
+    decision = others[1] if own[1] is None else own[1]
     return look, decision
 
 
 def _after(plan: ReviewPlan, start: datetime, minutes: int | None) -> datetime | None:
-    return (
-        None
-        if minutes is None
-        else working_time_after(plan.calendar, start, timedelta(minutes=minutes))
-    )
+    if minutes is None:
+        return None
+    return working_time_after(plan.calendar, start, timedelta(minutes=minutes))

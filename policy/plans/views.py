@@ -2,8 +2,8 @@
 and one calendar.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Any
 
 from django.db.models import Q
 from django.http import Http404, HttpResponse
@@ -27,12 +27,12 @@ from policy.calendars.stored import is_working_time
 from policy.errors import PlanRefused, StalePlan
 from policy.models import DutyTurn, ReviewPlan, WorkCalendar
 from policy.plans import commands
-from policy.plans.deadlines import RISKS, plans_in_order
+from policy.plans.deadlines import RISKS, plans
 from policy.plans.forms import CalendarForm, DutyForm, PlanForm
-from policy.rules.changes import policies
-from policy.rules.rules import PolicyRule
 
 ALL = "all"
+_SCOPE = re.compile(r"mailbox-([0-9]{1,18})")
+_NOT_YOURS = "Only an admin of everything can set calendars."
 
 
 @require_safe
@@ -47,18 +47,9 @@ def _overview(
     request: DeskRequest, *, error: str = "", status: int = 200
 ) -> HttpResponse:
     actor = request.actor
-    now = timezone.now()
-    seen = {
-        box.pk: box
-        for box in Mailbox.objects.at_work()
-        .there()
-        .visible_to(actor)
-        .order_by("address", "pk")
-    }
-    plans = [
-        plan
-        for plan in plans_in_order()
-        if plan.mailbox_id is None or plan.mailbox_id in seen
+    seen = _visible_boxes(actor)
+    shown_plans = [
+        plan for plan in plans() if plan.mailbox_id is None or plan.mailbox_id in seen
     ]
     turns = DutyTurn.objects.select_related("person", "mailbox", "calendar").order_by(
         "person__name", "pk"
@@ -66,26 +57,33 @@ def _overview(
     shown = [
         turn for turn in turns if turn.mailbox_id is None or turn.mailbox_id in seen
     ]
-    present = set(
-        Person.objects.present()
-        .filter(duty_turns__in=shown)
-        .values_list("pk", flat=True)
-    )
-    planned = {_scope(plan.mailbox) for plan in plans}
+    there = Person.objects.present().filter(duty_turns__in=shown)
+    present = set(there.values_list("pk", flat=True))
+    # Whether each person is on duty now, in words, and the tone of that.
+    lines = []
+    for turn in shown:
+        status_now = ("Off duty now", "")
+        if not turn.person.is_active:
+            status_now = ("Deactivated", "amber")
+        elif turn.person_id not in present:
+            status_now = ("Out of office", "amber")
+        elif is_working_time(turn.calendar, timezone.now()):
+            status_now = ("On duty now", "green")
+        lines.append((turn, status_now, commands.may_set(actor, turn.mailbox)))
+    planned = {_scope(plan.mailbox) for plan in shown_plans}
     scopes = _scopes(actor, seen)
     context = {
-        "plans": [(plan, _scope(plan.mailbox), *_in_words(plan)) for plan in plans],
+        "plans": [
+            (plan, _scope(plan.mailbox), *_in_words(plan)) for plan in shown_plans
+        ],
         "others": [
-            (key, "all mailboxes" if key == ALL else scopes[key])
-            for key in scopes
+            (key, "all mailboxes" if key == ALL else words)
+            for key, words in scopes.items()
             if key not in planned
         ],
-        "turns": [
-            (turn, _status(turn, present, now), commands.may_set(actor, turn.mailbox))
-            for turn in shown
-        ],
+        "turns": lines,
         "calendars": WorkCalendar.objects.order_by("name"),
-        "may_set_all": commands.may_set(actor, None),
+        "may_set_all": ALL in scopes,
         "scopes": scopes,
         "people": _people_of(scopes, seen),
         "error": error,
@@ -93,14 +91,21 @@ def _overview(
     return render(request, "policy/review_plans.html", context, status=status)
 
 
+def _visible_boxes(actor: Actor) -> dict[int, Mailbox]:
+    boxes = Mailbox.objects.at_work().there().visible_to(actor)
+    named = boxes.select_related("connection").order_by("address", "pk")
+    return {box.pk: box for box in named}
+
+
 def _scopes(actor: Actor, seen: Mapping[int, Mailbox]) -> dict[str, str]:
     """Return the mailboxes whose plans the actor may set, by what forms and addresses
     call them.
     """
     found = {ALL: "All mailboxes"} if commands.may_set(actor, None) else {}
-    return found | {
-        _scope(box): str(box) for box in seen.values() if commands.may_set(actor, box)
-    }
+    for box in seen.values():
+        if commands.may_set(actor, box):
+            found[_scope(box)] = str(box)
+    return found
 
 
 def _people_of(
@@ -110,19 +115,9 @@ def _people_of(
         return commands.people_for(None)
     found: dict[str, str] = {}
     for box in seen.values():
-        found |= commands.people_for(box) if _scope(box) in scopes else {}
+        if _scope(box) in scopes:
+            found |= commands.people_for(box)
     return found
-
-
-def _status(turn: DutyTurn, present: set[int], now: Any) -> tuple[str, str]:
-    """Return whether a person is on duty now, in words, and the tone of that."""
-    if turn.person_id not in present:
-        return ("Out of office" if turn.person.is_active else "Deactivated"), "amber"
-    return (
-        ("On duty now", "green")
-        if is_working_time(turn.calendar, now)
-        else ("Off duty now", "")
-    )
 
 
 def _scope(mailbox: Mailbox | None) -> str:
@@ -189,18 +184,13 @@ def remove_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
 def _get_visible_scope_or_404(request: DeskRequest, scope: str) -> Mailbox | None:
     if scope == ALL:
         return None
-    visible = (
-        Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
-    )
-    key = scope.removeprefix("mailbox-")
-    found = (
-        visible.filter(pk=int(key)).first()
-        if key != scope and key.isdecimal() and len(key) < 19
-        else None
-    )
-    if found is None:
-        raise Http404("There is no such mailbox, or you do not see it.")
-    return found
+    missing = "There is no such mailbox, or you do not see it."
+    named = _SCOPE.fullmatch(scope)
+    if named is None:
+        raise Http404(missing)
+    visible = Mailbox.objects.at_work().visible_to(request.actor)
+    found = visible.select_related("connection").filter(pk=named[1])
+    return first_or_404(found, missing)
 
 
 def _plan_page(
@@ -212,10 +202,7 @@ def _plan_page(
     is_stale: bool = False,
     status: int = 200,
 ) -> HttpResponse:
-    plans = ReviewPlan.objects.select_related("calendar").prefetch_related(
-        "steps__person", "steps__group"
-    )
-    plan = plans.filter(mailbox=mailbox).first()
+    plan = plans().filter(mailbox=mailbox).first()
     may_change = commands.may_set(request.actor, mailbox)
     if form is None and may_change:
         form = PlanForm(None, plan=plan, people=commands.people_for(mailbox))
@@ -237,17 +224,10 @@ def _plan_page(
 def add_calendar(request: DeskRequest) -> HttpResponse:
     """Show the form for a new calendar; make it."""
     if not commands.may_set(request.actor, None):
-        return _calendar_page(
-            request,
-            None,
-            status=403,
-            error="Only an admin of everything can set calendars.",
-        )
-    return (
-        _save_calendar(request, None)
-        if request.method == "POST"
-        else _calendar_page(request, None)
-    )
+        return _calendar_page(request, None, status=403, error=_NOT_YOURS)
+    if request.method == "POST":
+        return _save_calendar(request, None)
+    return _calendar_page(request, None)
 
 
 @require_safe
@@ -263,22 +243,10 @@ def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
     """
     found = _get_calendar_or_404(calendar_id)
     if not commands.may_set(request.actor, None):
-        return _calendar_page(
-            request,
-            found,
-            status=403,
-            error="Only an admin of everything can set calendars.",
-        )
-    if _rules_with(found) and not is_recently_authenticated(request):
+        return _calendar_page(request, found, status=403, error=_NOT_YOURS)
+    if commands.rules_naming(found) and not is_recently_authenticated(request):
         return ask_first(request)
     return _save_calendar(request, found)
-
-
-def _rules_with(found: WorkCalendar) -> list[PolicyRule]:
-    now = policies()
-    return commands.rules_naming_calendar(
-        found.pk, (*now.active_rules, *now.draft_rules)
-    )
 
 
 @require_POST
@@ -337,9 +305,7 @@ def _calendar_page(
         # After an error of the form it is still the one that was shown first.
         "seen": form["seen"].value() if form and form.errors else seen,
         "note": NOTE,
-        "rules": dict.fromkeys(one.name for one in _rules_with(found))
-        if found and request.actor.scopes
-        else (),
+        "rules": commands.rules_naming(found) if found and request.actor.scopes else (),
         "waiting_changes": PendingChange.objects.at("calendar", found.pk)
         if found
         else (),
@@ -353,13 +319,7 @@ def _calendar_page(
 def add_duty(request: DeskRequest) -> HttpResponse:
     """Put a person on duty."""
     actor = request.actor
-    seen = {
-        box.pk: box
-        for box in Mailbox.objects.at_work()
-        .there()
-        .visible_to(actor)
-        .select_related("connection")
-    }
+    seen = _visible_boxes(actor)
     scopes = _scopes(actor, seen)
     if not scopes:
         return _overview(
