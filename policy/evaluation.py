@@ -96,7 +96,25 @@ def rule(facts: RulingFacts) -> Ruling:
             facts,
             "The content is still being fetched. It can be decided once it is here.",
         )
-    if forbidding := _forbidding(facts):
+    # Every rule that keeps this from being approved, in the order in which they are
+    # named.
+    forbidding = []
+    if facts.is_author:
+        sentence = "You started this message, so somebody else must approve it."
+        forbidding.append(("author", sentence))
+    if facts.is_editor:
+        sentence = "You edited this message, so somebody else must approve it."
+        forbidding.append(("editor", sentence))
+    if facts.is_expired:
+        forbidding.append(("expired", "The time to approve this message is over."))
+    if facts.files_that_differ:
+        names = ", ".join(facts.files_that_differ)
+        sentence = f"It cannot be approved: an attachment does not match the fingerprint ({names})."
+        forbidding.append(("files", sentence))
+    if facts.off_list:
+        forbidding.append(("allowlist", _off_list(facts)))
+    forbidding += facts.demand.forbidding()
+    if forbidding:
         name = forbidding[0][0]
         reasons = tuple(sentence for _, sentence in forbidding)
         off_list = _off_list(facts) if name == "allowlist" else ""
@@ -106,41 +124,15 @@ def rule(facts: RulingFacts) -> Ruling:
         # released.
         waits = f"You may decide, but nothing is sent until the kill switch is released. Pulled by {facts.stopped_by}."
         return Ruling(facts, True, True, (waits, *_notes(facts)), rule="stopped")
-    return Ruling(facts, True, True, (_needed(facts.demand), *_notes(facts)))
-
-
-def _needed(demand: Demand) -> str:
-    """Return how many approvals are needed, to somebody who may give one."""
+    demand = facts.demand
     if not demand.takes_several:
-        return "One approval is needed, and you may give it."
-    if not demand.approvals:
-        return f"{demand.progress.needed} approvals are needed, and you may give one. {demand.warning}".rstrip()
-    by = f", by {demand.givers}" if demand.counted else ""
-    return f"{demand.progress} approvals are given{by}. You may give one. {demand.warning}".rstrip()
-
-
-def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
-    """Return every rule that keeps this from being approved, in the order in which they
-    are named.
-    """
-    found = []
-    if facts.is_author:
-        found.append(
-            ("author", "You started this message, so somebody else must approve it.")
-        )
-    if facts.is_editor:
-        found.append(
-            ("editor", "You edited this message, so somebody else must approve it.")
-        )
-    if facts.is_expired:
-        found.append(("expired", "The time to approve this message is over."))
-    if facts.files_that_differ:
-        names = ", ".join(facts.files_that_differ)
-        sentence = f"It cannot be approved: an attachment does not match the fingerprint ({names})."
-        found.append(("files", sentence))
-    if facts.off_list:
-        found.append(("allowlist", _off_list(facts)))
-    return found + facts.demand.forbidding()
+        needed = "One approval is needed, and you may give it."
+    elif not demand.approvals:
+        needed = f"{demand.progress.needed} approvals are needed, and you may give one. {demand.warning}"
+    else:
+        by = f", by {demand.givers}" if demand.counted else ""
+        needed = f"{demand.progress} approvals are given{by}. You may give one. {demand.warning}"
+    return Ruling(facts, True, True, (needed.rstrip(), *_notes(facts)))
 
 
 def _off_list(facts: RulingFacts) -> str:

@@ -13,8 +13,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals.policy_rules.rule_form import RuleForm, offered_to, typed_of
-from approvals.policy_rules.shown import problems_of
-from approvals.policy_rules.views import SeenForm, admin_or_403, answer_policy
+from approvals.policy_rules.views import (
+    SeenForm,
+    admin_or_403,
+    answer_policy,
+    problems_of,
+)
 from common.pages import DeskRequest, redirect_with_notice
 from policy.errors import PolicyRefused, StalePolicy
 from policy.rules.changes import (
@@ -129,9 +133,6 @@ class _Editor:
             "previewed"
         ] != digest(rule):
             return self._page(preview=rule)
-        return self._save(rule)
-
-    def _save(self, rule: PolicyRule) -> HttpResponse:
         seen = SeenForm(self.request.POST)
         if not seen.is_valid():
             return self._page(preview=rule, error=seen.first_error(), status=422)
@@ -145,11 +146,13 @@ class _Editor:
             )
         except PolicyRefused as error:
             return self._page(preview=rule, error=error.sentence, status=422)
-        told = problems_of(
-            with_rule(self.now.draft_rules, stored), self.request.actor
-        ).get(stored.id, ())
         notice = f"“{stored.name}” is saved in the draft, version {draft.number}."
-        return redirect_with_notice(self.request, " ".join((notice, *told)), "policy")
+        notices = (notice, *self._problems(stored))
+        return redirect_with_notice(self.request, " ".join(notices), "policy")
+
+    def _problems(self, rule: PolicyRule) -> Sequence[str]:
+        rules = with_rule(self.now.draft_rules, rule)
+        return problems_of(rules, self.request.actor).get(rule.id, ())
 
     def _page(
         self,
@@ -164,37 +167,31 @@ class _Editor:
         if self.now.draft is None and not error:
             error = "There is no draft any more: somebody activated or discarded it. Begin one to save this rule."
             status = 409
-        problems: Sequence[str] = ()
-        if preview:
-            rules = with_rule(self.now.draft_rules, preview)
-            problems = problems_of(rules, self.request.actor).get(preview.id, ())
-        stored = ""
-        # How the rule stands in the draft now.
-        if is_stale and (rule := find(self.now.draft_rules, self.rule_id)):
-            stored = f"{rule.name}: {as_sentence(rule, names_for(self.request.actor, (rule,)))}"
         # A form that was shown before somebody else's change must not become one that
         # was shown after it.
-        seen = self.request.POST.get("edits", "") if not is_stale else ""
-        context = {
+        edits = self.request.POST.get("edits", "")
+        if is_stale or not edits.isdecimal():
+            edits = str(self.now.draft.edits if self.now.draft else 0)
+        context: dict[str, object] = {
             "rule": self.rule,
             "form": self.form,
-            "edits": seen
-            if seen.isdecimal()
-            else self.now.draft.edits
-            if self.now.draft
-            else 0,
+            "edits": edits,
             "preview": preview,
-            "digest": digest(preview) if preview else "",
-            "sentence": as_sentence(preview, names_for(self.request.actor, (preview,)))
-            if preview
-            else "",
-            "problems": problems,
-            "stored": stored,
             "is_stale": is_stale,
             "error": error,
             "has_draft": self.now.draft is not None,
         }
+        # How the rule stands in the draft now.
+        if is_stale and (rule := find(self.now.draft_rules, self.rule_id)):
+            context["stored"] = f"{rule.name}: {self._sentence(rule)}"
+        if preview:
+            context["digest"] = digest(preview)
+            context["sentence"] = self._sentence(preview)
+            context["problems"] = self._problems(preview)
         return render(self.request, "policy/rules/rule.html", context, status=status)
+
+    def _sentence(self, rule: PolicyRule) -> str:
+        return as_sentence(rule, names_for(self.request.actor, (rule,)))
 
 
 def digest(rule: PolicyRule) -> str:

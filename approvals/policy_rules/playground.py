@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods
 from approvals.examination import columns_of
 from approvals.examination import findings as examine
 from approvals.models import Review
-from approvals.policy_rules.rule_form import AddressesField
+from approvals.policy_rules.rule_form import AddressesField, typed_lines
 from approvals.policy_rules.views import visible_rules
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
@@ -28,7 +28,7 @@ from common.pages import DeskRequest
 from common.time_zones import zone_name
 from mirror.models import Mailbox, Message
 from policy.rules.changes import Policies, policies
-from policy.rules.conditions import MessageFacts, entries_of
+from policy.rules.conditions import Conditions, MessageFacts, entries_of
 from policy.rules.demand import required
 from policy.rules.drafts import Rules
 from policy.rules.facts import lookups_for
@@ -134,17 +134,11 @@ class PlaygroundForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        has_text = any(
-            cleaned.get(name) for name in ("to", "subject", "text", "attached")
-        )
-        if not self.errors and not cleaned.get("message") and not has_text:
+        if self.errors or cleaned["message"]:
+            return cleaned
+        if not any(cleaned[name] for name in ("to", "subject", "text", "attached")):
             self.add_error("message", "Name a message, or write one below.")
-        if (
-            not self.errors
-            and has_text
-            and not cleaned.get("message")
-            and not cleaned.get("mailbox")
-        ):
+        elif not cleaned["mailbox"]:
             self.add_error("mailbox", "Choose the mailbox that it would be sent from.")
         return cleaned
 
@@ -189,13 +183,11 @@ def playground(request: DeskRequest) -> HttpResponse:
         if message is None:
             status = 422
         else:
-            which = form.cleaned_data.get("which") or (
-                "draft" if now.draft else "active"
-            )
-            rules = visible_rules(
-                actor, now.draft_rules if which == "draft" else now.active_rules
-            )
-            context |= _result(actor, rules, message, form.time()) | {"which": which}
+            which = form.cleaned_data["which"] or ("draft" if now.draft else "active")
+            rules = now.draft_rules if which == "draft" else now.active_rules
+            rules = visible_rules(actor, rules)
+            context["which"] = which
+            context |= _result(actor, rules, message, form.time())
     written = ("mailbox", "to", "subject", "text", "attached", "origin", "tries")
     context["named"] = [form[name] for name in ("message", "which", "at")]
     context["written"] = [form[name] for name in written]
@@ -221,15 +213,10 @@ def _message_of(form: PlaygroundForm, actor: Actor) -> Message | None:
 def _pasted(cleaned: Mapping[str, Any]) -> Message:
     """Return a message that is not stored, examined as one that comes in would be."""
     mailbox = Mailbox.objects.select_related("connection").get(pk=cleaned["mailbox"])
-    to = [
-        one.strip()
-        for one in cleaned["to"].replace(",", "\n").split("\n")
-        if one.strip()
-    ]
-    names = [one.strip() for one in cleaned["attached"].split(",") if one.strip()]
+    names = typed_lines(cleaned["attached"])
     content = Content(
         sender=mailbox.address,
-        to=tuple(to[:1000]),
+        to=tuple(typed_lines(cleaned["to"])[:1000]),
         subject=cleaned["subject"],
         markdown=cleaned["text"],
         attachments=tuple(Attachment(name, "", 0) for name in names),
@@ -262,14 +249,16 @@ def _result(
     names = names_for(actor, rules)
     told = []
     for number, one in enumerate(rules, 1):
-        failing = (
-            ""
-            if one.when.apply_to(facts)
-            else listed(_failing(one, facts, names), "or")
-        )
-        told.append(
-            Spoken(number, one, as_sentence(one, names), one in asked.spoke, failing)
-        )
+        # The conditions that do not hold, each as the middle of a sentence.
+        failing = []
+        for name in one.when.failing(facts):
+            kept = {name: getattr(one.when, name)}
+            if name == "amount":
+                kept["currency"] = one.when.currency
+            failing.append(conditions_in_words(Conditions(**kept), names))
+        sentence = as_sentence(one, names)
+        spoke = one in asked.spoke
+        told.append(Spoken(number, one, sentence, spoke, listed(failing, "or")))
     return {
         "message": message,
         "is_stored": message.pk is not None,
@@ -280,17 +269,6 @@ def _result(
         "needs_more": bool(asked.spoke),
         "known": _known(facts, names),
     }
-
-
-def _failing(rule: PolicyRule, facts: MessageFacts, names: Names) -> list[str]:
-    """Return the conditions that do not hold, each as the middle of a sentence."""
-    found = []
-    for name in rule.when.failing(facts):
-        kept = {name: getattr(rule.when, name)} | (
-            {"currency": rule.when.currency} if name == "amount" else {}
-        )
-        found.append(conditions_in_words(type(rule.when)(**kept), names))
-    return found
 
 
 def _known(facts: MessageFacts, names: Names) -> list[tuple[str, str]]:

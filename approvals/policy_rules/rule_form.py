@@ -108,37 +108,29 @@ def offered_to(
         "calendars": {str(one.pk): one.name for one in calendars},
     }
     offered["barred_groups"] = dict(offered["groups"])
-    if rule is not None:
-        _add_gone(offered, rule, names)
-    return offered
-
-
-def _add_gone(
-    by_field: dict[str, dict[str, str]], rule: PolicyRule, names: Names
-) -> None:
+    if rule is None:
+        return offered
     named: Mapping[str, Mapping[Any, str]] = {
         "mailboxes": names.mailboxes,
         "keys": names.keys,
         "key_owners": names.people,
         "lists": names.lists,
         "barred_groups": names.groups,
+        "calendars": names.calendars,
     }
     stored: dict[str, Iterable[Any]] = {
         name: getattr(rule.when, name) for name in _LISTS
     }
     stored["barred_groups"] = rule.then.barred_groups
+    stored["calendars"] = rule.calendars
     for name, values in stored.items():
         for value in values:
             label = named.get(name, {}).get(value) or str(value)
-            by_field[name].setdefault(str(value), f"{label} (gone)")
-    for key in rule.calendars:
-        by_field["calendars"].setdefault(
-            str(key), f"{names.calendars.get(key, key)} (gone)"
-        )
+            offered[name].setdefault(str(value), f"{label} (gone)")
     if rule.owner is not None:
-        by_field["owner"].setdefault(
-            str(rule.owner), f"{names.people.get(rule.owner, rule.owner)} (left)"
-        )
+        left = f"{names.people.get(rule.owner, rule.owner)} (left)"
+        offered["owner"].setdefault(str(rule.owner), left)
+    return offered
 
 
 @dataclass(frozen=True)
@@ -176,6 +168,11 @@ class AddressesField(WordsField):
     """Addresses and domains, one a line."""
 
     widget = forms.Textarea(attrs={"spellcheck": "false"})
+
+
+def typed_lines(typed: str) -> list[str]:
+    """Return what was typed one a line, or with commas between."""
+    return [one.strip() for one in typed.replace(",", "\n").split("\n") if one.strip()]
 
 
 class ChecksField(forms.MultipleChoiceField):
@@ -271,17 +268,13 @@ class RuleForm(SentenceForm):
     ) -> None:
         super().__init__(data, initial=initial)
         self.stored = stored
-        for name, label in {
-            **_LISTS,
-            "barred_groups": "Nobody of these groups",
-        }.items():
-            choices = list(offered[name].items())
-            help_text = _NOTES.get(name, "")
+        barred = ("barred_groups", "Nobody of these groups")
+        for name, label in (*_LISTS.items(), barred):
             self.fields[name] = ChecksField(
                 label=label,
-                help_text=help_text,
+                help_text=_NOTES.get(name, ""),
                 required=False,
-                choices=choices,
+                choices=list(offered[name].items()),
                 error_messages=_CHOOSE,
             )
             tick_first(self[name])
@@ -404,11 +397,7 @@ class RuleForm(SentenceForm):
         return self._patterns("recipients_except")
 
     def _patterns(self, name: str) -> tuple[str, ...]:
-        lines = [
-            one.strip()
-            for one in str(self.cleaned_data[name]).replace(",", "\n").split("\n")
-            if one.strip()
-        ]
+        lines = typed_lines(self.cleaned_data[name])
         if len(lines) > 500:
             raise forms.ValidationError(
                 "At most 500 addresses and domains fit into one rule: use an allowlist."
@@ -464,12 +453,10 @@ class RuleForm(SentenceForm):
                 self.rule(rule_id="new")
             except RuleError as error:
                 field = "name" if "needs a name" in error.sentence else "approvals_0"
-                self.add_error(
-                    field,
-                    _NOTHING
-                    if "asks for nothing" in error.sentence
-                    else error.sentence,
-                )
+                sentence = error.sentence
+                if "asks for nothing" in sentence:
+                    sentence = "Ask for something: more than one approval, a group, or one of the points below."
+                self.add_error(field, sentence)
         return cleaned
 
     def _hours(self, name: str, cleaned: Mapping[str, Any]) -> Hours | None:
@@ -523,11 +510,6 @@ class RuleForm(SentenceForm):
                 office_hours=tuple(dict.fromkeys(office)),
             ),
         ).checked()
-
-
-_NOTHING = (
-    "Ask for something: more than one approval, a group, or one of the points below."
-)
 
 
 def _number(

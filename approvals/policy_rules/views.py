@@ -2,6 +2,8 @@
 policies, and activating.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -17,7 +19,6 @@ from django.views.decorators.http import (
 )
 
 from approvals.policy_rules.rehearsal import DAYS, rehearse
-from approvals.policy_rules.shown import base_changes, lines_of, problems_of
 from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
@@ -34,11 +35,19 @@ from policy.rules.changes import (
     policies,
     rules_in,
 )
-from policy.rules.drafts import Rules, differences
+from policy.rules.drafts import Difference, Rules, differences
 from policy.rules.groups import begin_ready_made
 from policy.rules.names import names_for
 from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
-from policy.rules.rules import Names, listed, outcome_in_words
+from policy.rules.rules import (
+    Names,
+    PolicyRule,
+    as_sentence,
+    listed,
+    outcome_in_words,
+)
+from policy.rules.satisfiable import problems
+from policy.rules.staff import read_staff
 
 _NOT_YOURS = "Only an admin of everything can change the policy."
 
@@ -60,6 +69,56 @@ class ActivateForm(SeenForm):
         max_length=MAX_NOTE,
         error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
     )
+
+
+@dataclass(frozen=True)
+class RuleLine:
+    """One rule for a page. `problems` are sentences about it."""
+
+    rule: PolicyRule
+    sentence: str
+    owner: str
+    problems: Sequence[str]
+
+
+def lines_of(
+    rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, Sequence[str]]
+) -> list[RuleLine]:
+    """Return rules for a page, in their order."""
+    return [
+        RuleLine(
+            rule,
+            as_sentence(rule, names),
+            names.people.get(rule.owner, "somebody who left") if rule.owner else "",
+            problems.get(rule.id, ()),
+        )
+        for rule in rules
+    ]
+
+
+def problems_of(
+    rules: Sequence[PolicyRule], actor: Actor
+) -> Mapping[str, Sequence[str]]:
+    """Return sentences about rules, by their ids, for those who can change them: they
+    name people and mailboxes.
+    """
+    found: dict[str, list[str]] = {}
+    if rules and actor.is_admin_of_all:
+        for one in problems(rules, read_staff()):
+            found.setdefault(one.rule, []).append(one.sentence)
+    return found
+
+
+def _base_changes(now: Policies, actor: Actor) -> list[Difference]:
+    """Return what became active since the draft was begun from another version; nothing
+    where none did.
+    """
+    if now.draft is None or now.draft.based_on == now.active_number:
+        return []
+    based_on = PolicyVersion.objects.filter(number=now.draft.based_on).first()
+    base = rules_in(based_on) if based_on else ()
+    names = names_for(actor, (*base, *now.active_rules))
+    return differences(base, now.active_rules, names)
 
 
 def visible_rules(actor: Actor, rules: Rules) -> Rules:
@@ -95,22 +154,12 @@ def answer_policy(
         "active": lines_of(active, names, problems_of(active, actor)),
         "draft": lines_of(draft, names, problems_of(draft, actor)),
         "changed": differences(active, draft, names) if now.draft else [],
-        "meanwhile": base_changes(now, _base(now), actor),
+        "meanwhile": _base_changes(now, actor),
         "may_change": actor.is_admin_of_all,
         "waiting_changes": PendingChange.objects.visible_to(actor).at("policy"),
         "error": error or now.unreadable,
     }
     return render(request, "policy/rules/policy.html", context, status=status)
-
-
-def _base(now: Policies) -> Rules:
-    """Return the rules that the draft was begun from."""
-    found = (
-        PolicyVersion.objects.filter(number=now.draft.based_on).first()
-        if now.draft
-        else None
-    )
-    return rules_in(found) if found else ()
 
 
 @require_POST
@@ -208,13 +257,13 @@ def _activate_page(
     tried = rehearse(
         before=now.active_rules, after=now.draft_rules, actor=actor, now=timezone.now()
     )
-    problems = problems_of(now.draft_rules, actor)
+    told = problems_of(now.draft_rules, actor)
     context = {
         "now": now,
         "changed": differences(now.active_rules, now.draft_rules, names),
-        "meanwhile": base_changes(now, _base(now), actor),
+        "meanwhile": _base_changes(now, actor),
         "problems": [
-            told for one in now.draft_rules for told in problems.get(one.id, ())
+            sentence for one in now.draft_rules for sentence in told.get(one.id, ())
         ],
         "days": DAYS,
         "tried": tried,

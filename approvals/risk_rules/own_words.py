@@ -3,7 +3,7 @@ chosen weight.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import transaction
@@ -77,27 +77,25 @@ def _changing(
     admin of everything accepts it.
     """
     assert word is not None, "a new word only adds findings"
-    stored = _locked(word, actor)
-    return _as_change(
-        stored,
-        _in_words(wanted),
-        stored.mailbox if wanted.mailbox == stored.mailbox else None,
+    change = _removing(word=word, actor=actor)
+    stays = change.mailbox == (wanted.mailbox.pk if wanted.mailbox else None)
+    return replace(
+        change,
+        after=_in_words(wanted),
+        connection=change.connection if stays else None,
+        mailbox=change.mailbox if stays else None,
     )
 
 
 def _removing(*, word: OwnWord, actor: Actor) -> ChangeInWords:
     stored = _locked(word, actor)
-    return _as_change(stored, "removed", stored.mailbox)
-
-
-def _as_change(word: OwnWord, after: str, place: Mailbox | None) -> ChangeInWords:
     return ChangeInWords(
-        title=f"Own word “{word.text}”",
-        before=_in_words(word),
-        after=after,
+        title=f"Own word “{stored.text}”",
+        before=_in_words(stored),
+        after="removed",
         page=reverse("own-words"),
-        connection=place.connection_id if place else None,
-        mailbox=place.pk if place else None,
+        connection=stored.mailbox.connection_id if stored.mailbox else None,
+        mailbox=stored.mailbox_id,
     )
 
 
@@ -163,16 +161,10 @@ def _locked(word: OwnWord, actor: Actor) -> OwnWord:
 
 def _check(actor: Actor, mailbox: Mailbox | None) -> None:
     if not may_set_words(actor, mailbox):
-        whose = (
-            f"Only an admin of {mailbox} can"
-            if mailbox
-            else "Only an admin of all mailboxes can"
-        )
-        raise ActNotAllowed(
-            f"{whose} set its words."
-            if mailbox
-            else f"{whose} set words for all of them."
-        )
+        sentence = "Only an admin of all mailboxes can set words for all of them."
+        if mailbox:
+            sentence = f"Only an admin of {mailbox} can set its words."
+        raise ActNotAllowed(sentence)
 
 
 def _in_words(word: OwnWord | WantedWord) -> str:

@@ -13,7 +13,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.decisions.status import Status, shown_status
+from approvals.decisions.status import shown_status
 from approvals.models import Review, RuleWeight
 from approvals.queue.filters import Filters, Position, read_position
 from approvals.queue.querysets import QueueQuerySet, position_at, queue_messages
@@ -21,9 +21,8 @@ from approvals.risk_rules.weighing import may_weigh, weigh
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed
-from mirror.models import Message
 from people.models import PendingChange
-from risk import RULES, Finding, Rule, restored
+from risk import RULES, Rule, restored
 from risk.score import level_of, points_of
 
 
@@ -103,8 +102,9 @@ class WeighedRule:
     @property
     def points(self) -> int:
         """What a finding of it counts, by an admin's points or as published."""
-        is_weighed = self.weight is not None and self.weight.points is not None
-        return self.weight.points if is_weighed else self.rule.points  # type: ignore[union-attr, return-value]
+        if self.weight is None or self.weight.points is None:
+            return self.rule.points
+        return self.weight.points
 
     @property
     def is_as_published(self) -> bool:
@@ -199,15 +199,22 @@ def _answer(
         queue_messages().visible_to(actor), published.name, after=after
     ).for_list()
     found = list(rows.defer("revision__content")[: PAGE + 1])
+    hits = []
+    for message in found[:PAGE]:
+        # With its status, its worst finding of the rule, and what that counts.
+        stored = message.revision.findings if message.revision else []
+        own = [restored(one) for one in stored if one.get("rule") == published.name]
+        worst = max(own, key=lambda one: points_of(one, {}), default=None)
+        counts = points_of(worst, {published.name: weighed.points}) if worst else 0
+        hits.append((message, shown_status(message), worst, counts))
+    next_after = ""
+    if len(found) > PAGE:
+        next_after = str(position_at(found[PAGE - 1], "newest"))
     context: dict[str, Any] = {
         "one": weighed,
-        "hits": [
-            _hit(message, published.name, weighed.points) for message in found[:PAGE]
-        ],
+        "hits": hits,
         "is_first_page": after is None,
-        "next_after": str(position_at(found[PAGE - 1], "newest"))
-        if len(found) > PAGE
-        else "",
+        "next_after": next_after,
         "may_weigh": may_weigh(actor),
         "waiting_changes": PendingChange.objects.visible_to(actor).at(
             "rule", published.name
@@ -216,20 +223,3 @@ def _answer(
         "typed": weighed.points if typed is None else typed,
     }
     return render(request, "approvals/risk_rules/rule.html", context, status=status)
-
-
-def _hit(
-    message: Message, rule: str, points: int
-) -> tuple[Message, Status, Finding | None, int]:
-    """Return a message with its status, its worst finding of a rule, and what that
-    counts.
-    """
-    stored = message.revision.findings if message.revision else []
-    found = [restored(one) for one in stored if one.get("rule") == rule]
-    worst = max(found, key=lambda one: points_of(one, {}), default=None)
-    return (
-        message,
-        shown_status(message),
-        worst,
-        points_of(worst, {rule: points}) if worst else 0,
-    )

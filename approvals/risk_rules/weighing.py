@@ -15,7 +15,7 @@ from approvals import tasks
 from approvals.examination import WEIGHTS_LOCK, flush_examinations
 from approvals.models import Review, RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
-from approvals.queue.querysets import QueueQuerySet, queue_messages
+from approvals.queue.querysets import queue_messages
 from approvals.risk_rules.judging import RULE, judge_again
 from audit.recording import record
 from common.actors import Actor, Role
@@ -137,28 +137,23 @@ def reweigh(*, weight_id: int) -> bool:
         position = Position((as_number(weight.weighed_to),), weight.weighed_to_key)
         held = queue_messages().in_order("held").following("held", position)
         held = held.filter(state=MessageState.HELD, revision__isnull=False)
-        last = (
-            _judge_batch(held)
-            if weight.rule == RULE
-            else _weigh_batch(held.matching(Filters(rule=weight.rule)))
-        )
-        weight.weighed_to, weight.weighed_to_key = last
+        held = held.select_related("revision")
+        weights = RuleWeight.objects.points_by_rule()
+        if weight.rule == RULE:
+            batch = list(held[:JUDGED])
+            may_be_more = len(batch) == JUDGED
+            judge_again(batch, weights)
+        else:
+            batch = list(held.matching(Filters(rule=weight.rule))[:BATCH])
+            may_be_more = len(batch) == BATCH
+            _weigh_again(batch, weights)
+        weight.weighed_to = batch[-1].held_at if may_be_more else None
+        weight.weighed_to_key = batch[-1].pk if may_be_more else 0
         weight.save(update_fields=["weighed_to", "weighed_to_key"])
-    return weight.weighed_to is not None
+    return may_be_more
 
 
-def _judge_batch(held: QueueQuerySet) -> tuple[datetime | None, int]:
-    """Judge the next messages again; return the position of the last, or None where
-    there are no more.
-    """
-    batch = list(held.select_related("revision")[:JUDGED])
-    judge_again(batch, RuleWeight.objects.points_by_rule())
-    return (batch[-1].held_at, batch[-1].pk) if len(batch) == JUDGED else (None, 0)
-
-
-def _weigh_batch(held: QueueQuerySet) -> tuple[datetime | None, int]:
-    batch = list(held.select_related("revision")[:BATCH])
-    weights = RuleWeight.objects.points_by_rule()
+def _weigh_again(batch: list[Message], weights: dict[str, int]) -> None:
     # Locked, so that none gets another version meanwhile.
     current = dict(
         Message.objects.filter(pk__in=[one.pk for one in batch])
@@ -186,4 +181,3 @@ def _weigh_batch(held: QueueQuerySet) -> tuple[datetime | None, int]:
     Review.objects.bulk_update(
         changed, ["risk", "risk_level", "watch_at", "policy_applied"]
     )
-    return (batch[-1].held_at, batch[-1].pk) if len(batch) == BATCH else (None, 0)

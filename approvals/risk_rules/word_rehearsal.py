@@ -14,10 +14,9 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from approvals.examination import text_of
-from approvals.queue.querysets import QueueQuerySet, queue_messages
+from approvals.queue.querysets import queue_messages
 from common.actors import Actor
-from common.fingerprint import Content
-from mirror.models import Mailbox, Message
+from mirror.models import Mailbox, Message, Revision
 from mirror.store import stored_content
 from risk.phrases import Phrase, SearchedText, search_terms
 
@@ -64,29 +63,7 @@ def rehearse_word(
         recent = recent.filter(mailbox=mailbox)
     total = recent.order_by()[:MOST].count()
     found: list[int] = []
-    for chunk, rows in _candidates(recent, phrase):
-        found += [
-            message.pk for message in rows if _is_found(phrase, looks_in, message)
-        ]
-        if time.monotonic() > until and len(chunk) == CHUNK:
-            looked_at = min(
-                total,
-                recent.filter(changed_at__gte=rows[-1].changed_at)
-                .order_by()[:MOST]
-                .count(),
-            )
-            return WordRehearsal(
-                looked_at, len(found), _named(found), is_partial=looked_at < total
-            )
-    return WordRehearsal(total, len(found), _named(found), is_partial=False)
-
-
-def _candidates(
-    recent: QueueQuerySet, phrase: Phrase
-) -> Iterator[tuple[Sequence[int], Sequence[Message]]]:
-    """Yield the messages that hold the phrase's words at all, newest first, with their
-    versions.
-    """
+    # Those that hold the phrase's words at all, newest first.
     holding = recent.holding(search_terms(phrase)).in_order("newest")
     keys = list(holding.values_list("pk", flat=True)[:MOST])
     read = (
@@ -99,40 +76,34 @@ def _candidates(
             "revision__html_text",
         )
     )
+    looked_at = total
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
         by_key = read.in_bulk(chunk)
-        yield chunk, [by_key[key] for key in chunk if key in by_key]
+        rows = [by_key[key] for key in chunk if key in by_key]
+        for message in rows:
+            pieces = _pieces(message.revision, looks_in) if message.revision else ()
+            if any(SearchedText(text).find(phrase) for text in pieces):
+                found.append(message.pk)
+        if time.monotonic() > until and len(chunk) == CHUNK:
+            later = recent.filter(changed_at__gte=rows[-1].changed_at)
+            looked_at = min(total, later.order_by()[:MOST].count())
+            break
+    named = queue_messages().select_related("mailbox").defer("revision__content")
+    messages = named.in_bulk(found[:NAMED])
+    newest = [messages[key] for key in found[:NAMED] if key in messages]
+    return WordRehearsal(looked_at, len(found), newest, is_partial=looked_at < total)
 
 
-def _is_found(phrase: Phrase, looks_in: Collection[str], message: Message) -> bool:
-    if message.revision is None:
-        return False
-    pieces = _pieces(
-        stored_content(message.revision), message.revision.html_text, looks_in
-    )
-    return any(SearchedText(text).find(phrase) for text in pieces)
-
-
-def _pieces(
-    content: Content, html_text: str, looks_in: Collection[str]
-) -> Iterator[str]:
+def _pieces(revision: Revision, looks_in: Collection[str]) -> Iterator[str]:
+    """Yield the texts of a version in which a word is looked for."""
+    content = stored_content(revision)
     if "subject" in looks_in:
         yield content.subject
     if "text" in looks_in:
-        yield text_of(content, html_text)
+        yield text_of(content, revision.html_text)
     if "files" in looks_in:
         yield from (one.name for one in content.attachments)
     if "addresses" in looks_in:
         yield f"{content.sender_name} {content.sender}"
         yield from (*content.to, *content.cc, *content.bcc, content.reply_to or "")
-
-
-def _named(keys: Sequence[int]) -> Sequence[Message]:
-    messages = (
-        queue_messages()
-        .select_related("mailbox")
-        .defer("revision__content")
-        .in_bulk(keys[:NAMED])
-    )
-    return [messages[key] for key in keys[:NAMED] if key in messages]

@@ -87,7 +87,20 @@ class WordForm(SentenceForm):
         self, request: DeskRequest, word: OwnWord | None, *, data: Any = None
     ) -> None:
         scopes = _scopes(request.actor, word)
-        super().__init__(data, initial=_initial(request, word, scopes))
+        asked = request.GET.get("mailbox", "")
+        initial: dict[str, Any] = {
+            "points": 20,
+            "mailbox": asked if asked in scopes else next(iter(scopes), ""),
+            "looks_in": ["subject", "text"],
+        }
+        if word:
+            initial = {
+                "text": word.text,
+                "points": word.points,
+                "mailbox": str(word.mailbox_id or _ALL),
+                "looks_in": word.looks_in,
+            }
+        super().__init__(data, initial=initial)
         self.fields["mailbox"].choices = list(scopes.items())  # type: ignore[attr-defined]
 
     def clean_text(self) -> str:
@@ -99,18 +112,12 @@ class WordForm(SentenceForm):
 
     def wanted(self) -> WantedWord:
         """Return the word as it is to be."""
-        scope = self.cleaned_data["mailbox"]
-        mailbox = (
-            None
-            if scope == _ALL
-            else Mailbox.objects.select_related("connection").get(pk=scope)
-        )
-        return WantedWord(
-            self.phrase,
-            mailbox,
-            self.cleaned_data["looks_in"],
-            self.cleaned_data["points"],
-        )
+        cleaned = self.cleaned_data
+        mailbox = None
+        if cleaned["mailbox"] != _ALL:
+            boxes = Mailbox.objects.select_related("connection")
+            mailbox = boxes.get(pk=cleaned["mailbox"])
+        return WantedWord(self.phrase, mailbox, cleaned["looks_in"], cleaned["points"])
 
 
 def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
@@ -213,13 +220,24 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
     if not form.is_valid():
         return _page(request, word, form=form, status=422)
     wanted = form.wanted()
+    cleaned = form.cleaned_data
     # Only what was previewed is saved.
-    if request.POST.get("act") != "save" or form.cleaned_data["previewed"] != str(
-        wanted
-    ):
-        return _page(
-            request, word, form=form, preview=_preview(form, wanted, request.actor)
+    if request.POST.get("act") != "save" or cleaned["previewed"] != str(wanted):
+        sample = cleaned["sample"]
+        rehearsal = rehearse_word(
+            phrase=wanted.phrase,
+            looks_in=wanted.looks_in,
+            mailbox=wanted.mailbox,
+            actor=request.actor,
         )
+        preview = {
+            "word": wanted,
+            "level": level_of(wanted.points),
+            "has_sample": bool(sample),
+            "match": SearchedText(sample).find(wanted.phrase) if sample else None,
+            "rehearsal": rehearsal,
+        }
+        return _page(request, word, form=form, preview=preview)
     if word and loosens(word, wanted) and not is_recently_authenticated(request):
         return ask_first(request)
     try:
@@ -233,25 +251,6 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
         f"“{saved.text}” is saved. Held messages are checked again in the background."
     )
     return redirect_with_notice(request, notice, "own-words")
-
-
-def _preview(form: WordForm, wanted: WantedWord, actor: Actor) -> dict[str, Any]:
-    """Return what the word would match in the sample, and what it would have found in
-    the last 30 days.
-    """
-    sample = form.cleaned_data["sample"]
-    return {
-        "word": wanted,
-        "level": level_of(wanted.points),
-        "has_sample": bool(sample),
-        "match": SearchedText(sample).find(wanted.phrase) if sample else None,
-        "rehearsal": rehearse_word(
-            phrase=wanted.phrase,
-            looks_in=wanted.looks_in,
-            mailbox=wanted.mailbox,
-            actor=actor,
-        ),
-    }
 
 
 def _page(
@@ -277,22 +276,3 @@ def _page(
         "preview": preview,
     }
     return render(request, "approvals/risk_rules/own_word.html", context, status=status)
-
-
-def _initial(
-    request: DeskRequest, word: OwnWord | None, scopes: dict[str, str]
-) -> dict[str, Any]:
-    """Return what stands in the form first: a word as it is stored, or what a new one
-    begins with.
-    """
-    if word:
-        scope = str(word.mailbox_id) if word.mailbox_id else _ALL
-        return {
-            "text": word.text,
-            "points": word.points,
-            "mailbox": scope,
-            "looks_in": word.looks_in,
-        }
-    asked = request.GET.get("mailbox", "")
-    scope = asked if asked in scopes else next(iter(scopes), "")
-    return {"points": 20, "mailbox": scope, "looks_in": ["subject", "text"]}

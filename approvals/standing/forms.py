@@ -92,7 +92,18 @@ class TermsForm(SentenceForm):
     def __init__(
         self, data: Any, *, currencies: Iterable[str], terms: Terms | None = None
     ) -> None:
-        super().__init__(data, initial=_filled_in(terms) if terms else None)
+        initial = {}
+        if terms:
+            initial = {
+                "ends_on": f"{there(terms.ends_at):%Y-%m-%d}",
+                "cap_an_hour": str(terms.cap_an_hour),
+                "delay_minutes": str(terms.delay_minutes),
+                "bounce_percent": str(terms.bounce_percent),
+                "recipients": "\n".join(terms.recipients),
+            }
+            for currency, value in terms.sums or ():
+                initial[f"sum_{currency}"] = f"{value:f}"
+        super().__init__(data, initial=initial)
         self.currencies = tuple(currencies)
         for currency in self.currencies:
             self.fields[f"sum_{currency}"] = forms.DecimalField(
@@ -143,15 +154,3 @@ class TermsForm(SentenceForm):
                 (currency, value) for currency, value in sums if value is not None
             ),
         )
-
-
-def _filled_in(terms: Terms) -> dict[str, str]:
-    """Return the fields of `TermsForm` as they are filled in for these terms."""
-    return {
-        "ends_on": f"{there(terms.ends_at):%Y-%m-%d}",
-        "cap_an_hour": str(terms.cap_an_hour),
-        "delay_minutes": str(terms.delay_minutes),
-        "bounce_percent": str(terms.bounce_percent),
-        "recipients": "\n".join(terms.recipients),
-        **{f"sum_{currency}": f"{value:f}" for currency, value in terms.sums or ()},
-    }

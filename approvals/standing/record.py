@@ -6,8 +6,8 @@ it. Nothing is written.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from statistics import median
@@ -190,22 +190,28 @@ def proposal_for(
     if not approved and (before is None or not like):
         return None
     newest = (approved or like)[0]
-    was = StandingScope.from_json(before.scope) if before else None
-    scope = StandingScope(
-        connection=newest.connection_id,
-        mailbox=mailbox,
-        key=key,
-        shape=shape,
-        recipients=tuple(recipients)
-        or (was.recipients if was else _usual_recipients(approved)),
-        sums=tuple(sums)
-        if sums is not None
-        else was.sums
-        if was
-        else _largest_sums(approved),
-        sender_name=was.sender_name if was else newest.named or "",
-        reply_to=was.reply_to if was else newest.answered_to or "",
-    )
+    if before:
+        scope = StandingScope.from_json(before.scope)
+    else:
+        most: dict[str, Decimal] = {}
+        for message in approved:
+            facts = message.review.policy_facts or {}
+            for one in amounts_in(facts.get("amounts")) or ():
+                most[one.currency] = max(one.value, most.get(one.currency, Decimal(0)))
+        scope = StandingScope(
+            connection=newest.connection_id,
+            mailbox=mailbox,
+            key=key,
+            shape=shape,
+            recipients=_usual_recipients(approved),
+            sums=tuple(sorted(most.items())),
+            sender_name=newest.named or "",
+            reply_to=newest.answered_to or "",
+        )
+    if recipients:
+        scope = replace(scope, recipients=tuple(recipients))
+    if sums is not None:
+        scope = replace(scope, sums=tuple(sums))
     owners = KeyOwner.objects.filter(
         connection=newest.connection_id, upstream_key_id=key
     )
@@ -224,15 +230,11 @@ def _evidence(scope: StandingScope, like: Sequence[Any]) -> Evidence:
     decided = [one for one in like if one.outcome and not _misfits(scope, one)]
     approved = [one for one in decided if one.outcome == Outcome.APPROVE]
     against = [one for one in decided if one.outcome != Outcome.APPROVE]
-    edited = [one for one in against if one.replaced]
-    seconds = Verdict.objects.filter(
+    verdicts = Verdict.objects.filter(
         message__in=[one.pk for one in approved], outcome=Outcome.APPROVE
     )
-    shown = [
-        one
-        for one in seconds.values_list("seconds_shown", flat=True)
-        if one is not None
-    ]
+    seconds = verdicts.values_list("seconds_shown", flat=True)
+    shown = [one for one in seconds if one is not None]
     return Evidence(
         messages=len(decided),
         approved=len(approved),
@@ -240,7 +242,7 @@ def _evidence(scope: StandingScope, like: Sequence[Any]) -> Evidence:
             one.outcome == Outcome.REJECT and not one.replaced for one in against
         ),
         returned=sum(one.outcome == Outcome.SEND_BACK for one in against),
-        edited=len(edited),
+        edited=sum(bool(one.replaced) for one in against),
         days=len({one.decided_at.date() for one in approved}),
         median=float(median(shown)) if shown else None,
         last_against=max((one.decided_at for one in against), default=None),
@@ -256,8 +258,7 @@ def rehearse(scope: StandingScope, *, cap_an_hour: int) -> StandingRehearsal:
     left: Counter[str] = Counter()
     admitted: list[Any] = []
     for one in found:
-        reasons = _misfits(scope, one)
-        if reasons:
+        if reasons := _misfits(scope, one):
             left[reasons[0]] += 1
         else:
             admitted.append(one)
@@ -317,23 +318,11 @@ def _usual_recipients(approved: Iterable[Any]) -> tuple[str, ...]:
     """Return the addresses that approved messages went to; many of one organisation's
     as its domain.
     """
-    addresses = sorted(
-        {one for message in approved for one in message.written_to or () if "@" in one}
-    )
-    domains = {one.rpartition("@")[2] for one in addresses}
-    if len(addresses) > 3 and len(domains) == 1 and not domains & PROVIDERS:
-        return (next(iter(domains)),)
-    # The most frequent, so that the sentence can be read.
     times = Counter(
         one for message in approved for one in message.written_to or () if "@" in one
     )
+    domains = {one.rpartition("@")[2] for one in times}
+    if len(times) > 3 and len(domains) == 1 and not domains & PROVIDERS:
+        return tuple(domains)
+    # The most frequent, so that the sentence can be read.
     return tuple(sorted(address for address, _ in times.most_common(MOST_RECIPIENTS)))
-
-
-def _largest_sums(approved: Collection[Any]) -> tuple[tuple[str, Decimal], ...]:
-    """Return the largest sum in each currency that an approved message named."""
-    most: dict[str, Decimal] = {}
-    for message in approved:
-        for one in amounts_in((message.review.policy_facts or {}).get("amounts")) or ():
-            most[one.currency] = max(one.value, most.get(one.currency, Decimal(0)))
-    return tuple(sorted(most.items()))

@@ -93,23 +93,21 @@ def evidence_in_words(found: Evidence) -> str:
     """Return a record: "212 such messages in 60 days, 211 approved unchanged in a
     median of 9 s, 1 rejected".
     """
-    took = f" in a median of {_took(found.median)}" if found.median is not None else ""
+    took = ""
+    if found.median is not None:
+        took = f" in a median of {found.median:.0f} s"
+        if found.median >= 120:
+            took = f" in a median of {minutes_in_words(round(found.median / 60))}"
     numbers = {
         "rejected": found.rejected,
         "returned for changes": found.returned,
         "edited": found.edited,
     }
     against = [f"{number} {word}" for word, number in numbers.items() if number]
-    words = [
-        f"{found.approved} approved unchanged{took}",
-        *(against or ["none rejected"]),
-    ]
-    return f"{found.messages} such messages in {DAYS} days, {', '.join(words)}"
-
-
-def _took(seconds: float) -> str:
+    words = ", ".join(against) or "none rejected"
     return (
-        f"{seconds:.0f} s" if seconds < 120 else minutes_in_words(round(seconds / 60))
+        f"{found.messages} such messages in {DAYS} days, "
+        f"{found.approved} approved unchanged{took}, {words}"
     )
 
 

@@ -22,7 +22,7 @@ from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from people.models import OrganisationSettings, Person
+from people.models import OrganisationSettings
 from people.second_admin.registry import ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings
 from policy.models import StandingApproval
@@ -103,7 +103,17 @@ def _signable(
             "Standing approvals are switched off for the organisation."
         )
     check_terms(terms)
-    before = _replaced(replaces, mailbox=mailbox, key=key, shape=shape)
+    same = StandingApproval.objects.active().like(mailbox=mailbox, key=key, shape=shape)
+    named = same.select_related("mailbox", "asked_by", "accepted_by")
+    before = named.select_for_update(of=("self",)).first()
+    if replaces is None and before is not None:
+        raise StandingRefused(
+            f"Standing approval {before.number} is for these messages already: change that."
+        )
+    if replaces is not None and (before is None or before.pk != replaces):
+        raise StandingRefused(
+            "The standing approval that this replaces has ended meanwhile."
+        )
     proposal = proposal_for(
         mailbox=mailbox,
         key=key,
@@ -137,7 +147,7 @@ def _signing(
         if before
         else f"Standing approval: {proposal.subject}"
     )
-    record_ = (
+    decided = (
         f"In {evidence.days} days of the last 60 people decided {evidence.messages} such messages: "
         f"{evidence.approved} approved unchanged, {evidence.rejected} rejected, {evidence.returned} returned for "
         f"changes, {evidence.edited} edited."
@@ -145,7 +155,7 @@ def _signing(
     return ChangeInWords(
         title=title[:200],
         before=before.sentence if before else "Each such message waits for a person.",
-        after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{record_}",
+        after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{decided}",
         page=reverse("standing"),
         connection=proposal.mailbox.connection_id,
         mailbox=mailbox,
@@ -174,8 +184,48 @@ def sign_standing(
     """
     proposal, before = _signable(actor, mailbox, key, shape, terms, replaces)
     if before is not None:
-        end(before, because=f"Replaced by version {before.version + 1}.", actor=actor)
-    return _store(proposal, terms, actor, before)
+        number = before.number
+        version = before.version + 1
+        end(before, because=f"Replaced by version {version}.", actor=actor)
+    else:
+        highest = StandingApproval.objects.aggregate(most=Max("number"))["most"] or 0
+        number = highest + 1
+        version = 1
+    made = StandingApproval.objects.create(
+        number=number,
+        version=version,
+        mailbox=proposal.mailbox,
+        sent_by_key=key,
+        shape=shape,
+        scope=proposal.scope.as_json(),
+        sentence=proposal.sentence,
+        key_name=proposal.key_name,
+        key_owners=list(proposal.key_owners),
+        delay=timedelta(minutes=terms.delay_minutes),
+        cap_an_hour=terms.cap_an_hour,
+        bounce_percent=terms.bounce_percent,
+        ends_at=terms.ends_at,
+        evidence=as_json(replace(proposal.evidence, last_against=None)),
+        asked_by_id=int(actor.id),
+        accepted_by_id=int(actor.second),
+    )
+    record(
+        "standing.signed",
+        actor=actor,
+        connection=proposal.mailbox.connection_id,
+        details={
+            "standing": made.rule,
+            "mailbox": str(proposal.mailbox),
+            "signed_by": made.signatories,
+            **changed(
+                before=before.sentence if before else "Each waits for a person.",
+                after=made.sentence,
+            ),
+            "explanation": terms.in_words,
+        },
+        about=made,
+    )
+    return made
 
 
 def check_terms(terms: Terms) -> None:
@@ -204,64 +254,6 @@ def check_terms(terms: Terms) -> None:
             raise StandingRefused(
                 f"Anybody can have an address at {pattern}: name the addresses instead."
             )
-
-
-def _replaced(
-    replaces: int | None, *, mailbox: int, key: str, shape: str
-) -> StandingApproval | None:
-    same = StandingApproval.objects.active().like(mailbox=mailbox, key=key, shape=shape)
-    named = same.select_related("mailbox", "asked_by", "accepted_by")
-    found = named.select_for_update(of=("self",)).first()
-    if replaces is None and found is not None:
-        raise StandingRefused(
-            f"Standing approval {found.number} is for these messages already: change that."
-        )
-    if replaces is not None and (found is None or found.pk != replaces):
-        raise StandingRefused(
-            "The standing approval that this replaces has ended meanwhile."
-        )
-    return found
-
-
-def _store(
-    proposal: Proposal, terms: Terms, actor: Actor, before: StandingApproval | None
-) -> StandingApproval:
-    highest = StandingApproval.objects.aggregate(most=Max("number"))["most"] or 0
-    made = StandingApproval.objects.create(
-        number=before.number if before else highest + 1,
-        version=before.version + 1 if before else 1,
-        mailbox=proposal.mailbox,
-        sent_by_key=proposal.scope.key,
-        shape=proposal.scope.shape,
-        scope=proposal.scope.as_json(),
-        sentence=proposal.sentence,
-        key_name=proposal.key_name,
-        key_owners=list(proposal.key_owners),
-        delay=timedelta(minutes=terms.delay_minutes),
-        cap_an_hour=terms.cap_an_hour,
-        bounce_percent=terms.bounce_percent,
-        ends_at=terms.ends_at,
-        evidence=as_json(replace(proposal.evidence, last_against=None)),
-        asked_by_id=int(actor.id),
-        accepted_by_id=int(actor.second),
-    )
-    record(
-        "standing.signed",
-        actor=actor,
-        connection=proposal.mailbox.connection_id,
-        details={
-            "standing": made.rule,
-            "mailbox": str(proposal.mailbox),
-            "signed_by": f"{Person.objects.get(pk=made.asked_by_id)} and {Person.objects.get(pk=made.accepted_by_id)}",
-            **changed(
-                before=before.sentence if before else "Each waits for a person.",
-                after=made.sentence,
-            ),
-            "explanation": terms.in_words,
-        },
-        about=made,
-    )
-    return made
 
 
 def _switching_on(*, actor: Actor, on: bool) -> ChangeInWords:

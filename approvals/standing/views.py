@@ -161,12 +161,35 @@ def propose(request: DeskRequest) -> HttpResponse:
     if request.method == "POST":
         return _propose(request, rehearses=True)
     _reader_or_403(request)
-    change = _waiting_change(request)
-    if change is not None:
-        return _show_waiting(request, change)
+    if "change" in request.GET:
+        # What waits for a second admin, as whoever may accept it reads it.
+        form = ChangeForm(request.GET)
+        waiting = PendingChange.objects.visible_to(request.actor).at("standing")
+        missing = "This change is not waiting any more, or you may not see it."
+        if not form.is_valid():
+            raise Http404(missing)
+        asked_for = waiting.filter(
+            command="sign_standing", pk=form.cleaned_data["change"]
+        )
+        change = first_or_404(asked_for, missing)
+        asked = change.change["arguments"]
+        which = _which_or_404(request, {**asked, "replaces": asked["replaces"] or ""})
+        terms = from_json(Terms, asked["terms"])
+        found = _proposal_or_404(which, terms)
+        return _proposal_page(request, which, found, terms=terms, waiting=change)
     which = _which_or_404(request, request.GET)
     found = _proposal_or_404(which)
-    return _proposal_page(request, which, found, terms=_first_terms(which, found))
+    # Those of what is replaced, or the usual ones with the record's bounds.
+    if which["before"]:
+        terms = Terms.of(which["before"])
+    else:
+        terms = Terms(
+            timezone.now() + _USUAL_TIME,
+            _USUAL_CAP,
+            recipients=found.scope.recipients,
+            sums=found.scope.sums,
+        )
+    return _proposal_page(request, which, found, terms=terms)
 
 
 @require_POST
@@ -197,7 +220,7 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
                 name: which[name] for name in ("mailbox", "key", "shape", "replaces")
             }
             sign_standing(actor=request.actor, terms=terms, **classed)
-    except StandingRefused as error:
+    except (StandingRefused, ActNotAllowed) as error:
         return _proposal_page(
             request,
             which,
@@ -205,17 +228,7 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
             terms=terms,
             form=form,
             error=error.sentence,
-            status=422,
-        )
-    except ActNotAllowed as error:
-        return _proposal_page(
-            request,
-            which,
-            found,
-            terms=terms,
-            form=form,
-            error=error.sentence,
-            status=403,
+            status=403 if isinstance(error, ActNotAllowed) else 422,
         )
     return _proposal_page(request, which, found, terms=terms, form=form)
 
@@ -255,55 +268,12 @@ def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Propo
     return found
 
 
-def _first_terms(which: dict[str, Any], found: Proposal) -> Terms:
-    """Return the terms that a page proposes: those of what is replaced, or the usual
-    ones with the record's bounds.
-    """
-    if which["before"]:
-        return Terms.of(which["before"])
-    end = timezone.now() + _USUAL_TIME
-    return Terms(
-        end, _USUAL_CAP, recipients=found.scope.recipients, sums=found.scope.sums
-    )
-
-
 def _currencies(which: dict[str, Any], found: Proposal) -> list[str]:
     """Return the currencies in which a sum can be allowed: those of the record, and of
     what is replaced or waits.
     """
     before = Terms.of(which["before"]).sums if which["before"] else ()
     return sorted({currency for currency, _ in (*found.scope.sums, *(before or ()))})
-
-
-def _waiting_change(request: DeskRequest) -> PendingChange | None:
-    """Return the waiting change that a page is to show; None where none is asked for.
-    Raises Http404.
-    """
-    if "change" not in request.GET:
-        return None
-    form = ChangeForm(request.GET)
-    visible = (
-        PendingChange.objects.visible_to(request.actor)
-        .at("standing")
-        .filter(command="sign_standing")
-    )
-    found = (
-        visible.filter(pk=form.cleaned_data["change"]).first()
-        if form.is_valid()
-        else None
-    )
-    if found is None:
-        raise Http404("This change is not waiting any more, or you may not see it.")
-    return found
-
-
-def _show_waiting(request: DeskRequest, change: PendingChange) -> HttpResponse:
-    """Show the proposal of a change that waits, on its terms, to whoever may accept it."""
-    asked = change.change["arguments"]
-    which = _which_or_404(request, {**asked, "replaces": asked["replaces"] or ""})
-    terms = from_json(Terms, asked["terms"])
-    found = _proposal_or_404(which, terms)
-    return _proposal_page(request, which, found, terms=terms, waiting=change)
 
 
 def _proposal_page(

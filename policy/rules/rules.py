@@ -169,7 +169,16 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
         yield f"comes from an API key of {_any_named(names.people, when.key_owners, 'person')}"
     if when.origins:
         yield f"comes from {_any(ORIGINS[one] for one in when.origins)}"
-    yield from _recipients(when, names)
+    if when.recipients:
+        yield f"goes to {_any(when.recipients)}"
+    if when.recipients_except:
+        yield f"goes to somebody other than {_any(when.recipients_except)}"
+    if when.lists:
+        yield f"goes to somebody on the allowlist of {_any_named(names.lists, when.lists, 'list')}"
+    if when.first_contact:
+        yield "goes to somebody for the first time"
+    if when.recipients_from is not None:
+        yield f"goes to at least {when.recipients_from} recipients"
     if when.risk:
         yield "is high risk" if when.risk == "high" else "has any risk"
     if when.findings:
@@ -191,19 +200,6 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
         yield f"is asked about outside {hours_in_words(when.outside, names.calendars)}"
     if when.tries_from is not None:
         yield f"is at least try {when.tries_from}"
-
-
-def _recipients(when: Conditions, names: Names) -> Iterator[str]:
-    if when.recipients:
-        yield f"goes to {_any(when.recipients)}"
-    if when.recipients_except:
-        yield f"goes to somebody other than {_any(when.recipients_except)}"
-    if when.lists:
-        yield f"goes to somebody on the allowlist of {_any_named(names.lists, when.lists, 'list')}"
-    if when.first_contact:
-        yield "goes to somebody for the first time"
-    if when.recipients_from is not None:
-        yield f"goes to at least {when.recipients_from} recipients"
 
 
 def _effects(then: Effects, names: Names) -> Iterator[str]:

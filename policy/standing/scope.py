@@ -12,6 +12,7 @@ from typing import Any
 from common.patterns import patterns_for
 from policy.rules.conditions import MessageFacts
 from policy.rules.fields import as_json, from_json
+from policy.rules.rules import listed
 
 ORIGINS = frozenset({"agent"})
 # So that the sentence of a standing approval can be read.
@@ -56,25 +57,33 @@ class StandingScope:
         """Return why a message does not belong to the class, a sentence for each
         reason.
         """
-        return tuple(
-            sentence for sentence, fits in self._asked(facts, draft) if not fits
-        )
-
-    def _asked(self, facts: MessageFacts, draft: Draft) -> tuple[tuple[str, bool], ...]:
         is_from = (
             facts.connection == self.connection
             and facts.mailbox == self.mailbox
             and not facts.is_inbound
         )
         has_this_key = bool(self.key) and facts.key == f"{self.connection}:{self.key}"
-        return (
+        names_all = (
+            bool(facts.recipients)
+            and facts.sees_all_recipients
+            and not any(
+                set(self.recipients).isdisjoint(patterns_for(one))
+                for one in facts.recipients or ()
+            )
+        )
+        bounds = dict(self.sums)
+        bounds_all = all(
+            one.currency in bounds and one.value <= bounds[one.currency]
+            for one in facts.amounts or ()
+        )
+        asked = (
             ("It is from another mailbox.", is_from),
             ("It came with another API key.", has_this_key),
             (
                 "Its text is not the usual one.",
                 bool(self.shape) and draft.shape == self.shape,
             ),
-            ("It goes to somebody else.", self._names_all(facts)),
+            ("It goes to somebody else.", names_all),
             (
                 "It has a finding.",
                 facts.findings == frozenset() and facts.risk_level == "",
@@ -89,10 +98,7 @@ class StandingScope:
                 "A sum in it could not be read.",
                 facts.amounts is not None and facts.unread_sums == (),
             ),
-            (
-                "It names a larger sum, or one in another currency.",
-                self._bounds_all(facts),
-            ),
+            ("It names a larger sum, or one in another currency.", bounds_all),
             ("It did not come from an agent.", facts.origins == ORIGINS),
             ("Changes were requested of it before.", facts.tries == 1),
             (
@@ -108,21 +114,7 @@ class StandingScope:
                 not draft.is_followed,
             ),
         )
-
-    def _names_all(self, facts: MessageFacts) -> bool:
-        if not facts.recipients or not facts.sees_all_recipients:
-            return False
-        return all(
-            not set(self.recipients).isdisjoint(patterns_for(one))
-            for one in facts.recipients
-        )
-
-    def _bounds_all(self, facts: MessageFacts) -> bool:
-        bounds = dict(self.sums)
-        return all(
-            one.currency in bounds and one.value <= bounds[one.currency]
-            for one in facts.amounts or ()
-        )
+        return tuple(sentence for sentence, fits in asked if not fits)
 
     @property
     def sums_in_words(self) -> str:
@@ -162,12 +154,7 @@ def listed_recipients(patterns: Sequence[str]) -> str:
     """Return recipients for the middle of a sentence: "dana@northwind.example or
     anybody at acme.example".
     """
-    words = [
-        one if "@" in one else f"anybody at {one.removeprefix('*.')}"
-        for one in patterns
-    ]
-    return (
-        " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-        if words
-        else "nobody"
-    )
+    words = []
+    for one in patterns:
+        words.append(one if "@" in one else f"anybody at {one.removeprefix('*.')}")
+    return listed(words, "or") or "nobody"
