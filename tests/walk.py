@@ -66,7 +66,7 @@ from policy.models import (
     StandingApproval,
     WorkCalendar,
 )
-from policy.standing.scope import StandingScope
+from policy.standing import StandingScope
 from risk import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY

@@ -16,7 +16,7 @@ from approvals.errors import RiskUnread
 from approvals.models import RuleWeight
 from common.fingerprint import FINGERPRINT, Content
 from mirror.models import Message
-from policy.rules.effects import Effects
+from policy.rules.rules import Effects
 from rendering.links import unicode_host
 from risk import Finding, restored
 from risk.addresses import bare_address

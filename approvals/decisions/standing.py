@@ -28,7 +28,7 @@ from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
 from policy.models import SAMPLE_OF, StandingApproval, StandingUse
 from policy.rules.facts import facts_of
-from policy.standing.scope import Draft, StandingScope
+from policy.standing import Draft, StandingScope
 
 _ACTOR = rule("standing approval")
 _HOUR = timedelta(hours=1)

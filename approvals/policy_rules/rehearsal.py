@@ -27,10 +27,9 @@ from common.actors import Actor
 from mirror.models import Message
 from mirror.models.messages import MessageQuerySet, as_json, recipients_in, within
 from policy.rules.conditions import Conditions, MessageFacts, entries_of
-from policy.rules.effects import Effects, merged
 from policy.rules.facts import CLAIMED, Lookups, amounts_in, lookups_for
 from policy.rules.hours import open_spans
-from policy.rules.rules import PolicyRule
+from policy.rules.rules import Effects, PolicyRule, merged
 
 DAYS = 30
 LIMIT = 20

@@ -28,10 +28,17 @@ from policy.rules.conditions import (
     own_word_key,
     read_entry,
 )
-from policy.rules.effects import ANY_REVIEWER, MOST_APPROVALS, MOST_MINUTES, Effects
 from policy.rules.hours import Hours
 from policy.rules.names import FINDINGS, api_keys
-from policy.rules.rules import Names, PolicyRule, RuleError
+from policy.rules.rules import (
+    ANY_REVIEWER,
+    MOST_APPROVALS,
+    MOST_MINUTES,
+    Effects,
+    Names,
+    PolicyRule,
+    RuleError,
+)
 
 MAX_LINES = 20_000
 UNITS = {"1": "minutes", "60": "hours", "1440": "days"}

@@ -37,7 +37,7 @@ from policy.rules.changes import (
 )
 from policy.rules.drafts import Difference, Rules, differences
 from policy.rules.groups import begin_ready_made
-from policy.rules.names import names_for
+from policy.rules.names import names_for, read_staff
 from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
 from policy.rules.rules import (
     Names,
@@ -47,7 +47,6 @@ from policy.rules.rules import (
     outcome_in_words,
 )
 from policy.rules.satisfiable import problems
-from policy.rules.staff import read_staff
 
 _NOT_YOURS = "Only an admin of everything can change the policy."
 

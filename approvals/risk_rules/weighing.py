@@ -4,6 +4,8 @@ Changed own words go the same way: held messages are judged again, from where th
 batch ended.
 """
 
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from django.db import transaction
@@ -12,20 +14,25 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals import tasks
-from approvals.examination import WEIGHTS_LOCK, flush_examinations
-from approvals.models import Review, RuleWeight
+from approvals.examination import WEIGHTS_LOCK, flush_examinations, own_phrases
+from approvals.models import OwnWord, Review, RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import queue_messages
-from approvals.risk_rules.judging import RULE, judge_again
 from audit.recording import record
 from common.actors import Actor, Role
 from common.postgres import take_lock
 from mirror.errors import ActNotAllowed
-from mirror.models import Message
+from mirror.models import Message, Revision
 from mirror.states import MessageState
+from mirror.store import rendered_content, stored_content
 from people.second_admin.registry import ChangeInWords, second_admin
-from risk import RULES, score_of
+from policy.rules.facts import own_words_in
+from risk import RULES, RiskContext, restored, score, score_of
+from risk.check_words import own_word
+from risk.findings import worst_first
 
+# The rule with which findings of own words are stored.
+RULE = "own_word"
 BATCH = 500
 # Of those that are judged again, because each is laid out for it.
 JUDGED = 50
@@ -165,19 +172,81 @@ def _weigh_again(batch: list[Message], weights: dict[str, int]) -> None:
     changed = []
     for message in batch:
         assert message.revision is not None, "only what was fetched can be weighed"
-        score = score_of(message.revision.findings, weights)
+        total = score_of(message.revision.findings, weights)
         review = reviews[message.pk]
-        is_same = (review.risk, review.risk_level) == (score.points, score.level)
+        is_same = (review.risk, review.risk_level) == (total.points, total.level)
         if is_same or current[message.pk] != message.revision_id:
             continue
-        if review.risk_level != score.level:
+        if review.risk_level != total.level:
             # It has other deadlines by its review plan, which is followed anew, and
             # other rules apply.
             review.watch_at = Now()
             review.policy_applied = 0
-        review.risk = score.points
-        review.risk_level = score.level
+        review.risk = total.points
+        review.risk_level = total.level
         changed.append(review)
     Review.objects.bulk_update(
         changed, ["risk", "risk_level", "watch_at", "policy_applied"]
     )
+
+
+def judge_again(messages: Iterable[Message], weights: dict[str, int]) -> int:
+    """Give held messages, which come with their version, the findings of the words of
+    now; return how many changed.
+    """
+    by_connection: dict[int, list[OwnWord]] = {}
+    changed = 0
+    for message in messages:
+        assert message.revision is not None, "only what was fetched can be judged"
+        connection = message.connection_id
+        if connection not in by_connection:
+            by_connection[connection] = list(
+                OwnWord.objects.of_connection(connection).heaviest_first()
+            )
+        changed += _judge(message, message.revision, by_connection[connection], weights)
+    return changed
+
+
+def _judge(
+    message: Message, revision: Revision, words: list[OwnWord], weights: dict[str, int]
+) -> bool:
+    phrases = own_phrases(words, mailbox=message.mailbox_id)
+    others = [restored(one) for one in revision.findings if one.get("rule") != RULE]
+    found = []
+    if phrases:
+        content = stored_content(revision)
+        rendered = rendered_content(revision, content)
+        found = list(own_word(content, rendered, RiskContext(own_phrases=phrases)))
+    before = [restored(one) for one in revision.findings]
+    after = worst_first((*others, *found))
+    if list(after) == before:
+        return False
+    # The message first: who stores another version holds its row, and then this finds
+    # the version no more.
+    current = Message.objects.filter(
+        pk=message.pk, revision=revision, state=MessageState.HELD
+    )
+    if not current.select_for_update(no_key=True).values_list("pk"):
+        return False
+    total = score(after, weights)
+    stored = [asdict(one) for one in after]
+    review = Review.objects.get(pk=message.pk)
+    review.risk = total.points
+    review.risk_level = total.level
+    review.rules = list(dict.fromkeys(one.rule for one in after))
+    review.policy_applied = 0
+    review.watch_at = Now()
+    if review.policy_facts is not None:
+        review.policy_facts["own_words"] = own_words_in(stored)
+    review.save(
+        update_fields=[
+            "risk",
+            "risk_level",
+            "rules",
+            "policy_applied",
+            "watch_at",
+            "policy_facts",
+        ]
+    )
+    Revision.objects.filter(pk=revision.pk).update(findings=stored)
+    return True

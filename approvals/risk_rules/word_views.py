@@ -15,17 +15,16 @@ from django.views.decorators.http import (
 )
 
 from approvals.models import OwnWord, RuleWeight
-from approvals.risk_rules.judging import RULE
 from approvals.risk_rules.own_words import (
     WantedWord,
     WordRefused,
     loosens,
     may_set_words,
+    rehearse_word,
     remove_word,
     save_word,
 )
-from approvals.risk_rules.weighing import may_weigh
-from approvals.risk_rules.word_rehearsal import rehearse_word
+from approvals.risk_rules.weighing import RULE, may_weigh
 from common.actors import Actor, Role
 from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest, first_or_404, redirect_with_notice

@@ -23,7 +23,7 @@ from mirror.models import Mailbox, Message
 from mirror.states import DecisionState, Outcome
 from policy.models import SAMPLE_OF, KeyOwner, StandingApproval
 from policy.rules.facts import amounts_in, facts_of
-from policy.standing.scope import MOST_RECIPIENTS, Draft, StandingScope, sentence
+from policy.standing import MOST_RECIPIENTS, Draft, StandingScope, sentence
 from risk.lookalikes import PROVIDERS
 
 DAYS = 60

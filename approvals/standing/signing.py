@@ -27,7 +27,7 @@ from people.second_admin.registry import ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings
 from policy.models import StandingApproval
 from policy.rules.fields import as_json
-from policy.standing.scope import MOST_RECIPIENTS, StandingScope
+from policy.standing import MOST_RECIPIENTS, StandingScope
 from risk.lookalikes import PROVIDERS
 
 LONGEST = timedelta(days=180)

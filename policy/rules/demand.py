@@ -8,13 +8,15 @@ from datetime import datetime
 from functools import cached_property
 
 from policy.rules.conditions import MessageFacts
-from policy.rules.effects import ANY_REVIEWER, Effects, merged
 from policy.rules.hours import Calendars, hours_in_words, is_open, next_opening
 from policy.rules.rules import (
+    ANY_REVIEWER,
+    Effects,
     Names,
     PolicyRule,
     effects_in_words,
     listed,
+    merged,
     unread_sums_in_words,
 )
 

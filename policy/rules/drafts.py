@@ -5,8 +5,7 @@ sentences. Pure.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from policy.rules.effects import is_as_strict
-from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence
+from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence, is_as_strict
 
 Rules = tuple[PolicyRule, ...]
 # What a button beside a rule does, and its label.

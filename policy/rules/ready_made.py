@@ -11,9 +11,8 @@ from datetime import time
 from decimal import Decimal
 
 from policy.rules.conditions import Conditions
-from policy.rules.effects import ANY_REVIEWER, Effects
 from policy.rules.hours import Hours
-from policy.rules.rules import PolicyRule
+from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 
 # In place of groups' keys, until it is loaded.
 FINANCE = 1

@@ -12,9 +12,15 @@ from datetime import UTC, datetime, timedelta
 
 from policy.calendars.opening import is_open
 from policy.rules.demand import progress
-from policy.rules.effects import Effects, merged
 from policy.rules.hours import Calendars, calendar_of
-from policy.rules.rules import Names, PolicyRule, approvals_in_words, listed
+from policy.rules.rules import (
+    Effects,
+    Names,
+    PolicyRule,
+    approvals_in_words,
+    listed,
+    merged,
+)
 
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _STEP = timedelta(minutes=15)

@@ -8,8 +8,7 @@ from functools import cached_property, lru_cache
 from policy.models import PolicyVersion
 from policy.rules.conditions import MessageFacts
 from policy.rules.demand import Requirement
-from policy.rules.effects import merged
-from policy.rules.rules import PolicyRule, rules_from_json
+from policy.rules.rules import PolicyRule, merged, rules_from_json
 
 
 @dataclass(frozen=True)

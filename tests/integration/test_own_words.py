@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from approvals import tasks
 from approvals.models import OwnWord, Review, RuleWeight
-from approvals.risk_rules import own_words, weighing, word_rehearsal
+from approvals.risk_rules import own_words, weighing
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
@@ -238,13 +238,13 @@ def test_rehearsal_says_how_far_it_came_when_its_time_is_over(
     connection, admin, monkeypatch
 ):
     lately(*[make_message(connection, **TULIP) for _ in range(5)])
-    monkeypatch.setattr(word_rehearsal, "SECONDS", -1.0)
-    monkeypatch.setattr(word_rehearsal, "CHUNK", 2)
+    monkeypatch.setattr(own_words, "SECONDS", -1.0)
+    monkeypatch.setattr(own_words, "CHUNK", 2)
     for number, message in enumerate(Message.objects.order_by("pk")):
         Message.objects.filter(pk=message.pk).update(
             changed_at=timezone.now() + timezone.timedelta(seconds=number)
         )
-    tried = word_rehearsal.rehearse_word(
+    tried = own_words.rehearse_word(
         phrase=read_phrase("*ulip"),
         looks_in=["text"],
         mailbox=None,

@@ -17,11 +17,10 @@ from mirror.models import Mailbox, Message
 from policy.models import KeyOwner, WorkCalendar
 from policy.rules.conditions import Conditions, entries_of
 from policy.rules.demand import required
-from policy.rules.effects import ANY_REVIEWER, Effects
 from policy.rules.facts import lookups_for
 from policy.rules.fields import as_json, from_json
 from policy.rules.hours import Hours
-from policy.rules.rules import PolicyRule
+from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 from tests.factories import (
     make_connection,
     make_list,

@@ -57,10 +57,9 @@ from policy.plans.commands import (
 )
 from policy.rules.changes import activate_draft, begin_draft, discard_draft, policies
 from policy.rules.conditions import Conditions
-from policy.rules.effects import Effects
 from policy.rules.groups import add_group, change_group, seen_state
 from policy.rules.hours import Hours
-from policy.rules.rules import PolicyRule
+from policy.rules.rules import Effects, PolicyRule
 from risk.phrases import read_phrase
 from tests.factories import actor_of, make_list, make_person
 from tests.integration.deciding import at_once

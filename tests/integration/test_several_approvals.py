@@ -33,7 +33,7 @@ from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
 from policy.rules.fields import as_json
 from policy.rules.hours import Hours
-from policy.rules.staff import problems_now
+from policy.rules.names import problems_now
 from tests.factories import change_row, make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due
 

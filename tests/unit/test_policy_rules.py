@@ -15,14 +15,16 @@ from policy.calendars.opening import Calendar
 from policy.rules import satisfiable
 from policy.rules.conditions import Amount, Conditions, MessageFacts, own_word_key
 from policy.rules.demand import Approval, Demand, Requirement, helps, progress, required
-from policy.rules.effects import Effects, is_as_strict, merged
 from policy.rules.fields import as_json, from_json
 from policy.rules.hours import Hours, hours_in_words, is_open, next_opening
 from policy.rules.rules import (
+    Effects,
     Names,
     PolicyRule,
     RuleError,
     as_sentence,
+    is_as_strict,
+    merged,
     rules_from_json,
 )
 from policy.rules.satisfiable import Staff, problems

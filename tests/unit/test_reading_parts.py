@@ -19,7 +19,7 @@ from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
 from policy.rules.demand import Approval, Demand, Requirement
-from policy.rules.effects import ANY_REVIEWER, Effects
+from policy.rules.rules import ANY_REVIEWER, Effects
 from rendering.render import render_message
 from tests.factories import pending_row
 from tests.linear import is_linear, seconds

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.rules.conditions import Amount, MessageFacts
-from policy.standing.scope import Draft, StandingScope, sentence
+from policy.standing import Draft, StandingScope, sentence
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SCOPE = StandingScope(

@@ -26,8 +26,8 @@ from dashboard.health.checks import Finding, is_warming_up, silent_jobs
 from dashboard.templatetags.desk import distance
 from mirror.models import Connection
 from policy.models import KillSwitch
+from policy.rules.names import problems_now
 from policy.rules.rules import RuleError
-from policy.rules.staff import problems_now
 
 # Sees everything, so that each finding names the page where it can be resolved.
 _SCOPES = (Scope(Role.ADMIN), Scope(Role.REVIEWER))

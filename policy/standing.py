@@ -1,4 +1,5 @@
-"""Which messages a standing approval admits. Pure.
+"""Which messages a standing approval, which two admins signed, admits without a person.
+Pure.
 
 The opposite of a rule's conditions: those ask for more in doubt, this admits only what
 is certain to fit.
