@@ -19,6 +19,7 @@ from approvals.policy_rules.views import (
     answer_policy,
     problems_of,
 )
+from common.actors import Actor
 from common.pages import DeskRequest, redirect_with_notice
 from policy.errors import PolicyRefused, StalePolicy
 from policy.rules.changes import (
@@ -55,7 +56,7 @@ class ArrangeForm(SeenForm):
 def add_rule(request: DeskRequest) -> HttpResponse:
     """Show the form for a new rule of the draft; preview what was typed, or save it."""
     admin_or_403(request)
-    return _Editor(request, policies(), None).answer()
+    return _edit(request, policies(), None)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -70,7 +71,7 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
                 request, error="Begin a draft to change this rule.", status=409
             )
         raise Http404("There is no such rule in the draft.")
-    return _Editor(request, now, rule, rule_id=policy_rule).answer()
+    return _edit(request, now, rule, rule_id=policy_rule)
 
 
 @require_POST
@@ -95,103 +96,97 @@ def arrange(request: DeskRequest, policy_rule: str) -> HttpResponse:
     )
 
 
-class _Editor:
-    """One request to the editor: of a stored rule, or of a new one."""
+def _edit(
+    request: DeskRequest, now: Policies, rule: PolicyRule | None, rule_id: str = ""
+) -> HttpResponse:
+    """Show the form of a stored rule or a new one, preview what was typed, or save what
+    was previewed.
+    """
+    actor = request.actor
+    typed = request.POST if request.method == "POST" else None
+    offered = offered_to(actor, rule, names_for(actor, (rule,) if rule else ()))
+    initial = {"owner": str(actor.id), "expire_unit": "60"}
+    if rule:
+        initial = typed_of(rule, offered["groups"])
+    form = RuleForm(typed, offered=offered, stored=rule, initial=initial)
+    if typed is None:
+        if now.draft is None:
+            return answer_policy(request, error="Begin a draft first.", status=409)
+        return _page(request, now, rule, form)
+    if not form.is_valid():
+        return _page(request, now, rule, form, status=422)
+    wanted = form.rule(rule_id=rule_id or "new")
+    # Only what was previewed is saved.
+    is_previewed = form.cleaned_data["previewed"] == digest(wanted)
+    if typed.get("act") != "save" or not is_previewed:
+        return _page(request, now, rule, form, preview=wanted)
+    seen = SeenForm(typed)
+    if not seen.is_valid():
+        error = seen.first_error()
+        return _page(request, now, rule, form, preview=wanted, error=error, status=422)
+    stored = wanted if rule_id else replace(wanted, id=new_rule_id())
+    try:
+        draft = save_rule(actor=actor, edits=seen.cleaned_data["edits"], rule=stored)
+    except StalePolicy as stale:
+        return _page(
+            request, policies(), rule, form, preview=wanted, stale=stale.sentence
+        )
+    except PolicyRefused as refused:
+        error = refused.sentence
+        return _page(request, now, rule, form, preview=wanted, error=error, status=422)
+    notice = f"“{stored.name}” is saved in the draft, version {draft.number}."
+    notices = (notice, *_problems(now, stored, actor))
+    return redirect_with_notice(request, " ".join(notices), "policy")
 
-    def __init__(
-        self,
-        request: DeskRequest,
-        now: Policies,
-        rule: PolicyRule | None,
-        rule_id: str = "",
-    ) -> None:
-        self.request = request
-        self.now = now
-        self.rule = rule
-        self.rule_id = rule_id
-        names = names_for(request.actor, (rule,) if rule else ())
-        offered = offered_to(request.actor, rule, names)
-        typed = request.POST if request.method == "POST" else None
-        initial = {"owner": str(request.actor.id), "expire_unit": "60"}
-        if rule:
-            initial = typed_of(rule, offered["groups"])
-        self.form = RuleForm(typed, offered=offered, stored=rule, initial=initial)
 
-    def answer(self) -> HttpResponse:
-        """Show the form, preview what was typed, or save what was previewed."""
-        if self.request.method != "POST":
-            if self.now.draft is None:
-                return answer_policy(
-                    self.request, error="Begin a draft first.", status=409
-                )
-            return self._page()
-        if not self.form.is_valid():
-            return self._page(status=422)
-        rule = self.form.rule(rule_id=self.rule_id or "new")
-        # Only what was previewed is saved.
-        if self.request.POST.get("act") != "save" or self.form.cleaned_data[
-            "previewed"
-        ] != digest(rule):
-            return self._page(preview=rule)
-        seen = SeenForm(self.request.POST)
-        if not seen.is_valid():
-            return self._page(preview=rule, error=seen.first_error(), status=422)
-        stored = rule if self.rule_id else replace(rule, id=new_rule_id())
-        edits = seen.cleaned_data["edits"]
-        try:
-            draft = save_rule(actor=self.request.actor, edits=edits, rule=stored)
-        except StalePolicy as error:
-            return self._page(
-                preview=rule, error=error.sentence, is_stale=True, status=409
-            )
-        except PolicyRefused as error:
-            return self._page(preview=rule, error=error.sentence, status=422)
-        notice = f"“{stored.name}” is saved in the draft, version {draft.number}."
-        notices = (notice, *self._problems(stored))
-        return redirect_with_notice(self.request, " ".join(notices), "policy")
+def _page(
+    request: DeskRequest,
+    now: Policies,
+    rule: PolicyRule | None,
+    form: RuleForm,
+    *,
+    preview: PolicyRule | None = None,
+    error: str = "",
+    stale: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    """Show the form; where it is `stale`, because somebody changed the draft meanwhile,
+    with the rule as it stands in the draft now.
+    """
+    actor = request.actor
+    # A form that was shown before somebody else's change must not become one that was
+    # shown after it.
+    edits = request.POST.get("edits", "")
+    if stale or not edits.isdecimal():
+        edits = str(now.draft.edits if now.draft else 0)
+    context: dict[str, object] = {
+        "rule": rule,
+        "form": form,
+        "edits": edits,
+        "preview": preview,
+        "is_stale": bool(stale),
+        "has_draft": now.draft is not None,
+    }
+    if preview:
+        context["digest"] = digest(preview)
+        context["sentence"] = as_sentence(preview, names_for(actor, (preview,)))
+        context["problems"] = _problems(now, preview, actor)
+        found = find(now.draft_rules, preview.id)
+        if stale and found:
+            sentence = as_sentence(found, names_for(actor, (found,)))
+            context["stored"] = f"{found.name}: {sentence}"
+    if stale:
+        error = stale
+        status = 409
+    elif now.draft is None and not error:
+        error = "There is no draft any more: somebody activated or discarded it. Begin one to save this rule."
+        status = 409
+    context["error"] = error
+    return render(request, "policy/rules/rule.html", context, status=status)
 
-    def _problems(self, rule: PolicyRule) -> Sequence[str]:
-        rules = with_rule(self.now.draft_rules, rule)
-        return problems_of(rules, self.request.actor).get(rule.id, ())
 
-    def _page(
-        self,
-        *,
-        preview: PolicyRule | None = None,
-        error: str = "",
-        is_stale: bool = False,
-        status: int = 200,
-    ) -> HttpResponse:
-        if is_stale:
-            self.now = policies()
-        if self.now.draft is None and not error:
-            error = "There is no draft any more: somebody activated or discarded it. Begin one to save this rule."
-            status = 409
-        # A form that was shown before somebody else's change must not become one that
-        # was shown after it.
-        edits = self.request.POST.get("edits", "")
-        if is_stale or not edits.isdecimal():
-            edits = str(self.now.draft.edits if self.now.draft else 0)
-        context: dict[str, object] = {
-            "rule": self.rule,
-            "form": self.form,
-            "edits": edits,
-            "preview": preview,
-            "is_stale": is_stale,
-            "error": error,
-            "has_draft": self.now.draft is not None,
-        }
-        # How the rule stands in the draft now.
-        if is_stale and (rule := find(self.now.draft_rules, self.rule_id)):
-            context["stored"] = f"{rule.name}: {self._sentence(rule)}"
-        if preview:
-            context["digest"] = digest(preview)
-            context["sentence"] = self._sentence(preview)
-            context["problems"] = self._problems(preview)
-        return render(self.request, "policy/rules/rule.html", context, status=status)
-
-    def _sentence(self, rule: PolicyRule) -> str:
-        return as_sentence(rule, names_for(self.request.actor, (rule,)))
+def _problems(now: Policies, rule: PolicyRule, actor: Actor) -> Sequence[str]:
+    return problems_of(with_rule(now.draft_rules, rule), actor).get(rule.id, ())
 
 
 def digest(rule: PolicyRule) -> str:

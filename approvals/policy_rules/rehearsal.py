@@ -171,11 +171,7 @@ def _spoke(
     """Return the keys of messages by the bits of the rules that speak to them, and how
     many messages there are.
     """
-    to = _ToRecipients(rules)
-    if to.is_asked:
-        to.read(mail)
-    lookups = lookups_for(rules, to.entries(), now)
-    by_recipients = to.bits_by_key(lookups)
+    by_recipients, lookups = _by_recipients(rules, mail, now)
     by_amount = _by_amount(rules, mail)
     spoke: dict[int, list[int]] = defaultdict(list)
     looked_at = 0
@@ -191,102 +187,81 @@ def _keys(stored: str) -> list[int]:
     return cast(list[int], json.loads(stored))
 
 
-class _ToRecipients:
-    """The rules that ask who gets a message: their bits by the entries that name
-    somebody.
+def _by_recipients(
+    rules: Sequence[PolicyRule], mail: MessageQuerySet, now: datetime
+) -> tuple[dict[int, int], Lookups]:
+    """Return by message the rules whose conditions on recipients hold, for those
+    messages for which not all of them do; and what these rules need to know.
+
+    Where somebody is not known all of them do.
     """
-
-    def __init__(self, rules: Sequence[PolicyRule]) -> None:
-        self.all = _bits(range(len(rules)))
-        self._asks_named = self._asks_others = self._asks_lists = 0
-        self._named: dict[str, int] = defaultdict(int)
-        self._others: dict[str, int] = defaultdict(int)
-        self._lists: dict[int, int] = defaultdict(int)
-        self._numbers: list[tuple[int, int]] = []
-        for place, rule in enumerate(rules):
-            bit = 1 << place
-            for entry in rule.when.recipients:
-                self._asks_named |= bit
-                self._named[entry] |= bit
-            for entry in rule.when.recipients_except:
-                self._asks_others |= bit
-                self._others[entry] |= bit
-            for key in rule.when.lists:
-                self._asks_lists |= bit
-                self._lists[key] |= bit
-            if rule.when.recipients_from:
-                self._numbers.append((bit, rule.when.recipients_from))
-        self._groups: list[tuple[list[str], str]] = []
-        self._entries: dict[str, frozenset[str]] = {}
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether any rule asks."""
-        return bool(self._named or self._others or self._lists or self._numbers)
-
-    def read(self, mail: MessageQuerySet) -> None:
-        """Read to whom the messages go, once for those to the same people."""
+    all_bits = _bits(range(len(rules)))
+    asks_named = asks_others = asks_lists = 0
+    # The rules that name an entry, except one, and ask for a list.
+    names: dict[str, int] = defaultdict(int)
+    excepts: dict[str, int] = defaultdict(int)
+    of_list: dict[int, int] = defaultdict(int)
+    numbers: list[tuple[int, int]] = []
+    for place, rule in enumerate(rules):
+        bit = 1 << place
+        for entry in rule.when.recipients:
+            asks_named |= bit
+            names[entry] |= bit
+        for entry in rule.when.recipients_except:
+            asks_others |= bit
+            excepts[entry] |= bit
+        for key in rule.when.lists:
+            asks_lists |= bit
+            of_list[key] |= bit
+        if rule.when.recipients_from:
+            numbers.append((bit, rule.when.recipients_from))
+    # Read once for those to the same people.
+    groups: list[tuple[list[str], str]] = []
+    if names or excepts or of_list or numbers:
         for stored, keys in mail.grouped_by({"by_to": as_json("written_to")}):
             if stored is not None:
-                self._groups.append((recipients_in(stored), keys))
-        everybody = {one for recipients, _ in self._groups for one in recipients}
-        self._entries = {one: entries_of(one) for one in everybody}
-
-    def entries(self) -> set[str]:
-        """Return every entry that names somebody to whom the messages go; none where no
-        rule names a list.
-        """
-        return set().union(*self._entries.values()) if self._lists else set()
-
-    def bits_by_key(self, lookups: Lookups) -> dict[int, int]:
-        """Return the rules whose conditions on recipients hold, for those messages for
-        which not all of them do.
-
-        Where somebody is not known all of them do.
-        """
-        by_entry: dict[str, int] = defaultdict(int)
-        for entry, lists in lookups.lists.items():
-            for key in lists:
-                by_entry[entry] |= self._lists[key]
-        # Of each recipient: the rules that name them, those that name only others in
-        # their exceptions, and those by a list.
-        of: dict[str, tuple[int, int, int]] = {}
-        for recipient, entries in self._entries.items():
-            named = excepted = listed = 0
-            for entry in entries:
-                named |= self._named.get(entry, 0)
-                excepted |= self._others.get(entry, 0)
-                listed |= by_entry.get(entry, 0)
-            of[recipient] = (named, self._asks_others & ~excepted, listed)
-        stored: dict[int, list[str]] = defaultdict(list)
-        for recipients, keys in self._groups:
-            if (bits := self._bits(recipients, of)) != self.all:
-                stored[bits].append(keys)
-        found: dict[int, int] = {}
-        for bits, texts in stored.items():
-            # Read together: to read 40,000 short lists takes four times as long.
-            found |= dict.fromkeys(
-                _keys(f"[{','.join(one[1:-1] for one in texts)}]"), bits
-            )
-        return found
-
-    def _bits(
-        self, recipients: Sequence[str], of: Mapping[str, tuple[int, int, int]]
-    ) -> int:
-        named = others = lists = 0
+                groups.append((recipients_in(stored), keys))
+    everybody = {one for recipients, _ in groups for one in recipients}
+    entries = {one: entries_of(one) for one in everybody}
+    asked = set().union(*entries.values()) if of_list else set()
+    lookups = lookups_for(rules, asked, now)
+    by_list: dict[str, int] = defaultdict(int)
+    for entry, lists in lookups.lists.items():
+        for key in lists:
+            by_list[entry] |= of_list[key]
+    # Of each recipient: the rules that name them, those that name only others in their
+    # exceptions, and those by a list.
+    of: dict[str, tuple[int, int, int]] = {}
+    for recipient, own in entries.items():
+        named = excepted = listed = 0
+        for entry in own:
+            named |= names.get(entry, 0)
+            excepted |= excepts.get(entry, 0)
+            listed |= by_list.get(entry, 0)
+        of[recipient] = (named, asks_others & ~excepted, listed)
+    by_bits: dict[int, list[str]] = defaultdict(list)
+    for recipients, keys in groups:
+        if not all("@" in one for one in recipients):
+            continue
+        named = others = listed = 0
         for one in recipients:
-            if "@" not in one:
-                return self.all
             found = of[one]
             named |= found[0]
             others |= found[1]
-            lists |= found[2]
-        bits = self.all & (named | ~self._asks_named) & (others | ~self._asks_others)
-        bits &= lists | ~self._asks_lists
-        for bit, least in self._numbers:
+            listed |= found[2]
+        bits = all_bits & (named | ~asks_named) & (others | ~asks_others)
+        bits &= listed | ~asks_lists
+        for bit, least in numbers:
             if len(recipients) < least:
                 bits &= ~bit
-        return bits
+        if bits != all_bits:
+            by_bits[bits].append(keys)
+    by_key: dict[int, int] = {}
+    for bits, texts in by_bits.items():
+        # Read together: to read 40,000 short lists takes four times as long.
+        joined = ",".join(one[1:-1] for one in texts)
+        by_key |= dict.fromkeys(_keys(f"[{joined}]"), bits)
+    return by_key, lookups
 
 
 _NO_TIME = datetime(1, 1, 1)  # noqa: DTZ001 - nothing about amounts depends on it

@@ -72,6 +72,45 @@ _AS_TYPED = (
     *("recipients", "recipients_except", "recipients_from", "first_contact"),
     *("risk", "amount", "during", "outside", "tries_from"),
 )
+# The sections of the editor, first what the rule is called, then when it applies, then
+# what it asks for: of each its name, title, part and note.
+_SECTIONS = (
+    ("about", "The rule", "about", ""),
+    ("sender", "Where it comes from", "when", ""),
+    ("recipients", "Who gets it", "when", ""),
+    ("content", "What is in it", "when", ""),
+    ("during", "During these hours", "when", ""),
+    ("outside", "Outside these hours", "when", ""),
+    ("approvals", "Approvals", "then", "One person counts for one group only."),
+    ("who_not", "Who may not approve", "then", ""),
+    ("how", "How it is approved", "then", ""),
+    ("office", "Only within these hours", "then", "Approved and sent only then."),
+    ("ends", "Expiry", "then", "An expired message is rejected, never sent."),
+    ("rejects", "Rejection", "then", ""),
+)
+_SECTION_FIELDS: Mapping[str, Sequence[str]] = {
+    "about": ("name", "owner", "note"),
+    "sender": ("mailboxes", "keys", "key_owners", "origins", "tries_from"),
+    "recipients": (
+        "recipients",
+        "recipients_except",
+        "lists",
+        "first_contact",
+        "recipients_from",
+    ),
+    "content": (
+        "risk",
+        "findings",
+        "own_words",
+        "amount",
+        "currency",
+        "attachments",
+    ),
+    "who_not": ("barred_groups", "bar_editor"),
+    "how": ("reauthenticate", "never_in_bulk", "high_risk_page"),
+    "ends": ("expire_number", "expire_unit"),
+    "rejects": ("reject",),
+}
 _CHOOSE = {
     "invalid_choice": "Choose from the list.",
     "invalid_list": "Choose from the list.",
@@ -151,30 +190,40 @@ class Section:
     part: str
     fields: Sequence[forms.BoundField]
     note: str = ""
-    # Whether it is open also while it is empty.
-    is_first: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether its fields are shown at once. Of choices only a calendar counts:
         others always have a value.
         """
-        if self.is_first:
+        if self.name in ("about", "approvals"):
             return True
-        opening = [
-            one
-            for one in self.fields
-            if one.widget_type != "select" or one.name.endswith("_calendar")
-        ]
-        return any(one.errors for one in self.fields) or any(
-            one.value() for one in opening
-        )
+        for one in self.fields:
+            counts = one.widget_type != "select" or one.name.endswith("_calendar")
+            if one.errors or (counts and one.value()):
+                return True
+        return False
 
 
 class AddressesField(WordsField):
     """Addresses and domains, one a line."""
 
     widget = forms.Textarea(attrs={"spellcheck": "false"})
+
+
+class PatternsField(AddressesField):
+    """Entries of a rule, one a line, in the form in which rules compare them."""
+
+    def clean(self, value: Any) -> tuple[str, ...]:
+        lines = typed_lines(super().clean(value))
+        if len(lines) > 500:
+            raise forms.ValidationError(
+                "At most 500 addresses and domains fit into one rule: use an allowlist."
+            )
+        try:
+            return tuple(sorted({read_entry(one) for one in lines}))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
 
 
 def typed_lines(typed: str) -> list[str]:
@@ -215,13 +264,13 @@ class RuleForm(SentenceForm):
         error_messages={"max_length": "Keep the note under 1,000 characters."},
         widget=forms.Textarea,
     )
-    recipients = AddressesField(
+    recipients = PatternsField(
         label="Goes to any of these",
         help_text=_ADDRESSES,
         required=False,
         max_length=MAX_LINES,
     )
-    recipients_except = AddressesField(
+    recipients_except = PatternsField(
         label="Goes to anybody other than these",
         help_text=_ADDRESSES,
         required=False,
@@ -335,84 +384,15 @@ class RuleForm(SentenceForm):
         what it asks for.
         """
 
-        def fields(*names: str) -> list[forms.BoundField]:
-            return [self[name] for name in names]
-
-        def hours(name: str) -> list[forms.BoundField]:
+        named = dict(_SECTION_FIELDS)
+        named["approvals"] = [f"approvals_{group}" for group in self.approvals]
+        for name in _HOURS:
             days = [f"{name}_day{day}" for day in range(7)]
-            return fields(f"{name}_calendar", *days, f"{name}_zone")
-
-        origin = fields("mailboxes", "keys", "key_owners", "origins", "tries_from")
-        whom = fields(
-            "recipients",
-            "recipients_except",
-            "lists",
-            "first_contact",
-            "recipients_from",
-        )
-        content = fields(
-            "risk", "findings", "own_words", "amount", "currency", "attachments"
-        )
-        approvals = fields(*(f"approvals_{group}" for group in self.approvals))
-        one_each = "One person counts for one group only."
-        how = fields("reauthenticate", "never_in_bulk", "high_risk_page")
-        ends = fields("expire_number", "expire_unit")
+            named[name] = [f"{name}_calendar", *days, f"{name}_zone"]
         return [
-            Section(
-                "about",
-                "The rule",
-                "about",
-                fields("name", "owner", "note"),
-                is_first=True,
-            ),
-            Section("sender", "Where it comes from", "when", origin),
-            Section("recipients", "Who gets it", "when", whom),
-            Section("content", "What is in it", "when", content),
-            Section("during", "During these hours", "when", hours("during")),
-            Section("outside", "Outside these hours", "when", hours("outside")),
-            Section(
-                "approvals", "Approvals", "then", approvals, one_each, is_first=True
-            ),
-            Section(
-                "who_not",
-                "Who may not approve",
-                "then",
-                fields("barred_groups", "bar_editor"),
-            ),
-            Section("how", "How it is approved", "then", how),
-            Section(
-                "office",
-                "Only within these hours",
-                "then",
-                hours("office"),
-                "Approved and sent only then.",
-            ),
-            Section(
-                "ends",
-                "Expiry",
-                "then",
-                ends,
-                "An expired message is rejected, never sent.",
-            ),
-            Section("rejects", "Rejection", "then", fields("reject")),
+            Section(name, title, part, [self[one] for one in named[name]], note)
+            for name, title, part, note in _SECTIONS
         ]
-
-    def clean_recipients(self) -> tuple[str, ...]:
-        return self._patterns("recipients")
-
-    def clean_recipients_except(self) -> tuple[str, ...]:
-        return self._patterns("recipients_except")
-
-    def _patterns(self, name: str) -> tuple[str, ...]:
-        lines = typed_lines(self.cleaned_data[name])
-        if len(lines) > 500:
-            raise forms.ValidationError(
-                "At most 500 addresses and domains fit into one rule: use an allowlist."
-            )
-        try:
-            return tuple(sorted({read_entry(one) for one in lines}))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
 
     def clean_amount(self) -> Decimal | None:
         typed = str(self.cleaned_data["amount"]).replace(" ", "").replace("'", "")
@@ -432,11 +412,8 @@ class RuleForm(SentenceForm):
         cleaned = super().clean() or {}
         for name in _HOURS:
             cleaned[name] = self._hours(name, cleaned)
-        if (
-            cleaned.get("currency")
-            and cleaned.get("amount") is None
-            and "amount" not in self.errors
-        ):
+        has_amount = cleaned.get("amount") is not None or "amount" in self.errors
+        if cleaned.get("currency") and not has_amount:
             self.add_error(
                 "amount", "Write the amount that is in this currency; 0 is any amount."
             )
@@ -446,10 +423,11 @@ class RuleForm(SentenceForm):
         if minutes > MOST_MINUTES:
             self.add_error("expire_number", "A message can wait for a year at most.")
         cleaned["expire_minutes"] = minutes or None
-        approvals = {
-            group: cleaned.get(f"approvals_{group}") or 0 for group in self.approvals
-        }
-        cleaned["approvals"] = {int(group): n for group, n in approvals.items() if n}
+        approvals = {}
+        for group in self.approvals:
+            if number := cleaned.get(f"approvals_{group}"):
+                approvals[int(group)] = number
+        cleaned["approvals"] = approvals
         if sum(approvals.values()) > MOST_APPROVALS:
             self.add_error(
                 "approvals_0",
@@ -539,48 +517,35 @@ def typed_of(rule: PolicyRule, groups: Collection[str]) -> dict[str, Any]:
     when = rule.when
     then = rule.then
     typed: dict[str, Any] = {
-        name: [str(one) for one in getattr(when, name)] for name in _LISTS
-    }
-    typed |= {
-        name: "\n".join(getattr(when, name))
-        for name in ("recipients", "recipients_except")
-    }
-    typed |= {
         "name": rule.name,
         "note": rule.note,
         "owner": str(rule.owner or ""),
+        "recipients": "\n".join(when.recipients),
+        "recipients_except": "\n".join(when.recipients_except),
+        "recipients_from": when.recipients_from,
+        "first_contact": when.first_contact,
         "risk": when.risk,
+        "amount": "" if when.amount is None else f"{when.amount:f}",
+        "currency": when.currency,
+        "tries_from": when.tries_from,
+        "barred_groups": [str(one) for one in then.barred_groups],
+        "reject": then.reject,
     }
-    typed |= {"first_contact": when.first_contact, "currency": when.currency}
-    typed["amount"] = "" if when.amount is None else f"{when.amount:f}"
-    typed |= {
-        name: getattr(when, name) or "" for name in ("recipients_from", "tries_from")
-    }
-    typed |= {name: getattr(then, name) for name in _FLAGS} | {"reject": then.reject}
-    typed["barred_groups"] = [str(one) for one in then.barred_groups]
-    typed |= {
-        f"approvals_{group}": then.approvals.get(int(group)) or ""
-        for group in (str(ANY_REVIEWER), *groups)
-    }
+    for name in _LISTS:
+        typed[name] = [str(one) for one in getattr(when, name)]
+    for name in _FLAGS:
+        typed[name] = getattr(then, name)
+    for group in (str(ANY_REVIEWER), *groups):
+        typed[f"approvals_{group}"] = then.approvals.get(int(group))
     if then.expire_minutes:
         unit = next(size for size in (1440, 60, 1) if then.expire_minutes % size == 0)
-        typed |= {
-            "expire_number": then.expire_minutes // unit,
-            "expire_unit": str(unit),
-        }
-    stored = {
-        "during": when.during,
-        "outside": when.outside,
-        "office": next(iter(then.office_hours), None),
-    }
-    for name, hours in stored.items():
+        typed["expire_number"] = then.expire_minutes // unit
+        typed["expire_unit"] = str(unit)
+    office = then.office_hours[0] if then.office_hours else None
+    for name, hours in zip(_HOURS, (when.during, when.outside, office), strict=True):
         if hours is not None:
-            typed |= {
-                f"{name}_calendar": str(hours.calendar or ""),
-                f"{name}_zone": hours.zone,
-            }
-            typed |= {
-                f"{name}_day{day}": ", ".join(write_day(spans))
-                for day, spans in enumerate(hours.weekly)
-            }
+            typed[f"{name}_calendar"] = str(hours.calendar or "")
+            typed[f"{name}_zone"] = hours.zone
+            for day, spans in enumerate(hours.weekly):
+                typed[f"{name}_day{day}"] = ", ".join(write_day(spans))
     return typed

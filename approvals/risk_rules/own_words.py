@@ -7,20 +7,18 @@ or that only a picture shows, may be missed.
 """
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
 from approvals.examination import text_of
 from approvals.models import OwnWord
 from approvals.queue.querysets import queue_messages
-from approvals.risk_rules.weighing import have_judged_again, may_weigh
+from approvals.risk_rules.weighing import have_judged_again, lately, may_weigh
 from audit.recording import changed, record
 from common.actors import Actor, Role
 from common.postgres import take_lock
@@ -33,7 +31,6 @@ from risk.phrases import Phrase, SearchedText, search_terms
 
 # How many words each mailbox may have, and how many may count in all of them.
 MOST = 100
-LATELY = timedelta(days=30)
 # How many messages are looked at, how many are named, how many are read at a time, and
 # for how many seconds in all.
 MOST_SEARCHED = 100_000
@@ -215,9 +212,7 @@ class WordRehearsal:
         return self.found >= 10 and self.found * 2 > self.looked_at
 
 
-def rehearse_word(
-    *, phrase: Phrase, looks_in: Collection[str], mailbox: Mailbox | None, actor: Actor
-) -> WordRehearsal:
+def rehearse_word(*, wanted: WantedWord, actor: Actor) -> WordRehearsal:
     """Return what a word would have found in the mail of the last 30 days that the
     actor may see. Nothing is written.
 
@@ -225,13 +220,13 @@ def rehearse_word(
     """
     until = time.monotonic() + SECONDS
     recent = queue_messages().visible_to(actor).filter(revision__isnull=False)
-    recent = recent.filter(held_at__gte=Now() - LATELY, changed_at__gte=Now() - LATELY)
-    if mailbox is not None:
-        recent = recent.filter(mailbox=mailbox)
+    recent = lately(recent)
+    if wanted.mailbox is not None:
+        recent = recent.filter(mailbox=wanted.mailbox)
     total = recent.order_by()[:MOST_SEARCHED].count()
     found: list[int] = []
     # Those that hold the phrase's words at all, newest first.
-    holding = recent.holding(search_terms(phrase)).in_order("newest")
+    holding = recent.holding(search_terms(wanted.phrase)).in_order("newest")
     keys = list(holding.values_list("pk", flat=True)[:MOST_SEARCHED])
     read = (
         queue_messages()
@@ -249,8 +244,10 @@ def rehearse_word(
         by_key = read.in_bulk(chunk)
         rows = [by_key[key] for key in chunk if key in by_key]
         for message in rows:
-            pieces = _pieces(message.revision, looks_in) if message.revision else ()
-            if any(SearchedText(text).find(phrase) for text in pieces):
+            pieces: Iterable[str] = ()
+            if message.revision:
+                pieces = _pieces(message.revision, wanted.looks_in)
+            if any(SearchedText(text).find(wanted.phrase) for text in pieces):
                 found.append(message.pk)
         if time.monotonic() > until and len(chunk) == CHUNK:
             later = recent.filter(changed_at__gte=rows[-1].changed_at)

@@ -3,21 +3,19 @@ admin weighs one.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.db.models import Count, Func
-from django.db.models.functions import Now
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.status import shown_status
 from approvals.models import Review, RuleWeight
-from approvals.queue.filters import Filters, Position, read_position
-from approvals.queue.querysets import QueueQuerySet, position_at, queue_messages
-from approvals.risk_rules.weighing import may_weigh, weigh
+from approvals.queue.filters import Filters, read_position
+from approvals.queue.querysets import position_at, queue_messages
+from approvals.risk_rules.weighing import lately, may_weigh, weigh
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed
@@ -55,37 +53,8 @@ class RuleForm(SentenceForm):
         )
 
 
-LATELY = timedelta(days=30)
 # How many messages are counted at most, so that the cost does not grow with traffic.
 MOST = 100_000
-
-
-def lately(messages: QueueQuerySet) -> QueueQuerySet:
-    """Return those held first in the last 30 days; what happened to none of them lately
-    bounds how far is looked.
-    """
-    return messages.filter(held_at__gte=Now() - LATELY, changed_at__gte=Now() - LATELY)
-
-
-def hits_by_rule(messages: QueueQuerySet) -> dict[str, int]:
-    """Return how many of these messages have a finding of each rule, by one scan
-    (relies on message_changed).
-    """
-    newest = lately(messages).in_order("newest").values("pk")[:MOST]
-    by_rule = Review.objects.filter(pk__in=newest).values(
-        rule=Func("rules", function="unnest")
-    )
-    return dict(by_rule.annotate(number=Count("*")).values_list("rule", "number"))
-
-
-def hits_of(
-    messages: QueueQuerySet, rule: str, *, after: Position | None
-) -> QueueQuerySet:
-    """Return the messages with a recent finding of a rule, newest first (relies on
-    review_rules).
-    """
-    found = lately(messages.matching(Filters(rule=rule)))
-    return found.in_order("newest").following("newest", after)
 
 
 PAGE = 50
@@ -123,7 +92,13 @@ def findings(request: DeskRequest) -> HttpResponse:
     last 30 days.
     """
     weights = RuleWeight.objects.select_related("changed_by").in_bulk(field_name="rule")
-    hits = hits_by_rule(queue_messages().visible_to(request.actor))
+    # How many messages have a finding of each rule, by one scan (relies on
+    # message_changed).
+    newest = lately(queue_messages().visible_to(request.actor)).in_order("newest")
+    by_rule = Review.objects.filter(pk__in=newest.values("pk")[:MOST]).values(
+        rule=Func("rules", function="unnest")
+    )
+    hits = dict(by_rule.annotate(number=Count("*")).values_list("rule", "number"))
     rules = [
         WeighedRule(rule, weights.get(rule.name), hits.get(rule.name, 0))
         for rule in RULES.values()
@@ -195,10 +170,11 @@ def _answer(
     )
     weighed = WeighedRule(published, weight)
     after = read_position(request.GET.get("after", ""), order="newest")
-    rows = hits_of(
-        queue_messages().visible_to(actor), published.name, after=after
-    ).for_list()
-    found = list(rows.defer("revision__content")[: PAGE + 1])
+    # Newest first (relies on review_rules).
+    visible = queue_messages().visible_to(actor)
+    rows = lately(visible.matching(Filters(rule=published.name))).in_order("newest")
+    rows = rows.following("newest", after).for_list().defer("revision__content")
+    found = list(rows[: PAGE + 1])
     hits = []
     for message in found[:PAGE]:
         # With its status, its worst finding of the rule, and what that counts.

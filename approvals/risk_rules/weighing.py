@@ -6,7 +6,7 @@ batch ended.
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -17,7 +17,7 @@ from approvals import tasks
 from approvals.examination import WEIGHTS_LOCK, flush_examinations, own_phrases
 from approvals.models import OwnWord, Review, RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
-from approvals.queue.querysets import queue_messages
+from approvals.queue.querysets import QueueQuerySet, queue_messages
 from audit.recording import record
 from common.actors import Actor, Role
 from common.postgres import take_lock
@@ -36,7 +36,15 @@ RULE = "own_word"
 BATCH = 500
 # Of those that are judged again, because each is laid out for it.
 JUDGED = 50
+LATELY = timedelta(days=30)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def lately(messages: QueueQuerySet) -> QueueQuerySet:
+    """Return those held first in the last 30 days; what happened to none of them lately
+    bounds how far is looked.
+    """
+    return messages.filter(held_at__gte=Now() - LATELY, changed_at__gte=Now() - LATELY)
 
 
 def may_weigh(actor: Actor) -> bool:

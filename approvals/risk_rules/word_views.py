@@ -223,18 +223,12 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
     # Only what was previewed is saved.
     if request.POST.get("act") != "save" or cleaned["previewed"] != str(wanted):
         sample = cleaned["sample"]
-        rehearsal = rehearse_word(
-            phrase=wanted.phrase,
-            looks_in=wanted.looks_in,
-            mailbox=wanted.mailbox,
-            actor=request.actor,
-        )
         preview = {
             "word": wanted,
             "level": level_of(wanted.points),
             "has_sample": bool(sample),
             "match": SearchedText(sample).find(wanted.phrase) if sample else None,
-            "rehearsal": rehearsal,
+            "rehearsal": rehearse_word(wanted=wanted, actor=request.actor),
         }
         return _page(request, word, form=form, preview=preview)
     if word and loosens(word, wanted) and not is_recently_authenticated(request):

@@ -134,37 +134,36 @@ def judge_messages(
     """Return the judgement of each message by its key, in four queries at most. No list
     applies to received mail.
     """
+    recipients = {
+        one.pk: written_to_in(one.revision)
+        for one in messages
+        if one.direction != "inbound" and one.revision
+    }
+    restricted = [one for one in messages if one.pk in recipients]
     judged = {one.pk: Judgement() for one in messages}
-    restricted = []
-    recipients = {}
-    for one in messages:
-        if one.direction != "inbound" and one.revision:
-            restricted.append(one)
-            recipients[one.pk] = written_to_in(one.revision)
-    for message, lists, contacts in _applying(restricted, recipients):
-        judged[message.pk] = judge(recipients[message.pk], lists, contacts, now)
-    return judged
+    return judged | _judge_restricted(restricted, recipients, now)
 
 
 def judge_content(message: Message, content: Content) -> Judgement:
     """Return the judgement of a content that has just been read, by the current lists
     and the database's clock.
     """
-    recipients = () if message.direction == "inbound" else written_to(content)
-    if recipients:
-        for _, lists, contacts in _applying([message], {message.pk: recipients}):
-            return judge(recipients, lists, contacts, clock())
-    return Judgement()
+    if message.direction == "inbound" or not (recipients := written_to(content)):
+        return Judgement()
+    judged = _judge_restricted([message], {message.pk: recipients}, None)
+    return judged.get(message.pk, Judgement())
 
 
-def _applying(
-    messages: Sequence[Message], recipients: Mapping[int, Collection[str]]
-) -> list[tuple[Message, list[ApplicableList], Collection[str] | None]]:
-    """Return each message with the lists that apply to it, and its account's contacts
-    where these go by them.
+def _judge_restricted(
+    messages: Sequence[Message],
+    recipients: Mapping[int, Collection[str]],
+    now: datetime | None,
+) -> dict[int, Judgement]:
+    """Return the judgement of messages that are no received mail, by their keys;
+    nothing where no list is in force.
     """
     if not messages:
-        return []
+        return {}
     mailboxes = {one.mailbox_id for one in messages if one.mailbox_id is not None}
     is_unknown = any(one.mailbox_id is None for one in messages)
     in_force = lists_in_force(
@@ -176,7 +175,7 @@ def _applying(
         ),
     )
     if not in_force.lists:
-        return []
+        return {}
     lists = {
         one.pk: in_force.for_mailbox(one.connection_id, one.mailbox_id)
         for one in messages
@@ -190,7 +189,13 @@ def _applying(
         address for one in by_contacts for address in recipients[one.pk]
     )
     contacts = contacts_among({one.connection_id for one in by_contacts}, addresses)
-    return [(one, lists[one.pk], contacts.get(one.connection_id)) for one in messages]
+    at = now or clock()
+    return {
+        one.pk: judge(
+            recipients[one.pk], lists[one.pk], contacts.get(one.connection_id), at
+        )
+        for one in messages
+    }
 
 
 def contacts_among(

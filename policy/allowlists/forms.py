@@ -205,6 +205,8 @@ class FindForm(LenientForm):
     q = forms.CharField(required=False, max_length=254)
     show = forms.ChoiceField(required=False, choices=SHOWN)
     after = forms.CharField(required=False, max_length=254)
+    # The row that a page begins behind.
+    before = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
 
     def found(self) -> tuple[str, str, str]:
         """Return words, filter, and the pattern to begin after; empty where they are

@@ -99,16 +99,25 @@ def rehearse(
     contacts: Mapping[int, Collection[str]] = {}
     if _asks_contacts(before, after):
         contacts = contacts_among(connections, everybody)
-    sides = _Sides(before, after, contacts, patterns, now)
+    sides = _Sides(before, after, contacts)
     looked_at = more = fewer = noted = 0
     turned: list[SameRecipients] = []
     blocked: Counter[str] = Counter()
     for group in mail:
         connection, mailbox, number, _, _, stored = group
+        was_in, is_in, missed = sides.of(connection, mailbox)
         recipients = recipients_in(stored)
-        was, becomes, is_noted = sides.of(connection, mailbox, recipients)
+        for one in recipients:
+            if one not in missed:
+                missed[one] = (
+                    was_in.misses(patterns[one], now),
+                    is_in.misses(patterns[one], now),
+                )
+        missed_after = [one for one in dict.fromkeys(recipients) if missed[one][1]]
+        was = was_in.mode != MONITOR and any(missed[one][0] for one in recipients)
+        becomes = is_in.mode != MONITOR and bool(missed_after)
         looked_at += number
-        if is_noted:
+        if missed_after and is_in.mode == MONITOR:
             noted += number
         if was == becomes:
             continue
@@ -117,17 +126,22 @@ def rehearse(
             fewer += number
             continue
         more += number
-        for address in sides.missed_after(connection, mailbox, recipients):
+        for address in missed_after:
             blocked[address] += number
     # The newest messages are all in the groups with the newest.
     latest = nlargest(limit, turned, key=itemgetter(3))
     keys = nlargest(limit, (key for *_, keys, _ in latest for key in json.loads(keys)))
     newest = Message.objects.filter(pk__in=keys).order_by("-pk")
-    rows = tuple(
-        ChangedMessage(message, *sides.refused(message))
-        for message in newest.select_related("revision", "mailbox", "connection")
-    )
-    return Rehearsal(looked_at, more, fewer, rows, noted, blocked)
+    rows = []
+    for message in newest.select_related("revision", "mailbox", "connection"):
+        asked = written_to_in(message.revision) if message.revision else ()
+        was_in, is_in, _ = sides.of(message.connection_id, message.mailbox_id)
+        refused = [
+            judge(asked, side.lists, side.contacts, now).refused
+            for side in (was_in, is_in)
+        ]
+        rows.append(ChangedMessage(message, *refused))
+    return Rehearsal(looked_at, more, fewer, tuple(rows), noted, blocked)
 
 
 @dataclass
@@ -153,6 +167,11 @@ class _Side:
         )
 
 
+# The lists of a mailbox before a change and after it, and which recipients each misses,
+# as far as that is known.
+_Pair = tuple[_Side, _Side, dict[str, tuple[bool, bool]]]
+
+
 @dataclass
 class _Sides:
     """The lists before a change and after it, for every mailbox whose mail is
@@ -162,79 +181,25 @@ class _Sides:
     before: ListsInForce
     after: ListsInForce
     contacts: Mapping[int, Collection[str]]
-    # Of each recipient, those of `patterns_of`.
-    patterns: Mapping[str, Sequence[str]]
-    now: datetime
-    _pairs: dict[
-        tuple[int, int | None], tuple[_Side, _Side, dict[str, tuple[bool, bool]]]
-    ] = field(default_factory=dict)
-    _known: dict[object, dict[str, tuple[bool, bool]]] = field(default_factory=dict)
+    _pairs: dict[tuple[int, int | None], _Pair] = field(default_factory=dict)
+    _missed: dict[object, dict[str, tuple[bool, bool]]] = field(default_factory=dict)
 
-    def of(
-        self, connection: int, mailbox: int | None, recipients: Iterable[str]
-    ) -> tuple[bool, bool, bool]:
-        """Return whether such mail is refused before, and after, and whether it is only
-        noted after.
-        """
-        before, after, known = self._pair(connection, mailbox)
-        missed_before = missed_after = False
-        for address in recipients:
-            if address not in known:
-                known[address] = (
-                    before.misses(self.patterns[address], self.now),
-                    after.misses(self.patterns[address], self.now),
-                )
-            missed = known[address]
-            missed_before = missed_before or missed[0]
-            missed_after = missed_after or missed[1]
-        watches = after.mode == MONITOR
-        return (
-            missed_before and before.mode != MONITOR,
-            missed_after and not watches,
-            missed_after and watches,
-        )
-
-    def missed_after(
-        self, connection: int, mailbox: int | None, recipients: Iterable[str]
-    ) -> list[str]:
-        """Return which of the recipients of such mail, judged by `of` before, no list
-        names after the change.
-        """
-        known = self._pair(connection, mailbox)[2]
-        return [address for address in dict.fromkeys(recipients) if known[address][1]]
-
-    def refused(self, message: Message) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return whom the lists refuse of one message, before and after."""
-        before, after, _ = self._pair(message.connection_id, message.mailbox_id)
-        asked = written_to_in(message.revision) if message.revision else ()
-        return (
-            judge(asked, before.lists, before.contacts, self.now).refused,
-            judge(asked, after.lists, after.contacts, self.now).refused,
-        )
-
-    def _pair(
-        self, connection: int, mailbox: int | None
-    ) -> tuple[_Side, _Side, dict[str, tuple[bool, bool]]]:
-        pair = self._pairs.get((connection, mailbox))
-        if pair is None:
+    def of(self, connection: int, mailbox: int | None) -> _Pair:
+        """Return the lists for one mailbox; None for mail whose mailbox is not known."""
+        if (connection, mailbox) not in self._pairs:
             contacts = self.contacts.get(connection)
-            before, after = (
-                _Side(lists.for_mailbox(connection, mailbox), contacts)
-                for lists in (self.before, self.after)
-            )
+            before = _Side(self.before.for_mailbox(connection, mailbox), contacts)
+            after = _Side(self.after.for_mailbox(connection, mailbox), contacts)
             # For mailboxes under the same lists each address is judged once.
-            goes_by = connection if CONTACTS in (before.mode, after.mode) else None
             same = (
-                goes_by,
+                connection if CONTACTS in (before.mode, after.mode) else None,
                 mailbox is None,
-                *(tuple(one.list_id for one in side.lists) for side in (before, after)),
+                tuple(one.list_id for one in before.lists),
+                tuple(one.list_id for one in after.lists),
             )
-            pair = self._pairs[connection, mailbox] = (
-                before,
-                after,
-                self._known.setdefault(same, {}),
-            )
-        return pair
+            missed = self._missed.setdefault(same, {})
+            self._pairs[connection, mailbox] = (before, after, missed)
+        return self._pairs[connection, mailbox]
 
 
 def _mail(scope: ListScope, actor: Actor, since: datetime) -> Iterable[SameRecipients]:

@@ -118,15 +118,14 @@ def allowlist(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 def history(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what was changed in a list, by whom, with before and after."""
     at = get_visible_list_or_404(scope, kind, request.actor)
-    number = _page_before(request)
-    changes = list(
-        AllowChange.objects.filter(allowlist=at.pk).for_page(number)[: PAGE + 1]
-    )
+    before = FindForm(request.GET).value("before")
+    changes = AllowChange.objects.filter(allowlist=at.pk).for_page(before)
+    found = list(changes[: PAGE + 1])
     context = {
         **head_of(at, request.actor),
-        "changes": changes_in_words(changes[:PAGE]),
-        "next_before": changes[PAGE - 1].pk if len(changes) > PAGE else None,
-        "is_first_page": number is None,
+        "changes": changes_in_words(found[:PAGE]),
+        "next_before": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "is_first_page": before is None,
     }
     return render(request, "policy/allowlist_history.html", context)
 
@@ -201,44 +200,27 @@ def answer_list(
     return render(request, "policy/allowlist.html", context, status=status)
 
 
-def _page_before(request: DeskRequest) -> int | None:
-    """Return the row that a page begins after; None for the first page, also where the
-    parameter is no number.
-    """
-    before = request.GET.get("before", "")
-    return (
-        int(before)
-        if before.isascii() and before.isdecimal() and len(before) < 19
-        else None
-    )
-
-
 @require_POST
 def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what a change would do. Nothing is saved."""
     at = get_visible_list_or_404(scope, kind, request.actor)
     if not at.is_administered_by(request.actor):
         return answer_list(request, at, status=403, error=_NOT_YOURS)
-    if request.POST.get("do") == "allow":
-        return _allow_blocked(request, at)
-    form = ChangeForm(request.POST, at=at)
-    if not form.is_valid():
-        return answer_list(request, at, status=422, form=form)
-    return _show(request, at, form.draft(), form.parsed.problems)
-
-
-def _allow_blocked(request: DeskRequest, at: Allowlist) -> HttpResponse:
-    """Show a previewed change once more, with the ticked ones of those it would block
-    as further entries.
-    """
+    if request.POST.get("do") != "allow":
+        form = ChangeForm(request.POST, at=at)
+        if not form.is_valid():
+            return answer_list(request, at, status=422, form=form)
+        return _show(request, at, form.draft(), form.parsed.problems)
+    # A previewed change once more, with the ticked ones of those it would block as
+    # further entries.
     try:
         _, draft = unpack(request.POST.get("change", ""), at, request.actor)
     except InvalidDraft:
         return answer_list(request, at, status=422, error=_TOO_OLD)
-    form = AllowBlockedForm(request.POST)
-    if not form.is_valid():
-        return _show(request, at, draft, form=form, status=422)
-    allowed = form.put(owner=int(request.actor.id))
+    ticked = AllowBlockedForm(request.POST)
+    if not ticked.is_valid():
+        return _show(request, at, draft, form=ticked, status=422)
+    allowed = ticked.put(owner=int(request.actor.id))
     patterns = {one.pattern for one in allowed}
     kept = tuple(one for one in draft.remove if one not in patterns)
     return _show(request, at, replace(draft, put=(*draft.put, *allowed), remove=kept))
@@ -459,8 +441,8 @@ def _refusals_page(
     request: DeskRequest, *, status: int = 200, error: str = ""
 ) -> HttpResponse:
     actor = request.actor
-    number = _page_before(request)
-    visible = GateRefusal.objects.visible_to(actor).for_page(number)
+    before = FindForm(request.GET).value("before")
+    visible = GateRefusal.objects.visible_to(actor).for_page(before)
     found = list(visible[: REFUSALS_PAGE + 1])
     shown = found[:REFUSALS_PAGE]
     in_force = lists_in_force(
@@ -483,7 +465,7 @@ def _refusals_page(
     context = {
         "rows": rows,
         "next_before": shown[-1].pk if len(found) > REFUSALS_PAGE else None,
-        "is_first_page": number is None,
+        "is_first_page": before is None,
         "error": error,
         "days": DAYS,
     }

@@ -30,14 +30,13 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         """Those to push to their gate now; without an admin key only the desk enforces
         the list.
         """
-        due = self.behind().filter(next_attempt_at__lte=Now())
-        there = due.unleased().filter(
-            mailbox__is_active=True, mailbox__connection__removed_at=None
-        )
-        asked = there.filter(mailbox__connection__paused_at=None)
-        return asked.exclude(mailbox__connection__admin_key="").order_by(
-            "next_attempt_at"
-        )
+        due = self.behind().unleased().filter(next_attempt_at__lte=Now())
+        there = due.filter(
+            mailbox__is_active=True,
+            mailbox__connection__removed_at=None,
+            mailbox__connection__paused_at=None,
+        ).exclude(mailbox__connection__admin_key="")
+        return there.order_by("next_attempt_at")
 
     def unleased(self) -> Self:
         """Those that no worker has claimed, or whose worker died."""
@@ -76,9 +75,9 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         mine = self.filter(kind=kind)
         if mailbox is not None:
             return mine.filter(mailbox=mailbox)
-        return (
-            mine if connection is None else mine.filter(mailbox__connection=connection)
-        )
+        if connection is not None:
+            return mine.filter(mailbox__connection=connection)
+        return mine
 
     def ensure(self) -> None:
         """Give a row to each mailbox that a list concerns and that has none yet, as new
@@ -153,12 +152,8 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
         return self if connection is None else self.filter(connection=connection)
 
     def since(self, at: datetime) -> Self:
-        """Of real mail, refused from then on, newest first (relies on
-        gate_refusal_newest).
-        """
-        return self.filter(refused_at__gte=at, sandbox=False).order_by(
-            "-refused_at", "-id"
-        )
+        """Of real mail, refused from then on."""
+        return self.filter(refused_at__gte=at, sandbox=False)
 
     def for_page(self, before: int | None) -> Self:
         """Newest first from behind the row `before` on, with names (relies on
@@ -167,16 +162,11 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
         named = self.select_related("connection", "mailbox").order_by(
             "-refused_at", "-id"
         )
-        last = (
-            self.filter(pk=before).values_list("refused_at", "pk").first()
-            if before
-            else None
-        )
+        last = self.filter(pk=before).first() if before else None
         if last is None:
             return named
-        return named.filter(
-            Q(refused_at__lt=last[0]) | Q(refused_at=last[0], pk__lt=last[1])
-        )
+        earlier = Q(refused_at__lt=last.refused_at)
+        return named.filter(earlier | Q(refused_at=last.refused_at, pk__lt=last.pk))
 
 
 class GateRefusal(models.Model):

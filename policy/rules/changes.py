@@ -161,7 +161,7 @@ def _change_draft(
     draft.edits = draft.edits + 1
     draft.changed_at = Now()
     draft.save(update_fields=["rules", "edits", "changed_at"])
-    _record_change("policy.draft_changed", actor, found, version=str(draft.number))
+    _record_change("policy.draft_changed", actor, draft, found)
     return draft
 
 
@@ -261,9 +261,7 @@ def activate_draft(
     draft.activated_at = Now()
     draft.save(update_fields=["state", "activated_by", "activated_at", "note"])
     draft.refresh_from_db()
-    _record_change(
-        "policy.activated", actor, found, version=str(draft.number), note=draft.note
-    )
+    _record_change("policy.activated", actor, draft, found)
     return draft
 
 
@@ -281,11 +279,10 @@ def _differences(before: Rules, after: Rules) -> list[Difference]:
 
 
 def _record_change(
-    action: str, actor: Actor, found: list[Difference], **details: str
+    action: str, actor: Actor, version: PolicyVersion, found: list[Difference]
 ) -> None:
-    sides = changed(before=in_text(found, "before"), after=in_text(found, "after"))
-    record(
-        action,
-        actor=actor,
-        details={**{name: text for name, text in details.items() if text}, **sides},
-    )
+    details = changed(before=in_text(found, "before"), after=in_text(found, "after"))
+    details["version"] = str(version.number)
+    if version.note:
+        details["note"] = version.note
+    record(action, actor=actor, details=details)

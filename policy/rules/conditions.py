@@ -177,17 +177,6 @@ def _may_have_key(when: Conditions, facts: MessageFacts) -> bool:
     return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
 
 
-def _names_amount(when: Conditions, facts: MessageFacts) -> bool:
-    if facts.amounts is None:
-        return True
-    least = when.amount or Decimal(0)
-    return any(
-        one.value >= least
-        and (not when.currency or one.currency in ("", when.currency))
-        for one in facts.amounts
-    )
-
-
 def _one_of(name: str) -> _Check:
     """Return the check that a condition's values and those of the fact of its name have
     one in common.
@@ -226,7 +215,14 @@ _CHECKS: dict[str, _Check] = {
     ),
     "findings": _one_of("findings"),
     "own_words": _one_of("own_words"),
-    "amount": _names_amount,
+    "amount": lambda when, facts: (
+        facts.amounts is None
+        or any(
+            one.value >= (when.amount or 0)
+            and (not when.currency or one.currency in ("", when.currency))
+            for one in facts.amounts
+        )
+    ),
     "attachments": _one_of("attachments"),
     "recipients_from": lambda when, facts: (
         not facts.sees_all_recipients

@@ -86,19 +86,6 @@ def progress(
     return Progress(effects.total - more, effects.total, missing)
 
 
-def helps(
-    effects: Effects,
-    givers: Collection[int],
-    person: int,
-    members: Mapping[int, Collection[int]],
-) -> bool:
-    """Whether the approval of one more person brings the message closer to being
-    approved.
-    """
-    before = progress(effects, givers, members)
-    return progress(effects, {*givers, person}, members).given > before.given
-
-
 def _assigned(
     slots: Sequence[int], people: Sequence[int], members: Mapping[int, Collection[int]]
 ) -> dict[int, int]:
@@ -245,7 +232,10 @@ class Demand:
     def after(self) -> Progress:
         """Return how many approvals are given once the person who looks has approved."""
         givers = {one.person for one in self.counted} | {self.person}
-        return progress(self.effects, givers, self._with_person())
+        members = _members(self.counted)
+        for group in self.own_groups:
+            members.setdefault(group, set()).add(self.person)
+        return progress(self.effects, givers, members)
 
     def forbidding(self) -> list[tuple[str, str]]:
         """Return the rules that keep the person from approving: a word for each, and
@@ -288,13 +278,10 @@ class Demand:
             return ""
         if self.has_approved:
             return f"You have approved this: {self.progress} approvals are given. {self.missing_in_words()}"
-        givers = [one.person for one in self.counted]
-        if not helps(self.effects, givers, self.person, self._with_person()):
-            given = (
-                f"{self.progress} approvals are given. " if self.takes_several else ""
-            )
-            return f"{given}{self.missing_in_words()}"
-        return ""
+        if self.after().given > self.progress.given:
+            return ""
+        given = f"{self.progress} approvals are given. " if self.takes_several else ""
+        return f"{given}{self.missing_in_words()}"
 
     def missing_in_words(self) -> str:
         """Return who must still approve, as a sentence: "1 more is needed: 1 of
@@ -347,12 +334,6 @@ class Demand:
         if person in self.authors or person in self.editors:
             return False
         return not (self.effects.bar_editor and person == self.last_editor)
-
-    def _with_person(self) -> dict[int, set[int]]:
-        members = _members(self.counted)
-        for group in self.own_groups:
-            members.setdefault(group, set()).add(self.person)
-        return members
 
     def _named(self, groups: set[int] | frozenset[int]) -> str:
         return listed(

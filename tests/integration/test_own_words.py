@@ -245,9 +245,7 @@ def test_rehearsal_says_how_far_it_came_when_its_time_is_over(
             changed_at=timezone.now() + timezone.timedelta(seconds=number)
         )
     tried = own_words.rehearse_word(
-        phrase=read_phrase("*ulip"),
-        looks_in=["text"],
-        mailbox=None,
+        wanted=own_words.WantedWord(read_phrase("*ulip"), None, ["text"], 20),
         actor=admin.actor(surface="web"),
     )
     assert (tried.found, tried.looked_at, tried.is_partial) == (2, 2, True)
