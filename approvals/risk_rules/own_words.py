@@ -18,9 +18,9 @@ from django.utils import timezone
 from approvals.examination import text_of
 from approvals.models import OwnWord
 from approvals.queue.querysets import queue_messages
-from approvals.risk_rules.weighing import have_judged_again, lately, may_weigh
+from approvals.risk_rules.weighing import have_judged_again, lately
 from audit.recording import changed, record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.postgres import take_lock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox, Message, Revision
@@ -68,8 +68,8 @@ def may_set_words(actor: Actor, mailbox: Mailbox | None) -> bool:
     them.
     """
     if mailbox is None:
-        return may_weigh(actor)
-    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
+        return actor.is_admin_of_all
+    return mailbox.is_administered_by(actor)
 
 
 def loosens(before: OwnWord, wanted: WantedWord) -> bool:

@@ -15,7 +15,7 @@ from approvals.decisions.status import shown_status
 from approvals.models import Review, RuleWeight
 from approvals.queue.filters import Filters, read_position
 from approvals.queue.querysets import position_at, queue_messages
-from approvals.risk_rules.weighing import lately, may_weigh, weigh
+from approvals.risk_rules.weighing import lately, weigh
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed
@@ -107,7 +107,7 @@ def findings(request: DeskRequest) -> HttpResponse:
     return render(
         request,
         "approvals/risk_rules/rules.html",
-        {"rules": rules, "may_weigh": may_weigh(request.actor)},
+        {"rules": rules, "may_weigh": request.actor.is_admin_of_all},
     )
 
 
@@ -123,7 +123,7 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     actor = request.actor
     published = _published(rule)
     form = RuleForm(request.POST)
-    if not may_weigh(actor):
+    if not actor.is_admin_of_all:
         return _answer(
             request,
             published,
@@ -191,7 +191,7 @@ def _answer(
         "hits": hits,
         "is_first_page": after is None,
         "next_after": next_after,
-        "may_weigh": may_weigh(actor),
+        "may_weigh": actor.is_admin_of_all,
         "waiting_changes": PendingChange.objects.visible_to(actor).at(
             "rule", published.name
         ),

@@ -19,7 +19,7 @@ from approvals.models import OwnWord, Review, RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import QueueQuerySet, queue_messages
 from audit.recording import record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.postgres import take_lock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message, Revision
@@ -47,20 +47,13 @@ def lately(messages: QueueQuerySet) -> QueueQuerySet:
     return messages.filter(held_at__gte=Now() - LATELY, changed_at__gte=Now() - LATELY)
 
 
-def may_weigh(actor: Actor) -> bool:
-    """Whether the actor may weigh rules: they apply to everybody, so only an admin of
-    everything may.
-    """
-    return actor.acting_as(Role.ADMIN).sees_all()
-
-
 def _locked_points(rule: str, actor: Actor) -> int:
     """Return the points of a rule that the actor may weigh; nobody else can weigh one
     until the transaction ends.
     """
     if rule not in RULES:
         raise ActNotAllowed("This rule is not published any more.")
-    if not may_weigh(actor) or RULES[rule].points_by_finding:
+    if not actor.is_admin_of_all or RULES[rule].points_by_finding:
         raise ActNotAllowed(
             "Only an admin of all mailboxes can change the points: they apply to everybody."
         )

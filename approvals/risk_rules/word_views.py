@@ -24,7 +24,7 @@ from approvals.risk_rules.own_words import (
     remove_word,
     save_word,
 )
-from approvals.risk_rules.weighing import RULE, may_weigh
+from approvals.risk_rules.weighing import RULE
 from common.actors import Actor, Role
 from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
@@ -124,7 +124,7 @@ def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
     administered = (
         Mailbox.objects.at_work().there().visible_to(actor.acting_as(Role.ADMIN))
     )
-    found = {_ALL: "All mailboxes"} if may_weigh(actor) else {}
+    found = {_ALL: "All mailboxes"} if actor.is_admin_of_all else {}
     found |= {str(one.pk): str(one) for one in administered}
     if word and word.mailbox:
         found[str(word.mailbox.pk)] = str(word.mailbox)
