@@ -30,25 +30,21 @@ def may_pull(
     mailbox: Mailbox | None = None,
 ) -> bool:
     """Whether the actor may stop this scope: a reviewer or an admin of all of it."""
-    return any(
-        _has(role, actor, connection, mailbox) for role in (Role.REVIEWER, Role.ADMIN)
-    )
+    switch = KillSwitch(connection=connection, mailbox=mailbox)
+    return _is_within(switch, actor, Role.REVIEWER) or may_release(actor, switch)
 
 
 def may_release(actor: Actor, switch: KillSwitch) -> bool:
     """Whether the actor may release the switch: an admin of all of the scope."""
-    return _has(Role.ADMIN, actor, switch.connection, switch.mailbox)
+    return _is_within(switch, actor, Role.ADMIN)
 
 
-def _has(
-    role: Role, actor: Actor, connection: Connection | None, mailbox: Mailbox | None
-) -> bool:
-    """Whether the actor has a role for the whole of a scope."""
-    if mailbox is not None:
-        return actor.is_a(role, connection=mailbox.connection_id, mailbox=mailbox.pk)
-    if connection is not None:
-        return actor.is_a(role, connection=connection.pk, mailbox=None)
-    return Scope(role) in actor.scopes
+def _is_within(switch: KillSwitch, actor: Actor, role: Role) -> bool:
+    """Whether the actor has a role for all that a switch stops."""
+    connection = switch.owning_connection
+    if connection is None:
+        return Scope(role) in actor.scopes
+    return actor.is_a(role, connection=connection, mailbox=switch.mailbox_id)
 
 
 @atomic_with_retry

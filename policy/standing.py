@@ -5,7 +5,6 @@ The opposite of a rule's conditions: those ask for more in doubt, this admits on
 is certain to fit.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -117,12 +116,6 @@ class StandingScope:
         )
         return tuple(sentence for sentence, fits in asked if not fits)
 
-    @property
-    def sums_in_words(self) -> str:
-        """What sums a message may name: "no sum", or "sums up to 100 EUR"."""
-        most = [f"{value:f} {currency or _UNCERTAIN}" for currency, value in self.sums]
-        return f"sums up to {', '.join(most)}" if most else "no sum of money"
-
     def as_json(self) -> dict[str, Any]:
         """Return the scope as it is stored."""
         stored: dict[str, Any] = as_json(self)
@@ -144,18 +137,13 @@ def sentence(scope: StandingScope, *, key: str, mailbox: str, subject: str) -> s
     """Return what a scope admits as a sentence, with the names of its key and mailbox
     and an example's subject.
     """
+    whom = []
+    for one in scope.recipients:
+        whom.append(one if "@" in one else f"anybody at {one.removeprefix('*.')}")
+    sums = [f"{value:f} {currency or _UNCERTAIN}" for currency, value in scope.sums]
+    most = f"sums up to {', '.join(sums)}" if sums else "no sum of money"
     return (
-        f"Messages of the API key {key} from {mailbox} to {listed_recipients(scope.recipients)}, with the text of "
+        f"Messages of the API key {key} from {mailbox} to {listed(whom, 'or') or 'nobody'}, with the text of "
         f"“{subject}”, where only names, numbers, dates, addresses in the text and the paths of links may differ; with "
-        f"{scope.sums_in_words}, no finding, no attachment and no link to another site."
+        f"{most}, no finding, no attachment and no link to another site."
     )
-
-
-def listed_recipients(patterns: Sequence[str]) -> str:
-    """Return recipients for the middle of a sentence: "dana@northwind.example or
-    anybody at acme.example".
-    """
-    words = []
-    for one in patterns:
-        words.append(one if "@" in one else f"anybody at {one.removeprefix('*.')}")
-    return listed(words, "or") or "nobody"

@@ -17,8 +17,9 @@ from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
 from people.models import Person
-from policy.calendars.opening import DAYS, MAX_LINE, NOTE, read_day, write_day
+from policy.calendars.opening import DAYS, NOTE, write_day
 from policy.models import Allowlist, Group, WorkCalendar
+from policy.plans.forms import HoursField
 from policy.rules.conditions import (
     FAMILIES,
     MOST_RECIPIENTS,
@@ -359,9 +360,7 @@ class RuleForm(SentenceForm):
                 f"{name}_calendar", "Calendar", "Its holidays count.", calendars
             )
             for day, label in enumerate(DAYS):
-                self.fields[f"{name}_day{day}"] = forms.CharField(
-                    label=label, required=False, max_length=MAX_LINE
-                )
+                self.fields[f"{name}_day{day}"] = HoursField(label=label)
             self.fields[f"{name}_day6"].help_text = NOTE
             zone = "Such as Europe/Lisbon, or a city. Empty is UTC."
             self.fields[f"{name}_zone"] = forms.CharField(
@@ -446,12 +445,7 @@ class RuleForm(SentenceForm):
 
     def _hours(self, name: str, cleaned: Mapping[str, Any]) -> Hours | None:
         """Return the hours that were chosen or typed; None where none were."""
-        weekly = []
-        for day in range(7):
-            try:
-                weekly.append(tuple(read_day(cleaned.get(f"{name}_day{day}") or "")))
-            except ValueError as error:
-                self.add_error(f"{name}_day{day}", str(error))
+        weekly = tuple(tuple(cleaned.get(f"{name}_day{day}", ())) for day in range(7))
         if calendar := cleaned.get(f"{name}_calendar"):
             if any(weekly):
                 self.add_error(
@@ -464,9 +458,7 @@ class RuleForm(SentenceForm):
                 f"{name}_zone",
                 "This is no time zone. Write one such as Europe/Lisbon, or a city.",
             )
-        if not any(weekly) or len(weekly) < 7 or zone is None:
-            return None
-        return Hours(tuple(weekly), zone.key)
+        return Hours(weekly, zone.key) if any(weekly) and zone else None
 
     def rule(self, *, rule_id: str) -> PolicyRule:
         """Return the rule that was typed. Raises RuleError for what no rule can say."""

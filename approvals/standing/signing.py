@@ -15,7 +15,7 @@ from django.urls import reverse
 from approvals.standing.ending import end
 from approvals.standing.record import Proposal, proposal_for
 from audit.recording import changed, record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.errors import SentenceError
 from common.patterns import read_pattern
 from common.postgres import clock
@@ -92,9 +92,7 @@ def _signable(
     StandingRefused.
     """
     found = Mailbox.objects.select_related("connection").filter(pk=mailbox).first()
-    if found is None or not actor.is_a(
-        Role.ADMIN, connection=found.connection_id, mailbox=mailbox
-    ):
+    if found is None or not found.is_administered_by(actor):
         raise ActNotAllowed(
             "Only an admin of this mailbox can sign a standing approval for it."
         )

@@ -36,7 +36,7 @@ from approvals.standing.signing import (
     sign_standing,
     switch_standing,
 )
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from common.time_zones import there
 from mirror.errors import ActNotAllowed
@@ -289,7 +289,6 @@ def _proposal_page(
 ) -> HttpResponse:
     actor = request.actor
     now = timezone.now()
-    box: Mailbox = which["box"]
     examples = approved_like(found)
     context: dict[str, Any] = {
         "which": which,
@@ -311,8 +310,7 @@ def _proposal_page(
         "error": error,
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
-        "may_ask": actor.is_a(Role.ADMIN, connection=box.connection_id, mailbox=box.pk)
-        and waiting is None,
+        "may_ask": waiting is None and which["box"].is_administered_by(actor),
         "first_day": f"{there(now):%Y-%m-%d}",
         "last_day": f"{there(now + LONGEST):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,

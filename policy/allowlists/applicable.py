@@ -69,7 +69,7 @@ class ListsInForce:
             if applies:
                 label = str(one.mailbox or one.connection or "all")
                 entries = self.entries.get(one.pk, {}) if counts else {}
-                listing = ApplicableList(one.pk, label, one.mode, one.version, entries)
+                listing = ApplicableList(one.pk, label, one.mode, entries)
                 found.append((width, listing))
         return [one for _, one in sorted(found, key=itemgetter(0))]
 

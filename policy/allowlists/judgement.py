@@ -65,7 +65,6 @@ class ApplicableList:
     list_id: int | None
     label: str
     mode: str
-    version: int = 0
     entries: Mapping[str, Entry] = field(default_factory=dict)
 
 
@@ -90,10 +89,6 @@ class Judgement:
     passed: Mapping[str, AllowedBy] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     would_be_refused: tuple[str, ...] = ()
-    # "all and support@yourteam.example", and the versions of these lists: "version 7
-    # and version 3".
-    labels: str = ""
-    versions: str = ""
     # The mode asks the contacts of the account, and they were never read.
     lacks_contacts: bool = False
 
@@ -129,8 +124,6 @@ def judge(
         passed=passed,
         refused=() if is_trial else tuple(missed),
         would_be_refused=tuple(missed) if is_trial else (),
-        labels=_and(one.label for one in counting),
-        versions=_and(f"version {one.version}" for one in counting),
         lacks_contacts=mode == CONTACTS and contacts is None,
     )
 
@@ -191,15 +184,9 @@ def patterns_of(recipients: Iterable[str]) -> list[str]:
 def named(addresses: Sequence[str]) -> str:
     """Return the first few addresses in words, and how many more there are."""
     more = len(addresses) - _NAMED
-    return (
-        _and(addresses)
-        if more <= 0
-        else f"{', '.join(addresses[:_NAMED])} and {more:,} more"
-    )
-
-
-def _and(words: Iterable[str]) -> str:
-    *first, last = words
+    if more > 0:
+        return f"{', '.join(addresses[:_NAMED])} and {more:,} more"
+    *first, last = addresses
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -90,9 +90,11 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
             Q(entries__expires_at=None) | Q(entries__expires_at__gt=at)
         )
         there = self.filter(
-            connection__removed_at=None, mailbox__connection__removed_at=None
+            version__gt=0,
+            connection__removed_at=None,
+            mailbox__connection__removed_at=None,
         )
-        counted = there.filter(version__gt=0).annotate(
+        counted = there.annotate(
             live=Count("entries", filter=live), hits=Coalesce(Sum("entries__hits"), 0)
         )
         named = counted.select_related(
@@ -232,11 +234,10 @@ class Allowlist(models.Model):
 
     def is_administered_by(self, actor: Actor) -> bool:
         """Whether the actor may change it: an admin of everything that it covers."""
-        if self.mailbox is not None:
-            return self.mailbox.is_administered_by(actor)
-        if self.connection_id is not None:
-            return actor.is_a(Role.ADMIN, connection=self.connection_id, mailbox=None)
-        return actor.is_admin_of_all
+        connection = self.owning_connection
+        if connection is None:
+            return actor.is_admin_of_all
+        return actor.is_a(Role.ADMIN, connection=connection, mailbox=self.mailbox_id)
 
     @property
     def owning_connection(self) -> int | None:
@@ -248,9 +249,7 @@ class Allowlist(models.Model):
         """How a URL names whom it is for."""
         if self.mailbox_id is not None:
             return f"mailbox-{self.mailbox_id}"
-        return (
-            "all" if self.connection_id is None else f"connection-{self.connection_id}"
-        )
+        return f"connection-{self.connection_id}" if self.connection_id else "all"
 
     @property
     def url(self) -> str:

@@ -11,9 +11,8 @@ from django.db import models
 from django.db.models import Count, Exists, F, Q, QuerySet
 from django.db.models.functions import Now
 
-from common.actors import Actor, Role
+from common.actors import Actor
 from mirror.models import Mailbox, Message
-from mirror.models.connections import scoped
 from people.models import OrganisationSettings
 
 # Of so many messages, one goes to a person, who is not told.
@@ -26,11 +25,9 @@ def standing_words(rule: str) -> str:
     """
     kind, _, rest = rule.partition(" ")
     number, _, version = rest.partition(" version ")
-    return (
-        f"standing approval {number}, version {version}"
-        if kind == "standing" and version
-        else ""
-    )
+    if kind != "standing" or not version:
+        return ""
+    return f"standing approval {number}, version {version}"
 
 
 class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
@@ -59,10 +56,7 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
         """Those of mailboxes that the actor has a role for."""
         if actor.sees_all():
             return self
-        connections, mailboxes = scoped(actor)
-        return self.filter(
-            Q(mailbox__connection__in=connections) | Q(mailbox__in=mailboxes)
-        )
+        return self.filter(mailbox__in=Mailbox.objects.visible_to(actor))
 
     def for_page(self) -> Self:
         """With the names that pages show: those that have not ended first, then the
@@ -176,9 +170,7 @@ class StandingApproval(models.Model):
 
     def is_for(self, actor: Actor) -> bool:
         """Whether the actor may sign and end it: an admin of its mailbox."""
-        return actor.is_a(
-            Role.ADMIN, connection=self.mailbox.connection_id, mailbox=self.mailbox_id
-        )
+        return self.mailbox.is_administered_by(actor)
 
 
 class StandingUseQuerySet(models.QuerySet["StandingUse"]):

@@ -21,6 +21,19 @@ KINDS = {"look": "First look", "decision": "Decision"}
 _LONGEST = 14 * DAY
 
 
+class HoursField(forms.CharField):
+    """The hours of one day in one line, as pairs of minutes since midnight."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(required=False, max_length=MAX_LINE, **more)
+
+    def clean(self, value: Any) -> list[tuple[int, int]]:
+        try:
+            return read_day(super().clean(value))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
 class CalendarForm(SentenceForm):
     """A calendar: each day's hours in one line, holidays one a line."""
 
@@ -56,9 +69,7 @@ class CalendarForm(SentenceForm):
         )
         for number, day in enumerate(DAYS):
             hours = ", ".join(write_day(row.weekly[number]))
-            self.fields[f"day-{number}"] = forms.CharField(
-                label=day, required=False, max_length=MAX_LINE, initial=hours
-            )
+            self.fields[f"day-{number}"] = HoursField(label=day, initial=hours)
 
     def days(self) -> list[forms.BoundField]:
         """Return the fields of the days, Monday first."""
@@ -90,18 +101,7 @@ class CalendarForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        weekly = []
-        for number in range(7):
-            try:
-                weekly.append(
-                    [
-                        list(span)
-                        for span in read_day(cleaned.get(f"day-{number}") or "")
-                    ]
-                )
-            except ValueError as error:
-                self.add_error(f"day-{number}", str(error))
-                weekly.append([])
+        weekly = [cleaned.get(f"day-{number}", []) for number in range(7)]
         if not any(weekly) and not self.errors:
             self.add_error(
                 "day-0", "A calendar needs working hours on at least one day."
@@ -111,12 +111,8 @@ class CalendarForm(SentenceForm):
 
     def wanted(self) -> WantedCalendar:
         """Return the calendar as it is to be."""
-        return WantedCalendar(
-            **{
-                name: self.cleaned_data[name]
-                for name in ("name", "zone", "weekly", "holidays")
-            }
-        )
+        names = ("name", "zone", "weekly", "holidays")
+        return WantedCalendar(**{name: self.cleaned_data[name] for name in names})
 
 
 class MinutesField(forms.CharField):

@@ -93,8 +93,7 @@ def _overview(
 
 def _visible_boxes(actor: Actor) -> dict[int, Mailbox]:
     boxes = Mailbox.objects.at_work().there().visible_to(actor)
-    named = boxes.select_related("connection").order_by("address", "pk")
-    return {box.pk: box for box in named}
+    return {box.pk: box for box in boxes.select_related("connection")}
 
 
 def _scopes(actor: Actor, seen: Mapping[int, Mailbox]) -> dict[str, str]:

@@ -25,16 +25,10 @@ ENTRIES = st.dictionaries(st.sampled_from(PATTERNS), ENDS, max_size=4)
 
 def allowed(lists, at):
     """Return whom these restrictions let mail go to."""
-    rows = [
-        ApplicableList(
-            key,
-            str(key),
-            mode,
-            1,
-            {one: Entry(one, ends) for one, ends in entries.items()},
-        )
-        for key, (mode, entries) in enumerate(lists)
-    ]
+    rows = []
+    for key, (mode, entries) in enumerate(lists):
+        there = {one: Entry(one, ends) for one, ends in entries.items()}
+        rows.append(ApplicableList(key, str(key), mode, there))
     judged = judge(ADDRESSES, rows, CONTACTS, at)
     return set(ADDRESSES) - set(judged.refused)
 
