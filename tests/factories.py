@@ -4,7 +4,7 @@ is one.
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +22,8 @@ from mirror import store
 from mirror.models import Connection, Mailbox, Message
 from mirror.sync.reads import UpstreamStatus
 from people.models import Grant, Person
+from policy.allowlists.changes import Change, WantedEntry, apply_change
+from policy.allowlists.judgement import ListScope
 from policy.models import AllowEntry, Allowlist
 from upstream.signatures import HEADER, sign
 
@@ -212,3 +214,25 @@ def make_list(*patterns: str, mode: str = "enforce", **scope: Any) -> Allowlist:
     for pattern in patterns:
         AllowEntry.objects.get_or_create(allowlist=made, pattern=read_pattern(pattern))
     return made
+
+
+def change_list(
+    by: Person | Actor,
+    *patterns: str,
+    connection: int | None = None,
+    mailbox: int | None = None,
+    kind: str = "restriction",
+    mode: str | None = None,
+    remove: Sequence[str] = (),
+    **wanted: Any,
+) -> Allowlist:
+    """Change an allowlist as it is now, as its page does."""
+    at = Allowlist.objects.for_scope(connection, mailbox, kind)
+    put = tuple(WantedEntry(one, **wanted) for one in patterns)
+    return apply_change(
+        scope=ListScope(connection, mailbox),
+        kind=kind,
+        change=Change(mode, put, tuple(remove)),
+        version=at.version,
+        actor=by if isinstance(by, Actor) else actor_of(by),
+    )

@@ -48,6 +48,13 @@ def text_of(answer: Any) -> str:
     return words_of(page.partition("<main")[2].partition("</main>")[0] or page)
 
 
+def says(answer: Any, status: int, *parts: str) -> None:
+    """Check that an answer has this status and says all of these in its words."""
+    words = words_of(answer)
+    missing = [one for one in parts if one not in words]
+    assert (answer.status_code, missing) == (status, []), words
+
+
 def _compacted(text: str) -> str:
     text = _TAG.sub(lambda tag: _one_tag(tag[0]), re.sub(r"[ \t\r\n]+", " ", text))
     text = _AROUND_BLOCK.sub(r"\1", text)

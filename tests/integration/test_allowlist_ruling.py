@@ -29,6 +29,7 @@ from policy.allowlists.applicable import judge_messages
 from policy.models import AllowEntry, KeyOwner, KillSwitch
 from tests.factories import (
     MAILBOX,
+    actor_of,
     make_connection,
     make_list,
     make_message,
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.django_db
 
 def of(message, person):
     message.refresh_from_db()
-    return rulings([message], person.actor(surface="web"), now=clock())[message.pk]
+    return rulings([message], actor_of(person), now=clock())[message.pk]
 
 
 def outsiders(message, person):
@@ -199,7 +200,7 @@ def test_contacts_mode_allows_known_contacts_and_says_when_they_could_not_be_rea
 def test_entry_and_message_expire_exactly_at_their_time(connection, reviewer):
     message, at = make_message(connection), clock()
     make_list("northwind.example")
-    actor, before = reviewer.actor(surface="web"), at - timedelta(microseconds=1)
+    actor, before = actor_of(reviewer), at - timedelta(microseconds=1)
     for rows, rule in ((AllowEntry.objects, "allowlist"), (Message.objects, "expired")):
         rows.update(expires_at=at)
         message.refresh_from_db()
@@ -329,7 +330,7 @@ def test_key_that_hosted_multimail_names_or_another_connection_uses_proves_nothi
         (connection, "key_7"),
     ):
         KeyOwner.objects.create(connection=where, upstream_key_id=key, person=reviewer)
-    at, actor = clock(), reviewer.actor(surface="web")
+    at, actor = clock(), actor_of(reviewer)
     assert all(of(one, reviewer).may_approve for one in messages)
     assert {one.rule for one in rulings(messages, actor, now=at).values()} == {""}
 
@@ -340,7 +341,7 @@ def consistent_rulings(messages, person):
     """
     for one in messages:
         one.refresh_from_db()
-    at, actor = clock(), person.actor(surface="web")
+    at, actor = clock(), actor_of(person)
     many = rulings(messages, actor, now=at)
     found = [many[one.pk] for one in messages]
     assert found == [rulings([one], actor, now=at)[one.pk] for one in messages]
@@ -363,7 +364,7 @@ def test_rulings_take_as_many_statements_for_one_as_for_many_and_read_the_lists_
         Message.objects.with_content().select_related("connection").in_bulk(),
         clock(),
     )
-    actor = reviewer.actor(surface="web")
+    actor = actor_of(reviewer)
     for chosen in ([messages[known.pk]], list(messages.values())):
         with django_assert_num_queries(9):
             rulings(chosen, actor, now=at)
@@ -455,7 +456,7 @@ def test_switch_stops_what_is_in_its_scope_and_nothing_else(
 def test_message_locked_by_a_verdict_still_accepts_related_rows(connection, reviewer):
     message, destination = make_message(connection), Destination.objects.create()
     with transaction.atomic():
-        lock_visible(message.public_id, actor=reviewer.actor(surface="web"))
+        lock_visible(message.public_id, actor=actor_of(reviewer))
         thread, results = in_thread(
             lambda: Card.objects.create(destination=destination, message=message)
         )
@@ -493,7 +494,7 @@ def test_finding_names_recipients_off_the_list_when_the_message_was_read(
 def test_list_does_not_block_undo_and_unconfirmed_approvals_are_not_repeated(
     connection, reviewer
 ):
-    message, actor = make_message(connection), reviewer.actor(surface="web")
+    message, actor = make_message(connection), actor_of(reviewer)
     decide(message, reviewer)
     make_list()
     with rolled_back():

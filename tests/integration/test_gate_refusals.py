@@ -15,19 +15,20 @@ from audit.models import Entry
 from mirror.models import Connection, WebhookEvent
 from policy import tasks
 from policy.allowlists.changes import Change, WantedEntry
-from policy.allowlists.judgement import ListScope
 from policy.allowlists.lists import get_visible_list_or_404, scope_of
 from policy.allowlists.refusals import read_refusals
 from policy.allowlists.rehearsal import rehearse_refusals
 from policy.models import AllowEntry, Allowlist, GateRefusal
 from tests.factories import (
     MAILBOX,
+    actor_of,
+    change_list,
     make_connection,
     make_person,
     post_event,
     rolled_back,
 )
-from tests.integration.test_allowlist_pages import changed, text_of
+from tests.markup import says, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -193,11 +194,8 @@ def test_page_shows_sender_recipient_and_rule_and_links_to_allowing_it_permanent
         "<b>ana</b>",
     ):
         assert words in text_of(page), words
-    link = re.search(r'href="([^"]+)">For good', page.content.decode())
-    assert (
-        ">a+b@x.example</textarea>"
-        in client.get(link[1].partition("#")[0]).content.decode()
-    )
+    link = re.search(r'href="([^"]+)">For good', page.text)
+    assert ">a+b@x.example</textarea>" in client.get(link[1].partition("#")[0]).text
     stranger = make_person(
         "s@yourteam.example", "S", "admin", connection=make_connection("other")
     )
@@ -212,11 +210,8 @@ def test_one_click_allows_a_refused_address_for_a_week_on_an_enforced_list(
     one = make_refusal(gateway, DANA)
     client, path = signed_in(admin), f"/allowlists/refusals/{one.pk}/allow/"
     answer = client.post(path, {"address": DANA})
-    assert (answer.status_code, "No allowlist is enforced" in text_of(answer)) == (
-        403,
-        True,
-    )
-    changed(admin, "y.example", mode="enforce")
+    says(answer, 403, "No allowlist is enforced")
+    change_list(admin, "y.example", mode="enforce")
     assert client.post(path, {"address": "evil@x.example"}).status_code == 422
     assert not AllowEntry.objects.filter(pattern="evil@x.example").exists()
 
@@ -256,7 +251,7 @@ def test_pages_list_each_refusal_once_with_the_same_number_of_queries(
     )  # fmt: skip
     while url:
         with CaptureQueriesContext(database) as queries:
-            page = client.get(url).content.decode()
+            page = client.get(url).text
         seen.append(re.findall(r">(d\d+)@x.example<", page))
         costs.append(len(queries))
         following = re.search(r'href="(\?before=\d+)"', page)
@@ -270,7 +265,7 @@ def test_pages_list_each_refusal_once_with_the_same_number_of_queries(
 
 
 def passing(admin, change, scope="all"):
-    actor = admin.actor(surface="web")
+    actor = actor_of(admin)
     found = rehearse_refusals(
         scope=scope_of(get_visible_list_or_404(scope, "restriction", actor)),
         change=change,
@@ -281,7 +276,7 @@ def passing(admin, change, scope="all"):
 
 
 def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gateway):
-    changed(admin, "y.example", mode="enforce")
+    change_list(admin, "y.example", mode="enforce")
     make_refusal(gateway, DANA)
     make_refusal(gateway, "eve@z.example")
     make_refusal(gateway, DANA, "eve@z.example")
@@ -296,7 +291,7 @@ def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gatewa
     )
     assert "1 fewer blocked" in text_of(shown)
     # Recipients that are allowed by now are not counted.
-    changed(admin, "x.example")
+    change_list(admin, "x.example")
     assert passing(admin, Change(put=(WantedEntry("dana@x.example"),))) == []
 
 
@@ -304,7 +299,7 @@ def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gatewa
 def test_list_of_one_mailbox_counts_its_own_refusals_next_to_the_wider_lists(
     admin, gateway
 ):
-    changed(admin, "y.example", mode="enforce")
+    change_list(admin, "y.example", mode="enforce")
     other = gateway.mailboxes.create(upstream_id="02", address="board@yourteam.example")
     make_refusal(gateway, DANA)
     make_refusal(gateway, "eve@x.example", mailbox=other)
@@ -316,9 +311,6 @@ def test_list_of_one_mailbox_counts_its_own_refusals_next_to_the_wider_lists(
     )
     assert Allowlist.objects.filter(mailbox=other).count() == 0
     assert (
-        changed(
-            admin, "x.example", scope=ListScope(mailbox=other.pk), mode="monitor"
-        ).version
-        == 1
+        change_list(admin, "x.example", mailbox=other.pk, mode="monitor").version == 1
     )
     assert passing(admin, change, f"mailbox-{other.pk}") == []
