@@ -117,12 +117,6 @@ def test_two_admins_sign_and_a_reviewer_stops_what_was_approved(
         "approved unchanged in a median of 9 s"
     )
     ida.get_by_role("button", name="Look at it").first.click()
-    ida.watch.expected.append("422")
-    ida.get_by_label("Recipients").fill("gmail.com")
-    ida.get_by_role("button", name="Rehearse these terms").click()
-    expect(ida.locator("p[role=alert]")).to_contain_text(
-        "Anybody can have an address at gmail.com"
-    )
     ida.get_by_label("Recipients").fill("dana@northwind.example")
     ida.get_by_role("button", name="Rehearse these terms").click()
     expect(ida.locator("#rehearsal")).to_contain_text(

@@ -14,7 +14,7 @@ from common.postgres import clock
 from mirror.models import Connection, Message
 from people.models import OrganisationSettings, Person
 from policy.models import StandingApproval
-from tests.factories import make_message
+from tests.factories import actor_of, make_message
 from tests.integration.deciding import decide
 
 KEY = {"sent_by_key": "01KEY", "sent_by_key_name": "Refund bot", "metadata": {}}
@@ -111,9 +111,7 @@ def sign(
     """Sign a standing approval for messages like this one, as if the second admin had
     accepted it.
     """
-    actor = replace(
-        Person.objects.get(pk=first.pk).actor(surface="web"), second=str(second.pk)
-    )
+    actor = replace(actor_of(first), second=str(second.pk))
     return sign_standing(
         actor=actor,
         mailbox=like.mailbox_id,
