@@ -26,20 +26,12 @@ def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(
     admin, home = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     admin.goto(f"{home}/rules/words/")
     admin.get_by_role("link", name="Add a word").click()
-    admin.watch.expected.append("422")
-    admin.get_by_label("Word, phrase or pattern").fill("**")
-    admin.get_by_role("button", name="Preview").click()
-    expect(admin.locator("#word-wrong")).to_contain_text(
-        "That would match nearly every message."
-    )
     admin.get_by_label("Word, phrase or pattern").fill(held["word"])
     admin.get_by_label("Points, 1 to 100").fill("60")
     admin.get_by_label("Text to test it on").fill(f"See {held['word'].upper()}.")
     admin.get_by_role("button", name="Preview").click()
     preview = admin.locator("#preview")
     expect(preview.locator("mark")).to_have_text(held["word"])
-    expect(preview).to_contain_text("1 message of")
-    expect(preview.get_by_role("link", name=held["subject"])).to_be_visible()
     admin.get_by_role("button", name="Save").click()
     expect(admin.get_by_role("link", name=held["word"])).to_be_visible()
 

@@ -1,5 +1,5 @@
-"""The policy in Chromium: from a ready-made policy over the editor, playground and
-rehearsal to the active version.
+"""The policy in Chromium: from a ready-made policy over the editor and the rehearsal to
+the active version.
 """
 
 import json
@@ -20,8 +20,6 @@ def no_policy(product):
     product.sql(
         "UPDATE policy_policyversion SET state = 'retired', retired_at = now() WHERE state = 'active'"
     )
-    product.sql("DELETE FROM policy_group_members")
-    product.sql("DELETE FROM policy_group")
     product.sql("DELETE FROM policy_workcalendar WHERE name = 'Holidays only'")
 
 
@@ -51,14 +49,6 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(
 
     admin.set_viewport_size({"width": 390, "height": 844})
     admin.get_by_role("link", name="Change Large amounts").click()
-    admin.watch.expected.append("422")
-    admin.get_by_label("An amount of at least").fill("much")
-    admin.get_by_label("Note", exact=True).fill("Agreed with the owner.")
-    admin.get_by_role("button", name="Preview").click()
-    expect(admin.locator("#amount-wrong")).to_contain_text("Write an amount such as")
-    expect(admin.get_by_label("Note", exact=True)).to_have_value(
-        "Agreed with the owner."
-    )
     admin.get_by_label("An amount of at least").fill("500")
     admin.get_by_role("button", name="Preview").click()
     sentence = "When a message names an amount of at least 500, then 2 approvals of any reviewer are needed."
@@ -75,30 +65,11 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(
     admin.get_by_role("button", name="Save in the draft").click()
     expect(admin.locator(".policy-draft")).to_contain_text(sentence[:-1])
 
-    admin.set_viewport_size({"width": 1440, "height": 900})
-    admin.goto(f"{home}/policy/playground/")
-    admin.get_by_label("A past message").fill(product.page(row))
-    admin.get_by_role("button", name="Run").first.click()
-    result = admin.locator("#result")
-    expect(result.locator(".policy-rule", has_text="Large amounts")).to_contain_text(
-        "Spoke"
-    )
-    expect(result.locator(".policy-rule", has_text="Many recipients")).to_contain_text(
-        "Not met: goes to at least 10 recipients."
-    )
-
     admin.goto(f"{home}/policy/")
     admin.get_by_role("link", name="Rehearse and activate").click()
     expect(admin.locator("#rehearsal")).to_have_text("In the last 30 days")
     expect(admin.get_by_role("link", name=row["subject"])).to_be_visible()
-    admin.get_by_label("Why, for whoever reads the versions later").fill("First policy")
     admin.get_by_role("button", name="Activate version").click()
     expect(admin.locator("main")).to_contain_text("Active rules")
     expect(admin.locator(".policy-sides")).to_contain_text(sentence[:-1])
     expect(admin.locator(".policy-draft")).to_have_count(0)
-    admin.goto(f"{home}/policy/versions/")
-    expect(admin.locator(".policy-version").first).to_contain_text("First policy")
-    admin.goto(f"{home}/policy/groups/add/")
-    admin.get_by_label("Name", exact=True).fill("Finance")
-    admin.get_by_role("button", name="Save").click()
-    expect(admin.get_by_role("link", name="Finance")).to_be_visible()

@@ -22,6 +22,7 @@ from policy.rules.fields import as_json, from_json
 from policy.rules.hours import Hours
 from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 from tests.factories import (
+    actor_of,
     make_connection,
     make_list,
     make_message,
@@ -214,9 +215,7 @@ def test_rehearsal_looks_only_at_mail_of_the_last_days_that_one_may_see(mail):
             "More approvals": 14
         }
     seen = Message.objects.filter(mailbox=mail["mailbox"]).count()
-    tried = rehearse(
-        before=[], after=two, actor=of_one.actor(surface="web"), now=now, limit=2
-    )
+    tried = rehearse(before=[], after=two, actor=actor_of(of_one), now=now, limit=2)
     assert (tried.looked_at, tried.changed, len(tried.rows)) == (seen, seen, 2)
     assert [
         one.message.pk > other.message.pk for one, other in pairwise(tried.rows)

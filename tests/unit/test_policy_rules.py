@@ -16,7 +16,7 @@ from policy.rules import satisfiable
 from policy.rules.conditions import Amount, Conditions, MessageFacts, own_word_key
 from policy.rules.demand import Approval, Demand, Requirement, progress, required
 from policy.rules.fields import as_json, from_json
-from policy.rules.hours import Hours, hours_in_words, is_open, next_opening
+from policy.rules.hours import Hours, hours_in_words
 from policy.rules.rules import (
     Effects,
     Names,
@@ -200,16 +200,6 @@ def test_conditions_hold_together_and_one_of_several_values_is_enough():
 
 def test_own_words_are_compared_as_findings_name_them():
     assert own_word_key("“Final” INVOICE") == own_word_key("'final' invoice")
-
-
-def test_hours_follow_the_clock_of_their_zone_when_it_changes():
-    at = datetime(2026, 3, 27, 16, 30, tzinfo=UTC)
-    assert not is_open(OFFICE, at, {})
-    # The clocks of Berlin went forward on the Sunday between.
-    assert next_opening(OFFICE, at, {}) == datetime(2026, 3, 30, 7, 0, tzinfo=UTC)
-    night = Hours.on((6,), time(22), time(6), "Europe/Berlin")
-    assert is_open(night, datetime(2026, 3, 30, 3, 59, tzinfo=UTC), {})
-    assert not is_open(night, datetime(2026, 3, 30, 4, 0, tzinfo=UTC), {})
 
 
 XMAS = {
