@@ -121,8 +121,10 @@ def test_card_by_a_webhook_is_posted_again_with_each_change(
 
 
 def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(
-    standin, by_bot, connection
+    standin, by_bot, connection, monkeypatch
 ):
+    # Longer here than a slow machine takes for the next step.
+    monkeypatch.setattr("alerts.channels.slack.channel.PAUSE", 60)
     make_message(connection)
     assert deliver_due() == ["delivered"]
     make_message(connection)
