@@ -91,8 +91,8 @@ class Markup:
         return label
 
     def quote(self, text: str) -> str:
-        """Return a line as a quotation."""
-        return text
+        """Return a line as a quotation, written the same everywhere."""
+        return f"> {text}"
 
     def aligned(self, lines: Sequence[str]) -> str:
         """Return lines of others in letters of one width, literally."""

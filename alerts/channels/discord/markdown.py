@@ -36,9 +36,6 @@ class DiscordMarkdown(Markup):
     def link(self, label: str, url: str) -> str:
         return f"[{label}]({url})"
 
-    def quote(self, text: str) -> str:
-        return f"> {text}"
-
     def aligned(self, lines: Sequence[str]) -> str:
         # In a block of code nothing but its end is markup.
         return "```\n{}\n```".format(

@@ -40,9 +40,6 @@ class Mrkdwn(Markup):
     def link(self, label: str, url: str) -> str:
         return f"<{url.translate(_ENTITIES)}|{label}>"
 
-    def quote(self, text: str) -> str:
-        return f"> {text}"
-
     def aligned(self, lines: Sequence[str]) -> str:
         shown = "\n".join(
             visible(line).replace("`", "ˋ").translate(_ENTITIES) for line in lines
