@@ -48,41 +48,6 @@ _GONE = (401, 403, 404, 410)
 _REFUSED = (400, 406, 409, 412, 413, 422)
 
 
-def event_url_error(url: str) -> str:
-    """Return in words why this cannot be an Inngest event URL, and what to do; empty
-    where it can.
-    """
-    if error := address_error(url, example=EXAMPLE, hint=_HINT):
-        return error
-    parts = urlsplit(url)
-    if not is_allowed(url) and origin_of(url) != _ORIGIN:
-        if parts.hostname == "inn.gs":
-            return "Inngest's addresses start with https:// and have no port. Enter it without one."
-        if (parts.hostname or "").endswith("inngest.com"):
-            return f"This is an address of Inngest, but not an event URL. {_HINT}"
-        return (
-            f"This is not an address of Inngest: one looks like {EXAMPLE}. For a server of your own, an operator can "
-            f"name its origin in OUTGOING_ALLOW. {_HINT}"
-        )
-    found = _PATH.fullmatch(parts.path)
-    if not found:
-        return f"This is not an event URL such as {EXAMPLE}. {_HINT}"
-    if found["key"].startswith("signkey"):
-        return f"This contains a signing key, which is only for your functions. {_HINT}"
-    return "Remove everything after the question mark." if parts.query else ""
-
-
-def masked_event_url(url: str) -> str:
-    """Return where an event URL leads, with the end of a long key."""
-    parts = split_address(url)
-    found = _PATH.fullmatch(parts.path) if parts else None
-    if parts is None or found is None:
-        return masked_host(url)
-    key = found["key"]
-    shown = f"…{key[-_SHOWN:]}" if len(key) >= _LONG else MASK
-    return f"{parts.netloc}/e/{shown}"
-
-
 class Inngest(EventChannel):
     """Events for functions."""
 
@@ -112,10 +77,35 @@ class Inngest(EventChannel):
         413: "The event is too large for Inngest.",
     }
 
-    url_error = staticmethod(event_url_error)
+    def url_error(self, url: str) -> str:
+        if error := address_error(url, example=EXAMPLE, hint=_HINT):
+            return error
+        parts = urlsplit(url)
+        if not is_allowed(url) and origin_of(url) != _ORIGIN:
+            if parts.hostname == "inn.gs":
+                return "Inngest's addresses start with https:// and have no port. Enter it without one."
+            if (parts.hostname or "").endswith("inngest.com"):
+                return f"This is an address of Inngest, but not an event URL. {_HINT}"
+            return (
+                f"This is not an address of Inngest: one looks like {EXAMPLE}. For a server of your own, an operator "
+                f"can name its origin in OUTGOING_ALLOW. {_HINT}"
+            )
+        found = _PATH.fullmatch(parts.path)
+        if not found:
+            return f"This is not an event URL such as {EXAMPLE}. {_HINT}"
+        if found["key"].startswith("signkey"):
+            return f"This contains a signing key, which is only for your functions. {_HINT}"
+        return "Remove everything after the question mark." if parts.query else ""
 
     def address(self, destination: Destination) -> str:
-        return masked_event_url(destination.url)
+        # Of a long key the end is shown.
+        parts = split_address(destination.url)
+        found = _PATH.fullmatch(parts.path) if parts else None
+        if parts is None or found is None:
+            return masked_host(destination.url)
+        key = found["key"]
+        shown = f"…{key[-_SHOWN:]}" if len(key) >= _LONG else MASK
+        return f"{parts.netloc}/e/{shown}"
 
     def envelope(
         self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]
@@ -131,7 +121,7 @@ class Inngest(EventChannel):
         self, destination: Destination, body: bytes, *, event_id: str, limit: float
     ) -> Posted:
         url = destination.url
-        if error := event_url_error(url):
+        if error := self.url_error(url):
             # It may have been accepted because of an origin that is no longer allowed.
             raise DestinationGone(error)
         answer = send("POST", url, body, limit=limit)

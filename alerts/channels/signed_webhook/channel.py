@@ -38,35 +38,6 @@ PREFIX = "whsec_"
 _SECRET_BYTES = 32
 
 
-def endpoint_error(url: str) -> str:
-    """Return in words why no signed webhook can go to this address, and what to do;
-    empty where one can.
-    """
-    if error := address_error(url, example=EXAMPLE):
-        return error
-    parts = urlsplit(url)
-    if origin_of(url) == origin_of(settings.PUBLIC_URL):
-        return "This is the desk's own address. Enter the address of the receiving program."
-    if is_allowed(url):
-        return ""
-    if parts.scheme != "https":
-        return "The address must start with https://, so that events are encrypted in transit."
-    if other := next(
-        (one for one in all_channels().values() if parts.hostname in one.hosts), None
-    ):
-        return f"This is an address of {other.service}, which takes no signed webhooks. Choose “{other.label}” instead."
-    # What a name resolves to is checked at each request.
-    host = (parts.hostname or "").rstrip(".")
-    try:
-        is_private = not is_public(host)
-    except ValueError:
-        is_private = host == "localhost" or "." not in host
-        is_private |= host.endswith((".localhost", ".local", ".internal"))
-    if is_private:
-        return "This address is in a private network and not in OUTGOING_ALLOW. An operator can add it."
-    return ""
-
-
 class SignedWebhook(EventChannel):
     """Events for a program of one's own."""
 
@@ -95,7 +66,32 @@ class SignedWebhook(EventChannel):
         410: "The receiver no longer accepts webhooks (410). Ask whoever runs it.",
     }
 
-    url_error = staticmethod(endpoint_error)
+    def url_error(self, url: str) -> str:
+        if error := address_error(url, example=EXAMPLE):
+            return error
+        parts = urlsplit(url)
+        if origin_of(url) == origin_of(settings.PUBLIC_URL):
+            return "This is the desk's own address. Enter the address of the receiving program."
+        if is_allowed(url):
+            return ""
+        if parts.scheme != "https":
+            return "The address must start with https://, so that events are encrypted in transit."
+        if other := next(
+            (one for one in all_channels().values() if parts.hostname in one.hosts),
+            None,
+        ):
+            takes = f"This is an address of {other.service}, which takes no signed webhooks."
+            return f"{takes} Choose “{other.label}” instead."
+        # What a name resolves to is checked at each request.
+        host = (parts.hostname or "").rstrip(".")
+        try:
+            is_private = not is_public(host)
+        except ValueError:
+            is_private = host == "localhost" or "." not in host
+            is_private |= host.endswith((".localhost", ".local", ".internal"))
+        if is_private:
+            return "This address is in a private network and not in OUTGOING_ALLOW. An operator can add it."
+        return ""
 
     def address(self, destination: Destination) -> str:
         return masked_host(destination.url)
@@ -109,7 +105,7 @@ class SignedWebhook(EventChannel):
         """Post one event. Whatever the receiver does not accept with a 2xx it gets
         again, except after a 410.
         """
-        if error := endpoint_error(destination.url):
+        if error := self.url_error(destination.url):
             raise DestinationGone(error)
         if not destination.secret:
             raise DestinationGone(
