@@ -33,9 +33,22 @@ def log(request: DeskRequest) -> HttpResponse:
     older = _address(filters, before=shown[-1].pk) if len(found) > PAGE else ""
     if request.GET.get("format") == "json":
         following = f"{older}&format=json" if older else ""
-        return JsonResponse(
-            {"deliveries": [_as_json(one) for one in shown], "next": following}
-        )
+        listed = [
+            {
+                "id": one.pk,
+                "at": one.created_at.isoformat(),
+                "destination": one.destination.name,
+                "kind": one.kind,
+                "action": one.action,
+                "message_id": one.message.upstream_id if one.message else None,
+                "state": one.state,
+                "attempts": one.attempts,
+                "status": one.response_status,
+                "error": one.last_error,
+            }
+            for one in shown
+        ]
+        return JsonResponse({"deliveries": listed, "next": following})
     context = {
         "deliveries": shown,
         "filters": filters,
@@ -126,18 +139,3 @@ def _readable(text: str) -> str:
         return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
     except ValueError:
         return text
-
-
-def _as_json(one: Delivery) -> dict[str, Any]:
-    return {
-        "id": one.pk,
-        "at": one.created_at.isoformat(),
-        "destination": one.destination.name,
-        "kind": one.kind,
-        "action": one.action,
-        "message_id": one.message.upstream_id if one.message else None,
-        "state": one.state,
-        "attempts": one.attempts,
-        "status": one.response_status,
-        "error": one.last_error,
-    }

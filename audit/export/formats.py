@@ -51,13 +51,42 @@ class Format:
 
     def row(self, line: Entry, seal: int | None) -> str:
         """Return one entry, with the end of its line."""
-        if self.kind == "csv":
-            return csv_row(_cells(line, seal))
-        columns = line.as_json()
-        if not self.has_details:
-            # The ledger may still have the details that are left out here.
-            del columns["details"], columns["details_removed"]
-        return _json_line(columns)
+        if self.kind != "csv":
+            columns = line.as_json()
+            if not self.has_details:
+                # The ledger may still have the details that are left out here.
+                del columns["details"], columns["details_removed"]
+            return _json_line(columns)
+        details = line.details
+        others = {
+            name: text
+            for name, text in details.items()
+            if name not in _OWN and not name.startswith("trigger.")
+        }
+        whole = line.fingerprint
+        cells = (
+            line.pk,
+            line.at.astimezone(UTC).isoformat(timespec="microseconds"),
+            line.action,
+            line.sentence,
+            line.actor,
+            line.actor_kind,
+            line.actor_id,
+            line.surface,
+            details.get("address", ""),
+            line.connection or "",
+            line.message or "",
+            line.subject,
+            short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "",
+            whole,
+            line.trace,
+            details.get("reason", ""),
+            "; ".join(f"{name}: {value}" for name, value in line.trigger.items()),
+            json.dumps(others, ensure_ascii=False, sort_keys=True) if others else "",
+            line.hash,
+            seal or "",
+        )
+        return csv_row(cells)
 
     def broken(self, sentence: str) -> str:
         """Return the last line of an incomplete file, which no reader can mistake for
@@ -83,38 +112,6 @@ FORMATS: Mapping[str, Format] = {
 
 def _json_line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
-def _cells(entry: Entry, seal: int | None) -> tuple[object, ...]:
-    details = entry.details
-    others = {
-        name: text
-        for name, text in details.items()
-        if name not in _OWN and not name.startswith("trigger.")
-    }
-    whole = entry.fingerprint
-    return (
-        entry.pk,
-        entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
-        entry.action,
-        entry.sentence,
-        entry.actor,
-        entry.actor_kind,
-        entry.actor_id,
-        entry.surface,
-        details.get("address", ""),
-        entry.connection or "",
-        entry.message or "",
-        entry.subject,
-        short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "",
-        whole,
-        entry.trace,
-        details.get("reason", ""),
-        "; ".join(f"{name}: {value}" for name, value in entry.trigger.items()),
-        json.dumps(others, ensure_ascii=False, sort_keys=True) if others else "",
-        entry.hash,
-        seal or "",
-    )
 
 
 class ExportForm(forms.Form):

@@ -37,8 +37,15 @@ def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
     mean none.
     """
     words = " ".join(asked.strip().lower().replace("+", " ").replace("_", " ").split())
-    if moment := _MOMENT.fullmatch(words):
-        return _moment(moment, zone)
+    if found := _MOMENT.fullmatch(words):
+        # A moment begins and ends at once: what is asked for begins with it, or stops
+        # before it.
+        text = f"{found[1]}T{found[2]}{found[3] or ':00'}"
+        fraction = found[4] or ""
+        at = datetime.fromisoformat(text + (fraction.ljust(7, "0") if fraction else ""))
+        _check_year(at.year)
+        at = at.replace(tzinfo=UTC if found[5] else zone).astimezone(UTC)
+        return Span(at, at, spelled(at) if found[5] else text + fraction)
     today = now.astimezone(zone).date()
     if words.replace("-", " ") in _WORDS:
         words = words.replace("-", " ")
@@ -90,15 +97,3 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
 def _check_year(year: int) -> None:
     if not 1970 <= year <= 9000:
         raise ValueError(year)
-
-
-def _moment(found: re.Match[str], zone: tzinfo) -> Span:
-    """A moment begins and ends at once: what is asked for begins with it, or stops
-    before it.
-    """
-    text = f"{found[1]}T{found[2]}{found[3] or ':00'}"
-    fraction = found[4] or ""
-    at = datetime.fromisoformat(text + (fraction.ljust(7, "0") if fraction else ""))
-    _check_year(at.year)
-    at = at.replace(tzinfo=UTC if found[5] else zone).astimezone(UTC)
-    return Span(at, at, spelled(at) if found[5] else text + fraction)
