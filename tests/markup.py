@@ -55,6 +55,20 @@ def says(answer: Any, status: int, *parts: str) -> None:
     assert (answer.status_code, missing) == (status, []), words
 
 
+def page_says(answer: Any, status: int, *words: str) -> None:
+    """Check the status of an answer, and that its page or its source has these words."""
+    page = f"{words_of(answer)}\n{answer.text}"
+    assert answer.status_code == status, page
+    for one in words:
+        assert one in page, f"{one!r} is not in: {page}"
+
+
+def leads_to(answer: Any) -> str:
+    """Return where an answer redirects to."""
+    assert answer.status_code == 302, answer.content
+    return str(answer["Location"])
+
+
 def _compacted(text: str) -> str:
     text = _TAG.sub(lambda tag: _one_tag(tag[0]), re.sub(r"[ \t\r\n]+", " ", text))
     text = _AROUND_BLOCK.sub(r"\1", text)

@@ -1,5 +1,6 @@
 """Linking Discord accounts: by a one-time link that the signed-in person confirms."""
 
+import re
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -9,10 +10,10 @@ from django.db.models.functions import Now
 from people.accounts.discord import LASTS, MAX_LINKS, link_account, offer_link
 from people.errors import PeopleError
 from people.models import DiscordAccount, DiscordLink, Person
-from tests.factories import make_person, rolled_back
+from tests.factories import actor_of, make_person, rolled_back
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
-from tests.markup import words_of
+from tests.markup import leads_to, page_says
 
 pytestmark = pytest.mark.django_db
 
@@ -29,39 +30,33 @@ def token_in(path):
 
 
 def link(person, path):
-    return link_account(actor=person.actor(surface="web"), token=token_in(path))
+    return link_account(actor=actor_of(person), token=token_in(path))
 
 
 def test_link_leads_through_sign_in_asks_and_its_button_links(
     client, signed_in, reviewer
 ):
-    path = offered()
-    answer = client.get(path)
-    assert answer.status_code == 302
-    assert answer["Location"] == f"/accounts/login/?next={path}"
+    path, page = offered(), "/people/me/discord/"
+    assert leads_to(client.get(path)) == f"/accounts/login/?next={path}"
     signed_in(reviewer)
-    assert "Ask the desk" in words_of(client.get("/people/me/discord/"))
-    assert "Link Discord account ana.dev to Ana Ferreira" in words_of(client.get(path))
-    page = client.get(offered(name="<script>x</script>\u202e")).text
-    assert "<script>x" not in page
-    assert "\u202e" not in page
+    page_says(client.get(page), 200, "Ask the desk")
+    page_says(client.get(path), 200, "Link Discord account ana.dev to")
+    hostile = client.get(offered(name="<script>x</script>\u202e")).text
+    assert not re.search("<script>x|\u202e", hostile)
     assert not DiscordAccount.objects.exists()
-    answer = client.post(path)
-    assert answer.status_code == 302
-    assert answer["Location"] == "/people/me/discord/"
+    assert leads_to(client.post(path)) == page
     account = DiscordAccount.objects.get()
     assert account.person == reviewer
-    assert account.discord_id == DISCORD
     assert account.name == "ana.dev"
+    assert account.discord_id == DISCORD
     assert latest_details("person.discord_linked")["discord_id"] == DISCORD
-    assert "ana.dev" in words_of(client.get("/people/me/discord/"))
+    page_says(client.get(page), 200, "ana.dev")
 
 
 def test_expired_link_says_what_to_do(signed_in, reviewer):
     client, path = signed_in(reviewer), f"/people/me/discord/{'x' * 43}/"
     for answer in (client.get(path), client.post(path)):
-        assert answer.status_code == 404
-        assert "Ask for a new one on Discord" in answer.text
+        page_says(answer, 404, "Ask for a new one on Discord")
 
 
 def test_link_expires_by_use_time_or_too_many_requests(reviewer):
@@ -99,9 +94,7 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(
 ):
     link(second_reviewer, offered())
     client, path = signed_in(reviewer), offered()
-    answer = client.post(path)
-    assert answer.status_code == 409
-    assert "belongs to somebody else" in answer.text
+    page_says(client.post(path), 409, "belongs to somebody else")
     assert DiscordAccount.objects.get().person == second_reviewer
     DiscordAccount.objects.all().delete()
     assert link(reviewer, path).person == reviewer
@@ -113,35 +106,29 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(
 def test_people_remove_their_own_account_and_admins_anybodys(
     signed_in, admin, reviewer, second_reviewer, connection
 ):
-    mine = DiscordAccount.objects.create(person=reviewer, discord_id="1", name="mine")
-    theirs = DiscordAccount.objects.create(
-        person=second_reviewer, discord_id="2", name="theirs"
+    mine, theirs = (
+        DiscordAccount.objects.create(person=person, discord_id=name, name=name)
+        for person, name in ((reviewer, "mine"), (second_reviewer, "theirs"))
     )
     client = signed_in(reviewer)
     for account in (mine, theirs):
-        assert (
-            client.post(
-                "/people/me/discord/unlink/", {"account": account.pk}
-            ).status_code
-            == 302
-        )
+        form = {"account": account.pk}
+        assert client.post("/people/me/discord/unlink/", form).status_code == 302
     assert list(DiscordAccount.objects.all()) == [theirs]
     assert latest_details("person.discord_unlinked")["discord"] == "mine"
 
     path = f"/people/{second_reviewer.pk}/discord/remove/"
     kim = make_person("kim@yourteam.example", "Kim", "admin", connection=connection)
-    assert signed_in(kim).post(path, {"account": theirs.pk}).status_code == 403
-    assert signed_in(admin).post(path, {"account": theirs.pk}).status_code == 302
+    assert signed_in(kim).post(path, form).status_code == 403
+    assert signed_in(admin).post(path, form).status_code == 302
     assert not DiscordAccount.objects.exists()
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_of_two_people_using_one_link_at_once_one_gets_it(reviewer, second_reviewer):
-    path, people = (
-        offered(),
-        [Person.objects.get(pk=one.pk) for one in (reviewer, second_reviewer)],
-    )
+    path = offered()
+    people = [Person.objects.get(pk=one.pk) for one in (reviewer, second_reviewer)]
     ends = at_once(*(partial(link, person, path) for person in people))
     assert [isinstance(end, PeopleError) for end in ends].count(True) == 1
     assert DiscordAccount.objects.count() == 1

@@ -19,6 +19,7 @@ from people.roles.targets import GrantTarget, all_targets, targets_to_give
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
+from tests.markup import leads_to, page_says
 from tests.signing import resume
 
 pytestmark = pytest.mark.django_db
@@ -41,25 +42,19 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     for target in ("all", f"connection-{connection.pk}"):
         assert give(admin, reviewer, Role.AUDITOR, all_targets()[target])
     client, path = signed_in(admin), f"/people/{reviewer.pk}/roles/add/"
-    more = {
-        "person": second_reviewer.pk,
-        "person_id": second_reviewer.pk,
-        "is_active": "",
-        "mailbox": "1",
+    other = second_reviewer.pk
+    more = {"person": other, "person_id": other, "is_active": "", "mailbox": "1"}
+    wanted = {"role": "auditor", "place": f"mailbox-{mailbox.pk}", **more}
+    assert leads_to(client.post(path, wanted)) == f"/people/{reviewer.pk}/"
+    audits = reviewer.grants.filter(role="auditor")
+    assert set(audits.values_list("connection", "mailbox")) == {
+        (None, None),
+        (connection.pk, None),
+        (None, mailbox.pk),
     }
-    answer = client.post(
-        path, {"role": "auditor", "place": f"mailbox-{mailbox.pk}", **more}
-    )
-    assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
-    found = set(
-        reviewer.grants.filter(role="auditor").values_list("connection", "mailbox")
-    )
-    assert found == {(None, None), (connection.pk, None), (None, mailbox.pk)}
     fields = latest_details("person.grants_changed")
-    assert (
-        fields["before"]
-        == "auditor of everything, reviewer of everything, auditor of Gateway main"
-    )
+    before = "auditor of everything, reviewer of everything, auditor of Gateway main"
+    assert fields["before"] == before
     assert fields["after"].endswith("auditor of support@yourteam.example")
     assert fields["person"] == "Ana Ferreira"
     reviewer.refresh_from_db()
@@ -67,17 +62,11 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     # An existing role is no change, and an invalid role or scope is a form error.
     entries = Entry.objects.count()
     assert (give(admin, reviewer), Entry.objects.count()) == (False, entries)
-    for fields in (
-        {"role": "owner", "place": "all"}, {"role": "admin", "place": "mailbox-0"}, {"role": "admin", "place": "x"}
-    ):  # fmt: skip
-        assert not RoleForm(
-            fields, targets=targets_to_give(actor_of(admin))
-        ).is_valid(), fields
-    answer = client.post(path, {})
-    assert (answer.status_code, 'id="role-problem"' in answer.content.decode()) == (
-        422,
-        True,
-    )
+    targets = targets_to_give(actor_of(admin))
+    for role, place in (("owner", "all"), ("admin", "mailbox-0"), ("admin", "x")):
+        form = RoleForm({"role": role, "place": place}, targets=targets)
+        assert not form.is_valid(), (role, place)
+    page_says(client.post(path, {}), 422, 'id="role-problem"')
     assert reviewer.grants.count() == 4
 
 
@@ -90,13 +79,10 @@ def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_
     assert theirs.get("/people/").status_code == 200
     take_from(admin, reviewer, reviewer.grants.get(role="admin"))
     assert theirs.get("/people/").status_code == 302
-    theirs, grant = resume(Client(), reviewer), reviewer.grants.get()
-    answer = signed_in(admin).post(
-        f"/people/{reviewer.pk}/roles/remove/", {"grant": grant.pk}
-    )
-    assert answer.status_code == 302
-    queue = "/queue/?format=json"
-    assert (theirs.get(queue).status_code, others.get(queue).status_code) == (302, 200)
+    theirs, grant = resume(Client(), reviewer), {"grant": reviewer.grants.get().pk}
+    leads_to(signed_in(admin).post(f"/people/{reviewer.pk}/roles/remove/", grant))
+    assert theirs.get("/queue/?format=json").status_code == 302
+    assert others.get("/queue/?format=json").status_code == 200
     fields = latest_details("person.grants_changed")
     assert (fields["before"], fields["after"]) == ("reviewer of everything", "no role")
 
@@ -118,22 +104,15 @@ def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, keep
     with pytest.raises(NotYours):
         give(admin, admin)
     client, remove = signed_in(admin), f"/people/{admin.pk}/roles/remove/"
-    otto, grant = (
-        make_person("otto@yourteam.example", "Otto", "admin"),
-        {"grant": admin.grants.get().pk},
-    )
+    otto = make_person("otto@yourteam.example", "Otto", "admin")
+    grant = {"grant": admin.grants.get().pk}
     # A deactivated admin does not count.
     Person.objects.filter(pk=otto.pk).update(is_active=False)
-    answer = client.post(remove, grant)
-    assert (
-        answer.status_code,
-        "the last admin of everything" in answer.content.decode(),
-    ) == (409, True)
+    page_says(client.post(remove, grant), 409, "the last admin of everything")
     with pytest.raises(LastAdmin):
         take_from(admin, admin)
     Person.objects.filter(pk=otto.pk).update(is_active=True)
-    answer = client.post(remove, grant)
-    assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
+    assert leads_to(client.post(remove, grant)) == "/accounts/login/"
     assert client.get("/queue/").status_code == 302
     assert not admin.grants.exists()
 
@@ -166,17 +145,14 @@ def test_mailbox_admin_revokes_the_role_there_of_somebody_who_also_works_elsewhe
     signed_in, keeper, mailbox
 ):
     nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
-    far = Grant.objects.create(
-        person=nia, role="reviewer", connection=make_connection("other")
-    )
-    client = signed_in(keeper)
+    other = make_connection("other")
+    far = Grant.objects.create(person=nia, role="reviewer", connection=other)
     with pytest.raises(NotYours):
         take_from(keeper, nia, far)
-    answer = client.post(
-        f"/people/{nia.pk}/roles/remove/", {"grant": nia.grants.get(mailbox=mailbox).pk}
-    )
+    here = {"grant": nia.grants.get(mailbox=mailbox).pk}
+    answer = signed_in(keeper).post(f"/people/{nia.pk}/roles/remove/", here)
     # The admin cannot see the person any more.
-    assert (answer.status_code, answer["Location"]) == (302, "/people/")
+    assert leads_to(answer) == "/people/"
     assert list(nia.grants.all()) == [far]
 
 
@@ -203,14 +179,10 @@ def test_reviewers_auditors_and_former_admins_grant_nothing(
 @pytest.mark.django_db(transaction=True)
 def test_two_admins_revoking_each_other_at_once_leave_one(admin):
     otto = make_person("otto@yourteam.example", "Otto", "admin")
-    pairs = [
-        (actor_of(admin), otto, otto.grants.get()),
-        (actor_of(otto), admin, admin.grants.get()),
-    ]
-    takes = [
-        partial(take_role, actor=by, person_id=whom.pk, grant_id=grant.pk)
-        for by, whom, grant in pairs
-    ]
-    ends = at_once(*takes)
+    his, hers = otto.grants.get().pk, admin.grants.get().pk
+    ends = at_once(
+        partial(take_role, actor=actor_of(admin), person_id=otto.pk, grant_id=his),
+        partial(take_role, actor=actor_of(otto), person_id=admin.pk, grant_id=hers),
+    )
     assert Person.objects.admins_of_all().count() == 1
     assert [isinstance(end, PeopleError) for end in ends].count(True) == 1

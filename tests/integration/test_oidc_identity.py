@@ -16,7 +16,7 @@ from django.test import Client
 from audit.models import Entry, EntryDetail
 from people.directory.deactivation import deactivate, reactivate
 from people.models import Person
-from tests.factories import make_person
+from tests.factories import actor_of, make_person
 from tests.integration.deciding import at_once
 from tests.openid import CLIENT_ID, KEY, RSA_KEY, issuing, published, sign, spliced
 
@@ -44,7 +44,7 @@ def who(client):
 
 
 def page_of(answer):
-    return " ".join(answer.content.decode().split())
+    return " ".join(answer.text.split())
 
 
 def last_reason():
@@ -118,7 +118,7 @@ def test_subject_of_a_deactivated_person_reaches_no_account_and_a_reactivated_on
     issuer, reviewer, admin
 ):
     issuer.come_in(Client(), sub="A")
-    actor = admin.actor(surface="web")
+    actor = actor_of(admin)
     deactivate(actor=actor, person_id=reviewer.pk)
     for subject in ("A", "B"):
         client = Client()

@@ -61,7 +61,7 @@ def options_of(client, path):
         return client.get(path, headers={"X-Requested-With": "XMLHttpRequest"}).json()[
             "request_options"
         ]
-    page = client.get(path).content.decode()
+    page = client.get(path).text
     return json.loads(unescape(re.search(r'data-options="([^"]+)"', page)[1]))
 
 

@@ -11,7 +11,7 @@ from common.actors import Role
 from people.invitations.links import invite
 from people.models import Grant
 from people.roles.targets import GrantTarget
-from tests.factories import make_connection, make_person
+from tests.factories import actor_of, make_connection, make_person
 from tests.markup import text_of
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 def names_in(answer):
     found = re.findall(
-        r'class="text-link name" href="/people/\d+/">(.+?)</a>', answer.content.decode()
+        r'class="text-link name" href="/people/\d+/">(.+?)</a>', answer.text
     )
     return {re.sub("<[^>]+>", "", one) for one in found}
 
@@ -39,7 +39,7 @@ def test_list_shows_everybody_with_their_roles_and_searches_names_and_addresses(
     assert "Reviewer of everything" in page
     assert "Admin of support@yourteam.example" in page
     assert names_in(client.get("/people/?q=MAX@")) == {"Max Weber"}
-    assert "No person matches" in client.get("/people/?q=zz<b>").content.decode()
+    assert "No person matches" in client.get("/people/?q=zz<b>").text
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_list_asks_as_little_of_the_database_for_many_people_as_for_one(
         )
         email = f"i{number}@yourteam.example"
         invite(
-            actor=admin.actor(surface="web"),
+            actor=actor_of(admin),
             email=email,
             name="",
             roles=roles,

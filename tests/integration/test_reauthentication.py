@@ -23,6 +23,7 @@ from policy.models import KillSwitch
 from tests.doors import DOORS
 from tests.factories import make_message
 from tests.integration.test_bulk import decide, open_sheet
+from tests.markup import page_says
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -71,7 +72,7 @@ def confirm(client, answer, password=PASSWORD):
     hidden = dict(
         re.findall(
             r'<input type="hidden" name="(next|back)" value="([^"]*)"',
-            page.content.decode(),
+            page.text,
         )
     )
     return client.post(AGAIN, {**hidden, "password": password})
@@ -80,7 +81,7 @@ def confirm(client, answer, password=PASSWORD):
 def resubmit(client, answer):
     """Do what the browser does on the interstitial page: post its form."""
     assert answer["Location"] == RESUBMIT
-    page = client.get(RESUBMIT).content.decode()
+    page = client.get(RESUBMIT).text
     assert ("<b>" in page, DONE) == (False, []), (
         "what was posted is escaped, and the page does nothing by itself"
     )
@@ -116,9 +117,8 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, ad
     # The interstitial page asks first.
     assert client.get(RESUBMIT)["Location"].startswith(AGAIN)
     refused = confirm(client, answer, password="not this one")
-    assert refused.status_code == 422
-    assert 'aria-invalid="true"' in refused.content.decode()
-    assert "not this one" not in refused.content.decode()
+    page_says(refused, 422, 'aria-invalid="true"')
+    assert "not this one" not in refused.text
     after = confirm(client, answer)
     assert DONE == []
     assert resubmit(client, after).content == b"done"
@@ -173,7 +173,7 @@ def test_press_of_an_htmx_button_leads_the_whole_page_away(signed_in, admin):
     answer = client.post("/sensitive/", {"name": "typed"}, headers=headers)
     assert answer.status_code == 204
     assert answer["HX-Redirect"].startswith(AGAIN)
-    page = client.get(answer["HX-Redirect"]).content.decode()
+    page = client.get(answer["HX-Redirect"]).text
     assert 'href="/queue/?tab=mine"' in page
     # It goes on as a plain request.
     after = client.post(AGAIN, {"password": PASSWORD, "next": RESUBMIT})
@@ -203,7 +203,7 @@ def test_confirming_leads_to_no_other_site(signed_in, admin):
     client = signed_in(admin, minutes=11)
     page = client.get(
         AGAIN, {"next": "//evil.example/", "back": "javascript:alert(1)"}
-    ).content.decode()
+    ).text
     assert ("evil.example" in page, "javascript:" in page) == (False, False)
     for elsewhere in ("//evil.example/", "javascript:alert(1)"):
         assert (
@@ -229,9 +229,11 @@ def test_person_without_a_password_sees_what_to_do(signed_in, admin):
     admin.set_unusable_password()
     admin.save()
     client = signed_in(admin, minutes=11)
-    page = client.get(client.get("/sensitive/")["Location"])
-    assert page.status_code == 403
-    assert "Sign out, sign in again" in page.content.decode()
+    page_says(
+        client.get(client.get("/sensitive/")["Location"]),
+        403,
+        "Sign out, sign in again",
+    )
 
 
 # --- the acts of the desk that ask for it
@@ -274,7 +276,8 @@ def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(
     answer = client.post(f"/stop/{switch.pk}/release/")
     assert KillSwitch.objects.filter(released_at=None).exists()
     resubmit(client, confirm(client, answer))
-    assert not KillSwitch.objects.filter(released_at=None).exists()
+    assert KillSwitch.objects.get().released_by == admin
+    assert client.post(f"/stop/{switch.pk}/release/").status_code == 404
 
 
 def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(
@@ -316,21 +319,18 @@ def test_confirmation_names_the_act_that_waits_whatever_it_is(signed_in, admin):
     )
     client = signed_in(admin, minutes=11)
     answer = client.post("/people/1/deactivate/")
-    page = client.get(answer["Location"]).content.decode()
+    page = client.get(answer["Location"]).text
     assert "You are about to <strong>deactivate somebody</strong>." in page
     assert re.search(r"<title>\s*Confirm that it is you: deactivate somebody", page)
     after = confirm(client, answer)
-    assert (
-        "<strong>deactivate somebody</strong>"
-        in client.get(after["Location"]).content.decode()
-    )
+    assert "<strong>deactivate somebody</strong>" in client.get(after["Location"]).text
     # A page that asks before it is shown; and an address that is none of ours.
     for wanted, words in (
         ("/connections/add/", "add a connection"),
         ("/nowhere/", ""),
         ("//evil.example/", ""),
     ):
-        shown = client.get(f"{AGAIN}?next={wanted}").content.decode()
+        shown = client.get(f"{AGAIN}?next={wanted}").text
         assert re.findall("You are about to <strong>(.*?)</strong>", shown) == (
             [words] if words else []
         )

@@ -23,8 +23,9 @@ from people.sign_in.recovery_codes import (
     make_recovery_codes,
     use_recovery_code,
 )
-from tests.factories import make_person
+from tests.factories import actor_of, make_person
 from tests.integration.deciding import at_once
+from tests.markup import leads_to, page_says
 from tests.signing import code_now, give_app, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -52,29 +53,26 @@ def hashed(monkeypatch):
 
 
 def make_for(person):
-    return make_recovery_codes(actor=person.actor(surface="web"))
+    return make_recovery_codes(actor=actor_of(person))
 
 
 def use(person, code):
-    return use_recovery_code(
-        person=person, actor=person.actor(surface="web"), code=code
-    )
+    return use_recovery_code(person=person, actor=actor_of(person), code=code)
 
 
 def test_codes_are_shown_once_and_stored_as_slow_hashes(signed_in, reviewer, hashed):
     give_app(reviewer)
     client = signed_in(reviewer)
     answer = client.post(reverse("recovery-codes"))
-    codes = re.findall(r'<li class="mono">([0-9A-Z-]+)</li>', answer.content.decode())
+    codes = re.findall(r'<li class="mono">([0-9A-Z-]+)</li>', answer.text)
     assert (len(set(codes)), answer["Cache-Control"]) == (NUMBER, "no-store")
     assert hashed == [{"n": 2**14, "r": 8, "p": 1}] * NUMBER
-    stored = str(list(RecoveryCode.objects.values()))
-    assert not [
-        code for code in codes if code in stored or code.replace("-", "") in stored
-    ]
-    page = client.get(reverse("factors")).content.decode()
-    assert f"{NUMBER} of {NUMBER} left" in page
-    assert not [code for code in codes if code in page]
+    page = client.get(reverse("factors"))
+    page_says(page, 200, f"{NUMBER} of {NUMBER} left")
+    stored = f"{list(RecoveryCode.objects.values())} {page.text}"
+    for code in codes:
+        assert code not in stored
+        assert code.replace("-", "") not in stored
     assert Entry.objects.order_by("id").last().action == "person.recovery_codes_made"
 
 
@@ -82,8 +80,7 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
     give_app(reviewer)
     code = make_for(reviewer)[3]
     sign_in(client, reviewer)
-    answer = client.post(STEP, {"code": code})
-    assert (answer.status_code, answer["Location"]) == (302, "/queue/")
+    assert leads_to(client.post(STEP, {"code": code})) == "/queue/"
     assert client.session["_auth_user_id"] == str(reviewer.pk)
     assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
     other = Client()
@@ -133,9 +130,10 @@ def test_codes_of_somebody_else_and_of_before_do_not_count(reviewer, second_revi
     now = make_for(reviewer)[0]
     # Spelling variants that people type are accepted.
     typed = " " + now.lower().replace("-", " ").replace("0", "o").replace("1", "l")
-    assert [use(reviewer, code) for code in (before, theirs, "", "AAAAA-AAAAA", typed, now)] == [
-        *[False] * 4, True, False,
-    ]  # fmt: skip
+    for code in (before, theirs, "", "AAAAA-AAAAA"):
+        assert not use(reviewer, code), code
+    assert use(reviewer, typed)
+    assert not use(reviewer, now)
 
 
 def test_there_are_none_without_a_factor_and_they_go_with_the_last_one(reviewer):
@@ -143,6 +141,6 @@ def test_there_are_none_without_a_factor_and_they_go_with_the_last_one(reviewer)
         make_for(reviewer)
     app = give_app(reviewer)
     code = make_for(reviewer)[0]
-    remove_factor(actor=reviewer.actor(surface="web"), factor_id=app.pk)
+    remove_factor(actor=actor_of(reviewer), factor_id=app.pk)
     assert not RecoveryCode.objects.exists()
     assert not use(reviewer, code)

@@ -8,7 +8,6 @@ import io
 import re
 import threading
 from datetime import UTC, datetime, timedelta
-from html import unescape
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -25,6 +24,7 @@ from people.models import Grant, GrantPeriod, Person
 from people.sign_in.factors import set_role_rule
 from tests.factories import actor_of, make_connection, make_person
 from tests.integration.deciding import waiting_for_a_lock
+from tests.markup import page_says, words_of
 
 pytestmark = pytest.mark.django_db
 
@@ -43,30 +43,15 @@ def periods_of(person):
     return [(one.role, one.place, one.began, one.ended) for one in rows]
 
 
-def write(**fields):
+@contextlib.contextmanager
+def without_triggers():
     """Write history as only the database's owner can, to test reading it."""
-    fields_of_period = {
-        "grant": 1,
-        "name": "Ana",
-        "email": "ana@x.example",
-        "role": "reviewer",
-        "place": "everything",
-        **fields,
-    }
     run("SET LOCAL session_replication_role = 'replica'")
-    row = GrantPeriod.objects.create(
-        **{
-            "began": "given",
-            "ended": "taken" if fields_of_period.get("until") else "",
-            **fields_of_period,
-        }
-    )
+    yield
     run("SET LOCAL session_replication_role = 'origin'")
-    return row
 
 
-def test_no_way_of_changing_rights_is_forgotten(connection):
-    mailbox = Mailbox.objects.get(connection=connection)
+def test_no_way_of_changing_rights_is_forgotten(mailbox):
     one, two, three, four = (
         make_person(f"p{n}@yourteam.example", f"P{n}", "reviewer") for n in range(4)
     )
@@ -75,22 +60,19 @@ def test_no_way_of_changing_rights_is_forgotten(connection):
     run("INSERT INTO people_grant (person_id, role) VALUES (%s, 'admin')", one.pk)
     assert periods_of(one)[1:] == [("admin", "everything", "given", "")]
     Grant.objects.bulk_create(
-        [Grant(person=two, role="admin"), Grant(person=two, role="auditor")]
+        Grant(person=two, role=role) for role in ("admin", "auditor")
     )
     assert len(periods_of(two)) == 3
     run("DELETE FROM people_grant WHERE person_id = %s", two.pk)
     assert {ended for *_, ended in periods_of(two)} == {"taken"}
     Grant.objects.filter(person=three).update(role="auditor")
+    move = "UPDATE people_grant SET mailbox_id = %s WHERE person_id = %s"
+    run(move, mailbox.pk, three.pk)
     assert periods_of(three) == [
         ("reviewer", "everything", "given", "changed"),
-        ("auditor", "everything", "changed", ""),
+        ("auditor", "everything", "changed", "changed"),
+        ("auditor", mailbox.address, "changed", ""),
     ]
-    run(
-        "UPDATE people_grant SET mailbox_id = %s WHERE person_id = %s",
-        mailbox.pk,
-        three.pk,
-    )
-    assert periods_of(three)[2] == ("auditor", mailbox.address, "changed", "")
     # A change that affects no right adds no period.
     Grant.objects.filter(person=three).update(created_at=timezone.now())
     Person.objects.filter(pk=three.pk).update(name="Else", is_active=True)
@@ -101,7 +83,8 @@ def test_no_way_of_changing_rights_is_forgotten(connection):
     assert periods_of(four) == [("reviewer", "everything", "given", "deactivated")]
     Person.objects.filter(pk=four.pk).update(is_active=True)
     assert periods_of(four)[1:] == [
-        (role, "everything", "reactivated", "") for role in ("reviewer", "admin")
+        ("reviewer", "everything", "reactivated", ""),
+        ("admin", "everything", "reactivated", ""),
     ]
 
 
@@ -146,12 +129,16 @@ def test_history_is_written_by_the_triggers_alone(reviewer):
 
 
 def test_right_can_be_revoked_when_the_clock_goes_back(reviewer):
-    run("SET LOCAL session_replication_role = 'replica'")
     later = timezone.now() + timedelta(hours=1)
-    GrantPeriod.objects.update(since=later)
-    run("SET LOCAL session_replication_role = 'origin'")
+    with without_triggers():
+        GrantPeriod.objects.update(since=later)
     Grant.objects.all().delete()
     assert GrantPeriod.objects.get().until == later
+
+
+def is_denied(sql):
+    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+        run(sql)
 
 
 def test_application_role_changes_rights_and_only_reads_their_history(reviewer):
@@ -160,90 +147,75 @@ def test_application_role_changes_rights_and_only_reads_their_history(reviewer):
     run("SET LOCAL ROLE somebody_at_work")
     Grant.objects.create(person=reviewer, role="auditor")
     Person.objects.filter(pk=reviewer.pk).update(is_active=False)
-    assert [ended for *_, ended in periods_of(reviewer)] == [
-        "deactivated",
-        "deactivated",
-    ]
-    for sql in (
-        "DELETE FROM people_grantperiod",
-        "UPDATE people_grantperiod SET name = 'x'",
-    ):
-        with (
-            pytest.raises(DatabaseError, match="permission denied"),
-            transaction.atomic(),
-        ):
-            run(sql)
+    assert [ended for *_, ended in periods_of(reviewer)] == ["deactivated"] * 2
+    is_denied("DELETE FROM people_grantperiod")
+    is_denied("UPDATE people_grantperiod SET name = 'x'")
     # Nor by a new table that it attaches the triggers to.
     run("CREATE TEMP TABLE mine (LIKE people_grant)")
-    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
-        run(
-            "CREATE TRIGGER t AFTER DELETE ON mine FOR EACH ROW EXECUTE FUNCTION people_note_grant()"
-        )
+    is_denied(
+        "CREATE TRIGGER t AFTER DELETE ON mine FOR EACH ROW EXECUTE FUNCTION people_note_grant()"
+    )
     run("RESET ROLE")
 
 
 def shown(answer):
     """Rights and their reasons, as `Could decide: Ana, Reviewer of everything`."""
     found = []
-    for title, section in re.findall(
-        r'<h2 id="(deciding|others)">.*?</h2>(.*?)</section>',
-        page_of(answer),
-        re.DOTALL,
-    ):
+    sections = r'<h2 id="(deciding|others)">.*?</h2>(.*?)</section>'
+    for title, section in re.findall(sections, answer.text, re.DOTALL):
         for row in re.findall(r"<tr>\s*<td>(.*?)</tr>", section, re.DOTALL):
-            who, what = (words(cell) for cell in row.split("</td>")[:2])
+            who, what = (words_of(cell) for cell in row.split("</td>")[:2])
             found.append((title, who, what))
     return found
 
 
-def page_of(answer):
-    assert answer.status_code == 200
-    return answer.content.decode()
+SINCE = datetime(2026, 3, 1, 10, tzinfo=UTC)
 
 
-def words(markup):
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+UNTIL = datetime(2026, 3, 8, 10, tzinfo=UTC)
 
 
-SINCE, UNTIL = (
-    datetime(2026, 3, 1, 10, tzinfo=UTC),
-    datetime(2026, 3, 8, 10, tzinfo=UTC),
-)
 SECOND = timedelta(seconds=1)
 
 
 def test_beginning_belongs_to_a_period_and_its_end_does_not_by_the_readers_clock(
     signed_in, auditor
 ):
-    # A key that nobody has now.
-    write(person=10_000, since=SINCE, until=UNTIL)
+    with without_triggers():
+        GrantPeriod.objects.create(
+            # A key that nobody has now.
+            person=10_000,
+            grant=1,
+            name="Ana",
+            email="ana@x.example",
+            role="reviewer",
+            place="everything",
+            began="given",
+            ended="taken",
+            since=SINCE,
+            until=UNTIL,
+        )
     moments = (SINCE - SECOND, SINCE, UNTIL - SECOND, UNTIL)
-    counts = [
-        GrantPeriod.objects.of_person(10_000).in_force_at(at).exists() for at in moments
-    ]
+    periods = GrantPeriod.objects.of_person(10_000)
+    counts = [periods.in_force_at(at).exists() for at in moments]
     assert counts == [False, True, True, False]
     client = signed_in(auditor)
     auditor.time_zone = "America/New_York"
     auditor.save()
     # Five hours behind UTC at its beginning; at its end the clocks there had just been
     # put forward.
-    expected = {"2026-03-01 05:00": True, "2026-03-08 06:00": False}
-    answers = {at: client.get(PATH, {"at": at}) for at in expected}
+    began = client.get(PATH, {"at": "2026-03-01 05:00"})
     row = ("deciding", "Ana Removed ana@x.example", "Reviewer of everything")
-    assert {at: shown(answer) == [row] for at, answer in answers.items()} == expected
-    assert "Nobody that you can see" in page_of(answers["2026-03-08 06:00"])
-    page = page_of(answers["2026-03-01 05:00"])
-    assert "1 Mar 2026, 05:00:00" in page
-    assert "those of America/New York" in page
+    assert shown(began) == [row]
+    page_says(began, 200, "1 Mar 2026, 05:00:00", "those of America/New York")
+    ended = client.get(PATH, {"at": "2026-03-08 06:00"})
+    page_says(ended, 200, "Nobody that you can see")
 
 
 def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(
-    signed_in, admin, auditor, reviewer, connection
+    signed_in, admin, auditor, reviewer, connection, mailbox
 ):
-    mailbox, other = (
-        Mailbox.objects.get(connection=connection),
-        make_connection("other"),
-    )
+    other = make_connection("other")
     make_person("box@yourteam.example", "Boxer", "reviewer", mailbox=mailbox)
     make_person("whole@yourteam.example", "Whole", "reviewer", connection=connection)
     make_person("else@yourteam.example", "Elsewhere", "reviewer", connection=other)
@@ -258,103 +230,75 @@ def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(
     ]
     assert len(shown(client.get(PATH))) == 6
     # The history still has scopes that were removed.
-    gone = f"connection-{other.pk}"
+    gone = {"place": f"connection-{other.pk}"}
     other.delete()
-    answer = client.get(PATH, {"place": gone})
-    assert "Connection Gateway other (removed)" in page_of(answer)
-    assert "Elsewhere" not in page_of(answer)
-    run("SET LOCAL session_replication_role = 'replica'")
-    GrantPeriod.objects.filter(place="Gateway other").update(since=SINCE, until=UNTIL)
-    answer = client.get(PATH, {"place": gone, "at": "2026-03-05"})
-    assert shown(answer) == [
-        ("deciding", "Elsewhere else@yourteam.example", "Reviewer of Gateway other")
-    ]
+    answer = client.get(PATH, gone)
+    page_says(answer, 200, "Connection Gateway other (removed)")
+    assert "Elsewhere" not in answer.text
+    with without_triggers():
+        former = GrantPeriod.objects.filter(place="Gateway other")
+        former.update(since=SINCE, until=UNTIL)
+    row = ("deciding", "Elsewhere else@yourteam.example", "Reviewer of Gateway other")
+    assert shown(client.get(PATH, gone | {"at": "2026-03-05"})) == [row]
 
 
 def test_report_shows_where_a_required_second_factor_was_missing(
     signed_in, admin, auditor, reviewer
 ):
+    def note(action, person, **details):
+        with transaction.atomic():
+            record(action, actor=actor_of(person), details=details)
+
+    def lacking(page):
+        words = "Had no second factor, which the role needed: could not act"
+        return [words in what for title, _, what in shown(page) if title == "deciding"]
+
     Authenticator.objects.create(user=admin, type="webauthn", data={"name": "Phone"})
-    with transaction.atomic():
-        record(
-            "person.factor_added",
-            actor=actor_of(auditor),
-            details={"factor": "passkey"},
-        )
+    note("person.factor_added", auditor, factor="passkey")
     set_role_rule(actor=actor_of(admin), role=Role.REVIEWER, needed=True)
     Grant.objects.create(person=auditor, role="reviewer")
-    answer = signed_in(admin).get(PATH)
-    assert "reviewers needed a second factor" in words(page_of(answer))
-    lacking = "Had no second factor, which the role needed: could not act"
-    assert [
-        (who.split()[0], lacking in what)
-        for title, who, what in shown(answer)
-        if title == "deciding"
-    ] == [
-        ("Ana", True),
-        ("Max", False),
-    ]
+    client = signed_in(admin)
+    page_says(client.get(PATH), 200, "reviewers needed a second factor")
+    # Ana and Max.
+    assert lacking(client.get(PATH)) == [True, False]
     # Removed, and its details deleted by retention.
-    with transaction.atomic():
-        record(
-            "person.factor_removed",
-            actor=actor_of(admin),
-            details={"factor": "passkey", "of": auditor.email},
-        )
-    lacks = [
-        lacking in what
-        for title, _, what in shown(signed_in(admin).get(PATH))
-        if title == "deciding"
-    ]
-    assert lacks == [True, True]
+    note("person.factor_removed", admin, factor="passkey", of=auditor.email)
+    assert lacking(client.get(PATH)) == [True, True]
     EntryDetail.objects.filter(entry__action="person.factor_removed").delete()
-    assert "is no longer known" in page_of(signed_in(admin).get(PATH))
+    page_says(client.get(PATH), 200, "is no longer known")
     # Before the rule it excluded nobody.
-    earlier = Entry.objects.get(action="role.second_factor_set").at - timedelta(
-        seconds=1
-    )
-    page = page_of(signed_in(admin).get(PATH, {"at": f"{earlier:%Y-%m-%dT%H:%M:%S}"}))
-    assert "needed a second factor" not in page
+    earlier = Entry.objects.get(action="role.second_factor_set").at - SECOND
+    page = client.get(PATH, {"at": f"{earlier:%Y-%m-%dT%H:%M:%S}"})
+    assert "needed a second factor" not in page.text
 
 
 def test_story_of_one_person_has_every_period(signed_in, admin, auditor, reviewer):
     deactivate(actor=actor_of(admin), person_id=reviewer.pk)
     reactivate(actor=actor_of(admin), person_id=reviewer.pk)
-    page = page_of(signed_in(auditor).get(PATH, {"person": reviewer.pk}))
-    assert [
-        page.count(words)
-        for words in ("Deactivated</span>", "Reactivated</span>", "Current</span>")
-    ] == [1, 1, 1]
-    assert signed_in(auditor).get(PATH, {"person": 4_000_000}).status_code == 404
+    client = signed_in(auditor)
+    page = client.get(PATH, {"person": reviewer.pk}).text
+    for words in ("Deactivated</span>", "Reactivated</span>", "Current</span>"):
+        assert page.count(words) == 1, words
+    assert client.get(PATH, {"person": 4_000_000}).status_code == 404
 
 
 def test_whoever_looks_after_a_part_reads_of_that_part(
-    signed_in, admin, reviewer, connection
+    signed_in, admin, reviewer, connection, mailbox
 ):
-    mailbox, other = (
-        Mailbox.objects.get(connection=connection),
-        make_connection("other"),
-    )
-    keeper = make_person("kim@yourteam.example", "Kim", "auditor", mailbox=mailbox)
+    other = make_connection("other")
+    kim = make_person("kim@yourteam.example", "Kim", "auditor", mailbox=mailbox)
     make_person("whole@yourteam.example", "Whole", "reviewer", connection=connection)
-    stranger = make_person(
-        "else@yourteam.example", "Elsewhere", "reviewer", connection=other
-    )
-    client = signed_in(keeper)
+    stranger = make_person("else@yourteam.example", "X", "reviewer", connection=other)
+    client = signed_in(kim)
     answer = client.get(PATH)
-    assert {who.split()[0] for _, who, _ in shown(answer)} == {
-        "Ana",
-        "Ida",
-        "Kim",
-        "Whole",
-    }
+    seen = {who.split()[0] for _, who, _ in shown(answer)}
+    assert seen == {"Ana", "Ida", "Kim", "Whole"}
     # What their mailbox is in has no name for them, and others are none of theirs.
-    assert "Gateway" not in page_of(answer).split("<main")[1]
+    assert "Gateway" not in answer.text.split("<main")[1]
     assert "Reviewer of the whole connection" in {what for *_, what in shown(answer)}
     assert client.get(PATH, {"person": stranger.pk}).status_code == 404
-    assert "There is no such scope" in page_of(
-        client.get(PATH, {"place": f"connection-{other.pk}"})
-    )
+    elsewhere = client.get(PATH, {"place": f"connection-{other.pk}"})
+    page_says(elsewhere, 200, "There is no such scope")
 
 
 def test_file_has_the_same_rows_holds_no_formula_and_is_noted(
@@ -363,22 +307,13 @@ def test_file_has_the_same_rows_holds_no_formula_and_is_noted(
     reviewer.name = "=cmd"
     reviewer.save()
     answer = signed_in(auditor).post(f"{PATH}file/", {"at": "", "place": ""})
-    rows = list(
-        csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))
-    )
-    assert [
-        (row["name"], row["role"], row["place"], row["until_utc"]) for row in rows
-    ] == [
-        ("'=cmd", "reviewer", "everything", ""),
-        ("Max Weber", "auditor", "everything", ""),
-    ]
+    ana, max_ = csv.DictReader(io.StringIO(answer.getvalue().decode()))
+    assert (ana["name"], ana["role"], ana["until_utc"]) == ("'=cmd", "reviewer", "")
+    assert (max_["name"], max_["place"]) == ("Max Weber", "everything")
     entry = Entry.objects.get(action="ledger.report_taken")
-    fields = EntryDetail.objects.get(entry=entry).fields
-    assert (fields["report"], fields["rows"], entry.surface) == (
-        "who could decide where",
-        "2",
-        "web",
-    )
+    fields = entry.detail.fields
+    assert (fields["report"], fields["rows"]) == ("who could decide where", "2")
+    assert entry.surface == "web"
 
 
 GIVE = "INSERT INTO people_grant (person_id, role) VALUES (%s, 'auditor')"

@@ -19,13 +19,14 @@ from people.roles.grants import give_role
 from people.roles.targets import GrantTarget
 from tests.factories import actor_of, make_person
 from tests.integration.test_second_admin import ask, switch_on
+from tests.markup import page_says
 
 pytestmark = pytest.mark.django_db
 
 
 def form_of(answer):
     """The hidden text of the page that asks for the reason."""
-    page = answer.content.decode()
+    page = answer.text
     assert "Ask a second admin?" in page, page[:500]
     return page.partition('name="change" value="')[2].partition('"')[0]
 
@@ -48,12 +49,12 @@ def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(
         "/changes/ask/", {"change": packed, "reason": "She checks the month"}
     )
     assert sent["Location"] == f"/people/{otto.pk}/"
-    assert "Waiting for a second admin" in first.get(sent["Location"]).content.decode()
+    assert "Waiting for a second admin" in first.get(sent["Location"]).text
     change = PendingChange.objects.get()
     assert first.post(f"/changes/{change.pk}/accept/").status_code == 409
     assert not otto.grants.filter(role="auditor").exists()
     other = signed_in(second)
-    page = other.get("/changes/").content.decode()
+    page = other.get("/changes/").text
     assert "She checks the month" in page
     assert re.search(
         r'<span class="name">Changes</span><span\s+class="count"\s*>1</span>', page
@@ -64,10 +65,8 @@ def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(
         == 403
     )
     assert other.post(f"/changes/{change.pk}/accept/")["Location"] == "/changes/"
-    again = other.post(f"/changes/{change.pk}/accept/")
-    assert (again.status_code, "is not waiting any more" in again.content.decode()) == (
-        409,
-        True,
+    page_says(
+        other.post(f"/changes/{change.pk}/accept/"), 409, "is not waiting any more"
     )
     assert otto.grants.filter(role="auditor").exists()
 
@@ -92,7 +91,7 @@ def test_invitation_is_shown_to_the_admin_who_accepts_it(signed_in, admin, secon
     answer = signed_in(second).post(
         f"/changes/{PendingChange.objects.get().pk}/accept/"
     )
-    assert "/join/" in answer.content.decode()
+    assert "/join/" in answer.text
     made = Invitation.objects.get()
     assert made.invited_by_id == admin.pk
 

@@ -20,8 +20,9 @@ from people.sign_in import totp as app_codes
 from people.sign_in.backend import PersonBackend
 from people.sign_in.factors import remove_factor, set_role_rule
 from people.sign_in.middleware import SignInMiddleware
-from tests.factories import make_message, make_person
+from tests.factories import actor_of, make_person
 from tests.integration.deciding import at_once
+from tests.markup import leads_to, page_says
 from tests.signing import code_now, give_app, sign_in
 from tests.walk import PATHS
 
@@ -29,24 +30,24 @@ pytestmark = pytest.mark.django_db
 
 # Public pages, and pages for setting up a factor or signing out.
 OPEN = {
-    *(
-        "healthz",
-        "readyz",
-        "metrics",
-        "live",
-        "csp-report",
-        "account_login",
-        "account_logout",
-    ),
-    *("multimail-webhook", "discord-interactions"),
-    *("factors", "factor-app", "factor-passkey"),
-    *(
-        "account_reauthenticate",
-        "account_resubmit",
-        "mfa_reauthenticate",
-        "mfa_reauthenticate_webauthn",
-    ),
-    *("oidc-login", "oidc-callback"),
+    "healthz",
+    "readyz",
+    "metrics",
+    "live",
+    "csp-report",
+    "account_login",
+    "account_logout",
+    "multimail-webhook",
+    "discord-interactions",
+    "factors",
+    "factor-app",
+    "factor-passkey",
+    "account_reauthenticate",
+    "account_resubmit",
+    "mfa_reauthenticate",
+    "mfa_reauthenticate_webauthn",
+    "oidc-login",
+    "oidc-callback",
 }
 STEP = "/accounts/login/second/"
 ROLE_RULE = {"role": "reviewer", "needed": "yes"}
@@ -69,18 +70,18 @@ def actions():
 
 def test_wrong_code_is_refused_and_recorded_and_does_not_sign_in(client, reviewer):
     give_app(reviewer)
-    answer = sign_in(client, reviewer)
-    assert (answer.status_code, answer["Location"]) == (302, STEP)
-    assert "authenticator app" in client.get(STEP).content.decode()
-    answer = client.post(STEP, {"code": code_now(steps=9)})
-    assert answer.status_code == 422
-    assert 'id="code-error" role="alert"' in answer.content.decode()
+    assert leads_to(sign_in(client, reviewer)) == STEP
+    assert "authenticator app" in client.get(STEP).text
+    page_says(
+        client.post(STEP, {"code": code_now(steps=9)}),
+        422,
+        'id="code-error" role="alert"',
+    )
     assert client.get("/queue/").status_code == 302
     assert actions()[-1] == "person.sign_in_failed"
     assert EntryDetail.objects.latest("pk").fields["reason"] == "second factor"
 
-    answer = client.post(STEP, {"code": code_now()})
-    assert (answer.status_code, answer["Location"]) == (302, "/queue/")
+    assert leads_to(client.post(STEP, {"code": code_now()})) == "/queue/"
     assert client.get("/queue/").status_code == 200
 
 
@@ -132,14 +133,14 @@ def test_app_is_added_by_its_code_stored_encrypted_and_signs_in(
 ):
     client, path = signed_in(reviewer), reverse("factor-app")
     assert client.get("/queue/").status_code == 302
-    page = client.get(path).content.decode()
+    page = client.get(path).text
     secret = re.search(r'mono secret">([A-Z2-7 ]+)<', page)[1].replace(" ", "")
     assert 'src="data:image/svg+xml;base64,' in page
     assert "style=" not in page
     assert secret not in str(dict(client.session.items()))
     wrong = client.post(path, {"code": code_now(secret, steps=9)})
     assert (wrong.status_code, Authenticator.objects.count()) == (422, 0)
-    assert secret in wrong.content.decode().replace(" ", "")
+    assert secret in wrong.text.replace(" ", "")
 
     code = code_now(secret)
     assert client.post(path, {"code": code}).status_code == 302
@@ -159,19 +160,15 @@ def test_own_factor_is_removed_unless_it_is_the_last_required_one(
 ):
     mine, theirs = give_app(reviewer), give_app(second_reviewer)
     client = signed_in(reviewer)
-    assert client.post(reverse("factor-remove", args=[theirs.pk])).status_code == 404
-    assert (
-        client.post(
-            reverse("factor-name", args=[theirs.pk]), {"name": "Mine"}
-        ).status_code
-        == 404
-    )
+    for act in ("factor-remove", "factor-name"):
+        path = reverse(act, args=[theirs.pk])
+        assert client.post(path, {"name": "Mine"}).status_code == 404, act
     assert client.post(reverse("factor-remove", args=[mine.pk])).status_code == 302
     assert Authenticator.objects.get() == theirs
     assert actions()[-1] == "person.factor_removed"
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
     with pytest.raises(FactorNotAllowed, match="only one"):
-        remove_factor(actor=second_reviewer.actor(surface="web"), factor_id=theirs.pk)
+        remove_factor(actor=actor_of(second_reviewer), factor_id=theirs.pk)
     assert Authenticator.objects.exists()
 
 
@@ -179,18 +176,13 @@ def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_u
     rf, reviewer, strict
 ):
     """Call the check as Django does before every view, for each address of the desk."""
-    gate, person, reached = (
-        SignInMiddleware(lambda request: None),
-        PersonBackend().get_user(reviewer.pk),
-        set(),
-    )
+    gate = SignInMiddleware(lambda request: None)
+    request = rf.get("/")
+    request.user = PersonBackend().get_user(reviewer.pk)
+    request.session = {}
+    request.actor = actor_of(request.user)
+    reached = set()
     for name in PATHS:
-        request = rf.get("/")
-        request.user, request.session, request.actor = (
-            person,
-            {},
-            person.actor(surface="web"),
-        )
         request.resolver_match = SimpleNamespace(url_name=name)
         if gate.process_view(request, None, (), {}) is None:
             reached.add(name)
@@ -198,10 +190,9 @@ def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_u
 
 
 def test_every_kind_of_answer_is_closed(
-    signed_in, connection, reviewer, strict, django_assert_num_queries
+    signed_in, reviewer, strict, django_assert_num_queries
 ):
-    make_message(connection)
-    client = signed_in(reviewer)
+    client, path = signed_in(reviewer), "/people/me/factors/"
     with django_assert_num_queries(4):
         # The session, the person, their roles and the rules; the session records that
         # the second factor is missing.
@@ -209,17 +200,11 @@ def test_every_kind_of_answer_is_closed(
     assert client.get("/queue/?format=json").status_code == 403
     assert client.get("/live/reach/", headers={"Accept": "*/*"}).status_code != 200
     fragment = client.get("/queue/", headers={"HX-Request": "true"})
-    assert (fragment.status_code, fragment["HX-Redirect"]) == (
-        403,
-        "/people/me/factors/",
-    )
-
-    answer = client.get("/people/me/factors/")
-    page = answer.content.decode()
+    assert (fragment.status_code, fragment["HX-Redirect"]) == (403, path)
+    answer = client.get(path)
     assert answer.wsgi_request.actor.scopes == ()
-    assert "Set up a second factor" in page
-    assert 'id="rail"' not in page
-    assert "Sign out" in page
+    page_says(answer, 200, "Set up a second factor", "Sign out")
+    assert 'id="rail"' not in answer.text
 
 
 def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_goes_on(
@@ -234,17 +219,12 @@ def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_
         (client.get, "factor-passkey"),
         (client.post, "recovery-codes"),
     ):
-        assert ask(reverse(name))["Location"].startswith("/people/me/factors/"), name
-    answer = client.get("/queue/")
-    assert answer["Location"] == "/people/me/factors/?next=%2Fqueue%2F"
-    page = client.get(answer["Location"]).content.decode()
-    assert "/accounts/reauthenticate/code/?next=%2Fqueue%2F" in page.replace(
-        "/queue/", "%2Fqueue%2F"
-    )
-    answer = client.post(
-        "/accounts/reauthenticate/code/?next=/queue/", {"code": code_now()}
-    )
-    assert (answer.status_code, answer["Location"]) == (302, "/queue/")
+        assert leads_to(ask(reverse(name))).startswith("/people/me/factors/"), name
+    step = leads_to(client.get("/queue/"))
+    assert step == "/people/me/factors/?next=%2Fqueue%2F"
+    again = "/accounts/reauthenticate/code/?next=/queue/"
+    assert again in client.get(step).text.replace("%2F", "/")
+    assert leads_to(client.post(again, {"code": code_now()})) == "/queue/"
     assert client.get("/queue/").status_code == 200
 
 
@@ -260,29 +240,23 @@ def test_rule_applies_from_the_next_request_to_a_granted_role_and_no_other(
 def test_admin_of_everything_sets_the_rule_once_and_does_not_lock_themselves_out(
     signed_in, admin, reviewer
 ):
-    client = signed_in(admin)
-    answer = client.post(
-        reverse("set-second-factor"), {"role": "admin", "needed": "yes"}
-    )
-    assert answer.status_code == 409
-    assert "you lock yourself out" in answer.content.decode()
+    client, path = signed_in(admin), reverse("set-second-factor")
+    own = {"role": "admin", "needed": "yes"}
+    page_says(client.post(path, own), 409, "you lock yourself out")
     assert not RoleRule.objects.filter(needs_second_factor=True).exists()
     for _ in range(2):
-        assert client.post(reverse("set-second-factor"), ROLE_RULE).status_code == 302
+        assert client.post(path, ROLE_RULE).status_code == 302
     assert RoleRule.objects.get(needs_second_factor=True).role == "reviewer"
     assert actions().count("role.second_factor_set") == 1
-    page = client.get(reverse("second-factor")).content.decode()
-    assert "Lacks one" in page
-    assert reviewer.email in page
+    page = client.get(reverse("second-factor"))
+    page_says(page, 200, "Lacks one", reviewer.email)
 
 
 def test_nobody_else_sets_the_rule(connection, reviewer, auditor):
     half = make_person("half@yourteam.example", "Hal", "admin", connection=connection)
     for person in (reviewer, auditor, half):
         with pytest.raises(FactorNotAllowed):
-            set_role_rule(
-                actor=person.actor(surface="web"), role=Role.REVIEWER, needed=True
-            )
+            set_role_rule(actor=actor_of(person), role=Role.REVIEWER, needed=True)
 
 
 def test_admin_takes_lost_factors_off_and_the_person_is_signed_out(
@@ -293,12 +267,8 @@ def test_admin_takes_lost_factors_off_and_the_person_is_signed_out(
     sign_in(theirs, reviewer)
     theirs.post(STEP, {"code": code_now()})
     assert theirs.get("/live/reach/").status_code == 200
-    assert (
-        signed_in(admin)
-        .post(reverse("take-factors-off", args=[reviewer.pk]))
-        .status_code
-        == 302
-    )
+    path = reverse("take-factors-off", args=[reviewer.pk])
+    assert signed_in(admin).post(path).status_code == 302
     assert not Authenticator.objects.exists()
     assert theirs.get("/queue/").status_code == 302
     assert "person.factor_removed" in actions()
@@ -320,27 +290,17 @@ NONSENSE = [
 def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(
     client, reviewer, signed_in
 ):
-    path, responses = "/accounts/login/passkey/", {}
+    path, page = "/accounts/login/passkey/", "/accounts/login/?next=%2Fhistory%2F"
     client.get(path, headers={"X-Requested-With": "XMLHttpRequest"})
     for credential in NONSENSE:
         answer = client.post(path, {"credential": credential, "next": "/history/"})
-        responses[credential] = (answer.status_code, answer["Location"])
-    assert responses == dict.fromkeys(
-        NONSENSE, (302, "/accounts/login/?next=%2Fhistory%2F")
-    )
-    assert (
-        "This passkey was not accepted"
-        in client.get(answer["Location"]).content.decode()
-    )
-    assert [client.post(path, {"credential": "{}"}).status_code for _ in range(2)] == [
-        302,
-        429,
-    ]
+        assert leads_to(answer) == page, credential
+    page_says(client.get(page), 200, "This passkey was not accepted")
+    tries = [client.post(path, {"credential": "{}"}).status_code for _ in range(2)]
+    assert tries == [302, 429]
 
-    mine = signed_in(reviewer)
-    responses = {
-        one: mine.post(reverse("factor-passkey"), {"credential": one}).status_code
-        for one in NONSENSE[::3]
-    }
-    assert set(responses.values()) == {422}
+    mine, path = signed_in(reviewer), reverse("factor-passkey")
+    for credential in NONSENSE[::3]:
+        answer = mine.post(path, {"credential": credential})
+        assert answer.status_code == 422, credential
     assert not Authenticator.objects.exists()

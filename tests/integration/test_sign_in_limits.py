@@ -51,7 +51,7 @@ def test_account_is_closed_for_a_while_whichever_address_tries(
     assert tried[-1] == 429
     answer = try_to(from_address(99), password=PASSWORD)
     assert (answer.status_code, answer["Retry-After"]) == (429, "300")
-    page = compact(answer.content.decode())
+    page = compact(answer.text)
     assert "Wait 5 minutes" in page
     assert 'href="/accounts/login/"' in page
     # Other accounts and signed-in people are not limited.
@@ -127,7 +127,7 @@ def test_unknown_or_deactivated_person_is_answered_as_a_known_one_after_the_same
         hashed.clear()
         with CaptureQueriesContext(database) as statements:
             answer = try_to(client, email)
-        body = answer.content.decode().replace(email, "somebody")
+        body = answer.text.replace(email, "somebody")
         kinds = [one["sql"].partition(" ")[0] for one in statements.captured_queries]
         answers[email] = (
             answer.status_code,
@@ -165,7 +165,7 @@ def test_guessing_from_within_a_session_is_limited_by_person(
         answer = client.post(path, fields)
         assert answer.status_code == 429, path
         assert 0 < int(answer["Retry-After"]) <= 60
-        assert 'href="/queue/"' in answer.content.decode()
+        assert 'href="/queue/"' in answer.text
         # Opening the page is not a try.
         assert client.get(path).status_code == 200
 
