@@ -21,6 +21,7 @@ from mirror.sync.mailboxes import read_mailboxes
 from mirror.threads.fetch import freshen_thread
 from policy.allowlists.gates import NO_LISTS, push_list
 from policy.models import GateList
+from tests.factories import actor_of
 from tests.hosted.running import ADMIN, OVERSIGHT, READ, hosted
 from tests.integration.hosted_desk import hosted_desk
 from upstream.capabilities import WORDS
@@ -165,7 +166,7 @@ def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailb
             "markdown": "Better.",
         }
         row = replace_message(
-            message=message.public_id, actor=reviewer.actor(surface="web"), content=content,
+            message=message.public_id, actor=actor_of(reviewer), content=content,
             fingerprint=message.revision.fingerprint, reference=subject[:10], note="",
         )  # fmt: skip
         if subject == "Not known":
@@ -235,9 +236,7 @@ def test_setting_that_a_host_does_not_take_is_named_and_the_rest_saved(desk, adm
         ChangeRefused,
         match="The rest is saved: MultiMail cannot set this here: scheduling",
     ):
-        change_mailbox(
-            mailbox=mailbox, actor=admin.actor(surface="web"), changes=changes
-        )
+        change_mailbox(mailbox=mailbox, actor=actor_of(admin), changes=changes)
     mailbox.refresh_from_db()
     assert (mailbox.display_name, mailbox.scheduling_enabled) == ("Help", True)
 
@@ -268,4 +267,4 @@ def test_mailbox_that_is_made_looser_elsewhere_is_told_once(desk):
 def test_key_that_decides_cannot_be_the_one_that_writes(desk, admin):
     agent = {"slot": "agent", "key": OVERSIGHT, "scopes": None, "now": clock()}
     with pytest.raises(ConnectionNotChanged, match="the oversight key already"):
-        set_key(connection=desk.connection, actor=admin.actor(surface="web"), **agent)
+        set_key(connection=desk.connection, actor=actor_of(admin), **agent)

@@ -14,6 +14,7 @@ from approvals.reconcile.closing import SETTLE_TIME
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Message, WebhookEvent
+from tests.factories import actor_of
 from tests.hosted.running import OVERSIGHT, hosted
 from tests.integration.deciding import decide
 from tests.integration.hosted_desk import hosted_desk, text_of
@@ -101,7 +102,7 @@ def test_each_dialect_of_states_and_events_is_understood(desk, client, reviewer)
     assert (state_of(message), decision.has_been_read_as_held) == ("held", True)
     assert reads.ask_about(message_id=message.pk, now=clock()) == "held"
     desk.host.set(loses_events=0)
-    confirm_approval(message=message.public_id, actor=reviewer.actor(surface="web"))
+    confirm_approval(message=message.public_id, actor=actor_of(reviewer))
     assert desk.carried_out(decision).state == "applied"
     desk.take_in(client)
     desk.read()

@@ -19,6 +19,8 @@ from mirror.oversight_modes import NAMES, is_below
 from people.models import OrganisationSettings
 from policy.gate_minimum import bring_minimum, to_compare
 from tests.factories import actor_of, make_connection, make_person
+from tests.ledger import latest_details
+from tests.markup import leads_to, page_says
 
 pytestmark = pytest.mark.django_db
 
@@ -35,64 +37,41 @@ def test_query_of_mailboxes_below_says_what_the_function_says(admin, connection)
                 allow_looser_per_call=per_call,
             )
     Mailbox.objects.create(
-        connection=connection,
-        upstream_id="gone",
-        oversight_mode="autonomous",
-        is_active=False,
+        connection=connection, oversight_mode="autonomous", is_active=False
     )
+    OrganisationSettings.objects.create(minimum_set_at=timezone.now())
+    actor, now = actor_of(admin), timezone.now()
     for minimum in ("", *NAMES):
-        OrganisationSettings.objects.update_or_create(
-            pk=1,
-            defaults={"minimum_oversight": minimum, "minimum_set_at": timezone.now()},
-        )
+        OrganisationSettings.objects.update(minimum_oversight=minimum)
         expected = {
-            str(one)
+            one
             for one in Mailbox.objects.filter(is_active=True)
             if is_below(
                 one.oversight_mode, per_call=one.allow_looser_per_call, minimum=minimum
             )
         }
-        assert {
-            str(one) for one in Mailbox.objects.below_minimum(minimum)
-        } == expected, minimum
-        items = [
-            one
-            for one in attention_for(actor_of(admin), timezone.now())
-            if one.kind == "below_minimum"
-        ]
-        assert len(items) == len(expected)
-    assert attention_count(actor_of(admin)) == len(
-        attention_for(actor_of(admin), timezone.now())
-    )
+        assert set(Mailbox.objects.below_minimum(minimum)) == expected, minimum
+        items = [one.kind for one in attention_for(actor, now)]
+        assert items.count("below_minimum") == len(expected)
+    assert attention_count(actor) == len(items)
 
 
 def test_no_mailbox_is_set_below_it_from_the_desk(admin, account):
-    actor = actor_of(admin)
+    actor, box = actor_of(admin), account.mailbox
     set_minimum(actor=actor, mode="gated_send")
-    with pytest.raises(
-        ChangeRefused, match=r"minimum is Sent mail waits \(gated_send\)"
-    ):
-        loosen(mailbox=account.mailbox, actor=actor, target="monitored")
+    sent_waits = r"minimum is Sent mail waits \(gated_send\)"
+    with pytest.raises(ChangeRefused, match=sent_waits):
+        loosen(mailbox=box, actor=actor, target="monitored")
+    looser = {"allow_looser_per_call": True}
     with pytest.raises(ChangeRefused, match="a call that may loosen"):
-        change_mailbox(
-            mailbox=account.mailbox,
-            actor=actor,
-            changes={"allow_looser_per_call": True},
-        )
+        change_mailbox(mailbox=box, actor=actor, changes=looser)
     set_minimum(actor=actor, mode="gated_all")
-    wanted = {
-        "address": "board",
-        "display_name": "",
-        "oversight_mode": "gated_send",
-        "approval_code": "",
-    }
+    wanted = {"address": "board", "oversight_mode": "gated_send"}
     with pytest.raises(ChangeRefused, match=r"minimum is All mail waits \(gated_all\)"):
         create_mailbox(connection=account.connection, actor=actor, wanted=wanted)
-    assert Mailbox.objects.get(pk=account.mailbox.pk).oversight_mode == "gated_send"
-    before = {
-        one.detail.fields["before"]
-        for one in Entry.objects.filter(action="oversight_minimum.set")
-    }
+    assert Mailbox.objects.get(pk=box.pk).oversight_mode == "gated_send"
+    entries = Entry.objects.filter(action="oversight_minimum.set")
+    before = {one.detail.fields["before"] for one in entries}
     assert before == {"any mode", "gated_send"}
 
 
@@ -110,9 +89,16 @@ def test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes(
     signed_in, admin, account
 ):
     client, there = signed_in(admin), account.world.account
+
+    def minimum(mode):
+        client.post("/mailboxes/minimum/set/", {"minimum": mode})
+
+    def change(path, **body):
+        return account.ask("PATCH", f"/v1/{path}", key="admin", json=body)
+
     kept = to_compare()
     assert (bring(), shown(client)) == ([], [])
-    client.post("/mailboxes/minimum/set/", {"minimum": "gated_send"})
+    minimum("gated_send")
     assert shown(client)[0][0] == "On its way"
     # The sweep made its query before there was a minimum.
     assert list(kept.all()) == [account.connection]
@@ -120,78 +106,50 @@ def test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes(
     there.refresh_from_db()
     assert there.minimum_oversight_mode == "gated_send"
     assert shown(client)[0][0] == "At the gateway"
-    body = {"allow_looser_per_call": True}
-    refused = account.ask(
-        "PATCH", f"/v1/mailboxes/{account.mailbox.upstream_id}", key="admin", json=body
-    )
+    box = f"mailboxes/{account.mailbox.upstream_id}"
+    refused = change(box, allow_looser_per_call=True)
     assert refused.json()["code"] == "below_minimum"
-    assert (
-        Entry.objects.get(action="oversight_minimum.brought").detail.fields["after"]
-        == "gated_send"
-    )
+    assert latest_details("oversight_minimum.brought")["after"] == "gated_send"
     # The gateway forgot it, as one that was restored: the next comparison brings it
     # again.
     type(there).objects.update(minimum_oversight_mode="")
-    Connection.objects.update(
-        gate_minimum_checked_at=timezone.now() - timedelta(minutes=6)
-    )
+    earlier = timezone.now() - timedelta(minutes=6)
+    Connection.objects.update(gate_minimum_checked_at=earlier)
     assert bring() == ["brought"]
     # A lower one is not brought, and no admin key can lower it without a code.
-    client.post("/mailboxes/minimum/set/", {"minimum": "monitored"})
+    minimum("monitored")
     assert bring() == ["there already"]
-    assert shown(client)[0] == (
-        "Stricter there",
-        "The gateway's own minimum is gated_send, which is stricter. Its operator lowers it: "
-        "gateway_limits --minimum-mode monitored.",
-    )
+    word, sentence = shown(client)[0]
+    assert word == "Stricter there"
+    assert sentence.endswith("gateway_limits --minimum-mode monitored.")
     for lower in ("monitored", ""):
-        asked = account.ask(
-            "PATCH", "/v1/account", key="admin", json={"minimum_oversight_mode": lower}
-        )
-        assert asked.status_code == 202
+        assert change("account", minimum_oversight_mode=lower).status_code == 202
     there.refresh_from_db()
     assert there.minimum_oversight_mode == "gated_send"
-    raised = account.ask(
-        "PATCH",
-        "/v1/account",
-        key="admin",
-        json={"minimum_oversight_mode": "gated_all"},
-    )
-    assert (raised.status_code, raised.json()["minimum_oversight_mode"]) == (
-        200,
-        "gated_all",
-    )
+    raised = change("account", minimum_oversight_mode="gated_all")
+    assert raised.json()["minimum_oversight_mode"] == "gated_all"
 
 
 def test_minimum_that_has_not_arrived_says_why_and_is_tried_again(
     signed_in, admin, account
 ):
-    client = signed_in(admin)
+    client, actor = signed_in(admin), actor_of(admin)
     make_connection("hosted", is_our_gateway=False)
     client.post("/mailboxes/minimum/set/", {"minimum": "gated_send"})
-    Connection.objects.filter(is_our_gateway=True).update(api_url="http://127.0.0.1:9")
+    ours = Connection.objects.filter(is_our_gateway=True)
+    ours.update(api_url="http://127.0.0.1:9")
     assert bring() == ["not now"]
-    words = dict(shown(client))
-    assert set(words) == {"Not there yet", "Only here"}
-    assert attention_count(actor_of(admin)) == 0
-    OrganisationSettings.objects.update(
-        minimum_set_at=timezone.now() - timedelta(hours=1)
-    )
-    assert (
-        "lacks the organisation&#x27;s minimum oversight"
-        in client.get("/attention/").content.decode()
-    )
-    assert (
-        attention_count(actor_of(admin))
-        == len(attention_for(actor_of(admin), timezone.now()))
-        == 1
-    )
-    Connection.objects.filter(is_our_gateway=True).update(
-        api_url=account.connection.api_url,
-        gate_minimum_checked_at=timezone.now() - timedelta(minutes=6),
-    )
+    assert dict(shown(client)).keys() == {"Not there yet", "Only here"}
+    assert attention_count(actor) == 0
+    long_ago = timezone.now() - timedelta(hours=1)
+    OrganisationSettings.objects.update(minimum_set_at=long_ago)
+    lacks = "lacks the organisation's minimum oversight"
+    page_says(client.get("/attention/"), 200, lacks)
+    assert attention_count(actor) == len(attention_for(actor, timezone.now())) == 1
+    there = account.connection.api_url
+    ours.update(api_url=there, gate_minimum_checked_at=long_ago)
     assert bring() == ["brought"]
-    assert attention_count(actor_of(admin)) == 0
+    assert attention_count(actor) == 0
     Connection.objects.update(admin_key="")
     assert ("Not there", "The connection has no admin key.") in shown(client)
 
@@ -200,52 +158,39 @@ def test_mailbox_that_was_changed_elsewhere_is_named_and_raised_with_one_press(
     signed_in, admin, account, capsys
 ):
     client = signed_in(admin)
-    assert (
-        client.post("/mailboxes/minimum/set/", {"minimum": "gated_send"}).status_code
-        == 302
-    )
+    client.post("/mailboxes/minimum/set/", {"minimum": "gated_send"})
     # By API, past the desk.
     loosened = account.world.mailbox
-    type(loosened).objects.filter(pk=loosened.pk).update(
-        oversight_mode="monitored", allow_looser_per_call=True
-    )
+    loosened.oversight_mode = "monitored"
+    loosened.allow_looser_per_call = True
+    loosened.save()
     client.get("/mailboxes/")
-    page = client.get("/mailboxes/minimum/").content.decode()
-    assert "A call may loosen it" in page
-    assert "below the organisation" in client.get("/attention/").content.decode()
+    page_says(client.get("/mailboxes/minimum/"), 200, "A call may loosen it")
+    page_says(client.get("/attention/"), 200, "below the organisation")
     with pytest.raises(SystemExit):
         call_command("doctor")
     assert "below the organisation's minimum oversight" in capsys.readouterr().out
-    answer = client.post(f"/mailboxes/{account.mailbox.pk}/raise/")
-    assert answer.status_code == 302, answer.content.decode()[-3000:]
+    leads_to(client.post(f"/mailboxes/{account.mailbox.pk}/raise/"))
     loosened.refresh_from_db()
-    assert (loosened.oversight_mode, loosened.allow_looser_per_call) == (
-        "gated_send",
-        False,
-    )
+    assert loosened.oversight_mode == "gated_send"
+    assert not loosened.allow_looser_per_call
     assert mailboxes_below(actor_of(admin)) == []
-    assert Entry.objects.newest_first().filter(action="mailbox.changed").exists()
+    assert Entry.objects.filter(action="mailbox.changed").exists()
 
 
 def test_who_may_set_it_and_why_a_mailbox_cannot_be_raised(
-    signed_in, admin, reviewer, connection
+    signed_in, admin, reviewer, auditor, connection
 ):
-    keeper = make_person("kim@yourteam.example", "Kim", "admin", connection=connection)
+    kim = make_person("kim@yourteam.example", "Kim", "admin", connection=connection)
     with pytest.raises(ActNotAllowed):
-        set_minimum(actor=actor_of(keeper), mode="gated_all")
+        set_minimum(actor=actor_of(kim), mode="gated_all")
     other = make_connection("other")
-    Mailbox.objects.update(
-        oversight_mode="monitored", mirrored_at=timezone.now() - timedelta(minutes=1)
-    )
+    earlier = timezone.now() - timedelta(minutes=1)
+    Mailbox.objects.update(oversight_mode="monitored", mirrored_at=earlier)
     set_minimum(actor=actor_of(admin), mode="gated_all")
-    found = {
-        one.connection_id: why_not for one, why_not in mailboxes_below(actor_of(admin))
-    }
-    assert set(found) == {connection.pk, other.pk}
-    assert all("no admin key" in why for why in found.values())
-    auditor = make_person("ada@yourteam.example", "Ada", "auditor")
-    assert (
-        "Only an admin"
-        in signed_in(auditor).get("/mailboxes/minimum/").content.decode()
-    )
+    below = mailboxes_below(actor_of(admin))
+    assert {one.connection for one, _ in below} == {connection, other}
+    assert all("no admin key" in why_not for _, why_not in below)
+    page = signed_in(auditor).get("/mailboxes/minimum/")
+    page_says(page, 200, "Only an admin")
     assert signed_in(reviewer).get("/mailboxes/minimum/").status_code == 403

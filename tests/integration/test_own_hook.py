@@ -15,7 +15,7 @@ from connections.accounts import own_webhook
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.models import Connection, WebhookEvent
 from tests.account import account
-from tests.factories import event_body, make_connection
+from tests.factories import actor_of, event_body, make_connection
 from upstream.signatures import HEADER, sign
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +47,7 @@ def ours(there):
 
 @pytest.fixture
 def ida(admin):
-    return admin.actor(surface="web")
+    return actor_of(admin)
 
 
 def recorded_text():
@@ -58,25 +58,23 @@ def recorded_text():
 
 def test_webhook_is_registered_once_with_our_secret_and_found_again(there, ours, ida):
     there.hooks.clear()
-    # Again, as after a crash of the desk before it recorded the registration.
-    for _ in range(2):
+
+    def register():
         Connection.objects.update(upstream_webhook_id="")
         own_webhook.register(connection=Connection.objects.get(), actor=ida)
-        assert there.hooks["hook1"]["secret"] == ours.webhook_secret
-        assert "message.cancelled" in there.hooks["hook1"]["events"]
-        assert (len(there.hooks), Connection.objects.get().upstream_webhook_id) == (
-            1,
-            "hook1",
-        )
+        return Connection.objects.get()
+
+    # Again, as after a crash of the desk before it recorded the registration.
+    for _ in range(2):
+        assert register().upstream_webhook_id == "hook1"
+        (hook,) = there.hooks.values()
+        assert hook["secret"] == ours.webhook_secret
+        assert "message.cancelled" in hook["events"]
     # Another signing secret is accepted, and the old one stays valid for a while.
-    there.hooks["hook1"]["secret"] = "whsec_of_its_own"
-    Connection.objects.update(upstream_webhook_id="")
-    own_webhook.register(connection=Connection.objects.get(), actor=ida)
-    now = Connection.objects.get()
-    assert (now.webhook_secret, now.previous_webhook_secret) == (
-        "whsec_of_its_own",
-        ours.webhook_secret,
-    )
+    hook["secret"] = "whsec_of_its_own"
+    now = register()
+    assert now.webhook_secret == "whsec_of_its_own"
+    assert now.previous_webhook_secret == ours.webhook_secret
 
 
 @pytest.mark.django_db(transaction=True)
@@ -100,20 +98,16 @@ def test_test_event_that_does_not_arrive_says_why(
     monkeypatch, settings, there, ours, ida
 ):
     monkeypatch.setattr(own_webhook, "TEST_SECONDS", 0.05)
-    for delivery, words in (
-        ({"response_status": 401}, "signature"),
-        ({"response_status": 404}, "Register the webhook again"),
-        ({"response_status": 502}, "answered 502"),
-        (
-            {"last_error": "No answer: ConnectTimeout."},
-            "could not deliver it: No answer",
-        ),
-        ({}, "did not arrive within"),
-    ):
-        there.deliveries = [
-            {"event_id": "another"},
-            {"event_id": "evt_test", **delivery},
-        ]
+    no_answer = {"last_error": "No answer: ConnectTimeout."}
+    for words, delivery in {
+        "signature": {"response_status": 401},
+        "Register the webhook again": {"response_status": 404},
+        "answered 502": {"response_status": 502},
+        "could not deliver it: No answer": no_answer,
+        "did not arrive within": {},
+    }.items():
+        sent = {"event_id": "evt_test", **delivery}
+        there.deliveries = [{"event_id": "another"}, sent]
         with pytest.raises(ConnectionNotChanged, match=words):
             own_webhook.test(connection=ours, actor=ida)
     assert Connection.objects.get().webhook_tested_at is None
@@ -121,8 +115,7 @@ def test_test_event_that_does_not_arrive_says_why(
     # stand-in.
     settings.PUBLIC_URL = "http://127.0.0.1:8000"
     monkeypatch.setattr(
-        "connections.accounts.own_webhook._is_of_this_machine",
-        lambda url: url == settings.PUBLIC_URL,
+        own_webhook, "_is_of_this_machine", lambda url: url == settings.PUBLIC_URL
     )
     with pytest.raises(ConnectionNotChanged, match="PUBLIC_URL"):
         own_webhook.test(connection=ours, actor=ida)
@@ -133,47 +126,38 @@ def test_test_event_that_does_not_arrive_says_why(
 
 def signed_with(connection):
     """Return which of the two secrets the desk accepts now."""
-
     found = sender(connection.webhook_id)
-    return (
-        {secret for secret in secrets_of(found).values() if secret} if found else set()
-    )
+    return {secret for secret in secrets_of(found).values() if secret}
+
+
+HOUR, AT_ONCE = timedelta(hours=1), timedelta(0)
 
 
 def test_new_secret_is_saved_here_first_and_both_secrets_are_accepted(there, ours, ida):
-    changed = own_webhook.rotate(connection=ours, overlap=timedelta(hours=1), actor=ida)
-    assert (
-        there.hooks["hook1"]["secret"] == changed.webhook_secret != ours.webhook_secret
-    )
-    assert changed.previous_webhook_secret == ours.webhook_secret
-    assert (
-        timedelta(minutes=60)
-        < changed.previous_secret_until - timezone.now()
-        < timedelta(minutes=70)
-    )
-    assert signed_with(ours) == {changed.webhook_secret, ours.webhook_secret}
-    assert changed.webhook_secret not in recorded_text()
+    changed = own_webhook.rotate(connection=ours, overlap=HOUR, actor=ida)
+    new, old = changed.webhook_secret, ours.webhook_secret
+    assert there.hooks["hook1"]["secret"] == new != old
+    left = changed.previous_secret_until - timezone.now()
+    assert HOUR < left < HOUR + timedelta(minutes=10)
+    assert signed_with(ours) == {new, old}
+    assert new not in recorded_text()
     with pytest.raises(ConnectionNotChanged, match="still valid"):
-        own_webhook.rotate(connection=changed, overlap=timedelta(hours=1), actor=ida)
+        own_webhook.rotate(connection=changed, overlap=HOUR, actor=ida)
     own_webhook.end_overlap(connection=changed, actor=ida)
-    assert signed_with(ours) == {changed.webhook_secret}
+    assert signed_with(ours) == {new}
 
 
 def test_secret_that_leaked_is_accepted_no_moment_longer_also_while_another_one_ends(
     there, ours, ida
 ):
-    leaked = own_webhook.rotate(connection=ours, overlap=timedelta(hours=1), actor=ida)
-    changed = own_webhook.rotate(connection=leaked, overlap=timedelta(0), actor=ida)
-    assert (
-        signed_with(ours)
-        == {changed.webhook_secret}
-        == {there.hooks["hook1"]["secret"]}
-    )
+    leaked = own_webhook.rotate(connection=ours, overlap=HOUR, actor=ida)
+    changed = own_webhook.rotate(connection=leaked, overlap=AT_ONCE, actor=ida)
+    assert signed_with(ours) == {there.hooks["hook1"]["secret"]}
     assert changed.previous_secret_until is None
     by_hand = own_webhook.take_secret(
-        connection=changed, secret="whsec_new", overlap=timedelta(0), actor=ida
+        connection=changed, secret="whsec_new", overlap=AT_ONCE, actor=ida
     )
-    assert (signed_with(ours), by_hand.previous_webhook_secret) == ({"whsec_new"}, "")
+    assert signed_with(by_hand) == {"whsec_new"}
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -182,47 +166,35 @@ def test_change_of_the_secret_that_breaks_off_takes_both_without_end_and_is_fini
 ):
     there.breaks["rotate"] = moment
     with pytest.raises(ChangeUnknown):
-        own_webhook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
+        own_webhook.rotate(connection=ours, overlap=AT_ONCE, actor=ida)
     held = Connection.objects.get()
-    assert (own_webhook.is_open(held), signed_with(held)) == (
-        True,
-        {held.webhook_secret, ours.webhook_secret},
-    )
+    assert own_webhook.is_open(held)
+    assert signed_with(held) == {held.webhook_secret, ours.webhook_secret}
     assert there.hooks["hook1"]["secret"] in signed_with(held)
     there.breaks.clear()
-    finished = own_webhook.rotate(connection=held, overlap=timedelta(0), actor=ida)
-    assert not own_webhook.is_open(finished)
-    assert (
-        there.hooks["hook1"]["secret"] == finished.webhook_secret == held.webhook_secret
-    )
+    finished = own_webhook.rotate(connection=held, overlap=AT_ONCE, actor=ida)
+    assert signed_with(finished) == {held.webhook_secret}
+    assert there.hooks["hook1"]["secret"] == held.webhook_secret
 
 
 def test_change_that_multimail_refuses_leaves_the_old_secret_alone(there, ours, ida):
-    answer = there.answer
-    refusal = 422, {"error": "No."}
+    answer, refusal = there.answer, (422, {"error": "No."})
     there.answer = lambda method, path, *more: (
         refusal if path.endswith("/rotate") else answer(method, path, *more)
     )
     with pytest.raises(ChangeRefused):
-        own_webhook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
-    now = Connection.objects.get()
-    assert (now.webhook_secret, now.previous_webhook_secret) == (
-        ours.webhook_secret,
-        "",
-    )
+        own_webhook.rotate(connection=ours, overlap=AT_ONCE, actor=ida)
+    assert signed_with(ours) == {ours.webhook_secret}
 
 
 def test_unfinished_change_is_never_outlived(there, ours, ida, client):
     """The old secret stays valid while MultiMail may sign with it, whatever the date."""
-    own_webhook.begin_rotation(connection=ours, overlap=timedelta(hours=1), actor=ida)
+    own_webhook.begin_rotation(connection=ours, overlap=HOUR, actor=ida)
     held = Connection.objects.get()
-    body = event_body()
+    path, body = f"/webhooks/multimail/{held.webhook_id}/", event_body()
     for secret in (ours.webhook_secret, held.webhook_secret):
-        headers = {HEADER: sign(body, secret)}
+        signed = {HEADER: sign(body, secret)}
         answer = client.post(
-            f"/webhooks/multimail/{held.webhook_id}/",
-            body,
-            content_type="application/json",
-            headers=headers,
+            path, body, content_type="application/json", headers=signed
         )
         assert answer.status_code == 200
