@@ -36,9 +36,9 @@ HERE = _settings.BASE_DIR / "tests" / "integration"
 
 
 def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(
-    signed_in, admin, account, settings
+    signed_in, admin, account, monkeypatch
 ):
-    client, forms = signed_in(admin), forms_at_multimail(account, admin, settings)
+    client, forms = signed_in(admin), forms_at_multimail(account, admin, monkeypatch)
     assert {name for name, *_ in forms} == AT_MULTIMAIL
     wrong = {}
     for name, kwargs, form, action in forms:

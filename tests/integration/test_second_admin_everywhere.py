@@ -9,8 +9,7 @@ holds that `tests/doors.py` says truly who may use an address.
 import inspect
 import re
 import sys
-from functools import cache, partial
-from pathlib import Path
+from functools import cache, partial, wraps
 
 import pytest
 from django.conf import settings as _settings
@@ -28,26 +27,25 @@ from tests.factories import rolled_back
 from tests.integration.multimail_forms import forms_at_multimail, post
 from tests.walk import Persona, standing_before
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("without_counts")]
 
 # They show something before anything is asked for, or are about changes that wait
 # themselves.
 NO_COMMANDS = {
-    *(
-        "preview-allowlist",
-        "preview-import",
-        "import-allowlist",
-        "propose-standing",
-        "setup-away",
-    ),
-    *(
-        "check-ledger",
-        "export",
-        "export-again",
-        "report-decisions-file",
-        "report-rights-file",
-    ),
-    *("ask-second-admin", "accept-change", "decline-change", "change-secret"),
+    "preview-allowlist",
+    "preview-import",
+    "import-allowlist",
+    "propose-standing",
+    "setup-away",
+    "check-ledger",
+    "export",
+    "export-again",
+    "report-decisions-file",
+    "report-rights-file",
+    "ask-second-admin",
+    "accept-change",
+    "decline-change",
+    "change-secret",
 }
 # The walk does not get as far as their command, for instance because nobody answers as
 # MultiMail.
@@ -102,38 +100,41 @@ def differing(before):
     return {name for name in now if now[name] != before[name]}
 
 
-def is_of_apps(file):
-    path = Path(file)
-    return (
-        path.is_relative_to(_settings.BASE_DIR)
-        and path.relative_to(_settings.BASE_DIR).parts[0] in APPS
-    )
+@pytest.fixture
+def called(monkeypatch):
+    """The names of the commands that ran: of those that never wait, and of those that
+    can wait, which end before they run where they have to.
+    """
+    names = set()
+
+    def noting(command):
+        name = command.__name__
+
+        @wraps(command)
+        def noted(*args, **kwargs):
+            names.update({name} & NEVER_WAITS.keys())
+            result = command(*args, **kwargs)
+            names.add(name)
+            return result
+
+        return noted
+
+    watched = {}
+    for path, module in list(sys.modules.items()):
+        if path.partition(".")[0] in APPS:
+            for name, value in list(vars(module).items()):
+                if is_command(value):
+                    noted = watched.setdefault(value, noting(value))
+                    monkeypatch.setattr(module, name, noted)
+    return names
 
 
-def called_by(work):
-    """Do the work, and return its answer with the names of the commands that it called."""
-    waiting = {name: inspect.unwrap(one.run).__code__ for name, one in COMMANDS.items()}
-    called = set()
-
-    def note(frame, *_):
-        """Note a call by its function's name: to compare the code of each call would
-        take most of the time.
-        """
-        code = frame.f_code
-        name = code.co_name
-        tightens = (
-            name in NEVER_WAITS
-            and is_of_apps(code.co_filename)
-            and "view" not in code.co_filename
-        )
-        if tightens or code is waiting.get(name):
-            called.add(name)
-
-    sys.settrace(note)
-    try:
-        return work(), called
-    finally:
-        sys.settrace(None)
+def is_command(value):
+    if not inspect.isfunction(value) or "view" in value.__module__:
+        return False
+    if value.__name__ in COMMANDS:
+        return inspect.unwrap(value) is inspect.unwrap(COMMANDS[value.__name__].run)
+    return value.__name__ in NEVER_WAITS
 
 
 def switch_on():
@@ -142,10 +143,11 @@ def switch_on():
     )
 
 
-def what_is_wrong(name, client, second, work):
+def what_is_wrong(name, client, second, called, work):
     """Go through one address, and say what should not have happened."""
     before = content()
-    answer, called = called_by(work)
+    called.clear()
+    answer = work()
     if answer.streaming or b"Ask a second admin?" not in answer.content:
         if name in NOT_REACHED:
             return (
@@ -184,7 +186,9 @@ def what_is_wrong(name, client, second, work):
     return "" if "code" in ended.outcome else f"cannot be accepted: {ended.outcome}"
 
 
-def test_every_act_of_an_admin_waits_or_can_only_tighten(client, signed_in, second):
+def test_every_act_of_an_admin_waits_or_can_only_tighten(
+    client, signed_in, second, called
+):
     wrong, walked = {}, set()
     for name, walk in standing_before(
         client, signed_in, of_admins() - NO_COMMANDS - AT_MULTIMAIL
@@ -197,7 +201,7 @@ def test_every_act_of_an_admin_waits_or_can_only_tighten(client, signed_in, seco
         switch_on()
         form = DOORS[name].fields(walk) if DOORS[name].fields else {}
         if found := what_is_wrong(
-            name, client, second, partial(walk.client.post, path, form)
+            name, client, second, called, partial(walk.client.post, path, form)
         ):
             wrong[name] = found
     assert wrong == {}
@@ -205,19 +209,19 @@ def test_every_act_of_an_admin_waits_or_can_only_tighten(client, signed_in, seco
 
 
 def test_every_act_of_an_admin_at_multimail_waits_or_can_only_tighten(
-    signed_in, admin, second, account, settings
+    signed_in, admin, second, account, monkeypatch, called
 ):
     client, wrong = signed_in(admin), {}
     switch_on()
     walked = set()
-    for name, kwargs, form, _ in forms_at_multimail(account, admin, settings):
+    for name, kwargs, form, _ in forms_at_multimail(account, admin, monkeypatch):
         if name == "loosen-mailbox":
             # Looser than it is without the steps before.
             form = {"to": "monitored"}
         walked.add(name)
         with rolled_back():
             found = what_is_wrong(
-                name, client, second, partial(post, client, name, kwargs, form)
+                name, client, second, called, partial(post, client, name, kwargs, form)
             )
             if found:
                 wrong[name] = found
