@@ -37,7 +37,7 @@ from approvals.models import (
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
-from common.actors import Actor, Role, Scope, operator
+from common.actors import Role, operator
 from common.encryption import encrypt
 from demo.messages.files import INVOICE_PDF
 from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEvent
@@ -84,15 +84,21 @@ from tests.permission_table import addresses
 from tests.signing import give_app
 
 PUBLIC = {
-    *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report"),
-    *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback"),
-    *(
-        "account_login",
-        "account_logout",
-        "multimail-webhook",
-        "discord-interactions",
-        "join",
-    ),
+    "healthz",
+    "readyz",
+    "metrics",
+    "live",
+    "live-reach",
+    "csp-report",
+    "mfa_login_webauthn",
+    "mfa_authenticate",
+    "oidc-login",
+    "oidc-callback",
+    "account_login",
+    "account_logout",
+    "multimail-webhook",
+    "discord-interactions",
+    "join",
 }
 # What a look at their address must not do; those of practice messages stand apart.
 POST_ONLY = {name for name, door in DOORS.items() if door.is_post_only}
@@ -188,21 +194,17 @@ class Walk:
         """Let somebody with this role ask from now on, who signed in so many minutes
         ago.
         """
-        self.client.cookies = (
-            copy.deepcopy(self.sessions[minutes])
-            if persona.is_signed_in
-            else SimpleCookie()
-        )
+        self.client.cookies = SimpleCookie()
+        if persona.is_signed_in:
+            self.client.cookies = copy.deepcopy(self.sessions[minutes])
         where = {
-            "everything": {},
             "connection": {"connection": self.connection},
             "mailbox": {"mailbox": self.mailbox},
             "elsewhere": {"connection": self.elsewhere},
         }
         if persona.role:
-            Grant.objects.create(
-                person=self.person, role=persona.role, **where[persona.reach]
-            )
+            reach = where.get(persona.reach, {})
+            Grant.objects.create(person=self.person, role=persona.role, **reach)
 
     @cached_property
     def decider(self):
@@ -210,12 +212,11 @@ class Walk:
 
     def sheet(self):
         item = OnSheet(self.message.public_id, self.message.revision.fingerprint)
-        signed = sign_sheet(Sheet([item]), person=str(self.person.pk))
-        decided = {"outcome": "approve_unread", "unread": 1}
         return {
-            "sheet": signed,
+            "sheet": sign_sheet(Sheet([item]), person=str(self.person.pk)),
             "item": [f"{item.message}.{item.fingerprint}"],
-            **decided,
+            "outcome": "approve_unread",
+            "unread": 1,
         }
 
     def _need_list(self):
@@ -225,8 +226,9 @@ class Walk:
 
     def _need_brake(self):
         """A flood that this message came in."""
-        gateway = {"is_our_gateway": True, "admin_key": "mm_live_admin"}
-        Connection.objects.filter(pk=self.connection.pk).update(**gateway)
+        Connection.objects.filter(pk=self.connection.pk).update(
+            is_our_gateway=True, admin_key="mm_live_admin"
+        )
         self.brake = Brake.objects.create(
             connection=self.connection,
             mailbox=self.mailbox,
@@ -252,36 +254,24 @@ class Walk:
 
     def _need_approval(self):
         """An approval of the walker's, where others have to approve too."""
-        rules = [{"id": "r0", "name": "Two of us", "then": {"approvals": {"0": 2}}}]
-        PolicyVersion.objects.create(
-            number=1, state="active", rules=rules, activated_at=timezone.now()
-        )
-        given = {
-            "message": self.message,
-            "revision": self.message.revision,
-            "person": self.person,
-        }
+        self._need_policy()
         Verdict.objects.create(
-            outcome="approve", surface="web", awaits_others=True, **given
+            outcome="approve",
+            surface="web",
+            awaits_others=True,
+            message=self.message,
+            revision=self.message.revision,
+            person=self.person,
         )
 
     def _need_doubt(self):
         made = decide(self.message, self.decider).decision
-        doubt = {
-            "state": "unknown",
-            "attempt": 1,
-            "may_have_left": True,
-            "seen_held": 2,
-        }
-        Decision.objects.filter(pk=made.pk).update(**doubt)
+        Decision.objects.filter(pk=made.pk).update(
+            state="unknown", attempt=1, may_have_left=True, seen_held=2
+        )
 
     def _need_half(self):
         """An edit whose first message was not rejected."""
-        content = {
-            "to": ["dana@northwind.example"],
-            "subject": "Refund",
-            "markdown": "Hello.",
-        }
         self._record("message.edit_asked")
         Replacement.objects.create(
             message=self.message,
@@ -292,7 +282,9 @@ class Walk:
             state="sent",
             upstream_id="01CORRECTED",
             next_attempt_at=None,
-            **content,
+            to=["dana@northwind.example"],
+            subject="Refund",
+            markdown="Hello.",
         )
 
     def _need_untold(self):
@@ -361,9 +353,9 @@ class Walk:
             offer_link(discord_id="1", name="wanda").rstrip("/").rpartition("/")[2]
         )
 
-    def _need_factor(self):
+    def _need_factor(self, person=None):
         self.factor = Authenticator.objects.create(
-            user=self.person, type="webauthn", data={"name": "Phone"}
+            user=person or self.person, type="webauthn", data={"name": "Phone"}
         )
 
     def _need_person(self):
@@ -378,14 +370,12 @@ class Walk:
 
     def _need_invitation(self):
         inviter = make_person("second@yourteam.example", "Sam", "admin")
-        grants = [{"role": "reviewer", "connection": None, "mailbox": None}]
-        until = Now() + timedelta(days=1)
         self.invitation = Invitation.objects.create(
             email="new@yourteam.example",
             token_hash="0" * 64,
-            grants=grants,
+            grants=[{"role": "reviewer", "connection": None, "mailbox": None}],
             invited_by=inviter,
-            expires_at=until,
+            expires_at=Now() + timedelta(days=1),
         )
 
     def asked_change(self):
@@ -407,7 +397,7 @@ class Walk:
 
     def _need_pending_change(self, asker=None):
         asked = self.asked_change()
-        self.pending = PendingChange.objects.create(
+        self.change = PendingChange.objects.create(
             command=asked.command,
             mailbox=self.mailbox,
             title=asked.words.title,
@@ -426,7 +416,7 @@ class Walk:
     def _need_made_secret(self):
         self._need_pending_change(self.person)
         second = make_person("second@yourteam.example", "Sam", "admin")
-        change = self.pending.change | {"secret": encrypt("mm_live_made")}
+        change = self.change.change | {"secret": encrypt("mm_live_made")}
         PendingChange.objects.update(
             state="accepted", ended_by=second, ended_at=Now(), change=change
         )
@@ -436,14 +426,13 @@ class Walk:
 
     def _need_factor_of_other(self):
         self._need_person()
-        Authenticator.objects.create(
-            user=self.other, type="webauthn", data={"name": "Phone"}
-        )
+        self._need_factor(self.other)
 
     def _need_old_secret(self):
-        until = Now() + timedelta(hours=1)
-        secret = {"previous_webhook_secret": "x", "previous_secret_until": until}
-        Connection.objects.filter(pk=self.connection.pk).update(**secret)
+        Connection.objects.filter(pk=self.connection.pk).update(
+            previous_webhook_secret="x",
+            previous_secret_until=Now() + timedelta(hours=1),
+        )
 
     def _record(self, action):
         with transaction.atomic():
@@ -478,11 +467,9 @@ class Walk:
         )
 
     def _need_alert(self):
-        destination = Destination.objects.create(
-            kind="signed_webhook", name="Ours", url="https://a.example/"
-        )
+        self._need_signed_place()
         self.alert = Delivery.objects.create(
-            destination=destination, kind="event", action="test", state="failed"
+            destination=self.destination, kind="event", action="test", state="failed"
         )
 
     def _need_told_alert(self):
@@ -496,7 +483,7 @@ class Walk:
 
     def _need_own_word(self):
         fields = {"text": "rose", "spelling": "rose", "looks_in": ["text"], "points": 9}
-        self.own_word = OwnWord.objects.create(mailbox=self.mailbox, **fields)
+        self.word = OwnWord.objects.create(mailbox=self.mailbox, **fields)
 
     def _need_draft(self):
         rule = {"id": "first", "name": "Four eyes", "then": {"approvals": {"0": 2}}}
@@ -573,26 +560,23 @@ class Walk:
         Allowlist.objects.create(
             connection=self.connection, kind="restriction", mode="enforce", version=1
         )
-        who = {
-            "recipients": ["dana@x.example"],
-            "refused": ["dana@x.example"],
-            "refused_at": Now(),
-        }
         self.refusal = GateRefusal.objects.create(
             connection=self.connection,
             mailbox=self.mailbox,
             upstream_id="01REFUSAL",
-            **who,
+            recipients=["dana@x.example"],
+            refused=["dana@x.example"],
+            refused_at=Now(),
         )
 
     def _need_export(self, state="asked"):
-        fields = {
-            "format": "csv",
-            "snapshot": "0 0 1:1:",
-            "rows_total": 0,
-            "state": state,
-        }
-        self.export = Export.objects.create(person=self.person.pk, **fields)
+        self.export = Export.objects.create(
+            person=self.person.pk,
+            format="csv",
+            snapshot="0 0 1:1:",
+            rows_total=0,
+            state=state,
+        )
 
     def _need_broken_export(self):
         self._need_export("broken_off")
@@ -603,72 +587,49 @@ class Walk:
             connection=self.connection, reason="Wait", pulled_by=self.decider
         )
 
-    def group_key(self):
-        watcher = Actor(
-            kind="command",
-            id="walk",
-            label="",
-            surface="command",
-            scopes=(Scope(Role.ADMIN),),
-        )
-        groups = grouped(attention_for(watcher, timezone.now()))
+    @property
+    def event(self):
+        return WebhookEvent.objects.filter(connection=self.connection).latest("pk")
+
+    @property
+    def key(self):
+        """The key of the group of what cannot be applied."""
+        found = attention_for(operator("walk", Role.ADMIN), timezone.now())
+        groups = grouped(found)
         return next(one.key for one in groups if one.first.kind == "poison")
 
     def address(self, name):
-        rows = {
-            "public_id": lambda: self.message.public_id,
-            "upstream_id": lambda: self.message.upstream_id,
-            "webhook_id": lambda: self.connection.webhook_id,
-            "connection_id": lambda: self.connection.pk,
-            "mailbox_id": lambda: self.mailbox.pk,
-            "rule": lambda: "first_contact",
-            "event_id": lambda: (
-                WebhookEvent.objects.filter(connection=self.connection).latest("pk").pk
-            ),
-            "key": self.group_key,
-            "place": lambda: 1,
-            "page": lambda: 1,
-            "search_id": lambda: self.search.pk,
-            "view_id": lambda: self.view.pk,
-            "session_id": lambda: self.session.pk,
-            "factor_id": lambda: self.factor.pk,
-            "person_id": lambda: self.other.pk,
-            "invitation_id": lambda: self.invitation.pk,
-            "destination_id": lambda: self.destination.pk,
-            "route_id": lambda: self.route.pk,
-            "alert_id": lambda: self.alert.pk,
-            "token": lambda: self.token,
-            "slot": lambda: "read",
-            "key_id": lambda: "k1",
-            "subscription_id": lambda: "h1",
-            "domain_id": lambda: "d1",
-            "delivery_id": lambda: "d1",
-            "switch_id": lambda: self.switch.pk,
-            "brake_id": lambda: self.brake.pk,
-            "scope": lambda: f"mailbox-{self.mailbox.pk}",
-            "kind": lambda: "restriction",
-            "entry_id": lambda: self.entry.pk,
-            "verdict_id": lambda: self.verdict.pk,
-            "gate_id": lambda: self.gate.pk,
-            "refusal_id": lambda: self.refusal.pk,
-            "policy_rule": lambda: "first",
-            "policy_number": lambda: 1,
-            "group_id": lambda: self.group.pk,
-            "ready_made": lambda: "small-team",
-            "change_id": lambda: self.pending.pk,
-            "standing_id": lambda: self.standing.pk,
-            "word_id": lambda: self.own_word.pk,
-            "turn_id": lambda: self.turn.pk,
-            "calendar_id": lambda: self.calendar.pk,
-            "text_kind": lambda: "reject",
-            "export_id": lambda: self.export.pk,
+        known = {
+            "public_id": self.message.public_id,
+            "upstream_id": self.message.upstream_id,
+            "webhook_id": self.connection.webhook_id,
+            "rule": "first_contact",
+            "place": 1,
+            "page": 1,
+            "slot": "read",
+            "key_id": "k1",
+            "subscription_id": "h1",
+            "domain_id": "d1",
+            "delivery_id": "d1",
+            "scope": f"mailbox-{self.mailbox.pk}",
+            "kind": "restriction",
+            "policy_rule": "first",
+            "policy_number": 1,
+            "ready_made": "small-team",
+            "text_kind": "reject",
         }
-        return reverse(
-            name,
-            kwargs={
-                key: rows[key]() for key in re.findall(r"<\w+:(\w+)>", PATHS[name])
-            },
-        )
+        arguments = {}
+        for key in re.findall(r"<\w+:(\w+)>", PATHS[name]):
+            if key in known:
+                arguments[key] = known[key]
+            elif key == "person_id":
+                arguments[key] = self.other.pk
+            elif key.endswith("_id"):
+                # The row that was made for it.
+                arguments[key] = getattr(self, key.removesuffix("_id")).pk
+            else:
+                arguments[key] = getattr(self, key)
+        return reverse(name, kwargs=arguments)
 
 
 def go_through(walk, door, name, path):
@@ -688,24 +649,20 @@ def what_it_wrongly_takes(walk, name):
     path = walk.address(name)
     if name in POST_ONLY:
         answer = walk.client.get(path)
-        return (answer.status_code, answer.get("Allow")) != (
-            405,
-            "POST",
-        ) and "does something by looking"
+        is_refused = answer.status_code == 405 and answer["Allow"] == "POST"
+        return "" if is_refused else "does something by looking"
     if takes_a_form(name) or name in NO_ACTS | PROVED:
         return ""
     answer = walk.client.generic("PATCH", path)
-    return (
-        answer.status_code != 405 or "POST" in answer["Allow"]
-    ) and "takes a form, and stands in no list"
+    is_refused = answer.status_code == 405 and "POST" not in answer["Allow"]
+    return "" if is_refused else "takes a form, and stands in no list"
 
 
 def directives(answer):
-    parts = [
-        part.strip().partition(" ")
-        for part in answer["Content-Security-Policy"].split(";")
-    ]
-    return {name: value for name, _, value in parts}
+    parts = answer["Content-Security-Policy"].split(";")
+    return {
+        name: value for name, _, value in (one.strip().partition(" ") for one in parts)
+    }
 
 
 def walks(
