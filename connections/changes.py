@@ -196,9 +196,12 @@ def text_in(row: Mapping[str, Any], *names: str, most: int = 2000) -> str:
     return next((str(row[name])[:most] for name in names if row.get(name)), "")
 
 
-@transaction.atomic
-def record_change(
+def record_entry(
     action: str, connection: Connection, actor: Actor, **details: str
 ) -> None:
-    """Record one ledger entry about the account in a separate transaction."""
+    """Record one ledger entry about the account in the caller's transaction."""
     record(action, actor=actor, connection=connection.pk, details=details)
+
+
+# In a transaction of its own.
+record_change = transaction.atomic(record_entry)

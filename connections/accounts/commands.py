@@ -18,11 +18,11 @@ from django.utils.text import slugify
 from approvals import tasks
 from approvals.models import Decision
 from approvals.reconcile.closing import leave_queue
-from audit.recording import changed, record
+from audit.recording import changed
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from connections.accounts.keys import SLOTS, KeyCheck, check_all, keys_of
-from connections.changes import in_words, is_admin
+from connections.changes import in_words, is_admin, record_entry
 from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
@@ -133,11 +133,13 @@ def add_connection(
         **{f"{slot}_key": key for slot, key in keys.items()},
     )
     there = ", ".join(slot for slot, key in keys.items() if key)
-    details = {
-        "explanation": f"{name}, keys: {there}.",
+    record_entry(
+        "connection.added",
+        connection,
+        actor,
+        explanation=f"{name}, keys: {there}.",
         **changed(before="", after=f"name: {name}; at: {api_url}; keys: {there}"),
-    }
-    record("connection.added", actor=actor, connection=connection.pk, details=details)
+    )
     return connection
 
 
@@ -164,7 +166,7 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
         details = changed(before=locked.name, after=name)
         locked.name = name
         locked.save(update_fields=["name"])
-        record("connection.changed", actor=actor, connection=locked.pk, details=details)
+        record_entry("connection.changed", locked, actor, **details)
     return locked
 
 
@@ -193,10 +195,7 @@ def set_address(
             "A decision is being carried out at the old address. Try again in a few seconds, or pause the connection "
             "first."
         )
-    details = {
-        "explanation": f"The account {account} answered at {api_url} with these keys.",
-        **changed(before=f"at: {locked.api_url}", after=f"at: {api_url}"),
-    }
+    details = changed(before=f"at: {locked.api_url}", after=f"at: {api_url}")
     locked.api_url = api_url
     # Keep the times that pages show: when the account was last read and its keys last
     # checked.
@@ -210,7 +209,13 @@ def set_address(
         wait_until=None,
         surveyed_at=None,
     )
-    record("connection.moved", actor=actor, connection=locked.pk, details=details)
+    record_entry(
+        "connection.moved",
+        locked,
+        actor,
+        explanation=f"The account {account} answered at {api_url} with these keys.",
+        **details,
+    )
     return locked
 
 
@@ -297,8 +302,8 @@ def record_key_check(
         for name, check in checks.items()
         if check.problem
     )
-    details = {"explanation": problems or "All keys work."}
-    record("connection.checked", actor=actor, connection=locked.pk, details=details)
+    explanation = problems or "All keys work."
+    record_entry("connection.checked", locked, actor, explanation=explanation)
 
 
 def _slot_in_words(connection: Connection, slot: str) -> str:
@@ -325,11 +330,8 @@ def _store_key(
     locked.key_scopes = others | scopes
     locked.surveyed_at = None
     locked.save(update_fields=[field, "key_scopes", "keys_checked_at", "surveyed_at"])
-    details = {
-        "slot": SLOTS[slot].label,
-        **changed(before=before, after=_slot_in_words(locked, slot)),
-    }
-    record(action, actor=actor, connection=locked.pk, details=details)
+    details = changed(before=before, after=_slot_in_words(locked, slot))
+    record_entry(action, locked, actor, slot=SLOTS[slot].label, **details)
 
 
 MAX_REASON = 500
@@ -356,10 +358,8 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
         paused_because=f"{reason[:MAX_REASON]} ({actor.label})",
         paused_by_hand=True,
     )
-    details = {"reason": reason, **changed(before=before, after="paused by hand")}
-    record(
-        "connection.paused_by_hand", actor=actor, connection=locked.pk, details=details
-    )
+    details = changed(before=before, after="paused by hand")
+    record_entry("connection.paused_by_hand", locked, actor, reason=reason, **details)
     locked.refresh_from_db()
     return locked
 
@@ -378,11 +378,9 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
     Connection.objects.filter(pk=locked.pk).update(
         paused_at=None, paused_because="", paused_by_hand=False, read_at=None
     )
-    details = {
-        "reason": locked.paused_because,
-        **changed(before="paused by hand", after="at work"),
-    }
-    record("connection.resumed", actor=actor, connection=locked.pk, details=details)
+    details = changed(before="paused by hand", after="at work")
+    reason = locked.paused_because
+    record_entry("connection.resumed", locked, actor, reason=reason, **details)
     tasks.execute_due.delay_on_commit()
     locked.refresh_from_db()
     return locked
@@ -457,11 +455,9 @@ def remove_connection(
         removed_at=Now(),
     )
     locked.refresh_from_db()
-    details = {
-        "explanation": locked.name,
-        **changed(before=f"name: {locked.name}; at: {locked.api_url}", after=""),
-    }
-    record("connection.removed", actor=actor, connection=locked.pk, details=details)
+    details = changed(before=f"name: {locked.name}; at: {locked.api_url}", after="")
+    name = locked.name
+    record_entry("connection.removed", locked, actor, explanation=name, **details)
     return locked
 
 

@@ -20,13 +20,19 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import changed
 from common.actors import Actor
 from common.origins import is_public
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from connections.accounts.commands import check_may_change, lock, new_secret
-from connections.changes import admin_client, in_words, request_change, text_in
+from connections.changes import (
+    admin_client,
+    in_words,
+    record_entry,
+    request_change,
+    text_in,
+)
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
@@ -87,13 +93,11 @@ def record_registration(
 ) -> Connection:
     """Store the id under which the webhook is registered at MultiMail."""
     locked = lock(connection, actor)
-    details = {
-        "explanation": address_of(locked),
-        **changed(before=locked.upstream_webhook_id, after=webhook_id),
-    }
+    details = changed(before=locked.upstream_webhook_id, after=webhook_id)
     locked.upstream_webhook_id = webhook_id
     locked.save(update_fields=["upstream_webhook_id"])
-    record("hook.registered", actor=actor, connection=locked.pk, details=details)
+    explanation = address_of(locked)
+    record_entry("hook.registered", locked, actor, explanation=explanation, **details)
     return locked
 
 
@@ -102,8 +106,7 @@ def record_test(*, connection: Connection, actor: Actor) -> None:
     """Record that a test event arrived now."""
     locked = lock(connection, actor)
     Connection.objects.filter(pk=locked.pk).update(webhook_tested_at=Now())
-    details = {"explanation": "The event arrived."}
-    record("hook.tested", actor=actor, connection=locked.pk, details=details)
+    record_entry("hook.tested", locked, actor, explanation="The event arrived.")
 
 
 # An event that was signed just before the change may still be on its way, and the two
@@ -253,9 +256,7 @@ def _accept(
     if until:
         after = f"{BOTH} for a time"
     details = {"explanation": explanation, **changed(before=before, after=after)}
-    record(
-        "connection.secret_rotated", actor=actor, connection=locked.pk, details=details
-    )
+    record_entry("connection.secret_rotated", locked, actor, **details)
 
 
 def _check_one_secret(locked: Connection, overlap: timedelta) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import changed
 from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from connections.changes import (
@@ -21,6 +21,7 @@ from connections.changes import (
     check_admin,
     read_account,
     record_change,
+    record_entry,
     request_change,
     text_in,
 )
@@ -435,13 +436,15 @@ def set_owner(
         KeyOwner.objects.update_or_create(
             connection=connection, upstream_key_id=key_id, defaults={"person": person}
         )
-    details = {
-        "name": name,
-        "key": key_id,
-        "before": str(was or "nobody"),
-        "after": str(person or "nobody"),
-    }
-    record("api_key.owner_set", actor=actor, connection=connection.pk, details=details)
+    record_entry(
+        "api_key.owner_set",
+        connection,
+        actor,
+        name=name,
+        key=key_id,
+        before=str(was or "nobody"),
+        after=str(person or "nobody"),
+    )
 
 
 def _key(

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import changed
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from connections.changes import (
@@ -24,6 +24,7 @@ from connections.changes import (
     check_admin,
     connection_in_words,
     record_change,
+    record_entry,
     request_change,
     text_in,
 )
@@ -187,7 +188,7 @@ def change_mailbox(
     """
     _check_may_change(actor, mailbox, changes)
     connection = mailbox.connection
-    is_looser_now = any(
+    loosens = any(
         changes.get(name) is (not strict) and getattr(mailbox, name) is strict
         for name, strict in _STRICTER.items()
     )
@@ -219,7 +220,7 @@ def change_mailbox(
     if kept:
         before = {name: getattr(mailbox, name) for name in kept}
         details = changed(before=_in_words(before), after=_in_words(kept))
-        action = "mailbox.loosened" if is_looser_now else "mailbox.changed"
+        action = "mailbox.loosened" if loosens else "mailbox.changed"
         record_change(action, connection, actor, mailbox=mailbox.address, **details)
     if refused:
         left_out = ", ".join(_WORDS[name] for name in refused)
@@ -258,9 +259,7 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
     details["mailbox"] = mailbox.address
     with transaction.atomic():
         Mailbox.objects.filter(pk=mailbox.pk).update(is_active=False)
-        record(
-            "mailbox.deleted", actor=actor, connection=connection.pk, details=details
-        )
+        record_entry("mailbox.deleted", connection, actor, **details)
 
 
 def _locked_for(
@@ -320,12 +319,7 @@ def set_desk_settings(
     locked.save(update_fields=list(after))
     details = changed(before=_in_words(before), after=_in_words(after))
     details["mailbox"] = mailbox.address
-    record(
-        "mailbox.changed",
-        actor=actor,
-        connection=mailbox.connection_id,
-        details=details,
-    )
+    record_entry("mailbox.changed", mailbox.connection, actor, **details)
     return locked
 
 
