@@ -17,6 +17,12 @@ def first_error(form: forms.BaseForm) -> tuple[str, str]:
     )
 
 
+def always(sentence: str) -> dict[str, str]:
+    """Return the error messages of a field that says one thing, whatever is wrong."""
+    bounds = ("min_value", "max_value", "min_length", "max_length")
+    return dict.fromkeys(("required", "invalid", "invalid_choice", *bounds), sentence)
+
+
 class WordsField(forms.CharField):
     """Text of several lines, counted as the browser counts it: a form sends each end of
     line as two characters.

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from common.forms import SentenceForm
+from common.forms import SentenceForm, always
 from connections.accounts.commands import MAX_NAME, MAX_REASON
 from connections.accounts.keys import SLOTS, address_error
 from connections.accounts.own_webhook import OVERLAPS
@@ -40,9 +40,7 @@ class AddConnectionForm(SentenceForm):
 
     place = forms.ChoiceField(
         choices=[(OURS, ""), (THERE, ""), (OTHER, "")],
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose where MultiMail is."
-        ),
+        error_messages=always("Choose where MultiMail is."),
     )
     address = forms.CharField(
         required=False,
@@ -134,10 +132,7 @@ class OverlapForm(SentenceForm):
 
     overlap = forms.ChoiceField(
         choices=[(name, words) for name, (words, _) in OVERLAPS.items()],
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"),
-            "Choose how long the old secret stays valid.",
-        ),
+        error_messages=always("Choose how long the old secret stays valid."),
     )
 
 

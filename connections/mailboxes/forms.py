@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.forms import model_to_dict
 
-from common.forms import SentenceForm, WordsField
+from common.forms import SentenceForm, WordsField, always
 from common.mail_addresses import clean_address, clean_addresses
 from connections.mailboxes.commands import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY
 from connections.pages import ApprovalCodeForm
@@ -41,9 +41,7 @@ class NewMailboxForm(ApprovalCodeForm):
 
     connection = forms.ModelChoiceField(
         Connection.objects.none(),
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose an account."
-        ),
+        error_messages=always("Choose an account."),
     )
     address = forms.CharField(
         max_length=254,
@@ -56,7 +54,7 @@ class NewMailboxForm(ApprovalCodeForm):
     )
     oversight_mode = forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in NEW_MODES],
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a mode."),
+        error_messages=always("Choose a mode."),
     )
     allow_looser_per_call = forms.BooleanField(required=False)
 
@@ -138,19 +136,13 @@ class DeskForm(SentenceForm):
     undo_seconds = forms.IntegerField(
         min_value=0,
         max_value=int(MAX_UNDO.total_seconds()),
-        error_messages=dict.fromkeys(
-            ("required", "invalid", "min_value", "max_value"),
-            "Enter 0 to 600 seconds, in whole numbers.",
-        ),
+        error_messages=always("Enter 0 to 600 seconds, in whole numbers."),
     )
     expire_hours = forms.FloatField(
         required=False,
         min_value=MIN_EXPIRY / _HOUR,
         max_value=MAX_EXPIRY / _HOUR,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"),
-            "Enter 1 to 2160 hours, or leave it empty for never.",
-        ),
+        error_messages=always("Enter 1 to 2160 hours, or leave it empty for never."),
     )
 
     editor_may_approve = forms.BooleanField(required=False)
@@ -181,9 +173,7 @@ class DeskForm(SentenceForm):
 def _mode_field() -> forms.ChoiceField:
     return forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in MODES],
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose one of the five modes."
-        ),
+        error_messages=always("Choose one of the five modes."),
     )
 
 

@@ -5,7 +5,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
-from common.forms import SentenceForm
+from common.forms import SentenceForm, always
 from common.pages import DeskRequest, redirect_with_notice
 from connections.mailboxes.minimum import mailboxes_below, raise_to_minimum, set_minimum
 from connections.pages import CHANGE_ERRORS, answer, cleaned, get_visible_mailbox_or_404
@@ -25,9 +25,7 @@ class MinimumForm(SentenceForm):
 
     minimum = forms.ChoiceField(
         choices=[(ANY, "Any mode"), *((mode.name, mode.words) for mode in MODES)],
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose one of the modes, or any."
-        ),
+        error_messages=always("Choose one of the modes, or any."),
     )
 
 

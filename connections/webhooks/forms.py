@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from django import forms
 
-from common.forms import SentenceForm
+from common.forms import SentenceForm, always
 from connections.pages import ApprovalCodeForm
 from connections.webhooks.events import BY_NAME
 from mirror.models import Mailbox
@@ -64,9 +64,8 @@ class WebhookForm(ApprovalCodeForm):
         required=False,
         min_length=8,
         max_length=200,
-        error_messages=dict.fromkeys(
-            ("min_length", "max_length"),
-            "A secret has 8 to 200 characters. Empty: MultiMail creates one.",
+        error_messages=always(
+            "A secret has 8 to 200 characters. Empty: MultiMail creates one."
         ),
     )
 
@@ -115,10 +114,7 @@ class OverlapForm(SentenceForm):
     overlap = forms.TypedChoiceField(
         choices=OVERLAPS,
         coerce=int,
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"),
-            "Choose how long the old secret stays valid.",
-        ),
+        error_messages=always("Choose how long the old secret stays valid."),
     )
 
 

@@ -3,6 +3,7 @@
 from django import forms
 
 from common.actors import ROLE_CHOICES, Role
+from common.forms import always
 from people.roles.targets import GrantTargetForm
 
 
@@ -17,7 +18,7 @@ class RoleForm(GrantTargetForm):
 
     role = forms.ChoiceField(
         choices=ROLE_CHOICES,
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a role."),
+        error_messages=always("Choose a role."),
     )
     place = forms.CharField(
         error_messages={"required": "Choose the scope of the role."}

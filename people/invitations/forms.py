@@ -7,6 +7,7 @@ from django import forms
 from django.contrib.auth.password_validation import validate_password
 
 from common.actors import ROLE_CHOICES, Role
+from common.forms import always
 from common.mail_addresses import clean_address
 from people.invitations.links import DAYS, MAX_DAYS
 from people.models import Person
@@ -22,9 +23,7 @@ class InviteForm(GrantTargetForm):
     name = forms.CharField(required=False, max_length=80)
     roles = forms.MultipleChoiceField(
         choices=ROLE_CHOICES,
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose at least one role."
-        ),
+        error_messages=always("Choose at least one role."),
     )
     place = forms.CharField(
         error_messages={"required": "Choose the scope of the roles."}
@@ -33,10 +32,7 @@ class InviteForm(GrantTargetForm):
         required=False,
         min_value=1,
         max_value=MAX_DAYS,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"),
-            f"A link works for 1 to {MAX_DAYS} days.",
-        ),
+        error_messages=always(f"A link works for 1 to {MAX_DAYS} days."),
     )
 
     def clean_email(self) -> str:
