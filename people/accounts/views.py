@@ -200,7 +200,8 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
 @require_safe
 def own_discord(request: DeskRequest) -> HttpResponse:
     """List the person's own Discord accounts."""
-    context = {"accounts": accounts_of(_person(request))}
+    assert isinstance(request.user, Person)
+    context = {"accounts": accounts_of(request.user)}
     return render(request, "people/own_discord.html", context)
 
 
