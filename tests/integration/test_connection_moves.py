@@ -11,7 +11,7 @@ from mirror.models import Connection, Message
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out, decide, make_due
 from tests.integration.gateway_served import served_gateway
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 
 pytestmark = pytest.mark.django_db
 
@@ -72,7 +72,7 @@ def test_address_where_the_account_does_not_answer_is_not_saved(
         ("", "Enter an address"),
         (old, "present address"),
     ):
-        page_says(move(client, connection, address), 422, words)
+        says(move(client, connection, address), 422, words)
     assert moved_to.calls == [], "no key went anywhere"
     for fields, words in (
         ({"account_id": "01ANOTHER"}, "belongs to a different account there"),
@@ -81,7 +81,7 @@ def test_address_where_the_account_does_not_answer_is_not_saved(
     ):
         with rolled_back():
             Connection.objects.update(**fields)
-            page_says(move(client, connection, moved_to.url), 422, words)
+            says(move(client, connection, moved_to.url), 422, words)
     # Its oversight key was revoked meanwhile; and the address is unchanged.
     with rolled_back():
         account.world.account.keys.update(revoked_at=NOW)
@@ -101,7 +101,7 @@ def test_no_decision_is_carried_out_at_an_address_that_changed_under_it(
     message = make_message(account.connection)
     made = decide(message, reviewer).decision
     Decision.objects.update(state="calling", lease_until=Now() + execute.LEASE)
-    page_says(
+    says(
         move(client, account.connection, moved_to.url),
         422,
         "being carried out at the old address",

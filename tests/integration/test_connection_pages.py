@@ -12,7 +12,7 @@ from connections.accounts.keys import check_all
 from mirror.models import Connection
 from tests.account import account
 from tests.factories import make_connection, make_message
-from tests.markup import leads_to, page_says, text_of
+from tests.markup import leads_to, says, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -74,15 +74,13 @@ def test_accepted_connection_is_added_once_and_its_page_lists_the_rights_of_each
     assert (made.api_url, made.is_our_gateway) == (there.url, True)
     assert made.key_scopes == SCOPES
     page = client.get(answer["Location"])
-    page_says(page, 200, "admin read", made.webhook_id)
+    says(page, 200, "admin read", made.webhook_id)
     assert [
         secret
         for secret in (*KEYS.values(), made.webhook_secret)
         if secret in page.text
     ] == []
-    page_says(
-        add(client, name="The same again"), 422, "connected already, as Acme support"
-    )
+    says(add(client, name="The same again"), 422, "connected already, as Acme support")
     assert Connection.objects.count() == 1
 
 
@@ -126,13 +124,13 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
     wrong = {"oversight_key": "mm_live_of_nobody", "place": "other"}
     answer = add(client, **wrong, address=there.url)
     kept = (there.url, 'value="Acme support"')
-    page_says(answer, 422, "does not accept this key", *kept)
+    says(answer, 422, "does not accept this key", *kept)
     assert re.search(r'id="oversight_key"[^>]*aria-invalid', answer.text)
     assert re.search(r'value="other"[^>]*checked', answer.text)
     assert "mm_live" not in answer.text
     assert not Connection.objects.exists()
     make_connection(name="Acme support")
-    page_says(add(client), 422, "already")
+    says(add(client), 422, "already")
     assert Connection.objects.count() == 1
 
 
@@ -158,7 +156,7 @@ def test_key_is_stored_once_multimail_confirms_it_and_can_be_checked_again(
     found = make_connection(api_url=there.url)
     client, path = signed_in(admin), to("connection-key", found, slot="read")
     wrong = client.post(path, {"key": "mm_live_oversight_key"})
-    page_says(wrong, 422, "an oversight key")
+    says(wrong, 422, "an oversight key")
     assert "mm_live_oversight_key" not in wrong.text
     assert client.post(path, {"key": "mm_live_read_key"}).status_code == 302
     assert Connection.objects.get().read_key == "mm_live_read_key"
@@ -170,9 +168,7 @@ def test_key_is_stored_once_multimail_confirms_it_and_can_be_checked_again(
     Connection.objects.update(
         oversight_key=KEYS["oversight_key"], read_key="mm_live_revoked_key"
     )
-    page_says(
-        client.post(to("check-connection", found)), 422, "does not accept this key"
-    )
+    says(client.post(to("check-connection", found)), 422, "does not accept this key")
     Connection.objects.update(read_key=KEYS["read_key"])
     assert client.post(to("check-connection", found)).status_code == 302
     assert Connection.objects.get().key_scopes.keys() == {"oversight", "read"}
@@ -188,7 +184,7 @@ def test_generated_secret_is_shown_once_and_its_webhook_can_be_registered_by_han
     path = to("take-secret", connection)
     answer = client.post(path, {"overlap": "day", "secret": ""})
     now = Connection.objects.get()
-    page_says(answer, 200, now.webhook_secret)
+    says(answer, 200, now.webhook_secret)
     assert answer["Cache-Control"] == "no-store"
     page = client.get(to("connection", connection))
     assert now.webhook_secret not in page.text
@@ -213,7 +209,7 @@ def test_removal_explains_itself_needs_the_name_and_leaves_the_history(
     make_message(found, subject="Remember me")
     client, path = signed_in(admin), to("remove-connection", found)
     assert "1 message leaves the queue" in text_of(client.get(path))
-    page_says(client.post(path, {"name": "gateway"}), 422, "Type the connection")
+    says(client.post(path, {"name": "gateway"}), 422, "Type the connection")
     assert client.post(path, {"name": found.name}).status_code == 302
     assert there.hooks == {}
     assert client.get(to("connection", found)).status_code == 404

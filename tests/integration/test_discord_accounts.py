@@ -13,7 +13,7 @@ from people.models import DiscordAccount, DiscordLink, Person
 from tests.factories import actor_of, make_person, rolled_back
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 
 pytestmark = pytest.mark.django_db
 
@@ -39,8 +39,8 @@ def test_link_leads_through_sign_in_asks_and_its_button_links(
     path, page = offered(), "/people/me/discord/"
     assert leads_to(client.get(path)) == f"/accounts/login/?next={path}"
     signed_in(reviewer)
-    page_says(client.get(page), 200, "Ask the desk")
-    page_says(client.get(path), 200, "Link Discord account ana.dev to")
+    says(client.get(page), 200, "Ask the desk")
+    says(client.get(path), 200, "Link Discord account ana.dev to")
     hostile = client.get(offered(name="<script>x</script>\u202e")).text
     assert not re.search("<script>x|\u202e", hostile)
     assert not DiscordAccount.objects.exists()
@@ -50,13 +50,13 @@ def test_link_leads_through_sign_in_asks_and_its_button_links(
     assert account.name == "ana.dev"
     assert account.discord_id == DISCORD
     assert latest_details("person.discord_linked")["discord_id"] == DISCORD
-    page_says(client.get(page), 200, "ana.dev")
+    says(client.get(page), 200, "ana.dev")
 
 
 def test_expired_link_says_what_to_do(signed_in, reviewer):
     client, path = signed_in(reviewer), f"/people/me/discord/{'x' * 43}/"
     for answer in (client.get(path), client.post(path)):
-        page_says(answer, 404, "Ask for a new one on Discord")
+        says(answer, 404, "Ask for a new one on Discord")
 
 
 def test_link_expires_by_use_time_or_too_many_requests(reviewer):
@@ -94,7 +94,7 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(
 ):
     link(second_reviewer, offered())
     client, path = signed_in(reviewer), offered()
-    page_says(client.post(path), 409, "belongs to somebody else")
+    says(client.post(path), 409, "belongs to somebody else")
     assert DiscordAccount.objects.get().person == second_reviewer
     DiscordAccount.objects.all().delete()
     assert link(reviewer, path).person == reviewer

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.domains import dns_records
-from tests.markup import page_says, text_of, words_of
+from tests.markup import says, text_of, words_of
 
 pytestmark = pytest.mark.django_db
 
@@ -19,9 +19,9 @@ def test_domain_is_added_with_its_records_checked_and_removed(
     def press(act, **form):
         return client.post(f"{path}/{act}/", form, follow=True)
 
-    page_says(client.post(f"{path}/add/", {"domain": "no domain"}), 422, 'value="no')
+    says(client.post(f"{path}/add/", {"domain": "no domain"}), 422, 'value="no')
     page = press("add", domain="shop.example")
-    page_says(page, 200, "shop.example was added")
+    says(page, 200, "shop.example was added")
     articles = page.text.split("<article")[1:]
     (article,) = [
         one for one in articles if "shop.example" in one.partition("</h3>")[0]
@@ -31,7 +31,7 @@ def test_domain_is_added_with_its_records_checked_and_removed(
     assert "127.0.0.1" not in article.partition("</article>")[0]
     rows = account.ask("GET", "/v1/domains").json()["domains"]
     (domain,) = [row["id"] for row in rows if "shop.example" in row.values()]
-    page_says(press(f"{domain}/verify"), 200, "Checked shop.example: 0 of")
-    page_says(press(f"{domain}/rotate"), 422, "is waiting for its DNS record")
-    page_says(press(f"{domain}/delete"), 200, "shop.example was removed.")
+    says(press(f"{domain}/verify"), 200, "Checked shop.example: 0 of")
+    says(press(f"{domain}/rotate"), 422, "is waiting for its DNS record")
+    says(press(f"{domain}/delete"), 200, "shop.example was removed.")
     assert "shop.example" not in text_of(client.get("/domains/"))

@@ -19,7 +19,7 @@ from people.roles.targets import GrantTarget, all_targets, targets_to_give
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 from tests.signing import resume
 
 pytestmark = pytest.mark.django_db
@@ -66,7 +66,7 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     for role, place in (("owner", "all"), ("admin", "mailbox-0"), ("admin", "x")):
         form = RoleForm({"role": role, "place": place}, targets=targets)
         assert not form.is_valid(), (role, place)
-    page_says(client.post(path, {}), 422, 'id="role-problem"')
+    says(client.post(path, {}), 422, 'id="role-problem"')
     assert reviewer.grants.count() == 4
 
 
@@ -108,7 +108,7 @@ def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, keep
     grant = {"grant": admin.grants.get().pk}
     # A deactivated admin does not count.
     Person.objects.filter(pk=otto.pk).update(is_active=False)
-    page_says(client.post(remove, grant), 409, "the last admin of everything")
+    says(client.post(remove, grant), 409, "the last admin of everything")
     with pytest.raises(LastAdmin):
         take_from(admin, admin)
     Person.objects.filter(pk=otto.pk).update(is_active=True)

@@ -15,7 +15,7 @@ from gateway.webhooks.events import KNOWN
 from mirror.models import Connection, WebhookName
 from tests.factories import make_connection
 from tests.ledger import latest_details
-from tests.markup import page_says, text_of
+from tests.markup import says, text_of
 
 pytestmark = pytest.mark.django_db
 URL = "https://hooks.example.org/in"
@@ -103,10 +103,10 @@ def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
         assert (field, words in error) == (name, True), error
     client, secret = signed_in(admin), "my own good secret"
     answer = register(client, account, events=[], secret=secret)
-    page_says(answer, 422, "Select at least one")
+    says(answer, 422, "Select at least one")
     # A refusal by MultiMail is shown like a form error.
     refused = register(client, account, secret=secret, url="https://10.0.0.1/x")
-    page_says(refused, 422, "private address")
+    says(refused, 422, "private address")
     assert [page for page in (answer, refused) if secret in page.text] == []
     assert not Webhook.objects.exists()
     register(client, account, secret=secret)
@@ -124,7 +124,7 @@ def test_form_offers_every_name_and_shows_the_body_that_each_sends(
     assert all(group in page for group in GROUPS | OWN_GROUPS)
     asked = "message.pending_approval email.received email.decided oversight.approved"
     shown = client.get(path.replace("add", "bodies"), {"events": asked.split()})
-    page_says(
+    says(
         shown,
         200,
         # Text, also in the event that has a list where it is asked for alone.
@@ -144,17 +144,17 @@ def test_webhook_has_a_name_of_its_own_in_lists_confirmations_and_the_ledger(
 ):
     client = signed_in(admin)
     kept = f'value="{URL}"'
-    page_says(register(client, account, name=" "), 422, "Give it a name", kept)
+    says(register(client, account, name=" "), 422, "Give it a name", kept)
     assert not Webhook.objects.exists()
     register(client, account, name="Billing")
     made = Webhook.objects.get()
-    page_says(client.get("/webhooks/"), 200, "Billing")
-    page_says(client.get(path_of(account, made)), 200, "Billing")
-    page_says(client.get(path_of(account, made, "delete/")), 200, "Delete Billing")
+    says(client.get("/webhooks/"), 200, "Billing")
+    says(client.get(path_of(account, made)), 200, "Billing")
+    says(client.get(path_of(account, made, "delete/")), 200, "Delete Billing")
     # MultiMail learns nothing of it.
     assert "Billing" not in str(vars(made))
     path = path_of(account, made, "name/")
-    page_says(client.post(path, {"name": "x" * 81}), 422, f'value="{"x" * 81}"')
+    says(client.post(path, {"name": "x" * 81}), 422, f'value="{"x" * 81}"')
     name = "<b>Shop</b>"
     assert client.post(path, {"name": name}).status_code == 302
     assert name in text_of(client.get("/webhooks/"))
@@ -196,7 +196,7 @@ def test_webhook_that_nobody_named_is_called_by_its_receiver_or_mailbox(
 def test_lost_response_to_a_registration_says_how_to_check(signed_in, admin, account):
     account.gateway.lost.add(("POST", "/webhooks"))
     answer = register(signed_in(admin), account)
-    page_says(answer, 502, "its secret was lost")
+    says(answer, 502, "its secret was lost")
     assert account.asked("POST", "/webhooks") == Webhook.objects.count() == 1
     assert recorded() == ["account.change_asked", "hook.change_failed"]
 
@@ -211,11 +211,11 @@ def test_log_shows_status_attempts_and_response_and_a_finished_delivery_can_be_r
     on_its_way = sent_to(hook, due, event_id="01OTHER", event="message.sent")
     client = signed_in(admin)
     page = client.get(path_of(account, hook))
-    page_says(page, 200, "4 attempts Answer 503", words, "Failed", "Pending")
+    says(page, 200, "4 attempts Answer 503", words, "Failed", "Pending")
     # An unfinished delivery cannot be resent.
     assert page.text.count("/replay/") == 1
     unfinished = client.post(path_of(account, hook, f"sent/{on_its_way.pk}/replay/"))
-    page_says(unfinished, 422, "is not finished")
+    says(unfinished, 422, "is not finished")
     path = path_of(account, hook, f"sent/{failed.pk}/replay/")
     assert client.post(path).status_code == 302
     failed.refresh_from_db()
@@ -259,7 +259,7 @@ def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_after_a_warning(
     assert client.post(path_of(account, hook, "delete/")).status_code == 302
     assert recorded()[-1] == "hook.deleted"
     path = path_of(account, own_hook, "delete/")
-    page_says(client.get(path), 200, "This desk uses it")
+    says(client.get(path), 200, "This desk uses it")
     assert client.post(path).status_code == 422
     assert list(Webhook.objects.filter(deleted_at=None)) == [own_hook]
     assert client.post(path, {"understood": "1"}).status_code == 302
@@ -275,8 +275,8 @@ def test_unsupported_action_or_empty_list_is_explained_and_the_page_still_render
         spoiled[("POST", f"/{act}")] = 404, b'{"error": "There is nothing."}'
         form = {"overlap": "0", "ticket": uuid4().hex}
         answer = client.post(path_of(account, hook, f"{act}/"), form)
-        page_says(answer, 422, "does not offer it", URL)
+        says(answer, 422, "does not offer it", URL)
     spoiled[("GET", "/webhook-deliveries")] = 403, b'{"error": "Not today."}'
-    page_says(client.get(path_of(account, hook)), 200, "The log could not be read", URL)
+    says(client.get(path_of(account, hook)), 200, "The log could not be read", URL)
     spoiled[("GET", "/webhooks")] = 500, b'{"error": "Not today."}'
-    page_says(client.get("/webhooks/"), 200, "could not be read")
+    says(client.get("/webhooks/"), 200, "could not be read")

@@ -17,7 +17,7 @@ from tests.hosted.running import OVERSIGHT, READ, hosted
 from tests.integration.deciding import decide
 from tests.integration.hosted_desk import hosted_desk, text_of
 from tests.integration.test_interactions import application, post_card, press, sent  # noqa: F401 -- a fixture
-from tests.markup import page_says
+from tests.markup import says
 
 pytestmark = pytest.mark.django_db
 STRICT, LENIENT = "strict", pytest.param("lenient", marks=pytest.mark.slow)
@@ -208,7 +208,7 @@ def test_press_on_discord_is_the_one_decision_and_who_comes_second_learns_of_it(
         "reason": "No.",
         "fingerprint": message.revision.fingerprint,
     }
-    page_says(
+    says(
         signed_in(second_reviewer).post(f"/queue/{message.public_id}/verdict/", form),
         409,
         "Ana Ferreira",

@@ -33,7 +33,7 @@ from people.roles.targets import GrantTarget
 from tests.factories import actor_of, make_person, rolled_back
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
-from tests.markup import compact, leads_to, page_says
+from tests.markup import compact, leads_to, says
 from tests.signing import give_app, resume
 
 pytestmark = pytest.mark.django_db
@@ -98,7 +98,7 @@ def test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in(
     entries, guest, token = Entry.objects.count(), Client(), path.split("/")[2]
     # Opening it changes nothing, however often.
     assert Client().head(path).status_code == 200
-    page_says(guest.get(path), 200, NEW, "Ida Lindqvist")
+    says(guest.get(path), 200, NEW, "Ida Lindqvist")
     assert Entry.objects.count() == entries
     assert not Person.objects.filter(email=NEW).exists()
     assert leads_to(post(path, guest)) == "/"
@@ -145,7 +145,7 @@ def test_link_that_is_over_answers_alike_whatever_the_reason(admin, client):
         post(f"/join/{token}/", name="Thief"),
     ]
     for page in pages:
-        page_says(page, 404, "This link no longer works")
+        says(page, 404, "This link no longer works")
     assert len({compact(page.text) for page in pages}) == 1
     assert Person.objects.count() == 2
 
@@ -193,7 +193,7 @@ def test_errors_are_shown_at_their_fields_and_the_link_stays_valid(admin, client
         "Enter your name": {"name": ""},
     }.items():
         answer = post(f"/join/{token}/", client, **wrong)
-        page_says(answer, 422, words, 'aria-invalid="true"')
+        says(answer, 422, words, 'aria-invalid="true"')
         assert PASSWORD not in answer.text
     assert is_good(token)
 
@@ -209,10 +209,10 @@ def test_account_of_the_address_accepts_by_signing_in_and_confirming(
     assert post(path).status_code == 403
     # Nor can anybody else who is signed in.
     other = signed_in(reviewer)
-    page_says(other.get(path), 200, "You are signed in as")
+    says(other.get(path), 200, "You are signed in as")
     assert other.post(path).status_code == 403
     own = signed_in(ben)
-    page_says(own.get(path), 200, "Accept")
+    says(own.get(path), 200, "Accept")
     assert ben.grants.count() == 1
     assert own.post(path).status_code == 302
     assert {one.role for one in ben.grants.all()} == {"reviewer", "auditor"}
@@ -243,7 +243,7 @@ def test_admin_of_a_mailbox_invites_into_it_and_nowhere_else(
 def test_nobody_invites_themselves_or_a_deactivated_account(signed_in, admin, reviewer):
     token = link_of(admin, email=reviewer.email)
     answer, path = post_invitation(signed_in(admin), email="Ida@yourteam.example")
-    page_says(answer, 403, "your own address")
+    says(answer, 403, "your own address")
     assert path == ""
     Person.objects.filter(pk=reviewer.pk).update(is_active=False)
     assert not is_good(token)
@@ -284,7 +284,7 @@ def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(
     answer = signed_in(admin).post(f"/people/{reviewer.pk}/password/")
     path = re.search(r"(/join/[\w-]+/)<", answer.text)[1]
     assert theirs.get("/queue/").status_code == 200
-    page_says(guest.post(path, TYPED), 200, "Your password is set")
+    says(guest.post(path, TYPED), 200, "Your password is set")
     reviewer.refresh_from_db()
     assert reviewer.check_password(PASSWORD)
     for client in (theirs, guest):

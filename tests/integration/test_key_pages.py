@@ -21,7 +21,7 @@ from gateway.models import ApiKey, ApprovalRequest
 from mirror.models import Connection
 from policy.models import KeyOwner
 from tests.factories import actor_of, make_connection
-from tests.markup import page_says
+from tests.markup import says
 
 pytestmark = pytest.mark.django_db
 SECRET = re.compile(r'id="secret"[^>]*>(mm_live_[0-9a-f]{40})<')
@@ -70,7 +70,7 @@ def test_keys_are_listed_with_scopes_and_owners(
     assert KeyOwner.objects.get().person == reviewer
     answer = client.get("/keys/")
     own = "This desk's oversight key"
-    page_says(answer, 200, "Key agent", "send", "Ana Ferreira", "Never used", own)
+    says(answer, 200, "Key agent", "send", "Ana Ferreira", "Never used", own)
     for hidden in (account.world.keys["agent"], "<script>x", "\u202e"):
         assert hidden not in answer.text, hidden
     set_owner(**here, key_id=agent.pk, name="Key agent", person=None)
@@ -130,7 +130,7 @@ def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, ac
         assert (field, words in error) == (name, True), error
     client = signed_in(admin)
     answer = make(client, account, scopes=["send", "oversight"])
-    page_says(answer, 422, "approve its own mail")
+    says(answer, 422, "approve its own mail")
     checked = re.findall(r'value="(\w+)" checked', answer.text)
     assert checked == ["send", "oversight"]
     # A form without its ticket may be a repetition.
@@ -144,7 +144,7 @@ def test_key_whose_response_was_lost_is_named_and_not_created_twice(
     account.gateway.lost.add(("POST", "/api-keys"))
     lost = "its answer with the key's text was lost"
     answer = make(signed_in(admin), account)
-    page_says(answer, 502, lost, "Revoke the new Support bot")
+    says(answer, 502, lost, "Revoke the new Support bot")
     assert account.asked("POST", "/api-keys") == 1
     assert ApiKey.objects.filter(name="Support bot").count() == 1
     assert recorded() == ["account.change_asked", "api_key.change_failed"]
@@ -159,7 +159,7 @@ def test_operator_code_is_requested_and_completes_the_change(
     settings.GATEWAY_APPROVAL_CODES = "1"
     client = signed_in(admin)
     kept = 'value="Support bot"'
-    page_says(make(client, account), 202, 'name="approval_code"', kept)
+    says(make(client, account), 202, 'name="approval_code"', kept)
     done = make(client, account, approval_code=ApprovalRequest.objects.get().code)
     assert SECRET.search(done.text)
     # The same for a change that grants oversight.
@@ -197,7 +197,7 @@ def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(
 ):
     client, key = signed_in(admin), ApiKey.objects.get(name="Key desk")
     path = path_of(account, key, "revoke/")
-    page_says(client.get(path), 200, "no decision is carried out")
+    says(client.get(path), 200, "no decision is carried out")
     assert client.post(path).status_code == 302
     key.refresh_from_db()
     assert key.revoked_at is not None
@@ -220,4 +220,4 @@ def test_unlistable_keys_show_an_error_and_the_page_still_renders(
         with pytest.raises((ChangeRefused, ChangeUnknown), match=words):
             read_key(**here, key_id="01")
     make_connection("other")
-    page_says(signed_in(admin).get("/keys/"), 200, "500", "has no admin key")
+    says(signed_in(admin).get("/keys/"), 200, "500", "has no admin key")

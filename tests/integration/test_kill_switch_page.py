@@ -11,7 +11,7 @@ from mirror.models import Connection
 from policy.kill_switch import pull
 from policy.models import KillSwitch
 from tests.factories import actor_of, make_connection, make_person
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db
@@ -93,7 +93,7 @@ def test_switch_needs_a_reason_and_the_right_for_its_scope(signed_in, connection
     )
     assert press(client, f"connection-{connection.pk}").status_code == 422
     chosen = f'value="{mine}" selected'
-    page_says(press(client, mine, "  "), 422, "Enter a reason", chosen)
+    says(press(client, mine, "  "), 422, "Enter a reason", chosen)
     assert not KillSwitch.objects.exists()
     assert leads_to(press(client, mine)) == "/stop/"
     assert KillSwitch.objects.count() == 1
@@ -125,7 +125,7 @@ def test_gateway_that_fails_or_asks_for_a_code_is_reported(
         ((403, {"error": "No."}), "MultiMail answered 403: No."),
     ):
         gateway.answers["/v1/account"] = answer
-        page_says(client.post(path, {"hold": "on"}), 502, words)
+        says(client.post(path, {"hold": "on"}), 502, words)
     assert (
         asked_of_the_gateway()
         == ["connection.hold_all_on", "connection.hold_all_failed"] * 2

@@ -22,7 +22,7 @@ from mirror.tasks import read_all_mailboxes
 from people.models import Grant
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.ledger import latest_details
-from tests.markup import leads_to, page_says, text_of
+from tests.markup import leads_to, says, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -66,7 +66,7 @@ def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
     assert account.ask("POST", "/v1/mailboxes", json=made).status_code == 201
     client, kept = signed_in(admin), "support@acme.example"
     modes = ("Sent mail waits", "All mail waits")
-    page_says(client.get("/mailboxes/"), 200, kept, "board@acme.example", "Bcc", *modes)
+    says(client.get("/mailboxes/"), 200, kept, "board@acme.example", "Bcc", *modes)
     board = account.connection.mailboxes.get(address="board@acme.example")
     assert board.auto_bcc == ["eve@acme.example"]
     there = GatewayMailbox.objects.filter(pk=account.world.mailbox.pk)
@@ -77,7 +77,7 @@ def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
         assert account.mailbox.is_active == is_active
     for status, body, words in ((401, b"{}", ""), (502, b"<html>", "502")):
         account.gateway.spoiled[("GET", "/mailboxes")] = (status, body)
-        page_says(client.get("/mailboxes/"), 200, kept, "may be out of date", words)
+        says(client.get("/mailboxes/"), 200, kept, "may be out of date", words)
 
 
 def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_tasks):
@@ -115,7 +115,7 @@ def test_only_admins_of_a_mailbox_see_its_form_and_its_upgrade_code_and_others_o
     keeper.grants.filter(role="admin").update(mailbox=box)
     wish = "asks that support@acme.example be monitored"
     link = f'href="/mailboxes/{box.pk}/loosen/?to=monitored"'
-    page_says(client.get("/mailboxes/"), 200, wish, code, link)
+    says(client.get("/mailboxes/"), 200, wish, code, link)
 
 
 # The command itself refuses what the page refuses.
@@ -187,9 +187,9 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
         (sentence,) = form.errors_by_field().values()
         assert words in sentence, (undo, expire)
     client = signed_in(admin)
-    page_says(client.post(path, {"undo_seconds": "601"}), 422, "0 to 600 seconds")
+    says(client.post(path, {"undo_seconds": "601"}), 422, "0 to 600 seconds")
     mode = client.post(f"/mailboxes/{box.pk}/mode/", {"mode": "read_only"})
-    page_says(mode, 403, "no admin key")
+    says(mode, 403, "no admin key")
     typed = {"undo_seconds": "20", "expire_hours": "48"}
     assert signed_in(keeper).post(path, typed).status_code == 302
     box.refresh_from_db()
@@ -232,7 +232,7 @@ def test_mailbox_becomes_commercial_when_the_account_has_an_address(
     signed_in, admin, account
 ):
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/settings/"
-    page_says(
+    says(
         client.post(path, settings_of(account, commercial="1")),
         422,
         "the account has no postal address",
@@ -265,7 +265,7 @@ def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_co
         assert row["account_requires_fingerprint"] is (path == whole)
         assert account.mailbox.require_fingerprint is (path != whole)
         assert mine.require_fingerprint is (path == whole)
-        page_says(client.post(path, off), 202, 'name="approval_code"')
+        says(client.post(path, off), 202, 'name="approval_code"')
         code = ApprovalRequest.objects.latest("id").code
         assert client.post(path, off | {"approval_code": code}).status_code == 302
         mine.refresh_from_db()
@@ -283,7 +283,7 @@ def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_co
     account.ask("PATCH", "/v1/account", json={"require_fingerprint": True})
     assert read_mailboxes(connection_id=account.connection.pk) == ""
     page = client.get(whole.replace("fingerprint/", ""))
-    page_says(page, 200, "Every decision about mail of this account has to name")
+    says(page, 200, "Every decision about mail of this account has to name")
 
 
 def test_tightening_takes_one_step_also_where_the_answer_was_lost(
@@ -308,7 +308,7 @@ def test_tightening_takes_one_step_also_where_the_answer_was_lost(
     assert account.mailbox.oversight_mode == "gated_all"
     # What cannot be read either is shown as unknown.
     account.gateway.spoiled[("GET", "/mailboxes")] = (500, b"{}")
-    page_says(client.post(path, {"mode": "read_only"}), 502, "may have been made")
+    says(client.post(path, {"mode": "read_only"}), 502, "may have been made")
     assert recorded_actions()[-2:] == ["account.change_asked", "mailbox.change_failed"]
 
 
@@ -321,7 +321,7 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     client, box = signed_in(admin), account.mailbox
     answer = client.post(f"/mailboxes/{box.pk}/mode/", {"mode": "autonomous"})
     assert answer["Location"] == f"/mailboxes/{box.pk}/loosen/?to=autonomous"
-    page_says(
+    says(
         client.get(answer["Location"]),
         200,
         "Mail from support@acme.example will be sent without review.",
@@ -345,8 +345,8 @@ def test_code_that_only_a_person_gets_is_asked_for_and_accepted(
         b'{"error": "There is nothing here."}',
     )
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/loosen/"
-    page_says(client.post(path, {"to": "monitored"}), 202, 'name="code"')
-    page_says(
+    says(client.post(path, {"to": "monitored"}), 202, 'name="code"')
+    says(
         client.post(path, {"to": "monitored", "code": "AAA-AAA"}),
         422,
         "The code is wrong",
@@ -406,12 +406,12 @@ def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(
         form = NewMailboxForm(new(account, **{name: value}), connections=connections)
         ((field, error),) = form.errors_by_field().items()
         assert (field, words in error) == (name, True), error
-    page_says(
+    says(
         client.post("/mailboxes/add/", new(account, address="support")), 422, "is taken"
     )
     account.gateway.spoiled[("POST", "/mailboxes")] = (500, b'{"error": "Broken."}')
     answer = client.post("/mailboxes/add/", new(account))
-    page_says(answer, 502, "Check again before you create it again")
+    says(answer, 502, "Check again before you create it again")
     assert 'value="outreach"' in answer.text
     assert GatewayMailbox.objects.count() == 1
 
@@ -427,7 +427,7 @@ def test_code_of_an_operator_is_asked_for_and_finishes_it(
         ("/mailboxes/add/", new(account)),
         (delete, {"address": account.mailbox.address}),
     ):
-        page_says(client.post(path, form), 202, 'name="approval_code"')
+        says(client.post(path, form), 202, 'name="approval_code"')
         form["approval_code"] = ApprovalRequest.objects.latest("id").code
         assert client.post(path, form).status_code == 302
     assert GatewayMailbox.objects.filter(address="outreach@acme.example").exists()

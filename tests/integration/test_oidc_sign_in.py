@@ -17,7 +17,7 @@ from audit.models import Entry, EntryDetail
 from launcher.ports import pick_free_ports
 from people.models import Person, RoleRule
 from people.sign_in.provider import GuardedSession
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 from tests.signing import code_now, give_app
 
 pytestmark = pytest.mark.django_db
@@ -150,7 +150,7 @@ def test_person_who_declines_at_the_provider_sees_why_and_can_continue(
     client, configured
 ):
     query = {"state": asked(begin(client))["state"], "error": "access_denied"}
-    page_says(
+    says(
         client.get("/accounts/login/provider/back/", query), 401, "Sign in another way"
     )
 
@@ -217,7 +217,7 @@ def test_way_to_the_provider_carries_state_nonce_and_a_challenge_and_nothing_fro
     assert query["redirect_uri"] == "http://testserver/accounts/login/provider/back/"
     # A link of another site asks first, and a signed-in person is sent to the provider
     # again.
-    page_says(
+    says(
         client.get(
             "/accounts/login/provider/", headers={"Sec-Fetch-Site": "cross-site"}
         ),
@@ -256,7 +256,7 @@ def test_answer_that_was_not_asked_for_here_or_counts_no_more_signs_nobody_in(
 def test_unreachable_or_private_provider_is_explained(client, configured, settings):
     settings.OUTGOING_ALLOW = []
     cache.clear()
-    page_says(client.get("/accounts/login/provider/"), 502, "Sign-in failed")
+    says(client.get("/accounts/login/provider/"), 502, "Sign-in failed")
     with pytest.raises(requests.ConnectionError), GuardedSession() as session:
         session.get("https://127.0.0.1:1/")
 

@@ -20,7 +20,7 @@ from people.models import OrganisationSettings
 from policy.gate_minimum import bring_minimum, to_compare
 from tests.factories import actor_of, make_connection, make_person
 from tests.ledger import latest_details
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 
 pytestmark = pytest.mark.django_db
 
@@ -144,7 +144,7 @@ def test_minimum_that_has_not_arrived_says_why_and_is_tried_again(
     long_ago = timezone.now() - timedelta(hours=1)
     OrganisationSettings.objects.update(minimum_set_at=long_ago)
     lacks = "lacks the organisation's minimum oversight"
-    page_says(client.get("/attention/"), 200, lacks)
+    says(client.get("/attention/"), 200, lacks)
     assert attention_count(actor) == len(attention_for(actor, timezone.now())) == 1
     there = account.connection.api_url
     ours.update(api_url=there, gate_minimum_checked_at=long_ago)
@@ -165,8 +165,8 @@ def test_mailbox_that_was_changed_elsewhere_is_named_and_raised_with_one_press(
     loosened.allow_looser_per_call = True
     loosened.save()
     client.get("/mailboxes/")
-    page_says(client.get("/mailboxes/minimum/"), 200, "A call may loosen it")
-    page_says(client.get("/attention/"), 200, "below the organisation")
+    says(client.get("/mailboxes/minimum/"), 200, "A call may loosen it")
+    says(client.get("/attention/"), 200, "below the organisation")
     with pytest.raises(SystemExit):
         call_command("doctor")
     assert "below the organisation's minimum oversight" in capsys.readouterr().out
@@ -192,5 +192,5 @@ def test_who_may_set_it_and_why_a_mailbox_cannot_be_raised(
     assert {one.connection for one, _ in below} == {connection, other}
     assert all("no admin key" in why_not for _, why_not in below)
     page = signed_in(auditor).get("/mailboxes/minimum/")
-    page_says(page, 200, "Only an admin")
+    says(page, 200, "Only an admin")
     assert signed_in(reviewer).get("/mailboxes/minimum/").status_code == 403

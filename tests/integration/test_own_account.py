@@ -20,7 +20,7 @@ from dashboard.templatetags.desk import clock, instant, moment
 from people.accounts.forms import NameForm, TimeZoneForm
 from people.models import Person
 from tests.factories import make_message
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 
 pytestmark = pytest.mark.django_db
 
@@ -43,7 +43,7 @@ def test_name_change_is_recorded_once(signed_in, reviewer):
     assert (fields["before"], fields["after"]) == ("Ana Ferreira", "Ana F. Ferreira")
     assert "Enter your name" in first_error(NameForm({"name": "   "}))[1]
     answer = client.post(path, {"name": "x" * 81})
-    page_says(answer, 422, "under 80")
+    says(answer, 422, "under 80")
     assert re.search(r'id="own-name"[^>]*aria-invalid="true"', answer.text)
 
 

@@ -14,7 +14,7 @@ from common.forms import first_error
 from people.accounts.forms import PasswordForm
 from people.sign_in.passwords import GuessablePasswordValidator
 from tests.integration.test_sessions import SAFARI, is_in, sign_in
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 
 pytestmark = pytest.mark.django_db
 
@@ -152,7 +152,7 @@ def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
         assert (field, sentence in error) == (wrong, True), sentence
     client = sign_in(reviewer)
     answer = change(client, old="not this")
-    page_says(answer, 422, "not your current password")
+    says(answer, 422, "not your current password")
     assert re.search(r'id="old"[^>]*aria-invalid="true"', answer.text)
     assert NEW not in answer.text
     reviewer.refresh_from_db()

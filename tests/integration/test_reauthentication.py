@@ -23,7 +23,7 @@ from policy.models import KillSwitch
 from tests.doors import DOORS
 from tests.factories import make_message
 from tests.integration.test_bulk import decide, open_sheet
-from tests.markup import page_says
+from tests.markup import says
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -117,7 +117,7 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, ad
     # The interstitial page asks first.
     assert client.get(RESUBMIT)["Location"].startswith(AGAIN)
     refused = confirm(client, answer, password="not this one")
-    page_says(refused, 422, 'aria-invalid="true"')
+    says(refused, 422, 'aria-invalid="true"')
     assert "not this one" not in refused.text
     after = confirm(client, answer)
     assert DONE == []
@@ -229,7 +229,7 @@ def test_person_without_a_password_sees_what_to_do(signed_in, admin):
     admin.set_unusable_password()
     admin.save()
     client = signed_in(admin, minutes=11)
-    page_says(
+    says(
         client.get(client.get("/sensitive/")["Location"]),
         403,
         "Sign out, sign in again",

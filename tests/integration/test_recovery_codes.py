@@ -25,7 +25,7 @@ from people.sign_in.recovery_codes import (
 )
 from tests.factories import actor_of, make_person
 from tests.integration.deciding import at_once
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 from tests.signing import code_now, give_app, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -68,7 +68,7 @@ def test_codes_are_shown_once_and_stored_as_slow_hashes(signed_in, reviewer, has
     assert (len(set(codes)), answer["Cache-Control"]) == (NUMBER, "no-store")
     assert hashed == [{"n": 2**14, "r": 8, "p": 1}] * NUMBER
     page = client.get(reverse("factors"))
-    page_says(page, 200, f"{NUMBER} of {NUMBER} left")
+    says(page, 200, f"{NUMBER} of {NUMBER} left")
     stored = f"{list(RecoveryCode.objects.values())} {page.text}"
     for code in codes:
         assert code not in stored

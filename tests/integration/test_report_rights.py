@@ -24,7 +24,7 @@ from people.models import Grant, GrantPeriod, Person
 from people.sign_in.factors import set_role_rule
 from tests.factories import actor_of, make_connection, make_person
 from tests.integration.deciding import waiting_for_a_lock
-from tests.markup import page_says, words_of
+from tests.markup import says, words_of
 
 pytestmark = pytest.mark.django_db
 
@@ -207,9 +207,9 @@ def test_beginning_belongs_to_a_period_and_its_end_does_not_by_the_readers_clock
     began = client.get(PATH, {"at": "2026-03-01 05:00"})
     row = ("deciding", "Ana Removed ana@x.example", "Reviewer of everything")
     assert shown(began) == [row]
-    page_says(began, 200, "1 Mar 2026, 05:00:00", "those of America/New York")
+    says(began, 200, "1 Mar 2026, 05:00:00", "those of America/New York")
     ended = client.get(PATH, {"at": "2026-03-08 06:00"})
-    page_says(ended, 200, "Nobody that you can see")
+    says(ended, 200, "Nobody that you can see")
 
 
 def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(
@@ -233,7 +233,7 @@ def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(
     gone = {"place": f"connection-{other.pk}"}
     other.delete()
     answer = client.get(PATH, gone)
-    page_says(answer, 200, "Connection Gateway other (removed)")
+    says(answer, 200, "Connection Gateway other (removed)")
     assert "Elsewhere" not in answer.text
     with without_triggers():
         former = GrantPeriod.objects.filter(place="Gateway other")
@@ -258,14 +258,14 @@ def test_report_shows_where_a_required_second_factor_was_missing(
     set_role_rule(actor=actor_of(admin), role=Role.REVIEWER, needed=True)
     Grant.objects.create(person=auditor, role="reviewer")
     client = signed_in(admin)
-    page_says(client.get(PATH), 200, "reviewers needed a second factor")
+    says(client.get(PATH), 200, "reviewers needed a second factor")
     # Ana and Max.
     assert lacking(client.get(PATH)) == [True, False]
     # Removed, and its details deleted by retention.
     note("person.factor_removed", admin, factor="passkey", of=auditor.email)
     assert lacking(client.get(PATH)) == [True, True]
     EntryDetail.objects.filter(entry__action="person.factor_removed").delete()
-    page_says(client.get(PATH), 200, "is no longer known")
+    says(client.get(PATH), 200, "is no longer known")
     # Before the rule it excluded nobody.
     earlier = Entry.objects.get(action="role.second_factor_set").at - SECOND
     page = client.get(PATH, {"at": f"{earlier:%Y-%m-%dT%H:%M:%S}"})
@@ -298,7 +298,7 @@ def test_whoever_looks_after_a_part_reads_of_that_part(
     assert "Reviewer of the whole connection" in {what for *_, what in shown(answer)}
     assert client.get(PATH, {"person": stranger.pk}).status_code == 404
     elsewhere = client.get(PATH, {"place": f"connection-{other.pk}"})
-    page_says(elsewhere, 200, "There is no such scope")
+    says(elsewhere, 200, "There is no such scope")
 
 
 def test_file_has_the_same_rows_holds_no_formula_and_is_noted(

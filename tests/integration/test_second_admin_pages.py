@@ -19,7 +19,7 @@ from people.roles.grants import give_role
 from people.roles.targets import GrantTarget
 from tests.factories import actor_of, make_person
 from tests.integration.test_second_admin import ask, switch_on
-from tests.markup import page_says
+from tests.markup import says
 
 pytestmark = pytest.mark.django_db
 
@@ -65,9 +65,7 @@ def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(
         == 403
     )
     assert other.post(f"/changes/{change.pk}/accept/")["Location"] == "/changes/"
-    page_says(
-        other.post(f"/changes/{change.pk}/accept/"), 409, "is not waiting any more"
-    )
+    says(other.post(f"/changes/{change.pk}/accept/"), 409, "is not waiting any more")
     assert otto.grants.filter(role="auditor").exists()
 
 

@@ -22,7 +22,7 @@ from people.sign_in.factors import remove_factor, set_role_rule
 from people.sign_in.middleware import SignInMiddleware
 from tests.factories import actor_of, make_person
 from tests.integration.deciding import at_once
-from tests.markup import leads_to, page_says
+from tests.markup import leads_to, says
 from tests.signing import code_now, give_app, sign_in
 from tests.walk import PATHS
 
@@ -72,7 +72,7 @@ def test_wrong_code_is_refused_and_recorded_and_does_not_sign_in(client, reviewe
     give_app(reviewer)
     assert leads_to(sign_in(client, reviewer)) == STEP
     assert "authenticator app" in client.get(STEP).text
-    page_says(
+    says(
         client.post(STEP, {"code": code_now(steps=9)}),
         422,
         'id="code-error" role="alert"',
@@ -203,7 +203,7 @@ def test_every_kind_of_answer_is_closed(
     assert (fragment.status_code, fragment["HX-Redirect"]) == (403, path)
     answer = client.get(path)
     assert answer.wsgi_request.actor.scopes == ()
-    page_says(answer, 200, "Set up a second factor", "Sign out")
+    says(answer, 200, "Set up a second factor", "Sign out")
     assert 'id="rail"' not in answer.text
 
 
@@ -242,14 +242,14 @@ def test_admin_of_everything_sets_the_rule_once_and_does_not_lock_themselves_out
 ):
     client, path = signed_in(admin), reverse("set-second-factor")
     own = {"role": "admin", "needed": "yes"}
-    page_says(client.post(path, own), 409, "you lock yourself out")
+    says(client.post(path, own), 409, "you lock yourself out")
     assert not RoleRule.objects.filter(needs_second_factor=True).exists()
     for _ in range(2):
         assert client.post(path, ROLE_RULE).status_code == 302
     assert RoleRule.objects.get(needs_second_factor=True).role == "reviewer"
     assert actions().count("role.second_factor_set") == 1
     page = client.get(reverse("second-factor"))
-    page_says(page, 200, "Lacks one", reviewer.email)
+    says(page, 200, "Lacks one", reviewer.email)
 
 
 def test_nobody_else_sets_the_rule(connection, reviewer, auditor):
@@ -295,7 +295,7 @@ def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(
     for credential in NONSENSE:
         answer = client.post(path, {"credential": credential, "next": "/history/"})
         assert leads_to(answer) == page, credential
-    page_says(client.get(page), 200, "This passkey was not accepted")
+    says(client.get(page), 200, "This passkey was not accepted")
     tries = [client.post(path, {"credential": "{}"}).status_code for _ in range(2)]
     assert tries == [302, 429]
 
