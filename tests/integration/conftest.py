@@ -19,7 +19,7 @@ from dashboard.models import Tick
 from mirror.models import Connection, Mailbox
 from mirror.sync import reads
 from tests import alerting
-from tests.factories import make_message, make_person
+from tests.factories import make_connection, make_message, make_person
 from tests.integration.gateway_served import ServedAccount, make_account, served_gateway
 from tests.integration.standing import let_through, make_record, sign, switch_on
 from tests.standin import multimail
@@ -135,6 +135,13 @@ def route(db):
         name="#approvals", url="https://discord.com/api/webhooks/1/x"
     )
     return Route.objects.create(destination=channel, actions=list(CARD_ACTIONS))
+
+
+@pytest.fixture
+def stranger(db):
+    """A reviewer of another connection than the messages'."""
+    other = make_connection("other")
+    return make_person("x@yourteam.example", "X", "reviewer", connection=other)
 
 
 @pytest.fixture

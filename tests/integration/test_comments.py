@@ -38,13 +38,6 @@ def names(client, message, typed=""):
     return [unescape(name) for name in re.findall(r'data-name="([^"]*)"', page)]
 
 
-@pytest.fixture
-def outsider(message):
-    return make_person(
-        "zoe@yourteam.example", "Zoe", "reviewer", connection=make_connection("other")
-    )
-
-
 def asked():
     return [one.person for one in Question.objects.order_by("pk")]
 
@@ -171,7 +164,7 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(
 
 
 def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is_offered_asks_that_person(
-    signed_in, reviewer, second_reviewer, auditor, outsider, message
+    signed_in, reviewer, second_reviewer, auditor, stranger, message
 ):
     make_person("ana.b@yourteam.example", "Ana Be<rg>", "reviewer")
     twins = [
@@ -204,7 +197,7 @@ def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is
     path = f"/queue/{message.public_id}/people/"
     statuses = [
         signed_in(one).get(path, headers=HTMX).status_code
-        for one in (auditor, outsider)
+        for one in (auditor, stranger)
     ]
     assert statuses == [403, 404]
 

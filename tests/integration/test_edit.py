@@ -79,6 +79,10 @@ def edit(message, person, **fields):
     )
 
 
+def run(row):
+    return run_replacement(replacement_id=row.pk)
+
+
 def page_of(client, message):
     return client.get(reverse("message", args=[message.public_id])).text
 
@@ -105,7 +109,7 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     connection, message, reviewer, upstream
 ):
     row = edit(message, reviewer, subject="Your refund", note="The sum was missing.")
-    assert run_replacement(replacement_id=row.pk) == "done"
+    assert run(row) == "done"
     sent = sends(upstream)[0]
     assert (sent["oversight_mode"], sent["subject"], sent["markdown"]) == (
         "gated_send",
@@ -138,7 +142,7 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     changes = latest_details("message.edit_asked")["changes"]
     assert "+your refund of 40 EUR is on its way." in changes
     new = arrive(connection, Replacement.objects.get())
-    run_replacement(replacement_id=row.pk)
+    run(row)
     assert Entry.objects.get(action="message.edited").message == new.public_id
     assert new.answers_id == message.pk
 
@@ -147,7 +151,7 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
     connection, message, reviewer, second_reviewer, upstream
 ):
     row = edit(message, reviewer)
-    run_replacement(replacement_id=row.pk)
+    run(row)
     row.refresh_from_db()
     new = arrive(connection, row)
     editor = actor_of(reviewer)
@@ -174,11 +178,11 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
 def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
     connection, message, reviewer, second_reviewer, upstream
 ):
-    run_replacement(replacement_id=edit(message, reviewer).pk)
+    run(edit(message, reviewer))
     between = arrive(connection, Replacement.objects.get())
     upstream.answers["/v1/send_email"] = (202, {"id": "01THIRD"})
     row = edit(between, second_reviewer, markdown=f"{TEXT}!", reference="ABCDEFGHJK")
-    run_replacement(replacement_id=row.pk)
+    run(row)
     last = arrive(connection, Replacement.objects.get(pk=row.pk), upstream_id="01THIRD")
     for person in (reviewer, second_reviewer):
         assert rulings([last], actor_of(person))[last.pk].rule == "editor"
@@ -195,7 +199,7 @@ def test_crash_between_the_calls_leaves_both_held_and_says_so(
         name = "_sent" if point == "before the answer is stored" else "_reject_first"
         crash.setattr(send, name, die)
         with pytest.raises(Killed):
-            run_replacement(replacement_id=row.pk)
+            run(row)
     Replacement.objects.update(lease_until=clock())
     new = arrive(connection, Replacement.objects.get())
     first = page_of(desk, message)
@@ -205,7 +209,7 @@ def test_crash_between_the_calls_leaves_both_held_and_says_so(
     assert [one.kind for one in attention_for(actor, clock())] == ["replaced"]
     assert attention_count(actor) == 1
     assert desk.post(reverse("finish-edit", args=[new.public_id])).status_code == 302
-    assert run_replacement(replacement_id=row.pk) == "done"
+    assert run(row) == "done"
     assert Decision.objects.get(message=message).feedback["replaced_by"] == NEW
     # However often it was called, it is one message to MultiMail.
     assert len({one["idempotency_key"] for one in sends(upstream)}) == 1
@@ -217,18 +221,13 @@ def test_refusal_of_multimail_leaves_the_message_held_as_it_was(
 ):
     upstream.answers["/v1/send_email"] = (403, {"error": "recipient not allowed"})
     row = edit(message, reviewer)
-    assert run_replacement(replacement_id=row.pk) == "refused"
+    assert run(row) == "refused"
     page = page_of(desk, message)
     assert "The edited version was not sent." in page
     assert "recipient not allowed" in page
     assert not Decision.objects.exists()
     upstream.answers["/v1/send_email"] = (202, {"id": NEW})
-    assert (
-        run_replacement(
-            replacement_id=edit(message, reviewer, reference="ABCDEFGHJK").pk
-        )
-        == "done"
-    )
+    assert run(edit(message, reviewer, reference="ABCDEFGHJK")) == "done"
 
 
 def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(
@@ -236,15 +235,15 @@ def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(
 ):
     upstream.answers["/v1/send_email"] = (502, b"<html>")
     row = edit(message, reviewer)
-    assert run_replacement(replacement_id=row.pk) == "sending"
+    assert run(row) == "sending"
     Replacement.objects.update(next_attempt_at=clock())
     with rolled_back():
         # Not for more than a day.
         Replacement.objects.update(created_at=clock() - send.REPEAT_FOR)
-        assert run_replacement(replacement_id=row.pk) == "unknown"
+        assert run(row) == "unknown"
         assert len(sends(upstream)) == 1
     upstream.answers["/v1/send_email"] = (200, {"id": NEW, "idempotent": True})
-    assert run_replacement(replacement_id=row.pk) == "done"
+    assert run(row) == "done"
     assert len({one["idempotency_key"] for one in sends(upstream)}) == 1
 
 
@@ -258,10 +257,10 @@ def test_mailbox_that_sends_without_review_by_now_is_sent_nothing(
     upstream.answers["/v1/send_email"] = (502, b"<html>")
     row = edit(message, reviewer)
     if has_called:
-        assert run_replacement(replacement_id=row.pk) == "sending"
+        assert run(row) == "sending"
         Replacement.objects.update(next_attempt_at=clock())
     Mailbox.objects.update(oversight_mode="autonomous")
-    run_replacement(replacement_id=row.pk)
+    run(row)
     row.refresh_from_db()
     assert (row.state, len(sends(upstream))) == (state, has_called)
     assert "now sends without review" in row.problem
@@ -272,7 +271,7 @@ def test_message_decided_before_the_call_is_not_sent_again(
 ):
     row = edit(message, reviewer)
     decide(message, second_reviewer)
-    assert run_replacement(replacement_id=row.pk) == "refused"
+    assert run(row) == "refused"
     row.refresh_from_db()
     assert "Ben Okafor approved this message first" in row.problem
     assert sends(upstream) == []
@@ -288,7 +287,7 @@ def test_message_approved_during_the_call_is_said_on_the_new_one(
         return {"id": NEW}
 
     monkeypatch.setattr(Agent, "send_held", approved_meanwhile)
-    assert run_replacement(replacement_id=row.pk) == "done"
+    assert run(row) == "done"
     assert Decision.objects.get().outcome == "approve"
     new = arrive(connection, Replacement.objects.get())
     page = page_of(desk, new)
@@ -300,7 +299,7 @@ def test_content_that_changed_meanwhile_is_never_replaced_unread(
 ):
     row = edit(message, reviewer)
     show_row(message, markdown="Another text.")
-    assert run_replacement(replacement_id=row.pk) == "refused"
+    assert run(row) == "refused"
     assert sends(upstream) == []
     page = page_of(desk, message)
     assert "Edit the current version" in page
@@ -316,7 +315,7 @@ def test_content_that_changes_during_the_call_is_left_to_a_person(
         return {"id": NEW}
 
     monkeypatch.setattr(Agent, "send_held", changed_meanwhile)
-    assert run_replacement(replacement_id=row.pk) == "sent"
+    assert run(row) == "sent"
     page = page_of(desk, message)
     assert "Both are held." in page
     assert "The message changed after you opened it" in page
@@ -331,8 +330,8 @@ def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, ups
     assert edit(message, reviewer).pk == row.pk
     with pytest.raises(AlreadyDecided, match="has already edited this message"):
         edit(message, second_reviewer, reference="ABCDEFGHJK")
-    run_replacement(replacement_id=row.pk)
-    assert run_replacement(replacement_id=row.pk) == "not due"
+    run(row)
+    assert run(row) == "not due"
     assert len(sends(upstream)) == 1
 
 
@@ -340,11 +339,11 @@ def test_undone_rejection_leaves_both_held_until_somebody_finishes(
     connection, message, reviewer, desk
 ):
     row = edit(message, reviewer)
-    run_replacement(replacement_id=row.pk)
+    run(row)
     undo_decision(message=message.public_id, actor=actor_of(reviewer))
     assert "Both are held" in page_of(desk, message)
     finish_replacement(message=message.public_id, actor=actor_of(reviewer))
-    assert run_replacement(replacement_id=row.pk) == "done"
+    assert run(row) == "done"
     assert (
         Decision.objects.filter(message=message, state="recorded").get().outcome
         == "reject"
@@ -393,7 +392,7 @@ def test_attachments_travel_along_unchanged(connection, reviewer, upstream):
     message.files.update(content=b"abc", state="fetched")
     target = f"/v1/mailboxes/{message.mailbox.upstream_id}/send"
     upstream.answers[target] = upstream.answers["/v1/send_email"]
-    assert run_replacement(replacement_id=edit(message, reviewer).pk) == "done"
+    assert run(edit(message, reviewer)) == "done"
     sent = next(body for _, path, body in upstream.calls if path == target)
     assert sent["attachments"] == [
         {"name": "a.txt", "content_type": "text/plain", "content_base64": "YWJj"}
@@ -497,7 +496,7 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
             "markdown": "Hello Dana.",
         },
     )
-    assert run_replacement(replacement_id=row.pk) == "done"
+    assert run(row) == "done"
     make_due()
     assert run_decision(decision_id=Decision.objects.get().pk) == "applied"
     new_id = Replacement.objects.get().upstream_id

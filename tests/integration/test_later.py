@@ -78,6 +78,10 @@ def time_comes(decision, **ago):
     change_row(decision, due_at=at, later_at=at)
 
 
+def run(decision):
+    return run_decision(decision_id=decision.pk)
+
+
 def page(client, message):
     return " ".join(client.get(f"/queue/{message.public_id}/").text.split())
 
@@ -190,7 +194,7 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     assert "Approved for later" in desk.get("/queue/?tab=leaving").text
     # Nothing happens before its time, whatever a host's clock says.
     tasks.sweep()
-    assert run_decision(decision_id=later.pk) == "not due"
+    assert run(later) == "not due"
     other = signed_in(second_reviewer)
     refused = post_verdict(other, message)
     assert f"to be sent {when}" in refused.text
@@ -213,8 +217,8 @@ def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
     assert list(Decision.objects.due()) == [later], (
         "the sweep finds it when workers are back"
     )
-    assert run_decision(decision_id=later.pk) == "applied"
-    assert run_decision(decision_id=later.pk) == "not due"
+    assert run(later) == "applied"
+    assert run(later) == "not due"
     assert len(upstream.decisions) == 1
     assert latest_details("decision.calling")["explanation"] == "3 h later than chosen"
     later.refresh_from_db()
@@ -270,7 +274,7 @@ def test_what_changed_before_the_time_is_refused_then_and_needs_attention(
         with rolled_back():
             change(message, upstream)
             time_comes(later)
-            assert run_decision(decision_id=later.pk) == "refused", sentence
+            assert run(later) == "refused", sentence
             refused = shown_message(ana, message.public_id)
             assert (
                 refused.state,
@@ -340,7 +344,7 @@ def test_expired_one_is_never_sent_and_one_decided_elsewhere_is_superseded(
     later.refresh_from_db()
     assert later.state == "superseded"
     time_comes(later)
-    assert run_decision(decision_id=later.pk) == "not due"
+    assert run(later) == "not due"
     assert upstream.decisions == []
 
 
@@ -352,7 +356,7 @@ def test_kill_switch_keeps_it_past_its_time_and_undoing_a_sheet_does_not_bring_i
     switch = pull(actor=ana, reason="Wrong prices")
     assert Decision.objects.held_back_by_switch().count() == 0
     time_comes(later, minutes=1)
-    assert run_decision(decision_id=later.pk) == "not due"
+    assert run(later) == "not due"
     assert Decision.objects.held_back_by_switch().count() == 1
     assert undo_decision(message=message.public_id, actor=ana).state == "undone"
     assert (switch.pk is not None, upstream.decisions) == (True, [])

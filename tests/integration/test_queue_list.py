@@ -29,7 +29,6 @@ from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
     NOW,
     actor_of,
-    make_connection,
     make_message,
     make_person,
     rolled_back,
@@ -110,7 +109,7 @@ FOUND = {
 
 
 def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(
-    desk, signed_in, connection, reviewer
+    desk, signed_in, connection, reviewer, stranger
 ):
     make(connection, "plum", markdown=f"About plum: {LIES}, nothing")
     make(
@@ -138,9 +137,6 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(
     twin = desk.get("/queue/?format=json&q=mailbox:sales").json()["messages"]
     assert [row["subject"] for row in twin] == ["Subject fig"]
     # Messages out of scope are not counted.
-    stranger = make_person(
-        "x@yourteam.example", "X", "reviewer", connection=make_connection("other")
-    )
     page = page_of(signed_in(stranger), "q=plum")
     assert re.search(r"data-waiting>0<", page)
     assert "0 matches" in page

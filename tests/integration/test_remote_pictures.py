@@ -83,6 +83,12 @@ def work():
     ]
 
 
+def load(client, message):
+    """Press the button, and run the worker's task."""
+    press(client, message)
+    return work()
+
+
 def frame(client, message):
     return client.get(reverse("message-body", args=[message.public_id]))
 
@@ -222,8 +228,7 @@ def test_what_is_no_plain_picture_is_refused_and_its_box_says_why(
     desk, hold, server, answer, state, words
 ):
     message = hold(one=answer)
-    press(desk, message)
-    work()
+    load(desk, message)
     row = RemotePicture.objects.get()
     assert (row.state, row.content) == (state, None)
     document = frame(desk, message).text
@@ -231,8 +236,7 @@ def test_what_is_no_plain_picture_is_refused_and_its_box_says_why(
     assert drawn_in(document) == []
     assert ("Try 1 again" in strip(desk, message)) == (state == "failed")
     asked = len(server.asked)
-    press(desk, message)
-    work()
+    load(desk, message)
     assert (len(server.asked) > asked) == (state == "failed")
     # Each redirect is a request of its own: nothing that a server set goes along.
     assert not any("Cookie" in headers for _, headers in server.asked)
@@ -245,14 +249,12 @@ def test_slow_server_is_given_up_and_the_others_are_loaded(
     released = threading.Event()
     server.meanwhile["/slow"] = released.wait
     monkeypatch.setattr(fetch, "ONE_LIMIT", 0.3)
-    press(desk, message)
-    assert work() == ["1 of 2 loaded"]
+    assert load(desk, message) == ["1 of 2 loaded"]
     released.set()
     assert "its server took too long" in frame(desk, message).text
     monkeypatch.setattr(fetch, "ONE_LIMIT", 10.0)
     del server.meanwhile["/slow"]
-    press(desk, message)
-    assert work() == ["1 of 1 loaded"]
+    assert load(desk, message) == ["1 of 1 loaded"]
     assert server.paths.count("/lamp") == 1
 
 
@@ -266,8 +268,7 @@ def test_time_and_bytes_of_a_message_are_limited_together(
         }
     )
     monkeypatch.setattr(fetch, "MAX_ALL_BYTES", 5000)
-    press(desk, message)
-    work()
+    load(desk, message)
     assert [row.reason for row in RemotePicture.objects.order_by("pk")] == [
         "",
         "too_many",
@@ -276,8 +277,7 @@ def test_time_and_bytes_of_a_message_are_limited_together(
     RemotePicture.objects.update(state="failed")
     monkeypatch.setattr(fetch, "ALL_LIMIT", 0.5)
     asked = len(server.asked)
-    press(desk, message)
-    work()
+    load(desk, message)
     assert (
         {*RemotePicture.objects.values_list("reason", flat=True)},
         len(server.asked),
@@ -291,8 +291,7 @@ def test_no_more_than_twenty_and_no_tracking_pixel_is_fetched(desk, connection, 
     said = strip(desk, message)
     assert "Load 20 of 25 remote pictures" in said
     assert "2 tracking pixels" in said
-    press(desk, message)
-    work()
+    load(desk, message)
     assert sorted(server.paths) == sorted(f"/p{number}.png" for number in range(20))
     document = frame(desk, message).text
     for words in ("(tracking pixel: 1 × 1 pixels)", outcomes.BEYOND):
@@ -314,8 +313,7 @@ def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(
     assert server.paths == ["/lamp", "/grey"]
     assert "the worker stopped while it was fetched" in frame(desk, message).text
     assert "Try 1 again" in strip(desk, message)
-    press(desk, message)
-    assert work() == ["1 of 1 loaded"]
+    assert load(desk, message) == ["1 of 1 loaded"]
     assert server.paths == ["/lamp", "/grey", "/lamp"]
     assert [line.details["loaded"] for line in told("pictures.fetched")] == [
         "1 of 2",
@@ -361,8 +359,7 @@ def test_what_is_not_allowed_any_more_is_not_fetched(
         assert outcomes.reason_of(row) in frame(desk, message).text
     if change == "off":
         Mailbox.objects.update(loads_pictures=True)
-        press(desk, message)
-        assert work() == ["1 of 1 loaded"]
+        assert load(desk, message) == ["1 of 1 loaded"]
 
 
 def test_mailbox_is_off_by_default_and_another_version_is_not_fetched(
@@ -398,8 +395,7 @@ def test_with_scripts_the_sheet_is_swapped_and_asks_until_all_are_over(desk, hol
 
 def test_bytes_go_with_those_of_the_message_and_what_became_of_them_stays(desk, hold):
     message = hold(lamp=png())
-    press(desk, message)
-    work()
+    load(desk, message)
     RemotePicture.objects.update(fetched_at=Now() - timedelta(days=400))
     assert retention.forget()["pictures"] == 0
     Message.objects.update(state="sent", changed_at=Now() - timedelta(days=31))

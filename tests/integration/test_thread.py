@@ -20,9 +20,7 @@ from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import freshen_thread, read_thread, request_read
 from tests.factories import (
     event_body,
-    make_connection,
     make_message,
-    make_person,
     rolled_back,
 )
 from tests.integration.deciding import decide, post_verdict
@@ -249,13 +247,10 @@ def test_thread_is_read_again_after_half_a_minute(desk, draft, upstream, sent_ta
 
 
 def test_thread_outside_ones_mailboxes_does_not_exist(
-    signed_in, gateway, draft, upstream
+    signed_in, stranger, gateway, draft, upstream
 ):
     set_thread(upstream, thread_row(1, -5, "secret words"))
     read(draft)
-    stranger = make_person(
-        "x@yourteam.example", "X", "reviewer", connection=make_connection("other")
-    )
     answer = signed_in(stranger).get(f"/queue/{draft.public_id}/thread/")
     assert (answer.status_code, b"secret words" in answer.content) == (404, False)
     # Messages of another mailbox are not shown.
