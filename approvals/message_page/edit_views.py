@@ -30,10 +30,8 @@ from approvals.message_page.views import (
     message_action,
     message_address,
 )
-from common.fingerprint import Content
 from common.pages import DeskRequest
 from mirror.errors import DeskError
-from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, Outcome
 from mirror.store import stored_content
 from rendering import render_message
@@ -74,23 +72,33 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
         form = EditForm(request.POST)
         status = 422
         if form.is_valid():
+            typed = form.cleaned_data
+            is_suggested = typed["do"] == "suggest"
+            asked: dict[str, Any] = {
+                "message": public_id,
+                "actor": request.actor,
+                "fingerprint": typed["fingerprint"],
+                "content": form.content(),
+                "note": typed["note"],
+            }
             try:
-                return _carry_out(request, message, content, form)
+                if is_suggested:
+                    suggest_changes(**asked, first=content)
+                    notice = "Changes requested, with your text."
+                else:
+                    replace_message(**asked, reference=typed["reference"])
+                    notice = "The edited version is being sent for review."
+                if message.is_local:
+                    notice = ""
+                return back_to_message(request, public_id, notice=notice)
             except DeskError as refusal:
-                outcome = (
-                    Outcome.SEND_BACK
-                    if form.cleaned_data["do"] == "suggest"
-                    else Outcome.REJECT
-                )
-                note_refusal(
-                    message,
-                    actor=request.actor,
-                    outcome=outcome,
-                    sentence=refusal.sentence,
-                )
                 error = refusal.sentence
                 status = http_status(refusal)
-    if message.revision is not None and request.method != "HEAD":
+                outcome = Outcome.SEND_BACK if is_suggested else Outcome.REJECT
+                note_refusal(
+                    message, actor=request.actor, outcome=outcome, sentence=error
+                )
+    if content is not None and request.method != "HEAD":
         note_served(message, actor=request.actor)
     context = {
         "message": message,
@@ -100,32 +108,9 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "form": form,
         "error": error,
         "max_note": MAX_NOTE,
-        "back": message_address(request, message.public_id),
+        "back": message_address(request, public_id),
     }
     return render(request, "approvals/message_page/edit.html", context, status=status)
-
-
-def _carry_out(
-    request: DeskRequest, message: Message, content: Content, form: EditForm
-) -> HttpResponse:
-    """Do what was pressed, and return to the message. Raises DeskError."""
-    typed = form.cleaned_data
-    asked: dict[str, Any] = {
-        "message": message.public_id,
-        "actor": request.actor,
-        "fingerprint": typed["fingerprint"],
-        "content": form.content(),
-        "note": typed["note"],
-    }
-    if typed["do"] == "suggest":
-        suggest_changes(**asked, first=content)
-        notice = "" if message.is_local else "Changes requested, with your text."
-    else:
-        replace_message(**asked, reference=typed["reference"])
-        notice = (
-            "" if message.is_local else "The edited version is being sent for review."
-        )
-    return back_to_message(request, message.public_id, notice=notice)
 
 
 @require_POST

@@ -24,6 +24,7 @@ from mirror.errors import ActNotAllowed
 MAX_VIEWS = 50
 
 
+@transaction.atomic
 def save_view(
     *, name: str, filters: Filters, shared: bool, actor: Actor, now: datetime
 ) -> SavedView:
@@ -33,48 +34,34 @@ def save_view(
     query = filters.query(after=None)
     if len(query) > 1000:
         raise ActNotAllowed("This view is too long to save. Shorten the search.")
-    with transaction.atomic():
-        mine = SavedView.objects.of(actor)
-        found = mine.filter(name__iexact=name).first()
-        if found is None and mine.count() >= MAX_VIEWS:
-            raise ActNotAllowed(
-                f"You have {MAX_VIEWS} views already: delete one first."
-            )
-        before = _description(found) if found else ""
-        view = found or SavedView(person_id=int(actor.id), created_at=now)
-        view.name = name
-        view.query = query
-        view.shared = shared
-        try:
-            with transaction.atomic():
-                view.save()
-        except IntegrityError:
-            raise ActNotAllowed(
-                f"You saved a view called “{name}” a moment ago."
-            ) from None
-        record(
-            "view.saved",
-            actor=actor,
-            details={"name": name, **changed(before=before, after=_description(view))},
-        )
+    mine = SavedView.objects.of(actor)
+    found = mine.filter(name__iexact=name).first()
+    if found is None and mine.count() >= MAX_VIEWS:
+        raise ActNotAllowed(f"You have {MAX_VIEWS} views already: delete one first.")
+    before = _description(found) if found else ""
+    view = found or SavedView(person_id=int(actor.id), created_at=now)
+    view.name = name
+    view.query = query
+    view.shared = shared
+    try:
+        with transaction.atomic():
+            view.save()
+    except IntegrityError:
+        raise ActNotAllowed(f"You saved a view called “{name}” a moment ago.") from None
+    details = {"name": name, **changed(before=before, after=_description(view))}
+    record("view.saved", actor=actor, details=details)
     return view
 
 
+@transaction.atomic
 def delete_view(*, view: int, actor: Actor) -> bool:
     """Delete a view of this person; False where it does not exist."""
-    with transaction.atomic():
-        found = SavedView.objects.of(actor).filter(pk=view).select_for_update().first()
-        if found is None:
-            return False
-        record(
-            "view.deleted",
-            actor=actor,
-            details={
-                "name": found.name,
-                **changed(before=_description(found), after=""),
-            },
-        )
-        found.delete()
+    found = SavedView.objects.of(actor).filter(pk=view).select_for_update().first()
+    if found is None:
+        return False
+    details = {"name": found.name, **changed(before=_description(found), after="")}
+    record("view.deleted", actor=actor, details=details)
+    found.delete()
     return True
 
 
