@@ -196,7 +196,7 @@ class Item:
     @property
     def kind(self) -> str:
         """What an approval does: send, schedule or release."""
-        if self.message.direction == "inbound":
+        if self.message.is_inbound:
             return "release"
         return "schedule" if self.content.send_at else "send"
 
@@ -340,7 +340,7 @@ def _why_not(message: Message, ruling: Ruling) -> str:
     if message.revision is None:
         return (
             "Its content is still being fetched."
-            if message.state == "held"
+            if message.is_held
             else "It is no longer held."
         )
     actions = available_actions(

@@ -240,9 +240,7 @@ def _answer_with_sheet(
         "number_read": number_read,
         "number_unread": len(ready) - number_read,
         "kinds": {one.kind for one in gathered.ready},
-        "can_send_back": any(
-            one.message.direction != "inbound" for one in gathered.items
-        ),
+        "can_send_back": any(not one.message.is_inbound for one in gathered.items),
         "has_undo_window": all(has_undo_window(one.message) for one in gathered.items),
         "presets": shared_presets(one.message.mailbox_id for one in gathered.items),
         "max_reason": MAX_REASON,

@@ -17,7 +17,6 @@ from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
-from mirror.states import MessageState
 from people.models import Person
 
 DECIDED = "The message was decided."
@@ -131,7 +130,7 @@ def _end(claims: ClaimQuerySet, *, actor: Actor, why: str = "") -> int:
     found = list(claims.under_lock())
     for claim in found:
         message = claim.message
-        why_over = IDLE if message.state == MessageState.HELD else DECIDED
+        why_over = IDLE if message.is_held else DECIDED
         if not claim.person.is_active:
             why_over = GONE
         details = {

@@ -44,7 +44,7 @@ def editability(
     """Return whether this person can edit this message now; `files` are those of its
     current version.
     """
-    if message.direction == "inbound":
+    if message.is_inbound:
         return Editability("Received mail cannot be edited: release it, or reject it.")
     if content is None or not ruling.may_reject:
         return Editability(ruling.reasons[0])

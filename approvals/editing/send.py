@@ -136,7 +136,7 @@ def _refusal(row: Replacement) -> str:
     )
     if decision is not None:
         return who_was_first(decision)
-    if message.state != MessageState.HELD:
+    if not message.is_held:
         newest = message.decisions.select_related("given_by").order_by("-pk").first()
         what = MessageState(message.state).label.lower()
         return (

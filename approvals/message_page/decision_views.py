@@ -260,7 +260,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     conversation = conversation_of(message)
     pieces = {piece.lower() for one in findings for piece in one.evidence}
     content = stored_content(message.revision)
-    is_inbound = message.direction == "inbound"
+    is_inbound = message.is_inbound
     form = HighRiskForm(
         request.POST if request.method == "POST" else None,
         findings=findings,

@@ -211,7 +211,7 @@ def approve_label(
     """
     if demand is not None and demand.takes_several and not demand.is_last:
         return f"Approve ({demand.after()})"
-    if message.direction == "inbound":
+    if message.is_inbound:
         return "Release to the agent"
     if content is None:
         return "Approve"

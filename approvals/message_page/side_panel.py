@@ -27,7 +27,7 @@ from common.actors import Actor
 from common.pages import DeskRequest
 from mirror.attachments.preview import FilePreview
 from mirror.models import AttachedFile, Message
-from mirror.states import LIVE_DECISIONS, DecisionState, MessageState
+from mirror.states import LIVE_DECISIONS, DecisionState
 from mirror.store import stored_content
 from mirror.terms import BACK_BEFORE
 
@@ -110,7 +110,7 @@ def panel_context(
 
 def _awaits_review(message: Message) -> bool:
     """Whether `awaiting_review` finds the message, by its decisions as they were read."""
-    if message.state != MessageState.HELD:
+    if not message.is_held:
         return False
     for decision in our_decisions(message):
         if decision.state in LIVE_DECISIONS:
@@ -130,7 +130,7 @@ def ticks_shown(
 
     Those who may decide can tick, while the message is held.
     """
-    may_tick = message.state == MessageState.HELD and is_reviewer(actor, message)
+    may_tick = message.is_held and is_reviewer(actor, message)
     return viewed_names(message, opened) if may_tick else None
 
 
@@ -150,6 +150,6 @@ def files_shown(
         # Beyond the limit of stored files, or of a message that was decided before
         # files were fetched.
         "not_stored": listed[len(files) :],
-        "files_wait": message.state == "held"
+        "files_wait": message.is_held
         and any(one.file.state == "waiting" for one in shown),
     }

@@ -289,9 +289,7 @@ def message_context(
         decision,
         is_reviewer=is_reviewer(actor, message),
         may_look=may_handle(actor, message),
-        came_back=has_ended
-        and message.state == "held"
-        and came_back(message, Outcome.REJECT),
+        came_back=has_ended and message.is_held and came_back(message, Outcome.REJECT),
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=now)
     decisions = our_decisions(message)
@@ -340,7 +338,7 @@ def message_context(
         "unread": unread,
         "links_are_unread": any(part.anchor == "links" for part in unread),
     }
-    if message.is_local and message.state != "held":
+    if message.is_local and not message.is_held:
         context["local_note"] = local_messages.feature().note(message, actor)
     if content is not None and rendered is not None:
         thread = [one.text for one in conversation.messages if one.text]

@@ -23,7 +23,7 @@ from approvals.desk_messages import latest_decision, shown_message
 from approvals.models import Decision
 from common.actors import Actor
 from mirror.models import Message
-from mirror.states import DecisionState, MessageState, Outcome
+from mirror.states import DecisionState, Outcome
 
 # No notice is shown for an older decision, whatever the address asks for.
 NEWS_LASTS = timedelta(minutes=10)
@@ -48,8 +48,7 @@ class DecisionNotice:
     def word(self) -> str:
         """What was done, as the first word of a sentence."""
         is_release = (
-            self.message.direction == "inbound"
-            and self.decision.outcome == Outcome.APPROVE
+            self.message.is_inbound and self.decision.outcome == Outcome.APPROVE
         )
         return "Released" if is_release else self.decision.result
 
@@ -60,7 +59,7 @@ class DecisionNotice:
         """
         if self.decision.outcome != Outcome.APPROVE:
             return "Takes effect"
-        return "Goes to the agent" if self.message.direction == "inbound" else "Sends"
+        return "Goes to the agent" if self.message.is_inbound else "Sends"
 
     @property
     def is_under_way(self) -> bool:
@@ -117,7 +116,7 @@ def _approval_context(message: Message, actor: Actor) -> dict[str, Any]:
     """Return the context of the notice of an approval that waits for others; empty
     where there is none.
     """
-    if actor.kind != "person" or message.state != MessageState.HELD:
+    if actor.kind != "person" or not message.is_held:
         return {}
     own = message.verdicts.filter(
         person=int(actor.id), awaits_others=True, revision=message.revision_id

@@ -17,7 +17,7 @@ from approvals.queue.filters import RISKS, Filters
 from common.actors import Actor
 from common.counts import counted
 from mirror.models import Mailbox, Message
-from mirror.states import DecisionState, MessageState, Outcome
+from mirror.states import DecisionState, Outcome
 from mirror.terms import CLAIM_LASTS
 from policy.rules.demand import Demand
 from policy.rules.rules import listed
@@ -48,7 +48,7 @@ class Expiry:
 
 def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
     """Return when the message expires; None where it does not, or where that is past."""
-    if message.expires_at is None or message.state != MessageState.HELD:
+    if message.expires_at is None or not message.is_held:
         return None
     left = message.expires_at - now
     whole = message.expires_at - message.held_at
@@ -198,13 +198,6 @@ class Row:
         return f"{_queue_address()}{self.message.public_id}/"
 
     @property
-    def is_inbound(self) -> bool:
-        """Whether it is received mail, so that its sender is shown instead of its
-        recipients.
-        """
-        return self.message.direction == "inbound"
-
-    @property
     def reported(self) -> str:
         """What a webhook says of it and no read has confirmed yet."""
         return reported_in_words(self.message)
@@ -214,7 +207,7 @@ class Row:
         """How many get it besides the one whose address is shown, copies included where
         they are known.
         """
-        if self.is_inbound:
+        if self.message.is_inbound:
             return 0
         return max(0, len(self.message.addresses) - 1, len(self.message.recipients) - 1)
 
@@ -330,11 +323,7 @@ def live_claim(message: Message, *, now: datetime) -> Claim | None:
     would find it.
     """
     claim: Claim | None = getattr(message, "claim", None)
-    if (
-        claim is None
-        or message.state != MessageState.HELD
-        or not claim.person.is_active
-    ):
+    if claim is None or not message.is_held or not claim.person.is_active:
         return None
     return claim if claim.is_assigned or claim.seen_at >= now - CLAIM_LASTS else None
 

@@ -50,7 +50,6 @@ from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres import clock
 from mirror.models import Mailbox, Message
-from mirror.states import MessageState
 from policy.rules.demand import Demand
 from risk import RULES
 
@@ -189,9 +188,7 @@ def _demands(
     in_force = policy_in_force(actor)
     if not in_force.policy.rules:
         return {}
-    held = [
-        one.pk for one in messages if one.state == MessageState.HELD and one.revision_id
-    ]
+    held = [one.pk for one in messages if one.is_held and one.revision_id]
     return demands_for(
         list(desk_messages().for_policy().filter(pk__in=held)),
         actor,

@@ -37,7 +37,7 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
     selects it.
     """
     one = row.message
-    if row.is_inbound:
+    if one.is_inbound:
         sender = ink(one.sender or "sender not known")
         correspondent = format_html('<span class="quiet">From</span> {}', sender)
     elif one.recipients:

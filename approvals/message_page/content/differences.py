@@ -358,8 +358,7 @@ def edits_context(
         context |= {
             "edit_from": made,
             "may_finish_first": made.revision_id == made.message.revision_id,
-            "first_is_held": made.message.state == MessageState.HELD
-            and not is_under_way,
+            "first_is_held": made.message.is_held and not is_under_way,
             "first_leaves": has_left or (is_under_way and outcome == Outcome.APPROVE),
         }
     return context
