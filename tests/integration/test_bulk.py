@@ -33,7 +33,13 @@ from audit.trail import lines
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from people.models import Grant
-from tests.factories import actor_of, make_connection, make_message, show_row
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    show_row,
+)
 from tests.integration import deciding
 from tests.picture_server import png
 
@@ -262,8 +268,7 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
     drawn = f'<p>&lt;img </p><img src="data:image/png;base64,{base64.b64encode(png()).decode()}">'
     picture = make(connection, "picture", markdown=None, html_body=drawn)
     Message.objects.filter(pk__in=[draft.pk, later.pk]).update(thread_id="01THREAD")
-    Message.objects.filter(pk=later.pk).update(
-        state="received", direction="inbound", sender="dana@northwind.example",
+    change_row(later, state="received", direction="inbound", sender="dana@northwind.example",
         held_at=draft.held_at + timedelta(hours=1),
     )  # fmt: skip
     decided, fetching = (
@@ -348,7 +353,7 @@ def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone
     never = Mailbox.objects.create(
         connection=connection, upstream_id="01AT_ONCE", undo_window=timedelta(0)
     )
-    Message.objects.filter(pk=quick.pk).update(mailbox=never)
+    change_row(quick, mailbox=never)
     sentences(reviewer, sheet_of(reviewer, quick, slow))
     windows = {
         one.message: one.due_at - one.recorded_at for one in Decision.objects.all()
@@ -389,7 +394,7 @@ def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back
     desk, connection, reviewer
 ):
     out, held = several(connection, "plum", "kiwi")
-    Message.objects.filter(pk=held.pk).update(direction="inbound")
+    change_row(held, direction="inbound")
     text = open_sheet(desk, out, held).text
     assert re.findall('data-kind="(.*?)"', text) == ["send", "release"]
     assert 'id="send_back"' in text

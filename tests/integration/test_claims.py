@@ -13,8 +13,7 @@ from approvals.models import Claim
 from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
-from people.models import Person
-from tests.factories import actor_of, make_person
+from tests.factories import actor_of, change_row, make_person
 from tests.integration.deciding import at_once, decide
 from tests.markup import HTMX
 
@@ -178,7 +177,7 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
     assert last_why(message) == "The claimer was deactivated."
     # Without any notification: the claim is free, and ends with the next sweep.
     claim_as(message, second_reviewer)
-    Person.objects.filter(pk=second_reviewer.pk).update(is_active=False)
+    change_row(second_reviewer, is_active=False)
     assert not is_held(message)
     end_idle()
     assert [action for action, _ in acts(message)].count("claim.released") == 3

@@ -13,7 +13,13 @@ from approvals.models import Claim, Comment, Question, Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.models import Mailbox
-from tests.factories import actor_of, make_connection, make_message, make_person
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    make_person,
+)
 from tests.integration.deciding import decide
 from tests.markup import HTMX
 
@@ -152,7 +158,7 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(
     )
     make_person("una@yourteam.example", "Una")
     left = make_person("lee@yourteam.example", "Lee", "reviewer")
-    type(left).objects.filter(pk=left.pk).update(is_active=False)
+    change_row(left, is_active=False)
     here = make_person(
         "ivo@yourteam.example", "Ivo", "auditor", mailbox=message.mailbox
     )

@@ -24,7 +24,7 @@ from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention
 from mirror.sync.health import pause_after
 from mirror.tasks import fetch_file
-from tests.factories import make_message, rolled_back, show_row
+from tests.factories import change_row, make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
 from tests.ledger import latest_details
 from tests.markup import HTMX
@@ -50,7 +50,7 @@ def path_of(message, name):
 
 @pytest.fixture
 def gateway(connection, upstream):
-    Connection.objects.filter(pk=connection.pk).update(api_url=upstream.url)
+    change_row(connection, api_url=upstream.url)
     connection.refresh_from_db()
     upstream.answers["/v1/account"] = (200, {"scopes": ["oversight"]})
     return connection

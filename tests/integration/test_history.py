@@ -8,8 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from approvals.queue import views as listing
-from mirror.models import Message
-from tests.factories import make_connection, make_message, make_person
+from tests.factories import change_row, make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -23,8 +22,10 @@ def make_past(connection, name, *, day=20, hour=12, **fields):
     message = make_message(
         connection, subject=f"Subject {name}", markdown=f"About {name}", **fields
     )
-    Message.objects.filter(pk=message.pk).update(
-        state="rejected", changed_at=datetime(2026, 11, day, hour, tzinfo=LISBON)
+    change_row(
+        message,
+        state="rejected",
+        changed_at=datetime(2026, 11, day, hour, tzinfo=LISBON),
     )
     return message
 
@@ -88,9 +89,7 @@ def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):
 def test_queue_is_searched_by_dates_too(desk, connection):
     for day in (20, 21):
         message = make_message(connection, subject=f"Subject {day}")
-        Message.objects.filter(pk=message.pk).update(
-            held_at=datetime(2026, 11, day, 12, tzinfo=LISBON)
-        )
+        change_row(message, held_at=datetime(2026, 11, day, 12, tzinfo=LISBON))
     page = desk.get("/queue/?q=on:2026-11-21", headers={"HX-Request": "true"})
     assert [row.message.subject for row in page.context["rows"]] == ["Subject 21"]
 

@@ -24,6 +24,7 @@ from tests.factories import (
     MAILBOX,
     NOW,
     actor_of,
+    change_row,
     make_message,
     rolled_back,
     show_row,
@@ -55,10 +56,8 @@ def post(client, message, act, headers=None, **fields):
 def decided(message, person, outcome="approve", reason="", **fields):
     """A decision in a state that otherwise requires network failures."""
     result = decide(message, person, outcome, reason)
-    Decision.objects.filter(pk=result.decision.pk).update(**fields)
-    Verdict.objects.filter(pk=result.verdict.pk).update(
-        live=fields.get("state") not in ("withdrawn", "refused")
-    )
+    change_row(result.decision, **fields)
+    change_row(result.verdict, live=fields.get("state") not in ("withdrawn", "refused"))
     return result.decision
 
 
@@ -291,7 +290,7 @@ def send_back(message, person, reason="Please name the order, and say 14 days.")
         state="applied",
         recorded_at=NOW + timedelta(minutes=1),
     )
-    Message.objects.filter(pk=message.pk).update(state="rejected")
+    change_row(message, state="rejected")
 
 
 def next_one(connection, minutes=5, **fields):
@@ -301,7 +300,7 @@ def next_one(connection, minutes=5, **fields):
         hydrated=False,
         subject=fields.get("subject", "Your refund for order 4471"),
     )
-    Message.objects.filter(pk=later.pk).update(held_at=NOW + timedelta(minutes=minutes))
+    change_row(later, held_at=NOW + timedelta(minutes=minutes))
     return show_row(Message.objects.get(pk=later.pk), **fields)
 
 

@@ -29,6 +29,7 @@ from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
     NOW,
     actor_of,
+    change_row,
     make_message,
     make_person,
     rolled_back,
@@ -169,9 +170,7 @@ def test_orders_are_what_they_are_called(connection, reviewer):
         (9, "ending", {}),
     ):
         message = make(connection, name, **fields)
-        Message.objects.filter(pk=message.pk).update(
-            held_at=NOW + timedelta(minutes=minutes)
-        )
+        change_row(message, held_at=NOW + timedelta(minutes=minutes))
     Message.objects.filter(subject="Subject ending").update(
         expires_at=Now() + timedelta(hours=2)
     )
@@ -248,17 +247,17 @@ def test_flood_stands_in_one_row_that_says_what_differs(
         other = connection.mailboxes.create(
             upstream_id="02", address="sales@yourteam.example"
         )
-        Message.objects.filter(pk=alike[-1].pk).update(mailbox=other)
+        change_row(alike[-1], mailbox=other)
         person = make_person(
             "x@yourteam.example", "X", "reviewer", connection=connection, mailbox=other
         )
         assert [row.message for row in listed(person)["rows"]] == alike[-1:]
     # A riskier message has its own row.
-    Review.objects.filter(pk=alike[-1].pk).update(risk=70)
+    change_row(alike[-1].review, risk=70)
     assert gathered(reviewer) == [("plum", 1), ("invoice", 5), ("invoice", 1)]
     # After the first is decided, the next represents the group.
     decide(alike[0], reviewer)
-    Review.objects.filter(pk=alike[-1].pk).update(risk=alike[0].review.risk)
+    change_row(alike[-1].review, risk=alike[0].review.risk)
     assert [row.message for row in listed(reviewer)["rows"]][1] == alike[1]
     assert gathered(reviewer) == [("plum", 1), ("invoice", 5)]
     # Small groups are not folded unless requested.
@@ -296,7 +295,7 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(
     made = announce(connection, "claimed", "idle", "put", "named", "other", "theirs")
     Claim.objects.create(message=made["claimed"], person=reviewer)
     idle = Claim.objects.create(message=made["idle"], person=reviewer)
-    Claim.objects.filter(pk=idle.pk).update(seen_at=Now() - timedelta(minutes=11))
+    change_row(idle, seen_at=Now() - timedelta(minutes=11))
     Claim.objects.create(message=made["theirs"], person=second_reviewer)
     Snooze.objects.create(
         message=made["put"], person=reviewer, until=NOW + timedelta(days=9999)

@@ -7,10 +7,9 @@ import re
 import pytest
 
 from approvals.decisions.shown import note_opened
-from approvals.models import Verdict
 from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
-from tests.factories import actor_of, make_message, show_row
+from tests.factories import actor_of, change_row, make_message, show_row
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +72,7 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
 def test_looking_is_noted_and_fetching_ahead_is_not(
     signed_in, verdict, auditor, connection
 ):
-    Verdict.objects.filter(pk=verdict.pk).update(seen={}, parts_unread=None)
+    change_row(verdict, seen={}, parts_unread=None)
     noted = Entry.objects.of_action("ledger.seen_again")
     client = signed_in(auditor)
     client.head(address(verdict))

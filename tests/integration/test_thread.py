@@ -19,6 +19,7 @@ from mirror.sync import reads, retention
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import freshen_thread, read_thread, request_read
 from tests.factories import (
+    change_row,
     event_body,
     make_message,
     rolled_back,
@@ -66,7 +67,7 @@ def make_draft(gateway, **fields):
     message = make_message(
         gateway, thread_id="T1", in_reply_to="<1@northwind.example>", **fields
     )
-    Message.objects.filter(pk=message.pk).update(held_at=DRAFTED)
+    change_row(message, held_at=DRAFTED)
     message.refresh_from_db()
     return message
 
@@ -168,7 +169,7 @@ def test_thread_that_cannot_be_read_says_why_and_is_tried_again(desk, draft, ups
 def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk(
     desk, gateway, upstream, draft
 ):
-    Connection.objects.filter(pk=gateway.pk).update(read_key="")
+    change_row(gateway, read_key="")
     receive(gateway, subject="Are you there?", **{"from": "dana@northwind.example"})
     assert read(draft) == "no_key"
     assert upstream.paths == []
@@ -415,7 +416,7 @@ def test_webhook_has_its_thread_read_once_committed(
         assert ("mirror.tasks.read_thread", thread.pk) in sent_tasks, name
     # A thread without a waiting draft is not read.
     came = make_message(gateway, thread_id="T9")
-    Message.objects.filter(pk=came.pk).update(state="sent")
+    change_row(came, state="sent")
     request_read(came)
     assert Thread.objects.count() == 1
 

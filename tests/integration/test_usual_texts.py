@@ -10,8 +10,8 @@ from approvals.decisions.forms import CHANGED_MEANWHILE
 from approvals.models import Comment, Decision, UsualTexts
 from approvals.usual_texts.texts import REJECT, presets_of
 from audit.models import Entry
-from mirror.models import Mailbox, Message
-from tests.factories import make_connection, make_message, make_person
+from mirror.models import Mailbox
+from tests.factories import change_row, make_connection, make_message, make_person
 from tests.integration.deciding import post_verdict
 from tests.markup import words_of
 
@@ -103,7 +103,7 @@ def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(
     )
     chosen = {"id": [str(message.public_id), str(second.public_id)]}
     assert "Own" in words_of(desk.post("/queue/bulk/", chosen))
-    Message.objects.filter(pk=second.pk).update(mailbox=other)
+    change_row(second, mailbox=other)
     page = desk.post("/queue/bulk/", chosen)
     assert REJECT[0].label in words_of(page)
     values = {
