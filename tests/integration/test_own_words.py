@@ -15,8 +15,15 @@ from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from risk.phrases import read_phrase
-from tests.factories import make_connection, make_message, make_person, show_row
+from tests.factories import (
+    actor_of,
+    make_connection,
+    make_message,
+    make_person,
+    show_row,
+)
 from tests.integration.deciding import in_thread, waiting_for_a_lock
+from tests.integration.test_rule_weights import risk_of
 from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
@@ -50,19 +57,13 @@ def save(
     word=None,
 ):
     wanted = own_words.WantedWord(read_phrase(text), mailbox, looks_in, points)
-    return own_words.save_word(
-        wanted=wanted, actor=person.actor(surface="web"), word=word
-    )
+    return own_words.save_word(wanted=wanted, actor=actor_of(person), word=word)
 
 
 def judge_all():
     for weight in RuleWeight.objects.exclude(weighed_to=None):
         while tasks.reweigh(weight.pk) != "done":
             pass
-
-
-def risk_of(message):
-    return Review.objects.values_list("risk", "risk_level").get(pk=message.pk)
 
 
 def lately(*messages):
@@ -95,7 +96,7 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(
     save(admin, points=10, word=word)
     judge_all()
     assert (risk_of(before), risk_of(after)) == ((10, "notice"), (10, "notice"))
-    own_words.remove_word(word=word, actor=admin.actor(surface="web"))
+    own_words.remove_word(word=word, actor=actor_of(admin))
     judge_all()
     assert (risk_of(before), Review.objects.get(pk=before.pk).rules) == ((0, ""), [])
     for action, old, new in (
@@ -187,7 +188,7 @@ def test_only_admins_set_words_and_each_those_of_their_mailboxes(
         with pytest.raises(ActNotAllowed):
             save(person, "other word", mailbox=mailbox, word=word)
         with pytest.raises(ActNotAllowed):
-            own_words.remove_word(word=word, actor=person.actor(surface="web"))
+            own_words.remove_word(word=word, actor=actor_of(person))
     assert save(of_mailbox, mailbox=mailbox).mailbox == mailbox
     stranger = make_person(
         "x@yourteam.example", "X", "admin", connection=make_connection("other")
@@ -195,7 +196,7 @@ def test_only_admins_set_words_and_each_those_of_their_mailboxes(
     with pytest.raises(ActNotAllowed):
         save(stranger, "other word", mailbox=mailbox)
     assert (
-        not OwnWord.objects.visible_to(stranger.actor(surface="web"))
+        not OwnWord.objects.visible_to(actor_of(stranger))
         .filter(mailbox=mailbox)
         .exists()
     )
@@ -246,7 +247,7 @@ def test_rehearsal_says_how_far_it_came_when_its_time_is_over(
         )
     tried = own_words.rehearse_word(
         wanted=own_words.WantedWord(read_phrase("*ulip"), None, ["text"], 20),
-        actor=admin.actor(surface="web"),
+        actor=actor_of(admin),
     )
     assert (tried.found, tried.looked_at, tried.is_partial) == (2, 2, True)
 

@@ -18,9 +18,15 @@ from audit.models import Entry, EntryDetail
 from mirror.errors import ActNotAllowed
 from mirror.models import Message, Revision
 from policy.models import ReviewPlan
-from tests.factories import make_connection, make_message, make_person, show_row
+from tests.factories import (
+    actor_of,
+    make_connection,
+    make_message,
+    make_person,
+    show_row,
+)
 from tests.integration.deciding import in_thread, waiting_for_a_lock
-from tests.markup import words_of
+from tests.markup import says, words_of
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +39,7 @@ PAGE = f"/rules/findings/{RULE}/"
 
 
 def weigh(person, points, rule=RULE):
-    return weighing.weigh(rule=rule, points=points, actor=person.actor(surface="web"))
+    return weighing.weigh(rule=rule, points=points, actor=actor_of(person))
 
 
 def reweigh_all():
@@ -265,8 +271,7 @@ def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field
         ), points
     client = signed_in(admin)
     refused = client.post(f"{PAGE}weigh/", {"points": "101"})
-    assert refused.status_code == 422
-    assert "Give it 0 to 100 points, in whole numbers." in refused.text
+    says(refused, 422, "Give it 0 to 100 points, in whole numbers.")
     assert 'value="101"' in refused.text
     assert not RuleWeight.objects.exists()
 
