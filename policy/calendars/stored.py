@@ -1,11 +1,11 @@
 """A stored calendar as `opening` computes with it."""
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from policy.calendars.opening import Calendar, NeverOpen, after_working_time, is_open
+from policy.calendars.opening import Calendar, is_open
 from policy.models import WorkCalendar
 
 
@@ -30,20 +30,6 @@ def _calendar(name: str, zone: str, weekly: str, holidays: str) -> Calendar:
         date.fromisoformat(day): called for day, called in json.loads(holidays).items()
     }
     return Calendar(name, ZoneInfo(zone), days, closed)
-
-
-def working_time_after(
-    row: WorkCalendar | None, start: datetime, duration: timedelta
-) -> datetime | None:
-    """Return when so much working time has passed; without a calendar all time counts.
-    None where it is never open.
-    """
-    if row is None:
-        return start + duration
-    try:
-        return after_working_time(calendar_of(row), start, duration)
-    except NeverOpen:
-        return None
 
 
 def is_working_time(row: WorkCalendar | None, at: datetime) -> bool:

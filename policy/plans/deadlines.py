@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, QuerySet
 
-from policy.calendars.stored import working_time_after
+from policy.calendars.opening import NeverOpen, after_working_time
+from policy.calendars.stored import calendar_of
 from policy.models import LadderStep, ReviewPlan
 
 # The risk of messages that have targets of their own; any other has those of "".
@@ -103,6 +104,15 @@ def _minutes(plan: ReviewPlan, risk: str) -> tuple[int | None, int | None]:
 
 
 def _after(plan: ReviewPlan, start: datetime, minutes: int | None) -> datetime | None:
+    """Return when so much working time has passed; without a calendar all time counts.
+    None where it is never open.
+    """
     if minutes is None:
         return None
-    return working_time_after(plan.calendar, start, timedelta(minutes=minutes))
+    duration = timedelta(minutes=minutes)
+    if plan.calendar is None:
+        return start + duration
+    try:
+        return after_working_time(calendar_of(plan.calendar), start, duration)
+    except NeverOpen:
+        return None
