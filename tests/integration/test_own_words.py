@@ -206,9 +206,10 @@ def test_only_admins_set_words_and_each_those_of_their_mailboxes(
 
 
 def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(
-    connection, admin, signed_in
+    connection, admin, signed_in, monkeypatch
 ):
-    hits = [make_message(connection, subject=f"Letter {n}", **TULIP) for n in range(12)]
+    monkeypatch.setattr(own_words, "NAMED", 2)
+    hits = [make_message(connection, subject=f"Letter {n}", **TULIP) for n in range(3)]
     lately(
         *hits,
         make_message(connection),
@@ -218,8 +219,8 @@ def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(
     answer = client.post(ADD, typed(sample="Our PROJECT\u200b tulip, at last"))
     page = words_of(answer)
     assert "Found in your text: … our project tulip at last …" in page
-    assert "12 messages of 14 would have had this finding." in page
-    assert page.count("Letter ") == 10, "the newest ten are named"
+    assert "3 messages of 5 would have had this finding." in page
+    assert page.count("Letter ") == 2, "only the newest are named"
     assert not OwnWord.objects.exists()
     assert "Not found in your text." in words_of(
         client.post(ADD, typed(sample="tulips"))
