@@ -96,17 +96,16 @@ def account(**scopes: list[str]) -> Iterator[Account]:
     class Answers(Handler):
         def _answer(self) -> None:
             body = json.loads(self.body() or b"{}")
-            path, key = (
-                self.path.partition("?")[0],
-                self.headers.get("Authorization", "").removeprefix("Bearer "),
-            )
+            path = self.path.partition("?")[0]
+            key = self.headers.get("Authorization", "").removeprefix("Bearer ")
             standin.calls.append((self.command, path))
             end = path.rpartition("/")[2]
             if standin.breaks.get(end) == "before":
                 return
             status, found = standin.answer(self.command, path, key, body)
             if end in standin.refuses:
-                status, found = standin.refuses[end], {"error": "Not now."}
+                status = standin.refuses[end]
+                found = {"error": "Not now."}
             if standin.breaks.get(end) == "after":
                 return
             self.reply(status, found)

@@ -18,10 +18,8 @@ def main(lease: str, window: str) -> None:
     from alerts.channels.discord import rates
     from alerts.deliveries.drain import drain, with_something_due
 
-    outgoing.models.LEASE, rates.CHANNEL_SECONDS = (
-        timedelta(seconds=float(lease)),
-        float(window),
-    )
+    outgoing.models.LEASE = timedelta(seconds=float(lease))
+    rates.CHANNEL_SECONDS = float(window)
     while True:
         for destination_id in with_something_due():
             drain(destination_id=destination_id)

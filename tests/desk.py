@@ -56,7 +56,8 @@ class Browser:
     """Somebody signed in to the desk with a plain HTTP client, without scripts."""
 
     def __init__(self, base_url: str, email: str, password: str) -> None:
-        self.base_url, self._password = base_url, password
+        self.base_url = base_url
+        self._password = password
         self.session = requests.Session()
         self.session.trust_env = False
         page = self.get("/accounts/login/")

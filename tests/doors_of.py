@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Literal
 
 from common.actors import Role
 
-R, A, U = Role.REVIEWER, Role.ADMIN, Role.AUDITOR
+R = Role.REVIEWER
+A = Role.ADMIN
+U = Role.AUDITOR
 EVERYBODY = (R, A, U)
 Fields = Callable[[Any], Mapping[str, Any]]
 _HOW_FAR = {

@@ -35,7 +35,8 @@ def words_of(page: Any) -> str:
 
 def compact(page: str) -> str:
     """Return the page with white space only where a browser shows it."""
-    pieces, end = [], 0
+    pieces = []
+    end = 0
     for match in _VERBATIM_BLOCK.finditer(page):
         pieces += [_compacted(page[end : match.end(1)]), match[2]]
         end = match.end()
@@ -52,7 +53,8 @@ def says(answer: Any, status: int, *parts: str) -> None:
     """Check that an answer has this status and all of these in its words or source."""
     page = f"{words_of(answer)}\n{answer.text}"
     missing = [one for one in parts if one not in page]
-    assert (answer.status_code, missing) == (status, []), page
+    assert answer.status_code == status, page
+    assert missing == [], page
 
 
 def leads_to(answer: Any) -> str:

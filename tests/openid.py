@@ -68,7 +68,8 @@ class Issuer:
 
     def configure(self, settings: Any) -> None:
         """Let the desk trust this provider."""
-        settings.OIDC_ISSUER, settings.OIDC_NAME = self.url, "Acme"
+        settings.OIDC_ISSUER = self.url
+        settings.OIDC_NAME = "Acme"
         app = {
             "provider_id": self.url,
             "name": "Acme",

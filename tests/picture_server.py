@@ -70,7 +70,9 @@ def gif(
     is given.
     """
     pixels = [number % 2 for number in range(width * height)]
-    table, codes, width_of = {(0,): 0, (1,): 1}, [(4, 3)], 3
+    table = {(0,): 0, (1,): 1}
+    codes = [(4, 3)]
+    width_of = 3
     last: tuple[int, ...] = ()
     for pixel in pixels:
         if (*last, pixel) in table:

@@ -12,7 +12,8 @@ from typing import Any
 from tests.desk import Browser as Reader
 from tests.desk import Product
 
-FINANCE, CLIENTS = "Finance", "Client leads"
+FINANCE = "Finance"
+CLIENTS = "Client leads"
 _OFFICE = {"weekly": [*[[[480, 1080]]] * 5, [], []], "zone": "Europe/Lisbon"}
 # Changes that wait: kind, title, before, after, reason.
 _CHANGES = (
@@ -32,7 +33,8 @@ _CHANGES = (
     ),
 )
 # So many messages go to the queue in an hour; what comes after that is set apart.
-_CAP, _FLOOD = 3, 8
+_CAP = 3
+_FLOOD = 8
 
 
 def make_policy(product: Product, reader: Reader) -> dict[str, str]:
@@ -200,7 +202,8 @@ def _changes(product: Product) -> None:
     """Let two admins be wanted, one of whom asked for changes, and let mailboxes be
     below the minimum.
     """
-    admin, other = _person(product, "ADMIN"), _person(product, "REVIEWER2")
+    admin = _person(product, "ADMIN")
+    other = _person(product, "REVIEWER2")
     product.sql(
         "INSERT INTO people_grant (person_id, role) VALUES (%s, 'admin')", other
     )

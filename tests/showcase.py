@@ -404,7 +404,8 @@ class Showcase:
 
 def _spelled(values: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     """Return what stands for each column, and the parameters that are meant."""
-    expressions, parameters = {}, {}
+    expressions = {}
+    parameters = {}
     for name, value in values.items():
         if isinstance(value, str) and value.startswith(("now()", "(SELECT")):
             expressions[name] = value

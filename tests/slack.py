@@ -12,9 +12,14 @@ from typing import Any
 from tests.serving import Handler, serving
 
 HOOK = "/services/T0123/B0123/tokenthatnobodymaysee"
-TOKEN, CHANNEL = "xoxb-1-token-that-nobody-may-see", "C0123456789"
+TOKEN = "xoxb-1-token-that-nobody-may-see"
+CHANNEL = "C0123456789"
 # What documented limits refuse.
-_HEADER, _TEXT, _FIELD, _FIELDS, _BLOCKS = 150, 3000, 2000, 10, 50
+_HEADER = 150
+_TEXT = 3000
+_FIELD = 2000
+_FIELDS = 10
+_BLOCKS = 50
 
 
 @dataclass(frozen=True)

@@ -85,10 +85,8 @@ def multimail() -> Iterator[MultiMail]:
             if standin.single and "email_id=" in address.query:
                 status, body = standin.single
             if address.query.partition("email_id=")[2] in standin.unknown:
-                status, body = (
-                    404,
-                    {"error": "There is no such message in this account."},
-                )
+                status = 404
+                body = {"error": "There is no such message in this account."}
             standin.meanwhile.get(self.command, lambda: None)()
             self.reply(status, body, **standin.headers)
 

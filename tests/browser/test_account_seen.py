@@ -96,7 +96,8 @@ def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done
 
 def test_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product):
     # Distinguishes this browser from Ben's in other tests.
-    lost, desk = open_as("REVIEWER2", user_agent=PHONE), open_as("REVIEWER2")
+    lost = open_as("REVIEWER2", user_agent=PHONE)
+    desk = open_as("REVIEWER2")
     lost.watch.expected += ["401"]
     lost.wait_for_selector("[data-stream='open']", state="attached")
     desk.goto(product.known["DASHBOARD_URL"] + "/people/me/sessions/")

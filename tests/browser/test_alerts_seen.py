@@ -7,7 +7,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_admin_sets_up_a_program(open_as, product):
-    admin, desk = open_as("ADMIN"), product.known["DASHBOARD_URL"]
+    admin = open_as("ADMIN")
+    desk = product.known["DASHBOARD_URL"]
     admin.goto(f"{desk}/alerts/add/")
     admin.get_by_role("link", name="Discord channel, by the bot").click()
     expect(admin.get_by_label("Id of the channel")).to_be_visible()

@@ -10,7 +10,8 @@ from tests.desk import TIMEOUT, some_words
 
 pytestmark = pytest.mark.slow
 
-MALLORY, LEE = "mallory@outside.example", "lee@contoso.example"
+MALLORY = "mallory@outside.example"
+LEE = "lee@contoso.example"
 
 
 @pytest.fixture
@@ -74,7 +75,8 @@ def send(product, to):
 def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed_in_one_press(
     lists, product
 ):
-    page, at = lists, lists.url
+    page = lists
+    at = lists.url
     long = f"{'a' * 60}@{'b' * 60}.example"
     page.get_by_label("Addresses and domains, one a line").fill(f"{LEE}\n{long}\n*.com")
     page.get_by_role("textbox", name="Note").fill("The fair")

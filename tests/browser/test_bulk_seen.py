@@ -66,10 +66,8 @@ def number_unread(page):
 
 def read_all(page):
     """Bring beginning and end of each message into view, until none is unread."""
-    marks, one = (
-        page.locator("[data-unread]"),
-        page.locator(".one:has([data-unread])").first,
-    )
+    marks = page.locator("[data-unread]")
+    one = page.locator(".one:has([data-unread])").first
     while number := marks.count():
         for place, block in (("header", "start"), ("> .end", "center")):
             one.locator(place).evaluate(
@@ -118,7 +116,8 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
 ):
     address, ids = batch(3)
     desk.goto(address)
-    picks, selected = desk.locator(".pick"), desk.locator("#bulk")
+    picks = desk.locator(".pick")
+    selected = desk.locator("#bulk")
     expect(selected).to_be_hidden()
     picks.nth(0).check()
     picks.nth(2).click(modifiers=["Shift"])

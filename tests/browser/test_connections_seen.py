@@ -52,7 +52,8 @@ def _writes(product, account, subject):
 def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(
     admin, product, account, ana
 ):
-    page, base = admin, product.known["DASHBOARD_URL"]
+    page = admin
+    base = product.known["DASHBOARD_URL"]
     page.goto(f"{base}/connections/")
     page.get_by_role("link", name="Add a connection").click()
     expect(page.get_by_label("Oversight key")).to_be_visible()

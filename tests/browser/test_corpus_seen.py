@@ -145,7 +145,8 @@ def test_what_may_look_different_is_marked_in_a_box_that_a_person_sees(watched):
         name: [one.passage for one in found if one.passage and one.mark]
         for name, found in shown.items()
     }
-    names, wrong = [name for name in NAMES if any(one.mark for one in shown[name])], {}
+    names = [name for name in NAMES if any(one.mark for one in shown[name])]
+    wrong = {}
     assert len(names) > 30
     for first in range(0, len(names), FRAMES_A_PAGE):
         look_at(watched, "safe", names[first : first + FRAMES_A_PAGE])

@@ -37,14 +37,10 @@ def customer_writes(product, subject, body, *, answers=""):
     as the gateway lists it.
     """
     mail = EmailMessage()
-    mail["From"], mail["To"] = (
-        "Dana Whitfield <dana@northwind.example>",
-        product.known["MAILBOX2_ADDRESS"],
-    )
-    mail["Subject"], mail["Message-ID"] = (
-        subject,
-        f"<{uuid.uuid4().hex}@northwind.example>",
-    )
+    mail["From"] = "Dana Whitfield <dana@northwind.example>"
+    mail["To"] = product.known["MAILBOX2_ADDRESS"]
+    mail["Subject"] = subject
+    mail["Message-ID"] = f"<{uuid.uuid4().hex}@northwind.example>"
     if answers:
         mail["In-Reply-To"] = mail["References"] = answers
     mail.set_content(body)
@@ -183,10 +179,8 @@ def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
     expect(desk.locator("#file-2")).to_contain_text("It is being fetched.")
     expect(desk.locator("#findings")).not_to_contain_text("its bytes are a web page")
-    approve, white = (
-        desk.get_by_role("button", name="Approve and send"),
-        "rgb(255, 255, 255)",
-    )
+    approve = desk.get_by_role("button", name="Approve and send")
+    white = "rgb(255, 255, 255)"
     expect(approve).to_have_css("color", white)
     for row in rows:
         product.sql(

@@ -67,7 +67,8 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(
     def count_in_title():
         return int(re.match(r"\((\d+)", desk.title())[1])
 
-    first, second = send(1), send(2)
+    first = send(1)
+    second = send(2)
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
     items = desk.locator("#list .item")
     for key, opened in (("j", first), ("j", second), ("k", first)):

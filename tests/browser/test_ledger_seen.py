@@ -9,7 +9,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_auditor_searches_narrows_and_comes_back(open_as, product):
-    page, base = open_as("AUDITOR"), product.known["DASHBOARD_URL"]
+    page = open_as("AUDITOR")
+    base = product.known["DASHBOARD_URL"]
     page.goto(f"{base}/audit/")
     page.keyboard.press("/")
     expect(page.locator("#q")).to_be_focused()

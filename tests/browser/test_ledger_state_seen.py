@@ -21,7 +21,8 @@ def auditor(open_as):
 def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(
     auditor, product
 ):
-    page, address = auditor, f"{product.known['DASHBOARD_URL']}/audit/verify/"
+    page = auditor
+    address = f"{product.known['DASHBOARD_URL']}/audit/verify/"
     head = product.wait_for(
         lambda: _head(page, address), timeout=60, what="the first seal"
     )

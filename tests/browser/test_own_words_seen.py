@@ -23,7 +23,8 @@ def held(product, ana):
 def test_admin_sets_words_and_reasons_and_the_reviewer_meets_them(
     desk, open_as, product, ana, held
 ):
-    admin, home = open_as("ADMIN"), product.known["DASHBOARD_URL"]
+    admin = open_as("ADMIN")
+    home = product.known["DASHBOARD_URL"]
     admin.goto(f"{home}/rules/words/")
     admin.get_by_role("link", name="Add a word").click()
     admin.get_by_label("Word, phrase or pattern").fill(held["word"])

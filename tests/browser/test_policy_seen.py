@@ -39,7 +39,8 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(
         "INSERT INTO policy_workcalendar (name, zone, weekly, holidays) VALUES ('Holidays only', 'UTC', "
         f"'{week}', '{{}}')"
     )
-    admin, home = open_as("ADMIN", **options), product.known["DASHBOARD_URL"]
+    admin = open_as("ADMIN", **options)
+    home = product.known["DASHBOARD_URL"]
     admin.goto(f"{home}/policy/")
     admin.get_by_role("link", name="Begin with a ready-made policy").click()
     admin.get_by_role("link", name="Small team").click()

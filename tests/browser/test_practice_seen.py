@@ -43,7 +43,8 @@ def let_pass(page, product, message):
 def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(
     desk, open_as, second_admin, product, ana, tidy
 ):
-    home, ida = product.known["DASHBOARD_URL"], open_as("ADMIN")
+    home = product.known["DASHBOARD_URL"]
+    ida = open_as("ADMIN")
     text = "Hello Dana,\n\nyou get 120.00 EUR back within a week."
     # At the mailbox's own domain no recipient is exchanged, which would need the page
     # for high risk.
@@ -107,7 +108,8 @@ def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(
 def test_report_shows_teams_and_people_only_once_an_admin_allows_it(
     open_as, product, ana, tidy
 ):
-    home, ida = product.known["DASHBOARD_URL"], open_as("ADMIN")
+    home = product.known["DASHBOARD_URL"]
+    ida = open_as("ADMIN")
     row = product.hold(ana)
     ana.decide(row["id"], "reject", row["fingerprint"], "Not this one")
     ida.goto(f"{home}/audit/reports/")

@@ -40,7 +40,8 @@ def send(product, subject, **fields):
 
 
 def test_search_is_typed_shown_as_fields_and_cleared(queue, product, ana):
-    name, other = word(), word()
+    name = word()
+    other = word()
     sent = [send(product, name, to=f"{name}@contoso.example"), send(product, other)]
     assert [product.held(ana, one)["subject"] for one in sent] == [name, other]
     page = queue()

@@ -17,7 +17,8 @@ def second_admin(open_as, open_page, product):
     """Another admin of everything, who has just joined, without scripts; all is as it
     was afterwards.
     """
-    ida, base = open_as("ADMIN"), product.known["DASHBOARD_URL"]
+    ida = open_as("ADMIN")
+    base = product.known["DASHBOARD_URL"]
     ida.goto(base + "/people/invite/")
     email = f"sam-{uuid.uuid4().hex[:8]}@yourteam.example"
     ida.get_by_label("Email address").fill(email)
@@ -41,7 +42,9 @@ def second_admin(open_as, open_page, product):
 
 
 def test_one_admin_asks_and_another_accepts(open_as, second_admin, product):
-    ida, sam, base = open_as("ADMIN"), second_admin, product.known["DASHBOARD_URL"]
+    ida = open_as("ADMIN")
+    sam = second_admin
+    base = product.known["DASHBOARD_URL"]
     ida.watch.expected += ["409"]
     ida.goto(base + "/changes/")
     ida.get_by_role("button", name="Switch on").click()

@@ -106,7 +106,9 @@ def test_two_admins_sign_and_a_reviewer_stops_what_was_approved(
     product: Product,
     ana: Any,
 ) -> None:
-    ida, sam, base = open_as("ADMIN"), second_admin, product.known["DASHBOARD_URL"]
+    ida = open_as("ADMIN")
+    sam = second_admin
+    base = product.known["DASHBOARD_URL"]
     ida.goto(f"{base}/policy/standing/")
     ida.get_by_role("button", name="Switch on").click()
     ask(ida, "The refunds are always right.")

@@ -79,7 +79,8 @@ def clock(folder: Path) -> Iterator[Clock]:
         pytest.skip(
             "Setting a process's clock needs a C compiler, and none is here or can be installed."
         )
-    source, library = folder / "clock.c", folder / "clock.so"
+    source = folder / "clock.c"
+    library = folder / "clock.so"
     source.write_text(_SOURCE)
     command = [
         str(_compiler()),

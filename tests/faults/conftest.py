@@ -74,6 +74,7 @@ def desk(shared_desk: DeskRig, tmp_path: Path) -> Iterator[DeskRig]:
     """The product, a history file, and the test's own messages, which must satisfy all
     invariants at the end.
     """
-    shared_desk.mine, shared_desk.history = [], tmp_path / "history.jsonl"
+    shared_desk.mine = []
+    shared_desk.history = tmp_path / "history.jsonl"
     yield shared_desk
     check_invariants(shared_desk)

@@ -39,7 +39,8 @@ class DeskRig(Records):
 
     def __init__(self, stack: Stack, upstream: Proxy, hooks: Proxy) -> None:
         super().__init__(stack)
-        self.upstream, self.hooks = upstream, hooks
+        self.upstream = upstream
+        self.hooks = hooks
         self.mine: list[Held] = []
         self.decided_elsewhere: set[str] = set()
         # The last checked entry of the ledger.
@@ -445,7 +446,8 @@ def desk_rig(
     The second mailbox keeps its five seconds to undo. `running` starts it in another
     way than others are.
     """
-    upstream, hooks = Proxy(), Proxy()
+    upstream = Proxy()
+    hooks = Proxy()
     allow = f"{upstream.url},{hooks.url}"
     product = running(tmp_path_factory, **{"OUTGOING_ALLOW": allow, **variables})
     with product as stack, between_proxies(stack, upstream, hooks) as rig:

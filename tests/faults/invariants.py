@@ -73,7 +73,8 @@ def _i4_mirror_is_what_the_gateway_has(rig: DeskRig, held: Held) -> None:
     """Periodic work of the desk is run now instead of each half minute or minute."""
 
     def equal() -> bool:
-        status, state = rig.email(held)["status"], rig.message(held)["state"]
+        status = rig.email(held)["status"]
+        state = rig.message(held)["state"]
         if state not in _MIRRORED[status]:
             rig.reconcile()
             rig.let_its_event_be_late(held)
@@ -89,7 +90,8 @@ def _i1_at_most_one_effect(rig: DeskRig, held: Held, fate_may_be_unknown: bool) 
     def in_doubt() -> bool:
         return fate_may_be_unknown and rig.email(held)["fate_unknown"]
 
-    effects, approved = rig.effects(held), rig.email(held)["decision"] == "approved"
+    effects = rig.effects(held)
+    approved = rig.email(held)["decision"] == "approved"
     assert len(effects) <= 1, (
         f"I1: the gateway decided {held.subject} {len(effects)} times"
     )
@@ -137,10 +139,8 @@ def _i2_every_effect_has_an_earlier_decision(rig: DeskRig, held: Held) -> None:
             f"I2: {held.subject} was carried out before it was written down"
         )
         if decision["given_by_id"]:
-            assert (entry["actor_kind"], entry["actor_id"]) == (
-                "person",
-                str(decision["given_by_id"]),
-            )
+            assert entry["actor_kind"] == "person"
+            assert entry["actor_id"] == str(decision["given_by_id"])
         else:
             assert decision["rule"], (
                 f"I2: neither person nor rule decided {held.subject}"
@@ -239,7 +239,8 @@ def _i8_ledger_verifies(rig: DeskRig) -> None:
         "WHERE e.id > %s ORDER BY e.id"
     )
     for row in rig.sql(query, rig.verified):
-        salt, fields = bytes(row.pop("salt")), row.pop("fields")
+        salt = bytes(row.pop("salt"))
+        fields = row.pop("fields")
         entry = Entry(**row)
         assert entry.hash == entry_hash(entry), f"I8: entry {entry.pk} was altered"
         hashes = {name: detail_hash(salt, name, text) for name, text in fields.items()}

@@ -20,8 +20,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.stack import wait_for
 
-DECIDE, READ, LIST = "decide", "read", "list"
-WEBHOOK, OTHER = "webhook", "other"
+DECIDE = "decide"
+READ = "read"
+LIST = "list"
+WEBHOOK = "webhook"
+OTHER = "other"
 _RST = struct.pack("ii", 1, 0)
 PATIENCE = 120
 
@@ -100,9 +103,11 @@ class Exchange:
     """One request and its connection."""
 
     def __init__(self, proxy: "Proxy", connection: socket.socket, seen: Seen) -> None:
-        self.request, self.seen = seen.request, seen
+        self.request = seen.request
+        self.seen = seen
         self.is_open = True
-        self._proxy, self._connection = proxy, connection
+        self._proxy = proxy
+        self._connection = connection
 
     def forward(self) -> Answer:
         """Hand the request to the gateway, and return what it answered once it has."""

@@ -76,7 +76,8 @@ class Sender:
         """Post as MultiMail does: the same bytes again until they are taken; returns
         how many answers were none.
         """
-        deadline, failures = time.monotonic() + PATIENCE, 0
+        deadline = time.monotonic() + PATIENCE
+        failures = 0
         while time.monotonic() < deadline:
             with contextlib.suppress(requests.RequestException):
                 if self.post(body).status_code == 200:

@@ -89,7 +89,8 @@ class Reviewer:
     """
 
     def __init__(self, rig: DeskRig, diary: Diary, prefix: str, number: int) -> None:
-        self.rig, self.diary = rig, diary
+        self.rig = rig
+        self.diary = diary
         self.random = random.Random(f"{diary.seed}:{prefix}:{number}")
         self.browser: Browser = rig.product.reviewer(prefix)
         self.form = self.browser.get("/queue/")
@@ -131,10 +132,8 @@ class Reviewer:
         )
 
     def _decide(self, row: dict[str, Any]) -> None:
-        upstream_id, plan = (
-            row["upstream_id"],
-            self.diary.plan(self.diary.sent[row["upstream_id"]]),
-        )
+        upstream_id = row["upstream_id"]
+        plan = self.diary.plan(self.diary.sent[row["upstream_id"]])
         if (
             row["decision"] is None
             and upstream_id in self.diary.accepted
@@ -210,7 +209,8 @@ class Chaos:
     """Injects one fault after another, in an order given by the seed."""
 
     def __init__(self, rig: DeskRig, diary: Diary) -> None:
-        self.rig, self.diary = rig, diary
+        self.rig = rig
+        self.diary = diary
         self.random = random.Random(f"{diary.seed}:chaos")
         self._wire: dict[str, tuple[Fault, str]] = {
             "answer of a call lost": (wire.lose_answer, DECIDE),

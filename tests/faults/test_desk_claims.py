@@ -51,10 +51,8 @@ def click(desk, who, held, outcome):
         "fingerprint": held.fingerprint,
         "reason": "Because",
     }
-    url, cookies = (
-        f"{browser.base_url}/queue/{held.id}/verdict/",
-        browser.session.cookies.get_dict(),
-    )
+    url = f"{browser.base_url}/queue/{held.id}/verdict/"
+    cookies = browser.session.cookies.get_dict()
 
     def post():
         return requests.post(
@@ -78,10 +76,8 @@ def at_once(calls):
 
 def test_two_reviewers_at_once_make_one_decision(desk):
     held = desk.hold()
-    ana, ben = (
-        click(desk, "REVIEWER", held, "approve"),
-        click(desk, "REVIEWER2", held, "reject"),
-    )
+    ana = click(desk, "REVIEWER", held, "approve")
+    ben = click(desk, "REVIEWER2", held, "reject")
     answers = at_once([ana, ben] * (TIMES // 2))
     assert sorted({answer.status_code for answer in answers}) == [302, 409]
     assert [answer.status_code for answer in answers].count(302) == 1

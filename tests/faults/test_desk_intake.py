@@ -27,7 +27,8 @@ def hurry(desk, upstream_id):
 
 
 def test_retry_is_accepted_after_a_death_between_insert_and_commit(desk):
-    sender, body = Sender.of(desk), event()
+    sender = Sender.of(desk)
+    body = event()
     waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = 'audit_entry'::regclass"
     with psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as database:
         database.execute("LOCK TABLE audit_entry IN SHARE MODE")
@@ -46,7 +47,8 @@ def test_retry_is_accepted_after_a_death_between_insert_and_commit(desk):
 
 
 def test_death_between_commit_and_answer_makes_the_retry_a_duplicate(desk):
-    subject, lost = f"Death {uuid.uuid4().hex[:10]}", []
+    subject = f"Death {uuid.uuid4().hex[:10]}"
+    lost = []
 
     def lose_ours(exchange):
         if subject.encode() not in exchange.request.body or lost:

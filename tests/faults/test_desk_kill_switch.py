@@ -44,7 +44,8 @@ def test_kill_switch_stops_every_call(desk):
     does not, nothing follows.
     """
     flying, marking, *stream = (desk.hold() for _ in range(6))
-    call, read = wire.Hold(), wire.Hold(after_answer=True)
+    call = wire.Hold()
+    read = wire.Hold(after_answer=True)
     with contextlib.ExitStack() as faults, desk.undo_window():
         for number, held in enumerate(stream):
             assert desk.decide(held, ("approve", "reject")[number % 2]) == 302

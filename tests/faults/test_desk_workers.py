@@ -14,7 +14,8 @@ def killing(desk, seconds):
     """Kill each worker this long after it was ready, during the block; the list has the
     killed ones.
     """
-    killed, is_over = [], threading.Event()
+    killed = []
+    is_over = threading.Event()
 
     def lives():
         return desk.stack.log("worker-desk").count("ready.")
@@ -75,10 +76,8 @@ def test_beat_that_stops_for_half_an_hour_is_reported_and_recovers_automatically
             "read_at = read_at - interval '30 minutes', reading_until = NULL"
         )
         answer = desk.ana.get("/readyz")
-        assert (answer.status_code, answer.json()["parts"]["beat and worker"]) == (
-            503,
-            False,
-        )
+        assert answer.status_code == 503
+        assert answer.json()["parts"]["beat and worker"] is False
         doctor = desk.stack.run("manage", "doctor")
         assert doctor.returncode == 2
         assert "Decisions are not carried out" in doctor.stdout

@@ -45,7 +45,8 @@ def answered(connection):
 def test_flood_of_one_session_is_refused_and_others_are_served(product, ben):
     # Not the session of other tests: what was asked for is answered after its
     # connections are closed.
-    before, session = product.stack.pids(), product.reviewer()
+    before = product.stack.pids()
+    session = product.reviewer()
     with flood(product, session) as opened:
         everybody_is_served(product, ben)
         refused = [
@@ -62,11 +63,9 @@ def test_web_process_survives_a_flood_of_one_session_that_does_not_end(
 ):
     with running_stack(tmp_path_factory) as stack:
         product = Product(stack)
-        before, browser, colleague = (
-            stack.pids(),
-            product.reviewer(),
-            product.reviewer("REVIEWER2"),
-        )
+        before = stack.pids()
+        browser = product.reviewer()
+        colleague = product.reviewer("REVIEWER2")
         # The launcher ends a process that answers no check for half a minute.
         for _ in range(15):
             with flood(product, browser):
@@ -76,7 +75,8 @@ def test_web_process_survives_a_flood_of_one_session_that_does_not_end(
 
 
 def test_600_streams_of_one_session_are_a_handful_and_its_page_gets_one(product, ben):
-    live, session = urlsplit(live_address(product)), product.reviewer()
+    live = urlsplit(live_address(product))
+    session = product.reviewer()
     with contextlib.ExitStack() as stack:
         opened = [
             stack.enter_context(socket.create_connection((live.hostname, live.port)))
@@ -112,7 +112,8 @@ def has_stream(product, person):
 
 
 def test_more_than_1000_query_parameters_are_400_everywhere(product, ana):
-    desk, gateway = product.known["DASHBOARD_URL"], product.known["GATEWAY_URL"]
+    desk = product.known["DASHBOARD_URL"]
+    gateway = product.known["GATEWAY_URL"]
     live = live_address(product)
     key = {"Authorization": f"Bearer {product.known['AGENT_KEY']}"}
     places = [
@@ -138,7 +139,5 @@ def test_more_than_1000_query_parameters_are_400_everywhere(product, ana):
                     assert answer.status_code in (200, 302, 404, 422), place
                 else:
                     sentence = "The address has more than 1,000 query parameters."
-                    assert (answer.status_code, answer.json()["error"]) == (
-                        400,
-                        sentence,
-                    ), place
+                    assert answer.status_code == 400, place
+                    assert answer.json()["error"] == sentence, place

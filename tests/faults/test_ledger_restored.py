@@ -101,7 +101,8 @@ def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
     append(300)
     seal_all()
     append(7)
-    before, cluster = check_chain()[-1], cluster_id()
+    before = check_chain()[-1]
+    cluster = cluster_id()
     _copy_to(target)
     with moved_to(target):
         assert cluster_id() != cluster

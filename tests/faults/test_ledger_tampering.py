@@ -302,7 +302,8 @@ def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
         ({"actor_id": "99", "mac": mine}, "its code does not fit"),
         ({"mac": mine}, f"repeats entry {desk.entry}"),
     ):
-        number, sealed = put_in(desk.entry, **fields), Seal.objects.count()
+        number = put_in(desk.entry, **fields)
+        sealed = Seal.objects.count()
         seal()
         reported = (
             Entry.objects.of_action("ledger.broken")

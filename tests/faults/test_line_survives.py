@@ -38,7 +38,8 @@ def test_line_survives_the_death_of_each_process(product):
     """What is decided before the next death shows that the line works after the last
     one.
     """
-    stack, ana = product.stack, product.reviewer()
+    stack = product.stack
+    ana = product.reviewer()
     assert sorted(stack.pids()) == sorted(PROCESSES)
     decided = []
     for name in PROCESSES:

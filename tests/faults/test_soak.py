@@ -28,7 +28,8 @@ MESSAGES = int(os.environ.get("SOAK_MESSAGES", "200"))
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
 # How long the last fault may take to be got over by the product itself and the people
 # who are asked; and all before.
-RECOVERY, LOAD = 600, 1200
+RECOVERY = 600
+LOAD = 1200
 
 pytestmark = pytest.mark.soak
 
@@ -208,7 +209,8 @@ def table(diary: Diary, sums: dict[str, Any]) -> str:
 
 def check(diary: Diary, sums: dict[str, Any]) -> None:
     """Every sum is equal, and nothing is unexplained."""
-    emails, mails = sums["emails"], sums["mails"]
+    emails = sums["emails"]
+    mails = sums["mails"]
     assert sums["sent"] == MESSAGES == len(emails)
     assert sums["sent"] == sums["held"] + sums["left"] + sums["rejected"]
     assert sums["left"] == sums["approved here"] + sums["approved elsewhere"]

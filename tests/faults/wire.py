@@ -84,12 +84,11 @@ class Hold:
     """
 
     def __init__(self, *, after_answer: bool = False, then: Fault = pass_on) -> None:
-        self.arrived, self.released, self.done = (
-            threading.Event(),
-            threading.Event(),
-            threading.Event(),
-        )
-        self._after_answer, self._then = after_answer, then
+        self.arrived = threading.Event()
+        self.released = threading.Event()
+        self.done = threading.Event()
+        self._after_answer = after_answer
+        self._then = then
 
     def __call__(self, exchange: Exchange) -> None:
         answer = exchange.forward() if self._after_answer else None
@@ -123,7 +122,8 @@ class Gate:
     """Stops every exchange before the other side has it, until it is opened for all."""
 
     def __init__(self) -> None:
-        self.arrived, self.opened = threading.Event(), threading.Event()
+        self.arrived = threading.Event()
+        self.opened = threading.Event()
 
     def __call__(self, exchange: Exchange) -> None:
         self.arrived.set()

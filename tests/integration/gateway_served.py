@@ -68,13 +68,15 @@ class _GatewayHandler(WSGIHandler):
 @contextlib.contextmanager
 def served_gateway() -> Iterator[ServedGateway]:
     """Serve on a free port."""
-    served, shared = ServedGateway(), connections["default"]
+    served = ServedGateway()
+    shared = connections["default"]
     with override_settings(MIDDLEWARE=["gateway.middleware.JsonOnlyMiddleware"]):
         handler = _GatewayHandler()
 
     def application(environ: Any, start_response: Any) -> Any:
         connections["default"] = shared
-        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        method = environ["REQUEST_METHOD"]
+        path = environ["PATH_INFO"]
         served.calls.append((method, path))
         if spoiled := served.fault(served.spoiled, method, path):
             status, body = served.spoiled[spoiled]

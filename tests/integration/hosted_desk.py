@@ -86,7 +86,8 @@ class HostedDesk:
         answered.
         """
         self.host.control(drain=True)
-        posted, self.posted[:] = [*self.posted], []
+        posted = [*self.posted]
+        self.posted[:] = []
         return [
             client.post(
                 path, body, content_type="application/json", headers=headers

@@ -17,7 +17,8 @@ def forms_at_multimail(account, person, monkeypatch):
     """Return the name of each address with its arguments, what is posted there, and the
     entry that it leaves.
     """
-    box, world = account.mailbox, account.world
+    box = account.mailbox
+    world = account.world
     hook = world.listen("oversight.pending", url="https://elsewhere.example.org/hook")
     sent = WebhookDelivery.objects.create(
         webhook=hook,

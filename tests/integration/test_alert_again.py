@@ -67,10 +67,8 @@ def test_resending_is_refused_for_reviewers_and_for_disabled_destinations(
 def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
     upstream, discord, connection, admin, settings, caplog
 ):
-    settings.DISCORD_BOT_TOKEN, settings.DISCORD_API_URL = (
-        "a-bot's-token",
-        f"{upstream.url}/api/v10",
-    )
+    settings.DISCORD_BOT_TOKEN = "a-bot's-token"
+    settings.DISCORD_API_URL = f"{upstream.url}/api/v10"
     destination = Destination.objects.create(
         name="#desk", kind="discord_bot", channel="42"
     )
@@ -103,7 +101,8 @@ def test_event_waits_for_earlier_events_of_the_same_message(connection):
     destination = Destination.objects.create(
         name="program", kind="signed_webhook", url="https://program.example/hook"
     )
-    message, other = make_message(connection), make_message(connection)
+    message = make_message(connection)
+    other = make_message(connection)
     first, second, others = (
         Delivery.objects.create(
             kind="event",

@@ -29,13 +29,18 @@ from tests.factories import (
 from tests.stack import wait_for
 
 # Seconds: the lease of a dead worker, and the channel's rate window.
-LEASE, WINDOW = 3.0, 3.0
-WELL, DEAD, SLOW, LIMITED = 1, 2, 3, 4
+LEASE = 3.0
+WINDOW = 3.0
+WELL = 1
+DEAD = 2
+SLOW = 3
+LIMITED = 4
 ACTIONS = ("message.held", "message.approved", "message.sent", "message.delivered")
 EVENTS = ["email.held", "email.decided", "email.sent", "email.delivered"]
 NAMES = ("oversight.approved", "message.sent", "message.delivered")
 # More than a channel gets as single posts.
-MESSAGES, KILLS = 24, 3
+MESSAGES = 24
+KILLS = 3
 
 
 @pytest.fixture
@@ -68,12 +73,14 @@ def kill(worker):
 @pytest.mark.django_db(transaction=True)
 def test_burst_loses_and_duplicates_nothing(client, standin, monkeypatch):
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
-    standin.bucket_limit, standin.channel_limit = (10, 0.5), (30, 2.0)
+    standin.bucket_limit = (10, 0.5)
+    standin.channel_limit = (30, 2.0)
     destinations = {
         number: standin.destination(number, actions=ACTIONS)
         for number in (WELL, DEAD, SLOW, LIMITED)
     }
-    standin.gone, standin.slow = {str(DEAD)}, {str(SLOW): 0.15}
+    standin.gone = {str(DEAD)}
+    standin.slow = {str(SLOW): 0.15}
     standin.next[str(LIMITED)] = [(429, {}, {"retry_after": 0.3}) for _ in range(3)]
     workers = [start_worker(standin) for _ in range(2)]
     try:

@@ -213,7 +213,8 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
         waits_until="2099-01-01T00:00Z",
         posts_in="91",
     )
-    held, decided = make_message(connection), make_message(connection)
+    held = make_message(connection)
+    decided = make_message(connection)
     Message.objects.filter(pk=decided.pk).update(state="approved")
     Card.objects.create(destination=destination, about=f"connection/{connection.pk}")
     Card.objects.update(discord_message_id="111")

@@ -26,7 +26,8 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
     discord, connection, admin, signed_in
 ):
     destination = discord.destination(1, actions=HELD, privacy="full")
-    message, other = make_message(connection), make_message(connection)
+    message = make_message(connection)
+    other = make_message(connection)
     drain(destination_id=destination.pk)
     digest = Digest.objects.create(destination=destination, discord_message_id="7")
     Card.objects.filter(message=message).update(digest=digest, discord_message_id="")
@@ -89,7 +90,8 @@ def test_worker_that_is_sending_during_an_erasure_restores_nothing(
         delivery.refresh_from_db()
         erase_bodies(message)
         destination.url = destination.url.replace("/api/webhooks/1/token", "/hook")
-        destination.kind, destination.secret = "signed_webhook", "whsec_AAAA"
+        destination.kind = "signed_webhook"
+        destination.secret = "whsec_AAAA"
         send_event(delivery, destination)
     delivery.refresh_from_db()
     assert delivery.request == ""

@@ -68,10 +68,8 @@ def end_waits():
 
 
 def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discord):
-    destination, other = (
-        discord.destination(1, actions=HELD),
-        discord.destination(2, actions=HELD),
-    )
+    destination = discord.destination(1, actions=HELD)
+    other = discord.destination(2, actions=HELD)
     discord.next["1"] = [
         asked_to_wait(600),
         asked_to_wait(600, **{"X-RateLimit-Global": "true"}),
@@ -99,7 +97,8 @@ def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discor
 
 @pytest.mark.slow
 def test_rate_limits_are_learnt_and_respected(connection, discord, monkeypatch):
-    discord.bucket_limit, discord.channel_limit = (2, 0.2), (3, 0.2)
+    discord.bucket_limit = (2, 0.2)
+    discord.channel_limit = (3, 0.2)
     monkeypatch.setattr(rates, "CHANNEL", 3)
     # Much longer than Discord's window here, because a post may arrive late.
     monkeypatch.setattr(rates, "CHANNEL_SECONDS", 1.5)
@@ -117,10 +116,8 @@ def test_responses_that_risk_a_ban_stop_all_sending_early(
     connection, discord, monkeypatch
 ):
     monkeypatch.setattr(rates, "INVALID", 2)
-    first, other = (
-        discord.destination(1, actions=HELD),
-        discord.destination(2, actions=HELD),
-    )
+    first = discord.destination(1, actions=HELD)
+    other = discord.destination(2, actions=HELD)
     discord.next["1"] = [asked_to_wait(0.1) for _ in range(2)]
     make_message(connection)
     for _ in range(2):
@@ -354,7 +351,8 @@ def test_only_our_own_rate_limits_count_towards_a_ban_and_a_redis_clock_set_back
     rates.learn(scope, status=200, headers=later)
     assert 800 < rates.take(scope) <= 900
     # A clock that was set back an hour: all of this is in its future.
-    hour, store = 3_600_000, quick_redis()
+    hour = 3_600_000
+    store = quick_redis()
     for name in ("until", "since"):
         store.hincrby("alerts:somewhere:bucket:b:1", name, hour)
     seconds, _ = store.time()

@@ -108,7 +108,8 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
 def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
     signed_in, admin
 ):
-    client, actor = signed_in(admin), admin.actor(surface="web")
+    client = signed_in(admin)
+    actor = admin.actor(surface="web")
     client.post(
         "/alerts/add/",
         form("discord_webhook", url=HOOK, answers_channel="# Support", events=[]),
@@ -177,7 +178,8 @@ def test_route_is_previewed_added_and_removed(
     destination = make_destination(name="#reviews", kind="discord_webhook", url=HOOK)
     make_message(connection, subject="A first message")
     make_message(make_connection("other"), subject="Of others")
-    client, path = signed_in(admin), f"/alerts/{destination.pk}/routes/add/"
+    client = signed_in(admin)
+    path = f"/alerts/{destination.pk}/routes/add/"
     fields = {"events": ["email.held"], "place": f"connection-{connection.pk}"}
     page = client.post(path, {**fields, "do": "preview"}).text
     assert "A first message" in page
@@ -204,7 +206,8 @@ def test_route_is_previewed_added_and_removed(
 
 @pytest.mark.slow
 def test_log_is_filtered_and_paged(signed_in, admin):
-    one, other = make_destination(name="One"), make_destination(name="Other")
+    one = make_destination(name="One")
+    other = make_destination(name="Other")
     Delivery.objects.bulk_create(
         Delivery(destination=one, kind="event", state="failed") for _ in range(51)
     )
@@ -254,7 +257,8 @@ def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies
 
 @pytest.mark.slow
 def test_scope_names_are_shown_only_to_people_who_can_see_them(signed_in, connection):
-    destination, other = make_destination(), make_connection("other")
+    destination = make_destination()
+    other = make_connection("other")
     mine, theirs = (
         Mailbox.objects.create(
             connection=one, upstream_id="box", address=f"box@{one.slug}.example"
@@ -312,7 +316,8 @@ def test_delivery_that_cannot_be_resent_does_not_block_the_others(
     removed = make_destination(
         removed_at=timezone.now(), switched_off_at=timezone.now()
     )
-    off, on = make_destination(switched_off_at=timezone.now()), make_destination()
+    off = make_destination(switched_off_at=timezone.now())
+    on = make_destination()
     for destination in (removed, off, on):
         make_failed_delivery(destination)
     make_failed_delivery(on, erased_at=timezone.now())
@@ -327,7 +332,8 @@ def test_delivery_that_cannot_be_resent_does_not_block_the_others(
 def test_lists_use_the_same_number_of_queries_for_more_rows(
     signed_in, admin, connection, django_assert_max_num_queries
 ):
-    client, asked = signed_in(admin), []
+    client = signed_in(admin)
+    asked = []
     for number in (1, 5):
         for _ in range(number):
             destination = make_destination()

@@ -85,7 +85,8 @@ def delete_planned():
 
 
 def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
-    connection, other = message.connection, make_connection(slug="other")
+    connection = message.connection
+    other = make_connection(slug="other")
     asked = {make_destination(kind, ["asked"]) for kind in KINDS}
     # Of a flood every channel is told that is told of held messages.
     of_floods = {make_destination("discord_webhook", ["others"])}
@@ -160,7 +161,8 @@ def test_late_content_updates_only_cards_that_lack_it(connection):
 
 
 def test_mailbox_route_gets_its_messages_its_refusals_and_its_connection(message):
-    connection, mine = message.connection, message.mailbox
+    connection = message.connection
+    mine = message.mailbox
     other = Mailbox.objects.create(
         connection=connection, upstream_id="mb2", address="other@yourteam.example"
     )
@@ -272,11 +274,9 @@ def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
 def test_one_task_delivers_to_all_destinations_and_those_that_fail_come_last(
     message, monkeypatch, sent_tasks, django_capture_on_commit_callbacks
 ):
-    failing, cards, program = (
-        make_destination(failures=1),
-        make_destination(),
-        make_destination("inngest"),
-    )
+    failing = make_destination(failures=1)
+    cards = make_destination()
+    program = make_destination("inngest")
     for one in (failing, cards, program):
         Route.objects.create(destination=one, actions=["message.approved"])
     drained = []
@@ -357,12 +357,10 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
 ):
     Message.objects.update(trigger={"discord_channel": "outreach"})
     actor = admin.actor(surface="web")
-    cards, program, off, answers = (
-        make_destination(),
-        make_destination("inngest"),
-        make_destination("signed_webhook", ["message.approved"]),
-        make_destination(),
-    )
+    cards = make_destination()
+    program = make_destination("inngest")
+    off = make_destination("signed_webhook", ["message.approved"])
+    answers = make_destination()
     bot = make_destination("discord_bot", ["message.held"])
     Card.objects.create(destination=bot, message=message, discord_message_id="7")
     for one in (off, bot):

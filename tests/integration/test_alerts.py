@@ -196,7 +196,8 @@ def test_delivery_takes_few_statements(
     client, connection, discord, destination, reviewer
 ):
     with program() as receiver:
-        url, secret = f"{receiver.url}/hooks", channel_of("signed_webhook").new_secret()
+        url = f"{receiver.url}/hooks"
+        secret = channel_of("signed_webhook").new_secret()
         archive = Destination.objects.create(
             kind="signed_webhook", name="Archive", url=url, secret=secret
         )

@@ -83,7 +83,8 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
     assert patterns() == ["northwind.example"]
 
     answer = save(client, shown)
-    assert (answer.status_code, answer["Location"]) == (302, ALL)
+    assert answer.status_code == 302
+    assert answer["Location"] == ALL
     assert patterns(note="The fair", owner=admin, added_by=admin) == [
         "dana@x.example",
         "northwind.example",
@@ -144,10 +145,8 @@ def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
         (("y.example",), "x" * 301, "300"),
     ):  # fmt: skip
         wrong = allow(*patterns_, note=note)
-        assert (wrong.status_code, missing(wrong, words, "Enforce, blocking 4")) == (
-            422,
-            [],
-        ), words
+        assert wrong.status_code == 422, words
+        assert missing(wrong, words, "Enforce, blocking 4") == [], words
         assert (f'value="{note}"' in wrong.text) is True
         kept = re.findall(r'name="allow" value="([^"]+)" checked', spaced(wrong))
         assert kept == [one for one in patterns_ if one == "y.example"]
@@ -161,7 +160,8 @@ def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
     assert Allowlist.objects.get().mode == "enforce"
     assert patterns(note="The fair", owner=admin) == ["eve@y.example", "x.example"]
     detail = Entry.objects.filter(action="allowlist.changed").latest("pk").detail.fields
-    assert (detail["added"], detail["mode"]) == ("x.example, eve@y.example", "enforce")
+    assert detail["added"] == "x.example, eve@y.example"
+    assert detail["mode"] == "enforce"
 
 
 def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(
@@ -187,7 +187,8 @@ def test_signed_preview_is_valid_only_for_its_list_and_its_person(
     signed_in, admin, connection
 ):
     other = make_person("eve@yourteam.example", "Eve", "admin")
-    at, actor = list_for(admin), actor_of(admin)
+    at = list_for(admin)
+    actor = actor_of(admin)
     packet = pack(Draft(put=(WantedEntry("dana@x.example"),)), at, actor)
     assert unpack(packet, at, actor)[0] == 0
     for there, who in (
@@ -227,7 +228,8 @@ def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, 
         query = QueryDict(mutable=True)
         query.update(fields)
         found, sentence = ChangeForm(query, at=at).first_field_error()
-        assert (found, words in sentence) == (field, True), fields
+        assert found == field, fields
+        assert words in sentence, fields
     answer = preview(signed_in(admin), lines="x.example", expires_at="soon")
     page = answer.text
     assert answer.status_code == 422
@@ -285,7 +287,9 @@ def test_filters_show_expired_ending_and_unused_entries(admin):
 def test_pages_walk_through_all_entries_once(signed_in, admin, monkeypatch):
     monkeypatch.setattr("policy.allowlists.views.PAGE", 2)
     change_list(admin, *(f"d{number}.example" for number in range(5)))
-    client, seen, url = signed_in(admin), [], ALL
+    client = signed_in(admin)
+    seen = []
+    url = ALL
     while url:
         page = client.get(url).text
         seen += re.findall(r'name="remove" value="(\S+)"', page)
@@ -316,7 +320,9 @@ def test_more_lists_and_entries_use_the_same_number_of_queries(
         )
     many = asked(ALL), asked("/allowlists/")
     # The first request of a process may fill caches.
-    assert (many[0] <= few[0], many[1] <= few[1], max(few) <= 30) == (True, True, True)
+    assert many[0] <= few[0]
+    assert many[1] <= few[1]
+    assert max(few) <= 30
 
 
 def test_only_admins_of_a_list_change_it_and_others_read_it(

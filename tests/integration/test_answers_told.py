@@ -21,15 +21,19 @@ from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db
 
-APP, ANA, TOKEN = "119000000000000001", "118000000000000042", "aW50ZXJhY3Rpb246dG9rZW4"
-CHANNEL, CARD = "115000000000000003", "116000000000000004"
+APP = "119000000000000001"
+ANA = "118000000000000042"
+TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"
+CHANNEL = "115000000000000003"
+CARD = "116000000000000004"
 _numbers = count(1_300_000_000_000_000_000)
 
 
 @pytest.fixture
 def discord(settings):
     with standin(APP) as found:
-        settings.DISCORD_API_URL, settings.DISCORD_APP_ID = found.url, APP
+        settings.DISCORD_API_URL = found.url
+        settings.DISCORD_APP_ID = APP
         yield found
 
 

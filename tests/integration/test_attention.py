@@ -213,7 +213,8 @@ def test_approvals_whose_webhooks_come_late_and_in_any_order_are_not_listed(
         assert message.state == "delivered"
     WebhookEvent.objects.update(received_at=LATE)
     assert WebhookEvent.objects.filter(result="late").count() > 4, "they did come late"
-    assert (found(admin), WebhookEvent.objects.to_look_at().count()) == ([], 0)
+    assert found(admin) == []
+    assert WebhookEvent.objects.to_look_at().count() == 0
 
 
 def test_contradicting_webhook_is_checked_and_listed_only_if_the_check_does_not_settle_it(
@@ -460,7 +461,8 @@ def test_late_webhook_is_compared_and_closed(admin, connection, press):
 
 
 def test_unhealthy_connection_can_be_read_now(admin, connection, press):
-    actor, long_ago = actor_of(admin), Now() - timedelta(hours=1)
+    actor = actor_of(admin)
+    long_ago = Now() - timedelta(hours=1)
     for fields, words in (
         ({"paused_at": Now(), "paused_because": "The key was refused."}, "is paused"),
         (
@@ -498,10 +500,8 @@ def test_items_with_one_cause_are_one_group_with_one_action(
         group.what
         == "4 webhooks (oversight.pending) of Gateway main could not be applied"
     )
-    assert (group.act.label, group.act.url) == (
-        "Replay all 4",
-        f"/attention/groups/{group.key}/",
-    )
+    assert group.act.label == "Replay all 4"
+    assert group.act.url == f"/attention/groups/{group.key}/"
     page = signed_in(admin).get("/attention/").text
     for words in (
         '<strong class="nums">5</strong> items',
@@ -537,7 +537,8 @@ def test_group_of_messages_is_checked_in_one_go_and_the_page_counts_the_rest(
     Message.objects.update(held_at=LATE)
     Connection.objects.update(last_error="MultiMail did not answer in time.")
     [group] = grouped(attention_for(actor_of(admin), NOW))
-    assert (group.number, group.act.label) == (3, "Try all 3 again")
+    assert group.number == 3
+    assert group.act.label == "Try all 3 again"
     page = " ".join(signed_in(admin).get("/attention/").text.split())
     assert (
         'The 3 oldest of each kind are listed; <strong class="nums">2</strong> more follow'

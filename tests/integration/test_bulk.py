@@ -83,7 +83,8 @@ def post(client, signed, messages, outcome="approve", **fields):
     read any.
     """
     if outcome == "approve":
-        outcome, fields = "approve_unread", {"unread": len(messages), **fields}
+        outcome = "approve_unread"
+        fields = {"unread": len(messages), **fields}
     posted = {
         "sheet": signed,
         "item": [pair(one) for one in messages],
@@ -227,7 +228,8 @@ def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_e
     assert {line.details["sheet"] for line in verdict_lines} == {
         batch_line.details["sheet"]
     }
-    assert (batch_line.details["decided"], batch_line.details["on_sheet"]) == ("4", "5")
+    assert batch_line.details["decided"] == "4"
+    assert batch_line.details["on_sheet"] == "5"
 
 
 def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(
@@ -243,9 +245,11 @@ def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(
                     (str(message.public_id), version),
                 ]
             )
-    own, person = sign_sheet(sheet, person=str(reviewer.pk)), str(reviewer.pk)
+    own = sign_sheet(sheet, person=str(reviewer.pk))
+    person = str(reviewer.pk)
     answer = post(desk, own, [shown, other])
-    assert (answer.status_code, "not on this sheet" in answer.text) == (422, True)
+    assert answer.status_code == 422
+    assert "not on this sheet" in answer.text
 
     items = [[shown.public_id.hex, shown.revision.fingerprint, 0]]
     others = signing.dumps(
@@ -261,9 +265,9 @@ def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(
 def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_left_out(
     desk, connection, reviewer, second_reviewer
 ):
-    risky, long, draft = (
-        make(connection, "risky", **HIGH), make(connection, "long", markdown="Word " * 5000), make(connection, "draft")
-    )  # fmt: skip
+    risky = make(connection, "risky", **HIGH)
+    long = make(connection, "long", markdown="Word " * 5000)
+    draft = make(connection, "draft")
     later = make(connection, "later")
     drawn = f'<p>&lt;img </p><img src="data:image/png;base64,{base64.b64encode(png()).decode()}">'
     picture = make(connection, "picture", markdown=None, html_body=drawn)
@@ -271,10 +275,8 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
     change_row(later, state="received", direction="inbound", sender="dana@northwind.example",
         held_at=draft.held_at + timedelta(hours=1),
     )  # fmt: skip
-    decided, fetching = (
-        make(connection, "decided"),
-        make(connection, "fetching", hydrated=False),
-    )
+    decided = make(connection, "decided")
+    fetching = make(connection, "fetching", hydrated=False)
     deciding.decide(decided, second_reviewer, "reject", "No")
     hidden = make(make_connection("other"), "secret")
     Grant.objects.filter(person=reviewer).update(connection=connection)
@@ -308,7 +310,8 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
 def test_sheet_holds_fifty_messages_and_the_reason_joins_preset_and_text():
     ids = [str(uuid.uuid4()) for _ in range(52)]
     chosen, too_many = chosen_messages([*ids, "nonsense", ids[0]])
-    assert ([str(one) for one in chosen], too_many) == (ids[:50], 2)
+    assert [str(one) for one in chosen] == ids[:50]
+    assert too_many == 2
     form = BatchForm(
         QueryDict("outcome=reject&item=x&reject_preset=double&reject_reason=By Kim.")
     )
@@ -383,7 +386,8 @@ def test_second_submit_decides_nothing_and_shows_the_same_outcome(
 ):
     messages = several(connection, "plum", "kiwi")
     signed = signed_for(reviewer, *messages)
-    first, second = post(desk, signed, messages), post(desk, signed, messages)
+    first = post(desk, signed, messages)
+    second = post(desk, signed, messages)
     assert first["Location"] == second["Location"]
     assert Decision.objects.count() == 2
     assert not Entry.objects.filter(action="verdict.refused").exists()
@@ -499,7 +503,8 @@ def test_approval_takes_what_its_person_has_read_by_the_ledger_and_what_the_page
     # What was not read is not approved, whatever a page claims; nor is what was read
     # since without being counted there.
     refused = approve(desk, page, [kiwi, fig], read=[kiwi, fig])
-    assert (refused.status_code, decided()) == (422, [])
+    assert refused.status_code == 422
+    assert decided() == []
     assert "You have not read any of the ticked messages" in refused.text
     see(desk, page, kiwi)
     answer = approve(desk, page, [plum, kiwi, fig], read=[plum])
@@ -534,7 +539,8 @@ def test_wrong_or_missing_number_of_unread_messages_changes_nothing_and_keeps_th
         desk, page, [plum, fig], unread=typed, reject_reason="Half a sentence"
     )
     text = refused.text
-    assert (refused.status_code, decided()) == (422, [])
+    assert refused.status_code == 422
+    assert decided() == []
     assert said in text
     assert ticked(refused) == [pair(plum), pair(fig)]
     assert "Half a sentence" in text
@@ -553,7 +559,8 @@ def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all
     assert approve(desk, refused, [plum, kiwi], unread="1").status_code == 302
     assert decided() == ["Subject kiwi", "Subject plum"]
     (entry,) = lines(Entry.objects.filter(action="bulk.decided"))
-    assert (entry.details["decided"], entry.details["unread"]) == ("2", "1")
+    assert entry.details["decided"] == "2"
+    assert entry.details["unread"] == "1"
     verdicts = lines(Entry.objects.filter(action="verdict.given").order_by("pk"))
     assert {line.message: bool(line.details.get("seconds_shown")) for line in verdicts} == {
         plum.public_id: True, kiwi.public_id: False,
@@ -571,7 +578,8 @@ def test_alike_messages_are_one_group_with_those_that_differ_first_and_what_diff
         r'<article class="card one( like)?"[^>]*data-message="(.*?)"', text
     )
     like = [str(one.public_id) for one in messages]
-    whole, rows = [like[2], like[0]], [like[1], like[3], like[4]]
+    whole = [like[2], like[0]]
+    rows = [like[1], like[3], like[4]]
     expected = [
         *(("", one) for one in whole),
         *((" like", one) for one in rows),
@@ -651,7 +659,9 @@ def test_second_press_at_the_same_time_finds_the_same_decisions(
             reason="",
         )
 
-    first, second, others = press(reviewer), press(reviewer), press(second_reviewer)
+    first = press(reviewer)
+    second = press(reviewer)
+    others = press(second_reviewer)
     assert [one.decision for one in second] == [one.decision for one in first]
     assert [
         (one.decision, "approved this message first" in one.sentence) for one in others

@@ -105,7 +105,8 @@ def test_scopes_of_a_key_decide_which_slot_it_fits():
 
 
 def test_check_explains_each_way_a_key_can_fail(there, settings):
-    oversight, key = SLOTS["oversight"], "mm_live_oversight_key"
+    oversight = SLOTS["oversight"]
+    key = "mm_live_oversight_key"
 
     def check(key=key, url=there.url):
         return check_key(api_url=url, key=key, slot=oversight)
@@ -151,7 +152,8 @@ def add(actor, name="Acme support", keys=None):
 def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secret(ida):
     keys = {"oversight": "mm_live_hidden_1", "admin": "mm_live_hidden_2"}
     first = add(ida, keys=keys)
-    assert (first.slug, len(first.webhook_secret) > 30) == ("acme-support", True)
+    assert first.slug == "acme-support"
+    assert len(first.webhook_secret) > 30
     assert Connection.objects.get().oversight_key == "mm_live_hidden_1"
     with pytest.raises(ConnectionNotChanged, match="already"):
         add(ida, "acme SUPPORT")
@@ -186,10 +188,12 @@ def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(
         now=NOW,
     )
     now = Connection.objects.get()
-    assert (now.read_key, now.key_scopes) == ("mm_live_hidden", {"read": ["read"]})
+    assert now.read_key == "mm_live_hidden"
+    assert now.key_scopes == {"read": ["read"]}
     commands.remove_key(connection=connection, slot="read", actor=ida)
     now = Connection.objects.get()
-    assert (now.read_key, now.key_scopes) == ("", {})
+    assert now.read_key == ""
+    assert now.key_scopes == {}
     with pytest.raises(ConnectionNotChanged, match="Nothing works without"):
         commands.remove_key(connection=connection, slot="oversight", actor=ida)
     assert actions() == ["connection.key_set", "connection.key_removed"]
@@ -206,7 +210,8 @@ def test_manual_pause_survives_successful_reads_and_is_not_probed(connection, id
     health.note_recovery(connection, began=timezone.now() + timedelta(hours=1))
     paused = Connection.objects.get()
     assert paused.paused_by_hand
-    assert (paused.failing_since, paused.last_error) == (None, "")
+    assert paused.failing_since is None
+    assert paused.last_error == ""
     assert "being moved" in paused.paused_because
     Connection.objects.update(read_at=None)
     assert not Connection.objects.to_probe().exists()

@@ -19,7 +19,8 @@ def test_task_without_a_slot_of_its_connection_is_sent_again_decisions_first(
     reviewer, monkeypatch, sent_tasks
 ):
     monkeypatch.setattr("mirror.tasks.SLOTS", ConnectionSlots(8))
-    slow, well = make_connection("slow"), make_connection("well")
+    slow = make_connection("slow")
+    well = make_connection("well")
     first, second, elsewhere = (
         make_message(one, hydrated=False) for one in (slow, slow, well)
     )

@@ -55,43 +55,39 @@ def test_verdict_creates_one_decision_about_the_shown_version_and_both_are_in_th
     message, reviewer
 ):
     result = decide(message, reviewer, "reject", "Not to them")
-    verdict, decision = result.verdict, result.decision
-    assert (decision.state, decision.revision, decision.given_by) == (
-        "recorded",
-        message.revision,
-        reviewer,
-    )
-    assert (decision.outcome, decision.reason, decision.rule) == (
-        "reject",
-        "Not to them",
-        "",
-    )
+    verdict = result.verdict
+    decision = result.decision
+    assert decision.state == "recorded"
+    assert decision.revision == message.revision
+    assert decision.given_by == reviewer
+    assert decision.outcome == "reject"
+    assert decision.reason == "Not to them"
+    assert decision.rule == ""
     assert re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{10}", decision.reference)
     assert decision.due_at - decision.recorded_at == timedelta(seconds=5)
-    assert (verdict.live, verdict.surface, verdict.person) == (True, "web", reviewer)
+    assert verdict.live is True
+    assert verdict.surface == "web"
+    assert verdict.person == reviewer
     # Empty values are left out of the ledger.
     recorded = details(
         "verdict.given",
         fingerprint=message.revision.fingerprint,
         message=message.public_id,
     )
-    assert (recorded["outcome"], recorded["reason"], recorded["verdict"]) == (
-        "reject",
-        "Not to them",
-        str(verdict.pk),
-    )
+    assert recorded["outcome"] == "reject"
+    assert recorded["reason"] == "Not to them"
+    assert recorded["verdict"] == str(verdict.pk)
     assert not {"sheet", "seconds_shown"} & set(recorded)
     recorded = details(
         "decision.recorded",
         fingerprint=message.revision.fingerprint,
         connection=message.connection_id,
     )
-    assert (recorded["outcome"], recorded["reason"], recorded["subject"]) == (
-        "reject",
-        "Not to them",
-        message.subject,
-    )
-    assert (recorded["reference"], "rule" in recorded) == (decision.reference, False)
+    assert recorded["outcome"] == "reject"
+    assert recorded["reason"] == "Not to them"
+    assert recorded["subject"] == message.subject
+    assert recorded["reference"] == decision.reference
+    assert "rule" not in recorded
 
 
 def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(
@@ -139,7 +135,8 @@ def test_second_person_learns_who_what_and_when_in_the_same_answer(
     assert "not like this" in answer.text
     with pytest.raises(AlreadyDecided) as caught:
         decide(message, second_reviewer)
-    assert (caught.value.decision, Decision.objects.count()) == (decision, 1)
+    assert caught.value.decision == decision
+    assert Decision.objects.count() == 1
 
 
 def test_unfinished_or_effective_decision_allows_no_other_decision(
@@ -246,10 +243,8 @@ def test_verdict_on_changed_or_unfetched_content_is_refused_with_the_current_ver
     now = show_row(message, bcc=["eve@evil.example"]).revision
     with pytest.raises(ContentChanged) as caught:
         decide(message, reviewer, fingerprint=shown.fingerprint)
-    assert (caught.value.shown, caught.value.current) == (
-        shown.fingerprint,
-        now.fingerprint,
-    )
+    assert caught.value.shown == shown.fingerprint
+    assert caught.value.current == now.fingerprint
     assert caught.value.sentence == (
         f"The message changed after you opened it: you saw {shown.short_fingerprint}, "
         f"now it is {now.short_fingerprint}. Read it again, then decide."
@@ -304,10 +299,8 @@ def test_undo_returns_the_message_to_the_queue(message, reviewer):
         with rolled_back():
             Decision.objects.update(state=state)
             decision = undo(message, reviewer)
-            assert (decision.state, decision.explanation) == (
-                "undone",
-                "Undone by Ana Ferreira.",
-            ), state
+            assert decision.state == "undone", state
+            assert decision.explanation == "Undone by Ana Ferreira.", state
     undo(message, reviewer)
     assert not Verdict.objects.filter(live=True).exists()
     assert (
@@ -324,7 +317,8 @@ def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(
     over = "It is too late to undo: the decision has been carried out."
     with pytest.raises(AlreadyDecided) as caught:
         undo(message, reviewer)
-    assert (caught.value.sentence, caught.value.decision) == (over, None)
+    assert caught.value.sentence == over
+    assert caught.value.decision is None
     decision = decide(message, reviewer).decision
     with pytest.raises(VerdictNotAllowed) as refused:
         undo(message, admin)
@@ -380,7 +374,8 @@ def test_decision_made_elsewhere_supersedes_a_waiting_one_and_names_its_author(
     )
     post_confirmed(client, connection, body)
     decision = Decision.objects.get()
-    assert (decision.state, "key_other" in decision.explanation) == ("superseded", True)
+    assert decision.state == "superseded"
+    assert "key_other" in decision.explanation
     with pytest.raises(
         AlreadyDecided, match="approved by key_other outside this desk first"
     ):
@@ -426,11 +421,9 @@ def test_webhook_that_comes_while_the_answer_is_written_is_not_lost(
         waiting_for_a_lock(database)
     thread.join(60)
     message.refresh_from_db()
-    assert (results, message.state, Decision.objects.get().state) == (
-        ["applied"],
-        "approved",
-        "applied",
-    )
+    assert results == ["applied"]
+    assert message.state == "approved"
+    assert Decision.objects.get().state == "applied"
 
 
 @pytest.mark.django_db(transaction=True)

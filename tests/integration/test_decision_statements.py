@@ -31,10 +31,8 @@ def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_state
     # The first execution checks the connection's key too.
     assert carry_out(first, reviewer) == "applied"
     monkeypatch.setattr(tasks.plan, "delay_on_commit", lambda: None)
-    shown, actor = (
-        Message.objects.with_content().get(pk=second.pk),
-        actor_of(reviewer),
-    )
+    shown = Message.objects.with_content().get(pk=second.pk)
+    actor = actor_of(reviewer)
     with CaptureQueriesContext(database) as verdict:
         given = give_verdict(
             message=shown.public_id,
@@ -46,7 +44,8 @@ def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_state
     make_due()
     with CaptureQueriesContext(database) as execution:
         assert run_decision(decision_id=given.decision.pk) == "applied"
-    assert (len(verdict), len(execution)) == (27, 34)
+    assert len(verdict) == 27
+    assert len(execution) == 34
     with CaptureQueriesContext(database) as planning:
         assert plan_waiting() == 2
     assert len(planning) == 20

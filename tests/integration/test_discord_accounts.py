@@ -36,7 +36,8 @@ def link(person, path):
 def test_link_leads_through_sign_in_asks_and_its_button_links(
     client, signed_in, reviewer
 ):
-    path, page = offered(), "/people/me/discord/"
+    path = offered()
+    page = "/people/me/discord/"
     assert leads_to(client.get(path)) == f"/accounts/login/?next={path}"
     signed_in(reviewer)
     says(client.get(page), 200, "Ask the desk")
@@ -54,7 +55,8 @@ def test_link_leads_through_sign_in_asks_and_its_button_links(
 
 
 def test_expired_link_says_what_to_do(signed_in, reviewer):
-    client, path = signed_in(reviewer), f"/people/me/discord/{'x' * 43}/"
+    client = signed_in(reviewer)
+    path = f"/people/me/discord/{'x' * 43}/"
     for answer in (client.get(path), client.post(path)):
         says(answer, 404, "Ask for a new one on Discord")
 
@@ -74,7 +76,8 @@ def test_link_expires_by_use_time_or_too_many_requests(reviewer):
             link(reviewer, path)
         assert not DiscordAccount.objects.exists(), how
     # Any of several valid links may be used.
-    first, _ = offered(), offered()
+    first = offered()
+    _ = offered()
     assert link(reviewer, first).person == reviewer
 
 
@@ -93,7 +96,8 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(
     signed_in, reviewer, second_reviewer
 ):
     link(second_reviewer, offered())
-    client, path = signed_in(reviewer), offered()
+    client = signed_in(reviewer)
+    path = offered()
     says(client.post(path), 409, "belongs to somebody else")
     assert DiscordAccount.objects.get().person == second_reviewer
     DiscordAccount.objects.all().delete()

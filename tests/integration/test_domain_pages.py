@@ -14,7 +14,8 @@ def test_domain_is_added_with_its_records_checked_and_removed(
     """Point 8: the page shows the DNS records; none of them names this machine."""
     settings.DNS_SERVER = ("127.0.0.1", 9)
     monkeypatch.setattr(dns_records, "LIMIT_OF_ALL", 0.1)
-    client, path = signed_in(admin), f"/domains/{account.connection.pk}"
+    client = signed_in(admin)
+    path = f"/domains/{account.connection.pk}"
 
     def press(act, **form):
         return client.post(f"{path}/{act}/", form, follow=True)

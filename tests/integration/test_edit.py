@@ -111,16 +111,12 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     row = edit(message, reviewer, subject="Your refund", note="The sum was missing.")
     assert run(row) == "done"
     sent = sends(upstream)[0]
-    assert (sent["oversight_mode"], sent["subject"], sent["markdown"]) == (
-        "gated_send",
-        "Your refund",
-        TEXT,
-    )
+    assert sent["oversight_mode"] == "gated_send"
+    assert sent["subject"] == "Your refund"
+    assert sent["markdown"] == TEXT
     assert sent["idempotency_key"] == "countersign-edit-0123456789"
-    assert (sent["replaces"], sent["metadata"]["countersign_edit"]) == (
-        message.upstream_id,
-        "0123456789",
-    )
+    assert sent["replaces"] == message.upstream_id
+    assert sent["metadata"]["countersign_edit"] == "0123456789"
     assert sent["metadata"]["discord_user"] == "ana#1"
     make_due()
     decision = Decision.objects.get(message=message)
@@ -135,7 +131,8 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
         "Subject is now: Your refund",
     ):
         assert words in told["reason"]
-    assert (told["replaced_by"], told["suggested_markdown"]) == (NEW, TEXT)
+    assert told["replaced_by"] == NEW
+    assert told["suggested_markdown"] == TEXT
     assert told["changes"] == [
         {"field": "subject", "before": message.subject, "after": "Your refund"}
     ]
@@ -161,7 +158,8 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
     ):
         decide(new, reviewer)
     many = rulings([new], editor, now=clock())[new.pk]
-    assert (many.rule, many.may_reject) == ("editor", True)
+    assert many.rule == "editor"
+    assert many.may_reject is True
     assert rulings([new], actor_of(second_reviewer))[new.pk].may_approve
     new.mailbox.editor_may_approve = True
     new.mailbox.save()
@@ -262,7 +260,8 @@ def test_mailbox_that_sends_without_review_by_now_is_sent_nothing(
     Mailbox.objects.update(oversight_mode="autonomous")
     run(row)
     row.refresh_from_db()
-    assert (row.state, len(sends(upstream))) == (state, has_called)
+    assert row.state == state
+    assert len(sends(upstream)) == has_called
     assert "now sends without review" in row.problem
 
 
@@ -417,11 +416,9 @@ def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
     assert desk.post(address, {**fields, "note": "Name the sum."}).status_code == 302
     make_due()
     decision = Decision.objects.get()
-    assert (decision.outcome, decision.suggestion, decision.reason) == (
-        "send_back",
-        TEXT,
-        "Name the sum.",
-    )
+    assert decision.outcome == "send_back"
+    assert decision.suggestion == TEXT
+    assert decision.reason == "Name the sum."
     assert run_decision(decision_id=decision.pk) == "applied"
     told = upstream.decisions[-1]
     assert told["suggested_markdown"] == TEXT
@@ -504,17 +501,13 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
         account.ask("GET", f"/v1/read_email?id={one}", key="agent").json()
         for one in (first_id, new_id)
     )
-    assert (told["status"], told["replaced_by"], told["suggested_markdown"]) == (
-        "rejected",
-        new_id,
-        "Hello Dana.",
-    )
+    assert told["status"] == "rejected"
+    assert told["replaced_by"] == new_id
+    assert told["suggested_markdown"] == "Hello Dana."
     assert told["changes"] == [{"field": "cc", "before": "eve@x.org", "after": ""}]
-    assert (new["status"], new["thread_id"], new["cc"]) == (
-        "pending_send_approval",
-        told["thread_id"],
-        [],
-    )
+    assert new["status"] == "pending_send_approval"
+    assert new["thread_id"] == told["thread_id"]
+    assert new["cc"] == []
     read_everything(connection_id=account.connection.pk, now=clock())
     assert Message.objects.get(upstream_id=new_id).answers_id == first.pk
     sent = account.ask(

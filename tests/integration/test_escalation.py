@@ -100,10 +100,8 @@ def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_com
     monday = datetime(2026, 12, 28, 12, tzinfo=ZoneInfo("Europe/Berlin"))
     for risk, look in (("high", 30), ("notice", 60), ("", 60)):
         found = deadlines_of(plan, risk=risk, held_at=thursday, extended_to=None)
-        assert (found.look_by, found.decide_by) == (
-            thursday + timedelta(minutes=look),
-            monday,
-        ), risk
+        assert found.look_by == thursday + timedelta(minutes=look), risk
+        assert found.decide_by == monday, risk
     make_plan(targets={"": [5, 10]})
     run()
     message.refresh_from_db()
@@ -146,7 +144,8 @@ def test_late_message_stands_first_until_it_is_looked_at_or_decided(
     Review.objects.update(watch_at=Now())
     run()
     message.refresh_from_db()
-    assert (message.review.late_since, message.review.look_by < clock()) == (None, True)
+    assert message.review.late_since is None
+    assert message.review.look_by < clock()
     held_for(message, 3 * HOUR)
     run()
     message.refresh_from_db()
@@ -166,17 +165,16 @@ def test_each_step_is_done_once_and_after_a_pause_only_the_last(
     for _ in range(2):
         Review.objects.update(watch_at=Now())
         run()
-    assert (acts(message), reminded(message)) == (["message.reminded"], {str(reviewer)})
+    assert acts(message) == ["message.reminded"]
+    assert reminded(message) == {str(reviewer)}
     assert b"Reminder</span>" in desk.get("/queue/?tab=mine").content
     # Nothing ran for hours: one step is done, not both.
     held_for(message, 4 * HOUR)
     for _ in range(2):
         Review.objects.update(watch_at=Now())
         run()
-    assert (acts(message), reminded(message)) == (
-        ["message.reminded", "message.late"],
-        {str(reviewer)},
-    )
+    assert acts(message) == ["message.reminded", "message.late"]
+    assert reminded(message) == {str(reviewer)}
     assert StepDone.objects.filter(message=message).count() == 3
     # The clock is set back: nothing is done again.
     held_for(message, timedelta(minutes=61))
@@ -261,7 +259,8 @@ def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(
         to=reviewer.pk,
         actor=actor_of(second_reviewer),
     )
-    assert (claim.person, claim.words) == (reviewer, "Assigned to")
+    assert claim.person == reviewer
+    assert claim.words == "Assigned to"
     for to, actor in ((auditor, reviewer), (reviewer, auditor)):
         with pytest.raises(ActNotAllowed):
             assign_by_hand(message=message.public_id, to=to.pk, actor=actor_of(actor))
@@ -317,7 +316,8 @@ def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_a
         == message.review.extended_to
         > clock() + 23 * HOUR
     )
-    assert (message.review.late_since, acts(message)) == (None, ["message.reminded"])
+    assert message.review.late_since is None
+    assert acts(message) == ["message.reminded"]
     entry = Entry.objects.get(action="message.extended")
     assert entry.detail.fields["reason"] == "The customer calls tomorrow."
     Review.objects.update(extended_to=Now() - timedelta(minutes=1), watch_at=Now())
@@ -362,11 +362,13 @@ def test_of_expiry_and_extension_or_decision_at_one_moment_one_counts(
 def test_admin_adds_a_calendar_and_puts_somebody_on_duty(
     admin, reviewer, signed_in, connection
 ):
-    client, path = signed_in(admin), "/review-plans/calendars/add/"
+    client = signed_in(admin)
+    path = "/review-plans/calendars/add/"
     typed = {"name": "Office", "zone": "Europe/Lisbon", "day-6": "nine to five"}
     answer = client.post(path, typed)
     wrong = "Write hours as 09:00-12:00" in answer.text
-    assert (answer.status_code, wrong) == (422, True)
+    assert answer.status_code == 422
+    assert wrong is True
     typed |= {"day-6": "09:00-12:00", "holidays": "2030-12-25 Christmas Day"}
     assert client.post(path, typed).status_code == 302
     assert WorkCalendar.objects.get().holidays == {"2030-12-25": "Christmas Day"}
@@ -392,7 +394,8 @@ def test_late_message_is_assigned_and_extended_on_a_page_of_its_own(
     typed["reason"] = "The customer calls tomorrow."
     assert desk.post(f"{path}/extend/", typed).status_code == 302
     message.refresh_from_db()
-    assert (message.review.late_since, bool(message.review.extended_to)) == (None, True)
+    assert message.review.late_since is None
+    assert bool(message.review.extended_to)
 
 
 def test_last_day_out_of_office_is_not_before_the_first():
@@ -414,16 +417,15 @@ def test_step_times_are_right_over_daylight_saving():
 
 
 def test_stale_plan_is_shown_beside_what_was_typed(admin, signed_in, connection):
-    client, path = signed_in(admin), "/review-plans/all/save/"
+    client = signed_in(admin)
+    path = "/review-plans/all/save/"
     assert client.post(path, {"version": 0, "decision-other": "4 h"}).status_code == 302
     stale = client.post(
         path, {"version": 0, "decision-other": "2 h", "look-other": "20 min"}
     )
     page = stale.text
-    assert (stale.status_code, ReviewPlan.objects.get().targets[""]) == (
-        409,
-        [None, 240],
-    )
+    assert stale.status_code == 409
+    assert ReviewPlan.objects.get().targets[""] == [None, 240]
     assert "Decision in 4 h" in page
     assert 'value="2 h"' in page
     # What is saved now replaces what the page showed.
@@ -433,7 +435,8 @@ def test_stale_plan_is_shown_beside_what_was_typed(admin, signed_in, connection)
 def test_steps_are_saved_and_shown_again_and_what_is_wrong_with_one_names_it(
     admin, reviewer, signed_in
 ):
-    client, path = signed_in(admin), "/review-plans/all/save/"
+    client = signed_in(admin)
+    path = "/review-plans/all/save/"
     step = {
         "offset": "1 h",
         "side": "before",
@@ -458,10 +461,13 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_with_one_names_it(
         ({"offset": "soon"}, "Step 2: soon: Write it as 45 min"),
     ):
         answer = posted(**fields)
-        assert (answer.status_code, words in answer.text) == (422, True), words
+        assert answer.status_code == 422, words
+        assert words in answer.text, words
     assert posted().status_code == 302
     stored = ReviewPlan.objects.get().steps.get()
-    assert (stored.minutes, stored.act, stored.person) == (-60, "assign", reviewer)
+    assert stored.minutes == -60
+    assert stored.act == "assign"
+    assert stored.person == reviewer
     shown = client.get("/review-plans/all/").context["form"].steps
     assert {name: str(shown[0][name].value()) for name in ("side", "whom")} == {
         "side": "before", "whom": step["whom"],
@@ -475,7 +481,8 @@ def test_calendar_that_somebody_else_changed_is_told_and_replaced_only_knowingly
     calendar = WorkCalendar.objects.create(
         name="Office", zone="UTC", weekly=[[[540, 1020]]] + [[]] * 6
     )
-    client, path = signed_in(admin), f"/review-plans/calendars/{calendar.pk}/"
+    client = signed_in(admin)
+    path = f"/review-plans/calendars/{calendar.pk}/"
     shown = client.get(path).context["seen"]
     typed = {"name": "Office", "zone": "UTC", "day-0": "08:00-17:00", "holidays": ""}
     assert (
@@ -486,11 +493,9 @@ def test_calendar_that_somebody_else_changed_is_told_and_replaced_only_knowingly
     )
     answer = client.post(f"{path}save/", {**typed, "seen": shown})
     page = answer.text
-    assert (answer.status_code, "Tuesday 09:00" in page, "08:00-17:00" in page) == (
-        409,
-        True,
-        True,
-    )
+    assert answer.status_code == 409
+    assert "Tuesday 09:00" in page
+    assert "08:00-17:00" in page
     calendar.refresh_from_db()
     assert calendar.weekly[1] == [[540, 1020]]
     assert (
@@ -508,7 +513,8 @@ def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_on
 ):
     make_approved(message.connection, reviewer)
     planted = make_planted(message.connection)
-    practice, steps = planted.message, ({"minutes": -30}, {"whom": "destinations"})
+    practice = planted.message
+    steps = ({"minutes": -30}, {"whom": "destinations"})
     make_plan(*steps, assigns_in_turn=True)
     on_duty(reviewer)
     for lasting in (timedelta(minutes=45), timedelta(minutes=100)):
@@ -519,15 +525,15 @@ def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_on
         held_for(practice, lasting)
         run()
         practice.refresh_from_db()
-        assert (practice.state, practice.review.late_since) == ("held", None)
+        assert practice.state == "held"
+        assert practice.review.late_since is None
     assert None not in (practice.review.look_by, practice.review.decide_by)
     assert Claim.objects.get(message=practice).person == reviewer
     held_for(practice, timedelta(minutes=121))
-    assert (tasks.sweep(), tasks.sweep()) == ("swept", "swept")
+    assert tasks.sweep() == "swept"
+    assert tasks.sweep() == "swept"
     planted.refresh_from_db()
-    assert (planted.outcome, acts(practice), reminded(practice)) == (
-        "unanswered",
-        [],
-        set(),
-    )
+    assert planted.outcome == "unanswered"
+    assert acts(practice) == []
+    assert reminded(practice) == set()
     assert not Claim.objects.filter(message=practice).exists()

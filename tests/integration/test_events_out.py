@@ -355,12 +355,14 @@ def test_inngest_is_retried_then_switched_off_and_its_key_is_stored_and_logged_n
     assert again(delivery).next_attempt_at > again(delivery).last_attempt_at
     Destination.objects.update(waits_until=None)
     Delivery.objects.update(next_attempt_at=Now())
-    receiver.status, receiver.body = 404, f'{{"error": "key {KEY} not found"}}'.encode()
+    receiver.status = 404
+    receiver.body = f'{{"error": "key {KEY} not found"}}'.encode()
     assert deliver(delivery_id=delivery.pk) == "switched off"
     first, second = receiver.posts
     assert first.body == second.body
     assert first.path == f"/e/{KEY}"
-    because, row = Destination.objects.get().switched_off_because, again(delivery)
+    because = Destination.objects.get().switched_off_because
+    row = again(delivery)
     assert "404" in because
     assert row.answer == '{"error": "key … not found"}'
     recorded = str([one.fields for one in EntryDetail.objects.all()])
@@ -431,7 +433,8 @@ def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
     message, receiver, admin, reviewer
 ):
     destination = to_webhook(receiver.url)
-    before, actor = destination.secret, admin.actor(surface="web")
+    before = destination.secret
+    actor = admin.actor(surface="web")
     new = rotate_secret(destination_id=destination.pk, actor=actor)
     destination.refresh_from_db()
     with pytest.raises(DestinationNotAllowed):

@@ -186,7 +186,8 @@ def test_no_cell_of_an_export_is_a_formula(auditor):
 def test_csv_row_holds_subject_fingerprint_and_seal_and_no_names_without_details(
     auditor, connection
 ):
-    message, actor = make_message(connection), auditor.actor(surface="web")
+    message = make_message(connection)
+    actor = auditor.actor(surface="web")
     about = {"message": message.public_id, "fingerprint": message.revision.fingerprint}
     opened = record(
         "message.opened", actor=actor, details={"reason": "Dana asked"}, **about
@@ -249,7 +250,8 @@ def test_export_stops_when_its_owner_loses_the_right(signed_in, auditor, monkeyp
         lambda: Session.objects.all().delete(),
     ):
         with rolled_back():
-            client, export = signed_in(auditor), begin(auditor)
+            client = signed_in(auditor)
+            export = begin(auditor)
             parts = iter(take(client, export))
             got = [next(parts), next(parts)]
             end()
@@ -271,7 +273,8 @@ def test_closed_download_cancels_the_export_and_can_be_restarted(
 ):
     monkeypatch.setattr(download, "AT_ONCE", 2)
     made = [entry.pk for entry in append(6)]
-    client, export = signed_in(auditor), begin(auditor)
+    client = signed_in(auditor)
+    export = begin(auditor)
     answer = take(client, export)
     for _ in range(parts_read):
         next(iter(answer))
@@ -309,7 +312,8 @@ def test_error_or_slow_reader_cancels_the_export_and_the_file_says_so(
 
 
 def test_one_export_per_person_and_two_in_total_run_at_once(signed_in, auditor, admin):
-    client, mine = signed_in(auditor), begin(auditor)
+    client = signed_in(auditor)
+    mine = begin(auditor)
     running = {
         "format": "csv",
         "snapshot": "0 0 1:1:",
@@ -369,11 +373,9 @@ def test_file_equals_the_pages_for_any_filter(signed_in, auditor, monkeypatch):
         "action=nonsense",
     ):
         for person in (auditor, part):
-            client, rows, address = (
-                signed_in(person),
-                [],
-                f"/audit/?{query}&format=json",
-            )
+            client = signed_in(person)
+            rows = []
+            address = f"/audit/?{query}&format=json"
             while address:
                 page = client.get(address).json()
                 rows += page["entries"]
@@ -390,7 +392,8 @@ def test_action_that_commits_after_the_request_is_not_exported(auditor):
     """Its number is lower than others in the file, and its row exists before the file
     is read.
     """
-    began, may_end = threading.Event(), threading.Event()
+    began = threading.Event()
+    may_end = threading.Event()
 
     def act():
         with transaction.atomic():

@@ -41,7 +41,8 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
 ):
     for target in ("all", f"connection-{connection.pk}"):
         assert give(admin, reviewer, Role.AUDITOR, all_targets()[target])
-    client, path = signed_in(admin), f"/people/{reviewer.pk}/roles/add/"
+    client = signed_in(admin)
+    path = f"/people/{reviewer.pk}/roles/add/"
     other = second_reviewer.pk
     more = {"person": other, "person_id": other, "is_active": "", "mailbox": "1"}
     wanted = {"role": "auditor", "place": f"mailbox-{mailbox.pk}", **more}
@@ -58,10 +59,12 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     assert fields["after"].endswith("auditor of support@yourteam.example")
     assert fields["person"] == "Ana Ferreira"
     reviewer.refresh_from_db()
-    assert (second_reviewer.grants.count(), reviewer.is_active) == (1, True)
+    assert second_reviewer.grants.count() == 1
+    assert reviewer.is_active is True
     # An existing role is no change, and an invalid role or scope is a form error.
     entries = Entry.objects.count()
-    assert (give(admin, reviewer), Entry.objects.count()) == (False, entries)
+    assert give(admin, reviewer) is False
+    assert Entry.objects.count() == entries
     targets = targets_to_give(actor_of(admin))
     for role, place in (("owner", "all"), ("admin", "mailbox-0"), ("admin", "x")):
         form = RoleForm({"role": role, "place": place}, targets=targets)
@@ -73,18 +76,21 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
 def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_out(
     signed_in, admin, reviewer, second_reviewer
 ):
-    theirs, others = resume(Client(), reviewer), resume(Client(), second_reviewer)
+    theirs = resume(Client(), reviewer)
+    others = resume(Client(), second_reviewer)
     assert theirs.get("/people/").status_code == 403
     give(admin, reviewer, Role.ADMIN)
     assert theirs.get("/people/").status_code == 200
     take_from(admin, reviewer, reviewer.grants.get(role="admin"))
     assert theirs.get("/people/").status_code == 302
-    theirs, grant = resume(Client(), reviewer), {"grant": reviewer.grants.get().pk}
+    theirs = resume(Client(), reviewer)
+    grant = {"grant": reviewer.grants.get().pk}
     leads_to(signed_in(admin).post(f"/people/{reviewer.pk}/roles/remove/", grant))
     assert theirs.get("/queue/?format=json").status_code == 302
     assert others.get("/queue/?format=json").status_code == 200
     fields = latest_details("person.grants_changed")
-    assert (fields["before"], fields["after"]) == ("reviewer of everything", "no role")
+    assert fields["before"] == "reviewer of everything"
+    assert fields["after"] == "no role"
 
 
 @pytest.mark.slow
@@ -92,7 +98,8 @@ def test_claims_are_released_where_the_person_may_no_longer_decide(
     admin, reviewer, connection
 ):
     other = make_connection("other")
-    visible, lost = make_message(connection), make_message(other)
+    visible = make_message(connection)
+    lost = make_message(other)
     Grant.objects.create(person=reviewer, role="reviewer", connection=connection)
     for message in (visible, lost):
         take(message=message.public_id, actor=actor_of(reviewer))
@@ -103,7 +110,8 @@ def test_claims_are_released_where_the_person_may_no_longer_decide(
 def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, keeper):
     with pytest.raises(NotYours):
         give(admin, admin)
-    client, remove = signed_in(admin), f"/people/{admin.pk}/roles/remove/"
+    client = signed_in(admin)
+    remove = f"/people/{admin.pk}/roles/remove/"
     otto = make_person("otto@yourteam.example", "Otto", "admin")
     grant = {"grant": admin.grants.get().pk}
     # A deactivated admin does not count.
@@ -179,7 +187,8 @@ def test_reviewers_auditors_and_former_admins_grant_nothing(
 @pytest.mark.django_db(transaction=True)
 def test_two_admins_revoking_each_other_at_once_leave_one(admin):
     otto = make_person("otto@yourteam.example", "Otto", "admin")
-    his, hers = otto.grants.get().pk, admin.grants.get().pk
+    his = otto.grants.get().pk
+    hers = admin.grants.get().pk
     ends = at_once(
         partial(take_role, actor=actor_of(admin), person_id=otto.pk, grant_id=his),
         partial(take_role, actor=actor_of(otto), person_id=admin.pk, grant_id=hers),

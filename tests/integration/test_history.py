@@ -65,7 +65,7 @@ def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
         # What the queue alone knows is left out here.
         ("tab=waiting&order=riskiest&group=thread", ["fig", "kiwi", "plum"]),
     ):
-        assert (query, names(desk, query)) == (query, found)
+        assert names(desk, query) == found, query
     page = unescape(desk.get("/history/?q=kiwi&since=2026-11-20&until=soon").text)
     assert re.search(r"1\s+match", page)
     assert 'aria-label="Remove the filter Since 2026-11-20"' in page
@@ -76,7 +76,8 @@ def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
 
 def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):
     monkeypatch.setattr(listing, "PAGE", 1)
-    seen, query = [], "since=2026-11-20"
+    seen = []
+    query = "since=2026-11-20"
     while query:
         page = desk.get(f"/history/?{query}")
         seen += [row.message.subject for row in page.context["rows"]]

@@ -76,12 +76,14 @@ def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, accou
     answer = register(client, account, **fields)
     made = Webhook.objects.get()
     assert SECRET.search(answer.text)[1] == made.secret
-    assert (made.url, made.events) == (URL, WANTED["events"])
+    assert made.url == URL
+    assert made.events == WANTED["events"]
     assert made.mailbox_id == account.world.mailbox.pk
     assert not made.include_sandbox
     assert recorded() == ["account.change_asked", "hook.registered"]
     again = register(client, account, **fields)
-    assert (again.status_code, Webhook.objects.count()) == (409, 1)
+    assert again.status_code == 409
+    assert Webhook.objects.count() == 1
     pages = [client.get(path) for path in ("/webhooks/", path_of(account, made))]
     assert [page for page in (again, *pages) if made.secret in page.text] == []
     assert all(made.secret not in str(one.fields) for one in EntryDetail.objects.all())
@@ -100,8 +102,10 @@ def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
     ):
         form = WebhookForm({**WANTED, name: value}, mailboxes=mailboxes)
         ((field, error),) = form.errors_by_field().items()
-        assert (field, words in error) == (name, True), error
-    client, secret = signed_in(admin), "my own good secret"
+        assert field == name, error
+        assert words in error, error
+    client = signed_in(admin)
+    secret = "my own good secret"
     answer = register(client, account, events=[], secret=secret)
     says(answer, 422, "Select at least one")
     # A refusal by MultiMail is shown like a form error.
@@ -117,7 +121,8 @@ def test_form_offers_every_name_and_shows_the_body_that_each_sends(
     signed_in, admin, account
 ):
     """Point 1: names of the pages can be chosen."""
-    client, path = signed_in(admin), f"/webhooks/{account.connection.pk}/add/"
+    client = signed_in(admin)
+    path = f"/webhooks/{account.connection.pk}/add/"
     page = client.get(path).text
     offered = set(re.findall(r'name="events" value="([^"]+)"', page))
     assert offered == BY_NAME.keys() == KNOWN
@@ -219,27 +224,32 @@ def test_log_shows_status_attempts_and_response_and_a_finished_delivery_can_be_r
     path = path_of(account, hook, f"sent/{failed.pk}/replay/")
     assert client.post(path).status_code == 302
     failed.refresh_from_db()
-    assert (failed.state, failed.attempts) == (due, 0)
+    assert failed.state == due
+    assert failed.attempts == 0
     assert recorded()[-2:] == ["account.change_asked", "hook.replayed"]
 
 
 def test_new_secret_is_shown_once_and_the_old_one_stays_valid(
     signed_in, admin, account, hook, own_hook
 ):
-    client, path = signed_in(admin), path_of(account, hook, "rotate/")
+    client = signed_in(admin)
+    path = path_of(account, hook, "rotate/")
     fields = {"overlap": "3600", "ticket": uuid4().hex}
     answer = client.post(path, fields)
     hook.refresh_from_db()
     assert SECRET.search(answer.text)[1] == hook.secret != "whsec_geheim"
     assert hook.previous_secret == "whsec_geheim"
-    once, again = hook.secret, client.post(path, fields)
+    once = hook.secret
+    again = client.post(path, fields)
     hook.refresh_from_db()
-    assert (again.status_code, hook.secret) == (409, once)
+    assert again.status_code == 409
+    assert hook.secret == once
     # The secret of the desk's own webhook is not changed here.
     fields["ticket"] = uuid4().hex
     answer = client.post(path_of(account, own_hook, "rotate/"), fields)
     own_hook.refresh_from_db()
-    assert (answer.status_code, own_hook.secret) == (422, "whsec_geheim")
+    assert answer.status_code == 422
+    assert own_hook.secret == "whsec_geheim"
     assert "rotate/" not in answer.text
 
 
@@ -270,7 +280,8 @@ def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_after_a_warning(
 def test_unsupported_action_or_empty_list_is_explained_and_the_page_still_renders(
     signed_in, admin, account, hook
 ):
-    client, spoiled = signed_in(admin), account.gateway.spoiled
+    client = signed_in(admin)
+    spoiled = account.gateway.spoiled
     for act in ("test", "rotate"):
         spoiled[("POST", f"/{act}")] = 404, b'{"error": "There is nothing."}'
         form = {"overlap": "0", "ticket": uuid4().hex}

@@ -20,13 +20,15 @@ from tests.integration.test_interactions import application, post_card, press, s
 from tests.markup import says
 
 pytestmark = pytest.mark.django_db
-STRICT, LENIENT = "strict", pytest.param("lenient", marks=pytest.mark.slow)
+STRICT = "strict"
+LENIENT = pytest.param("lenient", marks=pytest.mark.slow)
 tempers = pytest.mark.parametrize("temper", [STRICT, LENIENT])
 # What the ordinary run leaves out, in both tempers.
 slow_tempers = pytest.mark.parametrize(
     "temper", [pytest.param("strict", marks=pytest.mark.slow), LENIENT]
 )
-DECIDE, PENDING = "/v1/oversight/decide", "/v1/oversight/pending"
+DECIDE = "/v1/oversight/decide"
+PENDING = "/v1/oversight/pending"
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +57,10 @@ def test_account_is_connected_by_its_keys_once_and_its_webhook_signs_with_our_se
     desk, signed_in, admin
 ):
     connection, [hook] = desk.connection, desk.host.shown["webhooks"]
-    assert (connection.is_our_gateway, connection.failing_since) == (False, None)
-    assert (hook["secret"], hook["id"]) == (
-        connection.webhook_secret,
-        connection.upstream_webhook_id,
-    )
+    assert connection.is_our_gateway is False
+    assert connection.failing_since is None
+    assert hook["secret"] == connection.webhook_secret
+    assert hook["id"] == connection.upstream_webhook_id
     client = signed_in(admin)
     form = {
         "place": "other",
@@ -85,7 +86,8 @@ def test_held_message_is_seen_and_approved_leaves_once_and_is_shown_as_delivered
     upstream_id = host.hold(cc=["eve@northwind.example"])
     assert desk.take_in(client) == [200]
     message = Message.objects.get(upstream_id=upstream_id)
-    assert (message.state, message.hydrated_at) == ("held", None)
+    assert message.state == "held"
+    assert message.hydrated_at is None
     assert desk.read() == "1 held"
     page = desk.page(signed_in(reviewer), message)
     assert "Hello Dana" in page
@@ -94,7 +96,8 @@ def test_held_message_is_seen_and_approved_leaves_once_and_is_shown_as_delivered
     # Looking decided nothing.
     assert host.calls(DECIDE) == []
     decision = desk.decided(message, reviewer)
-    assert (decision.state, host.effects(upstream_id)) == ("applied", ["left"])
+    assert decision.state == "applied"
+    assert host.effects(upstream_id) == ["left"]
     assert set(desk.take_in(client)) == {200}
     desk.read()
     assert ended(message) == "delivered"
@@ -110,10 +113,8 @@ def test_message_without_any_webhook_is_found_approved_and_shown_as_sent_by_read
     message = desk.held()
     assert desk.decided(message, reviewer).state == "applied"
     desk.read()
-    assert (ended(message), desk.host.effects(message.upstream_id)) == (
-        "delivered",
-        ["left"],
-    )
+    assert ended(message) == "delivered"
+    assert desk.host.effects(message.upstream_id) == ["left"]
 
 
 @slow_tempers
@@ -124,10 +125,8 @@ def test_rejection_and_request_for_changes_reach_the_sender_or_say_that_their_wo
     for outcome, word in (("reject", "Rejected"), ("send_back", "Changes requested")):
         message = desk.held(subject=outcome)
         decision = desk.decided(message, reviewer, outcome, "The amount is wrong.")
-        assert (decision.state, desk.host.effects(message.upstream_id)) == (
-            "applied",
-            ["rejected"],
-        )
+        assert decision.state == "applied"
+        assert desk.host.effects(message.upstream_id) == ["rejected"]
         desk.take_in(client)
         desk.read()
         [kept] = [
@@ -138,7 +137,8 @@ def test_rejection_and_request_for_changes_reach_the_sender_or_say_that_their_wo
         page = desk.page(browser, message)
         assert word in page
         if temper == "strict":
-            assert (kept, "the sender was not told" in page) == ("", True)
+            assert kept == ""
+            assert "the sender was not told" in page
         else:
             assert kept.startswith(
                 "The amount is wrong. (Ana Ferreira via Countersign, reference "
@@ -156,7 +156,8 @@ def test_content_that_changed_after_it_was_read_does_not_leave(
     )
     assert desk.carried_out(decision).state == "refused"
     assert "no longer the one that was read" in decision.explanation
-    assert (desk.host.effects(message.upstream_id), desk.host.calls(DECIDE)) == ([], [])
+    assert desk.host.effects(message.upstream_id) == []
+    assert desk.host.calls(DECIDE) == []
     desk.read()
     assert "Please pay somebody else" in desk.page(signed_in(reviewer), message)
     assert desk.decided(message, reviewer).state == "applied"
@@ -230,19 +231,16 @@ def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
     decision = desk.decided(message, reviewer)
     assert decision.state == "unknown"
     state = desk.resolved(decision).state
-    assert (desk.host.effects(message.upstream_id), ended(message)) == (
-        ["left"],
-        "delivered",
-    )
+    assert desk.host.effects(message.upstream_id) == ["left"]
+    assert ended(message) == "delivered"
     # The strict host refuses the reason, and with it our reference.
     page = desk.page(signed_in(reviewer), message)
     if temper == "strict":
-        assert (state, "whether it was by this decision is not known" in page) == (
-            "unattributed",
-            True,
-        )
+        assert state == "unattributed"
+        assert "whether it was by this decision is not known" in page
     else:
-        assert (state, "Approved by Ana Ferreira" in page) == ("applied", True)
+        assert state == "applied"
+        assert "Approved by Ana Ferreira" in page
 
 
 @slow_tempers
@@ -252,19 +250,15 @@ def test_outcome_that_no_read_can_tell_ends_as_unattributed_and_the_page_says_so
     Connection.objects.update(read_key="")
     message = desk.held(cc=["eve@northwind.example"])
     page = desk.page(signed_in(reviewer), message)
-    assert ("CcNot visible with this key" in page, "eve@" in page) == (
-        temper == "strict",
-        temper != "strict",
-    )
+    assert ("CcNot visible with this key" in page) == (temper == "strict")
+    assert ("eve@" in page) == (temper != "strict")
     desk.decided(
         desk.held(subject="It teaches the desk which fields are taken"), reviewer
     )
     desk.host.set(breaks_after=1, repeats=True, loses_events=100)
     decision = desk.resolved(desk.decided(message, reviewer))
-    assert (decision.state, desk.host.effects(message.upstream_id)) == (
-        "unattributed",
-        ["left"],
-    )
+    assert decision.state == "unattributed"
+    assert desk.host.effects(message.upstream_id) == ["left"]
     page = desk.page(signed_in(reviewer), message)
     assert "MultiMail no longer holds it, and what happened is not known." in page
 
@@ -276,7 +270,8 @@ def test_key_that_loses_its_scope_pauses_the_connection_and_the_decision_goes_on
     message = desk.held()
     desk.host.control(scopes={OVERSIGHT: ["read"]})
     decision = desk.decided(message, reviewer)
-    assert (decision.state, desk.host.effects(message.upstream_id)) == ("recorded", [])
+    assert decision.state == "recorded"
+    assert desk.host.effects(message.upstream_id) == []
     page = desk.connection_page(signed_in(admin))
     assert (
         "is paused: MultiMail answered 403: This key lacks the scope oversight." in page
@@ -295,7 +290,8 @@ def test_key_that_may_only_look_any_more_decides_nothing_and_the_page_says_why(
     message = desk.held()
     desk.host.control(scopes={OVERSIGHT: ["oversight_read"]})
     decision = desk.decided(message, reviewer)
-    assert (decision.state, desk.host.effects(message.upstream_id)) == ("refused", [])
+    assert decision.state == "refused"
+    assert desk.host.effects(message.upstream_id) == []
     assert "This key lacks the scope oversight" in desk.page(
         signed_in(reviewer), message
     )
@@ -308,7 +304,8 @@ def test_hostile_mail_is_shown_inert_and_its_history_is_in_the_ledger(
     script = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     message = desk.held(subject=script, markdown=f"Hello {script}")
     page = signed_in(reviewer).get(f"/queue/{message.public_id}/").text
-    assert ("<script>alert(1)" in page, "<img src=x" in page) == (False, False)
+    assert "<script>alert(1)" not in page
+    assert "<img src=x" not in page
     assert desk.decided(message, reviewer, "reject", "No.").state == "applied"
     desk.take_in(client)
     told = set(

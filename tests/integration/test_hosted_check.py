@@ -22,18 +22,16 @@ SANDBOX = {
     "mm_test_agent_key": ["read", "send"],
     "mm_test_oversight_key": ["oversight"],
 }
-EMAILS, EMAIL = "GET /v1/mailboxes/{}/emails", "GET /v1/mailboxes/{}/emails/{}"
-PENDING, ACCOUNT, DECIDE = (
-    "GET /v1/oversight/pending",
-    "GET /v1/account",
-    "POST /v1/oversight/decide",
-)
-MAILBOXES, API_KEYS, WEBHOOKS = (
-    "GET /v1/mailboxes",
-    "GET /v1/api-keys",
-    "GET /v1/webhooks",
-)
-SEND, DOMAINS = "POST /v1/mailboxes/{}/send", "GET /v1/domains"
+EMAILS = "GET /v1/mailboxes/{}/emails"
+EMAIL = "GET /v1/mailboxes/{}/emails/{}"
+PENDING = "GET /v1/oversight/pending"
+ACCOUNT = "GET /v1/account"
+DECIDE = "POST /v1/oversight/decide"
+MAILBOXES = "GET /v1/mailboxes"
+API_KEYS = "GET /v1/api-keys"
+WEBHOOKS = "GET /v1/webhooks"
+SEND = "POST /v1/mailboxes/{}/send"
+DOMAINS = "GET /v1/domains"
 ALL = {
     fact: section
     for table in (FACTS, SANDBOX_FACTS, ANSWER_FACTS)
@@ -169,7 +167,8 @@ def check(tmp_path, monkeypatch):
         for kind, key in zip(KEYS, keys, strict=False):
             monkeypatch.setenv(variable(kind), key)
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{allowed}\n"))
-        out, file = io.StringIO(), tmp_path / "facts.json"
+        out = io.StringIO()
+        file = tmp_path / "facts.json"
         call_command("hosted_check", url, "--output", str(file), stdout=out)
         text = file.read_text()
         # No key, no address and nothing of a message.
@@ -262,7 +261,8 @@ def test_without_keys_it_says_what_could_not_be_seen(check, host):
 
 
 def test_keys_are_asked_for_on_a_terminal(monkeypatch, tmp_path, host):
-    asked, answers = [], iter((OVERSIGHT, READ, "", "", ""))
+    asked = []
+    answers = iter((OVERSIGHT, READ, "", "", ""))
     monkeypatch.setattr(
         "getpass.getpass", lambda prompt: asked.append(prompt) or next(answers)
     )

@@ -46,8 +46,10 @@ pytestmark = pytest.mark.django_db
 
 KEY = Ed25519PrivateKey.generate()
 ADDRESS = "/discord/interactions/"
-ANA, MALLORY = "118000000000000042", "118000000000000666"
-CARD, CHANNEL = "122000000000000001", "120000000000000001"
+ANA = "118000000000000042"
+MALLORY = "118000000000000666"
+CARD = "122000000000000001"
+CHANNEL = "120000000000000001"
 # The error of a stopping PostgreSQL, and of one with a slow disk.
 AWAY = "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '57P01'; END $$"
 SLOW = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$"
@@ -185,7 +187,8 @@ def test_ping_of_another_application_is_answered_but_its_press_does_nothing(
 def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(
     ana, message, caplog
 ):
-    body, now = press(message), int(time.time())
+    body = press(message)
+    now = int(time.time())
     changes = [
         {"key": Ed25519PrivateKey.generate()}, {"at": now - 301}, {"at": now + 120},
         {"HTTP_X_SIGNATURE_TIMESTAMP": str(now - 1)},
@@ -289,7 +292,8 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
 ):
     body = press(message)
     text = answer_text(sent(body))
-    verdict, decision = Verdict.objects.get(), Decision.objects.get()
+    verdict = Verdict.objects.get()
+    decision = Decision.objects.get()
     assert verdict.person == ana
     assert verdict.outcome == "approve"
     assert verdict.surface == "discord"
@@ -465,7 +469,8 @@ def test_repeated_unauthorized_presses_are_answered_and_do_not_fill_the_ledger(
 
 
 def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message):
-    known, unknown = press(message), press(message)
+    known = press(message)
+    unknown = press(message)
     unknown["data"]["custom_id"] = f"cs:approve:{'0' * 31}1:{message.revision_id}"
     other = make_connection("elsewhere")
     for body, lose in (
@@ -530,7 +535,8 @@ def test_press_on_a_practice_message_is_told_what_it_was(
 
 
 def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
-    old, elsewhere = message.revision_id, make_message(make_connection("elsewhere"))
+    old = message.revision_id
+    elsewhere = make_message(make_connection("elsewhere"))
     show_row(message, subject="Another subject")
     message.refresh_from_db()
     for revision in (old, elsewhere.revision_id):
@@ -547,7 +553,8 @@ def test_press_on_another_post_or_in_another_channel_than_the_card_is_refused_an
     ana, message
 ):
     """Whoever has the bot's token can put the desk's buttons under a text of their own."""
-    other, webhook = "122000000000000009", {"kind": "discord_webhook", "channel": ""}
+    other = "122000000000000009"
+    webhook = {"kind": "discord_webhook", "channel": ""}
     for change, destination in (
         ({"message": {"id": other}}, {}),
         ({"message": None}, {}),
@@ -670,7 +677,8 @@ def test_same_interaction_twice_at_the_same_moment_is_one_decision_with_one_answ
 @contextmanager
 def held_by_another(message):
     """Hold the message's lock in another session."""
-    locked, free = threading.Event(), threading.Event()
+    locked = threading.Event()
+    free = threading.Event()
 
     def hold():
         with transaction.atomic():

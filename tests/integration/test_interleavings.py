@@ -291,7 +291,8 @@ def held_announcements(connection: Connection) -> int:
 
 
 def check(histories: list[History], draw: Callable[..., Any]) -> None:
-    ordered, shuffled = make_connection("ordered"), make_connection("shuffled")
+    ordered = make_connection("ordered")
+    shuffled = make_connection("shuffled")
     for connection in (ordered, shuffled):
         for history in histories:
             if history.ours:
@@ -343,7 +344,8 @@ def test_webhooks_that_come_twice_at_once_end_in_the_same_mirror():
             history.bodies.append(
                 json.dumps(envelope("hybrid", SPELLINGS[kind][0], facts)).encode()
             )
-    ordered, hurried = make_connection("ordered"), make_connection("hurried")
+    ordered = make_connection("ordered")
+    hurried = make_connection("hurried")
     bodies = [body for history in histories for body in history.bodies]
     for body in bodies:
         receive(ordered, body)

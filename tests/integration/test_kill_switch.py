@@ -62,10 +62,8 @@ def undo(message, person):
 def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(
     message, reviewer, admin, upstream
 ):
-    connection, mailbox = (
-        {"connection": message.connection},
-        {"mailbox": message.mailbox},
-    )
+    connection = {"connection": message.connection}
+    mailbox = {"mailbox": message.mailbox}
     for scope, outcome in (
         ({}, "approve"),
         ({}, "reject"),
@@ -76,7 +74,8 @@ def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(
             switch = pull(reviewer, **scope)
             assert carry_out(message, reviewer, outcome=outcome) == "not due", scope
             decision = Decision.objects.get()
-            assert (decision.state, upstream.decisions) == ("recorded", []), scope
+            assert decision.state == "recorded", scope
+            assert upstream.decisions == [], scope
             # A stopped decision can still be undone, long after the undo window.
             with rolled_back():
                 assert undo(message, reviewer).state == "undone"
@@ -103,7 +102,8 @@ def test_switch_is_itself_in_the_ledger_and_its_release_wakes_a_worker(
 def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(
     message, reviewer
 ):
-    mailbox, other = message.mailbox, make_connection("other")
+    mailbox = message.mailbox
+    other = make_connection("other")
     Message.objects.update(mailbox=None)
     message.refresh_from_db()
     switch = pull(reviewer, mailbox=other.mailboxes.get())
@@ -154,7 +154,8 @@ def test_switch_pulled_while_a_worker_reads_stops_its_call(message, reviewer, up
     upstream.meanwhile["GET"] = lambda: in_thread(lambda: pull(reviewer))[0].join()
     assert carry_out(message, reviewer) == "recorded"
     decision = Decision.objects.get()
-    assert (upstream.decisions, decision.may_have_left) == ([], False)
+    assert upstream.decisions == []
+    assert decision.may_have_left is False
     assert "Ana Ferreira pulled the kill switch before the call" in decision.explanation
 
 
@@ -179,7 +180,8 @@ def test_undo_that_holds_the_row_is_seen_by_the_worker_that_waits_for_it(
     assert [str(one) for one in refused] == [
         "This attempt was abandoned before its call."
     ]
-    assert (decision.state, decision.may_have_left) == ("undone", False)
+    assert decision.state == "undone"
+    assert decision.may_have_left is False
 
 
 def test_stopped_decisions_are_not_deleted_with_their_switch(message, admin):

@@ -193,10 +193,8 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
     [found] = rejections_found(
         connection, message_text().replace("Please transfer", "Kindly transfer")
     )
-    assert (found["level"], "a few different words" in found["sentence"]) == (
-        "notice",
-        True,
-    )
+    assert found["level"] == "notice"
+    assert "a few different words" in found["sentence"]
     other = "Dear Dana,\n\nthank you for coming to our open day. The pictures are online, and so is the list of talks."
     assert rejections_found(connection, other) == []
     # A rejection in another mailbox has no name and no link.
@@ -207,7 +205,8 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
         change_row(before, mailbox=sales)
         [found] = rejections_found(connection, message_text())
         assert "in another mailbox" in found["sentence"]
-        assert (found["detail"], found["evidence"]) == ("", [])
+        assert found["detail"] == ""
+        assert found["evidence"] == []
         assert "Wrong bank account" not in str(found)
         assert str(reviewer) not in str(found)
     # A rejection at MultiMail has the name that MultiMail reports.

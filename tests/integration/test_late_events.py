@@ -101,7 +101,8 @@ def test_end_of_our_own_message_is_recorded_with_its_decision(
     )
     assert ask(message)[1] == "sent"
     decision.refresh_from_db()
-    assert (decision.state, message.upstream_decided_by) == ("applied", "the desk")
+    assert decision.state == "applied"
+    assert message.upstream_decided_by == "the desk"
     assert Entry.objects.filter(action="message.sent").count() == 1
 
 

@@ -49,4 +49,5 @@ def test_hint_says_that_a_withdrawn_approval_may_be_sent_despite_a_later_reject(
         for verb, channel, hint in sent
         if (verb, channel) == ("PUBLISH", CHANNEL)
     ][-1]
-    assert (last["action"], last["word"]) == ("decision.undone", "May still be sent")
+    assert last["action"] == "decision.undone"
+    assert last["word"] == "May still be sent"

@@ -110,7 +110,8 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
 def test_bundle_across_a_key_change_names_both_keys_and_preserves_every_character(
     settings, tmp_path
 ):
-    old, new = new_key(), new_key()
+    old = new_key()
+    new = new_key()
     odd = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028“ü\U0001f600' + "x" * 3000
     for keys in ([old], [new, old]):
         settings.SEAL_KEYS = keys

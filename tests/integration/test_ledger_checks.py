@@ -238,7 +238,8 @@ def test_late_worker_writes_nothing_and_a_failing_one_ends_its_check(
 def test_progress_is_seen_while_the_check_reads_in_its_snapshot(
     sealed, monkeypatch, check_results
 ):
-    seen, beats = [], []
+    seen = []
+    beats = []
     monkeypatch.setattr(checks, "_PAUSE", 0.0)
 
     def reading(progress):

@@ -113,7 +113,8 @@ def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(
 ):
     reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
     message = make_message(make_connection())
-    client, here = signed_in(reviewer), {"REMOTE_ADDR": HERE}
+    client = signed_in(reviewer)
+    here = {"REMOTE_ADDR": HERE}
     client.get(f"/queue/{message.public_id}/", **here)
     fields = {
         "outcome": "approve",
@@ -173,10 +174,8 @@ def test_connection_and_its_webhook_are_told_from_the_first_step(
     scopes = {"oversight": ["oversight"], "admin": ["admin", "read"]}
     with account(**scopes) as there:
         settings.MULTIMAIL_API_URL = there.url
-        client, keys = (
-            signed_in(admin),
-            {f"{slot}_key": f"mm_live_{slot}_key" for slot in scopes},
-        )
+        client = signed_in(admin)
+        keys = {f"{slot}_key": f"mm_live_{slot}_key" for slot in scopes}
         client.post(
             reverse("add-connection"),
             {"place": "ours", "name": "Acme", **keys},
@@ -268,11 +267,10 @@ def test_refusal_at_the_gate_is_told_whole(upstream):
 
 
 def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, reviewer):
-    message, other = (
-        make_message(make_connection()),
-        make_message(make_connection("other")),
-    )
-    client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
+    message = make_message(make_connection())
+    other = make_message(make_connection("other"))
+    client = signed_in(reviewer)
+    path = f"/queue/{message.public_id}/"
     client.head(f"{path}body/")
     assert looks(message) == []
     client.get(path, headers={"Sec-Purpose": "prefetch;prerender"})

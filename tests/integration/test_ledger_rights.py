@@ -145,7 +145,8 @@ def tell_and_remove(session, number, *told):
 
 def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
     [number] = application.execute("SELECT max(id) FROM audit_entry").fetchone()
-    salt, text = b"s" * 16, str(number)
+    salt = b"s" * 16
+    text = str(number)
     for action, fields, digest, why in (
         ("ledger.details_removed", {}, "", "does not name"),
         (

@@ -58,7 +58,8 @@ def found(query, zone=UTC, actor=AUDITOR):
 
 
 def test_every_field_finds_its_entries_and_no_others():
-    message, fingerprint = uuid.uuid4(), "3bc6a0a582982ed" + "0" * 49
+    message = uuid.uuid4()
+    fingerprint = "3bc6a0a582982ed" + "0" * 49
     token = trace_id.set("0af7651916cd43dd")
     one = write(
         "verdict.given", by=BEN, connection=4, message=message, fingerprint=fingerprint
@@ -334,7 +335,8 @@ def test_paging_is_complete_and_without_duplicates_both_ways_while_entries_are_a
 ):
     monkeypatch.setattr(results, "PAGE", 3)
     written = [write().pk for _ in range(10)]
-    seen, query = [], "action=comment"
+    seen = []
+    query = "action=comment"
     while query:
         page = desk.get(f"/audit/?{query}").context
         seen += [line.pk for line in page["lines"]]

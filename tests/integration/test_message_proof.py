@@ -138,7 +138,8 @@ def test_message_without_sealed_entries_or_with_too_many_has_no_proof(
     made = make_message(connection)
     with pytest.raises(NotProvable), transaction.atomic():
         proof_of(made)
-    client, path = signed_in(auditor), f"/audit/trace/{made.public_id}/proof.json"
+    client = signed_in(auditor)
+    path = f"/audit/trace/{made.public_id}/proof.json"
     answer = client.post(path)
     assert answer.status_code == 409
     assert "No entry of this message is sealed yet" in answer.text
@@ -153,7 +154,8 @@ def test_message_without_sealed_entries_or_with_too_many_has_no_proof(
 def test_taking_a_proof_takes_a_press_is_noted_and_hands_out_files(
     message, signed_in, auditor
 ):
-    client, path = signed_in(auditor), f"/audit/trace/{message.public_id}/proof"
+    client = signed_in(auditor)
+    path = f"/audit/trace/{message.public_id}/proof"
     assert client.get(f"{path}.json").status_code == 405
     for form, kind in (("json", "application/json"), ("html", "text/html")):
         answer = client.post(f"{path}.{form}")

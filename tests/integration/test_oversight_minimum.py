@@ -40,7 +40,8 @@ def test_query_of_mailboxes_below_says_what_the_function_says(admin, connection)
         connection=connection, oversight_mode="autonomous", is_active=False
     )
     OrganisationSettings.objects.create(minimum_set_at=timezone.now())
-    actor, now = actor_of(admin), timezone.now()
+    actor = actor_of(admin)
+    now = timezone.now()
     for minimum in ("", *NAMES):
         OrganisationSettings.objects.update(minimum_oversight=minimum)
         expected = {
@@ -57,7 +58,8 @@ def test_query_of_mailboxes_below_says_what_the_function_says(admin, connection)
 
 
 def test_no_mailbox_is_set_below_it_from_the_desk(admin, account):
-    actor, box = actor_of(admin), account.mailbox
+    actor = actor_of(admin)
+    box = account.mailbox
     set_minimum(actor=actor, mode="gated_send")
     sent_waits = r"minimum is Sent mail waits \(gated_send\)"
     with pytest.raises(ChangeRefused, match=sent_waits):
@@ -88,7 +90,8 @@ def bring():
 def test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes(
     signed_in, admin, account
 ):
-    client, there = signed_in(admin), account.world.account
+    client = signed_in(admin)
+    there = account.world.account
 
     def minimum(mode):
         client.post("/mailboxes/minimum/set/", {"minimum": mode})
@@ -97,12 +100,14 @@ def test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes(
         return account.ask("PATCH", f"/v1/{path}", key="admin", json=body)
 
     kept = to_compare()
-    assert (bring(), shown(client)) == ([], [])
+    assert bring() == []
+    assert shown(client) == []
     minimum("gated_send")
     assert shown(client)[0][0] == "On its way"
     # The sweep made its query before there was a minimum.
     assert list(kept.all()) == [account.connection]
-    assert (bring(), bring()) == (["brought"], [])
+    assert bring() == ["brought"]
+    assert bring() == []
     there.refresh_from_db()
     assert there.minimum_oversight_mode == "gated_send"
     assert shown(client)[0][0] == "At the gateway"
@@ -133,7 +138,8 @@ def test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes(
 def test_minimum_that_has_not_arrived_says_why_and_is_tried_again(
     signed_in, admin, account
 ):
-    client, actor = signed_in(admin), actor_of(admin)
+    client = signed_in(admin)
+    actor = actor_of(admin)
     make_connection("hosted", is_our_gateway=False)
     client.post("/mailboxes/minimum/set/", {"minimum": "gated_send"})
     ours = Connection.objects.filter(is_our_gateway=True)

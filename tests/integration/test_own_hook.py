@@ -89,7 +89,8 @@ def test_arrived_test_event_is_shown_with_its_duration(there, ours, ida):
     there.deliver = deliver
     assert own_webhook.test(connection=ours, actor=ida) >= 0
     stored = WebhookEvent.objects.get()
-    assert (stored.event_id, stored.result) == ("evt_test", "applied")
+    assert stored.event_id == "evt_test"
+    assert stored.result == "applied"
     assert not Entry.objects.filter(action__startswith="webhook.").exists()
     assert Connection.objects.get().webhook_tested_at
 
@@ -130,12 +131,14 @@ def signed_with(connection):
     return {secret for secret in secrets_of(found).values() if secret}
 
 
-HOUR, AT_ONCE = timedelta(hours=1), timedelta(0)
+HOUR = timedelta(hours=1)
+AT_ONCE = timedelta(0)
 
 
 def test_new_secret_is_saved_here_first_and_both_secrets_are_accepted(there, ours, ida):
     changed = own_webhook.rotate(connection=ours, overlap=HOUR, actor=ida)
-    new, old = changed.webhook_secret, ours.webhook_secret
+    new = changed.webhook_secret
+    old = ours.webhook_secret
     assert there.hooks["hook1"]["secret"] == new != old
     left = changed.previous_secret_until - timezone.now()
     assert HOUR < left < HOUR + timedelta(minutes=10)
@@ -178,7 +181,8 @@ def test_change_of_the_secret_that_breaks_off_takes_both_without_end_and_is_fini
 
 
 def test_change_that_multimail_refuses_leaves_the_old_secret_alone(there, ours, ida):
-    answer, refusal = there.answer, (422, {"error": "No."})
+    answer = there.answer
+    refusal = (422, {"error": "No."})
     there.answer = lambda method, path, *more: (
         refusal if path.endswith("/rotate") else answer(method, path, *more)
     )
@@ -191,7 +195,8 @@ def test_unfinished_change_is_never_outlived(there, ours, ida, client):
     """The old secret stays valid while MultiMail may sign with it, whatever the date."""
     own_webhook.begin_rotation(connection=ours, overlap=HOUR, actor=ida)
     held = Connection.objects.get()
-    path, body = f"/webhooks/multimail/{held.webhook_id}/", event_body()
+    path = f"/webhooks/multimail/{held.webhook_id}/"
+    body = event_body()
     for secret in (ours.webhook_secret, held.webhook_secret):
         signed = {HEADER: sign(body, secret)}
         answer = client.post(

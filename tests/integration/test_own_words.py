@@ -82,12 +82,15 @@ def recorded(action):
 def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(
     connection, admin, reviewer, signed_in
 ):
-    before, clean = make_message(connection, **TULIP), make_message(connection)
+    before = make_message(connection, **TULIP)
+    clean = make_message(connection)
     word = save(admin)
     after = make_message(connection, **TULIP)
-    assert (risk_of(before), risk_of(after)) == ((0, ""), (60, "high"))
+    assert risk_of(before) == (0, "")
+    assert risk_of(after) == (60, "high")
     judge_all()
-    assert (risk_of(before), risk_of(clean)) == ((60, "high"), (0, ""))
+    assert risk_of(before) == (60, "high")
+    assert risk_of(clean) == (0, "")
     page = words_of(signed_in(reviewer).get(f"/queue/{before.public_id}/"))
     assert "“project tulip” is in the text." in page
     assert "the strictly secret project tulip begins" in page
@@ -95,10 +98,12 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(
 
     save(admin, points=10, word=word)
     judge_all()
-    assert (risk_of(before), risk_of(after)) == ((10, "notice"), (10, "notice"))
+    assert risk_of(before) == (10, "notice")
+    assert risk_of(after) == (10, "notice")
     own_words.remove_word(word=word, actor=actor_of(admin))
     judge_all()
-    assert (risk_of(before), Review.objects.get(pk=before.pk).rules) == ((0, ""), [])
+    assert risk_of(before) == (0, "")
+    assert Review.objects.get(pk=before.pk).rules == []
     for action, old, new in (
         ("own_word.added", "nothing", "60 points, all mailboxes"),
         ("own_word.changed", "60 points", "10 points"),
@@ -250,7 +255,9 @@ def test_rehearsal_says_how_far_it_came_when_its_time_is_over(
         wanted=own_words.WantedWord(read_phrase("*ulip"), None, ["text"], 20),
         actor=actor_of(admin),
     )
-    assert (tried.found, tried.looked_at, tried.is_partial) == (2, 2, True)
+    assert tried.found == 2
+    assert tried.looked_at == 2
+    assert tried.is_partial is True
 
 
 def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(
@@ -276,7 +283,8 @@ def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(
         ),
     ):
         answer = client.post(ADD, typed(sample="what I tested", **fields))
-        assert (answer.status_code, sentence in words_of(answer)) == (422, True), fields
+        assert answer.status_code == 422, fields
+        assert sentence in words_of(answer), fields
         assert "what I tested" in answer.text
     monkeypatch.setattr(own_words, "MOST", 1)
     assert "There are 1 words already" in words_of(save_by(client, ADD))

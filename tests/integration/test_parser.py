@@ -125,11 +125,9 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
     row = pending_row("01HOSTILE", html_body="<p>Pay <b>now</b></p>", markdown=None)
     assert mirror_row(connection, row, clock(), examination)
     message = Message.objects.get(upstream_id="01HOSTILE")
-    assert (message.state, message.review.risk_level, message.fetch_tries) == (
-        "held",
-        "high",
-        0,
-    )
+    assert message.state == "held"
+    assert message.review.risk_level == "high"
+    assert message.fetch_tries == 0
     assert [
         one["rule"] for one in message.revision.findings if one["level"] == "high"
     ] == ["unsafe_content"]
@@ -146,7 +144,8 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
     sheet = gather(
         [message.public_id], actor=reviewer.actor(surface="web"), now=timezone.now()
     )
-    assert (len(sheet.ready), len(sheet.alone)) == (0, 1)
+    assert len(sheet.ready) == 0
+    assert len(sheet.alone) == 1
 
 
 def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(
@@ -183,7 +182,8 @@ def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
                     connection, pending_row(message.upstream_id), clock(), examination
                 )
     message.refresh_from_db()
-    assert (message.fetch_tries, message.hydrated_at) == (0, None)
+    assert message.fetch_tries == 0
+    assert message.hydrated_at is None
     assert mirror_row(
         connection, pending_row(message.upstream_id), clock(), examination
     )
@@ -193,4 +193,5 @@ def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
     monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
     desk.raise_request_exception = False
     answer = desk.get(f"/queue/{message.public_id}/")
-    assert (answer.status_code, answer["Retry-After"]) == (503, "10")
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "10"

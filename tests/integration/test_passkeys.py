@@ -19,11 +19,9 @@ from tests.signing import give_app, resume, sign_in
 pytestmark = pytest.mark.django_db
 
 HERE = "http://localhost"
-LOGIN, STEP, AGAIN = (
-    "/accounts/login/passkey/",
-    "/accounts/login/second/",
-    "/accounts/reauthenticate/passkey/",
-)
+LOGIN = "/accounts/login/passkey/"
+STEP = "/accounts/login/second/"
+AGAIN = "/accounts/reauthenticate/passkey/"
 ELSEWHERE = (
     "https://localhost", "http://localhost:8001", "http://evil.localhost", "https://evil.example", "null", "",
 )  # fmt: skip
@@ -41,7 +39,8 @@ def browser():
 @pytest.fixture
 def device(reviewer):
     """A device whose passkey is the reviewer's."""
-    client, one = resume(browser(), reviewer), Device()
+    client = resume(browser(), reviewer)
+    one = Device()
     answer = post(
         client,
         reverse("factor-passkey"),
@@ -142,7 +141,8 @@ def test_passkey_of_somebody_else_signs_nobody_else_in(device, second_reviewer):
     post(client, path, theirs.make(options_of(client, path), origin=HERE))
     # With the right name, and the other person's passkey.
     for person, user in ((theirs, device.user), (device, theirs.user)):
-        mine, person.user = person.user, user
+        mine = person.user
+        person.user = user
         client = browser()
         post(client, LOGIN, person.use(options_of(client, LOGIN), origin=HERE))
         assert not is_in(client)
@@ -163,7 +163,8 @@ def test_new_passkey_answers_its_own_challenge_once_soon_and_from_this_origin(re
             path,
             Device().make(options, origin=change if change in ELSEWHERE else HERE),
         )
-        assert (answer.status_code, Authenticator.objects.count()) == (422, 0), change
+        assert answer.status_code == 422, change
+        assert Authenticator.objects.count() == 0, change
     client = resume(browser(), reviewer)
     answer = Device().make(options_of(client, path), origin=HERE)
     assert [post(client, path, answer).status_code for _ in range(2)] == [302, 422]

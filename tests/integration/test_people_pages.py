@@ -46,10 +46,8 @@ def test_list_shows_everybody_with_their_roles_and_searches_names_and_addresses(
 def test_list_asks_as_little_of_the_database_for_many_people_as_for_one(
     signed_in, admin, connection, django_assert_max_num_queries
 ):
-    roles, lasts = (
-        [(Role.REVIEWER, GrantTarget(connection=connection.pk))],
-        timedelta(days=1),
-    )
+    roles = [(Role.REVIEWER, GrantTarget(connection=connection.pk))]
+    lasts = timedelta(days=1)
     for number in range(3):
         make_person(
             f"p{number}@yourteam.example",

@@ -194,14 +194,16 @@ def tries(client, signed_in, who_try, part):
 
 def what_is_wrong(walk, name, persona, minutes):
     """Request an address, and yield what is wrong with the result."""
-    door, path = DOORS[name], walk.address(name)
+    door = DOORS[name]
+    path = walk.address(name)
     gets_through = may(persona, door) and not minutes
     if gets_through:
         yield what_it_wrongly_takes(walk, name)
         if door.writes and door.fields and name not in POST_ONLY:
             # A post there redirects: this is its page.
             yield what_is_wrong_with_page(name, walk.client.get(path))
-    before, last = written(), last_entry()
+    before = written()
+    last = last_entry()
     answer = go_through(walk, door, name, path)
     changed = sorted(
         table for table, number in written().items() if before.get(table, 0) != number
@@ -237,7 +239,8 @@ def what_is_wrong(walk, name, persona, minutes):
 
 
 def is_refused(door, name, persona, minutes, answer):
-    status, target = answer.status_code, answer.get("Location", "")
+    status = answer.status_code
+    target = answer.get("Location", "")
     if not persona.is_signed_in:
         return status == 302 and target.startswith("/accounts/login/?next")
     if minutes:
@@ -380,7 +383,8 @@ def test_no_task_carries_out_what_may_not_be_decided_any_more(upstream):
         ("read_connection", "read_suppressed"): [connection.pk],
     }
     for name in sorted(TASKS):
-        task, last = tasks()[name], name.rpartition(".")[2]
+        task = tasks()[name]
+        last = name.rpartition(".")[2]
         for argument in [
             one for names, some in arguments.items() if last in names for one in some
         ]:

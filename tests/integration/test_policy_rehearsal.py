@@ -53,16 +53,15 @@ def mail(db):
     """Messages that differ in all that rules ask about, held at many hours of the last
     days.
     """
-    connection, other = (
-        make_connection("first"),
-        make_connection("second", is_our_gateway=False),
-    )
+    connection = make_connection("first")
+    other = make_connection("second", is_our_gateway=False)
     second = Mailbox.objects.create(
         connection=connection, upstream_id="01B", address="b@yourteam.example"
     )
     owner = make_person("owner@yourteam.example", "Otto", "reviewer")
     KeyOwner.objects.create(connection=connection, upstream_key_id="k1", person=owner)
-    now, made = timezone.now(), []
+    now = timezone.now()
+    made = []
     for number in range(16):
         to = RECIPIENTS[number % 4]
         made.append(
@@ -157,7 +156,9 @@ def of_rules(rows):
 
 def one_by_one(before, after, now):
     """What `rehearse` has to say, from every message by itself."""
-    counts, turned, looked_at = Counter(), [], 0
+    counts = Counter()
+    turned = []
+    looked_at = 0
     entries = set()
     for message in Message.objects.all():
         entries.update(*map(entries_of, message.written_to or ()))
@@ -216,7 +217,9 @@ def test_rehearsal_looks_only_at_mail_of_the_last_days_that_one_may_see(mail):
         }
     seen = Message.objects.filter(mailbox=mail["mailbox"]).count()
     tried = rehearse(before=[], after=two, actor=actor_of(of_one), now=now, limit=2)
-    assert (tried.looked_at, tried.changed, len(tried.rows)) == (seen, seen, 2)
+    assert tried.looked_at == seen
+    assert tried.changed == seen
+    assert len(tried.rows) == 2
     assert [
         one.message.pk > other.message.pk for one, other in pairwise(tried.rows)
     ] == [True]

@@ -69,11 +69,9 @@ def test_planted_message_is_a_copy_with_one_fault_that_no_trail_gives_away(
     planted, approved, reviewer, auditor
 ):
     message = Message.objects.get(pk=planted.message_id)
-    assert (message.state, message.is_local, message.mailbox_id) == (
-        "held",
-        True,
-        approved.mailbox_id,
-    )
+    assert message.state == "held"
+    assert message.is_local is True
+    assert message.mailbox_id == approved.mailbox_id
     assert len(message.upstream_id) == 26 != approved.upstream_id
     assert message.revision.fingerprint != approved.revision.fingerprint
     about = list(
@@ -93,10 +91,8 @@ def test_planted_message_is_a_copy_with_one_fault_that_no_trail_gives_away(
     )
     marked = Entry.objects.of_action("practice.planted")
     fields = marked.get().detail.fields
-    assert (fields["practice"], fields["signed_by"]) == (
-        str(message.public_id),
-        "Ida Lindqvist and Sam Okoro",
-    )
+    assert fields["practice"] == str(message.public_id)
+    assert fields["signed_by"] == "Ida Lindqvist and Sam Okoro"
     assert list(marked.readable_by(actor_of(reviewer))) == []
     assert list(marked.readable_by(actor_of(auditor))) == list(marked)
 
@@ -116,7 +112,8 @@ def test_planted_message_is_a_copy_with_one_fault_that_no_trail_gives_away(
 def test_nothing_of_it_tells_a_reviewer_before_it_is_decided(
     url, signed_in, planted, reviewer
 ):
-    client, public_id = signed_in(reviewer), planted.message.public_id
+    client = signed_in(reviewer)
+    public_id = planted.message.public_id
     answers = [
         client.get(reverse(url, args=[public_id]), follow=True),
         client.get("/queue/"),
@@ -149,7 +146,8 @@ def test_card_and_event_of_it_are_those_of_a_held_message(approved, mailbox):
         destination,
         channel_of("discord").markup,
     )
-    assert ("practice" in str(card).lower(), card.word) == (False, held.word)
+    assert "practice" not in str(card).lower()
+    assert card.word == held.word
     told = Delivery.objects.filter(message=planted.message, kind="event")
     assert list(told.values_list("action", flat=True)) == ["message.held"]
     ending.end_quietly(key=planted.pk)
@@ -182,15 +180,14 @@ def test_who_lets_it_pass_learns_it_at_once_and_nothing_is_carried_out(
     assert "easily missed" in page
     planted.refresh_from_db()
     message.refresh_from_db()
-    assert (planted.outcome, planted.person, message.state) == (
-        "passed",
-        reviewer,
-        "cancelled",
-    )
+    assert planted.outcome == "passed"
+    assert planted.person == reviewer
+    assert message.state == "cancelled"
     assert not Decision.objects.filter(message=message).exists()
     assert not Verdict.objects.filter(message=message).exists()
     decided = Entry.objects.of_action("practice.decided").get()
-    assert (decided.actor_id, decided.message) == (str(reviewer.pk), None)
+    assert decided.actor_id == str(reviewer.pk)
+    assert decided.message is None
     assert decided.detail.fields["signed_by"] == "Ida Lindqvist and Sam Okoro"
     assert (
         Entry.objects.of_message(message.public_id)
@@ -242,7 +239,8 @@ def test_who_stops_it_learns_that_and_the_second_person_learns_that_it_is_over(
 def test_sheet_of_many_says_what_it_was_and_decides_the_others(
     outcome, said, signed_in, planted, connection, reviewer
 ):
-    client, other = signed_in(reviewer), make_message(connection)
+    client = signed_in(reviewer)
+    other = make_message(connection)
     both = [planted.message, other]
     page = open_sheet(client, *both)
     assert "practice" not in page.content.decode().lower()
@@ -428,13 +426,15 @@ def test_one_in_so_many_held_messages_is_planted(approved, connection, mailbox, 
     assert planting.plant_due([setting.pk], rng=rng) == 1
     assert planting.plant_due([setting.pk], rng=rng) == 0
     setting.refresh_from_db()
-    assert (setting.counted, Message.objects.filter(is_local=True).count()) == (0, 1)
+    assert setting.counted == 0
+    assert Message.objects.filter(is_local=True).count() == 1
 
 
 def test_each_round_has_exactly_one_at_a_place_of_its_own(
     approved, connection, mailbox, admin
 ):
-    setting, rng = on(mailbox, admin, one_in=4), random.Random(2)
+    setting = on(mailbox, admin, one_in=4)
+    rng = random.Random(2)
     make_message(connection)
     places = []
     for number in range(400):
@@ -538,7 +538,8 @@ def test_it_ends_quietly_by_itself(end, planted, mailbox):
     assert tasks.sweep() == "swept"
     planted.refresh_from_db()
     planted.message.refresh_from_db()
-    assert (planted.outcome, planted.message.state) == ("unanswered", "cancelled")
+    assert planted.outcome == "unanswered"
+    assert planted.message.state == "cancelled"
 
 
 def test_removing_the_connection_ends_it(planted, connection, admin):
@@ -565,7 +566,8 @@ def test_erasing_the_copied_message_erases_the_copy(planted, approved):
         .with_details()
         .get()
     )
-    assert (planted.outcome, details.details) == ("unanswered", {})
+    assert planted.outcome == "unanswered"
+    assert details.details == {}
 
 
 # --- Who switches it on, and who is told.
@@ -588,22 +590,18 @@ def test_switching_on_always_takes_two_admins_and_off_takes_one(
         accept(change_id=change.pk, actor=actor_of(admin))
     accept(change_id=change.pk, actor=actor_of(second))
     setting = PracticeSetting.objects.get()
-    assert (setting.mailbox, setting.one_in, setting.asked_by, setting.accepted_by) == (
-        None,
-        10,
-        admin,
-        second,
-    )
+    assert setting.mailbox is None
+    assert setting.one_in == 10
+    assert setting.asked_by == admin
+    assert setting.accepted_by == second
     entry = Entry.objects.of_action("practice.switched_on").get()
     assert entry.detail.fields["accepted_by"] == "Second Admin"
     assert entry.actor_id == str(admin.pk)
     assert PendingChange.objects.get().state == "accepted"
     assert switch_practice_off(actor=actor_of(second), mailbox=None)
     off = Entry.objects.of_action("practice.switched_off").get()
-    assert (off.actor_id, off.detail.fields["signed_by"]) == (
-        str(second.pk),
-        "Ida Lindqvist and Second Admin",
-    )
+    assert off.actor_id == str(second.pk)
+    assert off.detail.fields["signed_by"] == "Ida Lindqvist and Second Admin"
     planted.refresh_from_db()
     assert planted.outcome == "unanswered"
     assert not PracticeSetting.objects.exists()

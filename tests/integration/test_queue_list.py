@@ -201,7 +201,8 @@ def test_every_message_is_on_one_page_in_every_order(
     Message.objects.filter(subject__in=["Subject plum", "Subject pear"]).update(
         expires_at=None
     )
-    found, query = [], f"order={order}"
+    found = []
+    query = f"order={order}"
     while query:
         page = listed(reviewer, query)
         found += [row.message.pk for row in page["rows"]]
@@ -307,7 +308,8 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(
     assert names(reviewer, "tab=mine") == ["claimed", "put", "named"]
     assert names(reviewer) == ["claimed", "idle", "named", "other", "theirs"]
     page = page_of(desk)
-    assert (page.count("Claimed by you"), page.count("Claimed by Ben Okafor")) == (1, 1)
+    assert page.count("Claimed by you") == 1
+    assert page.count("Claimed by Ben Okafor") == 1
     assert re.search(r"data-waiting>5<", page)
     assert re.search(r'data-tab-of="mine".*?data-count>3<', page, re.DOTALL)
     # A message that one person snoozes stays for others, and returns at its time.
@@ -337,10 +339,12 @@ def test_what_waits_is_counted_to_the_end_a_moment_later(
         decide(made[name], reviewer)
         Decision.objects.filter(message=made[name]).update(state=state)
     counts = desk.get("/queue/pulse/").json()
-    assert (counts["waiting"], counts["tabs"]["waiting"]) == (3, "1+")
+    assert counts["waiting"] == 3
+    assert counts["tabs"]["waiting"] == "1+"
     assert re.search(r"data-waiting>1\+<", page_of(desk))
     place = listing.place_of(actor_of(reviewer), filters_of(reviewer, ""), made["date"])
-    assert (place.number, place.of) == ("1+", "1+")
+    assert place.number == "1+"
+    assert place.of == "1+"
 
 
 @pytest.mark.slow
@@ -521,7 +525,8 @@ def test_facets_show_recipients_and_originators(connection):
         "discord:ana#1",
         "7",
     )
-    assert (found["risk_level"], "link_text_lies" in found["rules"]) == ("high", True)
+    assert found["risk_level"] == "high"
+    assert "link_text_lies" in found["rules"]
     # Columns that only the database uses are not loaded.
     assert Message.objects.get().get_deferred_fields() == {"search", "bands"}
     # The originator is the key where there was no person, and nobody for received mail.
@@ -534,7 +539,8 @@ def test_facets_show_recipients_and_originators(connection):
             connection, direction="inbound", **{"from": "dana@northwind.example"}
         )
     )
-    assert (came["started_by"], came["outside"]) == ("", 0)
+    assert came["started_by"] == ""
+    assert came["outside"] == 0
     assert "dana@northwind.example" in came["addresses"]
 
 
@@ -546,7 +552,8 @@ def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypa
     message = make_message(connection, markdown="Dear Dana, your report is ready.")
     assert message.revision is not None
     found = columns(message)
-    assert (found["search"], found["risk_level"]) == ("", "high")
+    assert found["search"] == ""
+    assert found["risk_level"] == "high"
     # Every rule of the policy applies to what is not known.
     assert Review.objects.get().policy_facts is None
 

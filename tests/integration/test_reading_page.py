@@ -170,10 +170,8 @@ def test_each_tab_is_a_link_that_works_without_scripts_and_a_fragment_with_them(
     assert re.search(r'id="tab-parts"[^>]* aria-current="true"', part)
     assert "<strong>1 difference</strong>" in part
     answer = desk.get(f"{path}view/?view=source&order=soonest")
-    assert (answer.status_code, answer["Location"]) == (
-        302,
-        f"{path}?view=source&order=soonest",
-    )
+    assert answer.status_code == 302
+    assert answer["Location"] == f"{path}?view=source&order=soonest"
 
 
 def test_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
@@ -182,10 +180,8 @@ def test_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
     address = reverse("text-first", kwargs={"public_id": message.public_id})
     assert desk.post(address, {"wanted": "on"}).status_code == 302
     page = sheet(desk, message)
-    assert ('class="face rendered"' in page, 'class="face text"' in page) == (
-        False,
-        True,
-    )
+    assert 'class="face rendered"' not in page
+    assert 'class="face text"' in page
     assert (
         Entry.objects.filter(
             action="person.reads_text_first", actor_id=str(reviewer.pk)
@@ -237,7 +233,8 @@ def test_address_is_whole_and_first_and_what_misleads_in_it_is_named(
     assert "shown as “ceo@acme.example”" in shown["x@evil.example"]
     assert "Name shows ceo@acme.example" in shown["x@evil.example"]
     assert "shown as “Dana Lee”" in shown["dana@n.example"]
-    mixed, punycode = "dana@n\u043erthwind.example", "pay@xn--nrthwind-nbh.example"
+    mixed = "dana@n\u043erthwind.example"
+    punycode = "pay@xn--nrthwind-nbh.example"
     shown = recipients(
         make_message(connection, to_addresses=[mixed, punycode]), reviewer
     )
@@ -357,7 +354,8 @@ def test_invisible_characters_are_named_and_links_show_their_target_and_open_by_
         assert 'target="_blank"' in anchor
     # Misleading links require a second press.
     (careful,) = re.findall(r'<details class="open-link">.*?</details>', links)
-    assert ("pay.evil.example" in careful, "good.example" in careful) == (True, False)
+    assert "pay.evil.example" in careful
+    assert "good.example" not in careful
     # Others are no links in the simple form; each is named.
     findings = html.unescape(words_of(panel(page, "findings")))
     assert f"a link to {hostile[0]}, and {len(hostile) - 1} more places" in findings

@@ -28,7 +28,8 @@ from tests.markup import says
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
 PASSWORD = "correct horse battery"
-AGAIN, RESUBMIT = "/accounts/reauthenticate/", "/accounts/reauthenticate/resubmit/"
+AGAIN = "/accounts/reauthenticate/"
+RESUBMIT = "/accounts/reauthenticate/resubmit/"
 DONE = []
 
 
@@ -204,7 +205,8 @@ def test_confirming_leads_to_no_other_site(signed_in, admin):
     page = client.get(
         AGAIN, {"next": "//evil.example/", "back": "javascript:alert(1)"}
     ).text
-    assert ("evil.example" in page, "javascript:" in page) == (False, False)
+    assert "evil.example" not in page
+    assert "javascript:" not in page
     for elsewhere in ("//evil.example/", "javascript:alert(1)"):
         assert (
             client.post(AGAIN, {"password": PASSWORD, "next": elsewhere})["Location"]

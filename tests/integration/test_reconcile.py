@@ -144,7 +144,8 @@ def test_message_that_is_not_known_there_is_gone_and_the_connection_is_well(
     assert hydrate(message_id=message.pk, now=NOW + timedelta(minutes=1)) == "0 held"
     message.refresh_from_db()
     connection.refresh_from_db()
-    assert (message.state, connection.failing_since) == ("gone", None)
+    assert message.state == "gone"
+    assert connection.failing_since is None
 
 
 def test_contents_that_json_can_hold_and_postgresql_cannot_are_stored_alike_each_time(
@@ -155,11 +156,9 @@ def test_contents_that_json_can_hold_and_postgresql_cannot_are_stored_alike_each
     )
     assert [read(connection), read(connection, 2)] == ["1 held", "1 held"]
     message = Message.objects.get()
-    assert (message.subject, message.trigger, message.revision.number) == (
-        "a\ufffd\ufffdb",
-        {"n": None},
-        1,
-    )
+    assert message.subject == "a\ufffd\ufffdb"
+    assert message.trigger == {"n": None}
+    assert message.revision.number == 1
 
 
 def test_connection_that_a_refused_key_paused_goes_on_when_a_read_works(
@@ -169,17 +168,13 @@ def test_connection_that_a_refused_key_paused_goes_on_when_a_read_works(
         paused_at=NOW, paused_because="The key was revoked.", failing_since=NOW
     )
     upstream.holds()
-    assert (
-        Connection.objects.to_read().count(),
-        Connection.objects.to_probe().count(),
-    ) == (0, 1)
+    assert Connection.objects.to_read().count() == 0
+    assert Connection.objects.to_probe().count() == 1
     read(connection)
     connection.refresh_from_db()
-    assert (
-        connection.paused_at,
-        connection.paused_because,
-        connection.failing_since,
-    ) == (None, "", None)
+    assert connection.paused_at is None
+    assert connection.paused_because == ""
+    assert connection.failing_since is None
     assert Entry.objects.get().action == "connection.recovered"
 
 
@@ -190,15 +185,11 @@ def test_read_that_is_asked_to_wait_makes_the_whole_connection_wait(
     upstream.answers["/v1/oversight/pending"] = (429, {"error": "slow down"})
     upstream.headers["Retry-After"] = "600"
     assert read(connection) == "unreachable"
-    assert (
-        Connection.objects.rested().count(),
-        Connection.objects.to_probe().count(),
-    ) == (0, 0)
+    assert Connection.objects.rested().count() == 0
+    assert Connection.objects.to_probe().count() == 0
     Connection.objects.update(wait_until=Now(), read_at=None)
-    assert (
-        Connection.objects.rested().count(),
-        Connection.objects.to_probe().count(),
-    ) == (1, 1)
+    assert Connection.objects.rested().count() == 1
+    assert Connection.objects.to_probe().count() == 1
 
 
 @pytest.mark.slow
@@ -208,13 +199,12 @@ def test_sweep_asks_a_failing_connection_once_and_not_for_each_message(
     for _ in range(2):
         make_message(connection, hydrated=False)
     assert Message.objects.to_hydrate().count() == 2
-    assert (tasks.sweep(), tasks.reconcile_all()) == ("swept", "sent")
+    assert tasks.sweep() == "swept"
+    assert tasks.reconcile_all() == "sent"
     upstream.answers["/v1/oversight/pending"] = (500, {})
     read(connection)
-    assert (
-        Message.objects.to_hydrate().count(),
-        Connection.objects.to_read().count(),
-    ) == (0, 0)
+    assert Message.objects.to_hydrate().count() == 0
+    assert Connection.objects.to_read().count() == 0
     Connection.objects.update(read_at=None)
     assert Connection.objects.to_probe().count() == 1
     assert tasks.sweep() == "swept"

@@ -65,7 +65,8 @@ def test_codes_are_shown_once_and_stored_as_slow_hashes(signed_in, reviewer, has
     client = signed_in(reviewer)
     answer = client.post(reverse("recovery-codes"))
     codes = re.findall(r'<li class="mono">([0-9A-Z-]+)</li>', answer.text)
-    assert (len(set(codes)), answer["Cache-Control"]) == (NUMBER, "no-store")
+    assert len(set(codes)) == NUMBER
+    assert answer["Cache-Control"] == "no-store"
     assert hashed == [{"n": 2**14, "r": 8, "p": 1}] * NUMBER
     page = client.get(reverse("factors"))
     says(page, 200, f"{NUMBER} of {NUMBER} left")
@@ -94,7 +95,8 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
 def test_code_that_several_try_at_once_is_taken_by_one():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     give_app(person)
-    code, browsers = make_for(person)[0], [Client() for _ in range(4)]
+    code = make_for(person)[0]
+    browsers = [Client() for _ in range(4)]
     for browser in browsers:
         sign_in(browser, person)
     answers = at_once(
@@ -126,7 +128,8 @@ def test_guesses_of_recovery_codes_are_limited_over_all_browsers_with_those_of_t
 def test_codes_of_somebody_else_and_of_before_do_not_count(reviewer, second_reviewer):
     give_app(reviewer)
     give_app(second_reviewer)
-    before, theirs = make_for(reviewer)[0], make_for(second_reviewer)[0]
+    before = make_for(reviewer)[0]
+    theirs = make_for(second_reviewer)[0]
     now = make_for(reviewer)[0]
     # Spelling variants that people type are accepted.
     typed = " " + now.lower().replace("-", " ").replace("0", "o").replace("1", "l")

@@ -46,7 +46,8 @@ def mail(db):
     """Messages of two connections, one of them with two mailboxes, and one message of
     no known mailbox.
     """
-    first, second = make_connection("first"), make_connection("second")
+    first = make_connection("first")
+    second = make_connection("second")
     second_mailbox = Mailbox.objects.create(
         connection=first, upstream_id="01B", address="b@yourteam.example"
     )
@@ -133,12 +134,15 @@ def test_rehearsal_is_what_judging_each_message_before_and_after_says_of_the_mai
     _, second, second_mailbox = mail
     asked = {"change": Change(mode="enforce"), "now": timezone.now()}
     everything = rehearse(scope=ListScope(), actor=root, **asked)
-    assert (everything.more, len(everything.rows)) == (everything.looked_at, 13)
+    assert everything.more == everything.looked_at
+    assert len(everything.rows) == 13
     pat = make_person(
         "p@yourteam.example", "Pat", "admin", mailbox=second_mailbox
     ).actor(surface="web")
     result = rehearse(scope=ListScope(), actor=pat, **asked, limit=3)
-    assert (result.looked_at, result.more, len(result.rows)) == (4, 4, 3)
+    assert result.looked_at == 4
+    assert result.more == 4
+    assert len(result.rows) == 3
     assert {row.message.mailbox for row in result.rows} == {second_mailbox}
     # No tests, nothing received, and nothing older than 30 days.
     test, received, old, *others = Message.objects.filter(connection=second).order_by(
@@ -191,7 +195,8 @@ def compare_rehearsal_with_judging(mail, root, before, where, mode, put, remove)
         scope=scopes[where], change=change, actor=root, now=now, limit=1000
     )
     was = refused_now(now)
-    connection, mailbox = scopes[where].connection, scopes[where].mailbox
+    connection = scopes[where].connection
+    mailbox = scopes[where].mailbox
     there = Allowlist.objects.for_scope(connection, mailbox, "restriction")
     apply_change(
         scope=scopes[where],

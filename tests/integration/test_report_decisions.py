@@ -142,7 +142,8 @@ def test_figures_by_person_and_by_mailbox_add_up_and_each_link_lists_as_many_row
     assert found_links == links
     (rejected,) = [cell for cell in found.people[0].cells if cell.name == "rejected"]
     ((one,), _) = rows(auditor, rejected.query)
-    assert (one.outcome, one.given_by.name) == ("reject", "Ana Ferreira")
+    assert one.outcome == "reject"
+    assert one.given_by.name == "Ana Ferreira"
     page = client.get(f"{ROWS}?{rejected.query}").text
     assert re.findall(r'<li id="decision-(\d+)"', page) == [str(one.pk)]
     assert f"/audit/trace/{one.message.public_id}/" in page
@@ -181,8 +182,10 @@ def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(
 
 @pytest.mark.slow
 def test_months_begin_and_end_by_the_readers_clock(auditor, connection, reviewer):
-    zone, decision = "America/St_Johns", made(connection, reviewer)
-    november, last = Month.read("2026-11", zone), timedelta(microseconds=1)
+    zone = "America/St_Johns"
+    decision = made(connection, reviewer)
+    november = Month.read("2026-11", zone)
+    last = timedelta(microseconds=1)
     asked = DecisionsForm(
         {"month": "2026-11"}, now=Month.of(timezone.now(), zone)
     ).asked
@@ -262,11 +265,9 @@ def test_file_has_the_same_figures_holds_no_formula_and_is_noted(
     assert "attachment" in answer["Content-Disposition"]
     entry = Entry.objects.get(action="ledger.report_taken")
     fields = entry.detail.fields
-    assert (entry.actor_id, fields["report"], fields["rows"]) == (
-        str(auditor.pk),
-        "who decided what",
-        "2",
-    )
+    assert entry.actor_id == str(auditor.pk)
+    assert fields["report"] == "who decided what"
+    assert fields["rows"] == "2"
 
 
 @pytest.mark.slow
@@ -324,10 +325,13 @@ def test_pages_of_rows_have_each_row_once(
     monkeypatch.setattr("approvals.reports.views.PAGE", 2)
     keys = {made(connection, reviewer).pk for _ in range(3)}
     gone = elsewhere(signed_in(auditor), connection)
-    client, found, past = signed_in(auditor), [], []
+    client = signed_in(auditor)
+    found = []
+    past = []
     for page in (1, 2, 3):
         text = client.get(ROWS, {"page": page}).text
         assert ("3 to 4 of 4" in text) == (page == 2)
         found += re.findall(r'<li id="decision-(\d+)"', text)
         past += re.findall(r'<li id="past-(\d+)"', text)
-    assert (sorted(map(int, found)), past) == (sorted(keys), [str(gone.pk)])
+    assert sorted(map(int, found)) == sorted(keys)
+    assert past == [str(gone.pk)]

@@ -56,17 +56,17 @@ def test_new_points_hold_for_what_comes_and_for_what_is_held(connection, admin):
     assert risk_of(before) == (30, "notice")
     weigh(admin, 80)
     after = make_message(connection, **MISADDRESSED)
-    assert (risk_of(before), risk_of(after)) == ((30, "notice"), (80, "high"))
+    assert risk_of(before) == (30, "notice")
+    assert risk_of(after) == (80, "high")
     reweigh_all()
-    assert (risk_of(before), risk_of(after)) == ((80, "high"), (80, "high"))
+    assert risk_of(before) == (80, "high")
+    assert risk_of(after) == (80, "high")
     assert RuleWeight.objects.get().weighed_to is None
 
     weigh(admin, None)
     reweigh_all()
-    assert (risk_of(before), RuleWeight.objects.points_by_rule()) == (
-        (30, "notice"),
-        {},
-    )
+    assert risk_of(before) == (30, "notice")
+    assert RuleWeight.objects.points_by_rule() == {}
 
 
 def test_deadlines_follow_the_new_risk_and_only_where_its_level_changed(
@@ -95,13 +95,8 @@ def test_deadlines_follow_the_new_risk_and_only_where_its_level_changed(
         weigh(admin, points)
         reweigh_all()
         message.refresh_from_db()
-        assert (
-            message.review.watch_at != before,
-            message.review.policy_applied == 0,
-        ) == (
-            is_asked_again,
-            is_asked_again,
-        )
+        assert (message.review.watch_at != before) == is_asked_again
+        assert (message.review.policy_applied == 0) == is_asked_again
         follow()
         assert minutes() == expected
 
@@ -118,7 +113,8 @@ def test_ledger_says_who_weighed_what_before_and_after(admin):
     ]
     assert {entry.actor_id for entry in entries} == {str(admin.pk)}
     weight = RuleWeight.objects.get()
-    assert (weight.points, weight.changed_by) == (5, admin)
+    assert weight.points == 5
+    assert weight.changed_by == admin
 
 
 def test_only_an_admin_of_everything_weighs_published_rules(
@@ -139,7 +135,8 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
     monkeypatch.setattr(weighing, "BATCH", 1)
     monkeypatch.setattr("common.tasks.AT_A_TIME", -1.0)
     messages = [make_message(connection, **MISADDRESSED) for _ in range(3)]
-    clean, done = make_message(connection), make_message(connection, **MISADDRESSED)
+    clean = make_message(connection)
+    done = make_message(connection, **MISADDRESSED)
     Message.objects.filter(pk=done.pk).update(state="rejected")
     weight = weigh(admin, 80)
     assert tasks.reweigh(weight.pk) == "to be continued"
@@ -250,7 +247,9 @@ def test_hits_are_paged_without_gap_or_repetition(
 ):
     monkeypatch.setattr("approvals.risk_rules.views.PAGE", 2)
     wanted = {str(hit(connection).public_id) for _ in range(3)}
-    client, address, seen = signed_in(admin), PAGE, []
+    client = signed_in(admin)
+    address = PAGE
+    seen = []
     while address:
         context = client.get(address).context
         seen += [str(message.public_id) for message, *_ in context["hits"]]

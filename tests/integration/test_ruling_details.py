@@ -57,7 +57,8 @@ def test_list_is_judged_at_a_time(connection, reviewer):
     message = make_message(connection)
     make_list("northwind.example")
     AllowEntry.objects.update(expires_at=clock() + timedelta(hours=1))
-    actor, later = actor_of(reviewer), clock() + timedelta(hours=2)
+    actor = actor_of(reviewer)
+    later = clock() + timedelta(hours=2)
     found = [
         rulings([message], actor, now=now)[message.pk].rule for now in (clock(), later)
     ]
@@ -72,7 +73,8 @@ def test_command_that_names_the_message_keeps_its_author_from_approving_it_in_a_
     message.refresh_from_db()
     named = {"upstream_id": message.upstream_id, "interaction_id": "7"}
     CommandedMail.objects.create(connection=connection, person=reviewer, **named)
-    actor, now = actor_of(reviewer), clock()
+    actor = actor_of(reviewer)
+    now = clock()
     assert rulings([message], actor, now=now)[message.pk].rule == "author"
 
 
@@ -84,5 +86,6 @@ def test_reviewer_of_one_connection_decides_there_and_nowhere_else(connection, a
         (make_message(connection), True),
         (make_message(make_connection("other")), False),
     ):
-        actor, now = actor_of(near), clock()
+        actor = actor_of(near)
+        now = clock()
         assert rulings([message], actor, now=now)[message.pk].may_approve == may

@@ -101,7 +101,8 @@ def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [sealer.LOCK]
         )
         assert seal_all() == 0
-    keys, settings.SEAL_KEYS = settings.SEAL_KEYS, []
+    keys = settings.SEAL_KEYS
+    settings.SEAL_KEYS = []
     assert seal_all() == 0
     now = sealing_state(clock())
     assert not now.is_on
@@ -128,7 +129,8 @@ def test_key_that_is_none_is_named_without_being_repeated(settings):
 def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_it(
     settings,
 ):
-    old, new = new_key(), new_key()
+    old = new_key()
+    new = new_key()
     settings.SEAL_KEYS = [old]
     append(2)
     seal_all()

@@ -226,7 +226,8 @@ def test_altered_or_long_backup_is_not_adopted_automatically(monkeypatch):
     for sql, named in ALTERED:
         with transaction.atomic():
             as_superuser(sql.format(entry=made[2].pk))
-            sealed, why = seal_all(), sealing_state(clock()).why
+            sealed = seal_all()
+            why = sealing_state(clock()).why
             if (sealed, why, Seal.objects.count()) != (
                 0,
                 named.format(entry=made[2].pk),

@@ -189,7 +189,8 @@ def what_is_wrong(name, client, second, called, work):
 def test_every_act_of_an_admin_waits_or_can_only_tighten(
     client, signed_in, second, called
 ):
-    wrong, walked = {}, set()
+    wrong = {}
+    walked = set()
     for name, walk in standing_before(
         client, signed_in, of_admins() - NO_COMMANDS - AT_MULTIMAIL
     ):
@@ -211,7 +212,8 @@ def test_every_act_of_an_admin_waits_or_can_only_tighten(
 def test_every_act_of_an_admin_at_multimail_waits_or_can_only_tighten(
     signed_in, admin, second, account, monkeypatch, called
 ):
-    client, wrong = signed_in(admin), {}
+    client = signed_in(admin)
+    wrong = {}
     switch_on()
     walked = set()
     for name, kwargs, form, _ in forms_at_multimail(account, admin, monkeypatch):

@@ -73,7 +73,8 @@ def test_signing_in_and_confirming_give_the_session_another_id_but_no_new_beginn
     planted["before"] = "sign-in"
     planted.save()
     client.cookies[settings.SESSION_COOKIE_NAME] = planted.session_key
-    keys, begins = [planted.session_key], []
+    keys = [planted.session_key]
+    begins = []
     typed = {"login": reviewer.email, "password": PASSWORD}
     for path in ("/accounts/login/", "/accounts/reauthenticate/"):
         assert client.post(path, typed).status_code == 302
@@ -150,7 +151,8 @@ def test_ended_sessions_are_out_at_the_next_request_and_told_in_the_ledger(
     reviewer, second_reviewer
 ):
     first, other = (sign_in(reviewer, SAFARI, "192.0.2.7") for _ in range(2))
-    client, theirs = sign_in(reviewer), sign_in(second_reviewer, SAFARI, "192.0.2.8")
+    client = sign_in(reviewer)
+    theirs = sign_in(second_reviewer, SAFARI, "192.0.2.8")
     page = client.get("/people/me/sessions/").text
     in_order = "Firefox on Windows.*This browser.*Safari on iPhone"
     assert re.search(in_order, page, re.DOTALL)
@@ -171,10 +173,12 @@ def test_ended_sessions_are_out_at_the_next_request_and_told_in_the_ledger(
 def test_all_sessions_end_for_whoever_may_do_less_also_those_that_are_at_work(
     reviewer, second_reviewer
 ):
-    ours, theirs = [sign_in(reviewer), sign_in(reviewer)], sign_in(second_reviewer)
+    ours = [sign_in(reviewer), sign_in(reviewer)]
+    theirs = sign_in(second_reviewer)
     under_way = SessionStore(ours[0].session.session_key)
     under_way["typed"] = "something"
-    assert (end_sessions(reviewer), end_sessions(reviewer)) == (2, 0)
+    assert end_sessions(reviewer) == 2
+    assert end_sessions(reviewer) == 0
     with pytest.raises(UpdateError):
         under_way.save()
     assert [is_in(one) for one in (*ours, theirs)] == [False, False, True]
@@ -196,7 +200,8 @@ def test_signing_in_puts_away_what_is_over(reviewer):
 @pytest.mark.django_db(transaction=True)
 def test_streams_are_notified_once_ended_sessions_are_deleted(client):
     ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    other, client = sign_in(ana, SAFARI), sign_in(ana)
+    other = sign_in(ana, SAFARI)
+    client = sign_in(ana)
     listener = quick_redis().pubsub()
     listener.subscribe(CHANNEL)
     assert listener.get_message(timeout=60)
@@ -205,7 +210,8 @@ def test_streams_are_notified_once_ended_sessions_are_deleted(client):
         listener.get_message(ignore_subscribe_messages=True, timeout=60)["data"]
     )
     listener.close()
-    assert (notice["kind"], notice["person"]) == ("reach", str(ana.pk))
+    assert notice["kind"] == "reach"
+    assert notice["person"] == str(ana.pk)
     assert other.get("/live/reach/").status_code == 401
     assert client.get("/live/reach/").json()["person"] == str(ana.pk)
 

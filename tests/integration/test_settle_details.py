@@ -99,12 +99,10 @@ def test_late_effect_of_a_decision_is_recorded_in_full_and_only_of_an_approval(
     meet(decision, "rejected", reason=ours)
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
     meet(decision, "approved", reason=ours)
-    entry, message = (
-        Entry.objects.get(action="decision.left_after_all"),
-        decision.message,
-    )
-    assert (entry.connection, entry.message, entry.fingerprint) == (
-        message.connection_id, message.public_id, decision.revision.fingerprint
-    )  # fmt: skip
+    entry = Entry.objects.get(action="decision.left_after_all")
+    message = decision.message
+    assert entry.connection == message.connection_id
+    assert entry.message == message.public_id
+    assert entry.fingerprint == decision.revision.fingerprint
     assert entry.detail.fields["reference"] == decision.reference
     assert "'refund'" in entry.detail.words

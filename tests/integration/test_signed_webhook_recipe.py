@@ -21,11 +21,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def receiver(tmp_path):
     """The running recipe: its destination, and the file that it prints to."""
-    port, out, secret = (
-        pick_free_ports(1)[0],
-        tmp_path / "out",
-        channel_of("signed_webhook").new_secret(),
-    )
+    port = pick_free_ports(1)[0]
+    out = tmp_path / "out"
+    secret = channel_of("signed_webhook").new_secret()
     url = f"http://127.0.0.1:{port}"
     env = {
         "PATH": "",

@@ -44,7 +44,8 @@ from tests.integration.gateway.world import make_inbound
 
 pytestmark = pytest.mark.django_db
 
-ANA, APP = "80351110224678912", "1180000000000000001"
+ANA = "80351110224678912"
+APP = "1180000000000000001"
 NUMBERS = itertools.count(900)
 TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"
 MESSAGE = {
@@ -58,7 +59,8 @@ MESSAGE = {
 def discord(settings, monkeypatch):
     monkeypatch.setattr(running, "MAX_TRIES", 2)
     with standin(APP) as found:
-        settings.DISCORD_API_URL, settings.DISCORD_APP_ID = found.url, APP
+        settings.DISCORD_API_URL = found.url
+        settings.DISCORD_APP_ID = APP
         settings.DISCORD_BOT_TOKEN = "bot.token"
         yield found
 
@@ -295,10 +297,8 @@ def test_worker_that_dies_before_the_answer_sends_no_second_message(
             (replies, "_edit_answer"),
         ]
     ):
-        row, answered = (
-            make_command("sendemail", **{**MESSAGE, "subject": f"Letter {number}"}),
-            len(discord.calls),
-        )
+        row = make_command("sendemail", **{**MESSAGE, "subject": f"Letter {number}"})
+        answered = len(discord.calls)
         with monkeypatch.context() as patched, contextlib.suppress(SystemExit):
             patched.setattr(where, how, die)
             run(row)
@@ -341,7 +341,8 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
     assert row.state == "failed"
     assert row.token == ""
     # A command that Discord accepts no answer for any more is not executed.
-    row, answered = make_command("sendemail", **MESSAGE), len(discord.calls)
+    row = make_command("sendemail", **MESSAGE)
+    answered = len(discord.calls)
     Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
     assert run(row) == "too late"
     assert row.token == ""
@@ -703,10 +704,8 @@ def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(
     assert "answered 500" in error_of()
     discord.next.append((429, {"Retry-After": "7"}, {"retry_after": 7.0}))
     assert "asks to wait 7 s. Nothing was changed" in error_of()
-    settings.DISCORD_API_URL, settings.OUTGOING_ALLOW = (
-        "http://127.0.0.1:9/api/v10",
-        ["http://127.0.0.1:9"],
-    )
+    settings.DISCORD_API_URL = "http://127.0.0.1:9/api/v10"
+    settings.OUTGOING_ALLOW = ["http://127.0.0.1:9"]
     assert "could not be reached" in error_of()
     assert "a number" in error_of(guild="x/../1")
     for name in ("DISCORD_BOT_TOKEN", "DISCORD_APP_ID"):

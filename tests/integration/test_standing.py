@@ -85,7 +85,9 @@ def test_record_proposes_a_class_with_its_evidence_and_a_rehearsal(
 ):
     [found] = record.proposals(actor_of(admin))
     evidence = found.evidence
-    assert (evidence.messages, evidence.approved, evidence.median) == (24, 24, 9.0)
+    assert evidence.messages == 24
+    assert evidence.approved == 24
+    assert evidence.median == 9.0
     assert found.scope.recipients == ("dana@northwind.example",)
     assert [(currency, str(value)) for currency, value in found.scope.sums] == [
         ("EUR", "40.23")
@@ -94,18 +96,14 @@ def test_record_proposes_a_class_with_its_evidence_and_a_rehearsal(
     rehearsed = record.rehearse(
         replace(found.scope, recipients=("acme.example",)), cap_an_hour=50
     )
-    assert (rehearsed.looked_at, rehearsed.admitted, rehearsed.left) == (
-        24,
-        0,
-        {"It goes to somebody else.": 24},
-    )
+    assert rehearsed.looked_at == 24
+    assert rehearsed.admitted == 0
+    assert rehearsed.left == {"It goes to somebody else.": 24}
     rehearsed = record.rehearse(found.scope, cap_an_hour=50)
-    assert (
-        rehearsed.admitted,
-        rehearsed.samples,
-        rehearsed.approved,
-        rehearsed.wrong,
-    ) == (24, 2, 22, ())
+    assert rehearsed.admitted == 24
+    assert rehearsed.samples == 2
+    assert rehearsed.approved == 22
+    assert rehearsed.wrong == ()
     # Reviewers and admins of other places are proposed nothing.
     assert record.proposals(actor_of(reviewer)) == []
 
@@ -116,10 +114,8 @@ def test_rejection_is_named_in_the_evidence_and_a_late_one_keeps_it_from_being_p
     [bad] = make_record(connection, reviewer, number=1, outcome="reject")
     assert record.proposals(actor_of(admin)) == []
     found = record.proposal_for(mailbox=bad.mailbox_id, key="01KEY", shape=bad.shape)
-    assert (found.evidence.rejected, found.evidence.against) == (
-        1,
-        (str(bad.public_id),),
-    )
+    assert found.evidence.rejected == 1
+    assert found.evidence.against == (str(bad.public_id),)
     assert "less than 14 days ago" in found.evidence.lacking(clock())
     assert record.rehearse(found.scope, cap_an_hour=50).wrong == (bad,)
     with pytest.raises(signing.StandingRefused, match="less than 14 days ago"):
@@ -177,18 +173,14 @@ def test_it_approves_after_its_delay_and_the_decision_names_rule_version_and_sig
     message = make_refund(connection, 3999)
     assert approve_due() == 1
     decision = Decision.objects.get(message=message)
-    assert (decision.outcome, decision.rule, decision.given_by, decision.standing) == (
-        "approve",
-        "standing 1 version 1",
-        None,
-        standing,
-    )
+    assert decision.outcome == "approve"
+    assert decision.rule == "standing 1 version 1"
+    assert decision.given_by is None
+    assert decision.standing == standing
     assert decision.due_at - decision.recorded_at == timedelta(minutes=10)
     said = Entry.objects.filter(action="decision.recorded").latest("pk").detail.fields
-    assert (said["rule"], said["signed_by"]) == (
-        "standing 1 version 1",
-        f"{standing.asked_by} and Sam Second",
-    )
+    assert said["rule"] == "standing 1 version 1"
+    assert said["signed_by"] == f"{standing.asked_by} and Sam Second"
     assert message not in desk_messages().waiting_for(
         standing.asked_by.actor(surface="web")
     )
@@ -196,10 +188,8 @@ def test_it_approves_after_its_delay_and_the_decision_names_rule_version_and_sig
     serve(upstream, connection, message)
     assert run_decision(decision_id=decision.pk) == "applied"
     [sent] = upstream.decisions
-    assert (sent["action"], sent["expected_fingerprint"]) == (
-        "approve",
-        message.revision.fingerprint,
-    )
+    assert sent["action"] == "approve"
+    assert sent["expected_fingerprint"] == message.revision.fingerprint
     assert "standing approval 1" in sent["decided_by"]
     assert approve_due() == 0
 
@@ -242,7 +232,8 @@ def test_what_its_sentence_does_not_say_is_left_to_people(standing, connection):
             assert approve_due() == bool(why), what
             assert not Decision.objects.filter(message=message).exists(), what
             if why:
-                assert (the_use().kind, why in the_use().why) == ("left", True), what
+                assert the_use().kind == "left", what
+                assert why in the_use().why, what
             assert approve_due() == 0, what
 
 
@@ -269,7 +260,9 @@ def test_whatever_keeps_a_person_from_approving_keeps_it_too(
 def end_date(standing):
     """Put one in its place whose date has come: a trigger keeps what was signed."""
     StandingApproval.objects.update(state="ended")
-    standing.pk, standing.number, standing.ends_at = None, standing.number + 1, Now()
+    standing.pk = None
+    standing.number = standing.number + 1
+    standing.ends_at = Now()
     standing.save(force_insert=True)
     standing.refresh_from_db()
 
@@ -353,7 +346,8 @@ def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_res
     Decision.objects.filter(pk=decision.pk).update(state="applied")
     ending.note_outcomes(list(ending.undecided_samples().values_list("pk", flat=True)))
     use = StandingUse.objects.get(message=sample)
-    assert (use.outcome, use.person) == ("agreed", reviewer)
+    assert use.outcome == "agreed"
+    assert use.person == reviewer
     assert StandingApproval.objects.active().exists()
 
 
@@ -392,7 +386,8 @@ def test_it_ends_by_itself(standing, connection, reviewer, admin, second):
             happens()
             ending.end_over(list(ending.over().values_list("pk", flat=True)))
             ended = StandingApproval.objects.latest("pk")
-            assert (ended.state, bool(ended.ended_because)) == ("ended", True), what
+            assert ended.state == "ended", what
+            assert bool(ended.ended_because), what
             assert Entry.objects.filter(action="standing.ended").exists(), what
             another = make_refund(connection, 3998)
             approve_due()
@@ -471,7 +466,9 @@ def test_a_new_version_ends_the_one_it_replaces(standing, admin, second):
         signing.sign_standing(actor=actor, **like)
     made = signing.sign_standing(actor=actor, replaces=standing.pk, **like)
     standing.refresh_from_db()
-    assert (made.number, made.version, standing.state) == (1, 2, "ended")
+    assert made.number == 1
+    assert made.version == 2
+    assert standing.state == "ended"
     assert standing.ended_because == "Replaced by version 2."
 
 

@@ -89,11 +89,9 @@ def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(
     assert "Ask a second admin" not in page
     accept(change_id=change.pk, actor=actor_of(second))
     made = StandingApproval.objects.get()
-    assert (made.delay, made.cap_an_hour, dict(made.scope["sums"])["EUR"]) == (
-        timedelta(minutes=15),
-        20,
-        "41",
-    )
+    assert made.delay == timedelta(minutes=15)
+    assert made.cap_an_hour == 20
+    assert dict(made.scope["sums"])["EUR"] == "41"
     text = page_of(client, admin)
     assert f"{admin} and Sam Second" in text
     assert "15 min" in text
@@ -238,7 +236,8 @@ def test_thread_is_read_before_a_message_is_looked_at(
     monkeypatch.setattr("approvals.decisions.standing.enqueue_freshen", asked.append)
     message = make_refund(connection, 3999)
     Message.objects.filter(pk=message.pk).update(thread_id="01THREAD")
-    assert (approve_due(), asked) == (0, [message])
+    assert approve_due() == 0
+    assert asked == [message]
     thread = Thread.objects.create(mailbox=message.mailbox, upstream_id="01THREAD")
     assert approve_due() == 0
     Thread.objects.filter(pk=thread.pk).update(read_at=timezone.now(), wanted=False)
@@ -249,7 +248,8 @@ def test_thread_is_read_before_a_message_is_looked_at(
 def test_nothing_tells_of_a_blind_sample_until_it_is_decided(
     client, standing, connection, reviewer, admin
 ):
-    plain, sample = make_refund(connection, 3998), make_refund(connection, 3999)
+    plain = make_refund(connection, 3998)
+    sample = make_refund(connection, 3999)
     StandingUse.objects.create(
         standing=standing, message=plain, kind="left", why="It has a finding. And more."
     )
@@ -265,11 +265,9 @@ def test_nothing_tells_of_a_blind_sample_until_it_is_decided(
         assert "standing_use" not in text
     actor = actor_of(admin)
     [line] = lines_of([standing], actor)
-    assert (line.samples, line.left_to_people, line.reasons) == (
-        0,
-        1,
-        [("It has a finding.", 1)],
-    )
+    assert line.samples == 0
+    assert line.left_to_people == 1
+    assert line.reasons == [("It has a finding.", 1)]
     assert "1 left to people" in page_of(client, admin)
     decide(sample, reviewer)
     StandingUse.objects.filter(message=sample).update(outcome="agreed")

@@ -258,12 +258,10 @@ def test_more_entries_than_a_page_are_paged_and_none_is_lost(
     message = make_message(connection)
     for _ in range(4):
         record_action(message, "message.asked_about")
-    client, path, found, after = (
-        signed_in(auditor),
-        f"/audit/trace/{message.public_id}/",
-        [],
-        0,
-    )
+    client = signed_in(auditor)
+    path = f"/audit/trace/{message.public_id}/"
+    found = []
+    after = 0
     while after is not None:
         page = client.get(f"{path}?after={after}").text
         listing = client.get(f"{path}?after={after}&format=json").json()

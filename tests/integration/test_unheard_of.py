@@ -64,11 +64,9 @@ def test_event_of_an_unheard_message_has_multimail_asked_what_it_is_unless_it_na
     ):
         stored = hear(connection, name, email_id=name)
         message = Message.objects.get(upstream_id=name)
-        assert (stored.result, stored.ask, stored.fetch) == (
-            "applied",
-            message,
-            None,
-        ), name
+        assert stored.result == "applied", name
+        assert stored.ask == message, name
+        assert stored.fetch is None, name
     assert hear(connection, email_id="01NAMED", subject="Your refund").ask is None
 
 
@@ -104,10 +102,11 @@ def test_answer_names_a_message_that_was_not_known(
             Connection.objects.update(is_our_gateway=is_our_gateway)
             assert ask_about(message_id=message.pk, now=NOW) == "sent, delivered"
             named = Message.objects.get()
-            assert (named.subject, named.sender, named.recipients, str(named.mailbox), named.upstream_decided_by) == (
-                "Your refund", "support@yourteam.example", ["dana@northwind.example"], "support@yourteam.example",
-                "Ben elsewhere",
-            )  # fmt: skip
+            assert named.subject == "Your refund"
+            assert named.sender == "support@yourteam.example"
+            assert named.recipients == ["dana@northwind.example"]
+            assert str(named.mailbox) == "support@yourteam.example"
+            assert named.upstream_decided_by == "Ben elsewhere"
             assert (
                 Entry.objects.get(action="message.named").detail.fields["subject"]
                 == "Your refund"
@@ -121,7 +120,8 @@ def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(
     upstream.unknown = {"01UNHEARD"}
     assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
     message.refresh_from_db()
-    assert (message.state, str(message)) == ("approved", "(subject not known)")
+    assert message.state == "approved"
+    assert str(message) == "(subject not known)"
     upstream.calls.clear()
     upstream.unknown = set()
     upstream.holds(status="rejected", decision="rejected", decided_by="Ben elsewhere")

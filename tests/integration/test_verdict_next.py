@@ -258,7 +258,8 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(
     assert verdict(message, reviewer, "reject", "No").decision.outcome == "reject"
 
 
-READ, DOMAIN = {"risk_read": ["link_text_lies"]}, "northwind.example"
+READ = {"risk_read": ["link_text_lies"]}
+DOMAIN = "northwind.example"
 INCOMPLETE = [
     ({"typed": DOMAIN}, "Read this and tick it: A link lies."),
     (READ, "Enter it to confirm the recipients."),

@@ -121,7 +121,8 @@ def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_i
     # An unreadable page closes nothing.
     pages(upstream, [pending_row("01C")], [])
     upstream.pages["1"] = (500, {"error": "no"})
-    assert (read(hosted), states()) == ("unreachable", all_held)
+    assert read(hosted) == "unreachable"
+    assert states() == all_held
     pages(upstream, [pending_row("01B")], [pending_row("01C")])
     read(hosted)
     assert states() == all_held
@@ -134,7 +135,8 @@ def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_i
 
 
 def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypatch):
-    ended, edited = make_message(hosted), make_message(hosted)
+    ended = make_message(hosted)
+    edited = make_message(hosted)
     make_decision(ended, None, "superseded", "reject")
 
     def meanwhile():
@@ -148,11 +150,10 @@ def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypa
         read(hosted)
     edited.refresh_from_db()
     assert Message.objects.get(subject="Came meanwhile").state == "held"
-    assert (states()[ended.upstream_id], states()[edited.upstream_id]) == (
-        "gone",
-        "held",
-    )
-    assert (edited.subject, edited.revision.number) == ("Newer", 2)
+    assert states()[ended.upstream_id] == "gone"
+    assert states()[edited.upstream_id] == "held"
+    assert edited.subject == "Newer"
+    assert edited.revision.number == 2
     read(hosted)
     assert states()[ended.upstream_id] == "held", (
         "the next one says that it is held after all"
@@ -184,11 +185,9 @@ def test_read_key_shows_the_decision_and_closes_nothing_without_an_answer(
     upstream.answers[one] = (200, upstream_fields)
     read(hosted)
     message = Message.objects.get(upstream_id="01A")
-    assert (message.state, message.upstream_status, message.upstream_decided_by) == (
-        "delivered",
-        "sent",
-        "Ben",
-    )
+    assert message.state == "delivered"
+    assert message.upstream_status == "sent"
+    assert message.upstream_decided_by == "Ben"
     asked = {
         (key, path)
         for key, path in zip(upstream.keys, upstream.paths, strict=True)
@@ -228,7 +227,8 @@ def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_mer
         upstream.holds(row)
         read(hosted)
     first, second = Revision.objects.order_by("number")
-    assert ("cc" in first.coverage, "cc" in second.coverage) == (False, True)
+    assert "cc" not in first.coverage
+    assert "cc" in second.coverage
     assert ["not_visible" in str(one.findings) for one in (first, second)] == [
         True,
         False,
@@ -246,7 +246,8 @@ def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_mer
     message = Message.objects.get(upstream_id="01B")
     assert message.revisions.count() == 2
     latest = store.stored_content(message.revision)
-    assert (latest.cc, latest.reply_to) == (("b@x.example",), "r@x.example")
+    assert latest.cc == ("b@x.example",)
+    assert latest.reply_to == "r@x.example"
 
 
 def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
@@ -273,16 +274,12 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
             read(connection)
     assert read(connection) == "2 held"
     poison = Message.objects.unfetchable().get()
-    assert (poison.upstream_id, poison.subject) == (
-        "01POISON",
-        "Your refund for order 4471",
-    )
+    assert poison.upstream_id == "01POISON"
+    assert poison.subject == "Your refund for order 4471"
     assert states() == {"01POISON": "held", "01GOOD": "held"}
     assert Message.objects.get(upstream_id="01GOOD").hydrated_at is not None
-    assert (
-        Message.objects.to_hydrate().count(),
-        hydrate(message_id=poison.pk, now=NOW),
-    ) == (0, "nothing to fetch")
+    assert Message.objects.to_hydrate().count() == 0
+    assert hydrate(message_id=poison.pk, now=NOW) == "nothing to fetch"
     # A read that lists it again returns it to the queue, without a second announcement.
     change_row(poison, state="gone", changed_at=F("changed_at") - timedelta(minutes=1))
     read(connection)
@@ -334,7 +331,8 @@ def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(
         assert tasks.read_connection(connection.pk) == "to be continued"
     assert sent_tasks == [("approvals.tasks.read_connection", connection.pk)]
     connection.refresh_from_db()
-    assert (connection.complete_as_of, connection.reading_until) == (None, None)
+    assert connection.complete_as_of is None
+    assert connection.reading_until is None
     assert connection.failing_since is None, (
         "what was read is not all written down, but MultiMail is well"
     )
@@ -434,11 +432,9 @@ def test_key_that_may_also_send_is_refused_and_pauses_its_connection(
 def test_only_the_oversight_key_reads_and_decides_and_nothing_before_it_could_be_asked_about(
     hosted, upstream, reviewer
 ):
-    hosted.read_key, hosted.admin_key, hosted.agent_key = (
-        "mm_live_read",
-        "mm_live_admin",
-        "mm_live_agent",
-    )
+    hosted.read_key = "mm_live_read"
+    hosted.admin_key = "mm_live_admin"
+    hosted.agent_key = "mm_live_agent"
     hosted.save()
     upstream.holds(pending_row("01A"))
     upstream.decides(200, status="approved_and_sent", decision="approved")

@@ -103,11 +103,9 @@ def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(
             with pytest.raises(AlreadyDecided, match="too late"):
                 undo(message, reviewer)
             withdrawn = withdraw(message, reviewer)
-            assert (withdrawn.pk, withdrawn.state, withdrawn.seen_held) == (
-                decision.pk,
-                "withdrawn",
-                0,
-            ), state
+            assert withdrawn.pk == decision.pk, state
+            assert withdrawn.state == "withdrawn", state
+            assert withdrawn.seen_held == 0, state
             assert "Withdrawn by Ana Ferreira" in withdrawn.explanation
             assert Entry.objects.filter(action="decision.withdrawn").count() == 1
             with pytest.raises(AlreadyDecided):
@@ -167,10 +165,8 @@ def test_withdrawn_approve_ends_by_what_multimail_reports(
         # The webhook was lost, and a read shows it.
         upstream.holds(status="sent", decision="approved")
         read_everything(connection_id=connection.pk, now=NOW.replace(year=2030))
-        assert (Decision.objects.get().state, Message.objects.get().state) == (
-            "applied",
-            "sent",
-        )
+        assert Decision.objects.get().state == "applied"
+        assert Message.objects.get().state == "sent"
     # One that was sent after all is shown as a warning.
     report(
         client,
@@ -179,7 +175,8 @@ def test_withdrawn_approve_ends_by_what_multimail_reports(
         reason=f"[countersign:{withdrawn.reference}]",
     )
     withdrawn.refresh_from_db()
-    assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
+    assert withdrawn.state == "applied"
+    assert withdrawn.explanation == LEFT_AFTER_ALL
     assert Entry.objects.filter(action="decision.left_after_all").count() == 1
 
 
@@ -241,7 +238,8 @@ def test_report_of_an_undone_approve_is_of_nobody_outside(
     for name in ("oversight.approved", "email.approved"):
         report(client, message, name, reason=f"[countersign:{undone.reference}]")
     newer = Decision.objects.exclude(pk=undone.pk).get()
-    assert (newer.state, newer.explanation) == ("superseded", LOST_TO_OURS)
+    assert newer.state == "superseded"
+    assert newer.explanation == LOST_TO_OURS
     # The late effect of a settled decision is shown as a warning, once.
     entry = Entry.objects.get(action="decision.left_after_all")
     assert "undone" in entry.detail.fields["explanation"]
@@ -262,7 +260,8 @@ def test_answer_to_the_reject_ends_the_withdrawn_approve_too(
     )
     assert carry_out(message, reviewer, "reject") == "superseded"
     withdrawn.refresh_from_db()
-    assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
+    assert withdrawn.state == "applied"
+    assert withdrawn.explanation == LEFT_AFTER_ALL
 
 
 ANSWERS = [
@@ -323,11 +322,9 @@ def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(
             confirm(message, reviewer)
 
     confirmed = confirm(message, reviewer)
-    assert (confirmed.pk, confirmed.state, confirmed.attempt) == (
-        decision.pk,
-        "recorded",
-        1,
-    )
+    assert confirmed.pk == decision.pk
+    assert confirmed.state == "recorded"
+    assert confirmed.attempt == 1
     assert Entry.objects.filter(action="decision.confirmed").count() == 1
     ours = {
         "status": "sent",
@@ -370,18 +367,14 @@ def test_word_of_a_person_ends_what_was_unattributed(client, message, reviewer, 
                 == action
             )
             shown = shown_status(Message.objects.get())
-            assert (shown.word, shown.tone, shown.detail) == (
-                word,
-                tone,
-                settled.explanation,
-            )
+            assert shown.word == word
+            assert shown.tone == tone
+            assert shown.detail == settled.explanation
             if not took_effect:
                 report(client, message, "oversight.rejected", decided_by="Eve")
                 shown = shown_status(Message.objects.get())
-                assert (shown.word, shown.detail) == (
-                    "Rejected",
-                    "Decided outside this desk by Eve",
-                )
+                assert shown.word == "Rejected"
+                assert shown.detail == "Decided outside this desk by Eve"
     # MultiMail's own report settles it too.
     report(client, message, "oversight.rejected")
     assert states() == ["superseded"]
@@ -427,10 +420,8 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(
     read_all(connection)
     assert Message.objects.get().state == "held"
     # The queue must show that it waits again.
-    assert (
-        desk_messages().awaiting_review().count(),
-        desk_messages().leaving().count(),
-    ) == (1, 0)
+    assert desk_messages().awaiting_review().count() == 1
+    assert desk_messages().leaving().count() == 0
     assert (
         shown_status(Message.objects.get()).detail
         == "Held again, although it was approved by Ana Ferreira"

@@ -177,7 +177,8 @@ def test_admin_makes_a_witness_and_the_ledger_records_before_and_after(
     signed_in, admin, discord
 ):
     destination = make_witness(discord, witnesses=False)
-    client, path = signed_in(admin), f"/alerts/{destination.pk}/"
+    client = signed_in(admin)
+    path = f"/alerts/{destination.pk}/"
     client.post(path, {**FORM, "witnesses": "yes"})
     destination.refresh_from_db()
     assert destination.witnesses

@@ -216,7 +216,8 @@ class DecisionMachine(DecisionSteps):
         if settles and not (self.world.repeats and (self.world.late or self.calling())):
             doubtful.update(due_at=Now())
         doubtful.update(changed_at=F("changed_at") - timedelta(seconds=3))
-        self.world.is_silent, self.world.forgets = silent and not settles, forgets
+        self.world.is_silent = silent and not settles
+        self.world.forgets = forgets
         for key in self.decisions().to_resolve().values_list("pk", flat=True):
             resolve.resolve(decision_id=key)
         self.world.is_silent = self.world.forgets = False

@@ -26,13 +26,15 @@ class Worker:
     """One executor at work on one decision, in a thread."""
 
     def __init__(self, world: World, decision_id: int) -> None:
-        self.world, self.decision_id = world, decision_id
+        self.world = world
+        self.decision_id = decision_id
         self.at: Parked | None = None
         self.crashed = self.is_done = False
         self.error: BaseException | None = None
         self._backend = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
-        world.parks_reads, world.parked = True, None
+        world.parks_reads = True
+        world.parked = None
         self._thread.start()
         self._wait()
         world.parks_reads = False
@@ -59,7 +61,9 @@ class Worker:
     def go_on(self, answer: tuple[int, Any] | None) -> None:
         """Let it have an answer, or none, and return when it stops again or has ended."""
         assert self.at is not None
-        at, self.at, self.world.parked = self.at, None, None
+        at = self.at
+        self.at = None
+        self.world.parked = None
         at.let_go(answer)
         self._wait()
 
@@ -93,4 +97,5 @@ class Worker:
             if self.error:
                 raise self.error
         else:
-            self.at, self.world.parked = self.world.parked, None
+            self.at = self.world.parked
+            self.world.parked = None

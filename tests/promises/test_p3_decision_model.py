@@ -12,7 +12,8 @@ from launcher.paths import ROOT
 from launcher.quality import has_spin
 
 MODEL = ROOT / "docs" / "model" / "decision.pml"
-SMALL, LARGE = {"ROWS": 1, "ATTEMPTS": 2}, {"ROWS": 2, "ATTEMPTS": 1, "EXPIRY": 1}
+SMALL = {"ROWS": 1, "ATTEMPTS": 2}
+LARGE = {"ROWS": 2, "ATTEMPTS": 1, "EXPIRY": 1}
 # A bound for a machine that is busy: the largest takes some minutes.
 PATIENCE = 1200
 LIVE = {"ROWS": 1, "ATTEMPTS": 1, "LIVENESS": 1}

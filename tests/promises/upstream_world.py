@@ -80,7 +80,8 @@ class World:
 
     def carry_out(self, body: dict[str, Any]) -> tuple[int, Any]:
         """Do what a call asks for, and return what it is answered."""
-        email_id, row = body["email_id"], self.rows[body["email_id"]]
+        email_id = body["email_id"]
+        row = self.rows[body["email_id"]]
         print_now = fingerprint(content_of(row))
         earlier = self.decided.get(email_id)
         repeats = (

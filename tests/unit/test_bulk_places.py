@@ -18,13 +18,14 @@ def test_values_that_most_share_make_the_others_odd_and_values_of_each_are_nobod
     )
     texts = [REFUND.format(*one) for one in filled_in]
     name, amount, order = places_of(texts, Effort())
-    assert (name.values, amount.values, order.values) == (
-        ("Dana", "Kim Brown", "Bo"), ("50.00", "500.00", "50.00"), ("4471", "4472", "9")
-    )  # fmt: skip
+    assert name.values == ("Dana", "Kim Brown", "Bo")
+    assert amount.values == ("50.00", "500.00", "50.00")
+    assert order.values == ("4471", "4472", "9")
     assert [[place.is_odd(at) for at in range(3)] for place in (name, amount, order)] == [
         [False] * 3, [False, True, False], [False] * 3,
     ]  # fmt: skip
-    assert (amount.most, texts[1][amount.starts[1] :][:6]) == ("50.00", "500.00")
+    assert amount.most == "50.00"
+    assert texts[1][amount.starts[1] :][:6] == "500.00"
 
 
 def test_texts_are_the_same_outside_of_their_places_whatever_they_hold():
@@ -47,7 +48,8 @@ def test_texts_are_the_same_outside_of_their_places_whatever_they_hold():
 
 def outside(text, at, places):
     """What stands before, between and after the places of a text."""
-    parts, end = [], 0
+    parts = []
+    end = 0
     for place in places:
         start = place.starts[at]
         assert end <= start

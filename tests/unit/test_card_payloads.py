@@ -40,10 +40,8 @@ with warnings.catch_warnings():
 
 MESSAGE = UUID("0190f5c8-0000-7000-8000-000000000001")
 LINK = "https://desk.example/approvals/1/"
-HELD_AT, EXPIRES_AT = (
-    datetime(2026, 3, 1, 9, tzinfo=UTC),
-    datetime(2026, 3, 2, 9, tzinfo=UTC),
-)
+HELD_AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
+EXPIRES_AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 HELD = Status("Held", "amber", "Waiting for a decision")
 HOSTILE = (
     "@everyone **[click](https://evil)**",

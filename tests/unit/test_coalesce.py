@@ -20,11 +20,13 @@ class Slow:
 
     def __init__(self, error=None):
         self.error = error
-        self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
+        self.began = threading.Semaphore(0)
+        self.may_end = threading.Semaphore(0)
         self.runs = self.at_once = self.most = 0
 
     def __call__(self):
-        self.runs, self.at_once = self.runs + 1, self.at_once + 1
+        self.runs = self.runs + 1
+        self.at_once = self.at_once + 1
         self.most = max(self.most, self.at_once)
         number = self.runs
         self.began.release()
@@ -59,7 +61,8 @@ def asks():
 
 
 def test_who_comes_during_a_run_shares_the_next_one(asks):
-    shared, work = Watched(), Slow()
+    shared = Watched()
+    work = Slow()
     first = asks(shared, work)
     assert work.began.acquire(timeout=PATIENCE)
     later = [asks(shared, work) for _ in range(5)]
@@ -71,7 +74,9 @@ def test_who_comes_during_a_run_shares_the_next_one(asks):
 
 
 def test_error_reaches_every_caller_and_the_next_run_starts_over(asks):
-    shared, work, wrong = Watched(), Slow(), Slow(ValueError("no"))
+    shared = Watched()
+    work = Slow()
+    wrong = Slow(ValueError("no"))
     first = asks(shared, work)
     assert work.began.acquire(timeout=PATIENCE)
     both = [asks(shared, wrong) for _ in range(2)]
@@ -84,7 +89,8 @@ def test_error_reaches_every_caller_and_the_next_run_starts_over(asks):
 
 
 def test_nobody_waits_longer_than_they_can(asks):
-    shared, work = Watched(), Slow()
+    shared = Watched()
+    work = Slow()
     first = asks(shared, work)
     assert work.began.acquire(timeout=PATIENCE)
     with pytest.raises(Late):

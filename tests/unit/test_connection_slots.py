@@ -9,7 +9,8 @@ import pytest
 from mirror.sync import connection_slots
 from mirror.sync.connection_slots import KEPT_FREE, ConnectionSlots
 
-READ, DECIDE = "tasks.hydrate", "tasks.execute_decision"
+READ = "tasks.hydrate"
+DECIDE = "tasks.execute_decision"
 
 
 def fill(stack, shared, connection, *, is_well=True, is_urgent=True, times=20):
@@ -46,10 +47,8 @@ def test_connection_leaves_threads_to_the_others_and_reads_leave_some_to_decisio
 
 
 def test_slow_connection_has_two_slots_until_it_is_fast_again(monkeypatch):
-    shared, times = (
-        ConnectionSlots(8),
-        iter([0.0, connection_slots.SLOW + 1, 10.0, 10.1]),
-    )
+    shared = ConnectionSlots(8)
+    times = iter([0.0, connection_slots.SLOW + 1, 10.0, 10.1])
     monkeypatch.setattr(connection_slots.time, "monotonic", lambda: next(times))
     with shared.enter(1, (READ, 1), is_well=True, is_urgent=False):
         pass

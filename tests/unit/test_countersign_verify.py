@@ -84,7 +84,8 @@ def again(made: Book) -> Book:
 OTHER_KEY = Ed25519PrivateKey.generate()
 # Entries are numbered from 1, places from 0; seals cover 1 to 5, 6 to 13, 14 to 16, and
 # in one of them 17 waits.
-SEALED, WAITING = book(5, 8, 3), book(5, 8, 3, unsealed=1)
+SEALED = book(5, 8, 3)
+WAITING = book(5, 8, 3, unsealed=1)
 
 
 def test_what_was_not_altered_holds(findings_of):
@@ -104,10 +105,8 @@ def test_what_was_not_altered_holds(findings_of):
     made.seal()
     made.seal()
     made.write(2)
-    first, last = (
-        made.seals[0]["key"],
-        fingerprint(raw(made.key)).lower().replace("-", ""),
-    )
+    first = made.seals[0]["key"]
+    last = fingerprint(raw(made.key)).lower().replace("-", "")
     for trusted in (first, last):
         assert findings_of(made, key=[trusted], heads=made.seals) == []
     assert findings_of(book()) == []
@@ -135,7 +134,8 @@ def _insert(made, index, number, *, is_listed=True):
 
 
 def _swap(rows, index):
-    rows[index], rows[index + 1] = rows[index + 1], rows[index]
+    rows[index] = rows[index + 1]
+    rows[index + 1] = rows[index]
 
 
 def _sign_again(made, first=0, key=None):
@@ -683,7 +683,8 @@ def test_modules_beside_the_verifier_are_not_imported(tmp_path):
 
 def test_command_says_what_it_did_not_check(command, tmp_path):
     made = book(5, 8, unsealed=2)
-    folder, key = made.write_to(tmp_path / "bundle"), fingerprint(raw(made.key))
+    folder = made.write_to(tmp_path / "bundle")
+    key = fingerprint(raw(made.key))
     code, output, _ = command(folder)
     assert code == 0
     assert "Verified: 15 entries, 13 of them under 2 seals." in output

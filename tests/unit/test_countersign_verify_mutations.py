@@ -161,7 +161,8 @@ def _try(path: Path, value: Any) -> Any:
 
 
 def mutated_proofs() -> Iterator[Mutation]:
-    proof, other = LEDGER.proof(), LEDGER.proof(OTHER)
+    proof = LEDGER.proof()
+    other = LEDGER.proof(OTHER)
     yield from mutations(proof, [other])
     # Fields within the text of an entry.
     others = [
@@ -188,7 +189,8 @@ def mutated_bundles() -> Iterator[Mutation]:
         lines = data.decode().splitlines()
         end = "\n" if file.endswith(".jsonl") else ""
         for number, line in enumerate(lines):
-            before, after = lines[:number], lines[number + 1 :]
+            before = lines[:number]
+            after = lines[number + 1 :]
             neighbours = [json.loads(one) for one in [*before[-1:], *after[:1]]]
             for name, make in mutations(json.loads(line), neighbours):
                 yield (
@@ -240,9 +242,11 @@ def _believed(result_of, checked, file, mutations, every):
     """Return how many alterations there are, and those that hold though they change
     what is printed.
     """
-    whole, expected = file.read_text(), result_of(checked)
+    whole = file.read_text()
+    expected = result_of(checked)
     assert expected[0] == 0
-    altered, believed = 0, []
+    altered = 0
+    believed = []
     for altered, (name, make) in enumerate(mutations, start=1):
         if altered % every == 0 and not _is_smaller_proof(name):
             file.write_text(make())
@@ -257,7 +261,8 @@ def _all_believed(result_of, tmp_path, every):
     """Return how many alterations of proofs and of bundles there are, and those that
     are believed.
     """
-    folder, proof = LEDGER.write_to(tmp_path / "bundle"), tmp_path / "proof.json"
+    folder = LEDGER.write_to(tmp_path / "bundle")
+    proof = tmp_path / "proof.json"
     proof.write_text(json.dumps(LEDGER.proof()))
     proofs, believed = _believed(result_of, proof, proof, mutated_proofs(), every)
     bundles = 0

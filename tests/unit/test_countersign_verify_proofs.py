@@ -24,7 +24,8 @@ from tests.bundles import MESSAGE, book, canonical, entry_hash, fingerprint, raw
 )
 def test_signatures_are_judged_as_by_another_implementation(data, bit, damaged):
     private = Ed25519PrivateKey.from_private_bytes(b"countersign".ljust(32, b"."))
-    key, signature = private.public_key().public_bytes_raw(), private.sign(data)
+    key = private.public_key().public_bytes_raw()
+    signature = private.sign(data)
 
     def flip(text):
         position = bit % (len(text) * 8)

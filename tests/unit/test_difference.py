@@ -46,21 +46,17 @@ def test_words_that_changed_stand_alone_between_words_that_stayed():
         markdown="Hello Dana,\n\nwe pay EUR 21,400 by 30 November.\n\nBye"
     )
     assert change.label == "Letter"
-    assert (read(change.pieces, "gone"), read(change.pieces, "new")) == (
-        "12,400",
-        "21,400",
-    )
+    assert read(change.pieces, "gone") == "12,400"
+    assert read(change.pieces, "new") == "21,400"
 
 
 def test_addresses_are_compared_as_the_fingerprint_does():
     (change,) = changed(
         to=("DANA@northwind.example", "dana@NORTHWIND.example."), bcc=()
     )
-    assert (change.field, change.removed, change.added) == (
-        "to",
-        (),
-        ("DANA@northwind.example",),
-    )
+    assert change.field == "to"
+    assert change.removed == ()
+    assert change.added == ("DANA@northwind.example",)
     assert [
         one.label
         for one in changed(bcc=("eve@evil.example",), cc=("lee@fabrikam.example",))
@@ -119,10 +115,8 @@ def test_no_text_empty_text_and_an_addition_differ():
         for one in difference(replace(CONTENT, html=None), replace(CONTENT, html=""))
     ] == ["html"]
     (change,) = changed(additions={"auto_bcc": "audit@yourteam.example"})
-    assert (change.addition, read(change.pieces, "new")) == (
-        "auto_bcc",
-        "audit@yourteam.example",
-    )
+    assert change.addition == "auto_bcc"
+    assert read(change.pieces, "new") == "audit@yourteam.example"
 
 
 def test_long_unchanged_text_shrinks_and_says_how_much_is_left_out():

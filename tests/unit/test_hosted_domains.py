@@ -20,4 +20,5 @@ def test_records_that_are_an_object_are_shown_as_those_of_a_list():
         }
     ).records
     assert found == listed
-    assert (found.purpose, found.value) == ("dkim", "v=DKIM1")
+    assert found.purpose == "dkim"
+    assert found.value == "v=DKIM1"

@@ -7,7 +7,8 @@ from mirror.models import Connection, Mailbox
 from policy.kill_switch import may_pull, may_release
 from policy.models import KillSwitch
 
-HERE, ELSEWHERE = Connection(pk=1), Connection(pk=2)
+HERE = Connection(pk=1)
+ELSEWHERE = Connection(pk=2)
 BOX = Mailbox(pk=10, connection=HERE)
 SCOPES = {
     "everything": {},

@@ -20,7 +20,8 @@ from audit.search.filters import (
 from common.fingerprint import short_fingerprint
 
 NOW = datetime(2026, 11, 21, 10, 42, tzinfo=UTC)
-LISBON, AUCKLAND = ZoneInfo("Europe/Lisbon"), ZoneInfo("Pacific/Auckland")
+LISBON = ZoneInfo("Europe/Lisbon")
+AUCKLAND = ZoneInfo("Pacific/Auckland")
 ZONES = [LISBON, AUCKLAND, ZoneInfo("America/New_York"), UTC]
 
 

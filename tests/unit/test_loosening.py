@@ -41,7 +41,8 @@ def changed(entries, put, removed):
     }
 
 
-SOON, LATER = NOW + timedelta(days=1), NOW + timedelta(days=9)
+SOON = NOW + timedelta(days=1)
+LATER = NOW + timedelta(days=9)
 
 
 # Each is called looser for one reason alone.
@@ -64,7 +65,8 @@ def test_change_that_does_not_loosen_a_restriction_lets_nobody_else_be_written_t
     mode, entries, mode_after, put, removed, other, days
 ):
     after = changed(entries, put, removed)
-    at, is_alone = NOW + timedelta(days=days), other is None or other[0] == "off"
+    at = NOW + timedelta(days=days)
+    is_alone = other is None or other[0] == "off"
     live = any(ends is None or ends > NOW for ends in entries.values())
     is_looser = loosens(
         kind="restriction",

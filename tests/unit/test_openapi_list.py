@@ -220,10 +220,8 @@ def asked() -> dict[str, set[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "exchange", exchange)
-        admin, agent = (
-            AdminClient(base_url="", key="k", within=1.0),
-            Agent(base_url="", key="k"),
-        )
+        admin = AdminClient(base_url="", key="k", within=1.0)
+        agent = Agent(base_url="", key="k")
         for made in (admin, agent):
             for name, method in inspect.getmembers(made, inspect.ismethod):
                 arguments = inspect.signature(method).parameters
@@ -297,7 +295,8 @@ def test_what_the_desk_relies_on_is_in_the_list_or_has_another_source():
 
 
 def test_what_has_another_source_is_relied_on_and_not_in_the_list():
-    operations, relied = stored()["operations"], relied_on()
+    operations = stored()["operations"]
+    relied = relied_on()
     idle = [operation for operation in ELSEWHERE if operation not in relied]
     for operation, names in ELSEWHERE.items():
         known = in_document(operations.get(operation, {}))

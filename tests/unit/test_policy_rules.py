@@ -74,10 +74,8 @@ def test_what_the_strictest_asks_is_asked_whatever_the_others_do():
 
 @given(effects, effects, people, members)
 def test_another_rule_never_lets_more_through(one, other, givers, groups_of):
-    alone, both = (
-        progress(one, givers, groups_of),
-        progress(merged([one, other]), givers, groups_of),
-    )
+    alone = progress(one, givers, groups_of)
+    both = progress(merged([one, other]), givers, groups_of)
     assert both.is_complete <= alone.is_complete
     assert both.needed - both.given >= alone.needed - alone.given
 
@@ -86,10 +84,8 @@ def test_another_rule_never_lets_more_through(one, other, givers, groups_of):
 def test_another_approval_never_counts_less_and_at_most_one_more(
     asked, givers, person, groups_of
 ):
-    before, after = (
-        progress(asked, givers, groups_of),
-        progress(asked, {*givers, person}, groups_of),
-    )
+    before = progress(asked, givers, groups_of)
+    after = progress(asked, {*givers, person}, groups_of)
     assert before.given <= after.given <= before.given + 1
     assert sum(after.missing.values()) == after.needed - after.given
 

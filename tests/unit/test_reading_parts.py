@@ -46,8 +46,10 @@ def texts_of(comparison, kind):
 
 def test_amount_link_or_hidden_text_that_only_one_part_has_is_marked_and_counted():
     amount = compared(html=HTML, markdown=TEXT.replace("1,000", "100"))
-    assert (amount.kind, amount.differences) == ("differ", 1)
-    assert (texts_of(amount, "new"), texts_of(amount, "gone")) == (["1,000"], ["100"])
+    assert amount.kind == "differ"
+    assert amount.differences == 1
+    assert texts_of(amount, "new") == ["1,000"]
+    assert texts_of(amount, "gone") == ["100"]
 
     link = compared(html=HTML.replace("acme.example", "evil.example"), markdown=TEXT)
     assert link.differences == 2
@@ -73,11 +75,13 @@ def test_parts_that_only_break_their_lines_elsewhere_say_the_same():
 def test_message_with_one_part_says_so_and_unknown_is_not_empty():
     for part, text, other in (("html", HTML, "markdown"), ("markdown", TEXT, "html")):
         found = compared(**{part: text})
-        assert (found.kind, found.only) == ("one", part)
+        assert found.kind == "one"
+        assert found.only == part
         found = compared(
             **{part: text, "coverage": tuple(one for one in FIELDS if one != other)}
         )
-        assert (found.kind, found.only) == ("unseen", part)
+        assert found.kind == "unseen"
+        assert found.only == part
 
 
 def test_parts_without_anything_in_common_stand_side_by_side():
@@ -126,7 +130,8 @@ def test_pages_of_a_text_together_are_all_of_it():
         assert [one.start for one in stretches[1:]] == [
             one.end for one in stretches[:-1]
         ]
-        assert (stretches[0].start, stretches[-1].end) == (0, len(text))
+        assert stretches[0].start == 0
+        assert stretches[-1].end == len(text)
         assert all(
             one.end - one.start <= STRETCH and one.pages == len(stretches)
             for one in stretches
@@ -191,7 +196,9 @@ def test_plain_text_is_what_the_text_part_says_with_the_signature():
     )
 
 
-ANA, BO, CY = "ana@house.example", "bo@away.example", "cy@away.example"
+ANA = "ana@house.example"
+BO = "bo@away.example"
+CY = "cy@away.example"
 # The fields of the row, how many of its people are outside, and the words after
 # "Approve and".
 LABELS = [
@@ -245,11 +252,10 @@ def test_approve_button_guesses_nothing_and_releases_what_came_in():
 
 
 def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_too():
-    content, two = (
-        content_of(pending_row("01E")),
-        Requirement(effects=Effects(approvals={ANY_REVIEWER: 2})),
-    )
-    first, last = Demand(two, person=1), Demand(two, (Approval(2, "Ben"),), person=1)
+    content = content_of(pending_row("01E"))
+    two = Requirement(effects=Effects(approvals={ANY_REVIEWER: 2}))
+    first = Demand(two, person=1)
+    last = Demand(two, (Approval(2, "Ben"),), person=1)
     assert approve_label(content, Message(addresses=[]), first) == "Approve (1 of 2)"
     assert (
         approve_label(content, Message(direction="inbound"), first)
@@ -341,7 +347,8 @@ def test_many_facts_are_counted_and_a_long_message_names_what_was_not_checked():
     text = " ".join(f"EUR {number}." for number in range(1, 40)) + " " * READ
     found = facts_of(text, ())
     (sums,) = found.kinds
-    assert (len(sums.facts), sums.more) == (MOST, 39 - MOST)
+    assert len(sums.facts) == MOST
+    assert sums.more == 39 - MOST
     assert found.unread == len(text) - READ
 
 

@@ -77,7 +77,8 @@ def wrong_with(mail):
     """Return what acts or loads in the document of a mail, and what of its head does
     not hold.
     """
-    shown, expected = render_message(mail.content), mail.expected
+    shown = render_message(mail.content)
+    expected = mail.expected
     body = body_of(shown)
     found = Inspector(body)
     holds = {

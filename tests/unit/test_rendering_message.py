@@ -39,12 +39,10 @@ def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
     assert "<strong>Dana</strong>" in shown.document
     assert "Support" in shown.document
     assert shown.text == "# Hello\n\nDear **Dana**,\n\n-- \nAna\nSupport\n"
-    assert (shown.differences, shown.blocked, shown.invisibles, shown.doubt) == (
-        (),
-        (),
-        {},
-        "",
-    )
+    assert shown.differences == ()
+    assert shown.blocked == ()
+    assert shown.invisibles == {}
+    assert shown.doubt == ""
     # HTML that the source gave is shown instead.
     shown = render_message(Content(markdown="from markdown", html="<p>from html</p>"))
     assert "from html" in shown.document
@@ -147,7 +145,8 @@ def random_html(dice):
     """Return HTML of random tags, opened and closed anywhere, and the words between
     them.
     """
-    source, words = "", []
+    source = ""
+    words = []
     for number in range(dice.randint(5, 60)):
         tag = dice.choice(TAGS)
         if dice.random() < 0.4:

@@ -63,7 +63,8 @@ def test_odd_links_are_found():
     [one] = found(
         "odd_link", html='<a href="https://xn--80ak6aa92e.com/">your account</a>'
     )
-    assert (one.level, "look like Latin" in one.sentence) == ("high", True)
+    assert one.level == "high"
+    assert "look like Latin" in one.sentence
 
 
 def test_what_may_look_different_is_high_and_names_the_words():
@@ -101,10 +102,8 @@ def test_code_that_mail_programs_read_as_other_words_is_high():
         ({"attachments": (Attachment("=?x?q?a.exe?=", "x", 1),)}, "file names"),
     ):
         [one] = found("looks_different", markdown="x", **fields)
-        assert (one.level, one.sentence) == (
-            "high",
-            f"Mail programs may show the {where} differently.",
-        )
+        assert one.level == "high"
+        assert one.sentence == f"Mail programs may show the {where} differently."
     assert found("looks_different", markdown="x", subject="Is 2 =? 3 and a ?= b?") == []
 
 
@@ -127,10 +126,8 @@ def test_remote_content_unread_source_and_unseen_fields_are_named():
     [remote] = found(
         "remote_content", html='<img src="https://t.example/o.gif"><img src="cid:1">'
     )
-    assert (remote.level, remote.sentence) == (
-        "notice",
-        "The message would load 1 thing from other servers.",
-    )
+    assert remote.level == "notice"
+    assert remote.sentence == "The message would load 1 thing from other servers."
     assert found("remote_content", html='<img src="cid:1">') == []
 
     assert levels("shown_as_source", html="<div>" * 300) == ["high"]
@@ -175,9 +172,13 @@ def test_bank_accounts_and_cards_are_found_by_their_check_digits():
     [iban] = found(
         "payment_details", markdown="Pay to DE89 3704 0044 0532 0130 00 AND SOON"
     )
-    assert (iban.level, iban.points, iban.evidence) == ("notice", 10, ("DE89 … 3000",))
+    assert iban.level == "notice"
+    assert iban.points == 10
+    assert iban.evidence == ("DE89 … 3000",)
     [card] = found("payment_details", markdown="Card 4111 1111 1111 1111, 12/29")
-    assert (card.level, card.points, card.evidence) == ("high", 50, ("ends in 1111",))
+    assert card.level == "high"
+    assert card.points == 50
+    assert card.evidence == ("ends in 1111",)
     assert levels("payment_details", markdown="GB82 WEST 1234 5698 7654 32") == [
         "notice"
     ]
@@ -203,19 +204,18 @@ def test_text_that_says_100_where_html_says_1000_is_high():
         html="<p>The price is 1000 EUR.</p>",
         markdown="The price is 100 EUR.",
     )
-    assert (differ.level, differ.sentence) == (
-        "high",
-        "The HTML and text parts of this message have different numbers.",
+    assert differ.level == "high"
+    assert (
+        differ.sentence
+        == "The HTML and text parts of this message have different numbers."
     )
     assert differ.evidence == ("HTML: 1000", "text: 100")
     assert differ.detail == "Only the HTML says 1000; only the text says 100."
 
 
 def test_parts_with_the_same_numbers_agree():
-    link, other = (
-        "<a href='https://a.example/77'>here</a>",
-        "[here](https://a.example/8)",
-    )
+    link = "<a href='https://a.example/77'>here</a>"
+    other = "[here](https://a.example/8)"
     for html, markdown in (
         ("<p>Pay 1,000.00 EUR</p>", "Pay 1.000 EUR"),
         (f"<p>Pay <b>100</b> EUR {link}</p>", f"Pay **100** EUR {other}"),
@@ -403,7 +403,8 @@ def test_every_finding_of_a_message_has_a_link_and_is_short():
     for one in risks(
         to=(f"{'x' * 5000}@evil.example",), reply_to=f"{'y' * 5000}@evil.example", **odd
     ):
-        assert (len(one.sentence) <= 500, len(one.detail) <= 1000) == (True, True)
+        assert len(one.sentence) <= 500
+        assert len(one.detail) <= 1000
         assert all(len(piece) <= 300 for piece in one.evidence)
 
 

@@ -196,7 +196,8 @@ def test_name_that_is_another_address_is_found():
     ) == ["high"]
     # The finding names both, and leads to the address.
     [one] = found("name_says_address", to=("ana@yourteam.example <x@evil.example>",))
-    assert (one.level, one.anchor) == ("high", address_anchor("x@evil.example"))
+    assert one.level == "high"
+    assert one.anchor == address_anchor("x@evil.example")
     assert (
         one.detail
         == "The name is “ana@yourteam.example”; the address is x@evil.example."
@@ -220,17 +221,16 @@ def test_address_in_letters_that_mislead_is_found():
         ("a@xn--bcher-kva.example", "notice", "non-Latin letters"),
     ):
         [one] = found("odd_address", to=(address,))
-        assert (one.level, words in one.sentence) == (level, True), address
+        assert one.level == level, address
+        assert words in one.sentence, address
         if "@b" in address or "xn--" in address:
             assert "which is looked up as xn--" in one.detail
 
 
 def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_known():
-    sent_on, number, single = (
-        "% or ! before the @",
-        "a number instead of a domain",
-        "a single name instead",
-    )
+    sent_on = "% or ! before the @"
+    number = "a number instead of a domain"
+    single = "a single name instead"
     run = "for a command, an option or a file"
     expected = {
         **dict.fromkeys(
@@ -262,11 +262,9 @@ def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_know
         [one] = found(
             "odd_address", RiskContext(known_addresses={bare: 3}), to=(address,)
         )
-        assert (one.level, one.anchor, words in one.sentence) == (
-            "high",
-            address_anchor(bare),
-            True,
-        ), address
+        assert one.level == "high", address
+        assert one.anchor == address_anchor(bare), address
+        assert words in one.sentence, address
     [one] = found("odd_address", reply_to="a%b@yourteam.example")
     assert one.sentence.startswith("A Reply-To's address has % or !")
 
@@ -329,7 +327,8 @@ def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list
     [one] = found(
         "off_allowlist", RiskContext(off_list=(eve,)), to=("a@acme.example", eve)
     )
-    assert (one.level, one.detail) == ("high", "eve@northwind.example.")
+    assert one.level == "high"
+    assert one.detail == "eve@northwind.example."
     assert one.anchor == address_anchor("eve@northwind.example")
     [watched] = found("off_allowlist", RiskContext(watched=(eve,)), to=(eve,))
     assert watched.level == "notice"
@@ -364,11 +363,9 @@ def test_repeated_message_names_who_when_and_why():
         one.sentence
         == "A message with the same text was rejected by Ana on 20 November 2026, 10:42 UTC."
     )
-    assert (one.level, one.detail, one.evidence) == (
-        "high",
-        "“Wrong account”",
-        ("0193",),
-    )
+    assert one.level == "high"
+    assert one.detail == "“Wrong account”"
+    assert one.evidence == ("0193",)
     # One of another mailbox names nobody.
     other = str(rejected_before(reason="Secret", in_same_mailbox=False))
     assert not any(word in other for word in ("Ana", "Secret", "0193"))
@@ -376,7 +373,8 @@ def test_repeated_message_names_who_when_and_why():
 
 def test_message_that_is_nearly_the_same_is_milder():
     one = rejected_before(by="", reason="", is_same=False)
-    assert (one.level, one.detail) == ("notice", "No reason was given.")
+    assert one.level == "notice"
+    assert one.detail == "No reason was given."
     assert (
         one.sentence
         == "A message with a few different words was rejected on 20 November 2026, 10:42 UTC."

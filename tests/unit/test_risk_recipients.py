@@ -42,7 +42,8 @@ def test_domain_that_is_almost_a_known_one_is_found():
     for kin, domains in LOOKALIKES.items():
         for domain in domains:
             [found] = findings_for("lookalike_recipient", to=(f"billing@{domain}",))
-            assert (found.level, found.evidence) == ("high", (f"billing@{domain}", kin))
+            assert found.level == "high"
+            assert found.evidence == (f"billing@{domain}", kin)
             assert kin in found.detail
 
 
@@ -123,7 +124,8 @@ def test_address_one_character_from_a_known_person_is_a_notice():
     [found] = findings_for(
         "lookalike_recipient", cc=("bi1ling@acme-corp.example", "dana@northwind.com")
     )
-    assert (found.level, found.evidence[1]) == ("notice", "billing@acme-corp.example")
+    assert found.level == "notice"
+    assert found.evidence[1] == "billing@acme-corp.example"
 
 
 def test_bcc_and_added_copies_count_as_recipients():
@@ -145,7 +147,8 @@ def test_first_contact_is_a_notice_only_where_contacts_are_known():
     [found] = findings_for(
         "first_contact", to=("new@contoso.example", known, "ana@yourteam.example")
     )
-    assert (found.level, found.detail) == ("notice", "new@contoso.example.")
+    assert found.level == "notice"
+    assert found.detail == "new@contoso.example."
     assert (
         findings_for("first_contact", RiskContext(), to=("new@contoso.example",)) == []
     )

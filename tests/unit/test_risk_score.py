@@ -59,7 +59,9 @@ def seen(*rules):
 )
 def test_points_of_all_rules_add_up_heaviest_first(rules, weights, points, words):
     total = score(seen(*rules), weights)
-    assert (total.points, total.words, total.level) == (points, words, level_of(points))
+    assert total.points == points
+    assert total.words == words
+    assert total.level == level_of(points)
 
 
 def test_parts_tell_what_each_counts_and_would_count_as_published():

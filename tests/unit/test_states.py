@@ -26,11 +26,10 @@ from mirror.states import (
     reported_of,
 )
 
-S, E = MessageState, MessageEvent
-OPEN, APPROVED = (
-    (START, S.SCHEDULED, S.HELD, S.GONE),
-    (S.APPROVED, S.SCHEDULED_APPROVED),
-)
+S = MessageState
+E = MessageEvent
+OPEN = (START, S.SCHEDULED, S.HELD, S.GONE)
+APPROVED = (S.APPROVED, S.SCHEDULED_APPROVED)
 # Evidence that a message left wins over an end without sending.
 UNSENT = (S.REJECTED, S.CANCELLED, S.FAILED)
 # Where each event takes a message, and from where.

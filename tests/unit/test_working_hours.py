@@ -35,7 +35,8 @@ ZONES = (
     "Asia/Kathmandu",
     "UTC",
 )
-HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 
 
 @st.composite
@@ -73,10 +74,8 @@ durations = st.timedeltas(timedelta(0), timedelta(hours=60))
 
 @given(calendars(), moments, durations, durations)
 def test_working_time_adds_up_and_never_runs_backwards(calendar, at, one, other):
-    first, both = (
-        after_working_time(calendar, at, one),
-        after_working_time(calendar, at, one + other),
-    )
+    first = after_working_time(calendar, at, one)
+    both = after_working_time(calendar, at, one + other)
     assert at <= first <= both
     assert after_working_time(calendar, first, other) == both
 
@@ -110,7 +109,8 @@ def clock_is_within(calendar, at):
     has to say.
     """
     there = at.astimezone(calendar.zone)
-    minute, today = there.hour * 60 + there.minute, there.date()
+    minute = there.hour * 60 + there.minute
+    today = there.date()
     before = today - timedelta(days=1)
     now = () if today in calendar.holidays else calendar.weekly[today.weekday()]
     night = () if before in calendar.holidays else calendar.weekly[before.weekday()]
