@@ -4,7 +4,7 @@ webhook whose secret can change.
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,9 +31,7 @@ class Account:
     deliver: Callable[[str], None] = lambda event_id: None
     deliveries: list[dict[str, Any]] = field(default_factory=list)
 
-    def answer(
-        self, method: str, path: str, key: str, body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any]]:
+    def answer(self, method, path, key, body):
         """Return what MultiMail would."""
         if key not in self.scopes:
             return 401, {"error": "Unknown key."}
@@ -51,9 +49,7 @@ class Account:
             return 403, {"error": "Missing scope."}
         return self._of_hooks(method, path, body)
 
-    def _of_hooks(
-        self, method: str, path: str, body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any]]:
+    def _of_hooks(self, method, path, body):
         if path == "/v1/webhook-deliveries":
             return 200, {"deliveries": self.deliveries}
         if (method, path) == ("POST", "/v1/webhooks"):
@@ -87,14 +83,14 @@ class Account:
 
 
 @contextlib.contextmanager
-def account(**scopes: list[str]) -> Iterator[Account]:
+def account(**scopes):
     """Serve one on a free port, with these keys by name: `mm_live_<name>`."""
     standin = Account(
         scopes={f"mm_live_{name}_key": found for name, found in scopes.items()}
     )
 
     class Answers(Handler):
-        def _answer(self) -> None:
+        def _answer(self):
             body = json.loads(self.body() or b"{}")
             path = self.path.partition("?")[0]
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")

@@ -9,7 +9,7 @@ from datetime import timedelta
 import django
 
 
-def main(lease: str, window: str) -> None:
+def main(lease, window):
     """Do what is due, until the end. So long a dead worker's rows stay taken, and a
     channel's posts count.
     """

@@ -11,7 +11,6 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -47,12 +46,12 @@ class Call:
     body: dict[str, Any]
 
     @property
-    def title(self) -> str:
+    def title(self):
         """What the embed is called."""
         return str(self.body["embeds"][0].get("title", ""))
 
     @property
-    def alert(self) -> str:
+    def alert(self):
         """The number in the footer, which marks a post that came twice."""
         return str(self.body["embeds"][0].get("footer", {}).get("text", ""))
 
@@ -83,9 +82,7 @@ class Discord:
     )
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def destination(
-        self, number: int, *, actions: tuple[str, ...] = (), **fields: Any
-    ) -> Destination:
+    def destination(self, number, *, actions=(), **fields):
         """Make a destination of the desk that is one of the webhooks, with a route for
         these acts.
         """
@@ -95,7 +92,7 @@ class Discord:
             Route.objects.create(destination=made, actions=list(actions))
         return made
 
-    def of(self, number: int, *statuses: int) -> list[Call]:
+    def of(self, number, *statuses):
         """The requests of one webhook, all or those answered so."""
         return [
             call
@@ -103,13 +100,11 @@ class Discord:
             if call.webhook == str(number) and (not statuses or call.status in statuses)
         ]
 
-    def posts_in(self, number: int) -> list[dict[str, Any]]:
+    def posts_in(self, number):
         """What people see in the channel."""
         return [body for webhook, body in self.posts.values() if webhook == str(number)]
 
-    def answer(
-        self, method: str, path: str, body: dict[str, Any]
-    ) -> tuple[str, int, dict[str, str], Any]:
+    def answer(self, method, path, body):
         """Answer one request as Discord does, or as the test wants; return the
         webhook's number too.
         """
@@ -124,9 +119,7 @@ class Discord:
             self.calls.append(Call(method, path, webhook, status, body))
         return webhook, status, headers, reply
 
-    def _answer(
-        self, webhook: str, message: str, body: dict[str, Any]
-    ) -> tuple[int, dict[str, str], Any]:
+    def _answer(self, webhook, message, body):
         if self.next[webhook]:
             return self.next[webhook].pop(0)
         if webhook == PROGRAM:
@@ -144,7 +137,7 @@ class Discord:
         self.posts[key] = (webhook, body)
         return 200, headers, {"id": key, "channel_id": f"9{webhook}"}
 
-    def _limit(self, webhook: str) -> tuple[float, dict[str, str]]:
+    def _limit(self, webhook):
         now, (most, window) = time.monotonic(), self.bucket_limit
         start, used = self._windows.get(webhook, (now, 0))
         start, used = (now, 0) if now >= start + window else (start, used)
@@ -164,12 +157,12 @@ class Discord:
 
 
 @contextlib.contextmanager
-def discord() -> Iterator[Discord]:
+def discord():
     """Serve a stand-in on a free port, which the desk may call."""
     standin = Discord()
 
     class Answers(Handler):
-        def _answer(self) -> None:
+        def _answer(self):
             webhook, status, headers, reply = standin.answer(
                 self.command, self.path, json.loads(self.body())
             )
@@ -190,10 +183,10 @@ def discord() -> Iterator[Discord]:
         yield standin
 
 
-def work_until(is_done: Callable[[], Any], what: str) -> None:
+def work_until(is_done, what):
     """Be the worker, in this thread, until something is so."""
 
-    def turn() -> Any:
+    def turn():
         for destination_id in with_something_due():
             drain(destination_id=destination_id)
         return is_done()
@@ -201,7 +194,7 @@ def work_until(is_done: Callable[[], Any], what: str) -> None:
     wait_for(turn, LONG, what)
 
 
-def work_to_the_end() -> None:
+def work_to_the_end():
     """Be the worker until everything was delivered or given up."""
     work_until(
         lambda: not Delivery.objects.unfinished().exists(),
@@ -209,7 +202,7 @@ def work_to_the_end() -> None:
     )
 
 
-def deliver(*, delivery_id: int) -> str:
+def deliver(*, delivery_id):
     """Make one attempt at this delivery, the next of its destination, and return what
     came of it.
     """

@@ -8,7 +8,6 @@ answered.
 import contextlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,22 +40,18 @@ class Discord:
     shown: dict[str, str] = field(default_factory=dict)
 
     @property
-    def said(self) -> str:
+    def said(self):
         """The text of the last edit of an answer."""
         return str(self.calls[-1][2]["content"])
 
-    def answer(
-        self, method: str, path: str, body: Any, authorization: str
-    ) -> tuple[int, dict[str, str], Any]:
+    def answer(self, method, path, body, authorization):
         """Answer one request, and write down what came of it."""
         self.calls.append((method, path, body, authorization))
         answer = self._answer(method, path, body)
         self.statuses.append(answer[0])
         return answer
 
-    def _answer(
-        self, method: str, path: str, body: Any
-    ) -> tuple[int, dict[str, str], Any]:
+    def _answer(self, method, path, body):
         if self.next:
             return self.next.pop(0)
         if self.status != 200:
@@ -85,12 +80,12 @@ class Discord:
 
 
 @contextlib.contextmanager
-def discord(app: str) -> Iterator[Discord]:
+def discord(app):
     """Serve a stand-in on a free port, which the desk may call."""
     standin = Discord(app)
 
     class Answers(Handler):
-        def _answer(self) -> None:
+        def _answer(self):
             body = json.loads(self.body())
             authorization = self.headers.get("Authorization", "")
             status, headers, reply = standin.answer(

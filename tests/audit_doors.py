@@ -2,7 +2,7 @@
 
 from tests.doors_of import A, Button, Door, U
 
-AUDIT_DOORS: dict[str, Door] = {
+AUDIT_DOORS = {
     "seen-decision": Door(
         "shows a past verdict as it was seen", "mailbox", needs="verdict"
     ),

@@ -1,10 +1,7 @@
 """Cards as Discord gets them, made straight from what the desk knows."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from alerts.cards.answer import answer_card
-from alerts.cards.digest import Row, digest_card
+from alerts.cards.digest import digest_card
 from alerts.cards.message import CardFacts, card_status, message_card, message_facts
 from alerts.cards.notice import notice_card
 from alerts.channels import channel_of
@@ -12,21 +9,11 @@ from alerts.channels.discord import embeds
 from alerts.channels.discord.embeds import payload
 from alerts.channels.discord.markdown import MARKDOWN
 from alerts.deliveries.deliver import card_content
-from alerts.models import Card, Delivery, Destination, Digest
-from approvals.decisions.status import Status
-from audit.models import Entry
+from alerts.models import Delivery, Destination
 from mirror.models import Message, Revision
 
 
-def facts_of(
-    *,
-    cc: Sequence[str] = (),
-    bcc: Sequence[str] = (),
-    files: Sequence[str] = (),
-    text: str = "",
-    facts: Any = (),
-    **fields: Any,
-) -> CardFacts:
+def facts_of(*, cc=(), bcc=(), files=(), text="", facts=(), **fields):
     """What a card knows of a message of these fields; `facts` are what it says besides."""
     ordinary = {
         "upstream_id": "01E",
@@ -50,7 +37,7 @@ def facts_of(
     return CardFacts(message, **dict(facts))
 
 
-def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
+def embed(facts, status):
     """The embed of a message's card, with the footer of alert 1."""
     return {
         **embeds.embed(message_card(facts, status, MARKDOWN)),
@@ -58,43 +45,33 @@ def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
     }
 
 
-def embed_of(message: Message, destination: Destination) -> dict[str, Any]:
+def embed_of(message, destination):
     """The embed of this message's card at this destination."""
     return embed(message_facts(message, destination), card_status(message))
 
 
-def notice_body(
-    about: str, entry: Entry | None, destination: Destination
-) -> dict[str, Any]:
+def notice_body(about, entry, destination):
     """The body of a card about a connection or the desk."""
     return payload(embeds.embed(notice_card(about, entry, destination, MARKDOWN)))
 
 
-def notice_word(about: str, entry: Entry | None) -> str:
+def notice_word(about, entry):
     """What such a card shows, in a word or two."""
     return notice_card(about, entry, Destination(), MARKDOWN).word
 
 
-def answer_body(
-    message: Message, entry: Entry, destination: Destination
-) -> dict[str, Any]:
+def answer_body(message, entry, destination):
     """The body of an answer in a channel."""
     return payload(embeds.embed(answer_card(message, entry, destination, MARKDOWN)))
 
 
-def digest_body(rows: list[Row], link: str) -> dict[str, Any]:
+def digest_body(rows, link):
     """The body of a digest."""
     return payload(embeds.embed(digest_card(rows, link, MARKDOWN)))
 
 
-def posted(
-    destination: Destination,
-    *,
-    card: Card | None = None,
-    digest: Digest | None = None,
-    pk: int = 1,
-) -> Any:
+def posted(destination, *, card=None, digest=None, pk=1):
     """The body that a delivery of this card or digest posts, and the card's word."""
     delivery = Delivery(pk=pk, destination=destination, card=card, digest=digest)
     content = card_content(delivery)
-    return channel_of(destination.kind).body(content), content.word  # type: ignore[attr-defined]
+    return channel_of(destination.kind).body(content), content.word

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import os
 import tempfile
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,11 @@ pytest_plugins = ("tests.stack",)
 _SERVERS_FOLDER = os.environ.get("COUNTERSIGN_TEST_SERVERS")
 
 _open_servers = contextlib.ExitStack()
-_servers: Servers | None = None
+_servers = None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_load_initial_conftests(
-    early_config: pytest.Config,
-) -> Generator[None, None, None]:
+def pytest_load_initial_conftests(early_config):
     # A wrapper comes before pytest-django's hook of the same name, which already needs
     # the settings.
     global _servers
@@ -58,7 +55,7 @@ def pytest_load_initial_conftests(
     yield
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
+def pytest_collection_finish(session):
     """Start the servers, where there is a test to run.
 
     What lasts as long as the run is left out of each search for garbage: that took a
@@ -75,18 +72,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.enable()
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure():
     _open_servers.close()
 
 
-def _only_lists(config: pytest.Config) -> bool:
+def _only_lists(config):
     options = config.known_args_namespace
     return bool(
         getattr(options, "collectonly", False) or getattr(options, "help", False)
     )
 
 
-def _runs_tests(config: pytest.Config) -> bool:
+def _runs_tests(config):
     """Neither the process that only hands out tests to others, nor one that only lists
     them, needs servers.
     """
@@ -96,7 +93,7 @@ def _runs_tests(config: pytest.Config) -> bool:
     return not hands_out and not _only_lists(config)
 
 
-def _variables(servers: Servers | None) -> dict[str, str]:
+def _variables(servers):
     data = (
         servers.postgres.data.parent
         if servers and servers.postgres

@@ -6,8 +6,6 @@ import functools
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import hypothesis
 import pytest
@@ -21,12 +19,12 @@ from django.test import Client
 from common.tasks import AfterCommitTask
 from launcher.postgres import DATABASE
 from tests import factories
-from tests.desk import Browser, Product
+from tests.desk import Product
 from tests.markup import compact
 from tests.signing import resume
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser):
     parser.addoption(
         "--write-permissions",
         action="store_true",
@@ -34,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config):
     """Settings of the test run, and how many examples Hypothesis makes."""
     # The ordinary run makes the same few examples each time, so that what fails there
     # belongs to the change.
@@ -57,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     }
     # Unbundled, a page names thirty files: to make their addresses each time took a
     # twentieth of it.
-    StaticFilesStorage.url = functools.cache(StaticFilesStorage.url)  # type: ignore[method-assign]
+    StaticFilesStorage.url = functools.cache(StaticFilesStorage.url)
     # All migrations have run in the database that this one is copied from.
     settings.DATABASES["default"]["TEST"] |= {"TEMPLATE": DATABASE, "MIGRATE": False}
     settings.WHITENOISE_AUTOREFRESH = True
@@ -76,7 +74,7 @@ _connect = socket.socket.connect
 _LOCAL = ("127.", "::1", "localhost", "0.0.0.0")
 
 
-def _connect_locally(self: socket.socket, address: Any) -> None:
+def _connect_locally(self, address):
     if self.family in (socket.AF_INET, socket.AF_INET6) and not str(
         address[0]
     ).startswith(_LOCAL):
@@ -87,9 +85,9 @@ def _connect_locally(self: socket.socket, address: Any) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _only_this_machine():
     """Let nothing leave this machine, whatever a test or the code does."""
-    socket.socket.connect = _connect_locally  # type: ignore[method-assign]
+    socket.socket.connect = _connect_locally
     yield
-    socket.socket.connect = _connect  # type: ignore[method-assign]
+    socket.socket.connect = _connect
 
 
 # What migrations wrote, the same for every test; the desk asks for neither.
@@ -97,13 +95,8 @@ _MIGRATION_TABLES = {"django_content_type", "auth_permission"}
 
 
 def _flush_what_is_there(
-    self: DatabaseOperations,
-    style: Any,
-    tables: list[str],
-    *,
-    reset_sequences: bool = False,
-    allow_cascade: bool = False,
-) -> list[str]:
+    self, style, tables, *, reset_sequences=False, allow_cascade=False
+):
     """Empty the tables between tests: those few that have rows, as TRUNCATE makes new
     files for all of them.
 
@@ -130,7 +123,7 @@ def _flush_what_is_there(
     ]
 
 
-DatabaseOperations.sql_flush = _flush_what_is_there  # type: ignore[method-assign]
+DatabaseOperations.sql_flush = _flush_what_is_there
 # It would write again what was kept, in some 150 statements for each test that commits.
 flush.emit_post_migrate_signal = lambda *_, **__: None
 
@@ -157,7 +150,7 @@ def _own_seals_file():
 
 
 @pytest.fixture(scope="session")
-def product(stack: Any) -> Product:
+def product(stack):
     """The running product, shared by all that only use it; cards are posted for those
     alone that take `alerts` too.
     """
@@ -171,7 +164,7 @@ def product(stack: Any) -> Product:
 
 
 @pytest.fixture(scope="module")
-def alerts(product: Product) -> Iterator[None]:
+def alerts(product):
     """Let the product post the cards of what comes from now on."""
     product.post_alerts()
     yield
@@ -179,29 +172,29 @@ def alerts(product: Product) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def ana(product: Product) -> Browser:
+def ana(product):
     return product.reviewer("REVIEWER")
 
 
 @pytest.fixture(scope="session")
-def ben(product: Product) -> Browser:
+def ben(product):
     return product.reviewer("REVIEWER2")
 
 
 @pytest.fixture
-def connection(db: None) -> Any:
+def connection(db):
     """A connection to a gateway, with one mailbox."""
     return factories.make_connection()
 
 
 @pytest.fixture
-def sent_tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def sent_tasks(monkeypatch):
     """The names of tasks with their arguments, in order, as they are to be sent after
     the commit; none is sent.
     """
-    sent: list[tuple[Any, ...]] = []
+    sent = []
 
-    def note(task: Any, args: Any, kwargs: Any = None, **options: Any) -> None:
+    def note(task, args, kwargs=None, **options):
         sent.append((task.name, *args))
 
     monkeypatch.setattr(AfterCommitTask, "apply_async_on_commit", note)
@@ -209,27 +202,27 @@ def sent_tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def reviewer(db: None) -> Any:
+def reviewer(db):
     return factories.make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
 
 
 @pytest.fixture
-def second_reviewer(db: None) -> Any:
+def second_reviewer(db):
     return factories.make_person("ben@yourteam.example", "Ben Okafor", "reviewer")
 
 
 @pytest.fixture
-def admin(db: None) -> Any:
+def admin(db):
     return factories.make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
 
 
 @pytest.fixture
-def auditor(db: None) -> Any:
+def auditor(db):
     return factories.make_person("max@yourteam.example", "Max Weber", "auditor")
 
 
 @pytest.fixture
-def people_shown(db: None) -> None:
+def people_shown(db):
     """Figures of single people are shown, as an admin of everything allowed."""
     from people.models import OrganisationSettings
 
@@ -243,7 +236,7 @@ class PageClient(Client):
     indentation.
     """
 
-    def request(self, **request: Any) -> Any:
+    def request(self, **request):
         answer = super().request(**request)
         is_page = (
             answer.headers.get("Content-Type", "").startswith("text/html")
@@ -255,12 +248,12 @@ class PageClient(Client):
 
 
 @pytest.fixture
-def client() -> Client:
+def client():
     return PageClient()
 
 
 @pytest.fixture
-def signed_in(client: Any) -> Callable[[Any], Any]:
+def signed_in(client):
     """Return a function that gives a browser-like client in which the person signed in
     `minutes` ago.
     """

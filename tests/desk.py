@@ -7,12 +7,9 @@ import mailbox
 import random
 import re
 import uuid
-from collections.abc import Sequence
 from email import message_from_bytes
-from email.message import EmailMessage
 from email.policy import default as modern
 from html import unescape
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
@@ -27,7 +24,7 @@ TIMEOUT = 60
 AGAIN = "/accounts/reauthenticate/"
 
 
-def some_words() -> str:
+def some_words():
     """Words that no other letter has: one like what was rejected is of high risk, those
     that are alike are gathered.
     """
@@ -39,7 +36,7 @@ def some_words() -> str:
     )
 
 
-def _read(answer: requests.Response) -> requests.Response:
+def _read(answer):
     """Return a page without the indentation of its templates; anything else, files
     included, as it is.
     """
@@ -55,7 +52,7 @@ def _read(answer: requests.Response) -> requests.Response:
 class Browser:
     """Somebody signed in to the desk with a plain HTTP client, without scripts."""
 
-    def __init__(self, base_url: str, email: str, password: str) -> None:
+    def __init__(self, base_url, email, password):
         self.base_url = base_url
         self._password = password
         self.session = requests.Session()
@@ -64,7 +61,7 @@ class Browser:
         answer = self.post("/accounts/login/", page, login=email, password=password)
         assert answer.status_code == 302, f"sign-in answered {answer.status_code}"
 
-    def get(self, path: str, **headers: str) -> requests.Response:
+    def get(self, path, **headers):
         return _read(
             self.session.get(
                 self.base_url + path,
@@ -74,9 +71,7 @@ class Browser:
             )
         )
 
-    def post(
-        self, path: str, page: requests.Response, **fields: str
-    ) -> requests.Response:
+    def post(self, path, page, **fields):
         """Post a form of `page`, with its token."""
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
         assert token, f"{path}: the page has no form token"
@@ -92,7 +87,7 @@ class Browser:
             else answer
         )
 
-    def _confirmed(self, asked: requests.Response) -> requests.Response:
+    def _confirmed(self, asked):
         """Type the password where it is asked for once more, and go on with what was
         posted: a run may be long.
         """
@@ -119,24 +114,22 @@ class Browser:
         url = self.base_url + unescape(action[1])
         return self.session.post(url, data=data, timeout=TIMEOUT, allow_redirects=False)
 
-    def queue(self, tab: str = "waiting") -> list[dict[str, Any]]:
+    def queue(self, tab="waiting"):
         """The messages of a tab, on all its pages, from its twin for scripts."""
-        messages: list[dict[str, Any]] = []
-        after: str | None = ""
+        messages = []
+        after = ""
         while after is not None:
             page = self.get(f"/queue/?tab={tab}&after={after}&format=json").json()
             messages += page["messages"]
             after = page["next_after"] or None
         return messages
 
-    def find(self, upstream_id: str, tab: str = "waiting") -> dict[str, Any] | None:
+    def find(self, upstream_id, tab="waiting"):
         return next(
             (row for row in self.queue(tab) if row["upstream_id"] == upstream_id), None
         )
 
-    def decide(
-        self, message_id: str, outcome: str, fingerprint: str, reason: str = ""
-    ) -> requests.Response:
+    def decide(self, message_id, outcome, fingerprint, reason=""):
         page = self.get(f"/queue/{message_id}/")
         return self.post(
             f"/queue/{message_id}/verdict/",
@@ -146,20 +139,20 @@ class Browser:
             reason=reason,
         )
 
-    def trace(self, message_id: str) -> list[dict[str, Any]]:
+    def trace(self, message_id):
         return self.get(f"/audit/trace/{message_id}/?format=json").json()["entries"]
 
 
 class Product:
     """The running stack by what its credentials file names."""
 
-    def __init__(self, stack: Any) -> None:
+    def __init__(self, stack):
         self.stack = stack
-        self.known: dict[str, str] = stack.credentials
+        self.known = stack.credentials
         self.wait_for = stack.wait_for
         self._lift_caps()
 
-    def _lift_caps(self) -> None:
+    def _lift_caps(self):
         """Tests of other things send more than agents do; those of the caps are in
         tests/integration/test_brake.py.
         """
@@ -168,7 +161,7 @@ class Product:
             " FROM unnest(ARRAY['key', 'alike', 'mailbox', 'recipient']) AS kind ON CONFLICT DO NOTHING"
         )
 
-    def set_undo_window(self, window: str, mailbox: str = "MAILBOX_ID") -> None:
+    def set_undo_window(self, window, mailbox="MAILBOX_ID"):
         """Shorten a mailbox's undo window, so that tests need not wait for what they
         are not about.
         """
@@ -178,16 +171,14 @@ class Product:
                 [window, self.known[mailbox]],
             )
 
-    def reviewer(self, prefix: str = "REVIEWER") -> Browser:
+    def reviewer(self, prefix="REVIEWER"):
         return Browser(
             self.known["DASHBOARD_URL"],
             self.known[f"{prefix}_EMAIL"],
             self.known[f"{prefix}_PASSWORD"],
         )
 
-    def call(
-        self, method: str, path: str, key: str = "AGENT_KEY", **options: Any
-    ) -> requests.Response:
+    def call(self, method, path, key="AGENT_KEY", **options):
         """Call the gateway with one of the demo's keys."""
         headers = {"Authorization": f"Bearer {self.known[key]}"}
         return requests.request(
@@ -199,9 +190,7 @@ class Product:
             **options,
         )
 
-    def send(
-        self, subject: str | None = None, *, key: str = "AGENT_KEY", **fields: Any
-    ) -> tuple[str, str]:
+    def send(self, subject=None, *, key="AGENT_KEY", **fields):
         """Send a message of a subject of its own by the flat call; return its id and
         subject.
         """
@@ -222,7 +211,7 @@ class Product:
         assert answer.status_code == 202, answer.text
         return answer.json()["message_id"], subject
 
-    def hold_alerts(self) -> None:
+    def hold_alerts(self):
         """Let cards be planned and not posted: that is most of the work about a
         message, and few tests look at it.
         """
@@ -231,7 +220,7 @@ class Product:
                 "UPDATE alerts_destination SET waits_until = now() + interval '1 day'"
             )
 
-    def post_alerts(self) -> None:
+    def post_alerts(self):
         """Post cards from now on, and none of what was planned before: a channel takes
         thirty a minute.
         """
@@ -240,7 +229,7 @@ class Product:
             database.execute(done)
             database.execute("UPDATE alerts_destination SET waits_until = NULL")
 
-    def make_room(self, *, but: int) -> None:
+    def make_room(self, *, but):
         """Reject what waits if it is more than so much, so that a new message stands on
         the queue's first page.
         """
@@ -258,13 +247,13 @@ class Product:
             what="the desk to know what was rejected",
         )
 
-    def _is_forgotten(self, ids: list[str]) -> bool:
+    def _is_forgotten(self, ids):
         """Whether the desk holds none of these any more."""
         held = "SELECT count(*) FROM mirror_message WHERE state = 'held' AND upstream_id = ANY(%s)"
         with psycopg.connect(self.known["DATABASE_URL"]) as database:
             return database.execute(held, [ids]).fetchone() == (0,)
 
-    def held(self, browser: Browser, upstream_id: str) -> dict[str, Any]:
+    def held(self, browser, upstream_id):
         """Wait until the desk shows the message with its content, and return its row."""
         # The row itself is looked at meanwhile: a page each time would keep the product
         # from working.
@@ -276,7 +265,7 @@ class Product:
                 what=f"the content of {upstream_id} at the desk",
             )
 
-        def shown() -> dict[str, Any] | None:
+        def shown():
             row = browser.find(upstream_id)
             return row if row and row["fingerprint"] else None
 
@@ -284,15 +273,11 @@ class Product:
             shown, timeout=TIMEOUT, what=f"{upstream_id} in the queue with its content"
         )
 
-    def hold(
-        self, browser: Browser, subject: str | None = None, **fields: Any
-    ) -> dict[str, Any]:
+    def hold(self, browser, subject=None, **fields):
         """Send a message, and return its row once the desk shows it with its content."""
         return self.held(browser, self.send(subject, **fields)[0])
 
-    def hold_with_files(
-        self, browser: Browser, files: Sequence[tuple[str, bytes, str]]
-    ) -> dict[str, Any]:
+    def hold_with_files(self, browser, files):
         """Hold a message with these files, as (name, content, type), wait until the
         desk has them all.
         """
@@ -315,31 +300,31 @@ class Product:
         )
         return row
 
-    def page(self, row: dict[str, Any], rest: str = "") -> str:
+    def page(self, row, rest=""):
         """The address of a message's page at the desk."""
         return f"{self.known['DASHBOARD_URL']}/queue/{row['id']}/{rest}"
 
-    def sql(self, query: str, *values: Any) -> list[Any]:
+    def sql(self, query, *values):
         """Run a statement as the application: for what no person and no agent can bring
         about.
         """
         with psycopg.connect(self.known["DATABASE_URL"]) as database:
-            cursor = database.execute(query, values)  # type: ignore[arg-type]
+            cursor = database.execute(query, values)
             return cursor.fetchall() if cursor.description else []
 
-    def mails(self, subject: str) -> list[EmailMessage]:
+    def mails(self, subject):
         """What really left with this subject."""
         return [mail for mail in self.all_mails() if mail["Subject"] == subject]
 
-    def all_mails(self) -> list[EmailMessage]:
+    def all_mails(self):
         """Everything that really left."""
         folder = mailbox.Maildir(self.known["OUTBOX_DIR"], create=False)
         return [self._read(folder, key) for key in folder.keys()]  # noqa: SIM118 - a Maildir is no dict
 
-    def _read(self, folder: mailbox.Maildir, key: str) -> EmailMessage:
-        return message_from_bytes(folder.get_bytes(key), policy=modern)  # type: ignore[return-value]
+    def _read(self, folder, key):
+        return message_from_bytes(folder.get_bytes(key), policy=modern)
 
-    def cards(self, subject: str) -> list[dict[str, Any]]:
+    def cards(self, subject):
         """The cards in the stand-in's channel whose title is this subject."""
         messages = requests.get(
             f"{self.known['DISCORD_URL']}/messages.json", timeout=TIMEOUT
@@ -352,7 +337,7 @@ class Product:
             and plain.sub(r"\1", m["embeds"][0].get("title", "")) == subject
         ]
 
-    def post_webhook(self, body: bytes) -> requests.Response:
+    def post_webhook(self, body):
         """Post a webhook signed with the demo's secret, as the gateway does."""
         return requests.post(
             self.known["WEBHOOK_URL"],

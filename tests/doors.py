@@ -5,9 +5,7 @@ posted to go through it.
 written from them.
 """
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 
@@ -28,12 +26,12 @@ from tests.admin_doors import (
     PEOPLE_DOORS,
 )
 from tests.audit_doors import AUDIT_DOORS
-from tests.doors_of import EVERYBODY, A, Button, Door, Fields, R, U
+from tests.doors_of import EVERYBODY, A, Button, Door, R, U
 
 __all__ = ["DOORS", "EVERYBODY", "TASKS"]
 
 
-def _verdict(outcome: str, reason: str = "") -> Fields:
+def _verdict(outcome, reason=""):
     return lambda walk: {
         "outcome": outcome,
         "fingerprint": walk.message.revision.fingerprint,
@@ -41,7 +39,7 @@ def _verdict(outcome: str, reason: str = "") -> Fields:
     }
 
 
-def _list_change(walk: Any) -> Mapping[str, Any]:
+def _list_change(walk):
     """One more entry of the mailbox's list, as its preview would carry it to the button
     that saves it.
     """
@@ -55,14 +53,14 @@ def _list_change(walk: Any) -> Mapping[str, Any]:
     }
 
 
-def _tick(walk: Any) -> Mapping[str, Any]:
+def _tick(walk):
     """The tick of the first finding."""
     revision = walk.message.revision
     name = finding_name(restored(revision.findings[0]))
     return {"name": name, "fingerprint": revision.fingerprint, "is_viewed": "yes"}
 
 
-def _policy_rule(walk: Any, rule_id: str = "new") -> Mapping[str, Any]:
+def _policy_rule(walk, rule_id="new"):
     """A rule as its form posts it to be saved, after its preview."""
     rule = PolicyRule.from_json(
         {"id": rule_id, "name": "Two", "then": {"approvals": {"0": 2}}}
@@ -79,12 +77,12 @@ def _policy_rule(walk: Any, rule_id: str = "new") -> Mapping[str, Any]:
 _CALENDAR = {"name": "Night", "zone": "UTC", "day-0": "20:00-24:00", "holidays": ""}
 
 
-def _plan(walk: Any) -> Mapping[str, Any]:
+def _plan(walk):
     """A plan with one target."""
     return {"version": 0, "decision-other": "4 h"}
 
 
-def _standing(walk: Any) -> Mapping[str, Any]:
+def _standing(walk):
     """The terms of a standing approval for messages like the walk's."""
     one = walk.standing
     terms = {
@@ -102,7 +100,7 @@ def _standing(walk: Any) -> Mapping[str, Any]:
     }
 
 
-def _word(walk: Any) -> Mapping[str, Any]:
+def _word(walk):
     """A word of the mailbox that counts less than the one that is there."""
     scope = walk.mailbox.pk
     shown = {"act": "save", "previewed": f"tulip / text / 5 / {scope}"}
@@ -657,7 +655,7 @@ _DESK_DOORS = {
     ),
 }
 
-DOORS: dict[str, Door] = {
+DOORS = {
     **_DESK_DOORS,
     **OWN_DOORS,
     **PEOPLE_DOORS,

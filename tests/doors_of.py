@@ -20,7 +20,7 @@ _HOW_FAR = {
 }
 
 
-def nothing(walk: Any) -> Mapping[str, Any]:
+def nothing(walk):
     """Of a form with a button alone."""
     return {}
 
@@ -58,7 +58,7 @@ class Door:
     is_post_only: ClassVar[bool] = False
 
     @property
-    def who(self) -> str:
+    def who(self):
         """In words, who may go through."""
         if self.reach == "public":
             return "anybody who knows the address"

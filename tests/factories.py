@@ -4,10 +4,8 @@ is one.
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -33,7 +31,7 @@ MAILBOX = {"upstream_id": "01MAILBOX", "address": "support@yourteam.example"}
 _numbers = itertools.count(1)
 
 
-def make_person(email: str, name: str, role: str = "", **scope: Any) -> Person:
+def make_person(email, name, role="", **scope):
     """Make somebody with a role for everything, or for `connection=` or `mailbox=`."""
     person = Person.objects.create_user(
         email=email, name=name, password="correct horse battery"
@@ -43,12 +41,12 @@ def make_person(email: str, name: str, role: str = "", **scope: Any) -> Person:
     return person
 
 
-def actor_of(person: Person) -> Actor:
+def actor_of(person):
     """Return the actor of a page's command, with the roles that the person has by now."""
     return Person.objects.get(pk=person.pk).actor(surface="web")
 
 
-def make_connection(slug: str = "main", **fields: Any) -> Connection:
+def make_connection(slug="main", **fields):
     """Make a connection whose webhook secret is SECRET, with one mailbox."""
     values = {
         "name": f"Gateway {slug}",
@@ -66,7 +64,7 @@ def make_connection(slug: str = "main", **fields: Any) -> Connection:
     return connection
 
 
-def event_body(name: str = "oversight.pending", **fields: Any) -> bytes:
+def event_body(name="oversight.pending", **fields):
     """Return a webhook's body in the gateway's envelope."""
     number = next(_numbers)
     inner = {
@@ -91,7 +89,7 @@ def event_body(name: str = "oversight.pending", **fields: Any) -> bytes:
     return json.dumps({**top, **inner, "data": inner}, ensure_ascii=False).encode()
 
 
-def post_event(client: Any, connection: Connection, body: bytes, **headers: str) -> Any:
+def post_event(client, connection, body, **headers):
     """Post a signed webhook as MultiMail does."""
     sent = {HEADER: sign(body, SECRET), **headers}
     return client.post(
@@ -102,7 +100,7 @@ def post_event(client: Any, connection: Connection, body: bytes, **headers: str)
     )
 
 
-def post_confirmed(client: Any, connection: Connection, body: bytes) -> Any:
+def post_confirmed(client, connection, body):
     """Post a signed webhook, and let a read confirm what it reports of the message's
     end.
     """
@@ -111,7 +109,7 @@ def post_confirmed(client: Any, connection: Connection, body: bytes) -> Any:
     return answer
 
 
-def confirm_reports() -> None:
+def confirm_reports():
     """Let a read find that MultiMail knows none of the messages whose end webhooks
     reported.
     """
@@ -120,7 +118,7 @@ def confirm_reports() -> None:
         closing.catch_up(message, UpstreamStatus(), clock())
 
 
-def pending_row(upstream_id: str, **fields: Any) -> dict[str, Any]:
+def pending_row(upstream_id, **fields):
     """Return a row of list_pending with everything that a fingerprint needs."""
     return {
         "id": upstream_id,
@@ -151,9 +149,7 @@ def pending_row(upstream_id: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-def make_message(
-    connection: Connection, *, hydrated: bool = True, **fields: Any
-) -> Message:
+def make_message(connection, *, hydrated=True, **fields):
     """Make a held message by the webhook that announces it and, unless told otherwise,
     the row that fills it.
     """
@@ -173,7 +169,7 @@ def make_message(
     return Message.objects.get(pk=stored.fetch.pk)
 
 
-def show_row(message: Message, **fields: Any) -> Message:
+def show_row(message, **fields):
     """Let the mirror read a pending row of this message, as reconciliation would."""
     with transaction.atomic():
         locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
@@ -188,13 +184,13 @@ def show_row(message: Message, **fields: Any) -> Message:
     return locked
 
 
-def change_row(row: Any, **fields: Any) -> None:
+def change_row(row, **fields):
     """Write columns of a stored row, past its commands; the object stays as it is."""
     type(row).objects.filter(pk=row.pk).update(**fields)
 
 
 @contextmanager
-def rolled_back() -> Iterator[None]:
+def rolled_back():
     """Undo what the block wrote to the database: for each case of a table that shares
     its set-up with the others.
     """
@@ -203,7 +199,7 @@ def rolled_back() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def make_list(*patterns: str, mode: str = "enforce", **scope: Any) -> Allowlist:
+def make_list(*patterns, mode="enforce", **scope):
     """Let the restriction list for all, or for `connection=` or `mailbox=`, have this
     mode and these entries too.
     """
@@ -217,15 +213,15 @@ def make_list(*patterns: str, mode: str = "enforce", **scope: Any) -> Allowlist:
 
 
 def change_list(
-    by: Person | Actor,
-    *patterns: str,
-    connection: int | None = None,
-    mailbox: int | None = None,
-    kind: str = "restriction",
-    mode: str | None = None,
-    remove: Sequence[str] = (),
-    **wanted: Any,
-) -> Allowlist:
+    by,
+    *patterns,
+    connection=None,
+    mailbox=None,
+    kind="restriction",
+    mode=None,
+    remove=(),
+    **wanted,
+):
     """Change an allowlist as it is now, as its page does."""
     at = Allowlist.objects.for_scope(connection, mailbox, kind)
     put = tuple(WantedEntry(one, **wanted) for one in patterns)

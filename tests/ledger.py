@@ -8,7 +8,6 @@ import base64
 import hashlib
 import os
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from django.db import connection, transaction
@@ -26,11 +25,11 @@ from common.postgres.server import cluster_id
 ACTOR = worker("test")
 
 
-def new_key() -> str:
+def new_key():
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
-def append(number: int = 1, **says: Any) -> list[Entry]:
+def append(number=1, **says):
     """Append so many entries, each in a transaction of its own."""
     made = []
     for _ in range(number):
@@ -43,12 +42,12 @@ def append(number: int = 1, **says: Any) -> list[Entry]:
     return made
 
 
-def latest_details(action: str) -> dict[str, str]:
+def latest_details(action):
     """Return the details of the latest entry of an action."""
     return EntryDetail.objects.filter(entry__action=action).latest("entry").fields
 
 
-def seal_here(**of: Any) -> Seal:
+def seal_here(**of):
     """Seal what there is of this, within the test's own transaction, which no horizon
     of the sealer would let in.
     """
@@ -66,7 +65,7 @@ def seal_here(**of: Any) -> Seal:
 
 
 @contextmanager
-def another_session(**options: Any):
+def another_session(**options):
     """A session beside the application's, as its own role."""
     settings = connection.get_connection_params()
     keep = {
@@ -78,7 +77,7 @@ def another_session(**options: Any):
         yield session
 
 
-def as_superuser(sql: str, parameters: Any = ()) -> None:
+def as_superuser(sql, parameters=()):
     """Alter the database beneath the application, past every trigger. Tests are its
     owner, and a superuser.
     """
@@ -87,11 +86,11 @@ def as_superuser(sql: str, parameters: Any = ()) -> None:
         cursor.execute(sql, parameters)
 
 
-def batch_hash(hashes: list[bytes]) -> str:
+def batch_hash(hashes):
     return hashlib.sha256(b"".join(hashes)).hexdigest()
 
 
-def check_chain() -> list[Seal]:
+def check_chain():
     """Return all seals, after the verifier of auditors has checked every one, and every
     entry under them.
     """

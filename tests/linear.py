@@ -3,7 +3,6 @@ whatever else the machine does.
 """
 
 import time
-from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,16 +11,14 @@ T = TypeVar("T")
 LEAST = 0.001
 
 
-def seconds(work: Callable[[T], object], value: T) -> float:
+def seconds(work, value):
     """Return the processor time of one call."""
     began = time.process_time()
     work(value)
     return time.process_time() - began
 
 
-def is_linear(
-    work: Callable[[T], object], small: T, large: T, *, most: float = 24
-) -> bool:
+def is_linear(work, small, large, *, most=24):
     """Whether `large`, eight times as much as `small`, takes at most `most` times as
     long; quadratic work takes 64.
 

@@ -4,7 +4,6 @@ words.
 
 import html
 import re
-from typing import Any
 
 # What htmx says of itself in each request.
 HTMX = {"HX-Request": "true"}
@@ -25,7 +24,7 @@ _AROUND_BLOCK = re.compile(rf"\s*(</?(?:{_BLOCKS})\b{_ATTRIBUTES}>)\s*")
 _IN_BUTTON = re.compile(rf"(<button\b{_ATTRIBUTES}>)\s*(.*?)\s*(</button>)", re.DOTALL)
 
 
-def words_of(page: Any) -> str:
+def words_of(page):
     """Return the words of a page, or of a client's answer, as a person reads them, with
     single blanks between them.
     """
@@ -33,7 +32,7 @@ def words_of(page: Any) -> str:
     return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", text).split()))
 
 
-def compact(page: str) -> str:
+def compact(page):
     """Return the page with white space only where a browser shows it."""
     pieces = []
     end = 0
@@ -43,13 +42,13 @@ def compact(page: str) -> str:
     return "".join([*pieces, _compacted(page[end:])])
 
 
-def text_of(answer: Any) -> str:
+def text_of(answer):
     """Return the words of a page's main part."""
     page = answer.text
     return words_of(page.partition("<main")[2].partition("</main>")[0] or page)
 
 
-def says(answer: Any, status: int, *parts: str) -> None:
+def says(answer, status, *parts):
     """Check that an answer has this status and all of these in its words or source."""
     page = f"{words_of(answer)}\n{answer.text}"
     missing = [one for one in parts if one not in page]
@@ -57,17 +56,17 @@ def says(answer: Any, status: int, *parts: str) -> None:
     assert missing == [], page
 
 
-def leads_to(answer: Any) -> str:
+def leads_to(answer):
     """Return where an answer redirects to."""
     assert answer.status_code == 302, answer.content
     return str(answer["Location"])
 
 
-def _compacted(text: str) -> str:
+def _compacted(text):
     text = _TAG.sub(lambda tag: _one_tag(tag[0]), re.sub(r"[ \t\r\n]+", " ", text))
     text = _AROUND_BLOCK.sub(r"\1", text)
     return _IN_BUTTON.sub(r"\1\2\3", text)
 
 
-def _one_tag(tag: str) -> str:
+def _one_tag(tag):
     return re.sub(r" (?=/?>$)", "", re.sub(r'class=" ?(.*?) ?"', r'class="\1"', tag))

@@ -1,13 +1,12 @@
 """Lets the application of the test process use another database for a while."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
 
 from django.db import connection
 
 
 @contextlib.contextmanager
-def moved_to(target: Mapping[str, str]) -> Iterator[None]:
+def moved_to(target):
     """`target` has `host`, `user` and `dbname`."""
     settings_before = dict(connection.settings_dict)
     connection.close()

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,29 +21,20 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def published(key: Any, algorithm: str, kid: str = "k1", **more: str) -> dict[str, Any]:
+def published(key, algorithm, kid="k1", **more):
     """The public half of a key, as a JSON Web Key."""
-    row: dict[str, Any] = jwt.get_algorithm_by_name(algorithm).to_jwk(
-        key.public_key(), as_dict=True
-    )
+    row = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
     return {**row, "kid": kid, "alg": algorithm, "use": "sig", **more}
 
 
-def sign(
-    claims: dict[str, Any],
-    key: Any = KEY,
-    algorithm: str = "ES256",
-    kid: str | None = "k1",
-) -> str:
+def sign(claims, key=KEY, algorithm="ES256", kid="k1"):
     """A token of these claims."""
     return jwt.encode(
         claims, key, algorithm=algorithm, headers={"kid": kid} if kid else None
     )
 
 
-def spliced(
-    header: dict[str, Any], claims: dict[str, Any], signature: Callable[[bytes], bytes]
-) -> str:
+def spliced(header, claims, signature):
     """A token that no library would make."""
     parts = [
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
@@ -66,7 +56,7 @@ class Issuer:
     # What a code is exchanged for.
     tokens: dict[str, Any] = field(default_factory=dict)
 
-    def configure(self, settings: Any) -> None:
+    def configure(self, settings):
         """Let the desk trust this provider."""
         settings.OIDC_ISSUER = self.url
         settings.OIDC_NAME = "Acme"
@@ -81,13 +71,7 @@ class Issuer:
             "openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [app]}
         }
 
-    def come_in(
-        self,
-        client: Any,
-        *,
-        make: Callable[[dict[str, Any]], Any] = sign,
-        **claims: Any,
-    ) -> Any:
+    def come_in(self, client, *, make=sign, **claims):
         """Begin a sign-in and come back with a token of these claims; those that are
         None are left out.
         """
@@ -114,7 +98,7 @@ class Issuer:
         )
         return client.get(BACK, {"code": state, "state": state})
 
-    def answer(self, path: str, form: dict[str, list[str]]) -> Any:
+    def answer(self, path, form):
         """What it says at this path."""
         if path in self.answers:
             return self.answers[path]
@@ -139,12 +123,12 @@ class Issuer:
 
 
 @contextlib.contextmanager
-def issuing() -> Iterator[Issuer]:
+def issuing():
     """Serve a provider on a free port."""
     issuer = Issuer()
 
     class Answers(Handler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self):  # noqa: N802
             found = issuer.answer(self.path, parse_qs(self.body().decode()))
             self.reply(200, found)
 

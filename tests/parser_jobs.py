@@ -8,27 +8,27 @@ from pathlib import Path
 from parsing.jobs import MEGABYTE, Job, pack
 
 
-def _spin(content: bytes) -> bytes:
+def _spin(content):
     while True:
         pass
 
 
-def _hoard(content: bytes) -> bytes:
+def _hoard(content):
     held = [content]
     while True:
         held.append(bytes(MEGABYTE))
 
 
-def _crash(content: bytes) -> bytes:
+def _crash(content):
     os.kill(os.getpid(), signal.SIGSEGV)
     return b""
 
 
-def _fail(content: bytes) -> bytes:
+def _fail(content):
     raise EOFError(content)
 
 
-def _tries(content: bytes) -> bytes:
+def _tries(content):
     """Try what no process of a request may do; return what of it could be done."""
     acts = {
         "socket": socket.socket,

@@ -4,7 +4,6 @@ any origin would pass it on.
 
 import hashlib
 import os
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -23,12 +22,12 @@ VERIFIED = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.UV
 class Device:
     """Its passkey is for the host of the options that made it."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.id = os.urandom(16)
         self.user = ""
 
-    def make(self, options: dict[str, Any], *, origin: str) -> dict[str, Any]:
+    def make(self, options, *, origin):
         """Answer the options for a new passkey."""
         asked = options["publicKey"]
         self.user = asked["user"]["id"]
@@ -46,9 +45,7 @@ class Device:
         attested = AttestationObject.create("none", data, {})
         return self._answer(clientDataJSON=client_data, attestationObject=attested)
 
-    def use(
-        self, options: dict[str, Any], *, origin: str, kind: str = "webauthn.get"
-    ) -> dict[str, Any]:
+    def use(self, options, *, origin, kind="webauthn.get"):
         """Answer the options for signing in or confirming."""
         asked = options["publicKey"]
         data = AuthenticatorData.create(_host_hash(asked["rpId"]), VERIFIED, 1)
@@ -61,7 +58,7 @@ class Device:
         }
         return self._answer(**parts, userHandle=self.user)
 
-    def _answer(self, **parts: Any) -> dict[str, Any]:
+    def _answer(self, **parts):
         response = {
             name: part if isinstance(part, str) else websafe_encode(part)
             for name, part in parts.items()
@@ -76,5 +73,5 @@ class Device:
         }
 
 
-def _host_hash(host: str) -> bytes:
+def _host_hash(host):
     return hashlib.sha256(host.encode()).digest()

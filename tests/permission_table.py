@@ -3,9 +3,7 @@
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 TABLE = Path(__file__).resolve().parent.parent / "docs" / "permissions.md"
 _HEAD = """# Who may do what
@@ -32,7 +30,7 @@ allows it; a test tries each task with decisions that are not allowed any more, 
 """
 
 
-def addresses(resolver: Any = None, before: str = "/") -> Iterator[tuple[str, str]]:
+def addresses(resolver=None, before="/"):
     """Return the name of every address of the desk, and how it is written whole."""
     from django.urls import get_resolver
 
@@ -44,7 +42,7 @@ def addresses(resolver: Any = None, before: str = "/") -> Iterator[tuple[str, st
             yield str(pattern.name), whole
 
 
-def text() -> str:
+def text():
     """Return the page."""
     from tests.doors import DOORS, TASKS
 

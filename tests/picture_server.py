@@ -5,7 +5,7 @@ into it.
 import contextlib
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.serving import Handler, serving
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def _chunk(name, data):
     return (
         struct.pack(">I", len(data))
         + name
@@ -23,14 +23,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     )
 
 
-def png(
-    width: int = 40,
-    height: int = 30,
-    *,
-    says: bytes = b"",
-    rows: bytes | None = None,
-    **head: int,
-) -> bytes:
+def png(width=40, height=30, *, says=b"", rows=None, **head):
     """Return a PNG picture in blue, with a text in it; `rows` and the fields of its
     head may be others.
     """
@@ -50,7 +43,7 @@ def png(
     return PNG + start + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
 
 
-def jpeg(side: int = 8) -> bytes:
+def jpeg(side=8):
     """Return a grey JPEG picture, not larger than its only block."""
     tables = b"\xff\xdb\0\x43\0" + b"\1" * 64
     for table in (b"\0", b"\x10"):
@@ -59,13 +52,7 @@ def jpeg(side: int = 8) -> bytes:
     return b"\xff\xd8" + tables + frame + b"\xff\xda\0\x08\1\1\0\0\x3f\0\x3f\xff\xd9"
 
 
-def gif(
-    width: int = 8,
-    height: int = 6,
-    *,
-    at: tuple[int, int] = (0, 0),
-    screen: tuple[int, int] = (0, 0),
-) -> bytes:
+def gif(width=8, height=6, *, at=(0, 0), screen=(0, 0)):
     """Return a GIF picture of two colours that take turns, on a larger screen where one
     is given.
     """
@@ -73,7 +60,7 @@ def gif(
     table = {(0,): 0, (1,): 1}
     codes = [(4, 3)]
     width_of = 3
-    last: tuple[int, ...] = ()
+    last = ()
     for pixel in pixels:
         if (*last, pixel) in table:
             last = (*last, pixel)
@@ -116,18 +103,18 @@ class PictureServer:
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     @property
-    def paths(self) -> list[str]:
+    def paths(self):
         """The paths that were asked for."""
         return [path for path, _ in self.asked]
 
 
 @contextlib.contextmanager
-def picture_server() -> Iterator[PictureServer]:
+def picture_server():
     """Serve pictures on a free port."""
     server = PictureServer()
 
     class Answers(Handler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self):  # noqa: N802
             server.asked.append((self.path, dict(self.headers)))
             answer = server.answers.get(self.path, (404, {}, b""))
             status, headers, body = (

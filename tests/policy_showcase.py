@@ -7,10 +7,6 @@ anything else afterwards.
 """
 
 import json
-from typing import Any
-
-from tests.desk import Browser as Reader
-from tests.desk import Product
 
 FINANCE = "Finance"
 CLIENTS = "Client leads"
@@ -37,7 +33,7 @@ _CAP = 3
 _FLOOD = 8
 
 
-def make_policy(product: Product, reader: Reader) -> dict[str, str]:
+def make_policy(product, reader):
     """Make it all, and return the addresses that pages of `POLICY_PAGES` name in
     braces.
     """
@@ -59,11 +55,11 @@ def make_policy(product: Product, reader: Reader) -> dict[str, str]:
     }
 
 
-def _one(product: Product, query: str, *values: Any) -> int:
+def _one(product, query, *values):
     return int(product.sql(query, *values)[0][0])
 
 
-def _person(product: Product, prefix: str) -> int:
+def _person(product, prefix):
     return _one(
         product,
         "SELECT id FROM people_person WHERE email = %s",
@@ -71,7 +67,7 @@ def _person(product: Product, prefix: str) -> int:
     )
 
 
-def _groups(product: Product) -> dict[str, int]:
+def _groups(product):
     found = {}
     for name, members in (
         (FINANCE, ("REVIEWER", "REVIEWER2", "ADMIN")),
@@ -89,7 +85,7 @@ def _groups(product: Product) -> dict[str, int]:
     return found
 
 
-def _rules(groups: dict[str, int], *, amount: str) -> list[dict[str, Any]]:
+def _rules(groups, *, amount):
     """Return the rules of a version; amounts from `amount` need two approvals."""
     return [
         {
@@ -118,7 +114,7 @@ def _rules(groups: dict[str, int], *, amount: str) -> list[dict[str, Any]]:
     ]
 
 
-def _versions(product: Product, groups: dict[str, int]) -> None:
+def _versions(product, groups):
     """Store a version that was active, the one that is, and a draft."""
     contacts = {
         "id": "first",
@@ -151,7 +147,7 @@ def _versions(product: Product, groups: dict[str, int]) -> None:
         )
 
 
-def _plan(product: Product) -> int:
+def _plan(product):
     """Make a calendar, a plan of all mailboxes with a ladder, and people on duty;
     return the calendar's key.
     """
@@ -198,7 +194,7 @@ def _plan(product: Product) -> int:
     return calendar
 
 
-def _changes(product: Product) -> None:
+def _changes(product):
     """Let two admins be wanted, one of whom asked for changes, and let mailboxes be
     below the minimum.
     """
@@ -224,7 +220,7 @@ def _changes(product: Product) -> None:
         )
 
 
-def _flood(product: Product) -> int:
+def _flood(product):
     """Let an agent send more than the cap allows; return the key of the flood."""
     product.sql(
         "UPDATE approvals_cap SET an_hour = %s WHERE kind = 'key' AND mailbox_id IS NULL",

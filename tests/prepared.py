@@ -27,11 +27,11 @@ _SECONDS = 120
 class Preparing:
     """The folder, which may still be in the making by another process."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.folder = _CACHE_FOLDER / f"prepared-{_digest()}"
-        self._maker: subprocess.Popen[bytes] | None = None
+        self._maker = None
 
-    def begin(self) -> None:
+    def begin(self):
         """Let it be made beside what this process does, where it is not there yet; by
         one process of a run.
         """
@@ -40,7 +40,7 @@ class Preparing:
                 [sys.executable, "-m", "tests.prepared"], cwd=ROOT, env=_environment()
             )
 
-    def copy_to(self, target: Path) -> None:
+    def copy_to(self, target):
         """Copy the folder, as soon as it is there."""
         if self._maker is None:
             self.begin()
@@ -57,7 +57,7 @@ class Preparing:
         shutil.copytree(self.folder, target)
 
 
-def _digest() -> str:
+def _digest():
     """Stands for every migration, of ours and of the packages, and for what runs them."""
     files = sorted(ROOT.glob("*/migrations/*.py"))
     made_by = [
@@ -73,7 +73,7 @@ def _digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _environment() -> dict[str, str]:
+def _environment():
     ours = environment.PRODUCT_VARIABLES | {"DJANGO_SETTINGS_MODULE"}
     return {name: value for name, value in os.environ.items() if name not in ours}
 
@@ -81,7 +81,7 @@ def _environment() -> dict[str, str]:
 preparing = Preparing()
 
 
-def make() -> None:
+def make():
     """Make the folder beside its place, and move it there whole; of several who do so
     at once the first one counts.
     """
@@ -107,7 +107,7 @@ def make() -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _migrate(servers: Servers, folder: Path) -> None:
+def _migrate(servers, folder):
     assert servers.postgres is not None
     asked = environment.read({"DATA_DIR": str(folder), "DEMO": "0"})
     variables = {

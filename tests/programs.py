@@ -4,9 +4,8 @@ as a test says.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
@@ -22,7 +21,7 @@ class Post:
     body: bytes
 
     @property
-    def said(self) -> Any:
+    def said(self):
         """The body, parsed."""
         return json.loads(self.body)
 
@@ -38,18 +37,18 @@ class Program:
     posts: list[Post] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
 
-    def posts_to(self, path: str) -> list[Post]:
+    def posts_to(self, path):
         """What came to a path."""
         return [post for post in self.posts if post.path == path]
 
 
 @contextlib.contextmanager
-def program() -> Iterator[Program]:
+def program():
     """Serve one on a free port."""
     standin = Program()
 
     class Answers(Handler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self):  # noqa: N802
             standin.posts.append(
                 Post(self.path, CaseInsensitiveDict(self.headers), self.body())
             )

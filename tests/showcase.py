@@ -8,8 +8,6 @@ with it.
 import contextlib
 import json
 import uuid
-from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 
@@ -24,8 +22,8 @@ _IN_A_DAY = {
     "later_at": "now() + interval '1 day'",
 }
 # By name: what is different in the message, and the decision on it, if there is one.
-_HELD: dict[str, Any] = {"state": "held"}
-_STATES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
+_HELD = {"state": "held"}
+_STATES = {
     "held": (_HELD, None),
     "reported": ({**_HELD, "reported": "approved"}, None),
     "expiring": ({**_HELD, "expires_at": "now() + interval '9 minutes'"}, None),
@@ -113,7 +111,7 @@ STATES = tuple(_STATES)
 class Showcase:
     """The rows, by the names of STATES; `pages` are the addresses of their pages."""
 
-    def __init__(self, database: "psycopg.Connection[Any]", *, like: str) -> None:
+    def __init__(self, database, *, like):
         self.database = database
         (model,) = self._one(
             "SELECT id FROM mirror_message WHERE upstream_id = %s", like
@@ -157,7 +155,7 @@ class Showcase:
         self.pages["crowded"] = self._crowded()
         self.pages["broken"] = self._broken()
 
-    def make_newcomer(self, like: str) -> str:
+    def make_newcomer(self, like):
         """Make somebody who sees an empty mailbox only, with the password of the person
         of this address.
         """
@@ -169,7 +167,7 @@ class Showcase:
         )
         return NEWCOMER
 
-    def refresh(self, *, minutes_ago: int = 0, error: str = "") -> None:
+    def refresh(self, *, minutes_ago=0, error=""):
         """Let the account have been read whole so many minutes ago."""
         self.database.execute(
             "UPDATE mirror_connection SET complete_as_of = now() - %s * interval '1 minute', last_error = %s,"
@@ -177,7 +175,7 @@ class Showcase:
             [minutes_ago, error, error, self.connection],
         )
 
-    def close(self) -> None:
+    def close(self):
         """Take everything away again; what the ledger says of it stays.
 
         The desk goes on meanwhile: where its workers carry out what is due, this begins
@@ -195,7 +193,7 @@ class Showcase:
                 if not tries_left:
                     raise
 
-    def _remove(self) -> None:
+    def _remove(self):
         mine = "(SELECT id FROM mirror_message WHERE connection_id = %(connection)s)"
         values = {"connection": self.connection, "email": NEWCOMER}
         # It may plan a card for what is about to go.
@@ -250,7 +248,7 @@ class Showcase:
             "DELETE FROM mirror_connection WHERE id = %(connection)s", values
         )
 
-    def _tables_about(self, table: str) -> list[str]:
+    def _tables_about(self, table):
         """Every table with a message_id that points there, those first that others of
         them do not point to.
         """
@@ -266,16 +264,14 @@ class Showcase:
             name for name in last if name in names
         ]
 
-    def _make(
-        self, name: str, message: dict[str, Any], decision: dict[str, Any] | None
-    ) -> str:
+    def _make(self, name, message, decision):
         subject = message.get("subject", f"Showcase: {name}")
         made, public_id = self._message(**{**message, "subject": subject})
         if decision is not None:
             self._decide(made, **decision)
         return f"/queue/{public_id}/"
 
-    def _message(self, **changes: Any) -> tuple[int, str]:
+    def _message(self, **changes):
         public_id = str(uuid.uuid4())
         values = {
             "shape": uuid.uuid4().hex,
@@ -291,7 +287,7 @@ class Showcase:
             self._revise(made)
         return made, public_id
 
-    def _revise(self, message: int, **changes: Any) -> None:
+    def _revise(self, message, **changes):
         (revision,) = self._one(
             "SELECT revision_id FROM mirror_message WHERE id = %s", self.model
         )
@@ -300,7 +296,7 @@ class Showcase:
             "UPDATE mirror_message SET revision_id = %s WHERE id = %s", [made, message]
         )
 
-    def _decide(self, message: int, **changes: Any) -> None:
+    def _decide(self, message, **changes):
         values = {
             "outcome": "approve", "reason": "", "rule": "", "due_at": "now() + interval '1 hour'", "attempt": 1,
             "may_have_left": False, "seen_held": 0, "seen_absent": 0, "upstream_answer": "{}", "explanation": "",
@@ -312,12 +308,12 @@ class Showcase:
         }  # fmt: skip
         expressions, parameters = _spelled({**values, "message_id": message})
         self.database.execute(
-            f"INSERT INTO approvals_decision ({', '.join(expressions)})"  # type: ignore[arg-type]
+            f"INSERT INTO approvals_decision ({', '.join(expressions)})"
             f" VALUES ({', '.join(expressions.values())})",
             parameters,
         )
 
-    def _broken(self) -> str:
+    def _broken(self):
         """A message whose page cannot be made, as after a mistake of ours; no list of
         what waits leads to it.
         """
@@ -330,7 +326,7 @@ class Showcase:
         self._revise(made, content=json.dumps([]))
         return f"/queue/{public_id}/"
 
-    def _crowded(self) -> str:
+    def _crowded(self):
         """A letter with much to say: long addresses, long words, many findings, many of
         everything.
         """
@@ -369,7 +365,7 @@ class Showcase:
         )
         return f"/queue/{public_id}/"
 
-    def _copy(self, table: str, key: int, **changes: Any) -> int:
+    def _copy(self, table, key, **changes):
         """Copy a row, but for these columns; a text of ours with brackets or a cast is
         an expression.
         """
@@ -389,20 +385,20 @@ class Showcase:
             if f"v_{name}" in parameters
         }
         row = self.database.execute(
-            f"INSERT INTO {table} ({', '.join(columns)})"  # type: ignore[arg-type]
+            f"INSERT INTO {table} ({', '.join(columns)})"
             f" SELECT {values} FROM {table} WHERE id = %(key)s RETURNING id",
             {"key": key, **{f"v_{name}": value for name, value in ordered.items()}},
         ).fetchone()
         assert row is not None
         return int(row[0])
 
-    def _one(self, query: str, *values: Any) -> tuple[Any, ...]:
-        row = self.database.execute(query, list(values)).fetchone()  # type: ignore[arg-type]
+    def _one(self, query, *values):
+        row = self.database.execute(query, list(values)).fetchone()
         assert row is not None, query
         return tuple(row)
 
 
-def _spelled(values: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+def _spelled(values):
     """Return what stands for each column, and the parameters that are meant."""
     expressions = {}
     parameters = {}
@@ -418,7 +414,7 @@ def _spelled(values: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def showcase(url: str, *, like: str) -> Iterator[Showcase]:
+def showcase(url, *, like):
     """Give the block the messages, made like the one of this id at MultiMail."""
     with psycopg.connect(url, autocommit=True) as database:
         made = Showcase(database, like=like)

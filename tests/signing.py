@@ -3,7 +3,6 @@ for.
 """
 
 import time
-from typing import Any
 
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
@@ -12,33 +11,32 @@ from django.contrib.auth import login
 from django.http import HttpRequest
 
 from common.encryption import encrypt
-from people.models import Person
 from people.sign_in.sessions import SessionStore
 
 PASSWORD = "correct horse battery"
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
-def give_app(person: Person, secret: str = SECRET) -> Authenticator:
+def give_app(person, secret=SECRET):
     """Let somebody have an authenticator app that was never used."""
     return Authenticator.objects.create(
         user=person, type="totp", data={"secret": encrypt(secret), "used": 0}
     )
 
 
-def code_now(secret: str = SECRET, *, steps: int = 0) -> str:
+def code_now(secret=SECRET, *, steps=0):
     """The code that an app shows now, or so many half minutes later."""
     return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps))
 
 
-def sign_in(client: Any, person: Person, **more: str) -> Any:
+def sign_in(client, person, **more):
     """Post the form of the sign-in page."""
     return client.post(
         "/accounts/login/", {"login": person.email, "password": PASSWORD, **more}
     )
 
 
-def resume(client: Any, person: Person, *, minutes: int = 0) -> Any:
+def resume(client, person, *, minutes=0):
     """Let a client be a browser in which the person signed in `minutes` ago."""
     # As force_login does it, which stores the session twice as often.
     cookie = client.cookies.get(settings.SESSION_COOKIE_NAME)

@@ -5,7 +5,6 @@ chat.postMessage and chat.update.
 import contextlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +41,7 @@ class Slack:
     posts: dict[str, dict[str, Any]] = field(default_factory=dict)
     next: list[tuple[int, dict[str, str], Any]] = field(default_factory=list)
 
-    def answer(self, call: Call) -> tuple[int, dict[str, str], Any]:
+    def answer(self, call):
         """Answer as Slack does."""
         if self.next:
             return self.next.pop(0)
@@ -67,7 +66,7 @@ class Slack:
         return 200, {}, {"ok": True, "channel": CHANNEL, "ts": timestamp}
 
 
-def find_error(body: dict[str, Any]) -> str:
+def find_error(body):
     """Return what Slack refuses a body for, as far as its limits are documented."""
     if not body.get("text"):
         return "no_text"
@@ -92,7 +91,7 @@ def find_error(body: dict[str, Any]) -> str:
     return "invalid_blocks" if len(body.get("blocks", ())) > _BLOCKS else ""
 
 
-def texts_of(value: Any) -> Iterator[str]:
+def texts_of(value):
     """Every text object's text in a body, and the text for notifications."""
     if isinstance(value, dict):
         for key, one in value.items():
@@ -104,18 +103,18 @@ def texts_of(value: Any) -> Iterator[str]:
             yield from texts_of(one)
 
 
-def controls_in(body: dict[str, Any]) -> list[str]:
+def controls_in(body):
     """What Slack would read as a link, a mention or a moment."""
     return re.findall(r"<[^>]*>", "\n".join(texts_of(body)))
 
 
 @contextlib.contextmanager
-def slack() -> Iterator[Slack]:
+def slack():
     """Serve a stand-in on a free port."""
     standin = Slack()
 
     class Answers(Handler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self):  # noqa: N802
             call = Call(
                 self.path,
                 json.loads(self.body()),

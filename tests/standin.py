@@ -4,7 +4,7 @@ keeps what it was asked.
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,11 +35,11 @@ class MultiMail:
     # answered.
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
 
-    def forget(self) -> None:
+    def forget(self):
         """Be as new, at the same address."""
-        self.__init__(url=self.url)  # type: ignore[misc]
+        self.__init__(url=self.url)
 
-    def holds(self, *rows: Any, **more: Any) -> None:
+    def holds(self, *rows, **more):
         """Answer every read of what is held with these rows."""
         self.pages = {}
         self.answers["/v1/oversight/pending"] = (
@@ -47,28 +47,28 @@ class MultiMail:
             {"pending": list(rows), "cursor": None, **more},
         )
 
-    def decides(self, status: int, /, **body: Any) -> None:
+    def decides(self, status, /, **body):
         """Answer every decision so."""
         self.answers["/v1/oversight/decide"] = (status, body)
 
     @property
-    def paths(self) -> list[str]:
+    def paths(self):
         """The addresses that were asked, in order."""
         return [path for _, path, _ in self.calls]
 
     @property
-    def decisions(self) -> list[Any]:
+    def decisions(self):
         """The bodies of all decisions that arrived."""
         return [body for method, _, body in self.calls if method == "POST"]
 
 
 @contextlib.contextmanager
-def multimail() -> Iterator[MultiMail]:
+def multimail():
     """Serve a stand-in on a free port."""
     standin = MultiMail()
 
     class Answers(Handler):
-        def _answer(self) -> None:
+        def _answer(self):
             standin.calls.append(
                 (self.command, self.path, json.loads(self.body() or b"null"))
             )

@@ -6,13 +6,12 @@ import copy
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
 from http.cookies import SimpleCookie
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
@@ -127,7 +126,7 @@ class Persona(NamedTuple):
     reach: str = ""
     is_signed_in: bool = True
 
-    def __str__(self) -> str:
+    def __str__(self):
         if not self.is_signed_in:
             return "signed out"
         return f"{self.role} of {self.reach}" if self.role else "without a role"
@@ -666,9 +665,7 @@ def directives(answer):
     }
 
 
-def walks(
-    client: Any, signed_in: Any, names: Iterable[str]
-) -> Iterator[tuple[Walk, list[str]]]:
+def walks(client, signed_in, names):
     """Yield the rows that some of these addresses need, and those addresses."""
     by_need = defaultdict(list)
     for name in names:
@@ -679,9 +676,7 @@ def walks(
             yield walk.with_rows(needs), alike
 
 
-def standing_before(
-    client: Any, signed_in: Any, names: Iterable[str]
-) -> Iterator[tuple[str, Walk]]:
+def standing_before(client, signed_in, names):
     """Yield each of these addresses, with the rows that it needs; what is done there is
     undone before the next one.
     """

@@ -4,16 +4,12 @@ elsewhere fails the test.
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from launcher.quality import find_chromium
-from tests.desk import Product
 
 CHROMIUM = find_chromium()
 # A page of the queue has fifty; no module's tests send more than the rest of it.
@@ -27,7 +23,7 @@ ARGUMENTS = [
 ]
 
 
-def pytest_collection_modifyitems(items: list[Any]) -> None:
+def pytest_collection_modifyitems(items):
     for item in items:
         if "tests/browser" in str(item.path):
             item.add_marker(pytest.mark.xdist_group("stack"))
@@ -40,7 +36,7 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _short_queue(product: Product) -> None:
+def _short_queue(product):
     """Start with few messages, so that a new one appears on the first page of the
     queue.
     """
@@ -48,7 +44,7 @@ def _short_queue(product: Product) -> None:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Chromium]:
+def chromium():
     # An upper bound: three test processes and their products share two processors.
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
@@ -68,9 +64,9 @@ class Watch:
     provokes on purpose.
     """
 
-    def __init__(self, page: Page, hosts: set[str]) -> None:
-        self.expected: list[str] = []
-        self.found: list[str] = []
+    def __init__(self, page, hosts):
+        self.expected = []
+        self.found = []
         page.on(
             "console", lambda message: self._note(message.text, message.type == "error")
         )
@@ -83,24 +79,24 @@ class Watch:
         )
         self._hosts = hosts
 
-    def _is_elsewhere(self, url: str) -> bool:
+    def _is_elsewhere(self, url):
         parts = urlsplit(url)
         is_remote = parts.scheme in ("http", "https", "ws", "wss")
         return (is_remote and parts.netloc not in self._hosts) or "csp-report" in url
 
-    def _note(self, text: str, is_bad: bool) -> None:
+    def _note(self, text, is_bad):
         if is_bad and not any(part in text for part in self.expected):
             self.found.append(text)
 
 
 @pytest.fixture(scope="session")
-def cookies_of(chromium: Chromium, product: Product) -> Callable[[str], Any]:
+def cookies_of(chromium, product):
     """Return a function that returns somebody's cookies from one shared sign-in:
     sign-ins are slow and limited.
     """
-    stored: dict[str, tuple[float, Any]] = {}
+    stored = {}
 
-    def cookies_of(prefix: str) -> Any:
+    def cookies_of(prefix):
         at, state = stored.get(prefix, (-PROOF_SECONDS, None))
         if time.monotonic() - at >= PROOF_SECONDS:
             context = chromium.new_context()
@@ -114,12 +110,12 @@ def cookies_of(chromium: Chromium, product: Product) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def signed_in(cookies_of: Callable[[str], Any]) -> Any:
+def signed_in(cookies_of):
     """Ana's cookies."""
     return cookies_of("REVIEWER")
 
 
-def sign_in(page: Page, product: Product, prefix: str) -> None:
+def sign_in(page, product, prefix):
     """Sign in as a person would, and end on the queue."""
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
     page.get_by_label("Email").fill(product.known[f"{prefix}_EMAIL"])
@@ -129,23 +125,23 @@ def sign_in(page: Page, product: Product, prefix: str) -> None:
 
 
 @pytest.fixture
-def open_page(chromium: Chromium, product: Product) -> Iterator[Any]:
+def open_page(chromium, product):
     """Open pages in fresh browser contexts; a violation in any of them fails the test
     at its end.
     """
     known = product.known
     hosts = {urlsplit(known[name]).netloc for name in ("DASHBOARD_URL", "DISCORD_URL")}
     hosts.add(f"127.0.0.1:{product.stack.env['LIVE_PORT']}")
-    opened: list[tuple[Any, Watch]] = []
+    opened = []
 
-    def open_page(**options: Any) -> Page:
+    def open_page(**options):
         context = chromium.new_context(
             viewport={"width": 1440, "height": 900}, **options
         )
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        page.watch = Watch(page, hosts)  # type: ignore[attr-defined]
-        opened.append((context, page.watch))  # type: ignore[attr-defined]
+        page.watch = Watch(page, hosts)
+        opened.append((context, page.watch))
         return page
 
     yield open_page
@@ -155,7 +151,7 @@ def open_page(chromium: Chromium, product: Product) -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_as(open_page: Any, cookies_of: Callable[[str], Any]) -> Callable[..., Page]:
+def open_as(open_page, cookies_of):
     """Return a function that opens a page of REVIEWER2, ADMIN or AUDITOR, who are
     signed in already.
     """
@@ -165,8 +161,8 @@ def open_as(open_page: Any, cookies_of: Callable[[str], Any]) -> Callable[..., P
 
 
 @pytest.fixture
-def desk(open_page: Any, signed_in: Any, product: Product) -> Page:
+def desk(open_page, signed_in, product):
     """A page of Ana's, with the queue open."""
     page = open_page(storage_state=signed_in)
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
-    return page  # type: ignore[no-any-return]
+    return page

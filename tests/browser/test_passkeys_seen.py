@@ -3,24 +3,21 @@ used as a second step.
 """
 
 import re
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
-
-from tests.desk import Product
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def home(product: Product) -> str:
+def home(product):
     """The desk under a host name: passkeys are bound to one."""
     return product.known["DASHBOARD_URL"].replace("127.0.0.1", "localhost")
 
 
 @pytest.fixture
-def newcomer(product: Product) -> Any:
+def newcomer(product):
     """A new person, whom no other test uses, and their address; removed afterwards."""
     email = "passkeys@yourteam.example"
     product.sql(
@@ -41,9 +38,9 @@ def newcomer(product: Product) -> Any:
 
 
 @pytest.fixture
-def page(open_page: Any, home: str) -> Page:
+def page(open_page, home):
     """A browser with a virtual authenticator that verifies its user."""
-    page: Page = open_page()
+    page = open_page()
     # The desk under another name, and its live stream.
     page.watch._hosts |= {
         host.replace("127.0.0.1", "localhost") for host in page.watch._hosts
@@ -58,28 +55,28 @@ def page(open_page: Any, home: str) -> Page:
     }
     options |= {"isUserVerified": True, "automaticPresenceSimulation": True}
     made = device.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-    page.nobody_is_there = lambda: device.send(  # type: ignore[attr-defined]
+    page.nobody_is_there = lambda: device.send(
         "WebAuthn.setUserVerified",
         {"authenticatorId": made["authenticatorId"], "isUserVerified": False},
     )
     return page
 
 
-def sign_in(page: Page, home: str, product: Product, email: str) -> None:
+def sign_in(page, home, product, email):
     page.goto(f"{home}/accounts/login/?next=/people/me/factors/")
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(product.known["REVIEWER_PASSWORD"])
     page.get_by_role("button", name="Sign in", exact=True).click()
 
 
-def sign_out(page: Page, home: str) -> None:
+def sign_out(page, home):
     # The stream of the page may ask once more before the page is left.
     page.watch.expected.append("401")
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/accounts/login/")
 
 
-def add_passkey(page: Page, name: str) -> None:
+def add_passkey(page, name):
     page.get_by_role("link", name="Add a passkey").click()
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Create passkey").click()

@@ -3,14 +3,11 @@ can be stopped.
 """
 
 import re
-import uuid
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.test_second_admin_seen import second_admin  # noqa: F401 - a fixture
-from tests.desk import Product
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +43,7 @@ WHERE m.upstream_id = %s AND copied.id = copy.message_id AND copied.upstream_id 
 """
 
 
-def make_past(product: Product, ana: Any, number: int = 4000) -> None:
+def make_past(product, ana, number=4000):
     """Let Ana have approved such messages for weeks: one at the desk, and copies of it."""
     # Whom nobody has written to before is a finding, and a message with one belongs to
     # no class.
@@ -56,7 +53,7 @@ def make_past(product: Product, ana: Any, number: int = 4000) -> None:
     product.sql(REVIEWS, row["upstream_id"])
 
 
-def approve(product: Product, ana: Any, row: Any) -> Any:
+def approve(product, ana, row):
     """Approve a message, wait until it was sent, and return its row."""
     assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
     left = "SELECT 1 FROM mirror_message WHERE upstream_id = %s AND state IN ('approved', 'sent', 'delivered')"
@@ -66,7 +63,7 @@ def approve(product: Product, ana: Any, row: Any) -> Any:
     return row
 
 
-def send(product: Product, ana: Any, number: int) -> Any:
+def send(product, ana, number):
     """Send a message of the class, and return its row once the desk shows it."""
     return product.hold(
         ana, f"Your refund for order {number}", body=TEXT.format(number), metadata={}
@@ -74,7 +71,7 @@ def send(product: Product, ana: Any, number: int) -> Any:
 
 
 @pytest.fixture
-def past(product: Product, ana: Any) -> Any:
+def past(product, ana):
     make_past(product, ana)
     yield
     product.sql("UPDATE people_organisationsettings SET standing_since = NULL")
@@ -83,14 +80,14 @@ def past(product: Product, ana: Any) -> Any:
     )
 
 
-def accept(page: Page, base: str) -> None:
+def accept(page, base):
     page.goto(f"{base}/changes/")
     page.get_by_role("button", name="Accept").click()
     expect(page.get_by_role("region", name="Ended")).to_contain_text("accepted by")
     expect(page.get_by_role("button", name="Accept")).to_have_count(0)
 
 
-def ask(page: Page, reason: str) -> None:
+def ask(page, reason):
     expect(page.get_by_role("heading", name="Ask a second admin?")).to_be_visible()
     page.get_by_label("Reason").fill(reason)
     page.get_by_role("button", name="Ask a second admin").click()
@@ -101,11 +98,11 @@ def ask(page: Page, reason: str) -> None:
 
 @pytest.mark.usefixtures("past")
 def test_two_admins_sign_and_a_reviewer_stops_what_was_approved(
-    open_as: Any,
-    second_admin: Page,  # noqa: F811 - the fixture
-    product: Product,
-    ana: Any,
-) -> None:
+    open_as,
+    second_admin,  # noqa: F811 - the fixture
+    product,
+    ana,
+):
     ida = open_as("ADMIN")
     sam = second_admin
     base = product.known["DASHBOARD_URL"]
@@ -161,7 +158,7 @@ def test_two_admins_sign_and_a_reviewer_stops_what_was_approved(
     expect(desk.locator(f'#list .item[data-message="{row}"]')).to_be_visible()
 
 
-def sent(product: Product, *, number: int) -> str:
+def sent(product, *, number):
     """Send one, and return its public id once a standing approval has approved it."""
     upstream_id, _ = product.send(
         f"Your refund for order {number}", body=TEXT.format(number), metadata={}
@@ -173,5 +170,5 @@ def sent(product: Product, *, number: int) -> str:
         timeout=90,
         what="the standing approval",
     )
-    public_id: uuid.UUID = rows[0][0]
+    public_id = rows[0][0]
     return str(public_id)

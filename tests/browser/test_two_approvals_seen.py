@@ -2,12 +2,8 @@
 second press sends it.
 """
 
-from typing import Any
-
 import pytest
-from playwright.sync_api import Page, expect
-
-from tests.desk import Product
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
 
@@ -15,7 +11,7 @@ RULES = '[{"id": "r0", "name": "Two of us", "then": {"approvals": {"0": 2}}}]'
 
 
 @pytest.fixture
-def two_needed(product: Product) -> Any:
+def two_needed(product):
     """Put a rule in force that asks for two approvals, for as long as the test runs."""
     product.sql(
         "UPDATE policy_policyversion SET state = 'retired' WHERE state = 'active'"
@@ -33,10 +29,10 @@ def two_needed(product: Product) -> Any:
 
 @pytest.mark.usefixtures("two_needed")
 def test_first_approval_counts_can_be_taken_back_and_the_second_sends(
-    open_as: Any, product: Product, ana: Any
-) -> None:
+    open_as, product, ana
+):
     message = product.hold(ana)
-    pages: tuple[Page, Page] = (open_as("REVIEWER"), open_as("REVIEWER2"))
+    pages = (open_as("REVIEWER"), open_as("REVIEWER2"))
     for page in pages:
         page.goto(product.page(message))
         expect(page.locator("#message-bar")).to_contain_text("0 of 2 approved")

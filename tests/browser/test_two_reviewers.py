@@ -2,25 +2,23 @@
 
 import json
 import re
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.looking import is_narrow
-from tests.desk import Product
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def message(product: Product, ana: Any) -> str:
+def message(product, ana):
     """Return the desk's id of a new message that waits."""
     return str(product.hold(ana)["id"])
 
 
 @pytest.fixture
-def two(open_as: Any, product: Product, message: str) -> tuple[Page, Page]:
+def two(open_as, product, message):
     """Ana's page and Ben's page, each with the queue and an open stream."""
     pages = open_as("REVIEWER"), open_as("REVIEWER2")
     for page in pages:
@@ -29,11 +27,11 @@ def two(open_as: Any, product: Product, message: str) -> tuple[Page, Page]:
     return pages
 
 
-def row(page: Page, message: str) -> Any:
+def row(page, message):
     return page.locator(f'#list .item[data-message="{message}"]')
 
 
-def open_message(page: Page, message: str) -> None:
+def open_message(page, message):
     row(page, message).click()
     expect(page.locator(f'#message[data-message="{message}"]')).to_be_visible()
 
@@ -64,7 +62,7 @@ def test_claim_shows_at_once_and_can_be_taken_over_and_released(two, message):
         expect(element).not_to_contain_text("Claimed by")
 
 
-def hide(page: Page) -> None:
+def hide(page):
     """Make the page believe that its window is hidden."""
     page.evaluate(
         "() => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });"

@@ -3,7 +3,6 @@ it.
 """
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import requests
@@ -30,12 +29,12 @@ class Between:
 
 
 @contextlib.contextmanager
-def between(gateway_url: str) -> Iterator[Between]:
+def between(gateway_url):
     """Serve on a free port in front of a gateway."""
     proxy = Between()
 
     class Answers(Handler):
-        def _pass_on(self) -> None:
+        def _pass_on(self):
             body = self.body() or None
             fault = proxy.faults.pop(0) if proxy.faults else ""
             if fault in _WAITS:

@@ -2,38 +2,29 @@
 product.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
 
 from gateway import smtp as mail_server_memory
 from tests.conformance.running import Gateway
 from tests.conformance.tenant import Tenant
-from tests.integration.gateway.servers import MailServer, mail_server
-from tests.programs import Program, program
+from tests.integration.gateway.servers import mail_server
+from tests.programs import program
 
 
 @pytest.fixture(scope="session")
-def mails() -> Iterator[MailServer]:
+def mails():
     with mail_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def hooks() -> Iterator[Program]:
+def hooks():
     with program() as server:
         yield server
 
 
 @pytest.fixture
-def gateway(
-    db: None,
-    settings: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    mails: MailServer,
-    hooks: Program,
-) -> Gateway:
+def gateway(db, settings, monkeypatch, mails, hooks):
     """The served gateway, with a mail server that accepts everything unless the test
     changes that.
     """
@@ -55,18 +46,18 @@ def gateway(
 
 
 @pytest.fixture
-def make_tenant(gateway: Gateway) -> Callable[..., Tenant]:
+def make_tenant(gateway):
     """Return a function that makes a new account with a mailbox of the given mode."""
     return lambda mode="gated_send": Tenant(gateway, gateway.make_account(mode))
 
 
 @pytest.fixture
-def tenant(make_tenant: Callable[..., Tenant]) -> Tenant:
+def tenant(make_tenant):
     """An account whose mailbox holds outgoing messages."""
     return make_tenant()
 
 
 @pytest.fixture
-def other(make_tenant: Callable[..., Tenant]) -> Tenant:
+def other(make_tenant):
     """Another account."""
     return make_tenant()

@@ -12,7 +12,6 @@ import json
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +47,7 @@ _APPLICATION = {
 _APPLICATION |= {"bot_public": True, "bot_require_code_grant": False, "summary": ""}
 
 
-def user(user_id: str = MEMBER, name: str = "ana", **more: Any) -> dict[str, Any]:
+def user(user_id=MEMBER, name="ana", **more):
     """A user object."""
     return {
         "id": user_id,
@@ -60,7 +59,7 @@ def user(user_id: str = MEMBER, name: str = "ana", **more: Any) -> dict[str, Any
     }
 
 
-def member(**more: Any) -> dict[str, Any]:
+def member(**more):
     """A member of the guild who may manage messages."""
     return {
         "roles": [ROLE],
@@ -92,7 +91,7 @@ class Interaction:
     at: float
     discord: "Discord"
 
-    def callback(self) -> Call | None:
+    def callback(self):
         """The first answer."""
         return next(
             iter(
@@ -103,7 +102,7 @@ class Interaction:
             None,
         )
 
-    def final_message(self) -> dict[str, Any] | None:
+    def final_message(self):
         """The message that the user reads in the end."""
         edits = self.discord.calls_to(
             "PATCH", f"/webhooks/{BOT}/{self.token}/messages/@original"
@@ -123,22 +122,22 @@ class Discord:
     _socket: "_Socket | None" = None
     _last_id: int = field(default_factory=time.time_ns)
 
-    def calls_to(self, method: str, path: str) -> list[Call]:
+    def calls_to(self, method, path):
         """The requests to a path, oldest first."""
         return [
             call for call in self.calls if (call.method, call.path) == (method, path)
         ]
 
-    def commands(self) -> list[dict[str, Any]] | None:
+    def commands(self):
         """The commands as the bot registered them last, or None."""
         put = self.calls_to("PUT", f"/applications/{BOT}/commands")
         return put[-1].body if put else None
 
-    def is_ready(self) -> bool:
+    def is_ready(self):
         """Whether the bot has identified itself and registered its commands."""
         return self.intents is not None and self.commands() is not None
 
-    def slash(self, name: str, **options: str) -> Interaction:
+    def slash(self, name, **options):
         """Use a slash command as Ana in the channel."""
         interaction = Interaction(
             self.next_id(), f"token-{self._last_id}", time.monotonic(), self
@@ -183,7 +182,7 @@ class Discord:
         )
         return interaction
 
-    def write(self, content: str, *, author: str = MEMBER) -> str:
+    def write(self, content, *, author=MEMBER):
         """Write a message into the channel, and return its id."""
         message_id = self.next_id()
         seen = content if (self.intents or 0) & MESSAGE_CONTENT else ""
@@ -195,7 +194,7 @@ class Discord:
         )
         return message_id
 
-    def answers_to(self, message_id: str) -> list[dict[str, Any]]:
+    def answers_to(self, message_id):
         """What the bot wrote as replies to a message."""
         posted = [
             call.body for call in self.calls_to("POST", f"/channels/{CHANNEL}/messages")
@@ -207,12 +206,12 @@ class Discord:
             == message_id
         ]
 
-    def next_id(self) -> str:
+    def next_id(self):
         """A new snowflake."""
         self._last_id += 1
         return str(self._last_id)
 
-    def _dispatch(self, event: str, data: dict[str, Any]) -> None:
+    def _dispatch(self, event, data):
         assert self._loop is not None
         assert self._socket is not None, "no bot is connected"
         asyncio.run_coroutine_threadsafe(
@@ -220,7 +219,7 @@ class Discord:
         ).result(5)
 
 
-def message(message_id: str, content: str, author: dict[str, Any]) -> dict[str, Any]:
+def message(message_id, content, author):
     """A message object of the channel."""
     empty = ("attachments", "embeds", "mentions", "mention_roles", "components")
     flags = {
@@ -242,13 +241,13 @@ def message(message_id: str, content: str, author: dict[str, Any]) -> dict[str, 
     }
 
 
-def _options(options: dict[str, str]) -> list[dict[str, Any]]:
+def _options(options):
     return [
         {"name": name, "type": 3, "value": value} for name, value in options.items()
     ]
 
 
-def _guild() -> dict[str, Any]:
+def _guild():
     role = {
         "color": 0,
         "hoist": False,
@@ -325,16 +324,14 @@ def _guild() -> dict[str, Any]:
 class _Socket:
     """One connection of a bot to the websocket gateway."""
 
-    def __init__(
-        self, discord: Discord, socket: web.WebSocketResponse, *, compressed: bool
-    ) -> None:
+    def __init__(self, discord, socket, *, compressed):
         self._discord = discord
         self._socket = socket
         # With compress=zlib-stream all messages are parts of one stream, each flushed.
         self._zlib = zlib.compressobj() if compressed else None
         self._sequence = 0
 
-    async def serve(self) -> None:
+    async def serve(self):
         """Say hello, and speak until the bot goes."""
         await self._send(
             {"op": HELLO, "d": {"heartbeat_interval": 41_250}, "s": None, "t": None}
@@ -348,12 +345,12 @@ class _Socket:
             elif payload["op"] == IDENTIFY:
                 await self._identified(payload["d"])
 
-    async def dispatch(self, event: str, data: dict[str, Any]) -> None:
+    async def dispatch(self, event, data):
         """Send one event."""
         self._sequence += 1
         await self._send({"op": DISPATCH, "t": event, "s": self._sequence, "d": data})
 
-    async def _identified(self, fields: dict[str, Any]) -> None:
+    async def _identified(self, fields):
         if fields["token"] != TOKEN:
             await self._socket.close(code=4004, message=b"Authentication failed.")
             return
@@ -380,7 +377,7 @@ class _Socket:
         self._discord._socket = self
         self._discord.intents = fields["intents"]
 
-    async def _send(self, payload: dict[str, Any]) -> None:
+    async def _send(self, payload):
         text = json.dumps(payload)
         if self._zlib is None:
             await self._socket.send_str(text)
@@ -392,7 +389,7 @@ class _Socket:
             )
 
 
-def _json(value: Any, status: int = 200) -> web.Response:
+def _json(value, status=200):
     # As Discord names it: without a charset.
     return web.Response(
         body=json.dumps(value).encode(),
@@ -404,10 +401,10 @@ def _json(value: Any, status: int = 200) -> web.Response:
 class _Rest:
     """The requests that bots make over HTTP."""
 
-    def __init__(self, discord: Discord) -> None:
+    def __init__(self, discord):
         self._discord = discord
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request):
         path = request.path.removeprefix("/api/v10")
         body = (
             json.loads(await request.read() or "null")
@@ -426,7 +423,7 @@ class _Rest:
             )
         return self._found(request.method, path, body)
 
-    def _found(self, method: str, path: str, body: Any) -> web.StreamResponse:
+    def _found(self, method, path, body):
         me = user(BOT, "mailbot", bot=True)
         socket = self._discord.url.replace("http", "ws") + "/ws"
         limit = {
@@ -462,9 +459,7 @@ class _Rest:
                 )
         return _json({"message": "404: Not Found", "code": 0}, status=404)
 
-    def _callback(
-        self, interaction: str, body: Any, *, wants_message: bool
-    ) -> web.StreamResponse:
+    def _callback(self, interaction, body, *, wants_message):
         if self._discord.forgets_next:
             self._discord.forgets_next = False
             return _json({"message": "Unknown interaction", "code": 10062}, status=404)
@@ -484,12 +479,12 @@ class _Rest:
 
 
 @contextlib.contextmanager
-def discord() -> Iterator[Discord]:
+def discord():
     """Serve a stand-in on a free port, in a thread with an event loop of its own."""
     standin = Discord()
     rest = _Rest(standin)
 
-    async def connect(request: web.Request) -> web.StreamResponse:
+    async def connect(request):
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
         await _Socket(
@@ -497,7 +492,7 @@ def discord() -> Iterator[Discord]:
         ).serve()
         return socket
 
-    async def serve(started: threading.Event, stop: asyncio.Event) -> None:
+    async def serve(started, stop):
         application = web.Application()
         application.router.add_get("/ws{slash:/?}", connect)
         application.router.add_route("*", "/api/v10/{path:.*}", rest.answer)

@@ -9,7 +9,6 @@ here by itself: the test says how a wait ends. Of events with one id it takes th
 import contextlib
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,18 +28,18 @@ class Inngest:
     functions: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    def sync(self, app: str) -> None:
+    def sync(self, app):
         """Ask the app to register its functions."""
         answer = requests.put(
             app, headers={"X-Inngest-Server-Kind": "dev"}, json={}, timeout=10
         )
         assert answer.status_code == 200, answer.text
 
-    def named(self, name: str) -> list[dict[str, Any]]:
+    def named(self, name):
         """The events of a name."""
         return [event for event in self.events if event["name"] == name]
 
-    def take(self, events: list[dict[str, Any]]) -> None:
+    def take(self, events):
         """Take those whose id has not been seen."""
         for event in events:
             if not event.get("id") or event["id"] not in {
@@ -48,7 +47,7 @@ class Inngest:
             }:
                 self.events.append(event)
 
-    def wake(self, run: "Run", step: dict[str, Any]) -> dict[str, Any]:
+    def wake(self, run, step):
         """Wake a run that waits, by the first event that it waits for."""
         fits = (
             event
@@ -69,7 +68,7 @@ class Run:
     steps: dict[str, Any] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
 
-    def call(self) -> requests.Response:
+    def call(self):
         """Call the function once, with all that is done."""
         done = {"stack": list(self.steps), "current": len(self.steps)}
         context = {
@@ -93,7 +92,7 @@ class Run:
             timeout=30,
         )
 
-    def next(self) -> dict[str, Any]:
+    def next(self):
         """Run steps until the function waits for an event, which is returned, or ends:
         then its output.
         """
@@ -109,24 +108,22 @@ class Run:
             assert step["op"] == "StepRun", step
             self.steps[step["id"]] = {"data": step["data"]}
 
-    def woken(
-        self, step: dict[str, Any], event: dict[str, Any] | None
-    ) -> dict[str, Any]:
+    def woken(self, step, event):
         """Go on after a wait, with its event, or with None when the time is over."""
         self.steps[step["id"]] = event
         return self.next()
 
 
-def matches(expression: str, event: dict[str, Any], arrived: dict[str, Any]) -> bool:
+def matches(expression, event, arrived):
     """Whether an event matches what a run waits for: `event.` is the first event,
     `async.` the new one.
     """
 
-    def value(term: str) -> Any:
+    def value(term):
         if term[0] in "'\"":
             return term.strip("'\"")
         first, *names = term.split(".")
-        found: Any = {"event": event, "async": arrived}[first]
+        found = {"event": event, "async": arrived}[first]
         for name in names:
             found = found[name]
         return found
@@ -136,12 +133,12 @@ def matches(expression: str, event: dict[str, Any], arrived: dict[str, Any]) -> 
 
 
 @contextlib.contextmanager
-def inngest() -> Iterator[Inngest]:
+def inngest():
     """Serve a stand-in on a free port."""
     standin = Inngest()
 
     class Answers(Handler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self):  # noqa: N802
             posted = json.loads(self.body())
             if self.path.startswith("/fn/register"):
                 standin.functions = posted["functions"]

@@ -5,13 +5,10 @@ import os
 import smtplib
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 from launcher.pdeathsig import die_with_parent
-from tests.desk import Product
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "recipes"
@@ -19,7 +16,7 @@ RECIPES = ROOT / "docs" / "recipes"
 _SHELL = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
 
 
-def environment(product: Product, *names: str, **more: str) -> dict[str, str]:
+def environment(product, *names, **more):
     """Return the named variables of the credentials file, and others."""
     return {
         **_SHELL,
@@ -28,9 +25,7 @@ def environment(product: Product, *names: str, **more: str) -> dict[str, str]:
     }
 
 
-def run(
-    name: str, *arguments: str, env: Mapping[str, str]
-) -> "subprocess.CompletedProcess[str]":
+def run(name, *arguments, env):
     """Run a program to its end."""
     return subprocess.run(
         [sys.executable, str(RECIPES / name), *arguments],
@@ -39,9 +34,7 @@ def run(
 
 
 @contextlib.contextmanager
-def running(
-    command: list[str], *, env: Mapping[str, str], log: Path, **options: Any
-) -> Iterator["subprocess.Popen[str]"]:
+def running(command, *, env, log, **options):
     """Keep a program running, with all it prints in `log`."""
     parent = os.getpid()
     with log.open("w") as output:
@@ -56,12 +49,12 @@ def running(
             process.wait(60)
 
 
-def recipe(name: str, *arguments: str) -> list[str]:
+def recipe(name, *arguments):
     """The command that runs a Python program of the folder."""
     return [sys.executable, str(RECIPES / name), *arguments]
 
 
-def decide(product: Product, email_id: str, action: str, reason: str = "") -> None:
+def decide(product, email_id, action, reason=""):
     """Decide a held message at the gateway itself, as another desk would."""
     body = {"email_id": email_id, "action": action, "reason": reason}
     answer = product.call(
@@ -70,9 +63,7 @@ def decide(product: Product, email_id: str, action: str, reason: str = "") -> No
     assert answer.status_code == 200, answer.text
 
 
-def receive(
-    product: Product, subject: str, *, sender: str = "dana@northwind.example"
-) -> dict[str, Any]:
+def receive(product, subject, *, sender="dana@northwind.example"):
     """Deliver a message to the mailbox by SMTP, as the internet would, and return its
     row in the list.
     """
@@ -86,7 +77,7 @@ def receive(
     ) as server:
         server.send_message(mail)
 
-    def arrived() -> dict[str, Any] | None:
+    def arrived():
         path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails"
         rows = product.call(
             "GET", path, params={"direction": "inbound", "subject_contains": subject}
@@ -97,9 +88,7 @@ def receive(
 
 
 @contextlib.contextmanager
-def webhook(
-    product: Product, *events: str, path: str = "/hooks/multimail"
-) -> Iterator[dict[str, Any]]:
+def webhook(product, *events, path="/hooks/multimail"):
     """A subscription to the only address where the product may reach a test."""
     url = f"http://127.0.0.1:{product.stack.hook_port}{path}"
     made = product.call(

@@ -12,11 +12,8 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator
 from email import message_from_bytes
-from email.message import EmailMessage
 from email.policy import default as modern
-from typing import Any
 from unittest.mock import patch
 from urllib.parse import urlencode
 
@@ -30,8 +27,6 @@ from gateway import tasks
 from gateway.inbound.parsed import read_mail
 from gateway.inbound.receive import digest_of, receive_mail
 from gateway.lookups import mailbox_for
-from tests.integration.gateway.servers import MailServer
-from tests.programs import Program
 
 _numbers = itertools.count(1)
 _LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?")
@@ -40,36 +35,34 @@ _LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?")
 class Answer:
     """An answer of the gateway, with the interface of the clients' libraries."""
 
-    def __init__(self, asked: str, response: Any) -> None:
+    def __init__(self, asked, response):
         self.asked = asked
         self.status_code = response.status_code
         self.headers = response.headers
-        self.content: bytes = response.getvalue()
+        self.content = response.getvalue()
 
     @property
-    def ok(self) -> bool:
+    def ok(self):
         return self.status_code < 400
 
     @property
-    def text(self) -> str:
+    def text(self):
         return self.content.decode()
 
-    def json(self) -> Any:
+    def json(self):
         return json.loads(self.content)
 
 
 class Gateway:
     """The gateway as its clients and its operator use it."""
 
-    def __init__(self, mail: MailServer, hooks: Program) -> None:
+    def __init__(self, mail, hooks):
         self.mail = mail
         self.hooks = hooks
         self._client = Client(raise_request_exception=False)
-        self._due: list[tuple[Any, Any]] = []
+        self._due = []
 
-    def call(
-        self, method: str, path: str, *, key: str | None = None, **options: Any
-    ) -> Answer:
+    def call(self, method, path, *, key=None, **options):
         """Send one request; any answer but a JSON object fails the test, unless `raw`
         allows other bytes.
         """
@@ -91,17 +84,17 @@ class Gateway:
             assert_json_object(answer)
         return answer
 
-    def sql(self, query: str, *parameters: Any) -> list[Any]:
+    def sql(self, query, *parameters):
         """Run one statement as the owner of the database."""
         with connection.cursor() as cursor:
             cursor.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 
     @contextlib.contextmanager
-    def _wake_ups(self) -> Iterator[None]:
+    def _wake_ups(self):
         """Note what the block would hand to workers: the task and the row."""
 
-        def send(task: Any, args: Any, kwargs: Any = None, **options: Any) -> None:
+        def send(task, args, kwargs=None, **options):
             self._due.append((task, *args))
 
         with (
@@ -110,24 +103,24 @@ class Gateway:
         ):
             yield
 
-    def work(self) -> None:
+    def work(self):
         """Do what workers were told of, and what that brings about."""
         while self._due:
             task, row = self._due.pop(0)
             with self._wake_ups():
                 task(row)
 
-    def sweep(self) -> None:
+    def sweep(self):
         """Do what the worker does every few seconds."""
         with self._wake_ups():
             tasks.sweep()
         self.work()
 
-    def mails(self, subject: str) -> list[EmailMessage]:
+    def mails(self, subject):
         """What reached the mail server with this subject."""
         return [mail for mail, _ in self._received() if mail["Subject"] == subject]
 
-    def recipients(self, subject: str) -> set[str]:
+    def recipients(self, subject):
         """Whom mails with this subject were handed over for, blind copies included."""
         return {
             address
@@ -136,16 +129,14 @@ class Gateway:
             for address in to
         }
 
-    def _received(self) -> list[tuple[EmailMessage, list[str]]]:
-        taken: Any = self.mail.taken
+    def _received(self):
+        taken = self.mail.taken
         return [
             (message_from_bytes(one.content, policy=modern), one.rcpt_tos)
             for one in taken
         ]
 
-    def deliver(
-        self, mail: EmailMessage, *, to: str, sender: str = "dana@northwind.example"
-    ) -> str:
+    def deliver(self, mail, *, to, sender="dana@northwind.example"):
         """Bring a mail in, as the gateway's own mail server does with what another one
         handed over; return its id.
         """
@@ -162,7 +153,7 @@ class Gateway:
                 sender=sender,
             )
 
-    def make_account(self, mode: str) -> dict[str, str]:
+    def make_account(self, mode):
         """Make an account with `gateway_account`, and return its ids and the texts of
         its keys.
         """
@@ -183,7 +174,7 @@ class Gateway:
         return known | {"address": mailbox["rest"]}
 
 
-def assert_json_object(answer: Answer) -> dict[str, Any]:
+def assert_json_object(answer):
     """docs/multimail.md, Errors and limits: an object with the JSON type; never 204,
     empty, HTML, nor a redirect.
     """

@@ -4,31 +4,29 @@ people and agents make.
 
 import itertools
 import time
-from collections.abc import Callable
 from email.message import EmailMessage
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gateway.models import ApprovalRequest
-from tests.conformance.running import Answer, Gateway, assert_json_object
-from tests.programs import Post
+from tests.conformance.running import assert_json_object
 
 T = TypeVar("T")
 
 _numbers = itertools.count(1)
 
 
-def unique(word: str) -> str:
+def unique(word):
     """A text that no other test uses."""
     return f"{word} {next(_numbers)}-{time.time_ns() % 10**9}"
 
 
-def ok(response: Answer, status: int = 200) -> dict[str, Any]:
+def ok(response, status=200):
     """Return the answer's object; any other status fails the test with the answer."""
     assert response.status_code == status, f"{response.status_code} {response.text}"
     return assert_json_object(response)
 
 
-def ids_of(rows: list[dict[str, Any]]) -> list[str]:
+def ids_of(rows):
     """The ids of the rows of a list."""
     return [row["id"] for row in rows]
 
@@ -38,7 +36,7 @@ class Tenant:
     agent, sandbox oversight.
     """
 
-    def __init__(self, gateway: Gateway, known: dict[str, str]) -> None:
+    def __init__(self, gateway, known):
         self.gateway = gateway
         self.keys = known
         self.account = known["account"]
@@ -46,33 +44,31 @@ class Tenant:
         self.address = known["address"]
         self.base = f"/v1/mailboxes/{self.mailbox}"
 
-    def call(
-        self, method: str, path: str, *, key: str | None = "agent", **options: Any
-    ) -> Answer:
+    def call(self, method, path, *, key="agent", **options):
         """Send one request with one of the account's keys, or without any."""
         return self.gateway.call(method, path, key=key and self.keys[key], **options)
 
-    def get(self, path: str, *, key: str = "agent", **params: Any) -> dict[str, Any]:
+    def get(self, path, *, key="agent", **params):
         """Read something that is there."""
         return ok(self.call("GET", path, key=key, params=params))
 
-    def post(self, path: str, key: str = "agent", **fields: Any) -> Answer:
+    def post(self, path, key="agent", **fields):
         """Send fields; return whatever comes."""
         return self.call("POST", path, key=key, json=fields or None)
 
-    def patch(self, path: str, key: str = "admin", **fields: Any) -> Answer:
+    def patch(self, path, key="admin", **fields):
         """Change something; return whatever comes."""
         return self.call("PATCH", path, key=key, json=fields)
 
-    def put(self, path: str, key: str = "admin", **fields: Any) -> Answer:
+    def put(self, path, key="admin", **fields):
         """Replace something; return whatever comes."""
         return self.call("PUT", path, key=key, json=fields)
 
-    def delete(self, path: str, key: str = "admin") -> Answer:
+    def delete(self, path, key="admin"):
         """Delete something; return whatever comes."""
         return self.call("DELETE", path, key=key)
 
-    def add_key(self, name: str, *scopes: str, **fields: Any) -> dict[str, Any]:
+    def add_key(self, name, *scopes, **fields):
         """Make a key by the API, with the operator's code where it needs one; it is
         then known under `name`.
         """
@@ -89,13 +85,7 @@ class Tenant:
         self.keys[name] = made["api_key"]
         return made
 
-    def submit(
-        self,
-        *,
-        key: str = "agent",
-        headers: dict[str, str] | None = None,
-        **fields: Any,
-    ) -> Answer:
+    def submit(self, *, key="agent", headers=None, **fields):
         """Send a message by the current path, of content of its own; return whatever
         comes.
         """
@@ -109,15 +99,15 @@ class Tenant:
             "POST", f"{self.base}/send", key=key, json=body, headers=headers or {}
         )
 
-    def send(self, **fields: Any) -> dict[str, Any]:
+    def send(self, **fields):
         """Send a message that is accepted."""
         return ok(self.submit(**fields), 202)
 
-    def read(self, email_id: str, *, key: str = "read") -> dict[str, Any]:
+    def read(self, email_id, *, key="read"):
         """A message whole."""
         return self.get(f"{self.base}/emails/{email_id}", key=key)
 
-    def status(self, email_id: str, *, key: str = "read") -> str:
+    def status(self, email_id, *, key="read"):
         """A message's status, by the list, which changes nothing."""
         # List what sorts after the id without its last character, oldest first: the
         # message, and hardly another.
@@ -126,23 +116,23 @@ class Tenant:
         )["emails"]
         return next((row["status"] for row in rows if row["id"] == email_id), "absent")
 
-    def wait_for_status(self, email_id: str, *wanted: str, key: str = "read") -> str:
+    def wait_for_status(self, email_id, *wanted, key="read"):
         """Wait until a message has one of these statuses."""
 
-        def turned() -> str | None:
+        def turned():
             found = self.status(email_id, key=key)
             return found if found in wanted else None
 
         return self.wait(turned, f"{email_id} to be {' or '.join(wanted)}") or ""
 
-    def wait(self, function: Callable[[], T], what: str) -> T:
+    def wait(self, function, what):
         """Let the worker do what is due, and return what the function then finds."""
         self.gateway.work()
         found = function()
         assert found, f"not there: {what}"
         return found
 
-    def held(self, *, key: str = "agent", **fields: Any) -> dict[str, Any]:
+    def held(self, *, key="agent", **fields):
         """Send a message and wait until it is at the gate."""
         sent = self.send(key=key, **fields)
         self.wait_for_status(
@@ -152,16 +142,11 @@ class Tenant:
         )
         return sent
 
-    def pending(self, *, key: str = "oversight", **params: Any) -> list[dict[str, Any]]:
+    def pending(self, *, key="oversight", **params):
         """What waits for a decision."""
-        rows: list[dict[str, Any]] = self.get(
-            "/v1/oversight/pending", key=key, **params
-        )["pending"]
-        return rows
+        return self.get("/v1/oversight/pending", key=key, **params)["pending"]
 
-    def decide(
-        self, email_id: str, action: str, *, key: str = "oversight", **fields: Any
-    ) -> Answer:
+    def decide(self, email_id, action, *, key="oversight", **fields):
         """Decide by the current path; return whatever comes."""
         return self.post(
             "/v1/oversight/decide",
@@ -169,19 +154,17 @@ class Tenant:
             **({"email_id": email_id, "action": action} | fields),
         )
 
-    def cancel(self, email_id: str, *, key: str = "agent") -> Answer:
+    def cancel(self, email_id, *, key="agent"):
         """Take a message back as the SDK does: without a body."""
         return self.post(f"{self.base}/emails/{email_id}/cancel", key=key)
 
-    def wait_for_mails(self, subject: str) -> list[EmailMessage]:
+    def wait_for_mails(self, subject):
         """Wait until a mail with this subject has really left."""
         return self.wait(
             lambda: self.gateway.mails(subject), f"a mail {subject!r} to leave"
         )
 
-    def receive(
-        self, *, to: str = "", files: dict[str, bytes] | None = None, **headers: str
-    ) -> dict[str, Any]:
+    def receive(self, *, to="", files=None, **headers):
         """Bring a mail in by SMTP, wait until it is listed, and return its row."""
         subject = headers.pop("subject", unique("Question"))
         mail = EmailMessage()
@@ -203,7 +186,7 @@ class Tenant:
         )["emails"]
         return next(row for row in rows if row["id"] == email_id)
 
-    def subscribe(self, *events: str, **fields: Any) -> dict[str, Any]:
+    def subscribe(self, *events, **fields):
         """Subscribe a path of one's own at the test's receiver; the answer, with the
         path beside it.
         """
@@ -211,25 +194,22 @@ class Tenant:
         body = {"url": self.gateway.hooks.url + path, "events": list(events), **fields}
         return ok(self.post("/v1/webhooks", key="admin", **body), 201) | {"path": path}
 
-    def events(self, hook: dict[str, Any]) -> list[Post]:
+    def events(self, hook):
         """What a subscription has got so far."""
         return self.gateway.hooks.posts_to(hook["path"])
 
-    def wait_for_events(self, hook: dict[str, Any], count: int = 1) -> list[Post]:
+    def wait_for_events(self, hook, count=1):
         """Wait until it has got so many."""
         return self.wait(
             lambda: self.events(hook) if len(self.events(hook)) >= count else [],
             f"{count} events at {hook['path']}",
         )
 
-    def audit(self) -> list[dict[str, Any]]:
+    def audit(self):
         """The account's audit log."""
-        entries: list[dict[str, Any]] = self.get(
-            "/v1/audit-log", key="admin", limit=500
-        )["entries"]
-        return entries
+        return self.get("/v1/audit-log", key="admin", limit=500)["entries"]
 
-    def pass_time(self, email_id: str) -> None:
+    def pass_time(self, email_id):
         """Let the time come at which a scheduled message is due."""
         self.gateway.sql(
             "UPDATE gateway_email SET send_at = now() - interval '1 second',"

@@ -13,33 +13,32 @@ import psycopg
 import pytest
 import requests
 
-from tests.desk import Product
 from upstream.signatures import HEADER, sign
 
 pytestmark = pytest.mark.stack
 
 
-def new_id() -> str:
+def new_id():
     return f"01CHECK{uuid.uuid4().hex[:18].upper()}"
 
 
-def event(email_id: str) -> bytes:
+def event(email_id):
     """A rejection: a closed row that no read of held messages changes."""
     said = {"event": "oversight.rejected", "data": {"email_id": email_id}}
     return json.dumps(said).encode()
 
 
-def signed(product: Product, body: bytes) -> str:
+def signed(product, body):
     return sign(body, product.known["WEBHOOK_SECRET"])
 
 
-def results(product: Product, email_id: str) -> list[str]:
+def results(product, email_id):
     sql = "SELECT result FROM mirror_webhookevent WHERE email_id = %s ORDER BY id"
     with psycopg.connect(product.known["DATABASE_URL"]) as database:
         return [result for (result,) in database.execute(sql, [email_id])]
 
 
-def raw(product: Product, head: str, *parts: bytes, close: bool = False) -> int:
+def raw(product, head, *parts, close=False):
     """Send raw bytes, and return the status, 0 without an answer."""
     address = urlsplit(product.known["WEBHOOK_URL"])
     with socket.create_connection(
@@ -60,7 +59,7 @@ def raw(product: Product, head: str, *parts: bytes, close: bool = False) -> int:
     return int(received.split(b" ", 2)[1]) if received else 0
 
 
-def test_chunked_body_is_read_and_limited(product: Product):
+def test_chunked_body_is_read_and_limited(product):
     email_id = new_id()
     body = event(email_id)
     head = f"Transfer-Encoding: chunked\r\n{HEADER}: {signed(product, body)}\r\n"
@@ -75,7 +74,7 @@ def test_chunked_body_is_read_and_limited(product: Product):
 
 
 def test_length_over_the_limit_is_refused_before_the_body_and_one_that_lies_stores_nothing(
-    product: Product,
+    product,
 ):
     for claimed in ("300000", "99999999999999999999"):
         status = raw(product, f"Content-Length: {claimed}\r\n{HEADER}: sha256=00\r\n")
@@ -92,7 +91,7 @@ def test_length_over_the_limit_is_refused_before_the_body_and_one_that_lies_stor
     assert results(product, email_id) == []
 
 
-def test_signature_that_is_doubled_or_no_ascii_is_refused(product: Product):
+def test_signature_that_is_doubled_or_no_ascii_is_refused(product):
     email_id = new_id()
     body = event(email_id)
     good = signed(product, body)
@@ -105,7 +104,7 @@ def test_signature_that_is_doubled_or_no_ascii_is_refused(product: Product):
     assert results(product, email_id) == []
 
 
-def test_nothing_redirects_and_every_answer_has_the_rules(product: Product):
+def test_nothing_redirects_and_every_answer_has_the_rules(product):
     body = event(new_id())
     address = product.known["WEBHOOK_URL"].rstrip("/")
     headers = {HEADER: signed(product, body), "Content-Type": "application/json"}

@@ -6,7 +6,6 @@ import fcntl
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class Bot:
     scope="module",
     params=["python", pytest.param("javascript", marks=pytest.mark.slow)],
 )
-def bot(request, product, tmp_path_factory) -> Iterator[Bot]:
+def bot(request, product, tmp_path_factory):
     """A bot of the documentation, logged in."""
     log = tmp_path_factory.mktemp("bot") / "bot.log"
     with (
@@ -64,7 +63,7 @@ def bot(request, product, tmp_path_factory) -> Iterator[Bot]:
             yield running
 
 
-def _python(discord: Discord) -> list[str]:
+def _python(discord):
     return [
         sys.executable,
         str(HERE / "discord_py_runner.py"),
@@ -73,7 +72,7 @@ def _python(discord: Discord) -> list[str]:
     ]
 
 
-def _javascript(discord: Discord, folder: Path) -> tuple[list[str], dict[str, str]]:
+def _javascript(discord, folder):
     """Install the bot as a developer would: in a folder with the dependencies of its
     package.json.
     """
@@ -92,7 +91,7 @@ def _javascript(discord: Discord, folder: Path) -> tuple[list[str], dict[str, st
     return command, {"STANDIN_URL": discord.url, "STANDIN_BOT_FOLDER": str(folder)}
 
 
-def _install(folder: Path) -> None:
+def _install(folder):
     """Fetch discord.js once; later runs find it in pytest's cache."""
     lock = (RECIPES / "package-lock.json").read_bytes()
     installed = folder / "installed-lock.json"
@@ -135,7 +134,7 @@ def _wait(product, bot, function, what):
         raise
 
 
-def answered(product, bot, interaction) -> dict:
+def answered(product, bot, interaction):
     """Return the answer that the user reads, and check that the bot obeys Discord's
     rules.
     """

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -152,9 +151,9 @@ def test_page_of_errors_has_every_code_with_its_status_and_no_other():
     assert {code for _, code in rows} >= anywhere
 
 
-def answers_of(path: Path) -> set[tuple[int | None, str]]:
+def answers_of(path):
     """Return the statuses and error codes that a module may answer with."""
-    found: list[tuple[object, object]] = []
+    found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             found += _of_call(node)
@@ -188,11 +187,11 @@ def answers_of(path: Path) -> set[tuple[int | None, str]]:
     }
 
 
-def _constant(node: object) -> object:
+def _constant(node):
     return node.value if isinstance(node, ast.Constant) else None
 
 
-def _of_call(call: ast.Call) -> list[tuple[object, object]]:
+def _of_call(call):
     arguments = {one.arg: one.value for one in call.keywords}
     name = getattr(call.func, "id", "")
     if name == "problem" and len(call.args) == 3:

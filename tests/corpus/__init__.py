@@ -19,15 +19,15 @@ class Mail:
     expected: dict[str, list[str]] = field(default_factory=dict)
 
     @property
-    def content(self) -> Content:
+    def content(self):
         if self.expected.get("part") == ["markdown"]:
             return Content(markdown=self.body)
         return Content(html=self.body)
 
 
-def read_mail(path: Path) -> Mail:
+def read_mail(path):
     head, _, body = path.read_text(encoding="utf-8").partition("\n---\n")
-    expected: dict[str, list[str]] = {}
+    expected = {}
     for line in head.splitlines():
         name, _, value = line.partition(": ")
         expected.setdefault(name, []).append(value)
@@ -36,5 +36,5 @@ def read_mail(path: Path) -> Mail:
     return Mail(path.stem, body, expected)
 
 
-def all_mails() -> list[Mail]:
+def all_mails():
     return [read_mail(path) for path in sorted(HERE.glob("*.mail"))]

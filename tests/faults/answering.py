@@ -2,15 +2,13 @@
 
 import urllib.request
 
-from tests.stack import Stack
 
-
-def status(url: str) -> int:
+def status(url):
     with urllib.request.urlopen(url, timeout=20) as answer:
         return int(answer.status)
 
 
-def everything_answers(stack: Stack) -> bool:
+def everything_answers(stack):
     env = stack.env
     urls = [
         f"{stack.url}/readyz",

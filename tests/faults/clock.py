@@ -11,8 +11,6 @@ import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -55,12 +53,12 @@ _COMPILERS = ("cc", "gcc", "clang", "tcc")
 class Clock:
     """The clock of a process that runs with `variables` in its environment."""
 
-    def __init__(self, folder: Path, library: Path) -> None:
+    def __init__(self, folder, library):
         self._file = folder / "offset"
         self.step(0)
         self.variables = {"LD_PRELOAD": str(library), "CLOCK_OFFSET": str(self._file)}
 
-    def step(self, seconds: int) -> None:
+    def step(self, seconds):
         """Set it to so much later than it is, for all of them at once."""
         if not self._file.exists():
             self._file.write_bytes(struct.pack("q", seconds))
@@ -69,7 +67,7 @@ class Clock:
 
 
 @contextlib.contextmanager
-def clock(folder: Path) -> Iterator[Clock]:
+def clock(folder):
     """Skip the test where no compiler can be installed."""
     if not _compiler() and not (
         os.geteuid() == 0
@@ -99,5 +97,5 @@ def clock(folder: Path) -> Iterator[Clock]:
     yield Clock(folder, library)
 
 
-def _compiler() -> str | None:
+def _compiler():
     return next((found for name in _COMPILERS if (found := shutil.which(name))), None)

@@ -10,23 +10,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
-import pytest
-import requests
 from celery import Celery
 from redis import Redis
 
-from tests.desk import Browser
-from tests.faults.proxy import DECIDE, WEBHOOK, Proxy, Rule
+from tests.faults.proxy import DECIDE, WEBHOOK, Proxy
 from tests.faults.records import Held, Records
 from tests.faults.shell import Shell
 from tests.faults.wire import answering
-from tests.stack import Stack, running_stack, wait_for
+from tests.stack import running_stack, wait_for
 
 T = TypeVar("T")
 # An upper bound: a busy machine is slow.
@@ -37,15 +31,15 @@ SWEEP_PAUSE = 1.5
 class DeskRig(Records):
     """The product, its proxies, and a history of actions and answers."""
 
-    def __init__(self, stack: Stack, upstream: Proxy, hooks: Proxy) -> None:
+    def __init__(self, stack, upstream, hooks):
         super().__init__(stack)
         self.upstream = upstream
         self.hooks = hooks
-        self.mine: list[Held] = []
-        self.decided_elsewhere: set[str] = set()
+        self.mine = []
+        self.decided_elsewhere = set()
         # The last checked entry of the ledger.
         self.verified = 0
-        self.history: Path | None = None
+        self.history = None
         broker = (
             stack.env["REDIS_URL"]
             .replace("unix://", "redis+socket://", 1)
@@ -54,11 +48,11 @@ class DeskRig(Records):
         self.celery = Celery(broker=broker, set_as_current=False)
         self.redis = Redis.from_url(stack.env["REDIS_URL"])
         # Tasks of workers that were killed.
-        self._lost: set[bytes] = set()
+        self._lost = set()
         self.shell = Shell(stack)
-        self._people: dict[str, Browser] = {}
+        self._people = {}
 
-    def stand_between(self) -> None:
+    def stand_between(self):
         """Lead both ways through the proxies."""
         self.sql(
             "UPDATE mirror_connection SET api_url = %s WHERE slug = 'demo'",
@@ -84,32 +78,32 @@ class DeskRig(Records):
 
     # People and programs
 
-    def forget_sessions(self) -> None:
+    def forget_sessions(self):
         """Let everybody sign in anew when next needed."""
         self._people.clear()
 
-    def person(self, prefix: str) -> Browser:
+    def person(self, prefix):
         """REVIEWER, REVIEWER2, ADMIN or AUDITOR, signed in once."""
         if prefix not in self._people:
             self._people[prefix] = self.product.reviewer(prefix)
         return self._people[prefix]
 
     @property
-    def ana(self) -> Browser:
+    def ana(self):
         return self.person("REVIEWER")
 
     @property
-    def ben(self) -> Browser:
+    def ben(self):
         return self.person("REVIEWER2")
 
-    def hold(self, **fields: Any) -> Held:
+    def hold(self, **fields):
         """Send a message that waits for a decision, and return it once the desk shows
         its content.
         """
         upstream_id, subject = self.send(**fields)
         return self.shown(upstream_id, subject)
 
-    def send(self, **fields: Any) -> tuple[str, str]:
+    def send(self, **fields):
         """Send a message by the flat call; return its id at the gateway and its
         subject.
         """
@@ -117,7 +111,7 @@ class DeskRig(Records):
         self.note("agent", "send", upstream_id=upstream_id, subject=subject)
         return upstream_id, subject
 
-    def shown(self, upstream_id: str, subject: str) -> Held:
+    def shown(self, upstream_id, subject):
         """Wait until the desk shows the content of a message, and count it as the
         test's own.
         """
@@ -129,13 +123,7 @@ class DeskRig(Records):
         self.mine.append(held)
         return held
 
-    def decide(
-        self,
-        held: Held,
-        outcome: str = "approve",
-        who: str = "REVIEWER",
-        reason: str = "",
-    ) -> int:
+    def decide(self, held, outcome="approve", who="REVIEWER", reason=""):
         """Give a verdict as a person does, on what was shown; return the status of the
         answer.
         """
@@ -144,7 +132,7 @@ class DeskRig(Records):
         self.note(who, outcome, upstream_id=held.upstream_id, status=answer.status_code)
         return answer.status_code
 
-    def confirm(self, held: Held) -> bool:
+    def confirm(self, held):
         """Confirm as the reviewer that an approval in doubt goes out again; False where
         the desk does not offer it.
         """
@@ -160,9 +148,7 @@ class DeskRig(Records):
         )
         return answer.status_code == 302
 
-    def decide_elsewhere(
-        self, held: Held, action: str, reason: str = "decided elsewhere"
-    ) -> requests.Response:
+    def decide_elsewhere(self, held, action, reason="decided elsewhere"):
         """Decide at the gateway itself, as MultiMail's own page would."""
         self.decided_elsewhere.add(held.upstream_id)
         body = {"email_id": held.upstream_id, "action": action, "reason": reason}
@@ -174,23 +160,23 @@ class DeskRig(Records):
         )
         return answer
 
-    def python(self, code: str) -> Any:
+    def python(self, code):
         """Run code in one `./run manage shell`, as an operator would, and return what
         it left in `result`.
         """
         return self.shell.run(code)
 
-    def other_worker(self, task: str, *arguments: int) -> Any:
+    def other_worker(self, task, *arguments):
         """Run a task, and what it wakes, in a process of its own, as another worker
         would.
         """
         return self.shell.work(task, *arguments)
 
-    def calls(self, held: Held) -> int:
+    def calls(self, held):
         """How often the desk called to have a message decided."""
         return len(self.upstream.requests(DECIDE, held.upstream_id))
 
-    def without_webhooks(self, held: Held) -> AbstractContextManager[Rule]:
+    def without_webhooks(self, held):
         """MultiMail tells nothing of this message any more: what becomes known was
         read.
         """
@@ -198,15 +184,13 @@ class DeskRig(Records):
 
     # Waiting, and letting time pass
 
-    def wait(self, function: Callable[[], T], what: str, timeout: float = SOON) -> T:
+    def wait(self, function, what, timeout=SOON):
         return wait_for(function, timeout, what, report=self.stack.report)
 
-    def wait_for_decision(
-        self, held: Held, *states: str, timeout: float = SOON
-    ) -> dict[str, Any]:
+    def wait_for_decision(self, held, *states, timeout=SOON):
         """Wait until the newest decision is in one of these states, and return it."""
 
-        def reached() -> dict[str, Any] | None:
+        def reached():
             decision = self.decision(held)
             assert decision.get("state") in states, (
                 f"it is {decision.get('state')}: {decision.get('explanation')}"
@@ -219,14 +203,12 @@ class DeskRig(Records):
             timeout,
         )
 
-    def wait_for_message(
-        self, held: Held, *states: str, timeout: float = SOON
-    ) -> dict[str, Any]:
+    def wait_for_message(self, held, *states, timeout=SOON):
         """Wait until the mirror shows the message in one of these states, and return
         its row.
         """
 
-        def reached() -> dict[str, Any] | None:
+        def reached():
             message = self.message(held)
             assert message["state"] in states, f"it is {message['state']}"
             return message
@@ -235,13 +217,13 @@ class DeskRig(Records):
             reached, f"{held.subject} to be {' or '.join(states)}", timeout
         )
 
-    def let_lease_end(self, held: Held) -> None:
+    def let_lease_end(self, held):
         """The lease of the call that is under way is over; nobody has noticed yet."""
         self._set(
             held, "lease_until = now() - interval '1 second'", "state = 'calling'"
         )
 
-    def let_settle(self, held: Held) -> None:
+    def let_settle(self, held):
         """Everything about the decision happened long enough ago for a read to prove
         something.
         """
@@ -251,12 +233,12 @@ class DeskRig(Records):
             held, "due_at = now()", "state IN ('unknown', 'withdrawn', 'unattributed')"
         )
 
-    def let_its_event_be_late(self, held: Held) -> None:
+    def let_its_event_be_late(self, held):
         """What MultiMail should have told of a message on its way is overdue."""
         late = "changed_at = changed_at - interval '1 hour', asked_at = NULL"
         self.sql(f"UPDATE mirror_message SET {late} WHERE public_id = %s", held.id)
 
-    def let_outbox_lease_end(self, held: Held) -> None:
+    def let_outbox_lease_end(self, held):
         """An attempt to send keeps its lease for minutes if PostgreSQL was killed; a
         live one needs it for seconds.
         """
@@ -266,11 +248,11 @@ class DeskRig(Records):
             held.upstream_id,
         )
 
-    def let_fall_due(self, held: Held) -> None:
+    def let_fall_due(self, held):
         self._set(held, "due_at = now()", "state = 'recorded'")
 
     @contextlib.contextmanager
-    def undo_window(self, window: str = "1 hour") -> Iterator[None]:
+    def undo_window(self, window="1 hour"):
         """Leave time to undo what is decided in the block."""
         self.product.set_undo_window(window)
         try:
@@ -278,14 +260,12 @@ class DeskRig(Records):
         finally:
             self.product.set_undo_window("0")
 
-    def bring_to_end(
-        self, *messages: Held, states: tuple[str, ...] = ("applied",)
-    ) -> None:
+    def bring_to_end(self, *messages, states=("applied",)):
         """Let leases, settle times and back-off be over; sweeps do the rest, and the
         reviewer confirms.
         """
 
-        def ended() -> bool:
+        def ended():
             for held in messages:
                 self.let_lease_end(held)
                 self.let_settle(held)
@@ -300,11 +280,11 @@ class DeskRig(Records):
 
         self.sweep_until(ended, "every decision to end")
 
-    def sweep(self) -> None:
+    def sweep(self):
         """Do now what the worker does by itself every few seconds."""
         self.celery.send_task("approvals.tasks.sweep", queue="sync")
 
-    def reconcile(self) -> None:
+    def reconcile(self):
         """Begin now the whole read that the worker begins by itself every half minute."""
         ours = "slug IN ('demo', 'neighbour')"
         self.sql(
@@ -312,9 +292,7 @@ class DeskRig(Records):
         )
         self.celery.send_task("approvals.tasks.reconcile_all", queue="sync")
 
-    def sweep_until(
-        self, function: Callable[[], T], what: str, timeout: float = SOON
-    ) -> T:
+    def sweep_until(self, function, what, timeout=SOON):
         """Wait for something that a sweep brings about, with a sweep at once, and
         others where one is not enough.
         """
@@ -324,7 +302,7 @@ class DeskRig(Records):
                 return found
         last = -SWEEP_PAUSE
 
-        def asked() -> T:
+        def asked():
             nonlocal last
             if time.monotonic() - last > SWEEP_PAUSE:
                 last = time.monotonic()
@@ -333,12 +311,12 @@ class DeskRig(Records):
 
         return self.wait(asked, what, timeout)
 
-    def sweep_through(self) -> None:
+    def sweep_through(self):
         """Sweep, and return when that and all that it began is over."""
         self.sweep()
         self.wait_for_idle()
 
-    def wait_for_idle(self, but: int = 0) -> None:
+    def wait_for_idle(self, but=0):
         """Wait until the desk's workers have nothing more to do, but for so many tasks
         that are kept from ending.
         """
@@ -349,7 +327,7 @@ class DeskRig(Records):
             "the workers to be idle",
         )
 
-    def _is_idle(self, but: int) -> bool:
+    def _is_idle(self, but):
         """Whether no message of the desk's queues waits or is in the hands of a worker,
         but for those of later.
         """
@@ -365,14 +343,12 @@ class DeskRig(Records):
         ]
         return not waiting and len(now) == but
 
-    def sweep_to(
-        self, held: Held, *states: str, timeout: float = SOON
-    ) -> dict[str, Any]:
+    def sweep_to(self, held, *states, timeout=SOON):
         """Sweep until the newest decision on a message is in one of these states, and
         return it.
         """
 
-        def reached() -> dict[str, Any]:
+        def reached():
             decision = self.decision(held)
             assert decision.get("state") in states, (
                 f"it is {decision.get('state')}: {decision.get('explanation')}"
@@ -386,7 +362,7 @@ class DeskRig(Records):
         )
 
     @contextlib.contextmanager
-    def lock(self, held: Held) -> Iterator[psycopg.Connection[Any]]:
+    def lock(self, held):
         """Hold the row lock of the newest decision on a message, as a slow transaction
         of somebody else would.
         """
@@ -398,7 +374,7 @@ class DeskRig(Records):
             yield database
             database.rollback()
 
-    def restart(self, name: str) -> None:
+    def restart(self, name):
         """Kill a process with SIGKILL and wait until the launcher has started another."""
         killed = self.stack.kill(name)
         self.give_up_unacked()
@@ -407,13 +383,13 @@ class DeskRig(Records):
             lambda: self.stack.pids().get(name, killed) != killed, f"another {name}"
         )
 
-    def give_up_unacked(self) -> None:
+    def give_up_unacked(self):
         """Wait no more for what dead workers had in hand: the broker gives it out again
         in some minutes only.
         """
         self._lost |= set(self.redis.hkeys("unacked"))
 
-    def note(self, who: str, action: str, **facts: Any) -> None:
+    def note(self, who, action, **facts):
         """Write one line of the history."""
         if self.history:
             line = json.dumps(
@@ -422,10 +398,10 @@ class DeskRig(Records):
             with self.history.open("a") as history:
                 history.write(line + os.linesep)
 
-    def close(self) -> None:
+    def close(self):
         self.shell.close()
 
-    def _set(self, held: Held, change: str, condition: str = "true") -> None:
+    def _set(self, held, change, condition="true"):
         query = "message_id = (SELECT id FROM mirror_message WHERE public_id = %s)"
         self.sql(
             f"UPDATE approvals_decision SET {change} WHERE {query} AND {condition}",
@@ -434,12 +410,7 @@ class DeskRig(Records):
 
 
 @contextlib.contextmanager
-def desk_rig(
-    tmp_path_factory: pytest.TempPathFactory,
-    *,
-    running: Any = running_stack,
-    **variables: str,
-) -> Iterator[DeskRig]:
+def desk_rig(tmp_path_factory, *, running=running_stack, **variables):
     """Start a product whose two halves speak through proxies, and whose decisions leave
     at once.
 
@@ -455,7 +426,7 @@ def desk_rig(
 
 
 @contextlib.contextmanager
-def between_proxies(stack: Stack, upstream: Proxy, hooks: Proxy) -> Iterator[DeskRig]:
+def between_proxies(stack, upstream, hooks):
     """Connect the two halves of a running product through these proxies, and close them
     at the end.
     """

@@ -7,13 +7,10 @@ Discord's own time, and test_line_survives waits for it.
 """
 
 import hashlib
-from typing import Any
 
 from audit.models import Entry
 from audit.recording import detail_hash, entry_hash
 from common.references import references_in
-from tests.faults.desk_rig import DeskRig
-from tests.faults.records import Held
 
 # The states that the desk may show for each status of the gateway after the fault.
 _MIRRORED = {
@@ -40,7 +37,7 @@ _CLOSED = (
 )
 
 
-def check_invariants(rig: DeskRig, *, fate_may_be_unknown: bool = False) -> None:
+def check_invariants(rig, *, fate_may_be_unknown=False):
     """Fail with the first violated invariant for the messages of this test.
 
     `fate_may_be_unknown`: the gateway may have lost a mail server's answer; it does not
@@ -58,10 +55,10 @@ def check_invariants(rig: DeskRig, *, fate_may_be_unknown: bool = False) -> None
     _i8_ledger_verifies(rig)
 
 
-def _i12_nothing_is_left_over(rig: DeskRig, held: Held) -> None:
+def _i12_nothing_is_left_over(rig, held):
     """Unfinished work ends automatically; only doubt may wait for a person."""
 
-    def ended() -> bool:
+    def ended():
         states = [decision["state"] for decision in rig.decisions(held)]
         assert not {"recorded", "calling"} & set(states), f"{held.subject}: {states}"
         return True
@@ -69,10 +66,10 @@ def _i12_nothing_is_left_over(rig: DeskRig, held: Held) -> None:
     rig.sweep_until(ended, "I12: every decision to end")
 
 
-def _i4_mirror_is_what_the_gateway_has(rig: DeskRig, held: Held) -> None:
+def _i4_mirror_is_what_the_gateway_has(rig, held):
     """Periodic work of the desk is run now instead of each half minute or minute."""
 
-    def equal() -> bool:
+    def equal():
         status = rig.email(held)["status"]
         state = rig.message(held)["state"]
         if state not in _MIRRORED[status]:
@@ -86,8 +83,8 @@ def _i4_mirror_is_what_the_gateway_has(rig: DeskRig, held: Held) -> None:
     rig.sweep_until(equal, "I4: the mirror to show what the gateway has")
 
 
-def _i1_at_most_one_effect(rig: DeskRig, held: Held, fate_may_be_unknown: bool) -> None:
-    def in_doubt() -> bool:
+def _i1_at_most_one_effect(rig, held, fate_may_be_unknown):
+    def in_doubt():
         return fate_may_be_unknown and rig.email(held)["fate_unknown"]
 
     effects = rig.effects(held)
@@ -118,7 +115,7 @@ def _i1_at_most_one_effect(rig: DeskRig, held: Held, fate_may_be_unknown: bool) 
     )
 
 
-def _i2_every_effect_has_an_earlier_decision(rig: DeskRig, held: Held) -> None:
+def _i2_every_effect_has_an_earlier_decision(rig, held):
     for effect in rig.effects(held):
         references = references_in(effect["metadata"]["reason"])
         if not references:
@@ -148,13 +145,7 @@ def _i2_every_effect_has_an_earlier_decision(rig: DeskRig, held: Held) -> None:
         _i6_what_was_shown_was_executed(rig, held, decision, entry, effect)
 
 
-def _i6_what_was_shown_was_executed(
-    rig: DeskRig,
-    held: Held,
-    decision: dict[str, Any],
-    entry: dict[str, Any],
-    effect: dict[str, Any],
-) -> None:
+def _i6_what_was_shown_was_executed(rig, held, decision, entry, effect):
     [revision] = rig.sql(
         "SELECT fingerprint FROM mirror_revision WHERE id = %s", decision["revision_id"]
     )
@@ -184,8 +175,8 @@ def _i6_what_was_shown_was_executed(
         )
 
 
-def _i5_ends_are_ends(rig: DeskRig, held: Held) -> None:
-    ended: dict[str, str] = {}
+def _i5_ends_are_ends(rig, held):
+    ended = {}
     closed = ""
     for entry in rig.entries(held):
         action = entry["action"]
@@ -202,7 +193,7 @@ def _i5_ends_are_ends(rig: DeskRig, held: Held) -> None:
                 ended[reference] = action
 
 
-def _i7_doubt_is_shown(rig: DeskRig, held: Held) -> None:
+def _i7_doubt_is_shown(rig, held):
     shown = rig.person("AUDITOR").find(held.upstream_id, tab="unknown") is not None
     doubtful = any(decision["state"] in _DOUBTFUL for decision in rig.decisions(held))
     assert shown == doubtful, (
@@ -210,7 +201,7 @@ def _i7_doubt_is_shown(rig: DeskRig, held: Held) -> None:
     )
 
 
-def _i9_every_card_has_its_delivery(rig: DeskRig, held: Held) -> None:
+def _i9_every_card_has_its_delivery(rig, held):
     """Checking that planned cards are sent or shown as failed takes Discord's own time."""
     query = (
         "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
@@ -221,7 +212,7 @@ def _i9_every_card_has_its_delivery(rig: DeskRig, held: Held) -> None:
     )
 
 
-def _i3_every_accepted_webhook_is_stored(rig: DeskRig) -> None:
+def _i3_every_accepted_webhook_is_stored(rig):
     accepted = [seen for seen in rig.hooks.reached("webhook") if seen.status == 200]
     digests = {hashlib.sha256(seen.request.body).hexdigest() for seen in accepted}
     found = rig.sql(
@@ -232,7 +223,7 @@ def _i3_every_accepted_webhook_is_stored(rig: DeskRig) -> None:
     )
 
 
-def _i8_ledger_verifies(rig: DeskRig) -> None:
+def _i8_ledger_verifies(rig):
     """Each entry since the last check matches its leaf, and so do its details."""
     query = (
         "SELECT e.*, d.salt, d.fields FROM audit_entry e JOIN audit_entrydetail d ON d.entry_id = e.id "

@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -39,7 +39,7 @@ class Request:
     body: bytes
 
     @property
-    def kind(self) -> str:
+    def kind(self):
         parts = urlsplit(self.path)
         if parts.path == "/v1/oversight/decide":
             return DECIDE
@@ -48,7 +48,7 @@ class Request:
         return WEBHOOK if parts.path.startswith("/webhooks/") else OTHER
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self):
         try:
             body = json.loads(self.body)
         except ValueError:
@@ -56,7 +56,7 @@ class Request:
         return body if isinstance(body, dict) else {}
 
     @property
-    def email_id(self) -> str:
+    def email_id(self):
         asked = parse_qs(urlsplit(self.path).query).get("email_id", [""])[0]
         return asked or str(self.json.get("email_id") or "")
 
@@ -71,7 +71,7 @@ class Answer:
         default_factory=lambda: {"Content-Type": "application/json"}
     )
 
-    def head(self, length: int) -> bytes:
+    def head(self, length):
         lines = [
             f"HTTP/1.1 {self.status} Said by the proxy",
             f"Content-Length: {length}",
@@ -102,14 +102,14 @@ Fault = Callable[["Exchange"], None]
 class Exchange:
     """One request and its connection."""
 
-    def __init__(self, proxy: "Proxy", connection: socket.socket, seen: Seen) -> None:
+    def __init__(self, proxy, connection, seen):
         self.request = seen.request
         self.seen = seen
         self.is_open = True
         self._proxy = proxy
         self._connection = connection
 
-    def forward(self) -> Answer:
+    def forward(self):
         """Hand the request to the gateway, and return what it answered once it has."""
         self.seen.reached_at = time.monotonic()
         answer = self._proxy.ask_gateway(self.request)
@@ -118,10 +118,10 @@ class Exchange:
             self.seen.answer = json.loads(answer.body)
         return answer
 
-    def reply(self, answer: Answer) -> None:
+    def reply(self, answer):
         self.write(answer.head(len(answer.body)) + answer.body)
 
-    def write(self, raw: bytes) -> bool:
+    def write(self, raw):
         """Whether the other side still took it."""
         try:
             self._connection.sendall(raw)
@@ -129,20 +129,20 @@ class Exchange:
             self.is_open = False
         return self.is_open
 
-    def reset(self) -> None:
+    def reset(self):
         """Cut the connection so that the other side learns it at once."""
         reset(self._connection)
         self.is_open = False
 
 
-def reset(connection: socket.socket) -> None:
+def reset(connection):
     """End a connection with RST, also under a thread that reads from it."""
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
         connection.close()
 
 
-def pass_on(exchange: Exchange) -> None:
+def pass_on(exchange):
     exchange.reply(exchange.forward())
 
 
@@ -158,14 +158,14 @@ class Rule:
     left: int
     met: list[Seen] = field(default_factory=list)
 
-    def takes(self, request: Request) -> bool:
+    def takes(self, request):
         return (
             self.left > 0
             and self.kind in ("", request.kind)
             and self.email_id in ("", request.email_id)
         )
 
-    def wait(self, times: int = 1, timeout: float = PATIENCE) -> None:
+    def wait(self, times=1, timeout=PATIENCE):
         wait_for(
             lambda: len(self.met) >= times,
             timeout,
@@ -176,29 +176,29 @@ class Rule:
 class Proxy:
     """Listens on one loopback port. `seen` is its append-only record."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.seen: list[Seen] = []
+    def __init__(self, port=0):
+        self.seen = []
         self.resets_idle = False
         self.gateway = ""
-        self._rules: list[Rule] = []
+        self._rules = []
         self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
+        self._open = set()
         self._connections = 0
         self._bound = self._bind(port)
         self.port = self._bound.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def serve(self, gateway: str) -> None:
+    def serve(self, gateway):
         """Take connections from now on and hand what comes to this origin."""
         self.gateway = gateway
         self._bound.listen(128)
         threading.Thread(target=self._accept, args=[self._bound], daemon=True).start()
 
-    def close(self) -> None:
+    def close(self):
         self._unlisten()
 
     @contextlib.contextmanager
-    def refusing(self, *, keep_open: bool = False) -> Iterator[None]:
+    def refusing(self, *, keep_open=False):
         """Refuse connections, as a port does where nothing listens; what is open
         breaks, unless it is kept.
         """
@@ -211,13 +211,7 @@ class Proxy:
             self.serve(self.gateway)
 
     @contextlib.contextmanager
-    def fault(
-        self,
-        fault: Fault,
-        kind: str = DECIDE,
-        email_id: str = "",
-        times: int = 1_000_000,
-    ) -> Iterator[Rule]:
+    def fault(self, fault, kind=DECIDE, email_id="", times=1_000_000):
         """Meet requests with this fault. A newer rule comes before an older one."""
         rule = Rule(fault, kind, email_id, times)
         with self._lock:
@@ -227,7 +221,7 @@ class Proxy:
         finally:
             rule.left = 0
 
-    def requests(self, kind: str, email_id: str = "") -> list[Seen]:
+    def requests(self, kind, email_id=""):
         """What arrived of this kind, oldest first."""
         return [
             seen
@@ -235,7 +229,7 @@ class Proxy:
             if seen.request.kind == kind and email_id in ("", seen.request.email_id)
         ]
 
-    def reached(self, kind: str, email_id: str = "") -> list[Seen]:
+    def reached(self, kind, email_id=""):
         """What of it went on to the gateway."""
         return [
             seen
@@ -243,7 +237,7 @@ class Proxy:
             if seen.reached_at is not None
         ]
 
-    def ask_gateway(self, request: Request) -> Answer:
+    def ask_gateway(self, request):
         address = urlsplit(self.gateway)
         upstream = HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE)
         try:
@@ -268,20 +262,20 @@ class Proxy:
         finally:
             upstream.close()
 
-    def _bind(self, port: int) -> socket.socket:
+    def _bind(self, port):
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", port))
         return bound
 
-    def _unlisten(self, *, keep_open: bool = False) -> None:
+    def _unlisten(self, *, keep_open=False):
         with contextlib.suppress(OSError):
             self._bound.shutdown(socket.SHUT_RDWR)
         self._bound.close()
         for connection in [] if keep_open else list(self._open):
             reset(connection)
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener):
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listener.accept()
@@ -291,7 +285,7 @@ class Proxy:
                     target=self._serve_one, args=arguments, daemon=True
                 ).start()
 
-    def _serve_one(self, connection: socket.socket, number: int) -> None:
+    def _serve_one(self, connection, number):
         self._open.add(connection)
         try:
             with contextlib.suppress(OSError), connection.makefile("rb") as stream:
@@ -304,13 +298,7 @@ class Proxy:
             self._open.discard(connection)
             connection.close()
 
-    def _meet(
-        self,
-        connection: socket.socket,
-        request: Request,
-        number: int,
-        request_number: int,
-    ) -> bool:
+    def _meet(self, connection, request, number, request_number):
         """Answer one request, or do to it what a rule says; whether the connection can
         be used again.
         """
@@ -332,12 +320,12 @@ class Proxy:
         )
 
 
-def _read_request(stream: Any) -> Request | None:
+def _read_request(stream):
     """Read one request; None at the end of the connection."""
     line = stream.readline().decode("latin-1").split()
     if len(line) != 3:
         return None
-    headers: dict[str, str] = {}
+    headers = {}
     while text := stream.readline().decode("latin-1").strip():
         name, _, value = text.partition(":")
         headers[name.lower()] = value.strip()

@@ -6,13 +6,11 @@ import mailbox
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import default as modern
-from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from tests.desk import Product
-from tests.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -28,15 +26,15 @@ class Held:
 class Records:
     """Reads of one running product."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack):
         self.stack = stack
         self.product = Product(stack)
         self.known = self.product.known
         # The subjects of delivered mail, by file name.
-        self._left: dict[str, str] = {}
-        self._database: psycopg.Connection[dict[str, Any]] | None = None
+        self._left = {}
+        self._database = None
 
-    def sql(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+    def sql(self, query, *parameters):
         """Run one statement as the owner of the database, in a transaction of its own."""
         try:
             return self._run(query, parameters)
@@ -45,38 +43,38 @@ class Records:
             self._database = None
             return self._run(query, parameters)
 
-    def _run(self, query: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
+    def _run(self, query, parameters):
         if self._database is None:
             url = self.stack.env["DATABASE_OWNER_URL"]
             self._database = psycopg.connect(url, autocommit=True, row_factory=dict_row)
-        cursor = self._database.execute(query, parameters)  # type: ignore[arg-type]
+        cursor = self._database.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 
-    def message(self, held: Held) -> dict[str, Any]:
+    def message(self, held):
         return self.sql("SELECT * FROM mirror_message WHERE public_id = %s", held.id)[0]
 
-    def decisions(self, held: Held) -> list[dict[str, Any]]:
+    def decisions(self, held):
         """The desk's decisions on a message, oldest first."""
         query = "SELECT d.* FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
         return self.sql(f"{query} WHERE m.public_id = %s ORDER BY d.id", held.id)
 
-    def decision(self, held: Held) -> dict[str, Any]:
+    def decision(self, held):
         """The newest decision; empty while there is none."""
         return (self.decisions(held) or [{}])[-1]
 
-    def email(self, held: Held) -> dict[str, Any]:
+    def email(self, held):
         """The gateway's own row."""
         return self.sql("SELECT * FROM gateway_email WHERE id = %s", held.upstream_id)[
             0
         ]
 
-    def effects(self, held: Held) -> list[dict[str, Any]]:
+    def effects(self, held):
         """What the gateway's audit log says was decided on a message."""
         actions = ["email.approved", "email.rejected"]
         query = "SELECT * FROM gateway_auditlogentry WHERE resource_id = %s AND action = ANY(%s) ORDER BY id"
         return self.sql(query, held.upstream_id, actions)
 
-    def entries(self, held: Held, *actions: str) -> list[dict[str, Any]]:
+    def entries(self, held, *actions):
         """The ledger's entries about a message, oldest first, with their details; of
         these actions, or all.
         """
@@ -90,7 +88,7 @@ class Records:
             if not actions or entry["action"] in actions
         ]
 
-    def mails(self, held: Held) -> int:
+    def mails(self, held):
         """How many mails with its subject really left."""
         folder = mailbox.Maildir(self.known["OUTBOX_DIR"], create=False)
         for key in folder.keys():  # noqa: SIM118 - a Maildir is no dict
@@ -101,10 +99,10 @@ class Records:
                 )
         return list(self._left.values()).count(held.subject)
 
-    def connection(self) -> dict[str, Any]:
+    def connection(self):
         return self.sql("SELECT * FROM mirror_connection WHERE slug = 'demo'")[0]
 
-    def fetched(self, upstream_id: str) -> dict[str, Any] | None:
+    def fetched(self, upstream_id):
         """The desk's id and fingerprint of a message whose content it has; None until
         then.
         """

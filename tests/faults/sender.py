@@ -8,19 +8,16 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import requests
 
-from tests.faults.desk_rig import DeskRig
 from upstream.signatures import HEADER, sign
 
 PATIENCE = 120
 
 
-def event(name: str = "message.received", **fields: Any) -> bytes:
+def event(name="message.received", **fields):
     """A current event, by default about received mail, which is not held and has no
     card.
     """
@@ -45,7 +42,7 @@ def event(name: str = "message.received", **fields: Any) -> bytes:
     ).encode()
 
 
-def digest(body: bytes) -> str:
+def digest(body):
     return hashlib.sha256(body).hexdigest()
 
 
@@ -60,19 +57,17 @@ class Sender:
     answers: list[tuple[bytes, int]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, desk: DeskRig) -> "Sender":
+    def of(cls, desk):
         return cls(desk.known["WEBHOOK_URL"], desk.known["WEBHOOK_SECRET"])
 
-    def post(
-        self, body: bytes, signature: str | None = None, timeout: float = PATIENCE
-    ) -> requests.Response:
+    def post(self, body, signature=None, timeout=PATIENCE):
         signed = sign(body, self.secret) if signature is None else signature
         headers = {"Content-Type": "application/json", HEADER: signed}
         answer = requests.post(self.url, data=body, headers=headers, timeout=timeout)
         self.answers.append((body, answer.status_code))
         return answer
 
-    def post_until_accepted(self, body: bytes) -> int:
+    def post_until_accepted(self, body):
         """Post as MultiMail does: the same bytes again until they are taken; returns
         how many answers were none.
         """
@@ -87,17 +82,15 @@ class Sender:
         raise AssertionError(f"not taken within {PATIENCE} s: {body[:80]!r}")
 
     @contextlib.contextmanager
-    def traffic(
-        self, threads: int = 2, make: Callable[[], bytes] = event
-    ) -> Iterator[list[bytes]]:
+    def traffic(self, threads=2, make=event):
         """Post from several threads for as long as the block lasts; the list holds what
         was taken.
         """
-        accepted: list[bytes] = []
-        problems: list[BaseException] = []
+        accepted = []
+        problems = []
         is_over = threading.Event()
 
-        def go_on() -> None:
+        def go_on():
             try:
                 # Enough for traffic; more would only slow the product down.
                 while not is_over.wait(0.1):
@@ -119,7 +112,7 @@ class Sender:
         assert not problems, problems[0]
 
 
-def assert_stored_once(desk: DeskRig, bodies: list[bytes]) -> None:
+def assert_stored_once(desk, bodies):
     """Assert that each was stored once, made one message, and has one entry in the
     ledger besides those of alerts.
     """

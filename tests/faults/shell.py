@@ -3,9 +3,6 @@ worker would.
 """
 
 import json
-from typing import Any
-
-from tests.stack import Stack
 
 _SHELL = """
 import json, sys, traceback
@@ -41,11 +38,11 @@ def work(task, *arguments):
 class Shell:
     """`./run manage shell`, started at its first use."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack):
         self._stack = stack
-        self._process: Any = None
+        self._process = None
 
-    def run(self, code: str) -> Any:
+    def run(self, code):
         """Run code and return what it left in `result`; an error there fails the test."""
         if self._process is None:
             self._process = self._stack.converse("manage", "shell", "-v0", "-c", _SHELL)
@@ -58,11 +55,11 @@ class Shell:
                 return answer["result"]
         raise AssertionError("the shell ended")
 
-    def work(self, task: str, *arguments: int) -> Any:
+    def work(self, task, *arguments):
         """Run a task and what it wakes, and return its answer."""
         return self.run(_OTHER_WORKER + f"result = work({task!r}, *{arguments})")
 
-    def close(self) -> None:
+    def close(self):
         if self._process is not None:
             with self._process:
                 self._process.stdin.close()

@@ -5,7 +5,6 @@ reading what is answered.
 import contextlib
 import socket
 import threading
-from collections.abc import Iterable, Iterator
 
 # More than comes of it, and less than any address takes.
 _DECLARED = 10_000
@@ -13,12 +12,12 @@ _DECLARED = 10_000
 _UNREAD = 2
 
 
-def slow_headers() -> bytes:
+def slow_headers():
     """Return the beginning of a request whose headers do not end."""
     return b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
 
 
-def slow_body(path: str, **headers: str) -> bytes:
+def slow_body(path, **headers):
     """Return a request whose body is to come."""
     named = "".join(
         f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()
@@ -26,15 +25,13 @@ def slow_body(path: str, **headers: str) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {_DECLARED}\r\n{named}\r\n".encode()
 
 
-def slow_reader(path: str) -> bytes:
+def slow_reader(path):
     """Return many requests at once, whose answers nobody will read."""
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() * _UNREAD
 
 
 @contextlib.contextmanager
-def slow_connections(
-    port: int, beginnings: Iterable[bytes]
-) -> Iterator[list[socket.socket]]:
+def slow_connections(port, beginnings):
     """Open a connection for each beginning and send that; none of them reads, and more
     of it comes by `drip`.
     """
@@ -52,11 +49,11 @@ def slow_connections(
 
 
 @contextlib.contextmanager
-def dripping(connections: list[socket.socket]) -> Iterator[None]:
+def dripping(connections):
     """Send one more byte over each connection every second, until the block ends."""
     is_over = threading.Event()
 
-    def drip() -> None:
+    def drip():
         while not is_over.wait(1.0):
             for one in connections:
                 # Ended by the server meanwhile, or full.

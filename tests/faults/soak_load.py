@@ -12,17 +12,13 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import requests
 from redis.exceptions import RedisError
 
-from tests.desk import Browser
 from tests.faults import wire
-from tests.faults.desk_rig import DeskRig
-from tests.faults.proxy import DECIDE, READ, WEBHOOK, Fault
+from tests.faults.proxy import DECIDE, READ, WEBHOOK
 
 # The outcomes of messages, and their frequencies.
 PLANS = {
@@ -52,17 +48,17 @@ class Diary:
     answers: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
 
-    def plan(self, number: int) -> str:
+    def plan(self, number):
         """What the message of this number is to meet."""
         return random.Random(f"{self.seed}:{number}").choices(
             [*PLANS], [*PLANS.values()]
         )[0]
 
-    def subject(self, number: int) -> str:
+    def subject(self, number):
         return f"Soak {self.seed}-{number:05}"
 
 
-def send(rig: DeskRig, diary: Diary, numbers: list[int]) -> None:
+def send(rig, diary, numbers):
     """Send messages until the numbers run out; after a lost answer, send again with the
     same key.
     """
@@ -88,17 +84,17 @@ class Reviewer:
     order.
     """
 
-    def __init__(self, rig: DeskRig, diary: Diary, prefix: str, number: int) -> None:
+    def __init__(self, rig, diary, prefix, number):
         self.rig = rig
         self.diary = diary
         self.random = random.Random(f"{diary.seed}:{prefix}:{number}")
-        self.browser: Browser = rig.product.reviewer(prefix)
+        self.browser = rig.product.reviewer(prefix)
         self.form = self.browser.get("/queue/")
         while "csrfmiddlewaretoken" not in self.form.text:
             self.form = self.browser.get("/accounts/logout/")
         self.after = ""
 
-    def work(self, is_over: Callable[[], bool]) -> None:
+    def work(self, is_over):
         while not is_over():
             try:
                 self.work_through_page()
@@ -106,7 +102,7 @@ class Reviewer:
                 self.diary.answers["reviewer: no answer"] += 1
                 time.sleep(0.3)
 
-    def work_through_page(self) -> None:
+    def work_through_page(self):
         page = self.browser.get(
             f"/queue/?tab=waiting&after={self.after}&format=json"
         ).json()
@@ -120,7 +116,7 @@ class Reviewer:
         if not rows:
             time.sleep(0.5)
 
-    def _is_mine(self, row: dict[str, Any]) -> bool:
+    def _is_mine(self, row):
         number = self.diary.sent.get(row["upstream_id"])
         if number is None or self.diary.plan(number) not in _DECIDED:
             return False
@@ -131,7 +127,7 @@ class Reviewer:
             row["upstream_id"] not in self.diary.accepted or self.random.random() < 0.02
         )
 
-    def _decide(self, row: dict[str, Any]) -> None:
+    def _decide(self, row):
         upstream_id = row["upstream_id"]
         plan = self.diary.plan(self.diary.sent[row["upstream_id"]])
         if (
@@ -157,7 +153,7 @@ class Reviewer:
         if plan == "undo" and self.post(row["id"], "undo") == 302:
             self.diary.undone.add(upstream_id)
 
-    def post(self, message_id: str, act: str, **fields: str) -> int:
+    def post(self, message_id, act, **fields):
         """Post a form, and return the status: 302 only for what was done."""
         answer = self.browser.post(f"/queue/{message_id}/{act}/", self.form, **fields)
         signed_out = (
@@ -165,7 +161,7 @@ class Reviewer:
         )
         return 401 if signed_out else answer.status_code
 
-    def look_after_doubt(self) -> None:
+    def look_after_doubt(self):
         """Confirm what reading has shown to be held still; reject what was withdrawn."""
         for row in self.browser.queue("unknown"):
             if row["decision"] == "withdrawn":
@@ -182,14 +178,14 @@ class Reviewer:
                     f"confirm: {self.post(row['id'], 'send-again')}"
                 ] += 1
 
-    def withdraw_some(self) -> None:
+    def withdraw_some(self):
         """Stop a few of those whose outcome is not known."""
         for row in self.browser.queue("unknown"):
             if row["decision"] == "unknown" and self.random.random() < 0.03:
                 self.diary.answers[f"withdraw: {self.post(row['id'], 'withdraw')}"] += 1
 
 
-def decide_elsewhere(rig: DeskRig, diary: Diary, upstream_id: str, number: int) -> None:
+def decide_elsewhere(rig, diary, upstream_id, number):
     """Decide at MultiMail itself, without the desk."""
     action = random.Random(f"{diary.seed}:{number}:elsewhere").choice(
         ["approve", "reject"]
@@ -208,11 +204,11 @@ def decide_elsewhere(rig: DeskRig, diary: Diary, upstream_id: str, number: int) 
 class Chaos:
     """Injects one fault after another, in an order given by the seed."""
 
-    def __init__(self, rig: DeskRig, diary: Diary) -> None:
+    def __init__(self, rig, diary):
         self.rig = rig
         self.diary = diary
         self.random = random.Random(f"{diary.seed}:chaos")
-        self._wire: dict[str, tuple[Fault, str]] = {
+        self._wire = {
             "answer of a call lost": (wire.lose_answer, DECIDE),
             "call cut before MultiMail has it": (wire.cut_before, DECIDE),
             "answer of a call cut short": (wire.truncate, DECIDE),
@@ -226,7 +222,7 @@ class Chaos:
             "500 to a webhook": (wire.answering(500), WEBHOOK),
             "webhook's answer lost": (wire.lose_answer, WEBHOOK),
         }
-        self._acts: dict[str, Callable[[], None]] = {
+        self._acts = {
             "call delayed": self._delay,
             "MultiMail out of reach": self._refuse,
             "worker-desk killed": lambda: rig.restart("worker-desk"),
@@ -234,13 +230,13 @@ class Chaos:
             "Redis emptied": lambda: bool(rig.redis.flushall()) and None,
             "PostgreSQL killed": lambda: rig.restart("postgres"),
         }
-        self._bag: list[str] = []
+        self._bag = []
 
-    def work(self, is_over: Callable[[], bool]) -> None:
+    def work(self, is_over):
         while not is_over():
             self._one()
 
-    def _one(self) -> None:
+    def _one(self):
         # Each fault occurs once before any repeats.
         self._bag = self._bag or self.random.sample(
             [*self._wire, *self._acts], len(self._wire) + len(self._acts)
@@ -263,24 +259,24 @@ class Chaos:
             time.sleep(self.random.uniform(0.5, 2))
         time.sleep(self.random.uniform(1, 4))
 
-    def _delay(self) -> None:
+    def _delay(self):
         held = wire.Hold()
         with self.rig.upstream.fault(held, DECIDE, times=1):
             if held.arrived.wait(5):
                 time.sleep(self.random.uniform(1, 3))
                 held.release()
 
-    def _refuse(self) -> None:
+    def _refuse(self):
         with self.rig.upstream.refusing():
             time.sleep(self.random.uniform(0.5, 2))
 
-    def _stop_worker(self) -> None:
+    def _stop_worker(self):
         self.rig.stack.kill("worker-desk", signal.SIGSTOP)
         time.sleep(self.random.uniform(1, 3))
         self.rig.stack.kill("worker-desk", signal.SIGCONT)
 
 
-def in_threads(*works: Callable[[], None]) -> list[threading.Thread]:
+def in_threads(*works):
     """Start each in its own thread."""
     threads = [threading.Thread(target=work, daemon=True) for work in works]
     for thread in threads:

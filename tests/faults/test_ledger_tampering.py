@@ -7,7 +7,6 @@ in a virtual environment that holds nothing.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +39,10 @@ class Desk:
     entry: int
     next: int
 
-    def findings(self) -> list[str]:
+    def findings(self):
         return check_database().findings
 
-    def offline(self, *options: str) -> list[str]:
+    def offline(self, *options):
         """Take a bundle, as it is now, and check it with what was kept outside."""
         target = self.folder / f"bundle-{len(list(self.folder.iterdir()))}"
         write_bundle(target)
@@ -69,7 +68,7 @@ def desk(settings, tmp_path):
     return Desk(tmp_path / "bundles", settings.SEAL_FILE, key, entries[4], entries[5])
 
 
-def _sign_again(first: int = 1, key: Ed25519PrivateKey | None = None) -> None:
+def _sign_again(first=1, key=None):
     """Make the chain valid again from one seal on; without the key, each keeps its
     signature.
     """
@@ -104,20 +103,20 @@ CUT = """
 """
 
 
-def _alter(desk: Desk, how: str | Callable[[Desk], None]) -> None:
+def _alter(desk, how):
     if isinstance(how, str):
         as_superuser(how.format(entry=desk.entry))
     else:
         how(desk)
 
 
-def _change_with_its_hash(desk: Desk) -> None:
+def _change_with_its_hash(desk):
     _alter(desk, CHANGE)
     digest = entry_hash(Entry.objects.get(pk=desk.entry))
     as_superuser("UPDATE audit_entry SET hash = %s WHERE id = %s", [digest, desk.entry])
 
 
-def _change_with_its_sealed_hash(desk: Desk) -> None:
+def _change_with_its_sealed_hash(desk):
     _change_with_its_hash(desk)
     digest = bytes.fromhex(Entry.objects.get(pk=desk.entry).hash)
     as_superuser(
@@ -125,12 +124,12 @@ def _change_with_its_sealed_hash(desk: Desk) -> None:
     )
 
 
-def _change_with_sealed_hash_and_seals(desk: Desk) -> None:
+def _change_with_sealed_hash_and_seals(desk):
     _change_with_its_sealed_hash(desk)
     _sign_again(2)
 
 
-def _insert(desk: Desk) -> None:
+def _insert(desk):
     """Put in an entry of the past, as whoever knows the format would: with the
     transaction of another, and its hash.
     """
@@ -141,7 +140,7 @@ def _insert(desk: Desk) -> None:
     made.save(force_insert=True)
 
 
-def _swap(desk: Desk) -> None:
+def _swap(desk):
     position = SealedEntry.objects.get(entry=desk.entry).position
     for before, after in ((position, -1), (position + 1, position), (-1, position + 1)):
         as_superuser(
@@ -150,7 +149,7 @@ def _swap(desk: Desk) -> None:
         )
 
 
-def _play_back(desk: Desk) -> None:
+def _play_back(desk):
     """An older state comes back, and the desk works on: the sealer refuses, so it makes
     no seal over the break.
     """
@@ -159,7 +158,7 @@ def _play_back(desk: Desk) -> None:
     seal()
 
 
-def _swap_key(desk: Desk) -> None:
+def _swap_key(desk):
     _change_with_its_sealed_hash(desk)
     _sign_again(1, Ed25519PrivateKey.generate())
 
@@ -267,7 +266,7 @@ def test_what_is_altered_beneath_the_application_is_named(desk):
     assert not_named == [], "\n".join(map(str, not_named))
 
 
-def put_in(like: int, *, ago: str = "0 s", mac: str | None = None, **says: str) -> int:
+def put_in(like, *, ago="0 s", mac=None, **says):
     """Put in an entry as whoever knows the format would: with the next number, a
     transaction of now, and its hash.
     """

@@ -10,7 +10,6 @@ import pytest
 
 from tests.desk import Product
 from tests.faults.answering import everything_answers
-from tests.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
@@ -28,7 +27,7 @@ PROCESSES = [
 
 
 @pytest.fixture
-def product(launched: Stack) -> Product:
+def product(launched):
     product = Product(launched)
     product.set_undo_window("200 milliseconds")
     return product

@@ -6,15 +6,13 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import psycopg
 import pytest
 
 from common.references import references_in
-from tests.faults.desk_rig import DeskRig, desk_rig
+from tests.faults.desk_rig import desk_rig
 from tests.faults.soak_load import (
     Chaos,
     Diary,
@@ -35,7 +33,7 @@ pytestmark = pytest.mark.soak
 
 
 @pytest.fixture
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRig]:
+def rig(tmp_path_factory):
     with desk_rig(tmp_path_factory) as rig:
         # Nothing is done for it here: it reads by itself, and leaves time to undo.
         rig.sql(
@@ -45,7 +43,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRig]:
         yield rig
 
 
-def test_soak_ends_with_equal_sums(rig: DeskRig) -> None:
+def test_soak_ends_with_equal_sums(rig):
     diary = Diary(int(os.environ.get("SOAK_SEED", random.randrange(10**6))))
     print(f"soak of {MESSAGES} messages with SOAK_SEED={diary.seed}")
     # Everybody signs in before things break.
@@ -66,7 +64,7 @@ def test_soak_ends_with_equal_sums(rig: DeskRig) -> None:
     check(diary, sums)
 
 
-def load(rig: DeskRig, diary: Diary, reviewers: list[Reviewer], ana: Reviewer) -> None:
+def load(rig, diary, reviewers, ana):
     """Send and decide everything while things break."""
     numbers = list(range(MESSAGES))
     over = False
@@ -88,7 +86,7 @@ def load(rig: DeskRig, diary: Diary, reviewers: list[Reviewer], ana: Reviewer) -
     [other.join() for other in others]
 
 
-def everything_was_decided(rig: DeskRig, diary: Diary) -> bool:
+def everything_was_decided(rig, diary):
     """By the desk's own rows: who gave a verdict may never have got the answer."""
     planned = {
         key
@@ -102,7 +100,7 @@ def everything_was_decided(rig: DeskRig, diary: Diary) -> bool:
         return False
 
 
-def tidy(reviewer: Reviewer) -> bool:
+def tidy(reviewer):
     """What somebody does about doubt meanwhile."""
     time.sleep(1)
     try:
@@ -112,12 +110,12 @@ def tidy(reviewer: Reviewer) -> bool:
     return False
 
 
-def recover(rig: DeskRig, ana: Reviewer) -> None:
+def recover(rig, ana):
     """Nothing breaks any more. The product gets over it, and people do what they are
     asked for.
     """
 
-    def is_over() -> bool:
+    def is_over():
         ana.look_after_doubt()
         ana.work_through_page()
         left = unfinished(rig)
@@ -127,7 +125,7 @@ def recover(rig: DeskRig, ana: Reviewer) -> None:
     rig.wait(is_over, "everything to end", RECOVERY)
 
 
-def unfinished(rig: DeskRig) -> dict[str, int]:
+def unfinished(rig):
     """What is not over yet, in the desk, at the gateway, or between them."""
     queries = {
         "decisions": "SELECT count(*) AS n FROM approvals_decision WHERE state = ANY(%s)",
@@ -146,7 +144,7 @@ def unfinished(rig: DeskRig) -> dict[str, int]:
     return {name: count for name, count in counted.items() if count}
 
 
-def add_up(rig: DeskRig, diary: Diary) -> dict[str, Any]:
+def add_up(rig, diary):
     """Count what each record says, none of them from what the desk says of itself
     alone.
     """
@@ -189,7 +187,7 @@ def add_up(rig: DeskRig, diary: Diary) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(diary: Diary, sums: dict[str, Any]) -> str:
+def table(diary, sums):
     """The ledger as people read it."""
     states = Counter(f"{one['outcome']} {one['state']}" for one in sums["decisions"])
     lines = [
@@ -207,7 +205,7 @@ def table(diary: Diary, sums: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def check(diary: Diary, sums: dict[str, Any]) -> None:
+def check(diary, sums):
     """Every sum is equal, and nothing is unexplained."""
     emails = sums["emails"]
     mails = sums["mails"]

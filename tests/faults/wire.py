@@ -6,28 +6,28 @@ Nothing here sleeps to let things happen: `Hold` waits for a request and for the
 import threading
 import time
 
-from tests.faults.proxy import PATIENCE, Answer, Exchange, Fault, pass_on
+from tests.faults.proxy import PATIENCE, Answer, pass_on
 
 
-def lose_answer(exchange: Exchange) -> None:
+def lose_answer(exchange):
     """The gateway commits, and no byte of its answer comes back."""
     exchange.forward()
     exchange.reset()
 
 
-def cut_before(exchange: Exchange) -> None:
+def cut_before(exchange):
     """The request was written, and the gateway never sees it."""
     exchange.reset()
 
 
-def truncate(exchange: Exchange) -> None:
+def truncate(exchange):
     """The gateway commits, and half of its answer comes back."""
     answer = exchange.forward()
     exchange.write(answer.head(len(answer.body)) + answer.body[: len(answer.body) // 2])
     exchange.reset()
 
 
-def endless(exchange: Exchange) -> None:
+def endless(exchange):
     """The gateway commits, and the answer never ends."""
     answer = exchange.forward()
     exchange.write(answer.head(1 << 40))
@@ -35,9 +35,7 @@ def endless(exchange: Exchange) -> None:
         pass
 
 
-def answering(
-    status: int, body: bytes = b'{"error": "Said by the proxy."}', **headers: str
-) -> Fault:
+def answering(status, body=b'{"error": "Said by the proxy."}', **headers):
     """Answer for the gateway, which sees nothing. Header names are written with
     underscores.
     """
@@ -47,24 +45,22 @@ def answering(
     return lambda exchange: exchange.reply(Answer(status, body, all_headers))
 
 
-def answering_after(
-    status: int, body: bytes = b'{"error": "Said by the proxy."}'
-) -> Fault:
+def answering_after(status, body=b'{"error": "Said by the proxy."}'):
     """Let the gateway commit, and replace its answer."""
 
-    def fault(exchange: Exchange) -> None:
+    def fault(exchange):
         exchange.forward()
         exchange.reply(Answer(status, body))
 
     return fault
 
 
-def dripping(pause: float) -> Fault:
+def dripping(pause):
     """Let the gateway commit, and give its answer byte by byte: each soon enough, all
     of them far too late.
     """
 
-    def fault(exchange: Exchange) -> None:
+    def fault(exchange):
         answer = exchange.forward()
         exchange.write(answer.head(len(answer.body)))
         for byte in answer.body:
@@ -83,14 +79,14 @@ class Hold:
     still lives.
     """
 
-    def __init__(self, *, after_answer: bool = False, then: Fault = pass_on) -> None:
+    def __init__(self, *, after_answer=False, then=pass_on):
         self.arrived = threading.Event()
         self.released = threading.Event()
         self.done = threading.Event()
         self._after_answer = after_answer
         self._then = then
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange):
         answer = exchange.forward() if self._after_answer else None
         self.arrived.set()
         self.released.wait(PATIENCE)
@@ -100,19 +96,19 @@ class Hold:
             exchange.reply(answer)
         self.done.set()
 
-    def wait(self) -> None:
+    def wait(self):
         """Until a request stands here."""
         assert self.arrived.wait(PATIENCE), (
             "no request came to the point where it should be held"
         )
 
-    def release(self) -> None:
+    def release(self):
         """Let it go on, and return when it has."""
         self.released.set()
         assert self.done.wait(PATIENCE), "what was held did not go on"
 
 
-def deliver_twice(exchange: Exchange) -> None:
+def deliver_twice(exchange):
     """The network hands the request on twice, and only the second answer comes back."""
     exchange.forward()
     exchange.reply(exchange.forward())
@@ -121,18 +117,18 @@ def deliver_twice(exchange: Exchange) -> None:
 class Gate:
     """Stops every exchange before the other side has it, until it is opened for all."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.arrived = threading.Event()
         self.opened = threading.Event()
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange):
         self.arrived.set()
         self.opened.wait(PATIENCE)
         pass_on(exchange)
 
-    def wait(self) -> None:
+    def wait(self):
         """Until the first stands here."""
         assert self.arrived.wait(PATIENCE), "no request came to the gate"
 
-    def open(self) -> None:
+    def open(self):
         self.opened.set()

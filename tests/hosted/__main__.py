@@ -3,7 +3,6 @@
 import argparse
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.hosted import control
@@ -11,11 +10,11 @@ from tests.hosted.host import Host
 from tests.hosted.temper import TEMPERS, Temper
 
 
-def handler(host: Host) -> type[BaseHTTPRequestHandler]:
+def handler(host):
     """Return the class that answers for this host."""
 
     class Answers(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
+        def _answer(self):
             address = urlsplit(self.path)
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
@@ -35,7 +34,7 @@ def handler(host: Host) -> type[BaseHTTPRequestHandler]:
             query = dict(parse_qsl(address.query, keep_blank_values=True))
             self._send(*host.answer(self.command, address.path, query, body, secret))
 
-        def _send(self, status: int, found: Any, headers: dict[str, str]) -> None:
+        def _send(self, status, found, headers):
             raw = found if isinstance(found, bytes) else json.dumps(found).encode()
             kind = (
                 "application/octet-stream"
@@ -54,7 +53,7 @@ def handler(host: Host) -> type[BaseHTTPRequestHandler]:
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, *_):
             """Log nothing."""
 
     return Answers
@@ -67,7 +66,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 200
 
 
-def main() -> None:
+def main():
     """Serve until stopped; the first line of the output is the address."""
     parser = argparse.ArgumentParser(prog="python -m tests.hosted", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 is a free one")
@@ -84,7 +83,7 @@ def main() -> None:
         name: json.loads(value)
         for name, _, value in (one.partition("=") for one in options.set)
     }
-    host = Host(Temper(**TEMPERS[options.temper] | switches))  # type: ignore[arg-type]
+    host = Host(Temper(**TEMPERS[options.temper] | switches))
     server = Server(("127.0.0.1", options.port), handler(host))
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     print(

@@ -16,9 +16,7 @@ from typing import Any
 Answer = tuple[int, Any, dict[str, str]]
 
 
-def altered(
-    alters: dict[str, Any], call: str, answer: tuple[int, Any, dict[str, str]]
-) -> tuple[int, Any, dict[str, str]]:
+def altered(alters, call, answer):
     """Return the answer to a call as this host gives it."""
     status, body, headers = answer
     for pattern, how in alters.items():
@@ -41,7 +39,7 @@ def altered(
     return status, body, headers
 
 
-def _set(found: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def _set(found, values):
     return {
         name: value
         for name, value in (found | values).items()

@@ -7,14 +7,13 @@ waits until all events were delivered or given up.
 
 import time
 from dataclasses import asdict
-from typing import Any
 
 from tests.hosted import events
-from tests.hosted.host import HELD, Host, Mail
+from tests.hosted.host import HELD, Mail
 from tests.hosted.temper import Temper
 
 
-def shown(host: Host) -> dict[str, Any]:
+def shown(host):
     """Return everything that tests read."""
     with host.lock:
         return {
@@ -33,25 +32,25 @@ def shown(host: Host) -> dict[str, Any]:
         }
 
 
-def carry_out(host: Host, acts: dict[str, Any]) -> dict[str, Any]:
+def carry_out(host, acts):
     """Carry out the acts of one request, in their order."""
     if acts.pop("drain", False):
         host.deliverer.waiting.join()
-    answer: dict[str, Any] = {}
+    answer = {}
     with host.lock:
         for name, given in acts.items():
             answer |= ACTS[name](host, given) or {}
     return answer
 
 
-def _set(host: Host, switches: dict[str, Any]) -> None:
+def _set(host, switches):
     for name, value in switches.items():
         if not hasattr(host.temper, name):
             raise KeyError(name)
         setattr(host.temper, name, value)
 
 
-def _send(host: Host, fields: dict[str, Any]) -> dict[str, Any]:
+def _send(host, fields):
     mailbox = host.mailbox(fields.pop("mailbox", ""))
     email_id = host.new_id()
     values = {
@@ -67,7 +66,7 @@ def _send(host: Host, fields: dict[str, Any]) -> dict[str, Any]:
     return {"id": mail.id}
 
 
-def _receive(host: Host, fields: dict[str, Any]) -> dict[str, Any]:
+def _receive(host, fields):
     mailbox = host.mailbox(fields.pop("mailbox", ""))
     values = {
         "sender": "dana@northwind.example", "subject": "Where is my refund?", "markdown": "Hello, where is it?",
@@ -89,13 +88,13 @@ def _receive(host: Host, fields: dict[str, Any]) -> dict[str, Any]:
     return {"id": mail.id}
 
 
-def _edit(host: Host, fields: dict[str, Any]) -> None:
+def _edit(host, fields):
     mail = host.mail(fields.pop("id"))
     for name, value in fields.items():
         setattr(mail, name, value)
 
 
-def _decide(host: Host, given: dict[str, Any]) -> None:
+def _decide(host, given):
     held = [mail.id for mail in host.mails.values() if mail.status in HELD]
     for email_id in given.get("ids", held):
         by = given.get("by", "kim@elsewhere.example")
@@ -105,24 +104,24 @@ def _decide(host: Host, given: dict[str, Any]) -> None:
         )
 
 
-def _scopes(host: Host, keys: dict[str, list[str] | None]) -> None:
+def _scopes(host, keys):
     for text, scopes in keys.items():
         key = host.keys.get(text) or host.add_key(text, text, [])
         key.is_active = scopes is not None
         key.scopes = scopes or []
 
 
-def _rotate(host: Host, secret: str) -> None:
+def _rotate(host, secret):
     for hook in host.webhooks.values():
         hook.secret = secret
 
 
-def _emit(host: Host, payload: dict[str, Any]) -> None:
+def _emit(host, payload):
     for hook in host.webhooks.values():
         host.send_event(hook, "unknown", events.raw(payload))
 
 
-def _suppress(host: Host, addresses: list[str]) -> None:
+def _suppress(host, addresses):
     for address in addresses:
         row = {
             "id": address,
@@ -133,7 +132,7 @@ def _suppress(host: Host, addresses: list[str]) -> None:
         host.suppressed.append(row | {"created_at": int(time.time() * 1000)})
 
 
-ACTS: dict[str, Any] = {
+ACTS = {
     # Forget everything, and have this temper.
     "begin": lambda host, switches: host.begin(Temper(**switches)),
     # Change switches of temper.py.

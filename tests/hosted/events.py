@@ -8,7 +8,6 @@ import queue
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 # The names of each kind, by envelope: patterns page, Discord page, Inngest page,
@@ -59,14 +58,14 @@ DECIDED = {"email.decided": {"approved", "rejected"}}
 RETRIES = 3
 
 
-def wants(names: list[str], kind: str) -> bool:
+def wants(names, kind):
     """Whether a subscription to these names takes events of this kind."""
     return any(
         KINDS.get(name) == kind or kind in DECIDED.get(name, ()) for name in names
     )
 
 
-def envelope(shape: str, kind: str, facts: dict[str, Any], at: str) -> dict[str, Any]:
+def envelope(shape, kind, facts, at):
     """Return the event in one of the shapes A to D. `facts` has id, thread_id, mailbox,
     from, to and others.
     """
@@ -143,17 +142,17 @@ class Deliverer:
     waiting: "queue.Queue[Delivery]" = field(default_factory=queue.Queue)
     kept_back: list[Delivery] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         threading.Thread(target=self._run, daemon=True).start()
 
-    def release(self, *, backwards: bool) -> None:
+    def release(self, *, backwards):
         """Send what was kept back, in its order or backwards."""
         kept = self.kept_back
         self.kept_back = []
         for delivery in reversed(kept) if backwards else kept:
             self.waiting.put(delivery)
 
-    def _run(self) -> None:
+    def _run(self):
         while True:
             delivery = self.waiting.get()
             for attempt in range(1 + RETRIES):
@@ -168,7 +167,7 @@ class Deliverer:
             self.waiting.task_done()
 
 
-def _post(delivery: Delivery) -> int | None:
+def _post(delivery):
     address = urlsplit(delivery.webhook.url)
     kind = (
         http.client.HTTPSConnection
@@ -192,6 +191,6 @@ def _post(delivery: Delivery) -> int | None:
         connection.close()
 
 
-def raw(payload: dict[str, Any]) -> bytes:
+def raw(payload):
     """Return the bytes of a webhook's body."""
     return json.dumps(payload, ensure_ascii=False).encode()

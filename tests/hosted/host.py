@@ -19,7 +19,6 @@ from urllib.parse import unquote
 
 from tests.hosted import events
 from tests.hosted.altered import altered
-from tests.hosted.temper import Temper
 
 HELD = ("pending_send_approval", "pending_inbound_approval")
 STRICTNESS = ("autonomous", "monitored", "gated_send", "gated_all", "read_only")
@@ -42,9 +41,7 @@ Answer = tuple[int, Any]
 class Refused(Exception):
     """An answer other than success."""
 
-    def __init__(
-        self, code: int, error: str, headers: dict[str, str] | None = None, **more: Any
-    ) -> None:
+    def __init__(self, code, error, headers=None, **more):
         super().__init__(error)
         self.status = code
         self.body = {"error": error, **more}
@@ -129,11 +126,11 @@ class Asked:
     body: dict[str, Any]
     key: Key
 
-    def text(self, *names: str) -> str:
+    def text(self, *names):
         """Return the first of these fields that is there."""
         return next((str(self.body[name]) for name in names if self.body.get(name)), "")
 
-    def addresses(self, name: str) -> list[str]:
+    def addresses(self, name):
         """Return a field of addresses, which may be a list or a text with commas."""
         value = self.body.get(name) or []
         return [
@@ -156,20 +153,16 @@ class Route:
     act: Callable[["Host", Asked], Answer]
 
 
-ROUTES: list[Route] = []
+ROUTES = []
 
 
-def call(
-    method: str, path: str, scope: str = "", *, query: str = "", body: str = ""
-) -> Callable[..., Any]:
+def call(method, path, scope="", *, query="", body=""):
     """Serve an operation by the decorated method of Host; `{}` is one segment of the
     path.
     """
     pattern = re.compile(path.replace("{}", "([^/]+)"))
 
-    def register(
-        act: Callable[["Host", Asked], Answer],
-    ) -> Callable[["Host", Asked], Answer]:
+    def register(act):
         known = frozenset(query.split()), frozenset(body.split())
         ROUTES.append(Route(method, pattern, tuple(scope.split()), *known, act))
         return act
@@ -182,29 +175,29 @@ class Host:
     `control.py`.
     """
 
-    def __init__(self, temper: Temper) -> None:
+    def __init__(self, temper):
         self.lock = threading.RLock()
         self.deliverer = events.Deliverer()
         self.begin(temper)
 
-    def begin(self, temper: Temper) -> None:
+    def begin(self, temper):
         """Forget everything, and be this kind of host."""
         self.temper = temper
         self.number = 0
-        self.mails: dict[str, Mail] = {}
-        self.effects: list[Effect] = []
-        self.calls: list[dict[str, Any]] = []
-        self.webhooks: dict[str, events.Webhook] = {}
-        self.deliveries: list[events.Delivery] = []
+        self.mails = {}
+        self.effects = []
+        self.calls = []
+        self.webhooks = {}
+        self.deliveries = []
         self.deliverer.kept_back = []
-        self.contacts: list[dict[str, Any]] = []
-        self.suppressed: list[dict[str, Any]] = []
-        self.audit: list[dict[str, Any]] = []
-        self.sent_before: dict[tuple[str, ...], str] = {}
+        self.contacts = []
+        self.suppressed = []
+        self.audit = []
+        self.sent_before = {}
         self.minute = self.calls_of_minute = 0
         # What happens elsewhere right before the next call to a path is answered.
-        self.before: list[tuple[str, Callable[[], object]]] = []
-        self.keys: dict[str, Key] = {}
+        self.before = []
+        self.keys = {}
         for name in ("oversight", "oversight_read", "read", "admin"):
             self.add_key(f"mm_live_{name}_key", name, [name])
         self.add_key("mm_live_agent_key", "agent", ["read", "send"])
@@ -213,9 +206,7 @@ class Host:
 
     # --- what all calls share ---
 
-    def answer(
-        self, method: str, path: str, query: dict[str, str], body: Any, secret: str
-    ) -> tuple[int, Any, dict[str, str]]:
+    def answer(self, method, path, query, body, secret):
         """Return status, body (an object, or bytes) and headers."""
         time.sleep(self.temper.latency)
         with self.lock:
@@ -240,9 +231,7 @@ class Host:
                 answer = refused.status, refused.body, refused.headers
             return altered(self.temper.alters, f"{method} {path}", answer)
 
-    def _answer(
-        self, method: str, path: str, query: dict[str, str], body: Any, secret: str
-    ) -> Answer:
+    def _answer(self, method, path, query, body, secret):
         key = self.keys.get(secret)
         if key is None or not key.is_active:
             raise Refused(401, "This API key is missing, unknown or revoked.")
@@ -271,7 +260,7 @@ class Host:
             return route.act(self, asked)
         return self._change(route, asked)
 
-    def _limit(self) -> None:
+    def _limit(self):
         """Refuse calls beyond the number of a minute, until the next one begins."""
         minute, second = divmod(int(time.monotonic()), 60)
         if minute != self.minute:
@@ -284,9 +273,7 @@ class Host:
             raise Refused(429, "Too many requests.", {"Retry-After": str(60 - second)})
         self.calls_of_minute += 1
 
-    def _refuse_unknown(
-        self, route: Route, query: dict[str, str], body: dict[str, Any]
-    ) -> None:
+    def _refuse_unknown(self, route, query, body):
         unknown = [name for name in body if name not in route.body]
         unknown = unknown or [name for name in query if name not in route.query]
         if int(query.get("limit") or 1) > 100:
@@ -297,7 +284,7 @@ class Host:
                 422, "Unknown field: " + ", ".join(named) + ".", field=named[0]
             )
 
-    def _change(self, route: Route, asked: Asked) -> Answer:
+    def _change(self, route, asked):
         temper = self.temper
         if temper.breaks_before:
             temper.breaks_before -= 1
@@ -313,12 +300,12 @@ class Host:
 
     # --- small things ---
 
-    def now(self) -> str:
+    def now(self):
         """Return the time that this host believes it is."""
         now = datetime.fromtimestamp(time.time() + self.temper.clock_off, UTC)
         return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    def new_id(self) -> str:
+    def new_id(self):
         """Return an id of the shape that this host uses."""
         self.number += 1
         number = self.number
@@ -329,7 +316,7 @@ class Host:
             "long": f"{number:05}" + "x" * 195,
         }.get(self.temper.ids, f"01HOSTED{number:018}")
 
-    def add_key(self, text: str, name: str, scopes: list[str]) -> Key:
+    def add_key(self, text, name, scopes):
         """Add a key with this secret."""
         self.number += 1
         key = Key(
@@ -338,7 +325,7 @@ class Host:
         self.keys[text] = key
         return key
 
-    def mailbox(self, name: str) -> Mailbox:
+    def mailbox(self, name):
         """Return a mailbox by its id or address; without a name, the only one."""
         boxes = list(self.mailboxes.values())
         if not name and len(boxes) == 1:
@@ -348,13 +335,13 @@ class Host:
             raise Refused(404, "There is no such mailbox in this account.")
         return found
 
-    def mail(self, email_id: str) -> Mail:
+    def mail(self, email_id):
         """Return a message by its id."""
         if email_id not in self.mails:
             raise Refused(404, "There is no such email in this account.")
         return self.mails[email_id]
 
-    def tell(self, kind: str, mail: Mail) -> None:
+    def tell(self, kind, mail):
         """Send an event about a message to whoever subscribed to it."""
         facts = {
             "id": self.shown_id(mail.id), "thread_id": mail.thread_id, "mailbox": mail.mailbox.address,
@@ -375,7 +362,7 @@ class Host:
                     body,
                 )
 
-    def send_event(self, webhook: events.Webhook, name: str, body: bytes) -> None:
+    def send_event(self, webhook, name, body):
         """Send one event, or lose it, or keep it back."""
         self.number += 1
         delivery = events.Delivery(
@@ -392,11 +379,11 @@ class Host:
             else:
                 self.deliverer.waiting.put(delivery)
 
-    def shown_id(self, email_id: str) -> Any:
+    def shown_id(self, email_id):
         """Return an id as JSON has it: a number where this host counts."""
         return int(email_id) if self.temper.ids == "number" else email_id
 
-    def row(self, mail: Mail) -> dict[str, Any]:
+    def row(self, mail):
         """Return a message as lists show it, without its body."""
         return {
             "id": self.shown_id(mail.id), "mailbox_id": mail.mailbox.id, "direction": mail.direction,
@@ -405,19 +392,19 @@ class Host:
             "has_attachments": bool(mail.attachments), "delivered_at": mail.delivered_at,
         }  # fmt: skip
 
-    def _word(self, status: str) -> str:
+    def _word(self, status):
         return {
             "pending_send_approval": self.temper.held_word,
             "sent": self.temper.sent_word,
         }.get(status, status)
 
-    def _files(self, mail: Mail) -> list[dict[str, Any]]:
+    def _files(self, mail):
         return [
             {name: file[name] for name in ("name", "size", "content_type")}
             for file in mail.attachments
         ]
 
-    def page(self, name: str, rows: list[Any], asked: Asked, **more: Any) -> Answer:
+    def page(self, name, rows, asked, **more):
         """Return one page of a list."""
         size = min(
             int(asked.query.get("limit") or self.temper.page_size),
@@ -435,7 +422,7 @@ class Host:
             **more,
         }
 
-    def note(self, action: str, mail: Mail, by: str) -> None:
+    def note(self, action, mail, by):
         """Write a line of the account's audit log."""
         self.number += 1
         self.audit.append({
@@ -443,7 +430,7 @@ class Host:
             "actor_key_id": by, "metadata": {}, "created_at": self.now(),
         })  # fmt: skip
 
-    def effect(self, what: str, mail: Mail, *, by: str) -> None:
+    def effect(self, what, mail, *, by):
         """Write what really happened."""
         content = mail.to + mail.cc + mail.bcc, mail.subject, mail.markdown
         self.effects.append(
@@ -452,7 +439,7 @@ class Host:
 
     # --- what becomes of a message ---
 
-    def accept(self, mail: Mail, *, mode: str) -> None:
+    def accept(self, mail, *, mode):
         """Take in a message that somebody sends: it waits, or leaves."""
         self.mails[mail.id] = mail
         if STRICTNESS.index(mode) >= STRICTNESS.index("gated_send"):
@@ -463,7 +450,7 @@ class Host:
         else:
             self.leave(mail, by=mail.key_id)
 
-    def leave(self, mail: Mail, *, by: str) -> None:
+    def leave(self, mail, *, by):
         """Send it."""
         mail.status = "sent"
         mail.delivered_at = self.now()
@@ -471,7 +458,7 @@ class Host:
         self.tell("sent", mail)
         self.tell("delivered", mail)
 
-    def _send_what_is_due(self) -> None:
+    def _send_what_is_due(self):
         for mail in self.mails.values():
             if (
                 mail.status == "scheduled"
@@ -480,9 +467,7 @@ class Host:
             ):
                 self.leave(mail, by=mail.decided_by or mail.key_id)
 
-    def decide(
-        self, mail: Mail, action: str, *, by: str, reason: str = ""
-    ) -> dict[str, Any]:
+    def decide(self, mail, action, *, by, reason=""):
         """Carry out a decision, whoever makes it."""
         decision = {"approve": "approved", "reject": "rejected"}[action]
         repeats = (
@@ -523,7 +508,7 @@ class Host:
 
     # --- sending ---
 
-    def _send(self, asked: Asked, mailbox: Mailbox, *, status: str) -> Answer:
+    def _send(self, asked, mailbox, *, status):
         mode = asked.text("oversight_mode") or mailbox.oversight_mode
         if mode not in STRICTNESS:
             raise Refused(
@@ -564,12 +549,12 @@ class Host:
         }
 
     @call("POST", "/v1/mailboxes/{}/send", "send", body=SEND_FIELDS)
-    def send(self, asked: Asked) -> Answer:
+    def send(self, asked):
         """Send from a mailbox, in the current dialect."""
         return self._send(asked, self.mailbox(asked.parts[0]), status="pending_scan")
 
     @call("POST", "/v1/send_email", "send", body=FLAT_FIELDS)
-    def send_flat(self, asked: Asked) -> Answer:
+    def send_flat(self, asked):
         """Send as the page on Discord bots does."""
         return self._send(
             asked, self.mailbox(asked.text("from", "mailbox")), status="queued"
@@ -578,7 +563,7 @@ class Host:
     # --- reading ---
 
     @call("GET", "/v1/mailboxes/{}/emails", "read", query=LIST_PARAMETERS)
-    def list_emails(self, asked: Asked) -> Answer:
+    def list_emails(self, asked):
         """List a mailbox, newest first."""
         mailbox = self.mailbox(asked.parts[0])
         status = asked.query.get("status", "")
@@ -593,7 +578,7 @@ class Host:
         return self.page("emails", rows, asked)
 
     @call("GET", "/v1/mailboxes/{}/emails/{}", "read")
-    def read_email(self, asked: Asked) -> Answer:
+    def read_email(self, asked):
         """Read one message, which marks it as read."""
         mail = self.mail(asked.parts[1])
         if mail.mailbox is not self.mailbox(asked.parts[0]):
@@ -608,7 +593,7 @@ class Host:
         }  # fmt: skip
 
     @call("GET", "/v1/mailboxes/{}/threads/{}", "read")
-    def read_thread(self, asked: Asked) -> Answer:
+    def read_thread(self, asked):
         """List the messages of a thread, without bodies."""
         mails = [
             mail for mail in self.mails.values() if mail.thread_id == asked.parts[1]
@@ -625,7 +610,7 @@ class Host:
         }  # fmt: skip
 
     @call("GET", "/v1/mailboxes/{}/emails/{}/attachments/{}", "read")
-    def download(self, asked: Asked) -> Answer:
+    def download(self, asked):
         """Return the bytes of a file."""
         files = self.mail(asked.parts[1]).attachments
         found = next((file for file in files if file["name"] == asked.parts[2]), None)
@@ -638,7 +623,7 @@ class Host:
     @call(
         "GET", "/v1/oversight/pending", "oversight oversight_read", query="limit cursor"
     )
-    def list_pending(self, asked: Asked) -> Answer:
+    def list_pending(self, asked):
         """List what is held, oldest first, as the OpenAPI document has its rows."""
         rows = []
         for mail in self.mails.values():
@@ -658,7 +643,7 @@ class Host:
         return self.page("emails", rows, asked)
 
     @call("POST", "/v1/oversight/decide", "oversight", body="email_id action reason")
-    def decide_email(self, asked: Asked) -> Answer:
+    def decide_email(self, asked):
         """Approve or reject."""
         reason = asked.text("reason") if self.temper.takes_reason else ""
         if (
@@ -678,7 +663,7 @@ class Host:
     # --- the account ---
 
     @call("GET", "/v1/account")
-    def read_account(self, asked: Asked) -> Answer:
+    def read_account(self, asked):
         """Tell about the account."""
         if self.temper.account_needs_read and not {"read", "admin"} & set(
             asked.key.scopes
@@ -693,12 +678,12 @@ class Host:
         }  # fmt: skip
 
     @call("GET", "/v1/audit-log", "admin", query="limit cursor")
-    def read_audit_log(self, asked: Asked) -> Answer:
+    def read_audit_log(self, asked):
         """List decisions, newest first."""
         return self.page("entries", self.audit[::-1], asked)
 
     @call("GET", "/v1/mailboxes", "read")
-    def list_mailboxes(self, asked: Asked) -> Answer:
+    def list_mailboxes(self, asked):
         """List all mailboxes."""
         rows = [
             {
@@ -713,7 +698,7 @@ class Host:
 
     @call("PATCH", "/v1/mailboxes/{}", "admin", body="display_name oversight_mode auto_cc auto_bcc forward_inbound "
           "signature_block webhook_url oversight_webhook_url")  # fmt: skip
-    def change_mailbox(self, asked: Asked) -> Answer:
+    def change_mailbox(self, asked):
         """Make a mailbox stricter, or call it something else."""
         mailbox = self.mailbox(asked.parts[0])
         mode = asked.text("oversight_mode")
@@ -724,7 +709,7 @@ class Host:
         return 200, {"status": "updated"}
 
     @call("GET", "/v1/mailboxes/{}/allowlist", "read")
-    def list_allowlist(self, asked: Asked) -> Answer:
+    def list_allowlist(self, asked):
         """List who skips approval."""
         mailbox = self.mailbox(asked.parts[0])
         entries = mailbox.allowlist
@@ -737,7 +722,7 @@ class Host:
     @call(
         "POST", "/v1/mailboxes/{}/allowlist", "admin", body="pattern note approval_code"
     )
-    def add_allowlist_entry(self, asked: Asked) -> Answer:
+    def add_allowlist_entry(self, asked):
         """Ask for a code, then add an entry."""
         entries = self.mailbox(asked.parts[0]).allowlist
         pattern = asked.text("pattern")
@@ -760,12 +745,12 @@ class Host:
         return 201, entry
 
     @call("GET", "/v1/suppression", "read", query="limit cursor")
-    def list_suppression(self, asked: Asked) -> Answer:
+    def list_suppression(self, asked):
         """List addresses that get nothing any more."""
         return self.page("suppressions", self.suppressed[::-1], asked)
 
     @call("GET", "/v1/contacts", "read", query="q")
-    def list_contacts(self, asked: Asked) -> Answer:
+    def list_contacts(self, asked):
         """List contacts."""
         wanted = asked.query.get("q", "")
         return 200, {
@@ -775,7 +760,7 @@ class Host:
         }
 
     @call("POST", "/v1/contacts", "send", body="name email tags")
-    def add_contact(self, asked: Asked) -> Answer:
+    def add_contact(self, asked):
         """Add a contact."""
         self.number += 1
         named = {
@@ -789,7 +774,7 @@ class Host:
         return 201, self.contacts[-1]
 
     @call("GET", "/v1/api-keys", "admin")
-    def list_keys(self, asked: Asked) -> Answer:
+    def list_keys(self, asked):
         """List keys without their secrets."""
         shown = []
         for key in self.keys.values():
@@ -803,7 +788,7 @@ class Host:
         return 200, {"api_keys": shown}
 
     @call("GET", "/v1/domains", "admin")
-    def list_domains(self, asked: Asked) -> Answer:
+    def list_domains(self, asked):
         """List the one domain."""
         verified = dict.fromkeys(
             ("dkim_verified", "spf_verified", "mx_verified", "return_path_verified"),
@@ -814,7 +799,7 @@ class Host:
 
     # --- webhooks ---
 
-    def _subscription(self, hook: events.Webhook) -> dict[str, Any]:
+    def _subscription(self, hook):
         shown = {
             "id": hook.id,
             "url": hook.url,
@@ -824,7 +809,7 @@ class Host:
         return shown | {"created_at": hook.created_at}
 
     @call("GET", "/v1/webhooks", "admin")
-    def list_webhooks(self, asked: Asked) -> Answer:
+    def list_webhooks(self, asked):
         """List subscriptions, without secrets."""
         return 200, {
             "subscriptions": [
@@ -838,7 +823,7 @@ class Host:
         "admin",
         body="url events mailbox_id secret approval_code",
     )
-    def create_webhook(self, asked: Asked) -> Answer:
+    def create_webhook(self, asked):
         """Subscribe an address."""
         url = asked.text("url")
         names = asked.body.get("events") or []
@@ -862,7 +847,7 @@ class Host:
         return 201, {**self._subscription(hook), "signing_secret": secret}
 
     @call("GET", "/v1/webhooks/{}", "admin")
-    def read_webhook(self, asked: Asked) -> Answer:
+    def read_webhook(self, asked):
         """Show one subscription with its secret."""
         hook = self.webhooks.get(asked.parts[0])
         if hook is None:
@@ -870,7 +855,7 @@ class Host:
         return 200, {**self._subscription(hook), "signing_secret": hook.secret}
 
     @call("GET", "/v1/webhook-deliveries", "admin", query="limit cursor")
-    def list_deliveries(self, asked: Asked) -> Answer:
+    def list_deliveries(self, asked):
         """List what was delivered, newest first."""
         rows = [
             {
@@ -883,7 +868,7 @@ class Host:
         return self.page("deliveries", rows, asked)
 
 
-def _file(given: dict[str, Any]) -> dict[str, Any]:
+def _file(given):
     content = str(given.get("content_base64") or "")
     kind = given.get("content_type") or "application/octet-stream"
     return {"name": given["name"], "content_base64": content, "content_type": kind,

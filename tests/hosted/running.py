@@ -3,9 +3,7 @@
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import requests
 
@@ -23,34 +21,34 @@ class Hosted:
 
     url: str
 
-    def control(self, **acts: Any) -> dict[str, Any]:
+    def control(self, **acts):
         """Have it do something: the acts of `control.py`."""
         answer = requests.post(f"{self.url}/_control", json=acts, timeout=60)
         answer.raise_for_status()
         return dict(answer.json())
 
-    def begin(self, temper: str, **switches: Any) -> None:
+    def begin(self, temper, **switches):
         """Be as new, with this temper."""
         self.control(begin={**TEMPERS[temper], **switches})
 
-    def set(self, **switches: Any) -> None:
+    def set(self, **switches):
         """Change switches."""
         self.control(set=switches)
 
-    def hold(self, **fields: Any) -> str:
+    def hold(self, **fields):
         """Let an agent send a message that is held; return its id."""
         return str(self.control(send=fields)["id"])
 
-    def before(self, path: str, **acts: Any) -> None:
+    def before(self, path, **acts):
         """Let something happen right before the next call to this path is answered."""
         self.control(before=[path, acts])
 
     @property
-    def shown(self) -> dict[str, Any]:
+    def shown(self):
         """Everything that it keeps."""
         return dict(requests.get(f"{self.url}/_control", timeout=60).json())
 
-    def effects(self, email_id: str) -> list[str]:
+    def effects(self, email_id):
         """What became of a message, in order: `left`, `rejected`, `let in`,
         `cancelled`.
         """
@@ -58,7 +56,7 @@ class Hosted:
             one["what"] for one in self.shown["effects"] if one["email_id"] == email_id
         ]
 
-    def calls(self, path: str, method: str = "POST") -> list[Any]:
+    def calls(self, path, method="POST"):
         """The bodies of the calls to a path."""
         return [
             one["body"]
@@ -66,9 +64,7 @@ class Hosted:
             if (one["method"], one["path"]) == (method, path)
         ]
 
-    def ask(
-        self, method: str, path: str, *, key: str = ADMIN, **options: Any
-    ) -> requests.Response:
+    def ask(self, method, path, *, key=ADMIN, **options):
         """Call its API with a key."""
         headers = {"Authorization": f"Bearer {key}"}
         return requests.request(
@@ -77,7 +73,7 @@ class Hosted:
 
 
 @contextlib.contextmanager
-def hosted(*options: str) -> Iterator[Hosted]:
+def hosted(*options):
     """Run it on a free port."""
     command = [sys.executable, "-m", "tests.hosted", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -78,4 +78,4 @@ STRICT = {
     "shows": [],
     "tells_outcome": False,
 }
-TEMPERS: dict[str, dict[str, object]] = {"lenient": {}, "strict": STRICT}
+TEMPERS = {"lenient": {}, "strict": STRICT}

@@ -20,7 +20,7 @@ from mirror.models import Connection, Mailbox
 from mirror.sync import reads
 from tests import alerting
 from tests.factories import make_connection, make_message, make_person
-from tests.integration.gateway_served import ServedAccount, make_account, served_gateway
+from tests.integration.gateway_served import make_account, served_gateway
 from tests.integration.standing import let_through, make_record, sign, switch_on
 from tests.standin import multimail
 
@@ -151,7 +151,7 @@ def message(connection):
 
 
 @pytest.fixture
-def account(db) -> ServedAccount:
+def account(db):
     """An account of the real gateway, called over HTTP, and the desk's connection to
     it.
     """

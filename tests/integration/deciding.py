@@ -4,21 +4,18 @@ concurrent sessions.
 
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from django.db import connections
 from django.db.models.functions import Now
 
-from approvals.decisions.decide import VerdictResult, give_verdict, undo_decision
+from approvals.decisions.decide import give_verdict, undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.withdraw import withdraw_decision
 from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from common.postgres import clock
-from mirror.models import Connection, Message
-from people.models import Person
+from mirror.models import Message
 from tests.factories import actor_of
 
 
@@ -26,19 +23,11 @@ class Killed(BaseException):
     """The worker's process ends here."""
 
 
-def die(*_: Any) -> None:
+def die(*_):
     raise Killed
 
 
-def decide(
-    message: Message,
-    person: Person,
-    outcome: str = "approve",
-    reason: str = "",
-    *,
-    surface: str = "web",
-    **more: Any,
-) -> VerdictResult:
+def decide(message, person, outcome="approve", reason="", *, surface="web", **more):
     """Give a verdict on the newest version, or on one with this `fingerprint=`."""
     message.refresh_from_db()
     more.setdefault("fingerprint", message.fingerprint)
@@ -48,21 +37,15 @@ def decide(
     )
 
 
-def undo(message: Message, person: Person) -> Decision:
+def undo(message, person):
     return undo_decision(message=message.public_id, actor=actor_of(person))
 
 
-def withdraw(message: Message, person: Person) -> Decision:
+def withdraw(message, person):
     return withdraw_decision(message=message.public_id, actor=actor_of(person))
 
 
-def make_decision(
-    message: Message,
-    person: Person | None,
-    state: str = "recorded",
-    outcome: str = "approve",
-    **fields: Any,
-) -> Decision:
+def make_decision(message, person, state="recorded", outcome="approve", **fields):
     """Store a decision in a state that tests start from, past its commands."""
     values = {"due_at": Now(), "reference": f"R{Decision.objects.count()}", **fields}
     return Decision.objects.create(
@@ -71,9 +54,7 @@ def make_decision(
     )  # fmt: skip
 
 
-def post_verdict(
-    client: Any, message: Message, *, headers: Any = None, **fields: Any
-) -> Any:
+def post_verdict(client, message, *, headers=None, **fields):
     """Post a verdict on the version that the test knows; an approval unless the fields
     say otherwise.
     """
@@ -87,29 +68,29 @@ def post_verdict(
     return client.post(path, posted, headers=headers or {})
 
 
-def make_due() -> None:
+def make_due():
     """End all undo windows."""
     Decision.objects.filter(state="recorded").update(due_at=Now())
 
 
-def carry_out(message: Message, person: Person, outcome: str = "approve") -> str:
+def carry_out(message, person, outcome="approve"):
     """Decide, and carry it out at once; return the result of the run."""
     result = decide(message, person, outcome)
     make_due()
     return run_decision(decision_id=result.decision.pk)
 
 
-def expires(**time: float) -> None:
+def expires(**time):
     """Let all messages expire after this time, or have expired before a negative one."""
     Message.objects.update(expires_at=Now() + timedelta(**time))
 
 
-def read_all(connection: Connection) -> str:
+def read_all(connection):
     """Read everything that MultiMail holds; return the result."""
     return read_everything(connection_id=connection.pk, now=clock())
 
 
-def waiting_for_a_lock(database: Any) -> None:
+def waiting_for_a_lock(database):
     """Wait until some session waits for a lock."""
     deadline = time.monotonic() + 60
     with database.cursor() as cursor:
@@ -120,13 +101,13 @@ def waiting_for_a_lock(database: Any) -> None:
     raise AssertionError("nobody waited")
 
 
-def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+def in_thread(work):
     """Run `work` in its own session; return its thread and a list that will hold its
     result or its exception.
     """
-    results: list[Any] = []
+    results = []
 
-    def run() -> None:
+    def run():
         try:
             results.append(work())
         except Exception as error:  # noqa: BLE001 - whoever waits for it looks at it
@@ -139,13 +120,13 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     return thread, results
 
 
-def at_once(*works: Callable[[], Any]) -> list[Any]:
+def at_once(*works):
     """Run each in its own session, all at the same time; return their results or
     exceptions.
     """
     start = threading.Barrier(len(works))
 
-    def after_barrier(work: Callable[[], Any]) -> Callable[[], Any]:
+    def after_barrier(work):
         return lambda: (start.wait(60), work())[1]
 
     running = [in_thread(after_barrier(work)) for work in works]

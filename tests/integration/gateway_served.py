@@ -8,9 +8,7 @@ back. `lost` answers never come back, `spoiled` ones come otherwise.
 
 import contextlib
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import requests
@@ -36,7 +34,7 @@ class ServedGateway:
     # The Retry-After of faulty responses.
     retry_after: str = ""
 
-    def fault(self, among: Any, method: str, path: str) -> Any:
+    def fault(self, among, method, path):
         """Return the first fault for this call."""
         return next(
             (one for one in among if one[0] == method and path.endswith(one[1])), None
@@ -44,7 +42,7 @@ class ServedGateway:
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_):
         """Log nothing."""
 
 
@@ -55,9 +53,9 @@ class _GatewayHandler(WSGIHandler):
     which is in a transaction.
     """
 
-    def __call__(self, environ: Any, start_response: Any) -> Any:
+    def __call__(self, environ, start_response):
         request = WSGIRequest(environ)
-        request.urlconf = "gateway.urls"  # type: ignore[attr-defined]
+        request.urlconf = "gateway.urls"
         response = self.get_response(request)
         start_response(
             f"{response.status_code} {response.reason_phrase}", list(response.items())
@@ -66,14 +64,14 @@ class _GatewayHandler(WSGIHandler):
 
 
 @contextlib.contextmanager
-def served_gateway() -> Iterator[ServedGateway]:
+def served_gateway():
     """Serve on a free port."""
     served = ServedGateway()
     shared = connections["default"]
     with override_settings(MIDDLEWARE=["gateway.middleware.JsonOnlyMiddleware"]):
         handler = _GatewayHandler()
 
-    def application(environ: Any, start_response: Any) -> Any:
+    def application(environ, start_response):
         connections["default"] = shared
         method = environ["REQUEST_METHOD"]
         path = environ["PATH_INFO"]
@@ -93,7 +91,7 @@ def served_gateway() -> Iterator[ServedGateway]:
 
     server = WSGIServer(("127.0.0.1", 0), _Quiet)
     server.set_app(application)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    server.handle_error = lambda *_: None
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
     )
@@ -120,16 +118,14 @@ class ServedAccount:
     world: World
     connection: Connection
 
-    def ask(
-        self, method: str, path: str, *, key: str = "admin", json: Any = None
-    ) -> requests.Response:
+    def ask(self, method, path, *, key="admin", json=None):
         """Call the gateway as somebody with one of the account's keys."""
         headers = {"Authorization": f"Bearer {self.world.keys[key]}"}
         return requests.request(
             method, self.gateway.url + path, headers=headers, json=json, timeout=10
         )
 
-    def asked(self, method: str, path: str) -> int:
+    def asked(self, method, path):
         """How often the gateway was called with this method and end of a path."""
         return sum(
             1
@@ -138,14 +134,14 @@ class ServedAccount:
         )
 
     @property
-    def mailbox(self) -> Any:
+    def mailbox(self):
         """The desk's mailbox of the account's first one, as it is now."""
         return self.connection.mailboxes.select_related("connection").get(
             upstream_id=self.world.mailbox.pk
         )
 
 
-def make_account(gateway: ServedGateway, **fields: Any) -> ServedAccount:
+def make_account(gateway, **fields):
     """Make an account at the gateway and connect the desk to it; its mailboxes are
     read.
     """

@@ -7,9 +7,7 @@ hands them to the desk, because only the test's own thread sees the test's trans
 
 import contextlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from django.db.models import F
 from django.db.models.functions import Now
@@ -45,11 +43,11 @@ class HostedDesk:
     posted: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
 
     @property
-    def connection(self) -> Connection:
+    def connection(self):
         """The connection as it is now."""
         return Connection.objects.get()
 
-    def connect(self, client: Any, **keys: str) -> None:
+    def connect(self, client, **keys):
         """Connect by the desk's pages as an admin does, register the webhook, and read
         what is there.
         """
@@ -70,7 +68,7 @@ class HostedDesk:
         assert read_mailboxes(connection_id=self.connection.pk) == ""
         self.read()
 
-    def read(self) -> str:
+    def read(self):
         """Reconcile, as the sweep does each half minute."""
         Connection.objects.update(read_at=None, reading_until=None)
         for _ in range(10):
@@ -81,7 +79,7 @@ class HostedDesk:
                 break
         return outcome
 
-    def take_in(self, client: Any) -> list[int]:
+    def take_in(self, client):
         """Hand the desk what the host has sent, in its order; return how each was
         answered.
         """
@@ -95,22 +93,20 @@ class HostedDesk:
             for path, body, headers in posted
         ]
 
-    def held(self, **fields: Any) -> Message:
+    def held(self, **fields):
         """Let an agent send a message, and the desk read it."""
         upstream_id = self.host.hold(**fields)
         self.read()
         return Message.objects.get(upstream_id=upstream_id)
 
-    def decided(
-        self, message: Message, person: Any, outcome: str = "approve", reason: str = ""
-    ) -> Decision:
+    def decided(self, message, person, outcome="approve", reason=""):
         """Give a verdict and carry it out, also the calls that the desk makes again at
         once.
         """
         decision = decide(message, person, outcome, reason).decision
         return self.carried_out(decision)
 
-    def carried_out(self, decision: Decision) -> Decision:
+    def carried_out(self, decision):
         """Carry out a decision that was given."""
         for _ in range(6):
             make_due()
@@ -120,7 +116,7 @@ class HostedDesk:
         decision.refresh_from_db()
         return decision
 
-    def resolved(self, decision: Decision) -> Decision:
+    def resolved(self, decision):
         """Let time pass and the sweep read, until a decision in doubt is settled or
         nothing more is learnt.
         """
@@ -134,27 +130,27 @@ class HostedDesk:
         decision.refresh_from_db()
         return decision
 
-    def page(self, client: Any, message: Message) -> str:
+    def page(self, client, message):
         """The text of the message's page."""
         return text_of(client.get(f"/queue/{message.public_id}/"))
 
-    def connection_page(self, client: Any) -> str:
+    def connection_page(self, client):
         """The text of the connection's page."""
         return text_of(client.get(f"/connections/{self.connection.pk}/"))
 
 
-def text_of(answer: Any) -> str:
+def text_of(answer):
     """Return the words of a page without its tags."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", answer.content.decode()))
 
 
 @contextlib.contextmanager
-def hosted_desk(host: Hosted) -> Iterator[HostedDesk]:
+def hosted_desk(host):
     """Serve the address that the host's webhooks go to, and let the desk call the host."""
     desk = HostedDesk(host)
 
     class Hook(Handler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self):  # noqa: N802
             signature = {"X-MultiMail-Signature": self.headers["X-MultiMail-Signature"]}
             desk.posted.append((self.path, self.body(), signature))
             self.reply(200)

@@ -9,10 +9,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals.models import Decision
-from mirror.models import Connection, Message
-from people.models import Person
+from mirror.models import Message
 from practice import planting
-from practice.models import PracticeMessage
 from tests.factories import make_message
 
 TEXT = (
@@ -20,7 +18,7 @@ TEXT = (
 )
 
 
-def make_approved(connection: Connection, person: Person) -> Message:
+def make_approved(connection, person):
     """Make a message that this person approved, and that was sent."""
     message = make_message(connection, markdown=TEXT)
     fields = {
@@ -42,7 +40,7 @@ def make_approved(connection: Connection, person: Person) -> Message:
     return message
 
 
-def make_planted(connection: Connection, *, seed: int = 5) -> PracticeMessage:
+def make_planted(connection, *, seed=5):
     """Plant one in the connection's only mailbox."""
     with transaction.atomic():
         mailbox = connection.mailboxes.select_related("connection").get()

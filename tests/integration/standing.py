@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 from django.db.models import F
@@ -11,8 +10,8 @@ from django.db.models.functions import Now
 from approvals.models import Decision, Review, Verdict
 from approvals.standing.signing import Terms, sign_standing
 from common.postgres import clock
-from mirror.models import Connection, Message
-from people.models import OrganisationSettings, Person
+from mirror.models import Message
+from people.models import OrganisationSettings
 from policy.models import StandingApproval
 from tests.factories import actor_of, make_message
 from tests.integration.deciding import decide
@@ -20,7 +19,7 @@ from tests.integration.deciding import decide
 KEY = {"sent_by_key": "01KEY", "sent_by_key_name": "Refund bot", "metadata": {}}
 
 
-def make_refund(connection: Connection, number: int = 4471, **fields: Any) -> Message:
+def make_refund(connection, number=4471, **fields):
     """Make a held message of the class that the record is about."""
     markdown = f"Hello Dana,\n\nyour refund of {number / 100:.2f} EUR for order {number} is on its way."
     return make_message(
@@ -34,13 +33,7 @@ def make_refund(connection: Connection, number: int = 4471, **fields: Any) -> Me
     )
 
 
-def make_record(
-    connection: Connection,
-    *people: Person,
-    number: int = 24,
-    outcome: str = "approve",
-    **fields: Any,
-) -> list[Message]:
+def make_record(connection, *people, number=24, outcome="approve", **fields):
     """Let people have decided so many such messages, one every day until yesterday;
     return them, the oldest first.
 
@@ -81,7 +74,7 @@ def make_record(
     return list(Message.objects.filter(pk__in=[one.pk for one in made]).order_by("pk"))
 
 
-def _again(row: Any, **other: Any) -> Any:
+def _again(row, **other):
     """Store one more row like this one, but for some fields."""
     fields = {
         one.attname: getattr(row, one.attname)
@@ -91,23 +84,21 @@ def _again(row: Any, **other: Any) -> Any:
     return type(row).objects.create(**(fields | other))
 
 
-def switch_on() -> None:
+def switch_on():
     """Let standing approvals approve."""
     OrganisationSettings.objects.update_or_create(
         pk=1, defaults={"standing_since": Now()}
     )
 
 
-def terms(**fields: Any) -> Terms:
+def terms(**fields):
     """Return usual terms."""
     return Terms(
         **{"ends_at": clock() + timedelta(days=90), "cap_an_hour": 50, **fields}
     )
 
 
-def sign(
-    like: Message, first: Person, second: Person, **fields: Any
-) -> StandingApproval:
+def sign(like, first, second, **fields):
     """Sign a standing approval for messages like this one, as if the second admin had
     accepted it.
     """
@@ -121,7 +112,7 @@ def sign(
     )
 
 
-def let_through(standing: StandingApproval) -> None:
+def let_through(standing):
     """Let the next message of each ten be no sample."""
     standing.refresh_from_db()
     if standing.met % 10 == 0:

@@ -46,7 +46,7 @@ def message():
     return make_message(make_connection())
 
 
-def make_plan(*steps: dict, targets: dict | None = None, **fields) -> ReviewPlan:
+def make_plan(*steps, targets=None, **fields):
     plan = ReviewPlan.objects.create(targets=targets or {"": [60, 120]}, **fields)
     for step in steps:
         LadderStep.objects.create(
@@ -55,26 +55,26 @@ def make_plan(*steps: dict, targets: dict | None = None, **fields) -> ReviewPlan
     return plan
 
 
-def held_for(message: Message, lasting: timedelta) -> Message:
+def held_for(message, lasting):
     change_row(message, held_at=Now() - lasting)
     Review.objects.filter(pk=message.pk).update(watch_at=Now())
     return message
 
 
-def on_duty(*people: Person, **fields) -> None:
+def on_duty(*people, **fields):
     for person in people:
         DutyTurn.objects.create(person=person, **fields)
 
 
-def is_away(person: Person) -> None:
+def is_away(person):
     change_row(person, away_from=Now() - HOUR, away_until=Now() + HOUR)
 
 
-def run() -> None:
+def run():
     watch(to_watch().values_list("pk", flat=True))
 
 
-def acts(message: Message, *names: str) -> list[str]:
+def acts(message, *names):
     entries = Entry.objects.filter(
         message=message.public_id,
         action__in=names or ("message.reminded", "message.late"),
@@ -82,7 +82,7 @@ def acts(message: Message, *names: str) -> list[str]:
     return list(entries.order_by("id").values_list("action", flat=True))
 
 
-def reminded(message: Message) -> set[str]:
+def reminded(message):
     return set(
         Reminder.objects.filter(message=message).values_list("person__name", flat=True)
     )
@@ -282,7 +282,7 @@ def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(
 
 def extended(
     message, person, *, by=timedelta(days=1), reason="The customer calls tomorrow."
-) -> Message:
+):
     actor = actor_of(person)
     return extend_deadline(
         message=message.public_id, actor=actor, until=clock() + by, reason=reason

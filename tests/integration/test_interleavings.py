@@ -4,11 +4,9 @@ ordered single ones.
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 from approvals.intake import ingest
 from approvals.models import Decision
 from audit.models import Entry
-from mirror.models import Connection, Message, WebhookEvent
+from mirror.models import Message, WebhookEvent
 from people.models import Person
 from tests.factories import (
     MAILBOX,
@@ -103,12 +101,12 @@ class History:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[History]:
+def histories(draw):
     return [draw(history(number)) for number in range(draw(st.integers(1, 2)))]
 
 
 @st.composite
-def history(draw: st.DrawFn, number: int) -> History:
+def history(draw, number):
     is_inbound = draw(st.booleans()) and draw(st.booleans())
     kinds = draw(st.sampled_from(INBOUND if is_inbound else OUTBOUND))
     decided = not is_inbound and len(kinds) > 1 and kinds[1] in ("approved", "rejected")
@@ -140,15 +138,13 @@ def history(draw: st.DrawFn, number: int) -> History:
     return history
 
 
-def draw_time(draw: st.DrawFn, at: datetime) -> Any:
+def draw_time(draw, at):
     return draw(
         st.sampled_from([at.isoformat(), int(at.timestamp() * 1000), at.timestamp()])
     )
 
 
-def facts_of(
-    history: History, kind: str, index: int, *, at: Any, reason: str
-) -> dict[str, Any]:
+def facts_of(history, kind, index, *, at, reason):
     decided = next(
         (
             kind
@@ -180,12 +176,12 @@ def facts_of(
     }
 
 
-def envelope(dialect: str, name: str, facts: dict[str, Any]) -> dict[str, Any]:
+def envelope(dialect, name, facts):
     """Return an event in one of the published forms, with exactly the fields of that
     form.
     """
 
-    def take(*keys: str) -> dict[str, Any]:
+    def take(*keys):
         return {key: facts[key] for key in keys if key in facts}
 
     as_text = {"to": ", ".join(facts["to"])}
@@ -225,7 +221,7 @@ def envelope(dialect: str, name: str, facts: dict[str, Any]) -> dict[str, Any]:
     return {"event": name, "type": name, "event_type": name, **facts, "data": facts}
 
 
-def receive(connection: Connection, body: bytes) -> str:
+def receive(connection, body):
     stored = ingest.receive_webhook(
         connection=connection, body=body, secret_used="current"
     )
@@ -233,7 +229,7 @@ def receive(connection: Connection, body: bytes) -> str:
     return stored.result
 
 
-def begin_ours(connection: Connection, history: History) -> None:
+def begin_ours(connection, history):
     """Store the message and a decision whose call has an unknown outcome."""
     receive(connection, history.bodies[0])
     message = Message.objects.get(
@@ -262,7 +258,7 @@ def begin_ours(connection: Connection, history: History) -> None:
     )
 
 
-def mirror_of(connection: Connection, histories: list[History]) -> dict[str, Any]:
+def mirror_of(connection, histories):
     """Return everything that must be equal in the end."""
     found = {}
     for history in histories:
@@ -286,11 +282,11 @@ def mirror_of(connection: Connection, histories: list[History]) -> dict[str, Any
     return found
 
 
-def held_announcements(connection: Connection) -> int:
+def held_announcements(connection):
     return Entry.objects.filter(connection=connection.pk, action="message.held").count()
 
 
-def check(histories: list[History], draw: Callable[..., Any]) -> None:
+def check(histories, draw):
     ordered = make_connection("ordered")
     shuffled = make_connection("shuffled")
     for connection in (ordered, shuffled):
@@ -358,5 +354,5 @@ def test_webhooks_that_come_twice_at_once_end_in_the_same_mirror():
     assert held_announcements(hurried) <= 2
 
 
-def deliver(connection: Connection, bodies: list[bytes]) -> list[str]:
+def deliver(connection, bodies):
     return [receive(connection, body) for body in bodies]

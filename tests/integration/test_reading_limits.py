@@ -111,9 +111,7 @@ def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attr
     desk, connection
 ):
     fields = ("subject", "from_name", "reply_to", "in_reply_to", "send_at")
-    values: dict[str, object] = {
-        field: " ".join((*HOSTILE, MAIL, f"of {field}")) for field in fields
-    }
+    values = {field: " ".join((*HOSTILE, MAIL, f"of {field}")) for field in fields}
     people = [f"{hostile}@acme.example" for hostile in HOSTILE]
     body = f"{MAIL}<p>unclosed <b <i \ufffd Ã©Ã¨ \x92"
     message = make_message(

@@ -9,21 +9,19 @@ what the desk relies on:
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 LIST = Path(__file__).parent / "multimail.json"
 
 
-def stored() -> dict[str, Any]:
+def stored():
     """Return the stored list: each operation with its parameters, fields of the body
     and the answer, and enums.
     """
     return dict(json.loads(LIST.read_text()))
 
 
-def listed(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def listed(document):
     """Return the operations of a document in the form of the list."""
     return {
         f"{method.upper()} {re.sub('{[^}]*}', '{}', path)}": _operation(
@@ -35,8 +33,8 @@ def listed(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _operation(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
-    enums: dict[str, str] = {}
+def _operation(document, operation):
+    enums = {}
     asked = [one for one in operation.get("parameters", []) if one["in"] == "query"]
     for one in asked:
         if "enum" in one["schema"]:
@@ -46,7 +44,7 @@ def _operation(document: dict[str, Any], operation: dict[str, Any]) -> dict[str,
         for status, answer in operation.get("responses", {}).items()
         if status.startswith("2")
     ]
-    found: dict[str, Any] = {
+    found = {
         "parameters": _words(one["name"] for one in asked),
         "body": _words(_names(document, [operation.get("requestBody", {})], enums)),
         "answer": _words(_names(document, done, enums)),
@@ -55,17 +53,13 @@ def _operation(document: dict[str, Any], operation: dict[str, Any]) -> dict[str,
     return {name: value for name, value in found.items() if value}
 
 
-def _names(
-    document: dict[str, Any], parts: list[dict[str, Any]], enums: dict[str, str]
-) -> Iterator[str]:
+def _names(document, parts, enums):
     for part in parts:
         schema = part.get("content", {}).get("application/json", {}).get("schema", {})
         yield from _properties(document, schema, "", enums)
 
 
-def _properties(
-    document: dict[str, Any], schema: dict[str, Any], inside: str, enums: dict[str, str]
-) -> Iterator[str]:
+def _properties(document, schema, inside, enums):
     schema = _resolved(document, schema)
     for name, inner in schema.get("properties", {}).items():
         inner = _resolved(document, inner)
@@ -76,7 +70,7 @@ def _properties(
         yield from _properties(document, items or inner, f"{inside}{name}.", enums)
 
 
-def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def _resolved(document, schema):
     return (
         document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         if "$ref" in schema
@@ -84,5 +78,5 @@ def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any
     )
 
 
-def _words(texts: Any) -> str:
+def _words(texts):
     return " ".join(sorted(map(str, texts)))

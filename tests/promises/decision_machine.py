@@ -3,7 +3,6 @@ any order.
 """
 
 from datetime import timedelta
-from typing import Any
 
 from django.db.models import F
 from django.db.models.functions import Now
@@ -36,7 +35,7 @@ class DecisionMachine(DecisionSteps):
     @initialize(
         repeats=st.booleans(), outcomes=st.tuples(outcome, outcome), calls=st.booleans()
     )
-    def begin(self, repeats: bool, outcomes: tuple[str, str], calls: bool) -> None:
+    def begin(self, repeats, outcomes, calls):
         self.world.begin(repeats=repeats)
         self.connection = make_connection(
             slug=f"c{uuid7().hex}", api_url=self.world.url
@@ -54,7 +53,7 @@ class DecisionMachine(DecisionSteps):
 
     @precondition(lambda self: self.free)
     @rule(which=pick, who=st.booleans(), outcome=outcome)
-    def give_verdict(self, which: int, who: bool, outcome: str) -> None:
+    def give_verdict(self, which, who, outcome):
         self.decide(self.free[which % len(self.free)], who, outcome)
 
     @precondition(lambda self: self.states & set(OPEN))
@@ -64,7 +63,7 @@ class DecisionMachine(DecisionSteps):
             ["nothing", "undo", "withdraw", "withdraw", "confirm", "confirm", "tell"]
         ),
     )
-    def person_acts(self, which: int, what: str) -> None:
+    def person_acts(self, which, what):
         message = self.message(which)
         acts = {
             "undo": decide.undo_decision,
@@ -82,7 +81,7 @@ class DecisionMachine(DecisionSteps):
             [*["nothing"] * 3, "change", *ELSEWHERE, "expire", *SWITCH]
         ),
     )
-    def something_else_happens(self, which: int, what: str) -> None:
+    def something_else_happens(self, which, what):
         message = self.message(which)
         if what in ELSEWHERE:
             action, _, is_silent = what.partition(" ")
@@ -106,7 +105,7 @@ class DecisionMachine(DecisionSteps):
 
     @precondition(lambda self: "recorded" in self.states and len(self.workers) < 4)
     @rule(which=pick, calls=st.sampled_from([True, True, False]))
-    def start_executor(self, which: int, calls: bool) -> None:
+    def start_executor(self, which, calls):
         recorded = list(self.decisions().filter(state="recorded").order_by("pk"))
         chosen = recorded[which % len(recorded)]
         was_held = chosen.message.state == "held"
@@ -133,7 +132,7 @@ class DecisionMachine(DecisionSteps):
             ["told", "told", "told", "told, and stopped", "429", "cut"]
         ),
     )
-    def answer_read(self, which: int, how: str) -> None:
+    def answer_read(self, which, how):
         worker = self.reading()[which % len(self.reading())]
         assert worker.at is not None
         answer = (
@@ -155,14 +154,14 @@ class DecisionMachine(DecisionSteps):
     @rule(which=pick, how=st.sampled_from(
         ["done", "done, and lost", "under way", "under way", "lost", "500", "done, and 500", "429", "403", "pending",
          "done, and garbage"]))  # fmt: skip
-    def answer_call(self, which: int, how: str) -> None:
+    def answer_call(self, which, how):
         worker = self.calling()[which % len(self.calling())]
         assert worker.at is not None
         body = worker.at.body
         done = self.carry_out(body) if how.startswith("done") else None
         if how == "under way":
             self.world.late.append(body)
-        answers: dict[str, tuple[int, Any] | None] = {
+        answers = {
             "done": done, "500": (500, {}), "429": (429, {"error": "slow down"}), "403": (403, {"error": "no"}),
             "pending": (409, {"error": "no", "code": "read_only", "status": "pending_send_approval"}),
             "done, and 500": (500, {}), "done, and garbage": (200, b"<html>"),
@@ -172,14 +171,14 @@ class DecisionMachine(DecisionSteps):
 
     @precondition(lambda self: self.world.late)
     @rule(which=pick, arrives=st.booleans())
-    def late_call(self, which: int, arrives: bool) -> None:
+    def late_call(self, which, arrives):
         body = self.world.late.pop(which % len(self.world.late))
         if arrives:
             self.carry_out(body)
 
     @precondition(lambda self: self.workers)
     @rule(which=pick, how=st.sampled_from(["dies", "loses its database"]))
-    def worker_suffers(self, which: int, how: str) -> None:
+    def worker_suffers(self, which, how):
         worker = self.workers[which % len(self.workers)]
         assert worker.at is not None
         if how == "loses its database":
@@ -194,7 +193,7 @@ class DecisionMachine(DecisionSteps):
 
     @precondition(lambda self: "calling" in self.states)
     @rule(is_claimed_again=st.booleans())
-    def let_leases_end(self, is_claimed_again: bool) -> None:
+    def let_leases_end(self, is_claimed_again):
         self.decisions().filter(state="calling").update(
             lease_until=Now() - timedelta(seconds=1)
         )
@@ -209,7 +208,7 @@ class DecisionMachine(DecisionSteps):
 
     @precondition(lambda self: self.states & set(DOUBT))
     @rule(silent=st.booleans(), forgets=st.booleans(), settles=st.booleans())
-    def resolve_doubt(self, silent: bool, forgets: bool, settles: bool) -> None:
+    def resolve_doubt(self, silent, forgets, settles):
         doubtful = self.decisions().filter(state__in=DOUBT)
         # A MultiMail that repeats is trusted with this: no call outlives the settle
         # time.
@@ -223,21 +222,21 @@ class DecisionMachine(DecisionSteps):
         self.world.is_silent = self.world.forgets = False
 
     @rule()
-    def read(self) -> None:
+    def read(self):
         Connection.objects.filter(pk=self.connection.pk).update(
             read_at=None, reading_until=None
         )
         reads.read_everything(connection_id=self.connection.pk, now=timezone.now())
 
     @rule(which=st.integers(0, 30))
-    def webhook_arrives(self, which: int) -> None:
+    def webhook_arrives(self, which):
         body = self.world.webhooks[which % len(self.world.webhooks)]
         stored = ingest.receive_webhook(
             connection=self.connection, body=body, secret_used="current"
         )
         assert stored.result != "poison"
 
-    def teardown(self) -> None:
+    def teardown(self):
         if not hasattr(self, "connection"):
             return
         try:
@@ -247,7 +246,7 @@ class DecisionMachine(DecisionSteps):
                 if worker.at:
                     worker.at.let_go(None)
 
-    def recover(self) -> None:
+    def recover(self):
         """Everything works again, and people do what they are asked for: what happened
         must be known everywhere.
         """
@@ -274,13 +273,13 @@ class DecisionMachine(DecisionSteps):
             (m.state, [str(d) for d in m.decisions.all()]) for m in self.messages()
         ]
 
-    def carry_all_out(self) -> None:
+    def carry_all_out(self):
         while self.decisions().filter(state="recorded").exists():
             self.start_executor(0, True)
             for worker in [*self.workers]:
                 self.finish(worker)
 
-    def finish(self, worker: Worker) -> None:
+    def finish(self, worker):
         while worker.at:
             worker.go_on(
                 self.carry_out(worker.at.body)
@@ -289,7 +288,7 @@ class DecisionMachine(DecisionSteps):
             )
         self.keep(worker)
 
-    def do_what_is_asked(self) -> None:
+    def do_what_is_asked(self):
         for message in self.messages():
             states = set(message.decisions.values_list("state", flat=True))
             if message.decisions.filter(state="unknown", seen_held=2).exists():

@@ -3,8 +3,7 @@ what must hold after each.
 """
 
 import contextlib
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
@@ -18,7 +17,6 @@ from mirror.models import Connection, Message
 from people.models import Person
 from policy import kill_switch
 from policy.models import KillSwitch
-from tests.promises.decision_worker import Worker
 from tests.promises.upstream_world import World
 
 ENDS = ("undone", "applied", "superseded", "refused")
@@ -39,19 +37,19 @@ class DecisionSteps(RuleBasedStateMachine):
     admin: ClassVar[Person]
     connection: Connection
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
-        self.workers: list[Worker] = []
-        self.attempts: dict[int, int] = {}
-        self.ended: dict[int, str] = {}
+        self.workers = []
+        self.attempts = {}
+        self.ended = {}
         self.seen = 0
-        self.states: set[str] = set()
-        self.free: list[Message] = []
+        self.states = set()
+        self.free = []
 
     # What must hold after each step
 
     @invariant()
-    def nothing_leaves_twice(self) -> None:
+    def nothing_leaves_twice(self):
         for upstream_id in self.world.rows:
             approved = [
                 e
@@ -61,7 +59,7 @@ class DecisionSteps(RuleBasedStateMachine):
             assert len(approved) <= 1, f"{upstream_id} left {len(approved)} times"
 
     @invariant()
-    def effects_rest_on_decisions(self) -> None:
+    def effects_rest_on_decisions(self):
         for effect in self.world.effects[self.seen :]:
             if references := references_in(effect.reason):
                 decision = Decision.objects.select_related("revision").get(
@@ -79,8 +77,8 @@ class DecisionSteps(RuleBasedStateMachine):
         self.seen = len(self.world.effects)
 
     @invariant()
-    def decisions_only_go_forward(self) -> None:
-        live: dict[int, int] = {}
+    def decisions_only_go_forward(self):
+        live = {}
         self.states = set()
         for decision in self.decisions():
             assert decision.attempt >= self.attempts.get(decision.pk, 0)
@@ -108,7 +106,7 @@ class DecisionSteps(RuleBasedStateMachine):
         ]
 
     @invariant()
-    def doubt_is_shown(self) -> None:
+    def doubt_is_shown(self):
         for message in self.messages().prefetch_related("decisions__given_by"):
             decision = latest_decision(message)
             if (
@@ -120,7 +118,7 @@ class DecisionSteps(RuleBasedStateMachine):
                     DOUBT[decision.state]
                 )
 
-    def is_settled(self) -> bool:
+    def is_settled(self):
         if self.decisions().filter(state__in=OPEN).exists():
             return False
         for message in self.messages():
@@ -131,11 +129,11 @@ class DecisionSteps(RuleBasedStateMachine):
 
     # Small steps and questions
 
-    def try_to(self, act: Callable[..., Decision], message: Message) -> None:
+    def try_to(self, act, message):
         with contextlib.suppress(DeskError):
             act(message=message.public_id, actor=self.actor(True))
 
-    def decide(self, message: Message, who: bool, outcome: str) -> None:
+    def decide(self, message, who, outcome):
         print_seen = message.revision.fingerprint if message.revision else ""
         with contextlib.suppress(DeskError):
             decide.give_verdict(
@@ -143,7 +141,7 @@ class DecisionSteps(RuleBasedStateMachine):
                 reason="Please shorten it.",
             )  # fmt: skip
 
-    def settle_by_hand(self, message: Message) -> None:
+    def settle_by_hand(self, message):
         for decision in message.decisions.filter(
             state__in=("unattributed", "withdrawn")
         ).order_by("-pk")[:1]:
@@ -152,45 +150,44 @@ class DecisionSteps(RuleBasedStateMachine):
                     message=message.public_id, actor=self.actor(True), took_effect=self.took_effect(decision),
                 )  # fmt: skip
 
-    def pull_kill_switch(self) -> None:
+    def pull_kill_switch(self):
         kill_switch.pull(
             actor=self.actor(True), reason="Stop.", connection=self.connection
         )
 
-    def release_kill_switch(self) -> None:
+    def release_kill_switch(self):
         for switch in KillSwitch.objects.pulled().filter(connection=self.connection):
             kill_switch.release(
                 switch_id=switch.pk, actor=self.admin.actor(surface="web")
             )
 
-    def actor(self, who: bool) -> Any:
+    def actor(self, who):
         return self.people[who].actor(surface="web")
 
-    def messages(self) -> Any:
+    def messages(self):
         return (
             Message.objects.filter(connection=self.connection)
             .select_related("revision")
             .order_by("pk")
         )
 
-    def message(self, which: int) -> Message:
+    def message(self, which):
         found = list(self.messages())
-        chosen: Message = found[which % len(found)]
-        return chosen
+        return found[which % len(found)]
 
-    def decisions(self) -> Any:
+    def decisions(self):
         return Decision.objects.filter(
             message__connection=self.connection
         ).select_related("message")
 
-    def took_effect(self, decision: Decision) -> bool:
+    def took_effect(self, decision):
         effect = self.world.decided.get(decision.message.upstream_id)
         return effect is not None and decision.reference in effect.reason
 
-    def is_stopped(self) -> bool:
+    def is_stopped(self):
         return KillSwitch.objects.pulled().filter(connection=self.connection).exists()
 
-    def carry_out(self, body: dict[str, Any]) -> tuple[int, Any]:
+    def carry_out(self, body):
         before = len(self.world.effects)
         message = (
             self.messages()
@@ -204,15 +201,15 @@ class DecisionSteps(RuleBasedStateMachine):
         )
         return answer
 
-    def reading(self) -> list[Worker]:
+    def reading(self):
         return [
             worker for worker in self.workers if worker.at and not worker.at.is_call
         ]
 
-    def calling(self) -> list[Worker]:
+    def calling(self):
         return [worker for worker in self.workers if worker.at and worker.at.is_call]
 
-    def keep(self, worker: Worker) -> None:
+    def keep(self, worker):
         self.workers = [one for one in self.workers if one is not worker] + (
             [worker] if worker.at else []
         )

@@ -8,14 +8,13 @@ that sleeps is left parked.
 import contextlib
 import ctypes
 import threading
-from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
 from django.db import connection as database
 
 from approvals.decisions import execute
 from approvals.models import Decision
-from tests.promises.upstream_world import PATIENCE, Parked, World
+from tests.promises.upstream_world import PATIENCE
 
 
 class Killed(BaseException):
@@ -25,12 +24,12 @@ class Killed(BaseException):
 class Worker:
     """One executor at work on one decision, in a thread."""
 
-    def __init__(self, world: World, decision_id: int) -> None:
+    def __init__(self, world, decision_id):
         self.world = world
         self.decision_id = decision_id
-        self.at: Parked | None = None
+        self.at = None
         self.crashed = self.is_done = False
-        self.error: BaseException | None = None
+        self.error = None
         self._backend = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         world.parks_reads = True
@@ -40,7 +39,7 @@ class Worker:
         world.parks_reads = False
         self.attempt = Decision.objects.get(pk=decision_id).attempt
 
-    def _run(self) -> None:
+    def _run(self):
         try:
             database.ensure_connection()
             self._backend = database.connection.info.backend_pid
@@ -58,7 +57,7 @@ class Worker:
                 self.is_done = True
                 self.world.changed.notify_all()
 
-    def go_on(self, answer: tuple[int, Any] | None) -> None:
+    def go_on(self, answer):
         """Let it have an answer, or none, and return when it stops again or has ended."""
         assert self.at is not None
         at = self.at
@@ -67,7 +66,7 @@ class Worker:
         at.let_go(answer)
         self._wait()
 
-    def crash(self) -> None:
+    def crash(self):
         """It dies where it stands: its transaction and all it would have done are lost.
         A call that left stays out.
         """
@@ -81,12 +80,12 @@ class Worker:
         )
         self.go_on(None)
 
-    def lose_database(self) -> None:
+    def lose_database(self):
         """Its connection is gone, it lives on."""
         with database.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [self._backend])
 
-    def _wait(self) -> None:
+    def _wait(self):
         with self.world.changed:
             reached = self.world.changed.wait_for(
                 lambda: self.is_done or self.world.parked, PATIENCE

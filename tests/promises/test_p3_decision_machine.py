@@ -5,8 +5,6 @@ A Hypothesis state machine makes the moves; tests/promises/test_p3_decision_mode
 checks the same in a model.
 """
 
-from typing import Any
-
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -30,7 +28,7 @@ def machine(transactional_db):
         yield DecisionMachine
 
 
-def run(machine: type[DecisionMachine], **options: Any) -> None:
+def run(machine, **options):
     quiet = [
         HealthCheck.too_slow,
         HealthCheck.data_too_large,

@@ -4,7 +4,6 @@ its broken twins do not.
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def compile_model(folder: Path, switches: dict[str, int], *options: str) -> None:
+def compile_model(folder, switches, *options):
     defined = [f"-D{name}={value}" for name, value in switches.items()]
     subprocess.run(
         ["spin", *defined, "-a", str(MODEL)],
@@ -39,7 +38,7 @@ def compile_model(folder: Path, switches: dict[str, int], *options: str) -> None
     )
 
 
-def run_model(folder: Path, *options: str) -> str:
+def run_model(folder, *options):
     command = ["./pan", "-m1000000", "-n", *options]
     return subprocess.run(
         command,
@@ -51,13 +50,13 @@ def run_model(folder: Path, *options: str) -> str:
     ).stdout
 
 
-def visit_all(folder: Path, switches: dict[str, int], *options: str) -> str:
+def visit_all(folder, switches, *options):
     """Look at every state there is, and return what pan printed."""
     compile_model(folder, switches, "-DSAFETY", "-DNOCLAIM", *options)
     return run_model(folder)
 
 
-def assert_holds(printed: str) -> None:
+def assert_holds(printed):
     assert "errors: 0" in printed, printed
     assert "Search not completed" not in printed, printed
     assert "max search depth too small" not in printed, printed

@@ -9,7 +9,6 @@ ask is answered at once.
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -36,7 +35,7 @@ class Parked:
     answer: tuple[int, Any] | None
     released: threading.Event = field(default_factory=threading.Event)
 
-    def let_go(self, answer: tuple[int, Any] | None) -> None:
+    def let_go(self, answer):
         self.answer = answer
         self.released.set()
 
@@ -56,29 +55,29 @@ class World:
     the first decision wins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.url = ""
         self.changed = threading.Condition()
         self.begin()
 
-    def begin(self, *, repeats: bool = False) -> None:
+    def begin(self, *, repeats=False):
         """Forget everything, for another run."""
         self.repeats = repeats
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.decided: dict[str, Effect] = {}
-        self.effects: list[Effect] = []
-        self.webhooks: list[bytes] = []
+        self.rows = {}
+        self.decided = {}
+        self.effects = []
+        self.webhooks = []
         # Calls whose worker is not listening any more.
-        self.late: list[dict[str, Any]] = []
-        self.parked: Parked | None = None
+        self.late = []
+        self.parked = None
         self.parks_reads = False
         self.is_silent = self.forgets = False
 
-    def hold(self, email_id: str, subject: str) -> None:
+    def hold(self, email_id, subject):
         self.rows[email_id] = pending_row(email_id, subject=subject)
         self.webhooks.append(event_body(email_id=email_id, subject=subject))
 
-    def carry_out(self, body: dict[str, Any]) -> tuple[int, Any]:
+    def carry_out(self, body):
         """Do what a call asks for, and return what it is answered."""
         email_id = body["email_id"]
         row = self.rows[body["email_id"]]
@@ -119,7 +118,7 @@ class World:
             )
         return 200, outcome
 
-    def read(self, email_id: str) -> tuple[int, Any]:
+    def read(self, email_id):
         """What a read shows: everything that is held, or one message."""
         if self.is_silent:
             return 500, {"error": "not now"}
@@ -137,16 +136,14 @@ class World:
             **self._outcome(self.decided[email_id]),
         }
 
-    def _outcome(self, effect: Effect) -> dict[str, Any]:
+    def _outcome(self, effect):
         decided_by = "" if references_in(effect.reason) else "Somebody at MultiMail"
         status = "sent" if effect.action == "approve" else "rejected"
         return {
             "status": status, "decision": _WORDS[effect.action], "reason": effect.reason, "decided_by": decided_by,
         }  # fmt: skip
 
-    def answer(
-        self, method: str, path: str, body: dict[str, Any]
-    ) -> tuple[int, Any] | None:
+    def answer(self, method, path, body):
         """Answer a request, after parking it where it is a worker's; None cuts the
         connection.
         """
@@ -160,7 +157,7 @@ class World:
         answer = self.read(parse_qs(address.query).get("email_id", [""])[0])
         return self._park(Parked(False, body, answer)) if self.parks_reads else answer
 
-    def _park(self, parked: Parked) -> tuple[int, Any] | None:
+    def _park(self, parked):
         with self.changed:
             self.parked = parked
             self.changed.notify_all()
@@ -169,12 +166,12 @@ class World:
 
 
 @contextlib.contextmanager
-def serving_world() -> Iterator[World]:
+def serving_world():
     """Serve it on a free port."""
     world = World()
 
     class Answers(Handler):
-        def _answer(self) -> None:
+        def _answer(self):
             answer = world.answer(
                 self.command, self.path, json.loads(self.body() or b"{}")
             )
@@ -186,7 +183,7 @@ def serving_world() -> Iterator[World]:
 
         do_GET = do_POST = _answer  # noqa: N815
 
-        def finish(self) -> None:
+        def finish(self):
             with contextlib.suppress(OSError, ValueError):
                 super().finish()
 

@@ -29,7 +29,7 @@ KEYS = {
 }
 
 
-def main() -> None:
+def main():
     """Start servers of its own, fill a desk, dump it."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     with tempfile.TemporaryDirectory(
@@ -54,7 +54,7 @@ def main() -> None:
             servers.stop()
 
 
-def _dump(url: str, target: Path) -> None:
+def _dump(url, target):
     options = ["--schema=public", "--no-owner", "--no-privileges"]
     made = subprocess.run(
         [postgres_programs() / "pg_dump", *options, url],
@@ -64,7 +64,7 @@ def _dump(url: str, target: Path) -> None:
     target.write_bytes(gzip.compress(made.stdout, mtime=0))
 
 
-def _fill() -> None:
+def _fill():
     """Make held messages, decisions in each state on their way, mail at the gateway,
     and a ledger that is sealed.
     """

@@ -22,7 +22,6 @@ from audit.verifier import countersign_verify as verifier
 from tests.bundles import (
     AT,
     FILES,
-    Book,
     batch_hash,
     book,
     canonical,
@@ -72,7 +71,7 @@ def command(capsys):
     return run
 
 
-def again(made: Book) -> Book:
+def again(made):
     """Return a copy that can be altered, with the same key."""
     rows = {
         name: copy.deepcopy(getattr(made, name))

@@ -9,9 +9,8 @@ import copy
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -72,11 +71,11 @@ LEDGER = _ledger()
 class Doubled:
     """A field that is there twice."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value):
         self.value = value
 
 
-def _dump(value: Any) -> str:
+def _dump(value):
     """Return canonical JSON, with doubled fields."""
     if isinstance(value, dict):
         pairs = []
@@ -93,7 +92,7 @@ def _dump(value: Any) -> str:
     )
 
 
-def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
+def _paths(value, path=()):
     """Yield where each field and each place of a list is."""
     if isinstance(value, dict | list):
         for name in value if isinstance(value, dict) else range(len(value)):
@@ -101,11 +100,11 @@ def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
             yield from _paths(value[name], (*path, name))
 
 
-def _at(value: Any, path: Path) -> Any:
+def _at(value, path):
     return functools.reduce(lambda one, name: one[name], path, value)
 
 
-def _with(value: Any, path: Path, change: Callable[[Any, Any], object]) -> str:
+def _with(value, path, change):
     """Return the JSON of a copy of which a change was given the container and the name
     of a field.
     """
@@ -114,14 +113,14 @@ def _with(value: Any, path: Path, change: Callable[[Any, Any], object]) -> str:
     return _dump(made)
 
 
-def _double(container: Any, name: Any) -> None:
+def _double(container, name):
     if isinstance(container, list):
         container.insert(name, container[name])
     else:
         container[name] = Doubled(container[name])
 
 
-def mutations(value: Any, others: list[Any]) -> Iterator[Mutation]:
+def mutations(value, others):
     """Yield each alteration of an object, as a name and what makes its JSON. `others`
     are the same kind of object.
     """
@@ -149,18 +148,18 @@ def mutations(value: Any, others: list[Any]) -> Iterator[Mutation]:
                 yield f"{where} = {new!r}"[:200], partial(_with, value, path, change)
 
 
-def _set(new: Any, container: Any, name: Any) -> None:
+def _set(new, container, name):
     container[name] = new
 
 
-def _try(path: Path, value: Any) -> Any:
+def _try(path, value):
     try:
         return _at(value, path)
     except (KeyError, IndexError, TypeError):
         return None
 
 
-def mutated_proofs() -> Iterator[Mutation]:
+def mutated_proofs():
     proof = LEDGER.proof()
     other = LEDGER.proof(OTHER)
     yield from mutations(proof, [other])
@@ -177,11 +176,11 @@ def mutated_proofs() -> Iterator[Mutation]:
                 yield f"{name} in {path}", partial(_with_text, proof, path, make)
 
 
-def _with_text(proof: Any, path: Path, make: Callable[[], str]) -> str:
+def _with_text(proof, path, make):
     return _with(proof, path, partial(_set, make()))
 
 
-def mutated_bundles() -> Iterator[Mutation]:
+def mutated_bundles():
     """Yield each alteration: the file and what is altered, and what makes the content
     of that file.
     """
@@ -213,12 +212,12 @@ def mutated_bundles() -> Iterator[Mutation]:
                 )
 
 
-def _joined(before: list[str], line: Any, after: list[str], end: str) -> str:
+def _joined(before, line, after, end):
     lines = [*before, line if isinstance(line, str) else line(), *after]
     return "".join(one + end for one in lines if one)
 
 
-def _is_smaller_proof(name: str) -> bool:
+def _is_smaller_proof(name):
     """Whether an alteration only leaves entries of a proof out: it says itself that
     there may be others.
     """

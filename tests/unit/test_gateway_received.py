@@ -6,7 +6,6 @@ import base64
 import time
 from email.message import EmailMessage
 from email.policy import SMTP
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.inbound import mail as mail_module
 from gateway.inbound.headers import MAX_HEADER
 from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, file_name, read_mail
-from gateway.inbound.received_mail import Mail, NotAccepted
+from gateway.inbound.received_mail import NotAccepted
 
 TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubject: Hello\r\n"
 # Seconds of processor time, however busy the machine: what is quadratic takes minutes
@@ -23,7 +22,7 @@ TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubje
 SOON = 30
 
 
-def message(**headers: str) -> EmailMessage:
+def message(**headers):
     one = EmailMessage(policy=SMTP)
     for name, value in {
         "From": "dana@northwind.example",
@@ -34,7 +33,7 @@ def message(**headers: str) -> EmailMessage:
     return one
 
 
-def part(headers: bytes, body: bytes = b"x") -> Mail:
+def part(headers, body=b"x"):
     """Read a message of one part."""
     return read_mail(TOP + headers + b"\r\n\r\n" + body)
 
@@ -229,7 +228,7 @@ def test_long_content_is_truncated_with_a_notice_and_attached_in_full():
     assert part(b"X: y", b"Received: x\r\n" * 40).subject == "Hello"
 
 
-def nested(depth: int) -> bytes:
+def nested(depth):
     levels = (
         b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (one, one)
         for one in range(depth)
@@ -288,9 +287,7 @@ HOSTILE = (b"(", b"=?utf-8?q?=41?=", b"a:b@c.de;", b'"', b";", b"<\xff", b"(a)")
     ],
     ids=["few", "all"],
 )
-def test_hostile_headers_end_in_bounded_time(
-    names: tuple[bytes, ...], pieces: tuple[bytes, ...], count: int
-):
+def test_hostile_headers_end_in_bounded_time(names, pieces, count):
     mime = (
         b"Content-Type: text/plain;",
         b"Content-Disposition: ",
@@ -312,8 +309,8 @@ def test_hostile_headers_end_in_bounded_time(
         assert time.thread_time() - began < SOON, piece
 
 
-def test_mistake_of_ours_refuses_the_mail_and_not_more(monkeypatch: pytest.MonkeyPatch):
-    def fail(*_: Any) -> None:
+def test_mistake_of_ours_refuses_the_mail_and_not_more(monkeypatch):
+    def fail(*_):
         raise ZeroDivisionError
 
     monkeypatch.setattr(mail_module, "split_parts", fail)
@@ -339,7 +336,7 @@ _WORDS = st.sampled_from([
     + base64.b64encode(b"From: x\r\n\r\ny")
 )
 @example(b"Content-Disposition: attachment; filename*=idna''%ff\r\n\r\n")
-def test_no_bytes_raise_and_every_result_can_be_stored(content: bytes):
+def test_no_bytes_raise_and_every_result_can_be_stored(content):
     got = read_mail(content)
     names = [file.name for file in got.files]
     texts = [

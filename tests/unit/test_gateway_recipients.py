@@ -42,7 +42,7 @@ NO_ENTRIES = (
 )  # fmt: skip
 
 
-def lets_through(pattern: str, address: str) -> bool:
+def lets_through(pattern, address):
     return read_pattern(pattern) in patterns_for(clean_address(address))
 
 
@@ -113,7 +113,7 @@ def test_entry_that_a_row_cannot_hold_is_refused():
 @given(st.text(max_size=60) | st.text(alphabet="*@.aB-ü。 <>,\\", max_size=12))
 @example("*.")
 @example("\u2024")
-def test_any_text_is_refused_or_becomes_one_form_that_stays(text: str):
+def test_any_text_is_refused_or_becomes_one_form_that_stays(text):
     try:
         pattern = read_pattern(text)
     except ValueError:
@@ -125,9 +125,7 @@ def test_any_text_is_refused_or_becomes_one_form_that_stays(text: str):
 
 
 @given(NAMES, DOMAINS)
-def test_address_is_let_through_by_itself_and_its_domain_and_every_parent(
-    name: str, domain: str
-):
+def test_address_is_let_through_by_itself_and_its_domain_and_every_parent(name, domain):
     address = f"{name}@{domain}"
     through = patterns_for(clean_address(address))
     assert len(through) == len(set(through))
@@ -143,9 +141,7 @@ def test_address_is_let_through_by_itself_and_its_domain_and_every_parent(
 
 @pytest.mark.slow
 @given(NAMES, DOMAINS, DOMAINS)
-def test_subdomain_entry_lets_through_exactly_what_ends_in_it(
-    name: str, domain: str, parent: str
-):
+def test_subdomain_entry_lets_through_exactly_what_ends_in_it(name, domain, parent):
     assert lets_through(f"*.{parent}", f"{name}@{domain}.{parent}")
     assert lets_through(f"*.{parent}", f"{name}@{domain}") is domain.endswith(
         "." + parent
@@ -154,8 +150,6 @@ def test_subdomain_entry_lets_through_exactly_what_ends_in_it(
 
 @pytest.mark.slow
 @given(NAMES, DOMAINS, NAMES, DOMAINS)
-def test_address_entry_lets_through_nobody_else(
-    name: str, domain: str, other: str, elsewhere: str
-):
+def test_address_entry_lets_through_nobody_else(name, domain, other, elsewhere):
     same = (name.lower(), domain) == (other.lower(), elsewhere)
     assert lets_through(f"{name}@{domain}", f"{other}@{elsewhere}") is same

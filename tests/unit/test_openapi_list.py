@@ -5,11 +5,10 @@ has another source.
 import inspect
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import get_args, get_origin
 
 import pytest
 
@@ -91,13 +90,13 @@ WORDS = {
 }
 
 
-def from_(letters: str, names: str) -> dict[str, str]:
+def from_(letters, names):
     return dict.fromkeys(names.split(), letters)
 
 
 # What the document does not list, with the letters of its sources in docs/multimail.md:
 # operations, or names in them.
-ELSEWHERE: dict[str, str | dict[str, str]] = {
+ELSEWHERE = {
     "GET /v1/emails/{}": "Z",
     "GET /v1/check_inbox": "P",
     "POST /v1/send_email": "P",
@@ -194,7 +193,7 @@ _LISTS = (
 ANSWER = {name: [] for name in _LISTS} | {"id": "x", "mode": "off", "version": 1}
 
 
-def filled(argument: inspect.Parameter) -> Any:
+def filled(argument):
     kind = argument.annotation
     kinds = (
         [get_origin(kind) or kind]
@@ -204,13 +203,13 @@ def filled(argument: inspect.Parameter) -> Any:
     return next((VALUES[one] for one in kinds if one in VALUES), argument.default)
 
 
-def asked() -> dict[str, set[str]]:
+def asked():
     """Call every method of the clients; return each operation with the parameters and
     fields that it sends.
     """
-    found: dict[str, set[str]] = {}
+    found = {}
 
-    def exchange(method: str, url: str, *, body: bytes | None, **_: Any) -> Answer:
+    def exchange(method, url, *, body, **_):
         target, _, query = url.partition("?")
         operation = f"{method} {target.replace('PART', '{}')}"
         found.setdefault(operation, set()).update(
@@ -243,7 +242,7 @@ def asked() -> dict[str, set[str]]:
     return found
 
 
-def relied_on() -> dict[str, set[str]]:
+def relied_on():
     """Everything that the desk relies on: by operation its parameters and fields, and
     words of enums as name=word.
     """
@@ -257,7 +256,7 @@ def relied_on() -> dict[str, set[str]]:
     return found
 
 
-def in_document(operation: Mapping[str, Any]) -> set[str]:
+def in_document(operation):
     names = {
         name
         for part in ("parameters", "body", "answer")
@@ -270,7 +269,7 @@ def in_document(operation: Mapping[str, Any]) -> set[str]:
     }
 
 
-def moved(operations: Mapping[str, Any]) -> list[str]:
+def moved(operations):
     """Name what the desk relies on that is neither in this list nor known from
     elsewhere.
     """

@@ -93,7 +93,7 @@ def test_another_approval_never_counts_less_and_at_most_one_more(
 @given(effects, members)
 def test_whoever_helps_in_turn_completes_it_wherever_all_together_can(asked, groups_of):
     everybody = range(1, 7)
-    givers: set[int] = set()
+    givers = set()
     for one in [*everybody] * 6:
         before = progress(asked, givers, groups_of)
         if progress(asked, {*givers, one}, groups_of).given > before.given:

@@ -122,7 +122,7 @@ def test_picture_of_absurd_size_is_named_instead_of_drawn():
 
 def test_fault_inside_shows_the_source_and_says_so():
     # A body that is no text at all stands for a fault that nobody thought of.
-    shown = render_message(Content(markdown="<b>x</b>", additions=None))  # type: ignore[arg-type]
+    shown = render_message(Content(markdown="<b>x</b>", additions=None))
     assert "the desk had an error (AttributeError)" in shown.doubt
     assert "&lt;b&gt;x&lt;/b&gt;" in shown.document
     assert "Shown as its source" in shown.document

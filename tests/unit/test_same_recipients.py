@@ -21,9 +21,7 @@ from mirror.models.messages import recipients_in
         ["\n", "ü"],
     ],
 )
-def test_recipients_are_read_as_they_were_whatever_stands_in_them(
-    recipients: list[str],
-):
+def test_recipients_are_read_as_they_were_whatever_stands_in_them(recipients):
     assert (
         recipients_in(json.dumps(recipients, ensure_ascii=False, separators=(",", ":")))
         == recipients

@@ -47,7 +47,7 @@ def peer(*answers, drip=0.0, certificate=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         listener = context.wrap_socket(listener, server_side=True)
-    asked: list[bytes] = []
+    asked = []
     stop = threading.Event()
 
     def serve():

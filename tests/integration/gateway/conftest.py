@@ -2,25 +2,20 @@
 installed.
 """
 
-import smtplib
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
 from django.db import connections
 
 from common import redis
 from gateway import smtp as mail_server_memory
 from gateway.inbound import smtp_server
-from gateway.inbound.smtp_server import Listener
 from gateway.webhooks import endpoints
 from tests.integration.gateway import servers
-from tests.integration.gateway.world import World, make_world
-from tests.programs import Program, program
+from tests.integration.gateway.world import make_world
+from tests.programs import program
 
 
 @pytest.fixture(autouse=True)
-def _serve_the_gateway(settings: Any) -> None:
+def _serve_the_gateway(settings):
     settings.ROOT_URLCONF = "gateway.urls"
     settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
@@ -32,20 +27,18 @@ def _serve_the_gateway(settings: Any) -> None:
 
 
 @pytest.fixture
-def world(db: None) -> World:
+def world(db):
     return make_world()
 
 
 @pytest.fixture
-def other(db: None) -> World:
+def other(db):
     """Another tenant."""
     return make_world("globex")
 
 
 @pytest.fixture
-def mail_server(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[servers.MailServer]:
+def mail_server(settings, monkeypatch):
     # No attempt counts as slow on a busy machine, unless a test says so.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600)
     with servers.mail_server() as server:
@@ -54,7 +47,7 @@ def mail_server(
 
 
 @pytest.fixture
-def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
+def hook_server(settings, monkeypatch):
     # No endpoint backs off on a busy machine, unless a test sets a longer duration.
     monkeypatch.setattr(endpoints, "SLOW", 9)
     monkeypatch.setattr(endpoints, "SLOW_FAILURE", 9)
@@ -64,7 +57,7 @@ def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prog
 
 
 @pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def counting(monkeypatch):
     """Wait for Redis on a busy machine, and reset what a test changed about it."""
     monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 60)
     monkeypatch.setattr(redis, "_rests_until", 0.0)
@@ -74,13 +67,13 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def listener(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+def listener(db, monkeypatch):
     """A listener whose thread works in the test's own transaction while the test waits
     for its responses.
     """
     ours = connections["default"]
 
-    def share_connection(work: Callable[[str], Any], recipient: str) -> Any:
+    def share_connection(work, recipient):
         connections["default"] = ours
         try:
             return work(recipient)
@@ -95,6 +88,6 @@ def listener(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
 
 
 @pytest.fixture
-def client(listener: Listener) -> Iterator[smtplib.SMTP]:
+def client(listener):
     with servers.connected(listener) as one:
         yield one

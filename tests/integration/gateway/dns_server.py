@@ -3,7 +3,6 @@
 import contextlib
 import socketserver
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import dns.flags
@@ -25,7 +24,7 @@ class DnsServer:
     asked: int = 0
     address: tuple[str, int] = ("", 0)
 
-    def answer(self, query: dns.message.Message) -> dns.message.Message | None:
+    def answer(self, query):
         """Return the answer to one query."""
         self.asked += 1
         if self.mood == "silent":
@@ -46,12 +45,12 @@ class DnsServer:
 
 
 @contextlib.contextmanager
-def dns_server() -> Iterator[DnsServer]:
+def dns_server():
     """Run a DNS server on a free port."""
     state = DnsServer()
 
     class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
+        def handle(self):
             wire, sock = self.request
             if response := state.answer(dns.message.from_wire(wire)):
                 sock.sendto(response.to_wire(), self.client_address)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import re
 import smtplib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import default as modern
@@ -33,27 +32,27 @@ class MailServer:
     dsn: bool = False
     options: list[str] = field(default_factory=list)
 
-    def message(self, number: int = 0) -> Any:
+    def message(self, number=0):
         """One of the messages that it took, parsed."""
         return message_from_bytes(self.taken[number].content, policy=modern)
 
     async def handle_EHLO(  # noqa: N802
-        self, server: Any, session: Any, envelope: Any, name: str, responses: list[str]
-    ) -> list[str]:
+        self, server, session, envelope, name, responses
+    ):
         session.host_name = name
         return [*responses[:-1], "250-DSN", responses[-1]] if self.dsn else responses
 
     async def handle_RCPT(  # noqa: N802
-        self, server: Any, session: Any, envelope: Any, address: str, options: Any
-    ) -> str:
+        self, server, session, envelope, address, options
+    ):
         if address in self.refuse:
             return self.refuse[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_MAIL(  # noqa: N802
-        self, server: Any, session: Any, envelope: Any, address: str, options: Any
-    ) -> str:
+        self, server, session, envelope, address, options
+    ):
         self.mails += 1
         if self.mood == "busy":
             return "451 come back later"
@@ -64,7 +63,7 @@ class MailServer:
         envelope.mail_from = address
         return "250 OK"
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802
         self.seen += 1
         if self.mood == "drop":
             self.taken.append(envelope)
@@ -81,18 +80,18 @@ class MailServer:
         return "250 OK"
 
 
-class WithNotices(SMTP):  # type: ignore[misc]
+class WithNotices(SMTP):
     """The library's server does not support delivery status notifications and would
     refuse their options.
     """
 
-    async def smtp_MAIL(self, arg: str) -> None:  # noqa: N802
+    async def smtp_MAIL(self, arg):  # noqa: N802
         await super().smtp_MAIL(self._without_notices(arg))
 
-    async def smtp_RCPT(self, arg: str) -> None:  # noqa: N802
+    async def smtp_RCPT(self, arg):  # noqa: N802
         await super().smtp_RCPT(self._without_notices(arg))
 
-    def _without_notices(self, arg: str) -> str:
+    def _without_notices(self, arg):
         options = re.findall(r" ((?:RET|ENVID|NOTIFY|ORCPT)=\S+)", arg)
         self.event_handler.options += options
         return re.sub(r" (?:RET|ENVID|NOTIFY|ORCPT)=\S+", "", arg)
@@ -101,18 +100,18 @@ class WithNotices(SMTP):  # type: ignore[misc]
 class AnyPort(Controller):
     """Listens on a free port."""
 
-    def factory(self) -> SMTP:
+    def factory(self):
         """Return the server for one session."""
         return WithNotices(self.handler, **self.SMTP_kwargs)
 
-    def _trigger_server(self) -> None:
+    def _trigger_server(self):
         assert self.server is not None
         self.port = self.server.sockets[0].getsockname()[1]
         super()._trigger_server()
 
 
 @contextlib.contextmanager
-def mail_server() -> Iterator[MailServer]:
+def mail_server():
     """Run a mail server on a free port."""
     handler = MailServer()
     controller = AnyPort(handler, hostname="127.0.0.1", port=0, ready_timeout=5)
@@ -128,7 +127,7 @@ SENDER = "dana@northwind.example"
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Listener]:
+def running():
     one = Listener(host="127.0.0.1", port=0)
     one.start()
     try:
@@ -138,7 +137,7 @@ def running() -> Iterator[Listener]:
 
 
 @contextlib.contextmanager
-def connected(listener: Listener) -> Iterator[smtplib.SMTP]:
+def connected(listener):
     """Open a session."""
     client = smtplib.SMTP("127.0.0.1", listener.port, timeout=60)
     try:
@@ -148,9 +147,7 @@ def connected(listener: Listener) -> Iterator[smtplib.SMTP]:
         client.close()
 
 
-def deliver(
-    client: smtplib.SMTP, content: bytes, *recipients: str, sender: str = SENDER
-) -> int:
+def deliver(client, content, *recipients, sender=SENDER):
     """Send a message as a mail server would; return the status of the reply."""
     client.rset()
     assert client.mail(sender)[0] == 250

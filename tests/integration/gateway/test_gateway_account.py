@@ -1,15 +1,12 @@
 """The account: its usage, its changes, and its deletion, after which nothing is sent."""
 
 import base64
-from typing import Any
 
 from gateway import tasks
 from gateway.messages import outbox
 from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email, Notice
 from gateway.states import Status
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     add_sandbox_keys,
     events_of,
     leave,
@@ -18,17 +15,15 @@ from tests.integration.gateway.world import (
 )
 
 
-def patch(world: World, key: str = "admin", **fields: Any) -> Any:
+def patch(world, key="admin", **fields):
     return world.patch("/v1/account", key=key, **fields)
 
 
-def delete(world: World, key: str = "admin") -> Any:
+def delete(world, key="admin"):
     return world.delete("/v1/account", key=key)
 
 
-def test_account_reports_its_real_usage(
-    world: World, other: World, mail_server: MailServer
-):
+def test_account_reports_its_real_usage(world, other, mail_server):
     Account.objects.update(monthly_email_quota=200, max_mailboxes=2)
     text = base64.b64encode(b"x" * 300).decode()
     sent = world.approved(
@@ -54,7 +49,7 @@ def test_account_reports_its_real_usage(
 
 
 def test_account_can_be_changed_null_clears_and_an_invalid_change_changes_nothing(
-    world: World,
+    world,
 ):
     bad = [
         {"name": ""},
@@ -85,7 +80,7 @@ def test_account_can_be_changed_null_clears_and_an_invalid_change_changes_nothin
 
 
 def test_oversight_address_is_set_and_cleared_by_a_code_however_codes_are_set(
-    world: World, settings: Any
+    world, settings
 ):
     # Codes go to it: whoever could choose it with the admin key alone could confirm
     # every act.
@@ -101,7 +96,7 @@ def test_oversight_address_is_set_and_cleared_by_a_code_however_codes_are_set(
     assert patch(world, oversight_email=None).status_code == 200
 
 
-def test_only_live_admin_keys_change_and_delete_the_account(world: World):
+def test_only_live_admin_keys_change_and_delete_the_account(world):
     for key in ("agent", "desk", "reader", "watcher"):
         assert [
             patch(world, key=key, name="x").status_code,
@@ -117,7 +112,7 @@ def test_only_live_admin_keys_change_and_delete_the_account(world: World):
 
 
 def test_deleted_account_refuses_every_key_and_cancels_what_waits(
-    world: World, other: World, mail_server: MailServer
+    world, other, mail_server
 ):
     world.listen("message.cancelled")
     held = world.held()

@@ -3,28 +3,25 @@ whom it names.
 """
 
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 
 from gateway.models import AllowlistEntry, ApprovalRequest, AuditLogEntry, Mailbox
 from gateway.recipients import allowlists
 from gateway.states import Mode
-from tests.integration.gateway.world import World, add_key, refusal_of
+from tests.integration.gateway.world import add_key, refusal_of
 
 DANA = "dana@northwind.example"
 EVE = "eve@evil.example"
 
 
-def call(
-    world: World, method: str, path: str = "", key: str = "admin", **body: Any
-) -> Any:
+def call(world, method, path="", key="admin", **body):
     return world.call(
         method, f"{world.base}/allowlist{path}", key=key, json=body or None
     )
 
 
-def confirmed(world: World, method: str, path: str = "", **body: Any) -> Any:
+def confirmed(world, method, path="", **body):
     """Call, and call again with the code that the first call asked for."""
     asked = call(world, method, path, **body)
     assert asked.status_code == 202, asked.content
@@ -33,18 +30,18 @@ def confirmed(world: World, method: str, path: str = "", **body: Any) -> Any:
     return call(world, method, path, **body, approval_code=code)
 
 
-def entries(world: World) -> dict[str, Any]:
+def entries(world):
     body = call(world, "GET", key="reader").json()
     assert body["mailbox_id"] == world.mailbox.pk
     assert body["count"] == len(body["entries"])
     return {one["pattern"]: one for one in body["entries"]}
 
 
-def version(world: World) -> int:
+def version(world):
     return int(call(world, "GET", "?kind=bypass").json()["version"])
 
 
-def test_entry_takes_a_code_and_stands_on_the_list_that_the_desk_replaces(world: World):
+def test_entry_takes_a_code_and_stands_on_the_list_that_the_desk_replaces(world):
     assert entries(world) == {}
     assert version(world) == 0
     answer = confirmed(
@@ -91,7 +88,7 @@ def test_entry_takes_a_code_and_stands_on_the_list_that_the_desk_replaces(world:
     ]
 
 
-def test_entry_has_an_effect_once_an_operator_enforces_the_list(world: World):
+def test_entry_has_an_effect_once_an_operator_enforces_the_list(world):
     added = confirmed(world, "POST", pattern=DANA).json()
     assert "no message skips the review" in added["notice"]
     assert world.send().json()["oversight_status"] == "pending_approval"
@@ -110,12 +107,12 @@ def test_entry_has_an_effect_once_an_operator_enforces_the_list(world: World):
 
 
 def test_list_that_is_replaced_whole_takes_a_code_where_more_mail_skips_the_review(
-    world: World, settings: Any
+    world, settings
 ):
     settings.GATEWAY_APPROVAL_CODES = "0"
     ends = "2099-01-01T00:00:00Z"
 
-    def put(mode: str, *entries: Any) -> int:
+    def put(mode, *entries):
         body = {
             "kind": "bypass",
             "mode": mode,
@@ -143,8 +140,8 @@ def test_list_that_is_replaced_whole_takes_a_code_where_more_mail_skips_the_revi
     ] == [200] * 3
 
 
-def test_status_says_whom_the_list_names_and_why_it_has_no_effect(world: World):
-    def status(query: str = "") -> Any:
+def test_status_says_whom_the_list_names_and_why_it_has_no_effect(world):
+    def status(query=""):
         return call(world, "GET", f"/status{query}", key="reader").json()
 
     assert status()["mode"] == "off"
@@ -168,9 +165,7 @@ def test_status_says_whom_the_list_names_and_why_it_has_no_effect(world: World):
     assert "in gated_send only" in status()["notice"]
 
 
-def test_refused_entries_change_nothing_and_ask_for_no_code(
-    world: World, other: World, monkeypatch: Any
-):
+def test_refused_entries_change_nothing_and_ask_for_no_code(world, other, monkeypatch):
     listed = confirmed(world, "POST", pattern=DANA).json()["id"]
     add_key(world, "mighty", ["admin", "send"])
     for pattern in (
@@ -220,7 +215,7 @@ def test_refused_entries_change_nothing_and_ask_for_no_code(
     assert ApprovalRequest.objects.count() == 1
 
 
-def test_an_expired_entry_is_replaced_by_one_without_an_end(world: World):
+def test_an_expired_entry_is_replaced_by_one_without_an_end(world):
     world.allow({"pattern": DANA, "expires_at": "2020-01-01T00:00:00Z"}, kind="bypass")
     assert entries(world) == {}
     assert confirmed(world, "POST", pattern=DANA).status_code == 201

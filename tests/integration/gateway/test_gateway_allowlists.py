@@ -3,7 +3,6 @@ the gate.
 """
 
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 
@@ -25,9 +24,7 @@ from gateway.recipients.allowlists import judge, replace_list
 from gateway.states import Mode, Status
 from gateway.timestamps import iso
 from tests.allow_cases import CASES
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     add_key,
     bad_field_of,
     events_of,
@@ -48,24 +45,24 @@ FREE = Status.SCHEDULED
 FIELDS = ("to", "cc", "bcc")
 
 
-def read(world: World, kind: str = "restriction") -> Any:
+def read(world, kind="restriction"):
     return world.get(f"{world.base}/allowlist?kind={kind}", key="admin")
 
 
-def shown(body: Any) -> list[tuple[str, str | None, str | None]]:
+def shown(body):
     return [(one["pattern"], one["expires_at"], one["note"]) for one in body["entries"]]
 
 
-def sent(world: World, **fields: Any) -> str:
+def sent(world, **fields):
     """Send a message and return its status."""
     return status_of(world.held(**fields))
 
 
-def expire_everything() -> None:
+def expire_everything():
     AllowlistEntry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
 
-def facts_of(action: str) -> list[dict[str, Any]]:
+def facts_of(action):
     return list(
         AuditLogEntry.objects.filter(action=action)
         .order_by("id")
@@ -73,7 +70,7 @@ def facts_of(action: str) -> list[dict[str, Any]]:
     )
 
 
-def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
+def test_table_that_the_desk_is_held_to_holds_here_too(world):
     now = timezone.now()
     wrong = {}
     for name, case in CASES.items():
@@ -111,9 +108,7 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
     assert wrong == {}
 
 
-def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(
-    world: World,
-):
+def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(world):
     body = read(world)
     assert body["kind"] == "restriction"
     assert body["mode"] == "off"
@@ -157,7 +152,7 @@ def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(
     ]
 
 
-def test_put_is_audited_with_what_it_added_and_removed(world: World):
+def test_put_is_audited_with_what_it_added_and_removed(world):
     many = [f"a{number:02}.example" for number in range(60)]
     world.allow(*many)
     world.allow(many[0], "c.example", mode="off", kind="restriction")
@@ -181,7 +176,7 @@ def test_put_is_audited_with_what_it_added_and_removed(world: World):
     assert entry.actor_key_id == world.key_id("admin")
 
 
-def test_put_on_another_version_is_409_with_the_current_one(world: World):
+def test_put_on_another_version_is_409_with_the_current_one(world):
     # Without a version, only the first list can be created.
     assert [world.allow("a.example", version=None).status_code for _ in range(2)] == [
         200,
@@ -197,7 +192,7 @@ def test_put_on_another_version_is_409_with_the_current_one(world: World):
     assert [entry["pattern"] for entry in read(world)["entries"]] == ["b.example"]
 
 
-def test_put_bad_field_is_422_names_it_and_changes_nothing(world: World):
+def test_put_bad_field_is_422_names_it_and_changes_nothing(world):
     for fields, field in (
         ({"kind": "both"}, "kind"),
         ({"kind": None}, "kind"),
@@ -227,11 +222,11 @@ def test_put_bad_field_is_422_names_it_and_changes_nothing(world: World):
     assert read(world)["version"] == 0
 
 
-def test_key_that_sends_needs_an_operators_code_for_exactly_its_list(world: World):
+def test_key_that_sends_needs_an_operators_code_for_exactly_its_list(world):
     add_key(world, "mighty", ["admin", "send"])
     body = {"kind": "bypass", "mode": "enforce", "entries": [DANA]}
 
-    def put(**fields: Any) -> Any:
+    def put(**fields):
         return world.put(f"{world.base}/allowlist", key="mighty", **(body | fields))
 
     asked = put()
@@ -245,9 +240,7 @@ def test_key_that_sends_needs_an_operators_code_for_exactly_its_list(world: Worl
     assert [entry["pattern"] for entry in read(world, "bypass")["entries"]] == [DANA]
 
 
-def test_restriction_keeps_an_outsider_out_wherever_it_is_named(
-    world: World, other: World
-):
+def test_restriction_keeps_an_outsider_out_wherever_it_is_named(world, other):
     world.allow("northwind.example")
     for field in FIELDS:
         answer = world.send(**{field: [DANA, EVE]})
@@ -270,9 +263,7 @@ def test_restriction_keeps_an_outsider_out_wherever_it_is_named(
     assert other.send(to=[EVE]).status_code == 202
 
 
-def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy(
-    db: None,
-):
+def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy(db):
     world = make_world(mode=Mode.MONITORED)
     Account.objects.update(oversight_email="boss@elsewhere.example")
     for field in ("auto_cc", "auto_bcc"):
@@ -288,10 +279,10 @@ def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy
             assert sent(world) == FREE
 
 
-def test_copy_to_somebody_off_the_list_is_warned_about_when_either_is_set(world: World):
+def test_copy_to_somebody_off_the_list_is_warned_about_when_either_is_set(world):
     """Point 13."""
 
-    def copy_to(address: str) -> Any:
+    def copy_to(address):
         return world.patch(world.base, auto_cc=address)
 
     world.allow("northwind.example")
@@ -309,7 +300,7 @@ def test_copy_to_somebody_off_the_list_is_warned_about_when_either_is_set(world:
     )
 
 
-def test_restriction_without_a_live_entry_refuses_everybody(world: World):
+def test_restriction_without_a_live_entry_refuses_everybody(world):
     for entries in ([], [{"pattern": DANA, "expires_at": "2020-01-01T00:00:00Z"}]):
         assert "everybody is refused" in world.allow(*entries).json()["notice"]
         assert world.send(to=[DANA]).status_code == 403
@@ -325,7 +316,7 @@ def test_restriction_without_a_live_entry_refuses_everybody(world: World):
     assert read(world)["expired_count"] == 1
 
 
-def test_restriction_off_and_monitor_let_through_and_monitor_records(world: World):
+def test_restriction_off_and_monitor_let_through_and_monitor_records(world):
     crowd = [f"eve{number}@evil.example" for number in range(49)]
     world.allow("northwind.example", mode="off")
     world.held(to=[EVE])
@@ -344,9 +335,7 @@ def test_restriction_off_and_monitor_let_through_and_monitor_records(world: Worl
     assert not Refusal.objects.exists()
 
 
-def test_mode_contacts_lets_contacts_and_listed_through_and_nobody_else(
-    world: World, other: World
-):
+def test_mode_contacts_lets_contacts_and_listed_through_and_nobody_else(world, other):
     Contact.objects.create(account=world.account, name="Dana", email=DANA)
     Contact.objects.create(account=other.account, name="Eve", email=EVE)
     world.allow("partner.example", mode="contacts")
@@ -361,7 +350,7 @@ def test_mode_contacts_lets_contacts_and_listed_through_and_nobody_else(
     assert world.send(to=[DANA]).status_code == 403
 
 
-def test_restriction_comes_before_the_mode_and_a_bypass_lifts_none(world: World):
+def test_restriction_comes_before_the_mode_and_a_bypass_lifts_none(world):
     world.allow("northwind.example")
     world.allow("northwind.example", EVE, kind="bypass")
     assert world.send(to=[EVE]).status_code == 403
@@ -371,7 +360,7 @@ def test_restriction_comes_before_the_mode_and_a_bypass_lifts_none(world: World)
     assert world.send(to=[DANA]).json()["code"] == "read_only"
 
 
-def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world: World):
+def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world):
     world.allow("northwind.example", kind="bypass")
     answer = world.send(to=[DANA], cc=["ben@northwind.example"]).json()
     assert answer["oversight_status"] == "not_required"
@@ -389,7 +378,7 @@ def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world: Wor
     assert len(facts_of("email.bypassed")) == 2
 
 
-def test_bypass_skips_only_a_gate_that_nobody_asked_for(world: World):
+def test_bypass_skips_only_a_gate_that_nobody_asked_for(world):
     world.allow("northwind.example", kind="bypass")
     for mode, asked, status in (
         (Mode.GATED_SEND, None, FREE),
@@ -412,7 +401,7 @@ def test_bypass_skips_only_a_gate_that_nobody_asked_for(world: World):
     assert world.send().status_code == 403
 
 
-def test_bypass_without_a_live_entry_or_in_monitor_lets_nobody_skip(world: World):
+def test_bypass_without_a_live_entry_or_in_monitor_lets_nobody_skip(world):
     world.allow(kind="bypass")
     assert sent(world) == HELD
     world.allow(DANA, kind="bypass")
@@ -431,16 +420,14 @@ def test_bypass_without_a_live_entry_or_in_monitor_lets_nobody_skip(world: World
     assert facts_of("email.bypassed") == []
 
 
-CHANGES: dict[str, Any] = {
+CHANGES = {
     "list": lambda world: world.allow("elsewhere.example"),
     "expiry": lambda world: expire_everything(),
     "addition": lambda world: Mailbox.objects.update(auto_bcc=EVE),
 }
 
 
-def test_approval_of_a_message_off_the_list_by_now_is_409_and_decides_nothing(
-    world: World,
-):
+def test_approval_of_a_message_off_the_list_by_now_is_409_and_decides_nothing(world):
     world.allow("northwind.example")
     email_id = world.held()
     for name, change in CHANGES.items():
@@ -457,7 +444,7 @@ def test_approval_of_a_message_off_the_list_by_now_is_409_and_decides_nothing(
 
 
 def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(
-    world: World, mail_server: MailServer
+    world, mail_server
 ):
     world.listen("message.failed", "message.bounced")
     world.allow("northwind.example")
@@ -476,9 +463,7 @@ def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(
     assert mail_server.taken[0].rcpt_tos == [DANA]
 
 
-def test_addition_made_after_acceptance_stops_ungated_mail(
-    db: None, mail_server: MailServer
-):
+def test_addition_made_after_acceptance_stops_ungated_mail(db, mail_server):
     world = make_world(mode=Mode.AUTONOMOUS)
     world.allow("northwind.example")
     email_id = world.held()
@@ -490,9 +475,7 @@ def test_addition_made_after_acceptance_stops_ungated_mail(
     assert mail_server.mails == 1
 
 
-def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(
-    world: World, mail_server: MailServer
-):
+def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(world, mail_server):
     world.listen("oversight.pending")
     world.allow("northwind.example", kind="bypass")
     email_id = world.held()
@@ -529,7 +512,7 @@ def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(
     assert leave(email_id) == "sent"
 
 
-def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db: None):
+def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db):
     world = make_world(mode=Mode.AUTONOMOUS)
     world.allow("northwind.example")
     parents = [make_inbound(world, from_address=address) for address in (DANA, EVE)]
@@ -555,7 +538,7 @@ def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db: None):
     assert Refusal.objects.count() == 3
 
 
-def test_lists_use_few_statements(world: World, django_assert_max_num_queries: Any):
+def test_lists_use_few_statements(world, django_assert_max_num_queries):
     world.allow(*[f"a{n}@x.example" for n in range(500)], "northwind.example")
     world.allow("northwind.example", kind="bypass")
     world.send()

@@ -1,7 +1,6 @@
 """Attacks on the gateway that once succeeded, at least in part, and must not any more."""
 
 import time
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -12,9 +11,7 @@ from gateway.domains import dns_records
 from gateway.models import ApiKey, Mailbox, Suppression
 from gateway.models.accounts import hash_key
 from gateway.states import Mode, Status
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     add_key,
     add_mailbox,
     add_sandbox_keys,
@@ -27,29 +24,29 @@ from tests.integration.gateway.world import (
 
 
 @pytest.fixture
-def sandbox(world: World) -> World:
+def sandbox(world):
     """An account with sandbox keys."""
     add_sandbox_keys(world)
     return world
 
 
-def awaits_code(answer: Any) -> bool:
+def awaits_code(answer):
     """Whether a change waits for an operator's code."""
     return refusal_of(answer) == (202, "pending_approval")
 
 
 @pytest.mark.slow
-def test_subject_built_to_slow_down_parsing_is_parsed_quickly(world: World):
+def test_subject_built_to_slow_down_parsing_is_parsed_quickly(world):
     began = time.thread_time()
     assert world.send(subject="=?a" * 300).status_code == 202
     # Processor time: an exponential algorithm would never finish.
     assert time.thread_time() - began < 20
 
 
-def test_sending_key_creates_no_more_powerful_key(world: World):
+def test_sending_key_creates_no_more_powerful_key(world):
     add_key(world, "mighty", ["admin", "send"])
 
-    def make(*scopes: str) -> Any:
+    def make(*scopes):
         return world.post("/v1/api-keys", key="mighty", name="Friend", scopes=scopes)
 
     for scopes in (("oversight",), ("admin",), ("read", "admin")):
@@ -66,9 +63,7 @@ def test_sending_key_creates_no_more_powerful_key(world: World):
         assert ApiKey.objects.get(pk=world.key_id(changed)).scopes != scopes
 
 
-def test_mail_accepted_before_its_mailbox_was_tightened_is_held(
-    db: None, mail_server: MailServer
-):
+def test_mail_accepted_before_its_mailbox_was_tightened_is_held(db, mail_server):
     world = make_world(mode=Mode.AUTONOMOUS)
     email_id = world.held()
     for mode in (Mode.GATED_SEND, Mode.GATED_ALL, Mode.READ_ONLY):
@@ -79,9 +74,7 @@ def test_mail_accepted_before_its_mailbox_was_tightened_is_held(
     assert mail_server.mails == 0
 
 
-def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(
-    world: World, mail_server: MailServer
-):
+def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(world, mail_server):
     Mailbox.objects.update(allow_looser_per_call=True)
     asked = world.held(oversight_mode="autonomous")
     sent = world.held(oversight_mode="monitored")
@@ -91,7 +84,7 @@ def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(
     assert mail_server.mails == 1
 
 
-def test_sandbox_key_does_not_loosen_rules_for_live_mail(sandbox: World):
+def test_sandbox_key_does_not_loosen_rules_for_live_mail(sandbox):
     bypass = {
         "kind": "bypass",
         "mode": "enforce",
@@ -118,7 +111,7 @@ def test_sandbox_key_does_not_loosen_rules_for_live_mail(sandbox: World):
     assert sandbox.send().json()["oversight_status"] == "pending_approval"
 
 
-def test_sandbox_key_sees_nothing_of_live_keys(sandbox: World):
+def test_sandbox_key_sees_nothing_of_live_keys(sandbox):
     sandbox.decide(sandbox.held(), "reject", reason="Ana is on leave")
     Suppression.objects.create(
         account=sandbox.account,
@@ -139,7 +132,7 @@ def test_sandbox_key_sees_nothing_of_live_keys(sandbox: World):
     assert shown["code"] is None
 
 
-def test_sandbox_key_gets_events_of_sandbox_mail_only(sandbox: World):
+def test_sandbox_key_gets_events_of_sandbox_mail_only(sandbox):
     sandbox.listen("oversight.pending")
     hook = {"url": "https://hooks.example.org/x", "events": ["oversight.pending"]}
     made = sandbox.post("/v1/webhooks", key="test admin", **hook).json()
@@ -157,7 +150,7 @@ def test_sandbox_key_gets_events_of_sandbox_mail_only(sandbox: World):
     assert [one["id"] for one in seen] == [made["id"]]
 
 
-def test_link_to_a_file_expires_when_its_key_may_no_longer_read_it(world: World):
+def test_link_to_a_file_expires_when_its_key_may_no_longer_read_it(world):
     add_mailbox(world, "second")
     email_id = world.held(
         attachments=[
@@ -174,7 +167,7 @@ def test_link_to_a_file_expires_when_its_key_may_no_longer_read_it(world: World)
             assert refusal_of(answer) == (403, "link_ended"), change
 
 
-def test_webhook_moved_to_a_mailbox_drops_older_events_of_other_mailboxes(world: World):
+def test_webhook_moved_to_a_mailbox_drops_older_events_of_other_mailboxes(world):
     second = add_mailbox(world, "second")
     add_key(world, "one", ["admin"], mailbox_ids=[second.pk])
     hook = world.listen("oversight.pending")
@@ -188,7 +181,7 @@ def test_webhook_moved_to_a_mailbox_drops_older_events_of_other_mailboxes(world:
     )
 
 
-def headers(key: str = "", path: str = "/send_email") -> dict[str, Any]:
+def headers(key="", path="/send_email"):
     """A request whose body has not been read yet."""
     return {"PATH_INFO": path} | (
         {"HTTP_AUTHORIZATION": f"Bearer {key}"} if key else {}
@@ -196,7 +189,7 @@ def headers(key: str = "", path: str = "/send_email") -> dict[str, Any]:
 
 
 def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world, monkeypatch
 ):
     # Connections are closed between requests, but the test's transaction needs its own.
     monkeypatch.setattr(request_rules, "close_old_connections", lambda: None)
@@ -234,7 +227,7 @@ def test_body_without_a_key_is_read_on_public_paths():
 
 
 @pytest.mark.slow
-def test_slow_dns_lookups_hold_one_thread_only(world: World):
+def test_slow_dns_lookups_hold_one_thread_only(world):
     made = world.post("/v1/domains", key="admin", domain="slow.example").json()
     # Waiting for the other look-up here would never end.
     with dns_records.asking:

@@ -23,7 +23,6 @@ from gateway.models import (
 )
 from gateway.models.codes import new_code
 from tests.integration.gateway.world import (
-    World,
     add_key,
     at_once,
     make_world,
@@ -33,28 +32,28 @@ from tests.integration.gateway.world import (
 
 Act = tuple[str, str, dict[str, Any]]
 
-MAILBOX: Act = ("POST", "/v1/mailboxes", {"address_local": "new"})
-KEY: Act = ("POST", "/v1/api-keys", {"name": "Bot", "scopes": ["read", "send"]})
+MAILBOX = ("POST", "/v1/mailboxes", {"address_local": "new"})
+KEY = ("POST", "/v1/api-keys", {"name": "Bot", "scopes": ["read", "send"]})
 
 
 @pytest.fixture
-def asking(world: World, settings: Any) -> World:
+def asking(world, settings):
     settings.GATEWAY_APPROVAL_CODES = "1"
     return world
 
 
-def call(world: World, act: Act, code: str | None = None, key: str = "admin") -> Any:
+def call(world, act, code=None, key="admin"):
     verb, path, body = act
     return world.call(
         verb, path, key=key, json=body | ({"approval_code": code} if code else {})
     )
 
 
-def newest_code() -> str:
+def newest_code():
     return ApprovalRequest.objects.latest("id").code
 
 
-def acts(world: World) -> list[Act]:
+def acts(world):
     return [
         MAILBOX,
         ("POST", "/create_mailbox", {"address": "new@acme.example"}),
@@ -75,7 +74,7 @@ def acts(world: World) -> list[Act]:
     ]
 
 
-def state(world: World) -> tuple[object, ...]:
+def state(world):
     """The rows that the actions change."""
     live = ApiKey.objects.filter(revoked_at=None).count()
     hooks = sorted(Webhook.objects.values_list("url", flat=True))
@@ -83,7 +82,7 @@ def state(world: World) -> tuple[object, ...]:
     return boxes, live, hooks, Account.objects.get(pk=world.account.pk).is_active
 
 
-def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
+def test_each_action_waits_for_its_code_and_is_then_done_once(asking):
     every = acts(asking)
     before = state(asking)
     for act in every:
@@ -106,13 +105,13 @@ def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
             ), act
 
 
-def test_code_in_the_query_of_a_delete_is_accepted(asking: World):
+def test_code_in_the_query_of_a_delete_is_accepted(asking):
     path = f"/v1/api-keys/{asking.key_id('agent')}"
     asking.delete(path)
     assert asking.delete(f"{path}?approval_code={newest_code()}").status_code == 200
 
 
-def test_code_is_valid_only_for_the_requested_change(asking: World, other: World):
+def test_code_is_valid_only_for_the_requested_change(asking, other):
     assert call(asking, MAILBOX, "A7X-29K").status_code == 404
     call(asking, MAILBOX)
     code = newest_code()
@@ -129,7 +128,7 @@ def test_code_is_valid_only_for_the_requested_change(asking: World, other: World
     assert call(asking, MAILBOX, code).status_code == 201
 
 
-def test_failing_action_asks_for_no_code_and_uses_none(asking: World):
+def test_failing_action_asks_for_no_code_and_uses_none(asking):
     assert (
         call(
             asking, ("POST", "/v1/mailboxes", {"address": "a@elsewhere.example"})
@@ -151,7 +150,7 @@ def test_failing_action_asks_for_no_code_and_uses_none(asking: World):
     assert call(asking, MAILBOX, code).status_code == 201
 
 
-def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking: World):
+def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking):
     call(asking, MAILBOX)
     row = ApprovalRequest.objects.get()
     call(asking, MAILBOX)
@@ -170,7 +169,7 @@ def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking: World)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_code_used_twice_at_once_works_once(settings: Any):
+def test_code_used_twice_at_once_works_once(settings):
     settings.GATEWAY_APPROVAL_CODES = "1"
     world = make_world()
     call(world, KEY)
@@ -180,9 +179,7 @@ def test_code_used_twice_at_once_works_once(settings: Any):
 
 
 @pytest.mark.slow
-def test_too_many_code_requests_are_refused(
-    asking: World, monkeypatch: pytest.MonkeyPatch
-):
+def test_too_many_code_requests_are_refused(asking, monkeypatch):
     assert confirmations.MAX_AN_HOUR == 20
     monkeypatch.setattr(confirmations, "MAX_AN_HOUR", 3)
     answers = [
@@ -194,23 +191,23 @@ def test_too_many_code_requests_are_refused(
     assert "quota" not in answers[-1].content.decode()
 
 
-def ask(world: World, target: str | None = "monitored", key: str = "agent") -> Any:
+def ask(world, target="monitored", key="agent"):
     return world.post(f"{world.base}/request-upgrade", key=key, target_mode=target)
 
 
-def use(world: World, code: str, key: str = "agent") -> Any:
+def use(world, code, key="agent"):
     return world.post(f"{world.base}/upgrade", key=key, code=code)
 
 
-def upgrade_requests(world: World, key: str = "admin") -> Any:
+def upgrade_requests(world, key="admin"):
     return world.get("/v1/upgrade-requests", key=key)["requests"]
 
 
-def code_of(world: World) -> str:
+def code_of(world):
     return str(upgrade_requests(world)[0]["code"])
 
 
-def mode_of(world: World) -> str:
+def mode_of(world):
     return Mailbox.objects.get(pk=world.mailbox.pk).oversight_mode
 
 
@@ -224,7 +221,7 @@ def test_codes_have_the_form_that_people_expect():
         assert not set(code) & set("01OIL")
 
 
-def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world: World):
+def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world):
     ask(world)
     code = code_of(world)
     answers = [use(world, wrong) for wrong in ("AAA-AAA", "", "ä", code + "2", "-")]
@@ -235,9 +232,7 @@ def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world: World):
     assert upgrade_requests(world) == []
 
 
-def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(
-    world: World, other: World
-):
+def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(world, other):
     ask(world)
     assert use(other, code_of(world)).status_code == 404
     assert upgrade_requests(other) == []
@@ -246,7 +241,7 @@ def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(
         assert refusal_of(answer) == (400, code)
 
 
-def test_newer_request_or_a_tightening_ends_the_older_code(world: World):
+def test_newer_request_or_a_tightening_ends_the_older_code(world):
     ask(world)
     old = code_of(world)
     ask(world, "autonomous")
@@ -263,7 +258,7 @@ def test_newer_request_or_a_tightening_ends_the_older_code(world: World):
     assert mode_of(world) == "read_only"
 
 
-def test_key_that_sends_does_not_see_codes_although_it_administers(world: World):
+def test_key_that_sends_does_not_see_codes_although_it_administers(world):
     add_key(world, "both", ["send", "admin"])
     ask(world, key="both")
     (row,) = upgrade_requests(world, "both")
@@ -285,9 +280,7 @@ def test_key_that_sends_does_not_see_codes_although_it_administers(world: World)
     assert noted[1].metadata["was"] == "gated_send"
 
 
-def test_codes_are_neither_returned_nor_logged_nor_audited(
-    asking: World, caplog: pytest.LogCaptureFixture
-):
+def test_codes_are_neither_returned_nor_logged_nor_audited(asking, caplog):
     with caplog.at_level(logging.DEBUG):
         waiting = call(asking, MAILBOX)
         wish = ask(asking)
@@ -311,7 +304,7 @@ def test_codes_are_neither_returned_nor_logged_nor_audited(
     assert upgrade_requests(asking) == []
 
 
-def test_operator_sees_open_codes(asking: World):
+def test_operator_sees_open_codes(asking):
     out = StringIO()
     call_command("gateway_codes", stdout=out)
     assert out.getvalue().strip() == "Nothing is waiting for a code."

@@ -1,7 +1,6 @@
 """The commands that make accounts: the demo's, and an operator's."""
 
 import io
-from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,7 +9,7 @@ from django.utils import timezone
 from common.credentials import read_credentials, update_credentials
 from gateway.models import Account, ApiKey, Mailbox, Webhook
 from gateway.models.accounts import hash_key
-from tests.integration.gateway.world import World, make_world, noted
+from tests.integration.gateway.world import make_world, noted
 
 NAMES = {"AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY", "GATEWAY_URL"}
 NAMES |= {"MAILBOX_ID", "MAILBOX_ADDRESS", "MAILBOX2_ID", "MAILBOX2_ADDRESS"}
@@ -18,7 +17,7 @@ HOOK = "http://127.0.0.1:8000/webhooks/multimail/abc/"
 
 
 @pytest.fixture
-def file(db: None, tmp_path: Path) -> Path:
+def file(db, tmp_path):
     """The credentials' file of a demo that was filled once."""
     path = tmp_path / "credentials.env"
     update_credentials(path, {"WEBHOOK_URL": HOOK, "WEBHOOK_SECRET": "whsec_x"})
@@ -26,7 +25,7 @@ def file(db: None, tmp_path: Path) -> Path:
     return path
 
 
-def changed(file: Path) -> set[str]:
+def changed(file):
     """Fill the file again; return the names whose values changed."""
     before = read_credentials(file)
     call_command("demo_gateway", credentials=file)
@@ -34,14 +33,14 @@ def changed(file: Path) -> set[str]:
     return {name for name in before | after if before.get(name) != after.get(name)}
 
 
-def printed(command: str, *options: str, **named: str) -> str:
+def printed(command, *options, **named):
     out = io.StringIO()
     call_command(command, *options, stdout=out, **named)
     return out.getvalue()
 
 
 @pytest.mark.slow
-def test_demo_gateway_fills_the_file_and_is_idempotent(file: Path):
+def test_demo_gateway_fills_the_file_and_is_idempotent(file):
     assert changed(file) == set()
     known = read_credentials(file)
     assert NAMES.issubset(known)
@@ -66,9 +65,7 @@ def test_demo_gateway_fills_the_file_and_is_idempotent(file: Path):
 
 
 @pytest.mark.slow
-def test_demo_gateway_follows_the_desk_to_another_port_and_wakes_its_subscription(
-    file: Path,
-):
+def test_demo_gateway_follows_the_desk_to_another_port_and_wakes_its_subscription(file):
     Webhook.objects.update(paused_at=timezone.now(), failures=10)
     update_credentials(file, {"WEBHOOK_URL": HOOK.replace("8000", "9000")})
     call_command("demo_gateway", credentials=file)
@@ -80,7 +77,7 @@ def test_demo_gateway_follows_the_desk_to_another_port_and_wakes_its_subscriptio
 
 @pytest.mark.slow
 def test_gateway_account_prints_its_short_name_and_domain_owner_and_accepts_each_name_once(
-    db: None,
+    db,
 ):
     first = printed("gateway_account", name="Globex Ltd", address="info@globex.example")
     assert "(--account globex-ltd)" in first
@@ -101,7 +98,7 @@ def test_gateway_account_prints_its_short_name_and_domain_owner_and_accepts_each
         printed("gateway_account", name="Other", address="nowhere")
 
 
-def key_from(*options: str) -> str:
+def key_from(*options):
     """Ask the command for a key of the account acme, and return its text."""
     lines = printed(
         "gateway_key", "--account=acme", "--name=Spare", *options
@@ -109,9 +106,7 @@ def key_from(*options: str) -> str:
     return next(line for line in lines if line.startswith("mm_"))
 
 
-def test_gateway_key_makes_a_key_when_the_last_is_lost_limited_where_asked(
-    world: World,
-):
+def test_gateway_key_makes_a_key_when_the_last_is_lost_limited_where_asked(world):
     world.keys["spare"] = key_from("--scopes=admin, read")
     listed = world.get("/v1/api-keys", key="spare")["api_keys"]
     (made,) = [one for one in listed if one["name"] == "Spare"]
@@ -130,7 +125,7 @@ def test_gateway_key_makes_a_key_when_the_last_is_lost_limited_where_asked(
     assert text.startswith("mm_test_")
 
 
-def test_gateway_key_refuses_what_the_api_refuses(world: World):
+def test_gateway_key_refuses_what_the_api_refuses(world):
     make_world("globex")
     for options, says in {
         ("--scopes=send,oversight",): "cannot have both",
@@ -148,7 +143,7 @@ def test_gateway_key_refuses_what_the_api_refuses(world: World):
 
 
 def test_gateway_feedback_shows_what_clients_reported_of_each_account_the_newest(
-    world: World, other: World, monkeypatch: pytest.MonkeyPatch
+    world, other, monkeypatch
 ):
     monkeypatch.setattr("gateway.models.accounts.MOST_FEEDBACK", 2)
     for caller, key, word in (

@@ -2,7 +2,6 @@
 and what unsubscribing does.
 """
 
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,9 +23,7 @@ from gateway.states import Mode, Status
 from mirror.store import content_of
 from rendering.render import parse_content, render_message
 from risk import RiskContext, find_risks
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     add_sandbox_keys,
     bad_field_of,
     events_of,
@@ -46,25 +43,25 @@ ONE_CLICK = {
 
 
 @pytest.fixture
-def shop(db: None) -> World:
+def shop(db):
     """An account with a commercial mailbox."""
     world = make_world(commercial=True, signature_block="The team")
     Account.objects.update(physical_address=ADDRESS)
     return world
 
 
-def patch(world: World, **fields: Any) -> Any:
+def patch(world, **fields):
     return world.patch(world.base, **fields)
 
 
-def link_in(email_id: str) -> str:
+def link_in(email_id):
     """The path of the link that a message carries."""
     return urlsplit(Email.objects.get(pk=email_id).additions["unsubscribe"]).path
 
 
 @pytest.mark.parametrize("html", [None, "<p>New <b>lamps</b></p>"])
 def test_mail_carries_what_the_reviewer_read_in_both_parts_and_the_headers(
-    shop: World, mail_server: MailServer, html: str | None
+    shop, mail_server, html
 ):
     email_id = shop.held(markdown="New **lamps**", html=html)
     row = shop.pending()["pending"][0]
@@ -111,9 +108,7 @@ def test_mail_carries_what_the_reviewer_read_in_both_parts_and_the_headers(
     )
 
 
-def test_one_click_unsubscribes_and_an_admin_lifts_it(
-    shop: World, mail_server: MailServer
-):
+def test_one_click_unsubscribes_and_an_admin_lifts_it(shop, mail_server):
     shop.listen("message.refused")
     sent = shop.approved()
     leave(sent)
@@ -158,9 +153,7 @@ def test_one_click_unsubscribes_and_an_admin_lifts_it(
     assert leave(waiting) == "sent"
 
 
-def test_who_unsubscribes_after_the_approval_gets_nothing(
-    shop: World, mail_server: MailServer
-):
+def test_who_unsubscribes_after_the_approval_gets_nothing(shop, mail_server):
     shop.listen("message.bounced", "message.failed")
     first = shop.approved()
     email = shop.approved()
@@ -179,7 +172,7 @@ def test_who_unsubscribes_after_the_approval_gets_nothing(
 
 
 def test_link_that_nobody_got_is_refused_and_a_forged_one_without_asking_the_database(
-    shop: World, django_assert_num_queries: Any
+    shop, django_assert_num_queries
 ):
     path = link_in(shop.approved().pk)
     with django_assert_num_queries(0):
@@ -198,9 +191,7 @@ def test_link_that_nobody_got_is_refused_and_a_forged_one_without_asking_the_dat
     assert not Suppression.objects.exists()
 
 
-def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(
-    shop: World,
-):
+def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(shop):
     approved = shop.approved().pk
     held = shop.held()
     path = link_in(approved)
@@ -215,7 +206,7 @@ def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(
     assert Suppression.objects.get().reason == "unsubscribed"
 
 
-def test_sandbox_mail_obeys_nobody_who_unsubscribed(shop: World):
+def test_sandbox_mail_obeys_nobody_who_unsubscribed(shop):
     Suppression.objects.create(
         account=shop.account, email_address=DANA, reason="unsubscribed"
     )
@@ -225,7 +216,7 @@ def test_sandbox_mail_obeys_nobody_who_unsubscribed(shop: World):
     assert leave(tried) == "pretended"
 
 
-def test_commercial_mail_has_one_recipient(shop: World, mail_server: MailServer):
+def test_commercial_mail_has_one_recipient(shop, mail_server):
     for fields in (
         {"to": [DANA, "b@x.example"]},
         {"cc": ["b@x.example"]},
@@ -251,7 +242,7 @@ def test_commercial_mail_has_one_recipient(shop: World, mail_server: MailServer)
 
 
 def test_mailbox_becomes_commercial_only_with_a_postal_address_and_without_copies(
-    world: World,
+    world,
 ):
     made = {"address": "offers@acme.example", "commercial": True}
     for answer in (

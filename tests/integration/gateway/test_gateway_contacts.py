@@ -2,11 +2,8 @@
 invalid.
 """
 
-from typing import Any
-
 from gateway.models import AuditLogEntry, Contact
 from tests.integration.gateway.world import (
-    World,
     add_key,
     add_sandbox_keys,
     bad_field_of,
@@ -17,17 +14,17 @@ from tests.integration.gateway.world import (
 DANA = "dana@northwind.example"
 
 
-def add(world: World, email: str = DANA, key: str = "agent", **fields: Any) -> Any:
+def add(world, email=DANA, key="agent", **fields):
     return world.post("/v1/contacts", key=key, email=email, **fields)
 
 
-def found(world: World, query: str = "", key: str = "agent") -> list[str]:
+def found(world, query="", key="agent"):
     answer = world.call("GET", f"/v1/contacts?{query}", key=key)
     assert answer.status_code == 200, answer.content
     return [row["email"] for row in answer.json()["contacts"]]
 
 
-def test_contact_is_added_with_all_its_fields(world: World):
+def test_contact_is_added_with_all_its_fields(world):
     answer = add(
         world,
         "Dana <Dana.B+x@BÜCHER.example.>",
@@ -47,14 +44,14 @@ def test_contact_is_added_with_all_its_fields(world: World):
 
 
 def test_contact_without_a_name_is_named_by_its_address_and_accepts_tags_in_every_shape(
-    world: World,
+    world,
 ):
     names = [
         add(world, f"n{n}@x.example", name=name).json()["name"]
         for n, name in enumerate((None, "", "  "))
     ]
     assert names == ["n0@x.example", "n1@x.example", "n2@x.example"]
-    shapes: list[Any] = ["a, b,,", None, {"vip": "true"}, []]
+    shapes = ["a, b,,", None, {"vip": "true"}, []]
     stored_tags = [
         add(world, f"t{n}@x.example", tags=tags).json()["tags"]
         for n, tags in enumerate(shapes)
@@ -63,7 +60,7 @@ def test_contact_without_a_name_is_named_by_its_address_and_accepts_tags_in_ever
 
 
 def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(
-    world: World, other: World
+    world, other
 ):
     first = add(world).json()
     again = add(world, "DANA@Northwind.example", name="Other")
@@ -82,7 +79,7 @@ def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(
     assert times_noted("contact.deleted") == 1
 
 
-def test_contact_bad_field_is_422_and_names_it(world: World):
+def test_contact_bad_field_is_422_and_names_it(world):
     for field, value in (
         ("email", ""),
         ("email", None),
@@ -105,7 +102,7 @@ def test_contact_bad_field_is_422_and_names_it(world: World):
     assert not Contact.objects.exists()
 
 
-def test_search_finds_by_name_address_and_tag(world: World):
+def test_search_finds_by_name_address_and_tag(world):
     jane = "jane@xn--bcher-kva.example"
     ben = "ben@x.example"
     add(world, name="Dana")
@@ -119,7 +116,7 @@ def test_search_finds_by_name_address_and_tag(world: World):
 
 
 def test_list_by_mailbox_has_its_own_and_shared_contacts_and_limited_keys_see_no_others(
-    world: World, other: World
+    world, other
 ):
     add_sandbox_keys(world)
     add(world)
@@ -140,7 +137,7 @@ def test_list_by_mailbox_has_its_own_and_shared_contacts_and_limited_keys_see_no
     assert "ben@x.example" not in found(world, key="limited")
 
 
-def test_list_walks_all_by_cursor(world: World):
+def test_list_walks_all_by_cursor(world):
     for number in range(3):
         add(world, f"c{number}@x.example")
     walked = [row["email"] for row in world.walk("/v1/contacts", "contacts")]

@@ -3,9 +3,7 @@ two accounts.
 """
 
 import io
-from collections.abc import Iterator
 from email import message_from_bytes
-from typing import Any
 
 import dkim
 import pytest
@@ -13,10 +11,8 @@ from django.core.management import CommandError, call_command
 
 from gateway.domains import dns_records
 from gateway.models import Account, AuditLogEntry, DkimKey, Domain, Mailbox
-from tests.integration.gateway.dns_server import DnsServer, dns_server
-from tests.integration.gateway.servers import MailServer
+from tests.integration.gateway.dns_server import dns_server
 from tests.integration.gateway.world import (
-    World,
     add_key,
     leave,
     make_world,
@@ -28,7 +24,7 @@ NORTHWIND = "northwind.example"
 
 
 @pytest.fixture
-def dns(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[DnsServer]:
+def dns(settings, monkeypatch):
     # The server's responses count as in time on a busy machine, unless a test says
     # otherwise.
     monkeypatch.setattr(dns_records, "LIMIT", 60)
@@ -39,15 +35,15 @@ def dns(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[DnsServer]:
         yield server
 
 
-def claim(world: World, domain: str = NORTHWIND) -> Any:
+def claim(world, domain=NORTHWIND):
     return world.post("/v1/domains", key="admin", domain=domain)
 
 
-def verify(world: World, domain: dict[str, Any]) -> Any:
+def verify(world, domain):
     return world.post(f"/v1/domains/{domain['id']}/verify", key="admin")
 
 
-def prove(dns: DnsServer, domain: dict[str, Any], *more: str) -> None:
+def prove(dns, domain, *more):
     (proof,) = [
         one["value"]
         for one in domain["dns_records"]
@@ -56,15 +52,13 @@ def prove(dns: DnsServer, domain: dict[str, Any], *more: str) -> None:
     dns.records[domain["domain"], "TXT"] = [f'"{proof}"', *more]
 
 
-def give(domain: str, account: str) -> str:
+def give(domain, account):
     out = io.StringIO()
     call_command("gateway_domain", domain, account=account, stdout=out)
     return out.getvalue()
 
 
-def test_domain_is_pending_until_dns_verifies_it(
-    world: World, other: World, dns: DnsServer
-):
+def test_domain_is_pending_until_dns_verifies_it(world, other, dns):
     made = claim(world)
     domain = made.json()
     assert made.status_code == 201
@@ -94,7 +88,7 @@ def test_domain_is_pending_until_dns_verifies_it(
     assert [entry.action for entry in actions] == ["domain.added", "domain.verified"]
 
 
-def publish(dns: DnsServer, domain: dict[str, Any]) -> None:
+def publish(dns, domain):
     """Put every record into DNS that the answer names, long texts in several strings as
     zone files have them.
     """
@@ -104,22 +98,20 @@ def publish(dns: DnsServer, domain: dict[str, Any]) -> None:
         dns.records.setdefault((one["name"], one["type"]), []).append(value)
 
 
-def quoted(text: str) -> str:
+def quoted(text):
     return " ".join(
         f'"{text[start : start + 200]}"' for start in range(0, len(text), 200)
     )
 
 
 @pytest.fixture
-def public(settings: Any) -> None:
+def public(settings):
     settings.PUBLIC_URL = "https://desk.acme.example"
     settings.EMAIL_URL = "smtp://mail.acme.example"
 
 
 @pytest.mark.usefixtures("public")
-def test_each_dns_record_is_listed_exactly_and_checked_separately(
-    world: World, dns: DnsServer
-):
+def test_each_dns_record_is_listed_exactly_and_checked_separately(world, dns):
     domain = claim(world).json()
     names = [(one["type"], one["name"]) for one in domain["dns_records"]]
     selector = DkimKey.objects.get().selector
@@ -180,9 +172,7 @@ def test_each_dns_record_is_listed_exactly_and_checked_separately(
     )
 
 
-def test_records_never_name_an_address_that_others_cannot_reach(
-    world: World, settings: Any
-):
+def test_records_never_name_an_address_that_others_cannot_reach(world, settings):
     for public, mail in (
         ("http://127.0.0.1:8000", "smtp://127.0.0.1:25"),
         ("http://localhost", "smtp://10.0.0.5"),
@@ -203,13 +193,13 @@ def test_records_never_name_an_address_that_others_cannot_reach(
 
 @pytest.mark.usefixtures("public")
 def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
-    world: World, dns: DnsServer, mail_server: MailServer
+    world, dns, mail_server
 ):
-    def leaves() -> bytes:
+    def leaves():
         assert leave(world.approved()) == "sent"
         return bytes(mail_server.taken[-1].content)
 
-    def holds(message: bytes) -> bool:
+    def holds(message):
         return bool(
             dkim.verify(message, dnsfunc=lambda name, **_: published(dns, name))
         )
@@ -255,7 +245,7 @@ def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
     ]
 
 
-def published(dns: DnsServer, name: bytes | str) -> bytes:
+def published(dns, name):
     text = name.decode() if isinstance(name, bytes) else name
     (record,) = dns.records[text.rstrip("."), "TXT"]
     return record.replace('" "', "").strip('"').encode()
@@ -264,9 +254,7 @@ def published(dns: DnsServer, name: bytes | str) -> bytes:
 @pytest.mark.parametrize(
     "mood", ["fail", pytest.param("silent", marks=pytest.mark.slow)]
 )
-def test_dns_failure_is_reported_and_changes_nothing(
-    world: World, dns: DnsServer, monkeypatch: pytest.MonkeyPatch, mood: str
-):
+def test_dns_failure_is_reported_and_changes_nothing(world, dns, monkeypatch, mood):
     domain = claim(world).json()
     prove(dns, domain, '"v=spf1 mx -all"')
     for status, spf in (("pending", False), ("active", True)):
@@ -282,9 +270,7 @@ def test_dns_failure_is_reported_and_changes_nothing(
         assert verify(world, domain).json()["spf_verified"] is True
 
 
-def test_domain_of_another_account_or_twice_in_one_is_409(
-    world: World, other: World, dns: DnsServer
-):
+def test_domain_of_another_account_or_twice_in_one_is_409(world, other, dns):
     mine = claim(world).json()
     theirs = claim(other).json()
     again = claim(world, "NorthWind.example.")
@@ -300,9 +286,7 @@ def test_domain_of_another_account_or_twice_in_one_is_409(
     assert refusal_of(again) == (409, "domain_taken")
 
 
-def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(
-    world: World,
-):
+def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(world):
     wire_forms = {
         " Acme.COM. ": "acme.com",
         "bücher.example": "xn--bcher-kva.example",
@@ -335,7 +319,7 @@ def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(
     assert {answer.json()["field"] for answer in answers.values()} == {"domain"}
 
 
-def test_domain_with_live_mailboxes_cannot_be_deleted(world: World):
+def test_domain_with_live_mailboxes_cannot_be_deleted(world):
     domain = Domain.objects.get(domain="acme.example")
     path = f"/v1/domains/{domain.pk}"
     answer = world.delete(path)
@@ -349,7 +333,7 @@ def test_domain_with_live_mailboxes_cannot_be_deleted(world: World):
 
 
 def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(
-    world: World, other: World, dns: DnsServer
+    world, other, dns
 ):
     domain = claim(world).json()
     assert verify(other, domain).status_code == 404
@@ -369,7 +353,7 @@ def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(
         assert refusal_of(answer) == (403, "limited_key"), (method, path)
 
 
-def test_operator_assigns_a_verified_domain(world: World, other: World):
+def test_operator_assigns_a_verified_domain(world, other):
     assert "shop.example  active" in give("Shop.example", "acme")
     shop = Domain.objects.get(domain="shop.example")
     assert shop.account_id == world.account.pk
@@ -388,8 +372,8 @@ def test_operator_assigns_a_verified_domain(world: World, other: World):
             give(domain, account)
 
 
-def test_domain_of_a_deleted_account_can_be_reused_but_not_its_addresses(world: World):
-    def make(whose: World, name: str) -> Any:
+def test_domain_of_a_deleted_account_can_be_reused_but_not_its_addresses(world):
+    def make(whose, name):
         return whose.post("/v1/mailboxes", key="admin", address=f"{name}@{NORTHWIND}")
 
     give(NORTHWIND, "acme")

@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import IntegrityError, OperationalError
@@ -10,7 +9,6 @@ from django.test import Client
 
 from common.logs import JsonFormatter
 from tests.integration.gateway.world import (
-    World,
     add_key,
     add_mailbox,
     bad_field_of,
@@ -37,9 +35,7 @@ LEFT_OUT = (
 )
 
 
-def test_unsupported_route_says_so_and_names_an_alternative(
-    world: World, caplog: pytest.LogCaptureFixture
-):
+def test_unsupported_route_says_so_and_names_an_alternative(world, caplog):
     answers = {
         call: world.call(*call.split())
         for call in (*LEFT_OUT, "GET /v1/approve/dana@northwind.example")
@@ -50,7 +46,7 @@ def test_unsupported_route_says_so_and_names_an_alternative(
     assert "dana@northwind.example" not in caplog.text
 
 
-def test_wrong_host_is_400_and_health_answers_also_to_head(db: None):
+def test_wrong_host_is_400_and_health_answers_also_to_head(db):
     answer = Client().get("/health", headers={"Host": "evil.example"})
     assert refusal_of(answer) == (400, "unknown_host")
     assert Client().head("/health").status_code == 200
@@ -61,7 +57,7 @@ def test_wrong_host_is_400_and_health_answers_also_to_head(db: None):
     }
 
 
-def test_body_that_is_not_json_gets_the_position_of_the_error(world: World):
+def test_body_that_is_not_json_gets_the_position_of_the_error(world):
     headers = {"Authorization": f"Bearer {world.keys['agent']}"}
     for body, where in {
         b'{"to": "a@x.example"': "line 1, column 21",
@@ -82,7 +78,7 @@ def test_body_that_is_not_json_gets_the_position_of_the_error(world: World):
     assert "application/json" in answer.json()["hint"]
 
 
-def test_refusals_say_what_would_be_valid(world: World):
+def test_refusals_say_what_would_be_valid(world):
     add_mailbox(world, "second")
     answer = world.post(f"{world.base}/send", key="reader", to=["a@x.example"])
     assert (
@@ -102,20 +98,18 @@ def test_refusals_say_what_would_be_valid(world: World):
         assert world.call("GET", f"/read_email{query}").status_code == 422
 
 
-def test_database_refuses_a_key_that_sends_and_decides(world: World):
+def test_database_refuses_a_key_that_sends_and_decides(world):
     with pytest.raises(IntegrityError, match="key_never_sends_and_decides"):
         add_key(world, "both", ["send", "oversight"])
 
 
-def test_internal_errors_are_503_or_500_without_details(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    trouble: list[Exception] = [
+def test_internal_errors_are_503_or_500_without_details(world, monkeypatch):
+    trouble = [
         OperationalError("secret detail"),
         RuntimeError("secret detail"),
     ]
 
-    def fail(*_: object) -> None:
+    def fail(*_):
         raise trouble.pop(0)
 
     monkeypatch.setattr("gateway.api.mailboxes.mailbox_named", fail)
@@ -129,7 +123,7 @@ def test_internal_errors_are_503_or_500_without_details(
 
 
 def test_log_says_why_a_request_was_refused_and_holds_routes_but_no_keys_or_bodies(
-    world: World, caplog: pytest.LogCaptureFixture
+    world, caplog
 ):
     with caplog.at_level(logging.INFO, "gateway"):
         world.post(f"{world.base}/send", key="reader", to=["a@x.example"])
@@ -166,9 +160,7 @@ def test_operation_ids_stay_as_clients_generated_code_from_them():
     )
 
 
-def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(
-    db: None,
-):
+def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(db):
     document = Client().get("/openapi.json").json()
     calls = {
         (path, method): call
@@ -200,16 +192,14 @@ def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(
     assert set(document["components"]["securitySchemes"]) == {"BearerKey", "HeaderKey"}
 
 
-def test_unknown_fields_are_ignored_and_named_unless_the_request_is_refused(
-    world: World,
-):
+def test_unknown_fields_are_ignored_and_named_unless_the_request_is_refused(world):
     answer = world.send(
         shedule_at="2027-01-01T00:00:00Z",
         attachments=[{"name": "a", "content": "YQ==", "enc": "b"}],
     )
     assert answer.status_code == 202
     assert answer.json()["ignored_fields"] == ["enc", "shedule_at"]
-    known: dict[str, Any] = {"from": world.mailbox.address, "idempotency_key": "k"}
+    known = {"from": world.mailbox.address, "idempotency_key": "k"}
     assert "ignored_fields" not in world.send(**known).json()
     held = world.patch("/v1/account", hold_al=True)
     assert held.json()["hold_all"] is False

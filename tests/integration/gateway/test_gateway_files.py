@@ -2,19 +2,16 @@
 link.
 """
 
-from typing import Any
 from urllib.parse import quote, urlsplit
 
-import pytest
 from django.core import signing
 from django.test import Client
 from django.utils import timezone
 
 from gateway import lookups
-from gateway.models import Account, ApiKey, Attachment, Email, Mailbox
+from gateway.models import Account, ApiKey, Attachment, Mailbox
 from gateway.states import Status
 from tests.integration.gateway.world import (
-    World,
     add_key,
     make_inbound,
     refusal_of,
@@ -25,17 +22,17 @@ NAME = "a b/ü+.txt"
 FILE = {"name": NAME, "content_type": "text/html", "content_base64": "PGI+aGk8L2I+"}
 
 
-def link(world: World, email_id: str, name: str = NAME, key: str = "agent") -> Any:
+def link(world, email_id, name=NAME, key="agent"):
     return world.call(
         "GET", f"{world.base}/emails/{email_id}/attachments/{quote(name)}/url", key=key
     )
 
 
-def fetch(url: str) -> Any:
+def fetch(url):
     return Client().get(urlsplit(url).path)
 
 
-def attached(email: Email) -> Email:
+def attached(email):
     Attachment.objects.create(
         email=email,
         name=NAME,
@@ -47,9 +44,7 @@ def attached(email: Email) -> Email:
     return email
 
 
-def test_link_gives_the_same_bytes_without_a_key_and_never_as_a_page(
-    world: World, other: World
-):
+def test_link_gives_the_same_bytes_without_a_key_and_never_as_a_page(world, other):
     email_id = world.held(attachments=[FILE])
     body = link(world, email_id).json()
     assert body["url"].startswith("http://testserver/v1/files/")
@@ -71,7 +66,7 @@ def test_link_gives_the_same_bytes_without_a_key_and_never_as_a_page(
     ] == [404, 404]
 
 
-def test_forged_link_or_link_of_another_message_is_refused(world: World):
+def test_forged_link_or_link_of_another_message_is_refused(world):
     for token in (
         "x",
         "a:b:c",
@@ -90,9 +85,7 @@ def test_forged_link_or_link_of_another_message_is_refused(world: World):
     assert fetch(f"/v1/files/{token}").status_code == 404
 
 
-def test_link_expires_with_its_hour_key_account_and_mailbox(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
+def test_link_expires_with_its_hour_key_account_and_mailbox(world, monkeypatch):
     url = link(world, world.held(attachments=[FILE])).json()["url"]
     with monkeypatch.context() as patched:
         patched.setattr(lookups, "LASTS", -1)
@@ -109,7 +102,7 @@ def test_link_expires_with_its_hour_key_account_and_mailbox(
     assert fetch(url).status_code == 403
 
 
-def test_files_of_unapproved_inbound_mail_are_hidden_from_agents(world: World):
+def test_files_of_unapproved_inbound_mail_are_hidden_from_agents(world):
     add_key(world, "watching reader", ["read", "oversight_read"])
     for status in (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED):
         email = attached(make_inbound(world, status=status, has_attachments=True))
@@ -125,13 +118,13 @@ def test_files_of_unapproved_inbound_mail_are_hidden_from_agents(world: World):
         assert status_of(email) == status
 
 
-def held_file(world: World, email_id: str, name: str = NAME, key: str = "desk") -> Any:
+def held_file(world, email_id, name=NAME, key="desk"):
     return world.call(
         "GET", f"/v1/oversight/pending/{email_id}/attachments/{quote(name)}", key=key
     )
 
 
-def test_oversight_key_reads_files_of_held_mail_only(world: World, other: World):
+def test_oversight_key_reads_files_of_held_mail_only(world, other):
     email_id = world.held(attachments=[FILE])
     for key in ("desk", "watcher"):
         answer = held_file(world, email_id, key=key)

@@ -7,7 +7,7 @@ import pytest
 from gateway.models import Account, ApprovalRequest, Email, Mailbox
 from gateway.models.accounts import Scope
 from gateway.states import Status
-from tests.integration.gateway.world import World, add_key, status_of
+from tests.integration.gateway.world import add_key, status_of
 
 PATHS = (
     ("POST", "/v1/oversight/decide"),
@@ -18,9 +18,7 @@ PATHS = (
 )
 
 
-def asked(
-    world: World, path: str, held: str, method: str = "POST", **fields: object
-) -> tuple[int, str, str]:
+def asked(world, path, held, method="POST", **fields):
     body = {
         "action": "approve",
         **({} if "{}" in path else {"email_id": held}),
@@ -36,7 +34,7 @@ def asked(
 
 @pytest.mark.parametrize("required_by", ["mailbox", "account"])
 def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(
-    world: World, required_by: str
+    world, required_by
 ):
     path = world.base if required_by == "mailbox" else "/v1/account"
     answer = world.patch(path, require_fingerprint=True)
@@ -68,7 +66,7 @@ def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(
 
 @pytest.mark.parametrize("required_by", ["mailbox", "account"])
 def test_requiring_it_works_at_once_and_ending_that_takes_a_code_of_any_key(
-    world: World, required_by: str
+    world, required_by
 ):
     add_key(world, "both", [Scope.ADMIN, Scope.SEND])
     path = world.base if required_by == "mailbox" else "/v1/account"
@@ -95,7 +93,7 @@ def test_requiring_it_works_at_once_and_ending_that_takes_a_code_of_any_key(
 
 
 def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_meant(
-    world: World,
+    world,
 ):
     email_id = world.held()
     right = "0" * 64
@@ -129,7 +127,7 @@ def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_mean
     assert status_of(email_id) == Status.PENDING_SEND_APPROVAL
 
 
-def test_decision_that_contradicts_its_address_or_itself_is_refused(world: World):
+def test_decision_that_contradicts_its_address_or_itself_is_refused(world):
     email_id = world.held()
     other = world.held()
     for method, path in PATHS:

@@ -2,8 +2,6 @@
 releases the rest.
 """
 
-from typing import Any
-
 import pytest
 from django.db.models.functions import Now
 from django.test import TestCase
@@ -11,9 +9,7 @@ from django.test import TestCase
 from gateway import smtp, tasks
 from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     add_key,
     add_sandbox_keys,
     catch_tasks,
@@ -24,19 +20,19 @@ from tests.integration.gateway.world import (
 )
 
 
-def hold(world: World, on: bool = True) -> Any:
+def hold(world, on=True):
     answer = world.patch("/v1/account", hold_all=on)
     assert answer.status_code == 200, answer.content
     return answer.json()
 
 
-def hold_before_the_next_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def hold_before_the_next_attempt(world, monkeypatch):
     """Set the switch after the worker has claimed an email and before it has contacted
     the mail server.
     """
     connect = smtp.hand_over
 
-    def hold_first(**arguments: Any) -> Any:
+    def hold_first(**arguments):
         monkeypatch.setattr(smtp, "hand_over", connect)
         hold(world)
         return connect(**arguments)
@@ -45,15 +41,13 @@ def hold_before_the_next_attempt(world: World, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def free(db: None) -> World:
+def free(db):
     """An account whose mail is sent without review."""
     return make_world("free", mode=Mode.AUTONOMOUS)
 
 
 @pytest.mark.slow
-def test_hold_all_holds_due_mail_that_nobody_decided(
-    free: World, mail_server: MailServer
-):
+def test_hold_all_holds_due_mail_that_nobody_decided(free, mail_server):
     free.listen("oversight.pending")
     email_id = free.held(send_at="2099-01-01T00:00:00Z")
     hold(free)
@@ -72,7 +66,7 @@ def test_hold_all_holds_due_mail_that_nobody_decided(
 
 
 def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
-    world: World, other: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+    world, other, mail_server, monkeypatch
 ):
     add_sandbox_keys(world)
     tried = world.held(key="tester")
@@ -87,7 +81,7 @@ def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
     assert mail_server.seen == 0
     assert leave(other.approved()) == "sent"
 
-    sent: list[Any] = []
+    sent = []
     catch_tasks(monkeypatch, sent.append)
     with TestCase.captureOnCommitCallbacks(execute=True):
         assert hold(world, False)["hold_all"] is False
@@ -105,9 +99,7 @@ def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
     ]
 
 
-def test_hold_all_sends_later_approvals_until_it_is_set_again(
-    world: World, mail_server: MailServer
-):
+def test_hold_all_sends_later_approvals_until_it_is_set_again(world, mail_server):
     hold(world)
     email = world.approved()
     later = world.approved()
@@ -122,9 +114,7 @@ def test_hold_all_sends_later_approvals_until_it_is_set_again(
     )
 
 
-def test_approved_mail_of_a_mailbox_that_became_read_only_waits(
-    world: World, mail_server: MailServer
-):
+def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world, mail_server):
     email = world.approved()
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
     assert leave(email) == "not due"
@@ -140,7 +130,7 @@ def test_approved_mail_of_a_mailbox_that_became_read_only_waits(
 
 
 def test_hold_all_set_after_the_claim_still_holds_undecided_mail(
-    world: World, free: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+    world, free, mail_server, monkeypatch
 ):
     email = world.approved()
     undecided = free.held()
@@ -155,7 +145,7 @@ def test_hold_all_set_after_the_claim_still_holds_undecided_mail(
     assert leave(email) == "sent"
 
 
-def test_sending_key_lifts_hold_all_only_with_an_operator_code(world: World):
+def test_sending_key_lifts_hold_all_only_with_an_operator_code(world):
     add_key(world, "both", ["send", "admin"])
     hold(world)
     lift = {"hold_all": False}

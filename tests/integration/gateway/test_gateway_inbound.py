@@ -3,13 +3,10 @@ else is offered.
 """
 
 import contextlib
-import smtplib
 import socket
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from typing import Any
 
 import psycopg
 import pytest
@@ -21,14 +18,14 @@ from gateway.inbound.smtp_server import Listener
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Direction, Mode, Status
 from tests.integration.gateway.servers import SENDER, connected, deliver, running
-from tests.integration.gateway.world import World, add_mailbox, events_of, make_world
+from tests.integration.gateway.world import add_mailbox, events_of, make_world
 from tests.stack import wait_for
 
 DATE = "Fri, 20 Nov 2026 08:00:00 +0000"
 OURS = "<ours@acme.example>"
 
 
-def listen(world: World) -> World:
+def listen(world):
     world.listen(
         "message.received",
         "oversight.pending",
@@ -39,11 +36,11 @@ def listen(world: World) -> World:
 
 
 @pytest.fixture
-def world(db: None) -> World:
+def world(db):
     return listen(make_world())
 
 
-def mail(text: str = "Where is it?", *, file: str = "", **headers: str) -> bytes:
+def mail(text="Where is it?", *, file="", **headers):
     """Return a message with unique content and a Date header."""
     message = EmailMessage()
     usual = {
@@ -62,13 +59,11 @@ def mail(text: str = "Where is it?", *, file: str = "", **headers: str) -> bytes
     return message.as_bytes()
 
 
-def received(**fields: Any) -> Email:
+def received(**fields):
     return Email.objects.get(direction=Direction.INBOUND, **fields)
 
 
-def test_inbound_mail_is_stored_announced_and_readable(
-    world: World, client: smtplib.SMTP
-):
+def test_inbound_mail_is_stored_announced_and_readable(world, client):
     content = mail(file="a b.png", From=f"Dana <{SENDER}>", Subject="Wo? Ä")
     assert deliver(client, content) == 250
     (row,) = world.get(f"/v1/check_inbox?mailbox={world.mailbox.address}")["emails"]
@@ -97,7 +92,7 @@ def test_inbound_mail_is_stored_announced_and_readable(
         assert events_of(email.pk) == ["message.received"], mode
 
 
-def test_same_bytes_again_are_the_same_mail(world: World, client: smtplib.SMTP):
+def test_same_bytes_again_are_the_same_mail(world, client):
     content = mail()
     for _ in range(2):
         assert (
@@ -128,7 +123,7 @@ def test_same_bytes_without_identifying_headers_are_new_mail_a_minute_later():
         assert (same[2] == same[0]) == (header != b""), header
 
 
-def test_each_mailbox_gets_its_own(world: World, client: smtplib.SMTP):
+def test_each_mailbox_gets_its_own(world, client):
     other = make_world("globex")
     sales = add_mailbox(world, "sales")
     # As after a crash between two of them: the next attempt must neither duplicate nor
@@ -178,7 +173,7 @@ RECIPIENTS = {
 }  # fmt: skip
 
 
-def test_only_live_mailboxes_get_mail(world: World, client: smtplib.SMTP):
+def test_only_live_mailboxes_get_mail(world, client):
     for name in ("old", "support+old"):
         closed = add_mailbox(world, name)
         Mailbox.objects.filter(pk=closed.pk).update(is_active=False)
@@ -193,7 +188,7 @@ def test_only_live_mailboxes_get_mail(world: World, client: smtplib.SMTP):
     assert client.data(mail())[0] == 550
 
 
-def test_unsupported_smtp_commands_are_refused(world: World, client: smtplib.SMTP):
+def test_unsupported_smtp_commands_are_refused(world, client):
     assert not {"auth", "starttls", "smtputf8", "expn"} & set(client.esmtp_features)
     assert client.verify("support@acme.example") == client.verify("nobody@acme.example")
     assert client.docmd("AUTH", "PLAIN AGEAYg==")[0] in (500, 502, 538)
@@ -202,7 +197,7 @@ def test_unsupported_smtp_commands_are_refused(world: World, client: smtplib.SMT
 
 
 def test_too_many_recipients_are_deferred_and_guessing_addresses_ends_the_session(
-    world: World, client: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch
+    world, client, monkeypatch
 ):
     assert smtp_server.MAX_RECIPIENTS == 100
     assert smtp_server.MAX_UNKNOWN == 20
@@ -220,9 +215,7 @@ def test_too_many_recipients_are_deferred_and_guessing_addresses_ends_the_sessio
         ] == codes
 
 
-def test_missing_headers_are_filled_from_the_envelope(
-    world: World, client: smtplib.SMTP
-):
+def test_missing_headers_are_filled_from_the_envelope(world, client):
     assert deliver(client, b"\r\njust text\r\n", "support+x@acme.example") == 250
     email = received()
     assert email.from_address == SENDER
@@ -251,16 +244,14 @@ def test_missing_headers_are_filled_from_the_envelope(
     assert "envelope_from" not in received().metadata
 
 
-def outgoing(world: World, message_id: str = OURS, **fields: str | bool) -> Email:
+def outgoing(world, message_id=OURS, **fields):
     email = Email.objects.get(pk=world.held())
     Email.objects.filter(pk=email.pk).update(message_id_header=message_id, **fields)
     email.refresh_from_db()
     return email
 
 
-def test_reply_joins_the_thread_of_its_parent_and_no_other(
-    world: World, client: smtplib.SMTP
-):
+def test_reply_joins_the_thread_of_its_parent_and_no_other(world, client):
     ours = outgoing(world, subject="Question")
     second = "<second@acme.example>"
     outgoing(world, second)
@@ -293,7 +284,7 @@ def test_reply_joins_the_thread_of_its_parent_and_no_other(
     assert threads & {ours.thread_id, tried.thread_id} == set()
 
 
-def test_loops_are_refused(world: World, client: smtplib.SMTP):
+def test_loops_are_refused(world, client):
     add_mailbox(world, "sales")
     outgoing(world)
     assert deliver(client, mail(Message_ID=OURS)) == 554
@@ -310,7 +301,7 @@ def test_loops_are_refused(world: World, client: smtplib.SMTP):
 
 
 def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
-    world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
+    world, listener, monkeypatch
 ):
     with connected(listener) as client:
         assert client.mail(SENDER, [f"SIZE={smtp_server.MAX_MESSAGE + 1}"])[0] == 552
@@ -322,12 +313,7 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
     assert received().markdown == "few words"
 
 
-def test_message_without_free_memory_is_deferred(
-    world: World,
-    listener: Listener,
-    client: smtplib.SMTP,
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_message_without_free_memory_is_deferred(world, listener, client, monkeypatch):
     reception = listener._reception
     free = reception.bytes
     # An address gets half of it, so that it leaves others some.
@@ -348,11 +334,11 @@ def test_message_without_free_memory_is_deferred(
 
 
 def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(
-    world: World, listener: Listener
+    world, listener
 ):
     with contextlib.ExitStack() as opened:
 
-        def greetings(source: str, number: int) -> Counter[bytes]:
+        def greetings(source, number):
             """Open so many connections from this address, keep them, and count the
             statuses of their greetings.
             """
@@ -382,7 +368,7 @@ def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(
 
 
 def test_session_without_a_message_is_ended_soon_and_told_why(
-    world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
+    world, listener, monkeypatch
 ):
     assert smtp_server.COMMAND_SECONDS == 30
     assert smtp_server.SECONDS_BEFORE_DATA == 60
@@ -396,7 +382,7 @@ def test_session_without_a_message_is_ended_soon_and_told_why(
                 assert lines.readline() == b""
 
 
-def test_dots_and_bare_line_ends_are_text(world: World, listener: Listener):
+def test_dots_and_bare_line_ends_are_text(world, listener):
     with socket.create_connection(("127.0.0.1", listener.port), timeout=60) as raw:
         lines = raw.makefile("rb")
         lines.readline()
@@ -421,7 +407,7 @@ def test_dots_and_bare_line_ends_are_text(world: World, listener: Listener):
     ]
 
 
-def test_connection_lost_in_the_middle_stores_nothing(world: World, listener: Listener):
+def test_connection_lost_in_the_middle_stores_nothing(world, listener):
     reception = listener._reception
     free = reception.bytes
     with connected(listener) as client:
@@ -439,7 +425,7 @@ def test_connection_lost_in_the_middle_stores_nothing(world: World, listener: Li
 
 
 @contextlib.contextmanager
-def database_away() -> Iterator[None]:
+def database_away():
     """End every other connection to the database, and refuse new ones."""
     options = database.settings_dict
     name = database.ops.quote_name(options["NAME"])
@@ -486,7 +472,7 @@ def test_mail_is_deferred_while_the_database_is_down_and_two_listeners_store_it_
 
 
 def test_died_is_called_for_a_crash_but_not_a_stop_and_a_used_port_fails_at_once():
-    deaths: list[str] = []
+    deaths = []
     orderly = Listener(host="127.0.0.1", port=0, died=lambda: deaths.append("orderly"))
     with pytest.raises(OSError, match="in use"):
         Listener(host="127.0.0.1", port=orderly.port)

@@ -2,13 +2,10 @@
 key that created them.
 """
 
-from typing import Any
-
 import pytest
 
 from gateway.models import ApiKey, ApprovalRequest, AuditLogEntry, Email
 from tests.integration.gateway.world import (
-    World,
     add_key,
     add_mailbox,
     add_sandbox_keys,
@@ -23,20 +20,20 @@ from tests.integration.gateway.world import (
 SECOND = "/v1/mailboxes/second@acme.example"
 
 
-def create(world: World, key: str = "admin", **fields: Any) -> Any:
+def create(world, key="admin", **fields):
     return world.post("/v1/api-keys", key, **{"name": "Bot", **fields})
 
 
-def patch(world: World, key_id: str, key: str = "admin", **fields: Any) -> Any:
+def patch(world, key_id, key="admin", **fields):
     return world.patch(f"/v1/api-keys/{key_id}", key=key, **fields)
 
 
-def revoke(world: World, key_id: str, key: str = "admin") -> Any:
+def revoke(world, key_id, key="admin"):
     return world.delete(f"/v1/api-keys/{key_id}", key=key)
 
 
 @pytest.fixture
-def two(world: World) -> World:
+def two(world):
     """An account with a second mailbox, and keys of each kind that may use the first
     one only.
     """
@@ -50,11 +47,11 @@ def two(world: World) -> World:
     return world
 
 
-def held_in_the_second(world: World) -> Any:
+def held_in_the_second(world):
     return world.post(f"{SECOND}/send", to="a@x.example", subject="s", body="b").json()
 
 
-def test_key_is_shown_once_and_works(world: World):
+def test_key_is_shown_once_and_works(world):
     made = create(world, scopes=["read", "send"])
     body = made.json()
     assert made.status_code == 201
@@ -75,11 +72,9 @@ def test_key_is_shown_once_and_works(world: World):
     assert create(world).json()["scopes"] == ["read"]
 
 
-def test_key_with_a_bad_field_or_a_mailbox_that_is_not_here_is_refused(
-    world: World, other: World
-):
+def test_key_with_a_bad_field_or_a_mailbox_that_is_not_here_is_refused(world, other):
     before = ApiKey.objects.count()
-    bad: list[dict[str, Any]] = [
+    bad = [
         {"scopes": ["send", "oversight"]}, {"scopes": [" SEND", "Oversight", "admin"]}, {"scopes": ["root"]},
         {"scopes": []}, {"scopes": "read"}, {"name": ""}, {"name": "two\nlines"}, {"mailboxes": []},
     ]  # fmt: skip
@@ -102,7 +97,7 @@ def test_key_with_a_bad_field_or_a_mailbox_that_is_not_here_is_refused(
     assert not ApiKey.objects.filter(scopes__contains=["send", "oversight"]).exists()
 
 
-def test_revoked_key_is_refused_at_once_and_stays_revoked(world: World):
+def test_revoked_key_is_refused_at_once_and_stays_revoked(world):
     key_id = world.key_id("agent")
     assert revoke(world, key_id).json() == {"id": key_id, "status": "revoked"}
     assert world.send().status_code == 401
@@ -114,7 +109,7 @@ def test_revoked_key_is_refused_at_once_and_stays_revoked(world: World):
     assert times_noted("api_key.revoked") == 1
 
 
-def test_key_may_revoke_itself_but_not_the_last_admin(world: World):
+def test_key_may_revoke_itself_but_not_the_last_admin(world):
     admin = world.key_id("admin")
     assert revoke(world, admin).status_code == 409
     assert patch(world, admin).status_code == 422
@@ -137,7 +132,7 @@ def test_two_admins_that_revoke_each_other_leave_one():
     assert ApiKey.objects.account_admins().count() == 1
 
 
-def test_change_of_a_key_applies_from_the_next_call(world: World):
+def test_change_of_a_key_applies_from_the_next_call(world):
     key_id = world.key_id("agent")
     body = patch(
         world,
@@ -154,7 +149,7 @@ def test_change_of_a_key_applies_from_the_next_call(world: World):
     assert patch(world, key_id, mailboxes=None).json()["mailboxes"] is None
 
 
-def test_gaining_oversight_takes_an_operators_code(world: World):
+def test_gaining_oversight_takes_an_operators_code(world):
     key_id = world.key_id("reader")
     waiting = patch(world, key_id, scopes=["read", "oversight"])
     assert waiting.status_code == 202
@@ -186,9 +181,7 @@ def test_gaining_oversight_takes_an_operators_code(world: World):
     assert patch(world, key_id, scopes=["oversight"]).status_code == 200
 
 
-def test_oversight_key_needs_a_code_unless_the_operator_disabled_that(
-    world: World, settings: Any
-):
+def test_oversight_key_needs_a_code_unless_the_operator_disabled_that(world, settings):
     """Point 12."""
     for codes in ("0", "1"):
         settings.GATEWAY_APPROVAL_CODES = codes
@@ -212,7 +205,7 @@ def test_oversight_key_needs_a_code_unless_the_operator_disabled_that(
     )
 
 
-def test_sandbox_key_creates_sandbox_keys_only(world: World):
+def test_sandbox_key_creates_sandbox_keys_only(world):
     add_sandbox_keys(world)
     assert create(world, sandbox=True).json()["key"].startswith("mm_test_")
     made = create(world, key="test admin").json()
@@ -224,7 +217,7 @@ def test_sandbox_key_creates_sandbox_keys_only(world: World):
     assert revoke(world, world.key_id("agent"), key="test admin").status_code == 404
 
 
-def test_limited_key_sees_its_mailboxes_only(two: World):
+def test_limited_key_sees_its_mailboxes_only(two):
     listed = two.get("/v1/mailboxes", key="one agent")["mailboxes"]
     assert [row["id"] for row in listed] == [two.mailbox.pk]
     assert (
@@ -277,7 +270,7 @@ def test_limited_key_sees_its_mailboxes_only(two: World):
     assert two.call("GET", SECOND, key="one agent").status_code == 404
 
 
-def test_limited_desk_sees_and_decides_its_mailboxes_only(two: World):
+def test_limited_desk_sees_and_decides_its_mailboxes_only(two):
     mine = two.held()
     theirs = held_in_the_second(two)["id"]
     body = two.get("/v1/oversight/pending", key="one desk")
@@ -292,7 +285,7 @@ def test_limited_desk_sees_and_decides_its_mailboxes_only(two: World):
     assert Email.objects.get(pk=theirs).decision == ""
 
 
-def test_limited_admin_reaches_nothing_beyond_its_mailboxes(two: World):
+def test_limited_admin_reaches_nothing_beyond_its_mailboxes(two):
     two.post(f"{SECOND}/request-upgrade", target_mode="autonomous")
     for verb, path, body in (
         ("POST", "/v1/mailboxes", {"address_local": "third"}),
@@ -305,7 +298,7 @@ def test_limited_admin_reaches_nothing_beyond_its_mailboxes(two: World):
     assert two.get("/v1/upgrade-requests", key="one admin") == {"requests": []}
 
 
-def test_limited_admin_creates_and_edits_only_keys_within_its_limits(two: World):
+def test_limited_admin_creates_and_edits_only_keys_within_its_limits(two):
     assert create(two, key="one admin").status_code == 422
     assert (
         create(two, key="one admin", mailboxes=["second@acme.example"]).status_code

@@ -6,10 +6,8 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -19,9 +17,7 @@ from common.identifiers import ulid
 from gateway.messages import outbox
 from gateway.models import AuditLogEntry, Email
 from gateway.states import Status
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     events_of,
     leave,
     make_world,
@@ -37,21 +33,21 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def world(transactional_db: None) -> World:
+def world(transactional_db):
     world = make_world()
     world.listen("message.sent", "oversight.pending", "oversight.approved")
     return world
 
 
 @contextmanager
-def killed_at(number: int) -> Iterator[list[bool]]:
+def killed_at(number):
     """Kill the code inside before this statement number; the list says whether it got
     that far.
     """
     numbers = itertools.count(1)
     came = [False]
 
-    def run(execute: Callable[..., Any], *statement: Any) -> Any:
+    def run(execute, *statement):
         if next(numbers) == number:
             came[0] = True
             raise Killed
@@ -64,13 +60,13 @@ def killed_at(number: int) -> Iterator[list[bool]]:
             pass
 
 
-def end_lease(email: Email) -> None:
+def end_lease(email):
     Email.objects.filter(pk=email.pk, lease_until__gt=timezone.now()).update(
         lease_until=timezone.now() - timedelta(seconds=1)
     )
 
 
-def replace_email(email: Email) -> Email:
+def replace_email(email):
     """Replace the outbox with another approved message."""
     values = {
         one.attname: getattr(email, one.attname) for one in Email._meta.concrete_fields
@@ -86,12 +82,12 @@ def replace_email(email: Email) -> Email:
     return Email.objects.create(**{**values, **fresh, "id": ulid()})
 
 
-def recorded(email_id: str, action: str) -> int:
+def recorded(email_id, action):
     return AuditLogEntry.objects.filter(resource_id=email_id, action=action).count()
 
 
 def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(
-    world: World, mail_server: MailServer
+    world, mail_server
 ):
     unknown = 0
     email = world.approved()
@@ -120,7 +116,7 @@ def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(
 
 
 @pytest.mark.slow
-def test_send_killed_at_any_statement_and_repeated_makes_one_message(world: World):
+def test_send_killed_at_any_statement_and_repeated_makes_one_message(world):
     for number in itertools.count(1):
         message = {
             "subject": f"Message {number} of a client that asks again",
@@ -141,7 +137,7 @@ def test_send_killed_at_any_statement_and_repeated_makes_one_message(world: Worl
 
 
 @pytest.mark.slow
-def test_decision_killed_at_any_statement_and_repeated_is_stored_once(world: World):
+def test_decision_killed_at_any_statement_and_repeated_is_stored_once(world):
     for number in itertools.count(1):
         email_id = world.held()
         with killed_at(number) as came:
@@ -167,7 +163,7 @@ outbox.send_due(email_id={email_id!r})
 
 
 @contextmanager
-def worker_for(email: Email, mail_server: MailServer) -> Iterator[None]:
+def worker_for(email, mail_server):
     """Run a process that sends one email, and kill it at the end."""
     options = connection.settings_dict
     url = (
@@ -190,7 +186,7 @@ def worker_for(email: Email, mail_server: MailServer) -> Iterator[None]:
 
 
 def test_worker_killed_while_the_server_holds_the_message_is_not_repeated(
-    world: World, mail_server: MailServer
+    world, mail_server
 ):
     mail_server.mood = "stall"
     email = world.approved()

@@ -3,7 +3,6 @@
 import io
 import socket
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -26,7 +25,6 @@ from gateway.models import (
 )
 from gateway.tasks import sweep
 from tests.integration.gateway.world import (
-    World,
     add_key,
     add_sandbox_keys,
     make_inbound,
@@ -38,15 +36,15 @@ DAY = datetime(2026, 10, 5, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _reset_counts(settings: Any, counting: None) -> None:
+def _reset_counts(settings, counting):
     Redis.from_url(settings.REDIS_URL).delete("gateway:calls")
 
 
-def set_limits(world: World, **fields: Any) -> None:
+def set_limits(world, **fields):
     Account.objects.filter(pk=world.account.pk).update(**fields)
 
 
-def call_as_agent(world: World, now: datetime = MOMENT) -> int | None:
+def call_as_agent(world, now=MOMENT):
     """Count one call; return how long to wait if it exceeds the limit."""
     key = ApiKey.objects.select_related("account").get(
         account=world.account, name="Key agent"
@@ -58,14 +56,14 @@ def call_as_agent(world: World, now: datetime = MOMENT) -> int | None:
     return None
 
 
-def until_refused(world: World, limit: int) -> Any:
+def until_refused(world, limit):
     """Call until the limit is reached; at most one minute boundary passes."""
     answers = (world.call("GET", "/v1/mailboxes") for _ in range(2 * limit + 1))
     return next(answer for answer in answers if answer.status_code == 429)
 
 
 def test_calls_over_the_limit_are_429_with_seconds_to_wait_and_are_not_counted(
-    world: World, settings: Any
+    world, settings
 ):
     settings.GATEWAY_RATE_LIMIT = 3
     answer = until_refused(world, 3)
@@ -87,7 +85,7 @@ def test_calls_over_the_limit_are_429_with_seconds_to_wait_and_are_not_counted(
 
 
 def test_calls_are_counted_by_key_and_minute_up_to_the_account_s_own_limit(
-    world: World, settings: Any
+    world, settings
 ):
     settings.GATEWAY_RATE_LIMIT = 2
     assert [call_as_agent(world) for _ in range(3)] == [None, None, 20]
@@ -104,9 +102,7 @@ def test_calls_are_counted_by_key_and_minute_up_to_the_account_s_own_limit(
         ], (setting, own)
 
 
-def test_unresponsive_redis_is_asked_rarely(
-    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_unresponsive_redis_is_asked_rarely(world, settings, monkeypatch):
     monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(redis, "REST_SECONDS", 600)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -118,9 +114,7 @@ def test_unresponsive_redis_is_asked_rarely(
     assert [call_as_agent(world) for _ in range(20)] == [None] * 20
 
 
-def test_counting_resumes_when_redis_returns_even_without_its_scripts(
-    world: World, settings: Any
-):
+def test_counting_resumes_when_redis_returns_even_without_its_scripts(world, settings):
     redis.rest(OSError())
     assert call_as_agent(world) is None
     redis._rests_until = 0.0
@@ -131,7 +125,7 @@ def test_counting_resumes_when_redis_returns_even_without_its_scripts(
     assert not redis.is_resting()
 
 
-def test_quota_used_up_is_429_until_the_month_ends(world: World):
+def test_quota_used_up_is_429_until_the_month_ends(world):
     set_limits(world, monthly_email_quota=1)
     first = world.send(idempotency_key="once", subject="x").json()
     answer = world.send(idempotency_key="second")
@@ -165,7 +159,7 @@ def test_quota_used_up_is_429_until_the_month_ends(world: World):
 
 
 @pytest.mark.slow
-def test_quota_ignores_unsent_sandbox_and_received_mail(world: World):
+def test_quota_ignores_unsent_sandbox_and_received_mail(world):
     add_sandbox_keys(world)
     set_limits(world, monthly_email_quota=1)
     make_inbound(world)
@@ -180,7 +174,7 @@ def test_quota_ignores_unsent_sandbox_and_received_mail(world: World):
     assert world.send("tester").status_code == 202
 
 
-def test_warm_up_refuses_the_rest_of_the_day_until_it_is_over(world: World):
+def test_warm_up_refuses_the_rest_of_the_day_until_it_is_over(world):
     set_limits(world, warmup_stage=2, warmup_daily_limit=1)
     world.held()
     answer = world.send()
@@ -200,7 +194,7 @@ def test_warm_up_refuses_the_rest_of_the_day_until_it_is_over(world: World):
     assert world.send().status_code == 202
 
 
-def test_command_sets_limits_and_shows_them(world: World):
+def test_command_sets_limits_and_shows_them(world):
     out = io.StringIO()
     options = {
         "monthly_quota": 200,
@@ -233,7 +227,7 @@ def test_command_sets_limits_and_shows_them(world: World):
     assert account.max_mailboxes == 2
 
 
-def test_command_refuses_an_invalid_limit_and_explains_the_warm_up_format(world: World):
+def test_command_refuses_an_invalid_limit_and_explains_the_warm_up_format(world):
     wrongs = {
         "--monthly-quota=-1": None,
         "--warmup=50": "STAGE:N",
@@ -247,19 +241,19 @@ def test_command_refuses_an_invalid_limit_and_explains_the_warm_up_format(world:
             )
 
 
-def nested(depth: int) -> dict[str, Any]:
-    value: Any = "x"
+def nested(depth):
+    value = "x"
     for _ in range(depth):
         value = {"a": value}
     return {"b": value}
 
 
-def files(number: int, content: str = "eA==") -> list[dict[str, str]]:
+def files(number, content="eA=="):
     return [{"name": f"{one}", "content": content} for one in range(number)]
 
 
 # Fields, the status, the named field, and the size in the sentence.
-TOO_MUCH: list[tuple[dict[str, Any], int, str | None, str]] = [
+TOO_MUCH = [
     ({"to": [f"a{n}@x.example" for n in range(51)]}, 422, "to", "50 51"),
     ({"bcc": ",".join(f"a{n}@x.example" for n in range(51))}, 422, "bcc", "50 51"),
     ({"to": ["dana@x.example"] * 100_001}, 422, None, "100000"),
@@ -273,7 +267,7 @@ TOO_MUCH: list[tuple[dict[str, Any], int, str | None, str]] = [
     ({"attachments": files(1, "eHh4eHh4eHg=")}, 413, "attachments.0", "7 8"),
     ({"attachments": files(3, "eHh4eHh4eA==")}, 413, "attachments", "20 21"),
 ]
-AS_MUCH: list[dict[str, Any]] = [
+AS_MUCH = [
     {"to": [f"a{n}@x.example" for n in range(50)]},
     {"to": ",".join(f"a{n}@x.example" for n in range(50)) + ","},
     {"subject": "x" * 998},
@@ -287,7 +281,7 @@ AS_MUCH: list[dict[str, Any]] = [
 
 
 def test_oversized_input_is_refused_with_its_size_and_the_maximum_is_accepted(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world, monkeypatch
 ):
     assert attachments.MAX_FILE_BYTES == 10_485_760
     assert attachments.MAX_ALL_FILES_BYTES == 20_971_520
@@ -305,7 +299,7 @@ def test_oversized_input_is_refused_with_its_size_and_the_maximum_is_accepted(
     )
 
 
-def test_oversized_or_deeply_nested_body_is_refused(world: World, settings: Any):
+def test_oversized_or_deeply_nested_body_is_refused(world, settings):
     headers = {"Authorization": f"Bearer {world.keys['agent']}"}
     for depth in (900, 100_000):
         raw = (
@@ -325,22 +319,22 @@ def test_oversized_or_deeply_nested_body_is_refused(world: World, settings: Any)
     assert "1000 bytes" in answer.json()["error"]
 
 
-def milliseconds(moment: datetime) -> int:
+def milliseconds(moment):
     return int(moment.timestamp() * 1000)
 
 
-def report(world: World, query: str = "", key: str = "agent") -> Any:
+def report(world, query="", key="agent"):
     answer = world.call("GET", f"/v1/usage{query}", key=key)
     assert answer.status_code == 200, answer.content
     return answer.json()
 
 
-def october(world: World, key: str = "agent", more: str = "") -> Any:
+def october(world, key="agent", more=""):
     bounds = f"?from={milliseconds(DAY - timedelta(days=4))}&to={milliseconds(DAY + timedelta(days=5))}"
     return report(world, bounds + more, key)
 
 
-def make_mail_in_october(world: World) -> None:
+def make_mail_in_october(world):
     sent = world.held()
     decided = world.held()
     Email.objects.filter(pk=sent).update(sent_at=DAY + timedelta(hours=23, minutes=59))
@@ -349,7 +343,7 @@ def make_mail_in_october(world: World) -> None:
     make_inbound(world, created_at=DAY - timedelta(milliseconds=1))
 
 
-def test_usage_counts_visible_mail_of_the_period_by_day(world: World, other: World):
+def test_usage_counts_visible_mail_of_the_period_by_day(world, other):
     make_mail_in_october(world)
     make_mail_in_october(other)
     usage = october(world)
@@ -380,7 +374,7 @@ def test_usage_counts_visible_mail_of_the_period_by_day(world: World, other: Wor
 
 
 @pytest.mark.slow
-def test_usage_of_an_invalid_period_is_422_and_of_any_other_reported(world: World):
+def test_usage_of_an_invalid_period_is_422_and_of_any_other_reported(world):
     for query in (
         "period=weekly",
         "from=x",
@@ -403,7 +397,7 @@ def test_usage_of_an_invalid_period_is_422_and_of_any_other_reported(world: Worl
 
 
 def test_sweep_stores_call_counts_once_and_drops_those_of_deleted_accounts(
-    world: World, other: World
+    world, other
 ):
     for _ in range(3):
         world.call("GET", "/v1/mailboxes")
@@ -421,10 +415,8 @@ def test_sweep_stores_call_counts_once_and_drops_those_of_deleted_accounts(
     assert row.api_calls == 4
 
 
-def test_call_counts_that_cannot_be_stored_stay_in_redis(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    def fail(*_: object) -> None:
+def test_call_counts_that_cannot_be_stored_stay_in_redis(world, monkeypatch):
+    def fail(*_):
         raise DatabaseError("the server is gone")
 
     world.call("GET", "/v1/mailboxes")
@@ -434,9 +426,7 @@ def test_call_counts_that_cannot_be_stored_stay_in_redis(
     assert limits.calls_not_moved(world.account.pk) == {timezone.now().date(): 1}
 
 
-def test_usage_without_redis_is_read_from_the_database(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
+def test_usage_without_redis_is_read_from_the_database(world, monkeypatch):
     UsageDay.objects.create(account=world.account, day=date(2026, 10, 5), api_calls=7)
     monkeypatch.setattr(redis, "_rests_until", float("inf"))
     assert october(world)["api_calls"] == 7

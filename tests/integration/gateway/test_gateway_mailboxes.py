@@ -2,9 +2,6 @@
 and deleted for good.
 """
 
-from typing import Any
-
-import pytest
 from django.core.management import call_command
 
 from gateway import tasks
@@ -12,9 +9,7 @@ from gateway.messages import decisions, outbox
 from gateway.messages.content import AI_DISCLOSURE
 from gateway.models import ApprovalRequest, AuditLogEntry, Domain, Email, Mailbox
 from gateway.states import Mode, Status
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     add_key,
     bad_field_of,
     events_of,
@@ -28,25 +23,23 @@ from tests.integration.gateway.world import (
 MODES = [str(mode) for mode in Mode]
 
 
-def post(
-    world: World, path: str = "/v1/mailboxes", key: str = "admin", **fields: Any
-) -> Any:
+def post(world, path="/v1/mailboxes", key="admin", **fields):
     return world.post(path, key=key, **fields)
 
 
-def create(world: World, address: str = "new@acme.example", **fields: Any) -> Any:
+def create(world, address="new@acme.example", **fields):
     return post(world, address=address, **fields)
 
 
-def patch(world: World, key: str = "admin", **fields: Any) -> Any:
+def patch(world, key="admin", **fields):
     return world.patch(world.base, key=key, **fields)
 
 
-def delete(world: World, mailbox_id: str) -> Any:
+def delete(world, mailbox_id):
     return world.delete(f"/v1/mailboxes/{mailbox_id}")
 
 
-def test_mailbox_is_created_and_sends(world: World):
+def test_mailbox_is_created_and_sends(world):
     for number, path in enumerate(("/v1/mailboxes", "/create_mailbox")):
         body = {
             "address": f"New+Box{number}@ACME.example",
@@ -74,7 +67,7 @@ def test_mailbox_is_created_and_sends(world: World):
         )
 
 
-def test_local_part_alone_uses_the_oldest_active_domain(world: World):
+def test_local_part_alone_uses_the_oldest_active_domain(world):
     Domain.objects.create(
         account=world.account, domain="later.example", status="active", token="t"
     )
@@ -87,9 +80,7 @@ def test_local_part_alone_uses_the_oldest_active_domain(world: World):
     assert bad_field_of(answer) == (422, "address_local")
 
 
-def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(
-    world: World, other: World
-):
+def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world, other):
     Domain.objects.create(account=world.account, domain="pending.example", token="t")
     for domain in ("elsewhere.example", "pending.example", "globex.example"):
         answer = create(world, f"a@{domain}")
@@ -97,7 +88,7 @@ def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(
         assert answer.json()["field"] == "address"
         assert domain in answer.json()["error"]
     many = ", ".join(f"{'x' * 40}{n}@{'y' * 60}.example" for n in range(30))
-    bad: list[dict[str, Any]] = [
+    bad = [
         {"address": ""}, {"address": "no spaces@acme.example"}, {"address": '"q"@acme.example'}, {"ai_disclosure": 2},
         {"display_name": "a\r\nBcc: x@y.example"}, {"display_name": "=?utf-8?q?boss?="}, {"oversight_mode": "loose"},
         {"signature_block": "x" * 201}, {"auto_cc": "nobody"}, {"auto_bcc": many}, {"default_gate_timing": "never"},
@@ -109,7 +100,7 @@ def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(
     assert Mailbox.objects.filter(account=world.account).count() == 1
 
 
-def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
+def test_mode_at_creation_is_taken_if_it_is_strict(world):
     expected = {one: one for one in ("read_only", "gated_all", "gated_send")}
     expected |= dict.fromkeys(("monitored", "Autonomous", None), "gated_send")
     for number, (asked, got) in enumerate(expected.items()):
@@ -121,7 +112,7 @@ def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
         ), asked
 
 
-def test_patch_tightens_and_never_loosens(world: World):
+def test_patch_tightens_and_never_loosens(world):
     for index, start in enumerate(MODES):
         # The next ones on either side, and the two ends.
         for wanted in {MODES[0], *MODES[max(index - 1, 0) : index + 2], MODES[-1]}:
@@ -139,8 +130,8 @@ def test_patch_tightens_and_never_loosens(world: World):
                 assert stored == (start, "Support"), wanted
 
 
-def test_patch_sets_and_null_clears(world: World):
-    switches: dict[str, Any] = {
+def test_patch_sets_and_null_clears(world):
+    switches = {
         "forward_inbound": 0,
         "ai_disclosure": 1,
         "scheduling_enabled": 0,
@@ -176,7 +167,7 @@ def test_patch_sets_and_null_clears(world: World):
     assert world.get(world.base)["mcp_configured"] == 0
 
 
-def test_sending_key_allows_looser_calls_only_with_an_operator_code(world: World):
+def test_sending_key_allows_looser_calls_only_with_an_operator_code(world):
     add_key(world, "both", ["send", "admin"])
     assert patch(world, key="both", allow_looser_per_call=True).status_code == 202
     assert create(world).status_code == 201
@@ -191,9 +182,7 @@ def test_sending_key_allows_looser_calls_only_with_an_operator_code(world: World
     assert patch(world, key="both", allow_looser_per_call=False).status_code == 200
 
 
-def test_change_of_additions_reaches_held_mail_until_it_is_approved(
-    world: World, mail_server: MailServer
-):
+def test_change_of_additions_reaches_held_mail_until_it_is_approved(world, mail_server):
     email_id = world.held()
     before = world.pending()["pending"][0]["fingerprint"]
     patch(world, auto_bcc="archive@acme.example", signature_block="The team")
@@ -217,7 +206,7 @@ def test_change_of_additions_reaches_held_mail_until_it_is_approved(
     assert leave(email_id) == "sent"
 
 
-def test_ai_disclosure_cannot_be_switched_off(world: World):
+def test_ai_disclosure_cannot_be_switched_off(world):
     calls = {"POST": "/v1/mailboxes", "PATCH": world.base}
     for value in (False, 0, "false"):
         for method, path in (*calls.items(), ("PATCH", f"{world.base}/configure")):
@@ -234,7 +223,7 @@ def test_ai_disclosure_cannot_be_switched_off(world: World):
     assert world.get(world.base)["ai_disclosure"] == 1
 
 
-def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world: World):
+def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world):
     world.listen("message.cancelled")
     held = world.held()
     scheduled = world.approved(send_at="2099-01-01T00:00:00Z")
@@ -258,9 +247,7 @@ def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world: World):
     assert Mailbox.objects.get().is_active is False
 
 
-def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(
-    world: World, mail_server: MailServer
-):
+def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(world, mail_server):
     email = world.approved()
     claimed = Email.objects.claim(email.pk)
     assert claimed is not None
@@ -272,9 +259,7 @@ def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(
     assert mail_server.seen == 0
 
 
-def test_mail_not_yet_cancelled_cannot_be_decided(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
+def test_mail_not_yet_cancelled_cannot_be_decided(world, monkeypatch):
     email_id = world.held()
     with monkeypatch.context() as patched:
         patched.setattr(decisions, "BATCH", 0)
@@ -285,9 +270,7 @@ def test_mail_not_yet_cancelled_cannot_be_decided(
     assert status_of(email_id) == Status.CANCELLED
 
 
-def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(
-    world: World,
-):
+def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(world):
     asked = post(world, f"{world.base}/request-upgrade", target_mode="monitored")
     assert asked.status_code == 200, asked.text
     call_command(

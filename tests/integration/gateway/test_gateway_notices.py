@@ -2,11 +2,9 @@
 of received mail.
 """
 
-import smtplib
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
-from typing import Any
 
 import pytest
 
@@ -20,9 +18,8 @@ from gateway.models import (
     Notice,
 )
 from gateway.states import Mode, Status
-from tests.integration.gateway.servers import SENDER, MailServer, deliver
+from tests.integration.gateway.servers import SENDER, deliver
 from tests.integration.gateway.world import (
-    World,
     bad_field_of,
     refusal_of,
     sweep_and_catch_wake_ups,
@@ -34,7 +31,7 @@ KEY = {"name": "Bot", "scopes": ["read", "send"]}
 
 
 @pytest.fixture
-def overseen(world: World) -> World:
+def overseen(world):
     """An account with an oversight address, as the operator makes one who sets no
     variable.
     """
@@ -43,11 +40,11 @@ def overseen(world: World) -> World:
     return world
 
 
-def create_key(world: World, **fields: Any) -> Any:
+def create_key(world, **fields):
     return world.post("/v1/api-keys", key="admin", **(KEY | fields))
 
 
-def send_all() -> list[str]:
+def send_all():
     """Make one attempt at each notice, as workers do."""
     return [
         notices.send_due(notice_id=pk)
@@ -55,12 +52,12 @@ def send_all() -> list[str]:
     ]
 
 
-def mails_to_boss(server: MailServer) -> list[EmailMessage]:
-    mine: list[Any] = [one for one in server.taken if one.rcpt_tos == [BOSS]]
-    return [message_from_bytes(one.content, policy=modern) for one in mine]  # type: ignore[misc]
+def mails_to_boss(server):
+    mine = [one for one in server.taken if one.rcpt_tos == [BOSS]]
+    return [message_from_bytes(one.content, policy=modern) for one in mine]
 
 
-def mail(subject: str = "Question", *, file: str = "", **headers: str) -> bytes:
+def mail(subject="Question", *, file="", **headers):
     message = EmailMessage()
     usual = {
         "From": f"Dana <{SENDER}>",
@@ -78,13 +75,11 @@ def mail(subject: str = "Question", *, file: str = "", **headers: str) -> bytes:
     return message.as_bytes()
 
 
-def forwarding(world: World, *, on: int = 1) -> Any:
+def forwarding(world, *, on=1):
     return world.patch(world.base, forward_inbound=on)
 
 
-def test_account_with_an_oversight_address_gets_the_code_by_mail(
-    overseen: World, mail_server: MailServer
-):
+def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen, mail_server):
     waiting = create_key(overseen)
     assert waiting.status_code == 202
     assert waiting.json()["status"] == "pending_approval"
@@ -115,9 +110,7 @@ def test_account_with_an_oversight_address_gets_the_code_by_mail(
     assert not Email.objects.exists()
 
 
-def test_setting_says_who_is_asked_for_a_code(
-    world: World, other: World, settings: Any
-):
+def test_setting_says_who_is_asked_for_a_code(world, other, settings):
     Account.objects.filter(pk=other.account.pk).update(oversight_email=BOSS)
     asked = {}
     for codes in ("address", "0", "1"):
@@ -133,7 +126,7 @@ def test_setting_says_who_is_asked_for_a_code(
 
 
 def test_oversight_address_is_changed_by_a_code_that_goes_to_the_old_one(
-    overseen: World, mail_server: MailServer
+    overseen, mail_server
 ):
     body = {"oversight_email": "eve@evil.example"}
     assert overseen.patch("/v1/account", **body).status_code == 202
@@ -143,9 +136,7 @@ def test_oversight_address_is_changed_by_a_code_that_goes_to_the_old_one(
     assert "Make the oversight address eve@evil.example" in mail.get_content()
 
 
-def test_secret_path_of_a_webhook_is_not_mailed(
-    overseen: World, mail_server: MailServer
-):
+def test_secret_path_of_a_webhook_is_not_mailed(overseen, mail_server):
     body = {
         "url": "https://discord.com/api/webhooks/1/geheim?token=geheim",
         "events": ["message.sent"],
@@ -157,7 +148,7 @@ def test_secret_path_of_a_webhook_is_not_mailed(
     assert "geheim" not in mail.get_content()
 
 
-def test_mailbox_of_an_agent_gets_no_codes(world: World):
+def test_mailbox_of_an_agent_gets_no_codes(world):
     Account.objects.update(oversight_email="support+codes@acme.example")
     waiting = create_key(world)
     assert waiting.status_code == 202
@@ -169,7 +160,7 @@ def test_mailbox_of_an_agent_gets_no_codes(world: World):
 
 
 def test_received_mail_is_forwarded_once_from_the_mailbox(
-    overseen: World, client: smtplib.SMTP, mail_server: MailServer
+    overseen, client, mail_server
 ):
     assert forwarding(overseen).json()["forward_inbound"] == 1
     content = mail("Wo? Ä", file="a.png", Reply_To="dana@home.example")
@@ -195,9 +186,7 @@ def test_received_mail_is_forwarded_once_from_the_mailbox(
     assert Notice.objects.count() == 1
 
 
-def test_mail_that_could_go_round_is_not_forwarded(
-    overseen: World, client: smtplib.SMTP, mail_server: MailServer
-):
+def test_mail_that_could_go_round_is_not_forwarded(overseen, client, mail_server):
     forwarding(overseen)
     deliver(client, mail("First"))
     send_all()
@@ -211,9 +200,7 @@ def test_mail_that_could_go_round_is_not_forwarded(
     assert [notice.received.subject for notice in Notice.objects.all()] == ["First"]
 
 
-def test_held_mail_is_forwarded_when_it_is_let_in(
-    overseen: World, client: smtplib.SMTP
-):
+def test_held_mail_is_forwarded_when_it_is_let_in(overseen, client):
     forwarding(overseen)
     Mailbox.objects.update(oversight_mode=Mode.GATED_ALL)
     for subject, action in (("Good", "approve"), ("Bad", "reject")):
@@ -225,7 +212,7 @@ def test_held_mail_is_forwarded_when_it_is_let_in(
     assert [notice.received.subject for notice in Notice.objects.all()] == ["Good"]
 
 
-def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world: World):
+def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world):
     for address in ("", world.mailbox.address):
         Account.objects.update(oversight_email=address)
         refused = forwarding(world)
@@ -239,7 +226,7 @@ def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world: World):
 
 
 def test_notice_is_tried_again_until_the_server_may_have_it(
-    overseen: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+    overseen, mail_server, monkeypatch
 ):
     create_key(overseen)
     notice = Notice.objects.get()
@@ -261,7 +248,7 @@ def test_notice_is_tried_again_until_the_server_may_have_it(
 
 
 def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
-    overseen: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+    overseen, mail_server, monkeypatch
 ):
     create_key(overseen)
     notice = Notice.objects.get()
@@ -281,9 +268,7 @@ def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
     assert len(mails_to_boss(mail_server)) == 1
 
 
-def test_hold_all_holds_copies_and_no_codes(
-    overseen: World, client: smtplib.SMTP, mail_server: MailServer
-):
+def test_hold_all_holds_copies_and_no_codes(overseen, client, mail_server):
     forwarding(overseen)
     deliver(client, mail("Held back"))
     overseen.patch("/v1/account", hold_all=True)

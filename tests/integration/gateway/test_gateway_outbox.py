@@ -17,9 +17,7 @@ from gateway.messages.content import AI_DISCLOSURE
 from gateway.models import AuditLogEntry, Email, Mailbox, Webhook, WebhookDelivery
 from gateway.states import Mode, Status
 from gateway.timestamps import iso
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     add_sandbox_keys,
     events_of,
     leave,
@@ -35,57 +33,55 @@ PAST = timedelta(seconds=-1)
 
 
 @pytest.fixture
-def listening(world: World) -> World:
+def listening(world):
     world.listen(
         "message.sent", "message.delivered", "message.bounced", "message.failed"
     )
     return world
 
 
-def make_due(email: Email) -> None:
+def make_due(email):
     Email.objects.filter(pk=email.pk).update(due_at=timezone.now() + PAST)
 
 
-def end_lease(email: Email) -> None:
+def end_lease(email):
     Email.objects.filter(pk=email.pk).update(lease_until=timezone.now() + PAST)
 
 
-def tried(email: Email, attempts: int) -> None:
+def tried(email, attempts):
     """Set the number of earlier attempts, and make the next one due."""
     Email.objects.filter(pk=email.pk).update(
         attempts=attempts, due_at=timezone.now() + PAST
     )
 
 
-def claimed(email: Email) -> Email:
+def claimed(email):
     claimed_email = Email.objects.claim(email.pk)
     assert claimed_email is not None
     return claimed_email
 
 
-def event_of(name: str) -> dict[str, Any]:
+def event_of(name):
     """The data of the only event with this name."""
     return cast(
         dict[str, Any], json.loads(bytes(WebhookDelivery.objects.get(event=name).body))
     )
 
 
-def audited(email: Email) -> tuple[str, dict[str, Any]]:
+def audited(email):
     """The newest entry of the audit log about an email."""
     entry = AuditLogEntry.objects.filter(resource_id=email.pk).latest("id")
     return entry.action, entry.metadata
 
 
-def logged(caplog: pytest.LogCaptureFixture, message: str) -> dict[str, Any]:
+def logged(caplog, message):
     """The last log record with this message."""
     return vars(
         [record for record in caplog.records if record.getMessage() == message][-1]
     )
 
 
-def test_approved_mail_leaves_once_as_it_was_approved(
-    db: None, mail_server: MailServer
-):
+def test_approved_mail_leaves_once_as_it_was_approved(db, mail_server):
     world = make_world(
         auto_cc="boss@acme.example",
         auto_bcc="archive@acme.example",
@@ -163,9 +159,7 @@ def test_approved_mail_leaves_once_as_it_was_approved(
     assert file.get_content() == b"\x00\x01\x02\x03"
 
 
-def test_held_rejected_and_cancelled_mail_never_leaves(
-    world: World, mail_server: MailServer
-):
+def test_held_rejected_and_cancelled_mail_never_leaves(world, mail_server):
     held = world.held()
     rejected = world.held()
     cancelled = world.approved()
@@ -180,9 +174,7 @@ def test_held_rejected_and_cancelled_mail_never_leaves(
         Email.objects.filter(pk=held).update(status=Status.SENT)
 
 
-def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(
-    db: None, mail_server: MailServer
-):
+def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(db, mail_server):
     world = make_world(mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example")
     email = Email.objects.get(pk=world.held())
     mail_server.mood = "busy"
@@ -194,9 +186,7 @@ def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(
     assert mail_server.taken[0].rcpt_tos == [DANA, "archive@acme.example"]
 
 
-def test_one_refused_recipient_bounces_and_the_others_get_it(
-    listening: World, mail_server: MailServer
-):
+def test_one_refused_recipient_bounces_and_the_others_get_it(listening, mail_server):
     mail_server.refuse = {"gone@x.example": "550 no such user"}
     email = listening.approved(to=[DANA, "gone@x.example"])
     assert leave(email) == "sent"
@@ -221,9 +211,7 @@ def test_one_refused_recipient_bounces_and_the_others_get_it(
     assert noted("email.sent").metadata["refused"] == 1
 
 
-def test_refused_mail_fails_bounces_and_is_not_retried(
-    listening: World, mail_server: MailServer, caplog: Any
-):
+def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server, caplog):
     email = listening.approved(to=[DANA, "b@x.example"])
     with undone():
         # The message itself is refused: it reaches nobody.
@@ -269,9 +257,7 @@ def test_refused_mail_fails_bounces_and_is_not_retried(
     assert data["bounce_type"] == "recipient_refused"
 
 
-def test_mail_is_retried_if_the_server_accepted_nothing(
-    listening: World, mail_server: MailServer, caplog: Any
-):
+def test_mail_is_retried_if_the_server_accepted_nothing(listening, mail_server, caplog):
     email = listening.approved()
     relay = "554 5.7.1 <dana@northwind.example>: Relay access denied"
     for mood, refuse in (
@@ -312,9 +298,7 @@ def test_mail_is_retried_if_the_server_accepted_nothing(
     ]
 
 
-def test_mail_fails_after_two_days_of_an_unreachable_server(
-    listening: World, settings: Any
-):
+def test_mail_fails_after_two_days_of_an_unreachable_server(listening, settings):
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
     assert (
         timedelta(days=1.8) < timedelta(seconds=sum(smtp.RETRIES)) < timedelta(days=2.2)
@@ -333,7 +317,7 @@ def test_mail_fails_after_two_days_of_an_unreachable_server(
 
 
 def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
-    listening: World, mail_server: MailServer
+    listening, mail_server
 ):
     mail_server.refuse = {"grey@x.example": "451 greylisted"}
     email = listening.approved(to=[DANA, "grey@x.example"])
@@ -352,11 +336,7 @@ def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
     "mood", ["drop", pytest.param("stall", marks=pytest.mark.slow)]
 )
 def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
-    listening: World,
-    mail_server: MailServer,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: Any,
-    mood: str,
+    listening, mail_server, monkeypatch, caplog, mood
 ):
     monkeypatch.setattr(smtp, "ANSWER_TIMEOUT", 0.5)
     mail_server.mood = mood
@@ -378,9 +358,7 @@ def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
     wait_for(lambda: mail_server.seen == 1, 60, "the message at the mail server")
 
 
-def test_worker_dead_after_the_checkpoint_is_fate_unknown(
-    listening: World, mail_server: MailServer
-):
+def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening, mail_server):
     email = listening.approved()
     free = listening.approved()
     worker = claimed(email)
@@ -408,9 +386,7 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
 
 
-def test_late_worker_loses_its_claim_and_sends_no_events(
-    listening: World, mail_server: MailServer
-):
+def test_late_worker_loses_its_claim_and_sends_no_events(listening, mail_server):
     email = listening.approved()
     asleep = claimed(email)
     assert leave(email) == "not due"
@@ -428,7 +404,7 @@ def test_late_worker_loses_its_claim_and_sends_no_events(
     assert len(mail_server.taken) == 1
 
 
-def test_email_that_kills_its_workers_fails(listening: World, mail_server: MailServer):
+def test_email_that_kills_its_workers_fails(listening, mail_server):
     email = listening.approved()
     with undone():
         tried(email, smtp.MAX_ATTEMPTS - 1)
@@ -440,9 +416,7 @@ def test_email_that_kills_its_workers_fails(listening: World, mail_server: MailS
     assert email.last_error == "given up: every attempt ended without an outcome"
 
 
-def test_sandbox_mail_is_announced_and_never_leaves(
-    listening: World, mail_server: MailServer, settings: Any
-):
+def test_sandbox_mail_is_announced_and_never_leaves(listening, mail_server, settings):
     add_sandbox_keys(listening)
     Webhook.objects.update(include_sandbox=True)
     email = Email.objects.get(pk=listening.held(key="tester"))
@@ -469,7 +443,7 @@ def test_sandbox_mail_is_announced_and_never_leaves(
     assert mail_server.seen == 0
 
 
-def test_without_a_mail_server_live_mail_waits(world: World, settings: Any):
+def test_without_a_mail_server_live_mail_waits(world, settings):
     settings.EMAIL_URL = ""
     email = world.approved()
     assert leave(email) == "no mail server"
@@ -479,7 +453,7 @@ def test_without_a_mail_server_live_mail_waits(world: World, settings: Any):
 
 
 def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
-    world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+    world, mail_server, monkeypatch
 ):
     first = world.approved()
     second = world.approved()

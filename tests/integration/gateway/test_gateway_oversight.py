@@ -4,7 +4,6 @@ cancelled.
 
 import json
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 
@@ -16,12 +15,12 @@ from gateway.states import Status
 from mirror.models import Message
 from mirror.store import content_of
 from mirror.sync.reads import status_in
-from tests.integration.gateway.world import World, make_world, refusal_of, status_of
+from tests.integration.gateway.world import make_world, refusal_of, status_of
 from upstream.errors import Conflict
 from upstream.events import parse
 
 
-def test_pending_row_contains_everything_its_fingerprint_covers(db: None):
+def test_pending_row_contains_everything_its_fingerprint_covers(db):
     world = make_world(auto_bcc="archive@acme.example", signature_block="Acme Ltd")
     world.held(
         to=["b@x.example", "a@x.example"],
@@ -47,9 +46,7 @@ def test_pending_row_contains_everything_its_fingerprint_covers(db: None):
     assert ApiKey.objects.get(pk=row["sent_by_key"]).name == row["sent_by_key_name"]
 
 
-def test_pending_list_uses_few_statements(
-    world: World, django_assert_max_num_queries: Any
-):
+def test_pending_list_uses_few_statements(world, django_assert_max_num_queries):
     for _ in range(3):
         world.held()
     with django_assert_max_num_queries(4):
@@ -60,16 +57,14 @@ def test_pending_list_uses_few_statements(
     )
 
 
-def test_pending_list_has_one_key_if_the_caller_asks_for_one(world: World):
+def test_pending_list_has_one_key_if_the_caller_asks_for_one(world):
     world.held()
     whole = world.pending()
     alone = world.get("/v1/oversight/pending?only=pending", key="desk")
     assert alone == {name: whole[name] for name in ("pending", "count", "cursor")}
 
 
-def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(
-    world: World,
-):
+def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(world):
     world.listen("email.decided")
     for words in ("Wrong amount.", ""):
         email_id = world.held(subject=f"Refund {words}")
@@ -101,7 +96,7 @@ def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(
         assert status_in(closed.json(), message).reason == told
 
 
-def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world: World):
+def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world):
     fresh = world.approved()
     leased = world.approved()
     path = f"{world.base}/emails/{{}}/cancel"
@@ -121,7 +116,7 @@ def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world: World):
         assert status_of(email) == Status.CANCELLED
 
 
-def test_mcp_server_gets_each_body_once_and_everything_in_it(world: World):
+def test_mcp_server_gets_each_body_once_and_everything_in_it(world):
     both = world.held(markdown="Plain words", html="<p>Other words</p>")
     world.held(markdown="Third words")
     mcp = {"Content-Type": "application/json"}

@@ -4,7 +4,6 @@ and an approval.
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -19,7 +18,6 @@ from gateway.models import (
 )
 from gateway.webhooks import endpoints
 from tests.integration.gateway.world import (
-    World,
     at_once,
     make_inbound,
     make_world,
@@ -31,15 +29,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def world(transactional_db: None) -> World:
+def world(transactional_db):
     return make_world()
 
 
-def statuses(answers: list[Any]) -> list[int]:
+def statuses(answers):
     return sorted(answer.status_code for answer in answers)
 
 
-def test_two_decisions_at_once_have_one_winner(world: World):
+def test_two_decisions_at_once_have_one_winner(world):
     world.listen("oversight.approved", "oversight.rejected")
     for second in ("approve", "reject"):
         email_id = world.held()
@@ -56,7 +54,7 @@ def test_two_decisions_at_once_have_one_winner(world: World):
         assert WebhookDelivery.objects.filter(email_id=email_id).count() == 1
 
 
-def test_approval_against_cancel_or_edit_has_one_winner(world: World):
+def test_approval_against_cancel_or_edit_has_one_winner(world):
     email_id = world.held()
     cancel = partial(world.call, "POST", f"{world.base}/emails/{email_id}/cancel")
     decided, cancelled = (
@@ -76,7 +74,7 @@ def test_approval_against_cancel_or_edit_has_one_winner(world: World):
     assert Email.objects.get(pk=later).to == ["dana@northwind.example"]
 
 
-def test_one_key_from_twenty_threads_makes_one_message(world: World):
+def test_one_key_from_twenty_threads_makes_one_message(world):
     answers = at_once(*[lambda: world.send(subject="Once", idempotency_key="k")] * 20)
     assert statuses(answers) == [200] * 19 + [202]
     assert len({answer.json()["id"] for answer in answers}) == 1
@@ -91,7 +89,7 @@ def test_one_key_from_twenty_threads_makes_one_message(world: World):
 
 
 def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_once(
-    world: World,
+    world,
 ):
     assert statuses(at_once(*[lambda: world.send(subject="Same")] * 3)) == [
         202,
@@ -103,7 +101,7 @@ def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_
     assert Email.objects.count() == 3
 
 
-def test_workers_claim_an_email_a_delivery_and_a_probe_once(world: World):
+def test_workers_claim_an_email_a_delivery_and_a_probe_once(world):
     webhook = world.listen("oversight.pending", "oversight.approved")
     email = world.approved()
     assert (
@@ -133,7 +131,7 @@ def test_workers_claim_an_email_a_delivery_and_a_probe_once(world: World):
 
 
 @pytest.mark.slow
-def test_tags_added_at_once_are_all_stored(world: World):
+def test_tags_added_at_once_are_all_stored(world):
     email_id = world.held()
     names = [f"t{number}" for number in range(3)]
     path = f"{world.base}/emails/{email_id}/tags"
@@ -144,7 +142,7 @@ def test_tags_added_at_once_are_all_stored(world: World):
     assert sorted(Email.objects.get(pk=email_id).tags) == names
 
 
-def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: World):
+def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world):
     answers = at_once(
         *(
             partial(world.allow, pattern, version=0)
@@ -159,10 +157,8 @@ def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: Wor
 
 
 @pytest.mark.slow
-def test_two_mailboxes_created_at_once_respect_the_limit_and_unique_addresses(
-    world: World,
-):
-    def create(name: str) -> Any:
+def test_two_mailboxes_created_at_once_respect_the_limit_and_unique_addresses(world):
+    def create(name):
         return world.post("/v1/mailboxes", key="admin", address=f"{name}@acme.example")
 
     assert statuses(at_once(partial(create, "a"), partial(create, "a"))) == [201, 409]
@@ -171,7 +167,7 @@ def test_two_mailboxes_created_at_once_respect_the_limit_and_unique_addresses(
     assert Mailbox.objects.count() == 3
 
 
-def test_upgrade_is_requested_three_times_at_most_and_its_code_used_once(world: World):
+def test_upgrade_is_requested_three_times_at_most_and_its_code_used_once(world):
     wish = {"target_mode": "autonomous"}
     asks = [partial(world.call, "POST", f"{world.base}/request-upgrade", json=wish)] * 4
     assert statuses(at_once(*asks)) == [200, 200, 200, 429]

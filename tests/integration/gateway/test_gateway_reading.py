@@ -2,15 +2,12 @@
 tags.
 """
 
-from typing import Any
-
 import pytest
 
 from gateway.api import messages
 from gateway.models import Attachment, AuditLogEntry, Email
 from gateway.states import Status
 from tests.integration.gateway.world import (
-    World,
     add_key,
     bad_field_of,
     make_inbound,
@@ -19,11 +16,11 @@ from tests.integration.gateway.world import (
 )
 
 
-def ids(answer: dict[str, list[dict[str, str]]]) -> list[str]:
+def ids(answer):
     return [row["id"] for row in answer["emails"]]
 
 
-def test_list_filters(world: World, django_assert_num_queries: Any):
+def test_list_filters(world, django_assert_num_queries):
     names = {world.held(markdown="secret words"): "out"}
     names[make_inbound(world, status=Status.SPAM_QUARANTINED).pk] = "spam"
     names[make_inbound(world).pk] = "in"
@@ -50,7 +47,7 @@ def test_list_filters(world: World, django_assert_num_queries: Any):
         assert b"secret words" not in world.call("GET", f"{world.base}/emails").content
 
 
-def test_parameter_that_no_list_can_take_is_refused_by_name_on_every_list(world: World):
+def test_parameter_that_no_list_can_take_is_refused_by_name_on_every_list(world):
     pages = {
         f"{world.base}/emails": "agent", "/v1/check_inbox": "agent", "/check_inbox": "agent", "/inbox": "agent",
         "/v1/emails/inbox": "agent", "/v1/emails": "agent", "/v1/contacts": "agent", "/v1/oversight/pending": "desk",
@@ -92,7 +89,7 @@ def test_parameter_that_no_list_can_take_is_refused_by_name_on_every_list(world:
 
 
 def test_key_that_sends_lists_held_outgoing_mail_and_nothing_that_waits_to_be_let_in(
-    world: World,
+    world,
 ):
     add_key(world, "digest", ["read", "send", "oversight_read"])
     out = world.held()
@@ -118,7 +115,7 @@ def test_key_that_sends_lists_held_outgoing_mail_and_nothing_that_waits_to_be_le
 
 
 @pytest.mark.slow
-def test_check_inbox_lists_received_mail_by_its_filters(world: World):
+def test_check_inbox_lists_received_mail_by_its_filters(world):
     names = {world.held(): "out"}
     names[make_inbound(world, status=Status.READ, from_address="carl@x.example").pk] = (
         "old"
@@ -138,8 +135,8 @@ def test_check_inbox_lists_received_mail_by_its_filters(world: World):
     assert world.get("/check_inbox")["emails"][0]["to"] == world.mailbox.address
 
 
-def test_list_withholds_the_text_of_unapproved_inbound_mail(world: World):
-    texts: dict[str, Any] = {
+def test_list_withholds_the_text_of_unapproved_inbound_mail(world):
+    texts = {
         "subject": "evil words",
         "from_name": "evil words",
         "message_id_header": "<evil words>",
@@ -168,14 +165,14 @@ def test_list_withholds_the_text_of_unapproved_inbound_mail(world: World):
         email.delete()
 
 
-def read(world: World, query: str = "", key: str = "agent") -> Any:
+def read(world, query="", key="agent"):
     answer = world.call("GET", f"{world.base}/threads/t{query}", key=key)
     assert answer.status_code == 200, answer.content
     return answer.json()
 
 
 def test_thread_lists_oldest_first_and_marks_nothing_read(
-    world: World, django_assert_num_queries: Any
+    world, django_assert_num_queries
 ):
     first = make_inbound(world, cc=["carl@northwind.example"])
     answer = world.post(f"{world.base}/reply/{first.pk}", markdown="secret words")
@@ -203,7 +200,7 @@ def test_thread_lists_oldest_first_and_marks_nothing_read(
 
 
 def test_thread_hides_unapproved_inbound_mail_and_returns_bodies_on_request(
-    world: World, other: World
+    world, other
 ):
     first = make_inbound(world, html="<p>Where is it?</p>")
     hidden = [
@@ -236,7 +233,7 @@ def test_thread_hides_unapproved_inbound_mail_and_returns_bodies_on_request(
         assert refusal_of(answer) == (404, "unknown_thread")
 
 
-def test_reviewers_key_marks_nothing_as_read(world: World):
+def test_reviewers_key_marks_nothing_as_read(world):
     unread = make_inbound(world, has_attachments=True)
     Attachment.objects.create(
         email=unread,
@@ -272,7 +269,7 @@ def test_reviewers_key_marks_nothing_as_read(world: World):
 
 
 @pytest.mark.slow
-def test_thread_awaits_a_reply_unless_one_is_being_sent(world: World):
+def test_thread_awaits_a_reply_unless_one_is_being_sent(world):
     parent = make_inbound(world)
     assert read(world)["has_unanswered_inbound"] is True
     answer = world.post(f"{world.base}/reply/{parent.pk}", markdown="x").json()
@@ -284,9 +281,7 @@ def test_thread_awaits_a_reply_unless_one_is_being_sent(world: World):
         )
 
 
-def test_long_thread_shows_the_newest_messages_and_counts_all(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
+def test_long_thread_shows_the_newest_messages_and_counts_all(world, monkeypatch):
     monkeypatch.setattr(messages, "MAX_MESSAGES", 3)
     monkeypatch.setattr(messages, "MAX_MESSAGES_WITH_BODIES", 2)
     made = [make_inbound(world).pk for _ in range(4)]
@@ -297,19 +292,19 @@ def test_long_thread_shows_the_newest_messages_and_counts_all(
         assert thread["truncated"] is True
 
 
-def tags_of(world: World, email: Email, name: str = "") -> str:
+def tags_of(world, email, name=""):
     return f"{world.base}/emails/{email.pk}/tags{'/' if name else ''}{name}"
 
 
-def put(world: World, email: Email, tags: Any) -> Any:
+def put(world, email, tags):
     return world.put(tags_of(world, email), key="agent", tags=tags)
 
 
 @pytest.mark.slow
-def test_tags_are_accepted_in_every_shape(world: World):
+def test_tags_are_accepted_in_every_shape(world):
     words = {"urgent": "true", "paid": "true"}
     numbers = {"n": "3", "x": "1.5", "y": "true"}
-    shapes: list[tuple[Any, dict[str, str]]] = [
+    shapes = [
         (["urgent", " paid "], words),
         ("urgent, paid", words),
         ({}, {}),
@@ -318,9 +313,9 @@ def test_tags_are_accepted_in_every_shape(world: World):
         assert put(world, make_inbound(world), value).json()["tags"] == expected
 
 
-def test_tags_bad_or_too_many_are_422_and_change_nothing(world: World):
+def test_tags_bad_or_too_many_are_422_and_change_nothing(world):
     email = make_inbound(world, tags={"kept": "1"})
-    bad: list[Any] = [
+    bad = [
         None, 3, {"": "x"}, {"a": None}, {"a": {"b": "c"}}, [3], ["a\nb"], {"x" * 101: "y"}, {"x": "y" * 1001},
         [f"t{number}" for number in range(65)],
     ]  # fmt: skip
@@ -335,7 +330,7 @@ def test_tags_bad_or_too_many_are_422_and_change_nothing(world: World):
     assert put(world, email, {"t1": "again"}).status_code == 200
 
 
-def test_tags_are_audited_without_their_text(world: World):
+def test_tags_are_audited_without_their_text(world):
     email = make_inbound(world)
     put(world, email, {"secret": "words"})
     put(world, email, {"secret": "words"})

@@ -1,7 +1,6 @@
 """Refusals by a restriction: stored without content, sent to subscribers, and listed."""
 
 import json
-from typing import Any
 
 import pytest
 from django.db import transaction
@@ -9,7 +8,6 @@ from django.db import transaction
 from gateway.messages.admission import admit
 from gateway.models import ApiKey, Email, IdempotencyRecord, Refusal, WebhookDelivery
 from tests.integration.gateway.world import (
-    World,
     add_key,
     add_sandbox_keys,
     bad_field_of,
@@ -19,22 +17,22 @@ EVE = "eve@evil.example"
 
 
 @pytest.fixture
-def strict(world: World) -> World:
+def strict(world):
     assert world.allow("northwind.example").status_code == 200
     return world
 
 
-def refused(world: World, **fields: Any) -> str:
+def refused(world, **fields):
     answer = world.send(**{"bcc": [EVE], **fields})
     assert answer.status_code == 403, answer.content
     return str(answer.json()["refusal_id"])
 
 
-def listed(world: World, key: str = "admin") -> list[str]:
+def listed(world, key="admin"):
     return [row["id"] for row in world.get("/v1/refusals", key=key)["refusals"]]
 
 
-def test_refusal_stores_who_and_why_and_no_content(strict: World):
+def test_refusal_stores_who_and_why_and_no_content(strict):
     refusal_id = refused(
         strict,
         subject="Geheim",
@@ -52,14 +50,14 @@ def test_refusal_stores_who_and_why_and_no_content(strict: World):
     assert not Email.objects.exists()
 
 
-def test_refusal_inside_another_transaction_is_a_programming_error(strict: World):
+def test_refusal_inside_another_transaction_is_a_programming_error(strict):
     key = ApiKey.objects.get(name="Key agent")
     email = Email(mailbox=strict.mailbox, to=[EVE])
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         admit(key=key, email=email, asked=None)
 
 
-def test_refusal_names_three_of_many_and_lists_all(strict: World):
+def test_refusal_names_three_of_many_and_lists_all(strict):
     crowd = [f"eve{n}@evil.example" for n in range(50)]
     body = strict.send(bcc=crowd).json()
     assert (
@@ -74,9 +72,7 @@ def test_refusal_names_three_of_many_and_lists_all(strict: World):
     )
 
 
-def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(
-    strict: World, other: World
-):
+def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(strict, other):
     quiet = strict.listen("oversight.pending", "message.failed")
     asked = strict.listen("message.refused")
     other.listen("message.refused")
@@ -102,7 +98,7 @@ def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(
 
 
 def test_refusal_does_not_use_the_idempotency_key_and_a_used_key_returns_its_message(
-    strict: World,
+    strict,
 ):
     refused(strict, idempotency_key="k", subject="Same")
     assert not IdempotencyRecord.objects.exists()
@@ -116,7 +112,7 @@ def test_refusal_does_not_use_the_idempotency_key_and_a_used_key_returns_its_mes
     assert Refusal.objects.count() == 1
 
 
-def test_list_is_newest_first_and_walks_all_by_cursor(strict: World):
+def test_list_is_newest_first_and_walks_all_by_cursor(strict):
     ids = [refused(strict) for _ in range(3)]
     rows = strict.walk("/v1/refusals", "refusals", key="admin")
     assert [row["id"] for row in rows] == ids[::-1]
@@ -128,9 +124,7 @@ def test_list_is_newest_first_and_walks_all_by_cursor(strict: World):
         assert bad_field_of(answer) == (422, "cursor"), cursor
 
 
-def test_list_hides_other_tenants_the_other_kind_and_other_mailboxes(
-    strict: World, other: World
-):
+def test_list_hides_other_tenants_the_other_kind_and_other_mailboxes(strict, other):
     add_sandbox_keys(strict)
     add_key(strict, "limited", ["admin"], mailbox_ids=["elsewhere"])
     live = refused(strict)

@@ -2,15 +2,11 @@
 new messages.
 """
 
-from typing import Any
-
 import pytest
 
 from gateway.models import Email, Mailbox
 from gateway.states import Status
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     add_sandbox_keys,
     bad_field_of,
     leave,
@@ -19,22 +15,22 @@ from tests.integration.gateway.world import (
 )
 
 
-def reply(world: World, email: Email, key: str = "agent", **fields: Any) -> Any:
+def reply(world, email, key="agent", **fields):
     """Reply by the path that the SDK uses."""
     body = {"markdown": "It left.", **fields}
     return world.post(f"{world.base}/reply/{email.pk}", key, **body)
 
 
-def reply_flat(world: World, **body: Any) -> Any:
+def reply_flat(world, **body):
     return world.post("/reply_email", **body)
 
 
-def made(answer: Any) -> Email:
+def made(answer):
     assert answer.status_code == 202, answer.content
     return Email.objects.get(pk=answer.json()["id"])
 
 
-def test_reply_subject_has_one_re_and_is_safe(world: World):
+def test_reply_subject_has_one_re_and_is_safe(world):
     subjects = {
         "re[2]: Hello": "re[2]: Hello", "Regarding it": "Re: Regarding it", "x" * 998: "Re: " + "x" * 994,
         "a\r\nBcc: evil@x.example": "Re: a Bcc: evil@x.example", "=?utf-8?q?other?=": "Re: = ?utf-8?q?other?=",
@@ -47,9 +43,7 @@ def test_reply_subject_has_one_re_and_is_safe(world: World):
     assert {one: made(answer).subject for one, answer in answers.items()} == subjects
 
 
-def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(
-    world: World,
-):
+def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(world):
     parent = make_inbound(world, reply_to="desk@northwind.example")
     email = made(reply(world, parent, cc=["c@x.example"], bcc="b@x.example"))
     assert email.to == ["desk@northwind.example"]
@@ -71,7 +65,7 @@ def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(
 
 
 @pytest.mark.slow
-def test_reply_references_stay_bounded_and_leave_out_an_unusable_id(world: World):
+def test_reply_references_stay_bounded_and_leave_out_an_unusable_id(world):
     for header in ("no id", f"<{'x' * 280}@x.example>", "<=?utf-8?q?a?=@x.example>"):
         parent = make_inbound(world, message_id_header=header)
         email = made(reply(world, parent, markdown=header[:9]))
@@ -91,9 +85,7 @@ def test_reply_references_stay_bounded_and_leave_out_an_unusable_id(world: World
     assert ids[-2:] == ["<199@x.example>", "<last@x.example>"]
 
 
-def test_reply_is_sent_with_its_headers_and_files(
-    world: World, mail_server: MailServer
-):
+def test_reply_is_sent_with_its_headers_and_files(world, mail_server):
     parent = make_inbound(
         world,
         references="<root@x.example>",
@@ -116,7 +108,7 @@ def test_reply_is_sent_with_its_headers_and_files(
     assert [part.get_filename() for part in message.iter_attachments()] == ["a b.txt"]
 
 
-def test_flat_reply_without_a_known_parent_is_refused(world: World):
+def test_flat_reply_without_a_known_parent_is_refused(world):
     parent = make_inbound(world)
     for body, status in (
         ({}, 422),
@@ -133,7 +125,7 @@ def test_flat_reply_without_a_known_parent_is_refused(world: World):
     assert Email.objects.count() == 1
 
 
-def test_reply_to_unapproved_inbound_mail_or_the_other_kind_is_refused(world: World):
+def test_reply_to_unapproved_inbound_mail_or_the_other_kind_is_refused(world):
     add_sandbox_keys(world)
     assert (
         reply(world, make_inbound(world, thread_id="live"), key="tester").status_code

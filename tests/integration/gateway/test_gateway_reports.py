@@ -3,10 +3,9 @@
 """
 
 import json
-import smtplib
 from datetime import timedelta
 from email import message_from_bytes
-from email.message import EmailMessage, Message
+from email.message import EmailMessage
 
 import pytest
 from django.utils import timezone
@@ -18,10 +17,9 @@ from gateway.messages import verp
 from gateway.models import Email, Mailbox, Suppression, WebhookDelivery
 from gateway.states import Status
 from gateway.webhooks.events import KNOWN, OPENED, SPELLINGS
-from tests.integration.gateway.servers import MailServer, deliver
+from tests.integration.gateway.servers import deliver
 from tests.integration.gateway.test_gateway_outbox import event_of
 from tests.integration.gateway.world import (
-    World,
     events_of,
     leave,
     move_on_everything,
@@ -34,7 +32,7 @@ EVE = "eve@northwind.example"
 
 
 @pytest.fixture
-def listening(world: World) -> World:
+def listening(world):
     world.listen(
         "message.sent", "message.delivered", "message.bounced", "message.complained"
     )
@@ -42,26 +40,21 @@ def listening(world: World) -> World:
 
 
 @pytest.fixture
-def dsn_server(mail_server: MailServer, settings):
+def dsn_server(mail_server, settings):
     """A mail server with delivery status notifications, which the gateway requests."""
     mail_server.dsn = True
     settings.EMAIL_URL = f"{mail_server.url}?dsn=1"
     return mail_server
 
 
-def sent(world: World, **fields) -> Email:
+def sent(world, **fields):
     email = world.approved(**fields)
     assert leave(email) == "sent"
     email.refresh_from_db()
     return email
 
 
-def report(
-    email: Email,
-    *recipients: tuple[str, str, str, str],
-    message_id: str = "",
-    envelope: bool = True,
-) -> bytes:
+def report(email, *recipients, message_id="", envelope=True):
     """A delivery status notification (RFC 3464) for these recipients: address, action,
     status, diagnostic code.
     """
@@ -82,7 +75,7 @@ def report(
     ).encode()
 
 
-def complaint(email: Email, recipient: str, sender: str) -> bytes:
+def complaint(email, recipient, sender):
     """A feedback report (RFC 5965) that includes the original headers."""
     return (
         "From: fbl@mx.example\r\nTo: support@acme.example\r\nSubject: Complaint\r\nMIME-Version: 1.0\r\n"
@@ -94,7 +87,7 @@ def complaint(email: Email, recipient: str, sender: str) -> bytes:
     ).encode()
 
 
-def deliver_back(client: smtplib.SMTP, email: Email, content: bytes) -> int:
+def deliver_back(client, email, content):
     """Deliver a mail server's report to the return address of an email."""
     return deliver(client, content, verp.return_address(email), sender="")
 
@@ -108,7 +101,7 @@ GONE = ("failed", "5.1.1", "550 5.1.1 No such mailbox")
 
 
 def test_mail_is_delivered_once_accepted_by_a_server_without_dsn(
-    listening: World, mail_server: MailServer
+    listening, mail_server
 ):
     email = sent(listening)
     assert email.delivered_at is not None
@@ -118,7 +111,7 @@ def test_mail_is_delivered_once_accepted_by_a_server_without_dsn(
 
 
 def test_mail_is_delivered_once_notifications_arrived_for_all_recipients(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+    listening, dsn_server, client
 ):
     email = sent(listening, to=[DANA, "a+b=c@x.example"])
     assert email.delivered_at is None
@@ -151,7 +144,7 @@ def test_mail_is_delivered_once_notifications_arrived_for_all_recipients(
 
 
 def test_failure_notification_is_a_bounce_and_suppresses_unknown_users(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+    listening, dsn_server, client
 ):
     kinds = {
         "hard_bounce": (*GONE, 550, [DANA]),
@@ -185,7 +178,7 @@ def test_failure_notification_is_a_bounce_and_suppresses_unknown_users(
 
 
 def test_report_that_a_recipient_could_forge_suppresses_none_of_the_others(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+    listening, dsn_server, client
 ):
     email = sent(listening, to=[DANA, EVE])
     back = verp.return_address(email)
@@ -210,7 +203,7 @@ def test_report_that_a_recipient_could_forge_suppresses_none_of_the_others(
 
 
 def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_recipient(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+    listening, dsn_server, client
 ):
     for content, event in (
         (
@@ -230,7 +223,7 @@ def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_rec
 
 
 def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailbox(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+    listening, dsn_server, client
 ):
     email = sent(listening)
     back = verp.return_address(email)
@@ -249,11 +242,11 @@ def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailb
 
 
 def test_report_of_many_recipients_is_read_in_little_time(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+    listening, dsn_server, client
 ):
     email = sent(listening)
 
-    def naming(count: int) -> Message:
+    def naming(count):
         many = b"".join(
             b"Original-Rcpt-To: %d@x.example\r\n" % number for number in range(count)
         )
@@ -265,7 +258,7 @@ def test_report_of_many_recipients_is_read_in_little_time(
 
 
 def test_delivered_copy_does_not_count_as_delivery_to_the_recipients(
-    listening: World, mail_server: MailServer
+    listening, mail_server
 ):
     Mailbox.objects.filter(pk=listening.mailbox.pk).update(
         auto_bcc="archive@acme.example", oversight_mode="monitored"
@@ -278,7 +271,7 @@ def test_delivered_copy_does_not_count_as_delivery_to_the_recipients(
 
 
 def test_complaint_is_announced_and_suppresses_the_complainant(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+    listening, dsn_server, client
 ):
     email = sent(listening)
     arf = complaint(email, DANA, verp.return_address(email))
@@ -289,7 +282,7 @@ def test_complaint_is_announced_and_suppresses_the_complainant(
 
 
 def test_report_without_return_address_is_matched_by_message_id_only_from_the_mail_server(
-    listening: World, mail_server: MailServer, client: smtplib.SMTP
+    listening, mail_server, client
 ):
     email = sent(listening)
     assert (
@@ -304,9 +297,7 @@ def test_report_without_return_address_is_matched_by_message_id_only_from_the_ma
     assert Email.objects.received().count() == 1
 
 
-def test_forged_report_is_refused_and_changes_nothing(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
-):
+def test_forged_report_is_refused_and_changes_nothing(listening, dsn_server, client):
     email = sent(listening, to=[DANA, "ann@northwind.example"])
     waiting = listening.approved()
     back = verp.return_address(email)
@@ -325,9 +316,7 @@ def test_forged_report_is_refused_and_changes_nothing(
     assert [one.event for one in WebhookDelivery.objects.all()] == ["message.sent"]
 
 
-def test_report_about_mail_being_sent_is_deferred(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
-):
+def test_report_about_mail_being_sent_is_deferred(listening, dsn_server, client):
     email = listening.approved()
     Email.objects.filter(pk=email.pk).update(
         data_attempted_at=timezone.now(),
@@ -345,7 +334,7 @@ def test_report_about_mail_being_sent_is_deferred(
 
 
 def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
-    world: World, mail_server: MailServer, client: smtplib.SMTP
+    world, mail_server, client
 ):
     """Point 1: the desk's preview of each event has the same keys and types as the
     webhook's body.

@@ -3,7 +3,6 @@ nothing once it is sending.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from django.db.models.functions import Now
@@ -13,7 +12,6 @@ from gateway.messages import submission
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from tests.integration.gateway.world import (
-    World,
     bad_field_of,
     events_of,
     leave,
@@ -28,23 +26,23 @@ LATER_MOMENT = datetime(2099, 2, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def free(db: None) -> World:
+def free(db):
     """A mailbox whose mail is sent without review."""
     return make_world(mode=Mode.AUTONOMOUS)
 
 
-def edit(world: World, email: Email | str, key: str = "agent", **fields: Any) -> Any:
+def edit(world, email, key="agent", **fields):
     email_id = getattr(email, "pk", email)
     return world.patch(f"{world.base}/emails/{email_id}/schedule", key=key, **fields)
 
 
-def scheduled(world: World, **fields: Any) -> Email:
+def scheduled(world, **fields):
     email = Email.objects.get(pk=world.held(send_at=AT, **fields))
     assert email.status == Status.SCHEDULED
     return email
 
 
-def test_rescheduling_moves_the_due_time(free: World):
+def test_rescheduling_moves_the_due_time(free):
     email = scheduled(free)
     for name, moment in (("send_at", LATER), ("scheduled_at", AT), ("send_at", LATER)):
         answer = edit(free, email, **{name: moment})
@@ -56,7 +54,7 @@ def test_rescheduling_moves_the_due_time(free: World):
     assert email.due_at == LATER_MOMENT
 
 
-def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free: World):
+def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free):
     email = scheduled(free, cc="c@x.example", html="<p>old words</p>")
     response = edit(
         free,
@@ -80,7 +78,7 @@ def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free: World):
     assert email.due_at == email.send_at == datetime(2099, 1, 1, tzinfo=UTC)
 
 
-def test_mail_of_every_other_status_is_409(free: World):
+def test_mail_of_every_other_status_is_409(free):
     email = scheduled(free)
     for status in set(Status) - {Status.SCHEDULED}:
         Email.objects.filter(pk=email.pk).update(status=status)
@@ -91,7 +89,7 @@ def test_mail_of_every_other_status_is_409(free: World):
     assert edit(free, make_inbound(free), send_at=LATER).status_code == 409
 
 
-def test_mail_on_its_way_is_409(free: World):
+def test_mail_on_its_way_is_409(free):
     at_once = free.held()
     late = scheduled(free)
     leased = scheduled(free)
@@ -109,7 +107,7 @@ def test_mail_on_its_way_is_409(free: World):
     ).exists()
 
 
-def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: World):
+def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world):
     world.listen("oversight.pending")
     email = scheduled(world, gate_timing="schedule_first")
     # Gated mail stays gated when its mailbox is loosened.
@@ -130,7 +128,7 @@ def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: W
     assert held.gated is True
 
 
-def test_changed_content_is_subject_to_the_current_mode(free: World):
+def test_changed_content_is_subject_to_the_current_mode(free):
     email = scheduled(free)
     unchanged = scheduled(free)
     Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
@@ -149,9 +147,7 @@ def test_changed_content_is_subject_to_the_current_mode(free: World):
     assert unchanged.markdown == "Hello"
 
 
-def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(
-    world: World,
-):
+def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(world):
     world.allow("northwind.example", kind="bypass")
     email = scheduled(world)
     assert (
@@ -164,7 +160,7 @@ def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(
     )
 
 
-def test_bad_edit_is_422_and_names_the_field(free: World, other: World):
+def test_bad_edit_is_422_and_names_the_field(free, other):
     email = scheduled(free)
     for fields, field in (
         ({}, "send_at"),
@@ -184,7 +180,7 @@ def test_bad_edit_is_422_and_names_the_field(free: World, other: World):
     assert edit(free, email, send_at=LATER).status_code == 403
 
 
-def test_edits_are_audited_by_field_name(free: World):
+def test_edits_are_audited_by_field_name(free):
     email = scheduled(free)
     edit(free, email, send_at=LATER)
     edit(free, email, subject="New", markdown="new words", send_at=AT)
@@ -194,13 +190,11 @@ def test_edits_are_audited_by_field_name(free: World):
     assert entries[1].metadata["fields"] == ["markdown", "send_at", "subject"]
 
 
-def test_edit_of_concurrently_changed_mail_is_409(
-    free: World, monkeypatch: pytest.MonkeyPatch
-):
+def test_edit_of_concurrently_changed_mail_is_409(free, monkeypatch):
     email = scheduled(free)
     admit = submission.admit
 
-    def overtaken(**arguments: Any) -> Any:
+    def overtaken(**arguments):
         Email.objects.filter(pk=email.pk).update(cc=["late@x.example"])
         return admit(**arguments)
 

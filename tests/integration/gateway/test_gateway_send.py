@@ -3,7 +3,6 @@ effect of each mode.
 """
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -14,7 +13,6 @@ from gateway.messages.admission import check_time
 from gateway.models import AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from tests.integration.gateway.world import (
-    World,
     bad_field_of,
     move_on_everything,
     noted,
@@ -23,7 +21,7 @@ from tests.integration.gateway.world import (
 )
 
 FILE = {"name": "a", "content_base64": "eA=="}
-BAD_FIELDS: list[tuple[str, Any]] = [
+BAD_FIELDS = [
     ("to", []),
     ("to", None),
     ("to", ["not an address"]),
@@ -54,7 +52,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
 ]
 
 
-def test_send_takes_recipients_in_every_shape(world: World):
+def test_send_takes_recipients_in_every_shape(world):
     for to in (
         "a@x.example",
         "a@x.example, b@x.example",
@@ -68,7 +66,7 @@ def test_send_takes_recipients_in_every_shape(world: World):
 
 
 def test_send_html_only_stores_html_and_generated_text_and_the_sweep_finishes_crashed_sends(
-    world: World,
+    world,
 ):
     email = Email.objects.get(
         pk=world.held(markdown=None, html="<h1>Hi</h1><p>there <b>you</b></p>")
@@ -80,7 +78,7 @@ def test_send_html_only_stores_html_and_generated_text_and_the_sweep_finishes_cr
     assert status_of(email) == Status.PENDING_SEND_APPROVAL
 
 
-def test_send_bad_field_is_422_and_names_it(world: World):
+def test_send_bad_field_is_422_and_names_it(world):
     for field, value in BAD_FIELDS:
         answer = world.send(**{field.partition(".")[0]: value})
         assert bad_field_of(answer) == (422, field), (field, value)
@@ -95,7 +93,7 @@ def test_send_bad_field_is_422_and_names_it(world: World):
     assert not Email.objects.exists()
 
 
-def test_header_injection_is_422_and_the_audit_log_says_whose_key_tried(world: World):
+def test_header_injection_is_422_and_the_audit_log_says_whose_key_tried(world):
     for field, value in (
         ("subject", "Hi\r\nBcc: evil@x.example"),
         ("subject", "Hi\nBcc: evil@x.example"),
@@ -115,7 +113,7 @@ def test_header_injection_is_422_and_the_audit_log_says_whose_key_tried(world: W
     assert not Email.objects.exists()
 
 
-def test_send_in_read_only_is_403_and_stores_nothing(world: World):
+def test_send_in_read_only_is_403_and_stores_nothing(world):
     asked = world.send(oversight_mode="read_only")
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
     for answer in (asked, world.send()):
@@ -125,7 +123,7 @@ def test_send_in_read_only_is_403_and_stores_nothing(world: World):
     assert not Email.objects.exists()
 
 
-def test_response_explains_an_overruled_mode(world: World):
+def test_response_explains_an_overruled_mode(world):
     """Point 7."""
     for asked, is_overruled in (
         ("autonomous", True),
@@ -144,7 +142,7 @@ def test_response_explains_an_overruled_mode(world: World):
         ), asked
 
 
-def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: World):
+def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world):
     for mailbox, looser, asked, held in (
         ("gated_send", False, None, True),
         ("gated_send", False, "autonomous", True),
@@ -165,7 +163,7 @@ def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: Worl
         assert got == expected, (mailbox, looser, asked)
 
 
-def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world: World):
+def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world):
     check_time(mailbox=world.mailbox, send_at=timezone.now() + timedelta(minutes=1))
     with pytest.raises(Invalid, match=r"^send_at: is in the past\.$") as refused:
         check_time(mailbox=world.mailbox, send_at=timezone.now())
@@ -176,7 +174,7 @@ def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world: World
     assert world.send().status_code == 202
 
 
-def test_send_uses_few_statements(world: World, django_assert_max_num_queries: Any):
+def test_send_uses_few_statements(world, django_assert_max_num_queries):
     world.send()
     # Key, mailbox, lists, suppressed; record in a savepoint, email, log entry; change,
     # subscribers; two transactions.

@@ -4,8 +4,7 @@ have that form.
 
 from common.additions import html_part
 from gateway.models import Mailbox
-from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_key, bad_field_of, leave
+from tests.integration.gateway.world import add_key, bad_field_of, leave
 
 HIDING = (
     '<p>We pay <b style="display:none">not</b> 5 EUR</p><p style="color:#333">Ana</p>'
@@ -14,9 +13,7 @@ SIMPLE = '<p>We pay <b>not</b> 5 EUR</p><p style="color:#333333;background-color
 SENTENCE = "The original could hide “not” (display: none)."
 
 
-def test_html_is_held_and_sent_in_its_simple_form(
-    world: World, mail_server: MailServer
-):
+def test_html_is_held_and_sent_in_its_simple_form(world, mail_server):
     answer = world.send(html=HIDING, markdown=None).json()
     assert answer["warnings"] == [SENTENCE]
     (row,) = world.pending()["pending"]
@@ -39,7 +36,7 @@ def test_html_is_held_and_sent_in_its_simple_form(
     assert sent.splitlines() == html_part(SIMPLE, row["additions"]).splitlines()
 
 
-def test_text_of_the_agent_and_markdown_are_not_changed(world: World):
+def test_text_of_the_agent_and_markdown_are_not_changed(world):
     text = "We pay  *not*\n5 EUR <b hidden>x</b>"
     world.held(html=HIDING, markdown=text)
     world.held(markdown=text)
@@ -51,22 +48,20 @@ def test_text_of_the_agent_and_markdown_are_not_changed(world: World):
     assert rows[1]["html_body"] is None
 
 
-def test_html_that_is_simple_brings_no_warnings_and_a_repetition_is_recognized(
-    world: World,
-):
+def test_html_that_is_simple_brings_no_warnings_and_a_repetition_is_recognized(world):
     first = world.send(html=SIMPLE, markdown=None, subject="Same")
     assert "warnings" not in first.json()
     assert world.send(html=SIMPLE, markdown=None, subject="Same").status_code == 409
 
 
-def test_html_that_is_too_complex_is_refused_with_a_sentence(world: World):
+def test_html_that_is_too_complex_is_refused_with_a_sentence(world):
     answer = world.send(html="<b>" * 30_000, markdown=None)
     assert bad_field_of(answer) == (422, "html")
     assert "it has more than 20000 tags" in answer.json()["error"]
     assert world.pending()["count"] == 0
 
 
-def test_mailbox_can_send_html_as_it_is_written(world: World):
+def test_mailbox_can_send_html_as_it_is_written(world):
     add_key(world, "both", ["send", "admin"])
     # A key that writes messages would loosen its own oversight.
     asked = world.patch(world.base, key="both", simplify_html=False)

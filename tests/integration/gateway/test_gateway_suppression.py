@@ -1,7 +1,6 @@
 """Suppressed addresses: which bounces create one, what it blocks, and how it is lifted."""
 
 import json
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -9,9 +8,7 @@ import pytest
 from gateway.models import Email, Refusal, Suppression, WebhookDelivery
 from gateway.recipients.suppression import says_gone
 from gateway.states import Mode, Status
-from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
-    World,
     add_key,
     add_sandbox_keys,
     events_of,
@@ -51,13 +48,13 @@ SUPPRESSES_NOT = (
 
 
 @pytest.fixture
-def listening(world: World) -> World:
+def listening(world):
     world.listen("message.sent", "message.bounced", "message.failed")
     return world
 
 
-def suppress(world: World, address: str = GONE, **fields: Any) -> Suppression:
-    values: dict[str, Any] = {
+def suppress(world, address=GONE, **fields):
+    values = {
         "account": world.account,
         "mailbox": world.mailbox,
         "reason": "bounce",
@@ -66,11 +63,11 @@ def suppress(world: World, address: str = GONE, **fields: Any) -> Suppression:
     return Suppression.objects.create(email_address=address, **values)
 
 
-def lift(world: World, path: str, key: str = "admin") -> Any:
+def lift(world, path, key="admin"):
     return world.delete(f"/v1/suppression/{path}", key=key)
 
 
-def suppressed() -> set[str]:
+def suppressed():
     return set(Suppression.objects.values_list("email_address", flat=True))
 
 
@@ -84,7 +81,7 @@ def test_only_refusals_of_an_address_that_is_gone_say_so():
 
 
 def test_bounce_of_an_address_that_is_gone_suppresses_it_and_another_does_not(
-    world: World, mail_server: MailServer
+    world, mail_server
 ):
     mail_server.refuse = {
         "Gone+1@x.example": SUPPRESSES[0],
@@ -101,7 +98,7 @@ def test_bounce_of_an_address_that_is_gone_suppresses_it_and_another_does_not(
 
 
 def test_bounce_of_all_recipients_suppresses_them_and_a_second_one_changes_nothing(
-    world: World, mail_server: MailServer
+    world, mail_server
 ):
     mail_server.refuse = {
         GONE: "550 5.1.1 no such user",
@@ -116,9 +113,7 @@ def test_bounce_of_all_recipients_suppresses_them_and_a_second_one_changes_nothi
     assert Suppression.objects.count() == 2
 
 
-def test_message_to_a_suppressed_address_is_422_and_names_it(
-    world: World, other: World
-):
+def test_message_to_a_suppressed_address_is_422_and_names_it(world, other):
     suppress(world)
     suppress(world, "also@x.example")
     for field in ("to", "cc", "bcc"):
@@ -136,9 +131,7 @@ def test_message_to_a_suppressed_address_is_422_and_names_it(
     assert Refusal.objects.count() == 1
 
 
-def test_suppressed_after_acceptance_is_left_out_and_recorded(
-    listening: World, mail_server: MailServer
-):
+def test_suppressed_after_acceptance_is_left_out_and_recorded(listening, mail_server):
     email = listening.approved(to=[DANA], bcc=[GONE])
     suppress(listening)
     assert leave(email) == "sent"
@@ -156,7 +149,7 @@ def test_suppressed_after_acceptance_is_left_out_and_recorded(
 
 
 def test_all_suppressed_after_acceptance_fails_and_asks_no_server(
-    listening: World, mail_server: MailServer
+    listening, mail_server
 ):
     add_sandbox_keys(listening)
     tried = listening.held(key="tester", to=[GONE])
@@ -181,9 +174,7 @@ def test_all_suppressed_after_acceptance_fails_and_asks_no_server(
     assert mixed.refused_recipients.keys() == {GONE, DANA}
 
 
-def test_suppressed_addition_of_the_mailbox_is_left_out(
-    db: None, mail_server: MailServer
-):
+def test_suppressed_addition_of_the_mailbox_is_left_out(db, mail_server):
     world = make_world(
         mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example, also@x.example"
     )
@@ -196,7 +187,7 @@ def test_suppressed_addition_of_the_mailbox_is_left_out(
     assert mail_server.taken[0].rcpt_tos == [DANA, "archive@acme.example"]
 
 
-def test_suppression_is_lifted_however_its_address_is_written(world: World):
+def test_suppression_is_lifted_however_its_address_is_written(world):
     for path in (
         GONE,
         quote(GONE, safe=""),
@@ -217,7 +208,7 @@ def test_suppression_is_lifted_however_its_address_is_written(world: World):
         assert lift(world, path).status_code == 404, path
 
 
-def test_list_is_newest_first_with_pages(world: World, other: World):
+def test_list_is_newest_first_with_pages(world, other):
     for number in range(3):
         suppress(world, f"gone{number}@x.example")
     rows = world.walk("/v1/suppression", "suppressions", key="admin")

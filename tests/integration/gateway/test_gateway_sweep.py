@@ -7,7 +7,6 @@ import json
 from collections import Counter, deque
 from copy import copy
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -15,19 +14,18 @@ from django.utils import timezone
 
 from common.identifiers import ulid
 from gateway import sweeping, tasks
-from gateway.models import Email, Webhook, WebhookDelivery
+from gateway.models import Email, WebhookDelivery
 from gateway.models import webhooks as queries
 from gateway.states import Status
 from gateway.webhooks import deliveries
 from outgoing.models import Delivery
 from tests.integration.gateway.world import (
-    World,
     add_sandbox_keys,
     catch_tasks,
     status_of,
     sweep_and_catch_wake_ups,
 )
-from tests.programs import Post, Program
+from tests.programs import Post
 
 DELIVER = "gateway.tasks.deliver_webhook"
 DRAIN = "gateway.tasks.drain_webhook"
@@ -36,9 +34,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def webhook(
-    world: World, hook_server: Program, monkeypatch: pytest.MonkeyPatch
-) -> Webhook:
+def webhook(world, hook_server, monkeypatch):
     """A subscription; a sweep sends tasks for few rows of a backlog, and a drain has no
     time limit.
     """
@@ -51,15 +47,15 @@ def webhook(
 class FailsAfterTwo(list[Post]):
     """The events received by an endpoint that answers 500 from the third event on."""
 
-    def __init__(self, server: Program) -> None:
+    def __init__(self, server):
         self.server = server
 
-    def append(self, post: Post) -> None:
+    def append(self, post):
         super().append(post)
         self.server.status = 200 if len(self) <= 2 else 500
 
 
-def make_backlog(webhook: Webhook, count: int) -> list[int]:
+def make_backlog(webhook, count):
     """Plan events without a wake-up."""
     rows = [
         WebhookDelivery(
@@ -73,11 +69,11 @@ def make_backlog(webhook: Webhook, count: int) -> list[int]:
     return [row.pk for row in WebhookDelivery.objects.bulk_create(rows)]
 
 
-def states() -> dict[str, int]:
+def states():
     return dict(Counter(WebhookDelivery.objects.values_list("state", flat=True)))
 
 
-def sweep_and_run_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+def sweep_and_run_queue(monkeypatch):
     """Sweep once, then run the queue in order, as a worker would, until it is empty."""
     queue = deque(sweep_and_catch_wake_ups(monkeypatch))
     catch_tasks(monkeypatch, queue.append)
@@ -92,7 +88,7 @@ def sweep_and_run_queue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
-    world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+    world, webhook, monkeypatch
 ):
     make_backlog(world.listen("oversight.pending", url=webhook.url), 2)
     first, second, *_ = make_backlog(webhook, 4)
@@ -106,7 +102,7 @@ def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
 
 
 def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(
-    webhook: Webhook, hook_server: Program
+    webhook, hook_server
 ):
     hook_server.status = 500
     assert [
@@ -121,9 +117,7 @@ def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(
     assert len(hook_server.posts) == 3
 
 
-def test_draining_stops_if_another_worker_has_the_first_delivery(
-    webhook: Webhook, hook_server: Program
-):
+def test_draining_stops_if_another_worker_has_the_first_delivery(webhook, hook_server):
     first, *_ = make_backlog(webhook, 3)
     assert WebhookDelivery.objects.claim(first)
     assert deliveries.drain(delivery_id=first) is None
@@ -131,7 +125,7 @@ def test_draining_stops_if_another_worker_has_the_first_delivery(
 
 
 def test_two_backlogs_are_delivered_in_turns_after_one_sweep(
-    world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+    world, webhook, monkeypatch
 ):
     monkeypatch.setattr(deliveries, "MOMENT", 0)
     other = world.listen("oversight.pending", url=f"{webhook.url}/other")
@@ -150,14 +144,14 @@ def test_two_backlogs_are_delivered_in_turns_after_one_sweep(
     )
 
 
-def another_of(email: Email) -> Email:
+def another_of(email):
     """Another message with the same content."""
     another = copy(email)
     another.pk = ulid()
     return another
 
 
-def rows_met(plan: dict[str, Any]) -> float:
+def rows_met(plan):
     """How many rows a query plan and its children read."""
     mine = plan["Actual Loops"] * (
         plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
@@ -167,9 +161,7 @@ def rows_met(plan: dict[str, Any]) -> float:
 
 
 @pytest.mark.slow
-def test_query_for_due_rows_reads_each_row_of_a_backlog_few_times(
-    world: World, webhook: Webhook
-):
+def test_query_for_due_rows_reads_each_row_of_a_backlog_few_times(world, webhook):
     email = Email.objects.get(pk=world.held())
     WebhookDelivery.objects.filter(pk__in=make_backlog(webhook, 5000)).update(
         state="delivered"
@@ -198,7 +190,7 @@ def test_query_for_due_rows_reads_each_row_of_a_backlog_few_times(
     assert rows_met(explained["Plan"]) < 20 * len(rows)
 
 
-def stuck_before_scan(world: World) -> str:
+def stuck_before_scan(world):
     """An email whose request ended right after it was stored."""
     email_id = world.held()
     long_ago = timezone.now() - timedelta(minutes=1)
@@ -208,9 +200,7 @@ def stuck_before_scan(world: World) -> str:
     return email_id
 
 
-def test_email_that_cannot_be_processed_does_not_block_others(
-    world: World, other: World
-):
+def test_email_that_cannot_be_processed_does_not_block_others(world, other):
     stuck = stuck_before_scan(world)
     fine = stuck_before_scan(other)
     with connection.cursor() as cursor:
@@ -224,9 +214,7 @@ def test_email_that_cannot_be_processed_does_not_block_others(
     assert status_of(fine) == Status.PENDING_SEND_APPROVAL
 
 
-def test_mail_without_a_mail_server_blocks_nothing(
-    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_mail_without_a_mail_server_blocks_nothing(world, settings, monkeypatch):
     monkeypatch.setattr(sweeping, "BATCH", 1)
     add_sandbox_keys(world)
     world.approved()
@@ -236,7 +224,7 @@ def test_mail_without_a_mail_server_blocks_nothing(
     assert ("gateway.tasks.send_email", tried) in sweep_and_catch_wake_ups(monkeypatch)
 
 
-def test_finished_deliveries_are_deleted_after_thirty_days(world: World):
+def test_finished_deliveries_are_deleted_after_thirty_days(world):
     remains = {
         ("delivered", 31): False,
         ("failed", 31): False,

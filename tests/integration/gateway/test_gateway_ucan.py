@@ -2,24 +2,19 @@
 decides, and part of what is sent.
 """
 
-from typing import Any
-
 from gateway.models import Email
-from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, bad_field_of, leave, make_inbound
+from tests.integration.gateway.world import bad_field_of, leave, make_inbound
 
 UCAN = "eyJhbGciOiJFZERTQSJ9." + "Ab-_9" * 2196 + "c=d"
 assert len(UCAN) < 11_008
 
 
-def pending(world: World, email_id: str) -> dict[str, Any]:
+def pending(world, email_id):
     [row] = world.pending(email_id=email_id)["pending"]
     return dict(row)
 
 
-def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(
-    world: World, mail_server: MailServer
-):
+def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(world, mail_server):
     plain = world.held()
     held = world.held(ucan=UCAN)
     assert "agent_identity" not in pending(world, plain)["additions"]
@@ -44,7 +39,7 @@ def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(
     assert mail_server.message(1)["X-Agent-Identity"] is None
 
 
-def test_ucan_is_taken_on_every_path_that_sends_or_replies(world: World):
+def test_ucan_is_taken_on_every_path_that_sends_or_replies(world):
     parent = make_inbound(world)
     body = {"markdown": "Yes", "ucan": "a.b.c"}
     new = body | {
@@ -69,9 +64,7 @@ def test_ucan_is_taken_on_every_path_that_sends_or_replies(world: World):
     assert world.send(ucan=None).status_code == 202
 
 
-def test_retry_with_a_new_ucan_is_the_same_message_and_an_edit_keeps_the_first(
-    world: World,
-):
+def test_retry_with_a_new_ucan_is_the_same_message_and_an_edit_keeps_the_first(world):
     world.mailbox.__class__.objects.update(oversight_mode="autonomous")
     body = {"subject": "S", "send_at": "2099-01-01T00:00:00Z", "idempotency_key": "k"}
     first = world.send(ucan="first", **body).json()["id"]

@@ -5,7 +5,6 @@ others.
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from django.db.models.functions import Now
@@ -16,16 +15,14 @@ from gateway.webhooks import deliveries as webhook_deliveries
 from gateway.webhooks import endpoints
 from outgoing.guarded import Answer
 from tests.integration.gateway.world import (
-    World,
     noted,
     sweep_and_catch_wake_ups,
     undone,
 )
-from tests.programs import Program
 
 
 @pytest.fixture
-def webhook(world: World, hook_server: Program) -> Webhook:
+def webhook(world, hook_server):
     return world.listen("oversight.pending", url=hook_server.url)
 
 
@@ -33,20 +30,20 @@ Sweep = Callable[[], list[object]]
 
 
 @pytest.fixture
-def sweep_rows(monkeypatch: pytest.MonkeyPatch) -> Sweep:
+def sweep_rows(monkeypatch):
     """Sweep, and return the rows that it sends tasks for."""
     return lambda: [row for _, row in sweep_and_catch_wake_ups(monkeypatch)]
 
 
-def newest() -> WebhookDelivery:
+def newest():
     return WebhookDelivery.objects.latest("pk")
 
 
-def deliveries(webhook: Webhook) -> list[WebhookDelivery]:
+def deliveries(webhook):
     return list(WebhookDelivery.objects.filter(webhook=webhook).order_by("pk"))
 
 
-def fail_for_good(world: World) -> None:
+def fail_for_good(world):
     """Plan an event whose next failure is final."""
     world.held()
     WebhookDelivery.objects.filter(pk=newest().pk).update(
@@ -55,9 +52,7 @@ def fail_for_good(world: World) -> None:
     webhook_deliveries.deliver(delivery_id=newest().pk)
 
 
-def record_attempt(
-    webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False
-) -> None:
+def record_attempt(webhook, seconds, error="", *, lost=False):
     """Record an attempt of this duration, failed if there is an error."""
     outcome = endpoints.AttemptResult(seconds=seconds, error=error)
     endpoints.judge(webhook=webhook, outcome=outcome, lost=lost)
@@ -65,7 +60,7 @@ def record_attempt(
 
 
 @pytest.fixture
-def paused(world: World, webhook: Webhook, hook_server: Program) -> WebhookDelivery:
+def paused(world, webhook, hook_server):
     """Pause the endpoint by a 410, make it accept events again, and return the delivery
     that got the 410.
     """
@@ -76,12 +71,12 @@ def paused(world: World, webhook: Webhook, hook_server: Program) -> WebhookDeliv
     return newest()
 
 
-def make_probe_due() -> None:
+def make_probe_due():
     Webhook.objects.update(probe_at=Now() - timedelta(seconds=1))
 
 
 def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
-    world: World, webhook: Webhook, hook_server: Program
+    world, webhook, hook_server
 ):
     hook_server.status = 500
     world.held()
@@ -107,11 +102,7 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
 
 
 def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_probe(
-    world: World,
-    webhook: Webhook,
-    paused: WebhookDelivery,
-    hook_server: Program,
-    sweep_rows: Sweep,
+    world, webhook, paused, hook_server, sweep_rows
 ):
     world.held()
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
@@ -141,7 +132,7 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
 
 
 def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
-    webhook: Webhook, paused: WebhookDelivery, hook_server: Program
+    webhook, paused, hook_server
 ):
     hook_server.status = 500
     waits = []
@@ -167,7 +158,7 @@ def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
 
 @pytest.mark.slow
 def test_test_event_and_replay_resume_a_paused_endpoint(
-    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: Program
+    world, webhook, paused, hook_server
 ):
     world.post(f"/v1/webhooks/{webhook.pk}/test", key="admin")
     done = newest()
@@ -184,7 +175,7 @@ def test_test_event_and_replay_resume_a_paused_endpoint(
 
 
 def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
-    world: World, webhook: Webhook, paused: WebhookDelivery, sweep_rows: Sweep
+    world, webhook, paused, sweep_rows
 ):
     WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(days=3, minutes=1))
     with undone():
@@ -204,7 +195,7 @@ def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
 
 
 def test_unresponsive_endpoint_backs_off_is_paused_and_does_not_block_others(
-    world: World, webhook: Webhook, sweep_rows: Sweep
+    world, webhook, sweep_rows
 ):
     other = world.listen("oversight.pending")
     world.held()
@@ -222,12 +213,12 @@ def test_unresponsive_endpoint_backs_off_is_paused_and_does_not_block_others(
 
 
 def test_attempt_has_a_time_limit_and_its_duration_is_rated(
-    world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+    world, webhook, monkeypatch
 ):
     times = iter([100.0, 110.5])
     limits = []
 
-    def answer(*_: Any, limit: float, **__: Any) -> Answer:
+    def answer(*_, limit, **__):
         limits.append(limit)
         return Answer(status=500, headers={}, body=b"")
 
@@ -243,7 +234,7 @@ def test_attempt_has_a_time_limit_and_its_duration_is_rated(
     assert newest().history[0]["milliseconds"] == 10_500
 
 
-def test_slow_endpoint_backs_off_only_while_others_wait(world: World, webhook: Webhook):
+def test_slow_endpoint_backs_off_only_while_others_wait(world, webhook):
     world.held()
     world.held()
     first, second = deliveries(webhook)
@@ -266,9 +257,7 @@ def test_slow_endpoint_backs_off_only_while_others_wait(world: World, webhook: W
 
 
 @pytest.mark.slow
-def test_sweep_serves_every_subscription_before_the_backlog_of_one(
-    world: World, webhook: Webhook
-):
+def test_sweep_serves_every_subscription_before_the_backlog_of_one(world, webhook):
     for _ in range(3):
         world.held()
     other = world.listen("oversight.pending")
@@ -285,7 +274,7 @@ def test_sweep_serves_every_subscription_before_the_backlog_of_one(
 
 
 def test_endpoint_that_moved_during_an_attempt_is_not_rated_by_it(
-    world: World, webhook: Webhook, hook_server: Program
+    world, webhook, hook_server
 ):
     world.held()
     delivery = WebhookDelivery.objects.claim(newest().pk)
@@ -300,9 +289,7 @@ def test_endpoint_that_moved_during_an_attempt_is_not_rated_by_it(
     assert newest().state == "due"
 
 
-def test_late_worker_cannot_overwrite_an_attempt_after_a_replay(
-    world: World, webhook: Webhook
-):
+def test_late_worker_cannot_overwrite_an_attempt_after_a_replay(world, webhook):
     world.held()
     asleep = WebhookDelivery.objects.claim(newest().pk)
     assert asleep is not None

@@ -5,7 +5,6 @@ keys.
 import hashlib
 import hmac
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -16,13 +15,11 @@ from gateway.models import Webhook, WebhookDelivery
 from gateway.sweeping import sweep
 from gateway.webhooks import deliveries, events
 from tests.integration.gateway.world import (
-    World,
     add_key,
     add_mailbox,
     noted,
     times_noted,
 )
-from tests.programs import Program
 
 # Forbidden targets in different spellings.
 NO_TARGETS = (
@@ -36,38 +33,36 @@ HOOK = {"url": "https://hooks.example.org/in", "events": ["oversight.pending"]}
 
 
 @pytest.fixture
-def webhook(world: World, hook_server: Program) -> Webhook:
+def webhook(world, hook_server):
     return world.listen("oversight.pending", url=hook_server.url)
 
 
-def signed(secret: str, body: bytes) -> str:
+def signed(secret, body):
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def admin(
-    world: World, method: str, path: str, key: str = "admin", **fields: Any
-) -> Any:
+def admin(world, method, path, key="admin", **fields):
     return world.call(method, f"/v1/{path}", key=key, json=fields)
 
 
-def rotate(world: World, webhook: Webhook, **fields: Any) -> Any:
+def rotate(world, webhook, **fields):
     return admin(world, "POST", f"webhooks/{webhook.pk}/rotate", **fields)
 
 
-def replay(world: World, delivery: WebhookDelivery, key: str = "admin") -> Any:
+def replay(world, delivery, key="admin"):
     return admin(world, "POST", f"webhook-deliveries/{delivery.pk}/replay", key)
 
 
-def newest() -> WebhookDelivery:
+def newest():
     return WebhookDelivery.objects.latest("pk")
 
 
-def deliver_all() -> None:
+def deliver_all():
     for pk in WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True):
         deliveries.deliver(delivery_id=pk)
 
 
-def finished(world: World, hook_server: Program, status: int = 200) -> WebhookDelivery:
+def finished(world, hook_server, status=200):
     """Make a finished delivery."""
     hook_server.status = status
     world.held()
@@ -78,9 +73,9 @@ def finished(world: World, hook_server: Program, status: int = 200) -> WebhookDe
     return newest()
 
 
-def test_webhook_with_an_invalid_field_is_neither_created_nor_changed(world: World):
+def test_webhook_with_an_invalid_field_is_neither_created_nor_changed(world):
     webhook = world.listen("oversight.pending")
-    bad: list[dict[str, Any]] = [{"url": url} for url in NO_TARGETS]
+    bad = [{"url": url} for url in NO_TARGETS]
     bad += [{"events": []}, {"events": ["message.exploded"]}]
     accepted = [
         fields
@@ -100,7 +95,7 @@ def test_webhook_with_an_invalid_field_is_neither_created_nor_changed(world: Wor
 
 
 def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(
-    world: World, other: World
+    world, other
 ):
     made = admin(world, "POST", "webhooks", **HOOK, secret="a secret of mine")
     assert made.status_code == 201
@@ -117,7 +112,7 @@ def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(
     assert times_noted("webhook.created") == 1
 
 
-def test_webhook_can_change_address_events_and_mailbox_and_resumes(world: World):
+def test_webhook_can_change_address_events_and_mailbox_and_resumes(world):
     webhook = world.listen("oversight.pending")
     Webhook.objects.update(paused_at=timezone.now(), failures=10)
     body = {
@@ -138,7 +133,7 @@ def test_webhook_can_change_address_events_and_mailbox_and_resumes(world: World)
 
 
 def test_delivery_to_a_private_address_is_refused_for_good(
-    world: World, hook_server: Program, settings: Any
+    world, hook_server, settings
 ):
     settings.OUTGOING_ALLOW = []
     world.listen(
@@ -154,7 +149,7 @@ def test_delivery_to_a_private_address_is_refused_for_good(
 
 
 def test_delivery_of_a_dead_worker_is_claimed_again_and_one_of_a_deleted_webhook_fails(
-    world: World, webhook: Webhook, hook_server: Program
+    world, webhook, hook_server
 ):
     world.held()
     assert WebhookDelivery.objects.claim(newest().pk)
@@ -170,9 +165,7 @@ def test_delivery_of_a_dead_worker_is_claimed_again_and_one_of_a_deleted_webhook
     assert len(hook_server.posts) == 1
 
 
-def test_test_event_is_about_no_message(
-    world: World, webhook: Webhook, hook_server: Program
-):
+def test_test_event_is_about_no_message(world, webhook, hook_server):
     assert (
         admin(world, "POST", f"webhooks/{webhook.pk}/test").json()["status"]
         == "pending"
@@ -183,9 +176,7 @@ def test_test_event_is_about_no_message(
     assert "email_id" not in body
 
 
-def signatures(
-    world: World, hook_server: Program
-) -> tuple[str | None, str | None, bytes]:
+def signatures(world, hook_server):
     """Deliver an event; return both signatures and the body."""
     world.held()
     deliveries.deliver(delivery_id=newest().pk)
@@ -198,7 +189,7 @@ def signatures(
 
 
 def test_rotation_overlaps_with_both_signatures_until_it_ends(
-    world: World, webhook: Webhook, hook_server: Program
+    world, webhook, hook_server
 ):
     for fields in ({"overlap_s": -1}, {"overlap_s": 8 * 86400}, {"secret": "short"}):
         assert rotate(world, webhook, **fields).status_code == 422, fields
@@ -235,7 +226,7 @@ def test_rotation_overlaps_with_both_signatures_until_it_ends(
 
 
 def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
-    world: World, other: World, webhook: Webhook, hook_server: Program
+    world, other, webhook, hook_server
 ):
     delivery = finished(world, hook_server, status=500)
     assert delivery.state == "failed"
@@ -260,9 +251,7 @@ def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
     assert replay(world, delivery).json()["code"] == "webhook_deleted"
 
 
-def test_replay_does_not_overlap_a_later_event_of_its_message(
-    world: World, hook_server: Program
-):
+def test_replay_does_not_overlap_a_later_event_of_its_message(world, hook_server):
     world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
     world.decide(world.held())
     first, second = WebhookDelivery.objects.order_by("pk")
@@ -276,7 +265,7 @@ def test_replay_does_not_overlap_a_later_event_of_its_message(
 
 
 def test_events_of_one_moment_wake_the_first_delivery_which_leads_to_the_next(
-    world: World, hook_server: Program, sent_tasks: list[tuple[str, int]]
+    world, hook_server, sent_tasks
 ):
     world.listen("message.sent", "message.delivered", url=hook_server.url)
     email = world.approved()
@@ -293,14 +282,12 @@ def test_events_of_one_moment_wake_the_first_delivery_which_leads_to_the_next(
     ]
 
 
-def test_deliveries_are_listed_by_filters_with_every_attempt(
-    world: World, hook_server: Program
-):
+def test_deliveries_are_listed_by_filters_with_every_attempt(world, hook_server):
     for url in (hook_server.url + "/unasked", hook_server.url):
         world.listen("oversight.pending", url=url)
     delivery = finished(world, hook_server, status=503)
 
-    def rows(query: str = "") -> list[Any]:
+    def rows(query=""):
         return admin(world, "GET", f"webhook-deliveries?{query}").json()["deliveries"]
 
     assert len(rows()) == 2
@@ -317,7 +304,7 @@ def test_deliveries_are_listed_by_filters_with_every_attempt(
 
 
 def test_limited_key_sees_and_creates_only_webhooks_of_its_mailboxes(
-    world: World, webhook: Webhook, hook_server: Program
+    world, webhook, hook_server
 ):
     second = add_mailbox(world, "second")
     add_key(world, "limited", ["admin"], mailbox_ids=[second.pk])

@@ -4,12 +4,9 @@ client.
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-import pytest
 from django.db import connection, transaction
 from django.test import Client, TestCase
 from django.utils import timezone
@@ -54,47 +51,39 @@ class World:
     keys: dict[str, str] = field(default_factory=dict)
 
     @property
-    def base(self) -> str:
+    def base(self):
         return f"/v1/mailboxes/{self.mailbox.pk}"
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        key: str | None = "agent",
-        json: Any = None,
-        **headers: str,
-    ) -> Any:
+    def call(self, method, path, *, key="agent", json=None, **headers):
         """Call the API with one of the keys; return the response, which must be JSON."""
         if key is not None:
             headers.setdefault("Authorization", f"Bearer {self.keys[key]}")
-        sent: dict[str, Any] = (
+        sent = (
             {} if json is None else {"data": json, "content_type": "application/json"}
         )
         return getattr(Client(), method.lower())(path, headers=headers, **sent)
 
-    def post(self, path: str, key: str = "agent", **fields: Any) -> Any:
+    def post(self, path, key="agent", **fields):
         """Send fields, and return the response."""
         return self.call("POST", path, key=key, json=fields or None)
 
-    def patch(self, path: str, key: str = "admin", **fields: Any) -> Any:
+    def patch(self, path, key="admin", **fields):
         """Change something, and return the response."""
         return self.call("PATCH", path, key=key, json=fields)
 
-    def put(self, path: str, key: str = "admin", **fields: Any) -> Any:
+    def put(self, path, key="admin", **fields):
         """Replace something, and return the response."""
         return self.call("PUT", path, key=key, json=fields)
 
-    def delete(self, path: str, key: str = "admin") -> Any:
+    def delete(self, path, key="admin"):
         """Delete something, and return the response."""
         return self.call("DELETE", path, key=key)
 
-    def get(self, path: str, *, key: str = "agent", **headers: str) -> Any:
+    def get(self, path, *, key="agent", **headers):
         """Read something, and return the answer's JSON."""
         return self.call("GET", path, key=key, **headers).json()
 
-    def send(self, key: str = "agent", **fields: Any) -> Any:
+    def send(self, key="agent", **fields):
         """Send a message with unique content."""
         body = {
             "to": ["dana@northwind.example"],
@@ -104,34 +93,32 @@ class World:
         }
         return self.post(f"{self.base}/send", key=key, **body)
 
-    def held(self, **fields: Any) -> str:
+    def held(self, **fields):
         """Send a message that is held, and return its id."""
         answer = self.send(**fields)
         assert answer.status_code == 202, answer.content
         return str(answer.json()["id"])
 
-    def decide(
-        self, email_id: str, action: str = "approve", key: str = "desk", **fields: Any
-    ) -> Any:
+    def decide(self, email_id, action="approve", key="desk", **fields):
         """Decide over HTTP."""
         body = {"email_id": email_id, "action": action, **fields}
         return self.post("/v1/oversight/decide", key=key, **body)
 
-    def approved(self, **fields: Any) -> Email:
+    def approved(self, **fields):
         """Send and approve a message, and return it while it waits in the outbox."""
         email_id = self.held(**fields)
         assert self.decide(email_id).status_code == 200
         return Email.objects.get(pk=email_id)
 
-    def pending(self, **parameters: str) -> Any:
+    def pending(self, **parameters):
         """List what is held."""
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
         return self.call("GET", f"/v1/oversight/pending?{query}", key="desk").json()
 
-    def walk(self, path: str, rows: str, *, key: str = "agent") -> list[Any]:
+    def walk(self, path, rows, *, key="agent"):
         """Read a list to its end, two rows a page."""
-        found: list[Any] = []
-        cursor: str | None = ""
+        found = []
+        cursor = ""
         while cursor is not None:
             page = self.call("GET", f"{path}?limit=2&cursor={cursor}", key=key).json()
             assert len(page[rows]) <= 2
@@ -139,13 +126,7 @@ class World:
             cursor = page["cursor"]
         return found
 
-    def allow(
-        self,
-        *entries: Any,
-        kind: str = "restriction",
-        mode: str = "enforce",
-        **fields: Any,
-    ) -> Any:
+    def allow(self, *entries, kind="restriction", mode="enforce", **fields):
         """Replace an allowlist of the mailbox; without `version=` at the version that
         it has.
 
@@ -167,7 +148,7 @@ class World:
             answer = self.put(f"{self.base}/allowlist", **body)
         return answer
 
-    def key_id(self, key: str) -> str:
+    def key_id(self, key):
         """The id of one of the keys."""
         return str(
             ApiKey.objects.values_list("pk", flat=True).get(
@@ -175,7 +156,7 @@ class World:
             )
         )
 
-    def listen(self, *events: str, url: str = "https://hooks.example.org/x") -> Webhook:
+    def listen(self, *events, url="https://hooks.example.org/x"):
         """Subscribe to events without asking the API, which refuses what is not https."""
         secret = "whsec_geheim"
         return Webhook.objects.create(
@@ -183,9 +164,7 @@ class World:
         )
 
 
-def make_world(
-    slug: str = "acme", mode: Mode = Mode.GATED_SEND, **fields: Any
-) -> World:
+def make_world(slug="acme", mode=Mode.GATED_SEND, **fields):
     """Make an account."""
     account = make_account(name=slug.title(), slug=slug)
     mailbox = make_mailbox(
@@ -213,14 +192,7 @@ def make_world(
     return world
 
 
-def add_key(
-    world: World,
-    name: str,
-    scopes: list[str],
-    *,
-    prefix: str = "mm_live_",
-    **limits: list[str],
-) -> str:
+def add_key(world, name, scopes, *, prefix="mm_live_", **limits):
     """Give the account one more key, limited to `mailbox_ids=` where they are named."""
     text = f"{prefix}{world.account.slug}_{name}"
     register_key(
@@ -230,13 +202,13 @@ def add_key(
     return text
 
 
-def add_mailbox(world: World, name: str) -> Mailbox:
+def add_mailbox(world, name):
     """Give the account one more mailbox, of this name at its domain."""
     address = f"{name}@{world.account.slug}.example"
     return make_mailbox(account=world.account, address=address, display_name=name)
 
 
-def add_sandbox_keys(world: World) -> None:
+def add_sandbox_keys(world):
     """Give the account the sandbox keys `tester`, `test desk` and `test admin`."""
     for name, scopes in {
         "tester": ["read", "send"],
@@ -246,11 +218,9 @@ def add_sandbox_keys(world: World) -> None:
         add_key(world, name, scopes, prefix="mm_test_")
 
 
-def make_inbound(
-    world: World, *, status: Status = Status.UNREAD, **fields: Any
-) -> Email:
+def make_inbound(world, *, status=Status.UNREAD, **fields):
     """Put a received email into the mailbox."""
-    values: dict[str, Any] = {
+    values = {
         "account": world.account,
         "mailbox": world.mailbox,
         "direction": Direction.INBOUND,
@@ -269,7 +239,7 @@ def make_inbound(
     return Email.objects.create(**values)
 
 
-def events_of(email_id: str) -> list[str]:
+def events_of(email_id):
     """The events that were planned about an email, in order."""
     return list(
         WebhookDelivery.objects.filter(email_id=email_id)
@@ -278,55 +248,55 @@ def events_of(email_id: str) -> list[str]:
     )
 
 
-def noted(action: str) -> AuditLogEntry:
+def noted(action):
     """The only entry of the audit logs with this action."""
     return AuditLogEntry.objects.get(action=action)
 
 
-def times_noted(action: str) -> int:
+def times_noted(action):
     """How many entries of the audit logs have this action."""
     return AuditLogEntry.objects.filter(action=action).count()
 
 
-def status_of(email: Email | str) -> str:
+def status_of(email):
     """The status of an email as it is stored now."""
     return Email.objects.values_list("status", flat=True).get(
         pk=getattr(email, "pk", email)
     )
 
 
-def leave(email: Email | str) -> str:
+def leave(email):
     """Make one attempt at sending an email, as a worker does, and return how it went."""
     return outbox.send_due(email_id=getattr(email, "pk", email))
 
 
-def refusal_of(answer: Any) -> tuple[int, str]:
+def refusal_of(answer):
     """The status and the code of an error."""
     return answer.status_code, answer.json()["code"]
 
 
-def bad_field_of(answer: Any) -> tuple[int, str | None]:
+def bad_field_of(answer):
     """The status of an error, and which field it is about."""
     return answer.status_code, answer.json().get("field")
 
 
 @contextmanager
-def undone() -> Iterator[None]:
+def undone():
     """Roll back what is stored inside, for tests that iterate over a table of cases."""
     atomic = transaction.atomic()
     # As around a whole test: durable transactions are allowed inside.
-    atomic._from_testcase = True  # type: ignore[attr-defined]
+    atomic._from_testcase = True
     with atomic:
         yield
         transaction.set_rollback(True)
 
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
+def at_once(*calls):
     """Run the calls in threads that start at the same time, and return their results."""
     barrier = threading.Barrier(len(calls))
     answers = [None] * len(calls)
 
-    def run(number: int, call: Callable[[], Any]) -> None:
+    def run(number, call):
         try:
             barrier.wait(60)
             answers[number] = call()
@@ -341,33 +311,29 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     return answers
 
 
-def catch_tasks(
-    monkeypatch: pytest.MonkeyPatch, take: Callable[[tuple[str, Any]], object]
-) -> None:
+def catch_tasks(monkeypatch, take):
     """Give the names and rows of tasks to `take` once they are committed, instead of
     sending them.
     """
 
-    def send(task: Any, args: Any, kwargs: Any = None, **options: Any) -> None:
+    def send(task, args, kwargs=None, **options):
         take((task.name, *args))
 
     monkeypatch.setattr(AfterCommitTask, "_send", send)
 
 
-def sweep_and_catch_wake_ups(
-    monkeypatch: pytest.MonkeyPatch,
-) -> list[tuple[str, object]]:
+def sweep_and_catch_wake_ups(monkeypatch):
     """Sweep once, and return which tasks it would have sent: the task's name and the
     row, in order.
     """
-    sent: list[tuple[str, object]] = []
+    sent = []
     catch_tasks(monkeypatch, sent.append)
     with TestCase.captureOnCommitCallbacks(execute=True):
         sweeping.sweep()
     return sent
 
 
-def move_on_everything() -> None:
+def move_on_everything():
     """Process mail whose request ended early, as the sweep does."""
     for email in Email.objects.filter(status=Status.PENDING_SCAN).with_mailbox():
         submission.move_on(email=email)
