@@ -243,7 +243,7 @@ class PageClient(Client):
             and not answer.streaming
         )
         if is_page and answer.templates and not answer.headers.get("Content-Encoding"):
-            answer.content = compact(answer.content.decode()).encode()
+            answer.content = compact(answer.text).encode()
         return answer
 
 

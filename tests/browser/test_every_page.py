@@ -474,9 +474,7 @@ def of_two_admins(client, take, **_):
         reverse("add-role", args=[ned.pk]), {"role": "auditor", "place": "all"}
     )
     take("ask a second admin, alone", asked)
-    packed = (
-        asked.content.decode().partition('name="change" value="')[2].partition('"')[0]
-    )
+    packed = asked.text.partition('name="change" value="')[2].partition('"')[0]
     take(
         "ask a second admin, without a reason",
         client.post(reverse("ask-second-admin"), {"change": packed}),

@@ -47,7 +47,7 @@ class Answer:
 
     @property
     def text(self):
-        return self.content.decode()
+        return self.text
 
     def json(self):
         return json.loads(self.content)

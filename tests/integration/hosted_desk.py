@@ -141,7 +141,7 @@ class HostedDesk:
 
 def text_of(answer):
     """Return the words of a page without its tags."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", answer.content.decode()))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", answer.text))
 
 
 @contextlib.contextmanager

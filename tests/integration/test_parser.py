@@ -137,9 +137,9 @@ def test_message_that_cannot_be_read_safely_is_put_aside(
         connection, {**row, "metadata": {"run_id": "7"}}, clock(), examination
     )
 
-    page = desk.get(f"/queue/{message.public_id}/").content.decode()
+    page = desk.get(f"/queue/{message.public_id}/").text
     assert "The message could not be read safely." in page
-    frame = desk.get(f"/queue/{message.public_id}/body/").content.decode()
+    frame = desk.get(f"/queue/{message.public_id}/body/").text
     assert "&lt;p&gt;Pay &lt;b&gt;now&lt;/b&gt;&lt;/p&gt;" in frame
     sheet = gather(
         [message.public_id], actor=reviewer.actor(surface="web"), now=timezone.now()

@@ -118,7 +118,7 @@ def test_nothing_of_it_tells_a_reviewer_before_it_is_decided(
         client.get(reverse(url, args=[public_id]), follow=True),
         client.get("/queue/"),
     ]
-    texts = [one.content.decode() + json.dumps(dict(one.headers)) for one in answers]
+    texts = [one.text + json.dumps(dict(one.headers)) for one in answers]
     assert answers[0].status_code == 200
     assert [
         one for one in texts if "practice" in one.lower() or planted.explanation in one
@@ -174,7 +174,7 @@ def test_who_lets_it_pass_learns_it_at_once_and_nothing_is_carried_out(
     }
     page = client.post(
         reverse("verdict", args=[message.public_id]), posted, follow=True
-    ).content.decode()
+    ).text
     assert "This was a practice message" in page
     assert "Nothing was sent" in page
     assert "easily missed" in page
@@ -196,7 +196,7 @@ def test_who_lets_it_pass_learns_it_at_once_and_nothing_is_carried_out(
         .actor_kind
         == "worker"
     )
-    history = client.get("/history/").content.decode()
+    history = client.get("/history/").text
     assert "Practice message" in history
 
 
@@ -208,16 +208,12 @@ def test_who_stops_it_learns_that_and_the_second_person_learns_that_it_is_over(
         "well spotted"
         in decide(message, reviewer, "reject", "The wrong recipient.").told
     )
-    page = (
-        signed_in(reviewer)
-        .get(reverse("message", args=[message.public_id]))
-        .content.decode()
-    )
+    page = signed_in(reviewer).get(reverse("message", args=[message.public_id])).text
     assert "well spotted" in page
     page = (
         signed_in(second_reviewer)
         .get(reverse("message", args=[message.public_id]))
-        .content.decode()
+        .text
     )
     assert "well spotted" not in page
     assert "it is over" in page
@@ -230,7 +226,7 @@ def test_who_stops_it_learns_that_and_the_second_person_learns_that_it_is_over(
         reverse("verdict", args=[message.public_id]), posted
     )
     assert answer.status_code == 409
-    assert "practice message, and it is over" in answer.content.decode()
+    assert "practice message, and it is over" in answer.text
 
 
 @pytest.mark.parametrize(
@@ -243,9 +239,9 @@ def test_sheet_of_many_says_what_it_was_and_decides_the_others(
     other = make_message(connection)
     both = [planted.message, other]
     page = open_sheet(client, *both)
-    assert "practice" not in page.content.decode().lower()
+    assert "practice" not in page.text.lower()
     answer = decide_sheet(client, page, both, outcome, reject_reason="Wrong")
-    done = client.get(answer.url).content.decode()
+    done = client.get(answer.url).text
     assert "Practice messages" in done
     assert said in done
     assert "Not decided" not in done
@@ -278,7 +274,7 @@ def test_correcting_it_ends_it_and_sends_nothing(signed_in, planted, reviewer):
         "note": "",
     }
     answer = client.post(url, typed, follow=True)
-    page = answer.content.decode()
+    page = answer.text
     planted.refresh_from_db()
     assert planted.outcome == "caught"
     assert "well spotted" in page
@@ -609,13 +605,13 @@ def test_switching_on_always_takes_two_admins_and_off_takes_one(
 
 def test_reviewers_are_told_until_they_confirm(signed_in, mailbox, admin, reviewer):
     client = signed_in(reviewer)
-    assert "practice" not in client.get("/queue/").content.decode()
+    assert "practice" not in client.get("/queue/").text
     on(mailbox, admin)
-    assert "I know" in client.get("/queue/").content.decode()
-    assert "I know" not in signed_in(admin).get("/queue/").content.decode()
+    assert "I know" in client.get("/queue/").text
+    assert "I know" not in signed_in(admin).get("/queue/").text
     client = signed_in(reviewer)
     client.post(reverse("confirm-practice"))
-    assert "practice" not in client.get("/queue/").content.decode()
-    assert "Practice messages" in client.get(reverse("practice")).content.decode()
+    assert "practice" not in client.get("/queue/").text
+    assert "Practice messages" in client.get(reverse("practice")).text
     PracticeNotice.objects.update(confirmed_at=timezone.now() - timedelta(days=90))
-    assert "I know" in client.get("/queue/").content.decode()
+    assert "I know" in client.get("/queue/").text

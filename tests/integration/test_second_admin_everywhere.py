@@ -167,9 +167,7 @@ def what_is_wrong(name, client, second, called, work):
         return f"changed {changed} before anybody asked"
     if called & COMMANDS.keys():
         return f"ran {called}"
-    packed = (
-        answer.content.decode().partition('name="change" value="')[2].partition('"')[0]
-    )
+    packed = answer.text.partition('name="change" value="')[2].partition('"')[0]
     asked = client.post("/changes/ask/", {"change": packed, "reason": "Because"})
     if asked.status_code != 302:
         return f"cannot be asked for: {asked.status_code}"

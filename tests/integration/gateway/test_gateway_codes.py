@@ -188,7 +188,7 @@ def test_too_many_code_requests_are_refused(asking, monkeypatch):
     ]
     assert [answer.status_code for answer in answers] == [202] * 3 + [429]
     assert answers[-1]["Retry-After"].isdecimal()
-    assert "quota" not in answers[-1].content.decode()
+    assert "quota" not in answers[-1].text
 
 
 def ask(world, target="monitored", key="agent"):
@@ -290,9 +290,7 @@ def test_codes_are_neither_returned_nor_logged_nor_audited(asking, caplog):
         upgraded = use(asking, codes[1])
     assert done.status_code == 201
     assert upgraded.status_code == 200
-    answers = "".join(
-        answer.content.decode() for answer in (waiting, wish, wrong, done, upgraded)
-    )
+    answers = "".join(answer.text for answer in (waiting, wish, wrong, done, upgraded))
     logged = "".join(str(vars(record)) for record in caplog.records)
     stored = str(
         list(UpgradeRequest.objects.extra(select={"raw": "code::text"}).values("raw"))

@@ -68,7 +68,7 @@ def test_key_is_shown_once_and_works(world):
     assert row["is_active"] is True
     assert row["last_used_at"] is not None
     stored = str([*ApiKey.objects.values(), *AuditLogEntry.objects.values()])
-    assert body["key"] not in listed.content.decode() + stored
+    assert body["key"] not in listed.text + stored
     assert create(world).json()["scopes"] == ["read"]
 
 
