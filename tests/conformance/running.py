@@ -47,7 +47,7 @@ class Answer:
 
     @property
     def text(self):
-        return self.text
+        return self.content.decode()
 
     def json(self):
         return json.loads(self.content)

@@ -133,8 +133,7 @@ def _insert(made, index, number, *, is_listed=True):
 
 
 def _swap(rows, index):
-    rows[index] = rows[index + 1]
-    rows[index + 1] = rows[index]
+    rows[index], rows[index + 1] = rows[index + 1], rows[index]
 
 
 def _sign_again(made, first=0, key=None):
