@@ -1,9 +1,9 @@
 """Fetches remote pictures that somebody asked for, in a worker: the only caller of
 `guarded.download`.
 
-A row is marked before its server is asked. One whose worker died after that is not
-asked again by itself: a person may have it tried again. No lock is held while a server
-is asked or a picture is drawn.
+A row is marked before its picture is requested. Where the worker died after that, the
+picture is not requested again unless a person asks for it. No lock is held during a
+request or while a picture is drawn.
 """
 
 import logging
@@ -37,18 +37,19 @@ ACTOR = worker("pictures")
 # Seconds for one picture, and for all of a message.
 ONE_LIMIT = 10.0
 ALL_LIMIT = 30.0
-# Above all of that, with the drawing of the last one.
+# Longer than all of that, with the time for drawing the last picture.
 LEASE = timedelta(seconds=90)
-# Nothing here tells whose desk it is, and nothing comes along that a server could set.
+# Nothing here identifies the desk. No cookies are kept.
 HEADERS = {
     "User-Agent": "Mozilla/5.0",
     "Accept": "image/png,image/jpeg,image/gif,image/webp",
 }
-# Exact origins that may be private. None: a stranger wrote the addresses.
+# Origins that may be in a private network: none, because strangers wrote the
+# addresses.
 ALLOWED: tuple[str, ...] = ()
 _State = RemotePicture.State
-# Why the parser does not draw a picture, where that is a reason of ours too; what is
-# busy can be tried again.
+# The parser's reasons for not drawing a picture, as reasons of ours. Where the parser
+# is busy the picture can be tried again.
 _REASONS = {
     "kind": "kind",
     "pixels": "pixels",
@@ -97,8 +98,8 @@ def load_pictures(*, picture_id: int) -> str:
 
 @transaction.atomic
 def _claim(picture_id: int) -> list[RemotePicture]:
-    """Claim all pictures of this one's message that are due; those that a dead worker
-    had begun are over.
+    """Claim all pictures of this one's message that are due. Those that a dead worker
+    had begun are not tried again.
     """
     asked = RemotePicture.objects.filter(pk=picture_id).values("revision")
     free = RemotePicture.objects.free().filter(revision__in=asked).without_bytes()
@@ -171,6 +172,7 @@ def _fetched(row: RemotePicture, run: _Run) -> _Outcome:
         )
     if run.stored + len(drawn) > MAX_ALL_BYTES:
         return _Outcome(_State.REFUSED, "too_many", more=more)
+    # The header of the PNG that the parser drew.
     width, height = struct.unpack_from(">II", drawn, 16)
     return _Outcome(
         _State.LOADED, more={**more, "content": drawn, "width": width, "height": height}
@@ -179,8 +181,8 @@ def _fetched(row: RemotePicture, run: _Run) -> _Outcome:
 
 @transaction.atomic
 def _record(message: Message, revision: int) -> str:
-    """Record what became of the pictures of which the ledger does not say it yet: in
-    counts and hosts.
+    """Record what became of the pictures whose end is not in the ledger yet, as numbers
+    and hosts.
     """
     over = RemotePicture.objects.over().filter(revision=revision).without_bytes()
     rows = list(

@@ -1,5 +1,5 @@
-"""Has our own gateway require of every decision in an account that it names the
-fingerprint of what was read.
+"""Switches on, for an account at our own gateway, that each decision must name the
+fingerprint of the content that was read; and off.
 """
 
 from typing import Any
@@ -43,11 +43,11 @@ def _switching_off(*, connection: Connection, actor: Actor, **_: Any) -> ChangeI
 def require_fingerprint(
     *, connection: Connection, on: bool, actor: Actor, code: str = ""
 ) -> Connection:
-    """Switch the requirement for all mailboxes of the account, and return the
-    connection as it is then.
+    """Switch the requirement on or off for all mailboxes of the account, and return the
+    changed connection.
 
-    Raises ActNotAllowed, CodeWanted for switching it off without an operator's code,
-    ChangeRefused, ChangeUnknown.
+    Raises ActNotAllowed, ChangeRefused, ChangeUnknown, and CodeWanted where the
+    gateway's operator has to give a code for switching it off.
     """
     _check_may_require(actor, connection)
     what = "take decisions without a fingerprint"
@@ -63,7 +63,7 @@ def require_fingerprint(
     )
     if answer.get("require_fingerprint") is not on:
         raise ChangeRefused(
-            "The gateway did not confirm it. It may be of an older version, which cannot require it."
+            "The gateway did not confirm the change. An older version of the gateway cannot require fingerprints."
         )
     Connection.objects.filter(pk=connection.pk).update(require_fingerprint=on)
     details = changed(before=_WORDS[connection.require_fingerprint], after=_WORDS[on])

@@ -1,5 +1,5 @@
-"""The tag for a message in the queue. It is a tag and no template, because a page holds
-fifty of them.
+"""The tag for a message's row in the queue. A tag is faster than a template, and a page
+holds fifty rows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ register = template.Library()
 
 _PICK = """<span class="picks"><input type="checkbox" class="pick" name="id" form="bulk"
   value="{}" aria-label="{}"></span>"""
-# The list says where htmx puts the answer.
+# `hx-target` stands once, at the list.
 _LINK = """<a class="item{}" href="{}" hx-get="{}" data-message="{}"{}{}>{}
   <span class="subject clip">{}</span>
   <span class="row wrap marks">{}</span></a>"""
@@ -148,8 +148,8 @@ def _people(row: "Row") -> Iterator[SafeString]:
         words = "Too few people may approve: ask an admin"
         yield _chip("shape rose", format_html("{}{}", icon("warn"), words))
     if row.holder:
-        # Scripts change who has claimed it while the page is open, and not to whom it
-        # is assigned.
+        # Scripts update the name of a claim while the page is open, and leave that of
+        # an assignment.
         mark = (
             "data-assigned" if row.claim and row.claim.is_assigned else "data-held-by"
         )
@@ -169,8 +169,8 @@ def _span(look: str, words: SafeString | str) -> SafeString:
     return _formatted('<span class="{}">{}</span>', look, words)
 
 
-# Most rows of a page have the same marks. Typed: a text that is safe already is no key
-# for an equal one that is not.
+# Most rows of a page have the same marks. `typed` keeps escaped text (SafeString) apart
+# from equal text that has to be escaped.
 @lru_cache(maxsize=1000, typed=True)
 def _formatted(form: str, *words: SafeString | str) -> SafeString:
     return format_html(form, *words)

@@ -31,8 +31,8 @@ MAX_TAGS = 50
 
 
 def _tags(value: object) -> object:
-    """Take an array, a text with commas, or a map of which the names count; as tags
-    come on messages.
+    """Read tags in each of the forms that messages have them in: an array, a text with
+    commas, or a map, whose names are the tags.
     """
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -49,7 +49,7 @@ def _few(tags: list[str]) -> list[str]:
 
 
 class ContactIn(Body):
-    """Somebody to know. Without a name the address is the name."""
+    """A contact to add. Without a name the address is the name."""
 
     model_config = example(
         {"name": "Jane Doe", "email": "jane@example.org", "tags": ["customer"]}
@@ -113,7 +113,7 @@ class Suppressions(Answer):
 
 
 class SuppressionLifted(Answer):
-    """An address is written to again."""
+    """An address that was taken off the suppression list."""
 
     email_address: str
     status: str
@@ -123,7 +123,7 @@ router = Router(tags=["recipients"])
 
 
 class ContactFilters(lists.PageFilters):
-    """The parameters of the list. Clients that know no pages send no limit, so a page
+    """The parameters of the list. Clients that do not page send no limit, so a page
     without one is large.
     """
 
@@ -142,7 +142,7 @@ def list_contacts(
     rows = Contact.objects.visible_to(request.auth)
     if filters.mailbox:
         rows = rows.used_by(mailbox_named(request.auth, bare_address(filters.mailbox)))
-    # A whole address in the form in which contacts keep it.
+    # Contacts store addresses in this form.
     if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
     return JsonResponse(
@@ -154,7 +154,7 @@ def list_contacts(
 
 @router.post("/contacts", auth=SEND, response={201: ContactAnswer})
 def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
-    """Add a contact. An address is a contact once; 409 names the one there is."""
+    """Add a contact. Where the address is a contact already, 409 names that contact."""
     name = body.mailbox or body.mailbox_id
     mailbox = mailbox_named(request.auth, bare_address(name)) if name else None
     contact = contacts.add_contact(

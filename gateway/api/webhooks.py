@@ -45,13 +45,13 @@ class WebhookIn(Confirmable):
     events: _Events
     mailbox_id: str | None = Field(None, max_length=320)
     secret: _Secret | None = None
-    # Of a live key: whether events of sandbox mail are sent too. A sandbox key hears of
-    # nothing else.
+    # Whether a live key's subscription gets events of sandbox mail too. A sandbox key's
+    # subscription gets only those.
     include_sandbox: bool = True
 
 
 class WebhookChange(Confirmable):
-    """What to change of a subscription; what is not named stays."""
+    """What to change of a subscription. Fields that are left out keep their value."""
 
     model_config = example({"events": ["oversight.pending", "email.decided"]})
 
@@ -87,8 +87,8 @@ class WebhookAnswer(Answer):
 
 
 class WebhookWithSecret(WebhookAnswer):
-    """One subscription, and what signs its events, or will when the overlap of a
-    rotation is over.
+    """One subscription with its signing secret. While the overlap of a rotation lasts,
+    events are still signed with the previous secret.
     """
 
     signing_secret: str = Field(validation_alias="secret")
@@ -204,8 +204,8 @@ def read_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
 def change_webhook(
     request: KeyedRequest, webhook_id: str, body: WebhookChange
 ) -> JsonResponse:
-    """Move a subscription to another address, or change what it hears of. A paused one
-    wakes when it is moved.
+    """Change the address of a subscription, or its events. A paused subscription with
+    a new address is active again.
     """
     webhook = _webhook_named(request.auth, webhook_id)
     changes: dict[str, Any] = body.model_dump(
@@ -250,8 +250,8 @@ def rotate_webhook(
 
 @router.post("/webhooks/{webhook_id}/test", auth=ADMIN, response=DeliveryAnswer)
 def test_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
-    """Send one signed `webhook.test` event, which is about no message; a paused
-    subscription wakes if it is taken.
+    """Send one signed `webhook.test` event, which is about no message. A paused
+    subscription is active again if the receiver takes the event.
     """
     webhook = _webhook_named(request.auth, webhook_id)
     delivery = subscriptions.test_webhook(key=request.auth, webhook=webhook)
@@ -270,8 +270,8 @@ class DeliveryFilters(lists.PageFilters):
 def list_deliveries(
     request: KeyedRequest, filters: Query[DeliveryFilters]
 ) -> JsonResponse:
-    """List events on their way and behind it, newest first. `status` is pending,
-    delivered or failed.
+    """List deliveries of events, newest first. `status` is pending, delivered or
+    failed.
     """
     rows = WebhookDelivery.objects.visible_to(request.auth)
     if filters.status:
@@ -317,7 +317,8 @@ def replay(request: KeyedRequest, delivery_id: str) -> JsonResponse:
 
 
 def _summary(url: str) -> str:
-    # Paths are secrets of many receivers, such as Discord's, and the summary is mailed.
+    # Many receivers, such as Discord, have a secret in the path, and the summary is
+    # mailed.
     origin = "/".join(url.partition("?")[0].split("/", 3)[:3])
     return f"Send events to {origin}"
 
@@ -329,8 +330,8 @@ def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:
 
 
 def _mailbox(key: ApiKey, name: str | None) -> Mailbox | None:
-    """Return whose events a subscription is for; a limited key must say which of its
-    mailboxes.
+    """Return the mailbox whose events a subscription is for; None for all. A key that is
+    limited to some mailboxes must name one of them.
     """
     if name:
         return mailbox_named(key, name)

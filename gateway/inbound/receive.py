@@ -1,7 +1,8 @@
 """Stores received mail: each message once, in its thread, held or readable.
 
-Nothing is ever sent from here but copies to the oversight address, never of automatic
-mail, so a mail loop cannot close inside the gateway.
+The only mail sent because of received mail are copies to the oversight address, and
+`notices.forward` sends none of automatic mail: no mail loop can close inside the
+gateway.
 """
 
 import hashlib
@@ -34,7 +35,7 @@ def sending_mailbox(email_id: str) -> Mailbox | None:
 def receive_mail(
     *, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender: str
 ) -> str:
-    """Store one message for one mailbox; return its id, or what made it needless:
+    """Store one message for one mailbox; return its id, or why it was not stored:
     `known` or `loop`.
 
     `digest` is of the bytes as received: a server that repeats them, because our answer
@@ -54,7 +55,8 @@ def receive_mail(
         sender = clean_address(sender)
     except ValueError:
         sender = ""
-    # Facts of the envelope. No text of the sender's: clients trust metadata.
+    # Only facts of the envelope and of this server: clients trust metadata, so nothing
+    # of the sender's text is in it.
     facts = {
         "envelope_from": sender,
         "envelope_to": recipient,
@@ -90,8 +92,8 @@ def receive_mail(
         markdown=mail.text,
         html=mail.html,
         has_attachments=bool(mail.files),
-        # One of our own where theirs is missing or unusable, so that an answer has
-        # something to refer to.
+        # The gateway's own Message-ID where the sender's is missing or unusable, so that
+        # an answer can refer to it.
         message_id_header=mail.message_id
         or f"<{pk.lower()}.received@{domain_of(mailbox.address)}>",
         in_reply_to=next(iter(mail.in_reply_to), ""),
@@ -125,8 +127,9 @@ def receive_mail(
 
 
 def digest_of(content: bytes, *, now: datetime) -> str:
-    """Return the hash by which received bytes are known again: for good, or without any
-    mark only within a minute.
+    """Return the hash by which a repeated message is recognised. Mail with a
+    Message-ID, Date or Received line is recognised always, other mail only within the
+    same minute.
 
     A script that writes the same alert every day sends the same bytes; a mail server
     never does so for two messages.

@@ -15,7 +15,8 @@ from common.actors import Actor
 from mirror.models import Mailbox, Message
 from people.models import OrganisationSettings
 
-# Of so many messages, one goes to a person, who is not told.
+# One of so many messages goes to a person as a sample; the person is not told that it
+# is one.
 SAMPLE_OF = 10
 
 
@@ -49,7 +50,7 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
         return self.filter(state="ended").order_by("-ended_at", "-pk")
 
     def like(self, *, mailbox: int, key: str, shape: str) -> Self:
-        """Those for messages with this mailbox, key and text."""
+        """Those for messages of this mailbox and API key whose text has this shape."""
         return self.filter(mailbox=mailbox, sent_by_key=key, shape=shape)
 
     def visible_to(self, actor: Actor) -> Self:
@@ -69,8 +70,8 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
 
 
 class StandingApproval(models.Model):
-    """One version of a standing approval, as two admins signed it. A trigger keeps what
-    they signed as it is.
+    """One version of a standing approval, as two admins signed it. A trigger of the
+    database refuses changes of what they signed.
     """
 
     class State(models.TextChoices):
@@ -84,20 +85,22 @@ class StandingApproval(models.Model):
     mailbox = models.ForeignKey(
         Mailbox, on_delete=models.PROTECT, related_name="standing_approvals"
     )
-    # Of the scope, for looking up which standing approval a message could meet.
+    # Copied from the scope, to find the standing approvals that a message could fit.
     sent_by_key = models.CharField(max_length=200)
     shape = models.CharField(max_length=32)
-    # As `StandingScope.as_json` writes it, and as a sentence with the names of then.
+    # As `StandingScope.as_json` writes it, and as a sentence with the names at the time
+    # of signing.
     scope = models.JSONField()
     sentence = models.TextField()
-    # What the key was called, and the keys of the people who owned it: another name or
-    # owner ends it.
+    # The name of the API key and the primary keys of its owners, as signed: another name
+    # or owner ends the standing approval.
     key_name = models.CharField(max_length=200, blank=True)
     key_owners = models.JSONField(default=list)
-    # In how long anybody can stop a message, how many it approves in an hour, how many
-    # percent may bounce.
+    # How long anybody can stop a message before it is sent.
     delay = models.DurationField()
+    # How many messages it approves in an hour at most.
     cap_an_hour = models.PositiveIntegerField()
+    # It ends where more of them bounce.
     bounce_percent = models.PositiveSmallIntegerField()
     ends_at = models.DateTimeField()
     # The record as it was shown to whoever signed:
@@ -120,7 +123,7 @@ class StandingApproval(models.Model):
         related_name="+",
     )
     ended_because = models.TextField(blank=True)
-    # How many messages it has met, and which of the current ten is the sample.
+    # How many messages have fitted it, and which of the current ten is the sample.
     met = models.PositiveIntegerField(default=0)
     sample_at = models.PositiveSmallIntegerField(default=0)
 

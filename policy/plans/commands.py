@@ -28,14 +28,14 @@ from policy.plans.deadlines import RISKS
 from policy.rules.changes import policies
 from policy.rules.rules import listed
 
-# A review plan, its calendar or who is on duty changed: of `mailbox`, or of all for
-# None.
+# A review plan, its calendar or the duty changed: for `mailbox`, or for all mailboxes
+# where that is None.
 plan_changed = Signal()
 
 
 @dataclass(frozen=True)
 class WantedCalendar:
-    """A calendar as it is to be."""
+    """The values for a calendar."""
 
     name: str
     zone: str
@@ -45,7 +45,7 @@ class WantedCalendar:
 
 @dataclass(frozen=True)
 class WantedStep:
-    """A step as it is to be."""
+    """The values for a step."""
 
     basis: str
     minutes: int
@@ -57,7 +57,7 @@ class WantedStep:
 
 @dataclass(frozen=True)
 class WantedPlan:
-    """A plan as it is to be; `version` is the one that was changed."""
+    """The values for a plan. `version` is the version that the admin saw and changed."""
 
     calendar: WorkCalendar | None
     assigns_in_turn: bool
@@ -126,8 +126,9 @@ def _changing_hours(
 def _asks_no_less(
     *, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None, seen: str
 ) -> bool:
-    """Whether no rule that is on asks for less: open longer for one that holds outside
-    its hours, or the opposite.
+    """Whether the new hours loosen no active rule. A rule that applies outside the
+    hours is loosened where they get longer, one that applies during them where they
+    get shorter.
     """
     stored = _locked_as_seen(actor, calendar, seen)
     if stored is None:
@@ -159,8 +160,8 @@ def save_calendar(
     calendar: WorkCalendar | None = None,
     seen: str = "",
 ) -> WorkCalendar:
-    """Make a calendar, or change one if it is still as `seen_calendar` says that it was
-    shown.
+    """Make a calendar, or change one that is still as the admin saw it (`seen`, which
+    `seen_calendar` made).
 
     Raises ActNotAllowed, StalePlan, or PlanRefused for a name that is taken.
     """

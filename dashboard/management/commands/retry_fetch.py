@@ -1,5 +1,5 @@
-"""Fetches contents again that could not be stored in several tries, for instance after
-an update of this product.
+"""Tries again to fetch the contents of messages that the desk has given up on, for
+instance after an update.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ ACTOR = operator("retry_fetch", Role.ADMIN)
 class Command(BaseCommand):
     """Tries all of them again, or only the messages that are named."""
 
-    help = "Fetches contents again that the desk gave up on. Messages are given by the id in their address."
+    help = "Fetches contents again that the desk gave up on. Name messages by the id in the address of their page."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take ids."""
@@ -26,15 +26,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, message: list[UUID], **options: Any) -> None:
         """Reset the count of tries, and wake the workers."""
-        left_alone = list(
+        given_up = list(
             Message.objects.unfetchable().values_list("public_id", flat=True)
         )
-        if unknown := set(message) - set(left_alone):
+        if unknown := set(message) - set(given_up):
             raise CommandError(
                 f"The desk has not given up on: {', '.join(map(str, sorted(unknown)))}."
             )
-        for public_id in message or left_alone:
+        for public_id in message or given_up:
             tasks.hydrate.delay_on_commit(
                 retry_fetch(message=public_id, actor=ACTOR).pk
             )
-        self.stdout.write(f"{len(message or left_alone)} to fetch again.")
+        self.stdout.write(f"{len(message or given_up)} to fetch again.")
