@@ -33,6 +33,10 @@ class LocalMessages(Protocol):
         """
         ...
 
+    def end_late(self, message: Message) -> None:
+        """Have one end soon, instead of being late by its review plan."""
+        ...
+
     def note(self, message: Message, actor: Actor) -> str:
         """Return what the page of a message that is over says of it, as safe HTML."""
         ...

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from django.db.models.functions import Now
 from django.template.loader import render_to_string
 
 from common.actors import Actor
@@ -39,6 +40,10 @@ class PracticeMessages:
             "This was a practice message, and nothing was sent. It is easily missed: "
             f"{found.explanation}"
         )
+
+    def end_late(self, message: Message) -> None:
+        """Let the next sweep end it."""
+        PracticeMessage.objects.filter(message=message).update(ends_at=Now())
 
     def note(self, message: Message, actor: Actor) -> str:
         """Say what was wrong with it, and how it ended."""

@@ -105,12 +105,11 @@ class PracticeMessageQuerySet(models.QuerySet["PracticeMessage"]):
         return self.filter(ended_at=None)
 
     def over(self) -> Self:
-        """Those to end by themselves: their time is over, they are late, or their
-        mailbox or connection is not there any more.
+        """Those to end by themselves: their time is over, or their mailbox or
+        connection is not there any more.
         """
         gone = Q(message__mailbox=None) | Q(message__mailbox__is_active=False)
         gone |= Q(message__connection__removed_at__isnull=False)
-        gone |= Q(message__review__late_since__isnull=False)
         return self.waiting().filter(gone | Q(ends_at__lte=Now()))
 
 

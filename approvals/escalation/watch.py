@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import Exists
 from django.db.models.functions import Now
 
+from approvals import local_messages
 from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
 from approvals.escalation import handling
 from approvals.models import Claim, Reminder, Review, StepDone
@@ -128,6 +129,9 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
             and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
         ]
         _do_last([due for due in steps if due.at <= now], message, now=now)
+    elif late_since:
+        local_messages.feature().end_late(message)
+        late_since = None
     times = [at for at in (*targets, *(due.at for due in steps)) if at and at > now]
     # Late for its first look, it is late no more once somebody looks; and somebody may
     # come on duty.

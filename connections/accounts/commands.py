@@ -438,22 +438,22 @@ def remove_connection(
             leave_queue(message, actor, now)
     # Queries for working connections exclude it by either of two conditions: that it is
     # removed, or that it is paused.
-    secret_fields = [slot.field for slot in SLOTS.values()]
-    secret_fields += ["webhook_secret", "previous_webhook_secret"]
-    Connection.objects.filter(pk=locked.pk).update(
-        **dict.fromkeys(secret_fields, ""),
-        previous_secret_until=None,
-        key_scopes={},
-        checked_key="",
-        last_error="",
-        failing_since=None,
-        wait_until=None,
-        upstream_webhook_id="",
-        paused_by_hand=True,
-        paused_because=REMOVED,
-        paused_at=Now(),
-        removed_at=Now(),
-    )
+    for slot in SLOTS.values():
+        setattr(locked, slot.field, "")
+    locked.webhook_secret = ""
+    locked.previous_webhook_secret = ""
+    locked.previous_secret_until = None
+    locked.key_scopes = {}
+    locked.checked_key = ""
+    locked.last_error = ""
+    locked.failing_since = None
+    locked.wait_until = None
+    locked.upstream_webhook_id = ""
+    locked.paused_by_hand = True
+    locked.paused_because = REMOVED
+    # A save, not an update: the web processes hear of it and forget the secrets.
+    locked.save()
+    Connection.objects.filter(pk=locked.pk).update(removed_at=Now(), paused_at=Now())
     locked.refresh_from_db()
     details = changed(before=f"name: {locked.name}; at: {locked.api_url}", after="")
     name = locked.name
