@@ -381,9 +381,6 @@ def _cascaded(
     for one in _expanded(ordered):
         if one.value.startswith("-ms-"):
             continue
-    for one in _expanded(ordered):
-        if one.value.startswith("-ms-"):
-            continue
         held.pop(one.name, None)
         value = _WITHOUT.get((one.name, one.value), one.value)
         is_default = value in ("inherit", "initial", "unset", "revert")

@@ -132,7 +132,9 @@ def parse(body: bytes) -> Event:
     email_id = reader.text("email_id", "message_id") or _text(inner.get("id"))
     if not email_id and not inner:
         email_id = _text(payload.get("id"))
-    direction = direction_of(reader.text("direction"), status)
+    direction = "inbound"
+    if kind != "received":
+        direction = direction_of(reader.text("direction"), status)
     event = Event(
         kind=kind,
         name=name,
@@ -144,7 +146,7 @@ def parse(body: bytes) -> Event:
         sender=reader.text("from", "from_address", "sender"),
         to=reader.addresses("to_addresses", "to"),
         subject=reader.text("subject"),
-        direction="inbound" if kind == "received" else direction,
+        direction=direction,
         status=status,
         reason=with_reported(reason, reader.find("decision_reference"), decided_by),
         decided_by=decided_by,

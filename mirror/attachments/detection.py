@@ -4,12 +4,11 @@ Nothing is unpacked or run.
 Runs in the parser's processes only.
 """
 
-import io
 import json
 import re
 import struct
-import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from common.fingerprint import Attachment
 from mirror.attachments.file_types import (
@@ -33,29 +32,63 @@ from risk.findings import one_word, quoted
 
 # How many entries are listed; the rest is counted.
 MAX_LISTED = 200
-# A directory of more entries than this is not read.
+# A directory of more entries than this is not read to its end.
 MAX_ENTRIES = 20_000
 _END = b"PK\x05\x06"
 _ENTRY = b"PK\x01\x02"
+_END_SIZE = 22
+_ENTRY_SIZE = 46
+_MAX_COMMENT = 65_535
 
 
-def zip_members(content: bytes) -> list[zipfile.ZipInfo]:
-    """Return the entries of a zip archive's directory. Raises BadZipFile for one that
-    cannot be read: cut off or made up.
+@dataclass(frozen=True)
+class Member:
+    """One entry of the directory, as the archive states it."""
+
+    name: str
+    size: int
+    is_locked: bool
+
+
+class UnreadableDirectory(Exception):
+    """The directory cannot be read: cut off, made up, or of a form for archives larger
+    than any message's.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-        # Programs that go by the number of entries must not find others.
-        (number,) = struct.unpack_from("<H", content, content.rfind(_END) + 10)
-    except (NotImplementedError, OverflowError, ValueError, struct.error) as error:
-        raise zipfile.BadZipFile from error
-    if number != len(members):
-        raise zipfile.BadZipFile
-    for one in members:
-        # A name may contain any character; PostgreSQL cannot store U+0000.
-        one.filename = one.orig_filename.replace("\0", "\ufffd")
-    return members
+
+
+def zip_members(content: bytes) -> list[Member]:
+    """Return the entries of a zip archive's directory, at most MAX_ENTRIES. Raises
+    UnreadableDirectory.
+
+    Not by `zipfile`: it lets a ZIP64 record name another directory than the one that
+    other programs open, which would hide a file from the reviewer.
+    """
+    end = content.rfind(_END, max(0, len(content) - _END_SIZE - _MAX_COMMENT))
+    if end < 0 or end + _END_SIZE > len(content):
+        raise UnreadableDirectory
+    total, size, offset = struct.unpack_from("<HII", content, end + 10)
+    if offset == 0xFFFFFFFF or total == 0xFFFF:
+        raise UnreadableDirectory
+    # Bytes before an archive shift its directory; programs open it all the same.
+    at = end - size
+    if at < 0 or (total and content[at : at + 4] != _ENTRY):
+        at = offset
+    found: list[Member] = []
+    for _ in range(min(total, MAX_ENTRIES)):
+        if content[at : at + 4] != _ENTRY or at + _ENTRY_SIZE > len(content):
+            raise UnreadableDirectory
+        (flags,) = struct.unpack_from("<H", content, at + 8)
+        size, name_size, extra_size, comment_size = struct.unpack_from(
+            "<IHHH", content, at + 24
+        )
+        name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
+        # A name may contain any byte; PostgreSQL cannot store U+0000.
+        text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace(
+            "\0", "\ufffd"
+        )
+        found.append(Member(text, size, bool(flags & 1)))
+        at += _ENTRY_SIZE + name_size + extra_size + comment_size
+    return found
 
 
 # What an archive says it unpacks to, against its own size: text packs to a tenth, a
@@ -106,18 +139,15 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     they are sent.
     """
     kind, encoding = kind_of(content, name=name)
-    members: list[zipfile.ZipInfo] = []
+    members: list[Member] = []
     flags: list[Flag] = []
     if kind == "zip":
-        if content.count(_ENTRY) > MAX_ENTRIES:
-            flags.append(_BOMB)
-        else:
-            try:
-                members = zip_members(content)
-                flags += _about_members(members, len(content))
-            except zipfile.BadZipFile:
-                flags.append(_UNREADABLE)
-        kind = _zip_kind({one.filename for one in members})
+        try:
+            members = zip_members(content)
+            flags += _about_members(members, len(content))
+        except UnreadableDirectory:
+            flags.append(_UNREADABLE)
+        kind = _zip_kind({one.name for one in members})
     elif KINDS[kind].family == "archive":
         flags.append(Flag("notice", "Its content cannot be listed here."))
     flags = [
@@ -127,7 +157,7 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     ]
     listed: list[str] = []
     if kind in ("zip", "jar", "apk"):
-        listed = [one.filename[:300] for one in members[:MAX_LISTED]]
+        listed = [one.name[:300] for one in members[:MAX_LISTED]]
     width, height = size_of(kind, content)
     return Detection(
         kind=kind,
@@ -242,16 +272,17 @@ def _bytes_are(kind: Kind) -> str:
     return f"its bytes are {words.get(kind.name) or with_article(kind.words)}"
 
 
-def _about_members(members: list[zipfile.ZipInfo], size: int) -> Iterator[Flag]:
-    unpacked = sum(member.file_size for member in members)
-    if unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size:
+def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
+    unpacked = sum(member.size for member in members)
+    is_bomb = unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size
+    if is_bomb or len(members) == MAX_ENTRIES:
         yield _BOMB
-    if any(member.flag_bits & 1 for member in members):
+    if any(member.is_locked for member in members):
         yield Flag(
             "high", "It is encrypted with a password, so no scanner can check it."
         )
     for member in members[:MAX_LISTED]:
-        name = member.filename
+        name = member.name
         shown = quoted(named(name), 120)
         why, level = why_dangerous(Attachment(name=name, content_type="", size=0))
         if why and level == "high":

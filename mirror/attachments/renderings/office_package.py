@@ -51,6 +51,10 @@ class Package:
             self._zip = zipfile.ZipFile(io.BytesIO(content))
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise Refused("broken") from error
+        # A ZIP64 record may name another directory than the one that office programs open.
+        end = content.rfind(b"PK\x05\x06")
+        if content[end - 20 : end].startswith(b"PK\x06\x07"):
+            raise Refused("form")
         if len(self._zip.filelist) > MAX_ENTRIES:
             raise Refused("too_large")
         self._left = MAX_ALL
