@@ -223,7 +223,7 @@ def locked_message(connection: Connection, upstream_id: str) -> Message | None:
     rows = Message.objects.known_as(connection=connection.pk, upstream_id=upstream_id)
     # Most webhooks tell of a message that is new; asking for all its columns would take
     # most of their time.
-    if not rows.exists():
+    if not rows.defer(None).exists():
         return None
     # no_key: inserts of rows that refer to the message (cards, attempts) neither wait
     # nor deadlock.
