@@ -98,7 +98,7 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     Arrival.objects.bulk_create(arrivals, ignore_conflicts=True)
     # In the memory of each process: a new cap counts from the next second.
     caps = caches["process"].get_or_set(
-        f"caps of {message.mailbox_id}", lambda: caps_of(message.mailbox), 1
+        f"caps:{message.mailbox_id}", lambda: caps_of(message.mailbox), 1
     )
     passed, is_close = _judge(message, new, caps)
     if passed is None and is_close:
