@@ -8,7 +8,7 @@ address and find no `pay`. Each word carries a label that says where it stands, 
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 # Where a word is: in the recipients, the sender, the person or program that started it,
 # or the message itself.
@@ -67,7 +67,7 @@ def words_of_address(address: str) -> list[str]:
     """Return what an address is found by: itself, its two sides, each domain above its
     own, and every word in it.
     """
-    whole = "".join(words_and_signs(address))
+    whole = words_and_signs(address)
     local, _, domain = whole.rpartition("@")
     labels = domain.split(".")
     domains = [".".join(labels[start:]) for start in range(len(labels))]
@@ -81,16 +81,14 @@ def words_of_address(address: str) -> list[str]:
     ] + words
 
 
-def words_and_signs(text: str) -> Iterator[str]:
-    """Yield the characters of an address in the spelling of `words_of`, with the signs
-    between its words.
+def words_and_signs(text: str) -> str:
+    """Return an address in the spelling of `words_of`, with the signs between its
+    words.
     """
     if text.isascii():
-        yield from _SHOWS_NOTHING.sub("", text[:MAX_TEXT].lower())
-        return
-    for character in unicodedata.normalize("NFKD", text[:MAX_TEXT].strip()).casefold():
-        if unicodedata.category(character)[0] not in "MCZ":
-            yield character
+        return _SHOWS_NOTHING.sub("", text[:MAX_TEXT].lower())
+    plain = unicodedata.normalize("NFKD", text[:MAX_TEXT].strip()).casefold()
+    return "".join(c for c in plain if unicodedata.category(c)[0] not in "MCZ")
 
 
 def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
@@ -153,7 +151,7 @@ def asked(text: str, label: str = "") -> str:
         if label:
             if len(words) > 1 and not re.search(r"\s", one):
                 # An address is kept whole too, so it is asked for whole.
-                whole = "".join(words_and_signs(one)).strip("<>,;@")
+                whole = words_and_signs(one).strip("<>,;@")
                 words = [whole[:MAX_WORD]]
             terms += [f"{quoted(word)}:*{label}" for word in words]
         elif words:
