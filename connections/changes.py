@@ -6,7 +6,7 @@ MultiMail's state first.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -86,27 +86,18 @@ def connection_in_words(connection: Connection) -> str:
 
 
 def in_words(
-    did: str, *, page: str = "connection", hides: Collection[str] = ()
-) -> Callable[..., ChangeInWords]:
-    """Return how a command on a connection reads: what it did, with its arguments
-    except those that it `hides`.
+    connection: Connection, did: str, *, page: str = "connection", **arguments: Any
+) -> ChangeInWords:
+    """Return what a command does with a connection as a change, with its arguments
+    except those that are secrets.
     """
-
-    def words(
-        *, connection: Connection, actor: Actor, **arguments: Any
-    ) -> ChangeInWords:
-        check_admin(actor, connection, may="change it")
-        hidden = {"now", "code", *hides}
-        shown = {name: one for name, one in arguments.items() if name not in hidden}
-        return ChangeInWords(
-            title=f"{connection}: {did}",
-            before=connection_in_words(connection),
-            after=listed(shown) or did,
-            page=reverse(page, args=[connection.pk] if page == "connection" else []),
-            connection=connection.pk,
-        )
-
-    return words
+    return ChangeInWords(
+        title=f"{connection}: {did}",
+        before=connection_in_words(connection),
+        after=listed(arguments) or did,
+        page=reverse(page, args=[connection.pk] if page == "connection" else []),
+        connection=connection.pk,
+    )
 
 
 def read_account(

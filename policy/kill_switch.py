@@ -15,7 +15,7 @@ from common.actors import Actor, Role, Scope
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.models import KillSwitch
 
 MAX_REASON = 1000
@@ -92,8 +92,12 @@ def pull(
     return switch
 
 
-def _locked(switch_id: int, actor: Actor) -> KillSwitch:
-    """Lock a pulled switch that the actor may release."""
+@atomic_with_retry
+@second_admin("Kill switch")
+def release(*, switch_id: int, actor: Actor) -> CanWait[KillSwitch]:
+    """Release the switch of a scope; only an admin of it may. Due decisions are sent at
+    once.
+    """
     switch = (
         KillSwitch.objects.pulled()
         .select_for_update(of=("self",))
@@ -106,12 +110,7 @@ def _locked(switch_id: int, actor: Actor) -> KillSwitch:
         raise ActNotAllowed(
             "Only an admin of all that it stops can release this kill switch."
         )
-    return switch
-
-
-def _releasing(*, switch_id: int, actor: Actor) -> ChangeInWords:
-    switch = _locked(switch_id, actor)
-    return ChangeInWords(
+    yield lambda: ChangeInWords(
         title=f"Release the {switch}",
         before=f"pulled: {switch.reason}",
         after="released",
@@ -119,15 +118,6 @@ def _releasing(*, switch_id: int, actor: Actor) -> ChangeInWords:
         connection=switch.owning_connection,
         mailbox=switch.mailbox_id,
     )
-
-
-@atomic_with_retry
-@second_admin("Kill switch", words=_releasing)
-def release(*, switch_id: int, actor: Actor) -> KillSwitch:
-    """Release the switch of a scope; only an admin of it may. Due decisions are sent at
-    once.
-    """
-    switch = _locked(switch_id, actor)
     KillSwitch.objects.filter(pk=switch.pk).update(
         released_at=Now(), released_by_id=int(actor.id)
     )

@@ -14,7 +14,7 @@ from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from practice.ending import end_over
 from practice.models import PracticeMessage, PracticeNotice, PracticeSetting
 from practice.planting import begin_round
@@ -38,7 +38,17 @@ def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
     )
 
 
-def _check_may_switch_on(actor: Actor, mailbox: Mailbox | None, one_in: int) -> None:
+@atomic_with_retry
+@second_admin("Practice messages", always=True)
+def switch_practice_on(
+    *, actor: Actor, mailbox: Mailbox | None, one_in: int
+) -> CanWait[PracticeSetting]:
+    """Plant one practice message among so many held ones, in a mailbox or in all;
+    return the setting.
+
+    It always takes two admins, whatever the organisation has set. Raises ActNotAllowed
+    for anybody but an admin there, and for other numbers than those from 2 to 10,000.
+    """
     if mailbox is not None and not mailbox.is_active:
         raise ActNotAllowed("This mailbox is not there any more.")
     if not may_set(actor, mailbox):
@@ -47,35 +57,16 @@ def _check_may_switch_on(actor: Actor, mailbox: Mailbox | None, one_in: int) -> 
         )
     if not LEAST <= one_in <= MOST:
         raise ActNotAllowed(f"Choose one in {LEAST} to {MOST:,} messages.")
-
-
-def _switching_on(
-    *, actor: Actor, mailbox: Mailbox | None, one_in: int
-) -> ChangeInWords:
-    _check_may_switch_on(actor, mailbox, one_in)
-    return ChangeInWords(
+    before = PracticeSetting.objects.filter(mailbox=mailbox).first()
+    connection = mailbox.connection_id if mailbox else None
+    yield lambda: ChangeInWords(
         title=f"Practice messages in {mailbox or 'all mailboxes'}",
-        before=_words(PracticeSetting.objects.filter(mailbox=mailbox).first()),
+        before=_words(before),
         after=f"One in {one_in:,} messages; the reviewers are told",
         page=reverse("practice"),
-        connection=mailbox.connection_id if mailbox else None,
+        connection=connection,
         mailbox=mailbox.pk if mailbox else None,
     )
-
-
-@atomic_with_retry
-@second_admin("Practice messages", words=_switching_on, always=True)
-def switch_practice_on(
-    *, actor: Actor, mailbox: Mailbox | None, one_in: int
-) -> PracticeSetting:
-    """Plant one practice message among so many held ones, in a mailbox or in all;
-    return the setting.
-
-    It always takes two admins, whatever the organisation has set. Raises ActNotAllowed
-    for anybody but an admin there, and for other numbers than those from 2 to 10,000.
-    """
-    _check_may_switch_on(actor, mailbox, one_in)
-    before = PracticeSetting.objects.filter(mailbox=mailbox).first()
     newest = Message.objects.aggregate(newest=Max("pk"))["newest"] or 0
     setting = PracticeSetting(
         pk=before.pk if before else None,
@@ -95,7 +86,7 @@ def switch_practice_on(
     record(
         "practice.switched_on",
         actor=actor,
-        connection=mailbox.connection_id if mailbox else None,
+        connection=connection,
         details=details,
     )
     return setting

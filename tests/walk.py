@@ -389,7 +389,9 @@ class Walk:
             "actor": operator("walk", Role.ADMIN),
         }
         with transaction.atomic():
-            return COMMANDS["set_desk_settings"].asked(arguments)
+            command = COMMANDS["set_desk_settings"]
+            in_words = next(command.run(**arguments))
+            return command.asked(in_words(), arguments)
 
     @property
     def packed_change(self):

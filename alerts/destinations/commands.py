@@ -2,7 +2,7 @@
 about all mail.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,7 +30,7 @@ from common.actors import Actor, Role
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.states import MessageState
-from people.second_admin.registry import ChangeInWords, listed, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 
 _ONE_ANSWERS = "one_place_answers_a_channel"
 # The time limit of a test, because a person waits for the page.
@@ -87,29 +87,26 @@ def managed_destination(destination_id: int, actor: Actor) -> Destination:
     return found
 
 
-def _adding(*, settings: Settings, url: str, actor: Actor) -> ChangeInWords:
+@atomic_with_retry
+@second_admin(
+    "Destination",
+    secrets=("settings", "url"),
+    made=lambda destination: destination.secret,
+)
+def add_destination(
+    *, settings: Settings, url: str, actor: Actor
+) -> CanWait[Destination]:
+    """Add a destination, whose address a form has checked; alerts begin at once. Some
+    kinds get a new secret.
+    """
     check_may_manage(actor)
     shown = vars(settings) | {"secret": "", "address": urlsplit(url).hostname}
-    return ChangeInWords(
+    yield lambda: ChangeInWords(
         title=f"Destination {settings.name}: add it",
         before="no such destination",
         after=listed(shown),
         page=reverse("alerts"),
     )
-
-
-@atomic_with_retry
-@second_admin(
-    "Destination",
-    words=_adding,
-    secrets=("settings", "url"),
-    made=lambda destination: destination.secret,
-)
-def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destination:
-    """Add a destination, whose address a form has checked; alerts begin at once. Some
-    kinds get a new secret.
-    """
-    check_may_manage(actor)
     with _answering_alone(settings.answers_channel):
         destination = Destination.objects.create(
             kind=settings.kind,
@@ -135,39 +132,30 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
     return destination
 
 
-def in_words(did: str) -> Callable[..., ChangeInWords]:
-    """Return how a command on a destination reads: what it did, with its arguments
+def _in_words(destination: Destination, did: str, **arguments: Any) -> ChangeInWords:
+    """Return what a command does with a destination as a change, with its arguments
     except those that are secrets.
     """
-
-    def words(
-        *, destination_id: int, actor: Actor, settings: Any = None, **arguments: Any
-    ) -> ChangeInWords:
-        destination = managed_destination(destination_id, actor)
-        if settings is not None:
-            arguments |= vars(settings)
-        moves = arguments.pop("url", "") or arguments.get("secret")
-        arguments.pop("secret", "")
-        arguments["address"] = "another one" if moves else ""
-        return ChangeInWords(
-            title=f"{destination}: {did}",
-            before=describe(destination),
-            after=listed(arguments) or did,
-            page=reverse("destination", args=[destination_id]),
-        )
-
-    return words
+    return ChangeInWords(
+        title=f"{destination}: {did}",
+        before=describe(destination),
+        after=listed(arguments) or did,
+        page=reverse("destination", args=[destination.pk]),
+    )
 
 
 @atomic_with_retry
-@second_admin("Destination", words=in_words("change it"), secrets=("settings", "url"))
+@second_admin("Destination", secrets=("settings", "url"))
 def change_destination(
     *, destination_id: int, settings: Settings, url: str, actor: Actor
-) -> Destination:
+) -> CanWait[Destination]:
     """Change a destination's settings, and its address where one is given, which then
     has to be tested again.
     """
     destination = managed_destination(destination_id, actor)
+    moves = url or settings.secret
+    shown = vars(settings) | {"secret": "", "address": "another one" if moves else ""}
+    yield lambda: _in_words(destination, "change it", **shown)
     before = describe(destination)
     was_witness = destination.witnesses
     destination.name = settings.name
@@ -216,12 +204,13 @@ def change_destination(
 
 
 @atomic_with_retry
-@second_admin("Destination", words=in_words("switch it on"))
-def switch_on(*, destination_id: int, actor: Actor) -> Destination:
+@second_admin("Destination")
+def switch_on(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
     """Switch the destination on again and reset its failures. Deliveries that were
     given up stay given up.
     """
     destination = managed_destination(destination_id, actor)
+    yield lambda: _in_words(destination, "switch it on")
     if destination.switched_off_at:
         because = destination.switched_off_because
         destination.switched_off_at = None
@@ -242,18 +231,19 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
 
 
 @atomic_with_retry
-@second_admin("Destination", words=in_words("switch it off"))
-def switch_off(*, destination_id: int, actor: Actor) -> Destination:
+@second_admin("Destination")
+def switch_off(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
     """Switch the destination off. Waiting deliveries are given up, and stay in the log."""
     destination = managed_destination(destination_id, actor)
+    yield lambda: _in_words(destination, "switch it off")
     waits.switch_off(destination, f"{actor.label} switched it off.", actor=actor)
     tasks.drain.delay_on_commit(destination.pk)
     return destination
 
 
 @atomic_with_retry
-@second_admin("Destination", words=in_words("remove it"))
-def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
+@second_admin("Destination")
+def remove_destination(*, destination_id: int, actor: Actor) -> CanWait[Destination]:
     """Remove a destination: its address is forgotten and nothing goes there. Its
     deliveries stay to be looked up.
 
@@ -261,6 +251,7 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     card for it.
     """
     destination = managed_destination(destination_id, actor)
+    yield lambda: _in_words(destination, "remove it")
     before = describe(destination)
     destination.removed_at = timezone.now()
     destination.switched_off_at = destination.removed_at
@@ -277,10 +268,10 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
 
 
 @atomic_with_retry
-@second_admin("Destination", words=in_words("make another secret"), made=str)
+@second_admin("Destination", made=str)
 def rotate_secret(
     *, destination_id: int, actor: Actor, overlap: timedelta = OVERLAP
-) -> str:
+) -> CanWait[str]:
     """Sign with a new secret from now on, and with the old one too for the overlap;
     return the new one, to show once.
 
@@ -289,6 +280,7 @@ def rotate_secret(
     still use.
     """
     destination = managed_destination(destination_id, actor)
+    yield lambda: _in_words(destination, "make another secret", overlap=overlap)
     channel = channel_of(destination.kind)
     if not channel.makes_secret:
         raise DestinationMissing("This destination has no secret.")
@@ -320,7 +312,7 @@ def rotate_secret(
 
 
 @atomic_with_retry
-@second_admin("Destination", words=in_words("add a route"))
+@second_admin("Destination")
 def add_route(
     *,
     destination_id: int,
@@ -328,11 +320,13 @@ def add_route(
     connection: int | None = None,
     mailbox: int | None = None,
     actor: Actor,
-) -> Route:
+) -> CanWait[Route]:
     """Add a route; without connection and mailbox, everywhere. Raises NotChanged where
     another includes all of it.
     """
     destination = managed_destination(destination_id, actor)
+    shown = {"events": events, "connection": connection, "mailbox": mailbox}
+    yield lambda: _in_words(destination, "add a route", **shown)
     actions = actions_of(events)
     there = destination.routes.filter(connection=connection, mailbox=mailbox)
     same = there.filter(actions__contains=actions).first()
@@ -352,10 +346,11 @@ def add_route(
 
 
 @atomic_with_retry
-@second_admin("Destination", words=in_words("remove a route"))
-def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
+@second_admin("Destination")
+def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> CanWait[None]:
     """Remove a route. Existing cards still follow their messages."""
     destination = managed_destination(destination_id, actor)
+    yield lambda: _in_words(destination, "remove a route", route_id=route_id)
     routes = destination.routes.select_related("connection", "mailbox")
     route = routes.filter(pk=route_id).first()
     if route is None:

@@ -28,7 +28,7 @@ from mirror.models import Mailbox, Message
 from mirror.models.messages import visible_condition
 from mirror.states import Outcome
 from people.models import Person
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
 MOST_CAP = 1_000_000
 _AT_A_TIME = 25
@@ -191,28 +191,8 @@ def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
 Caps = Mapping[str, tuple[int, int]]
 
 
-def _caps_after(mailbox: Mailbox | None, caps: Caps | None) -> Caps:
-    return (caps_of(None) if mailbox else DEFAULTS) | dict(caps or {})
-
-
-def _setting_caps(
-    *, mailbox: Mailbox | None, caps: Caps | None, actor: Actor
-) -> ChangeInWords:
-    check_may_set_caps(actor, mailbox)
-    return ChangeInWords(
-        title=f"Caps of {mailbox or 'all mailboxes'}",
-        before=_words(caps_of(mailbox)),
-        after=_words(_caps_after(mailbox, caps)),
-        page=reverse("mailbox-caps", args=[mailbox.pk]) if mailbox else reverse("caps"),
-        connection=mailbox.connection_id if mailbox else None,
-        mailbox=mailbox.pk if mailbox else None,
-    )
-
-
-def _raises_no_cap(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -> bool:
+def _raises_no_cap(before: Caps, after: Caps) -> bool:
     """Whether no cap is higher after it, or removed."""
-    before = caps_of(mailbox)
-    after = _caps_after(mailbox, caps)
     pairs = [
         pair for kind in Kind for pair in zip(before[kind], after[kind], strict=True)
     ]
@@ -222,13 +202,33 @@ def _raises_no_cap(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) 
 
 
 @atomic_with_retry
-@second_admin("Caps", words=_setting_caps, tightens=_raises_no_cap)
-def set_caps(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -> None:
+@second_admin("Caps")
+def set_caps(
+    *, mailbox: Mailbox | None, caps: Caps | None, actor: Actor
+) -> CanWait[None]:
     """Set the caps of all, or of a mailbox; None: those of all hold for it again.
     Raises ActNotAllowed.
     """
     check_may_set_caps(actor, mailbox)
     before = caps_of(mailbox)
+    connection = mailbox.connection_id if mailbox else None
+
+    def in_words() -> ChangeInWords:
+        after = {**(caps_of(None) if mailbox else DEFAULTS), **(caps or {})}
+        page = (
+            reverse("mailbox-caps", args=[mailbox.pk]) if mailbox else reverse("caps")
+        )
+        return ChangeInWords(
+            title=f"Caps of {mailbox or 'all mailboxes'}",
+            before=_words(before),
+            after=_words(after),
+            page=page,
+            connection=connection,
+            mailbox=mailbox.pk if mailbox else None,
+            tightens=_raises_no_cap(before, after),
+        )
+
+    yield in_words
     Cap.objects.filter(mailbox=mailbox).delete()
     Cap.objects.bulk_create(
         Cap(mailbox=mailbox, kind=kind, an_hour=an_hour, a_day=a_day)
@@ -241,7 +241,7 @@ def set_caps(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -> Non
     record(
         "caps.changed",
         actor=actor,
-        connection=mailbox.connection_id if mailbox else None,
+        connection=connection,
         details=details,
     )
 

@@ -9,7 +9,6 @@ or that only a picture shows, may be missed.
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from django.db import transaction
 from django.urls import reverse
@@ -25,7 +24,7 @@ from common.postgres import take_lock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox, Message, Revision
 from mirror.store import stored_content
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from risk.check_words import PLACES, places_in_words
 from risk.phrases import Phrase, SearchedText, search_terms
 
@@ -84,46 +83,11 @@ def loosens(before: OwnWord, wanted: WantedWord) -> bool:
     )
 
 
-def _changing(
-    *, wanted: WantedWord, actor: Actor, word: OwnWord | None, **_: Any
-) -> ChangeInWords:
-    """Return a change of a word in words. For one that moves to another mailbox, an
-    admin of everything accepts it.
-    """
-    assert word is not None, "a new word only adds findings"
-    change = _removing(word=word, actor=actor)
-    stays = change.mailbox == (wanted.mailbox.pk if wanted.mailbox else None)
-    return replace(
-        change,
-        after=_in_words(wanted),
-        connection=change.connection if stays else None,
-        mailbox=change.mailbox if stays else None,
-    )
-
-
-def _removing(*, word: OwnWord, actor: Actor) -> ChangeInWords:
-    stored = _locked(word, actor)
-    return ChangeInWords(
-        title=f"Own word “{stored.text}”",
-        before=_in_words(stored),
-        after="removed",
-        page=reverse("own-words"),
-        connection=stored.mailbox.connection_id if stored.mailbox else None,
-        mailbox=stored.mailbox_id,
-    )
-
-
-def _finds_no_less(
-    *, wanted: WantedWord, actor: Actor, word: OwnWord | None, **_: Any
-) -> bool:
-    return word is None or not loosens(_locked(word, actor), wanted)
-
-
 @transaction.atomic
-@second_admin("Own word", words=_changing, tightens=_finds_no_less)
+@second_admin("Own word")
 def save_word(
     *, wanted: WantedWord, actor: Actor, word: OwnWord | None = None
-) -> OwnWord:
+) -> CanWait[OwnWord]:
     """Add a word, or change one; held messages are judged again soon after.
 
     Raises ActNotAllowed, WordRefused.
@@ -131,6 +95,14 @@ def save_word(
     _check(actor, wanted.mailbox)
     stored = _locked(word, actor) if word else OwnWord()
     before = _in_words(stored) if word else ""
+    stays = stored.mailbox_id == (wanted.mailbox.pk if wanted.mailbox else None)
+    yield lambda: replace(
+        # One that moves to another mailbox is accepted by an admin of everything.
+        _as_change(stored, before, stored.mailbox if stays else None),
+        after=_in_words(wanted),
+        # A new word only adds findings.
+        tightens=word is None or not loosens(stored, wanted),
+    )
     others = OwnWord.objects.filter(mailbox=wanted.mailbox).exclude(pk=stored.pk)
     if others.filter(spelling=wanted.phrase.spelling).exists():
         raise WordRefused("It is already in the list, in this or another spelling.")
@@ -154,14 +126,28 @@ def save_word(
 
 
 @transaction.atomic
-@second_admin("Own word", words=_removing)
-def remove_word(*, word: OwnWord, actor: Actor) -> None:
+@second_admin("Own word")
+def remove_word(*, word: OwnWord, actor: Actor) -> CanWait[None]:
     """Remove a word; its findings go from held messages soon after. Raises
     ActNotAllowed, WordRefused.
     """
     stored = _locked(word, actor)
-    _note("own_word.removed", stored, _in_words(stored), "", actor)
+    before = _in_words(stored)
+    yield lambda: _as_change(stored, before, stored.mailbox)
+    _note("own_word.removed", stored, before, "", actor)
     stored.delete()
+
+
+def _as_change(stored: OwnWord, before: str, place: Mailbox | None) -> ChangeInWords:
+    """Return that a word is removed, as a change of this mailbox or of everything."""
+    return ChangeInWords(
+        title=f"Own word “{stored.text}”",
+        before=before,
+        after="removed",
+        page=reverse("own-words"),
+        connection=place.connection_id if place else None,
+        mailbox=place.pk if place else None,
+    )
 
 
 def _locked(word: OwnWord, actor: Actor) -> OwnWord:

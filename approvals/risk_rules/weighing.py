@@ -25,7 +25,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Message, Revision
 from mirror.states import MessageState
 from mirror.store import rendered_content, stored_content
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.rules.facts import own_words_in
 from risk import RULES, RiskContext, restored, score, score_of
 from risk.check_words import own_word
@@ -47,9 +47,13 @@ def lately(messages: QueueQuerySet) -> QueueQuerySet:
     return messages.filter(held_at__gte=Now() - LATELY, changed_at__gte=Now() - LATELY)
 
 
-def _locked_points(rule: str, actor: Actor) -> int:
-    """Return the points of a rule that the actor may weigh; nobody else can weigh one
-    until the transaction ends.
+@transaction.atomic
+@second_admin("Points")
+def weigh(*, rule: str, points: int | None, actor: Actor) -> CanWait[RuleWeight]:
+    """Set a rule's points, or reset them to the published ones; held messages are
+    weighed again soon after.
+
+    Raises ActNotAllowed.
     """
     if rule not in RULES:
         raise ActNotAllowed("This rule is not published any more.")
@@ -57,38 +61,18 @@ def _locked_points(rule: str, actor: Actor) -> int:
         raise ActNotAllowed(
             "Only an admin of all mailboxes can change the points: they apply to everybody."
         )
+    # Nobody else can weigh one until the transaction ends.
     take_lock(WEIGHTS_LOCK)
-    return RuleWeight.objects.points_by_rule().get(rule, RULES[rule].points)
-
-
-def _becomes(rule: str, points: int | None) -> int:
-    return RULES[rule].points if points is None else points
-
-
-def _weighing(*, rule: str, points: int | None, actor: Actor) -> ChangeInWords:
-    return ChangeInWords(
-        title=f"Points of “{RULES[rule].words}”",
-        before=f"{_locked_points(rule, actor)} of 100 points",
-        after=f"{_becomes(rule, points)} of 100 points",
-        page=reverse("rule", args=[rule]),
-    )
-
-
-def _is_not_lighter(*, rule: str, points: int | None, actor: Actor) -> bool:
-    return _becomes(rule, points) >= _locked_points(rule, actor)
-
-
-@transaction.atomic
-@second_admin("Points", words=_weighing, tightens=_is_not_lighter)
-def weigh(*, rule: str, points: int | None, actor: Actor) -> RuleWeight:
-    """Set a rule's points, or reset them to the published ones; held messages are
-    weighed again soon after.
-
-    Raises ActNotAllowed.
-    """
-    before = _locked_points(rule, actor)
-    after = _becomes(rule, points)
     published = RULES[rule].points
+    before = RuleWeight.objects.points_by_rule().get(rule, published)
+    after = published if points is None else points
+    yield lambda: ChangeInWords(
+        title=f"Points of “{RULES[rule].words}”",
+        before=f"{before} of 100 points",
+        after=f"{after} of 100 points",
+        page=reverse("rule", args=[rule]),
+        tightens=after >= before,
+    )
     weight, _ = RuleWeight.objects.get_or_create(rule=rule)
     if before == after:
         return weight

@@ -22,9 +22,8 @@ from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from people.models import OrganisationSettings
-from people.second_admin.registry import ChangeInWords, second_admin
-from people.second_admin.setting import lock_settings
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
+from people.second_admin.setting import lock_settings, organisation_settings
 from policy.models import StandingApproval
 from policy.rules.fields import as_json
 from policy.standing import MOST_RECIPIENTS, StandingScope
@@ -96,7 +95,7 @@ def _signable(
         raise ActNotAllowed(
             "Only an admin of this mailbox can sign a standing approval for it."
         )
-    if not _is_on():
+    if organisation_settings().standing_since is None:
         raise StandingRefused(
             "Standing approvals are switched off for the organisation."
         )
@@ -129,41 +128,8 @@ def _signable(
     return proposal, before
 
 
-def _signing(
-    *,
-    actor: Actor,
-    mailbox: int,
-    key: str,
-    shape: str,
-    terms: Terms,
-    replaces: int | None,
-) -> ChangeInWords:
-    proposal, before = _signable(actor, mailbox, key, shape, terms, replaces)
-    evidence = proposal.evidence
-    title = (
-        f"{before}: version {before.version + 1}"
-        if before
-        else f"Standing approval: {proposal.subject}"
-    )
-    decided = (
-        f"In {evidence.days} days of the last 60 people decided {evidence.messages} such messages: "
-        f"{evidence.approved} approved unchanged, {evidence.rejected} rejected, {evidence.returned} returned for "
-        f"changes, {evidence.edited} edited."
-    )
-    return ChangeInWords(
-        title=title[:200],
-        before=before.sentence if before else "Each such message waits for a person.",
-        after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{decided}",
-        page=reverse("standing"),
-        connection=proposal.mailbox.connection_id,
-        mailbox=mailbox,
-        # What was shown is what is signed.
-        based_on=proposal.scope.as_json(),
-    )
-
-
 @atomic_with_retry
-@second_admin("Standing approval", words=_signing, always=True)
+@second_admin("Standing approval", always=True)
 def sign_standing(
     *,
     actor: Actor,
@@ -172,7 +138,7 @@ def sign_standing(
     shape: str,
     terms: Terms,
     replaces: int | None = None,
-) -> StandingApproval:
+) -> CanWait[StandingApproval]:
     """Sign a standing approval for a class of messages, or a new version of the one
     that it `replaces`.
 
@@ -181,6 +147,19 @@ def sign_standing(
     ActNotAllowed, StandingRefused.
     """
     proposal, before = _signable(actor, mailbox, key, shape, terms, replaces)
+    title = f"Standing approval: {proposal.subject}"
+    if before is not None:
+        title = f"{before}: version {before.version + 1}"
+    yield lambda: ChangeInWords(
+        title=title[:200],
+        before=before.sentence if before else "Each such message waits for a person.",
+        after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{_decided(proposal)}",
+        page=reverse("standing"),
+        connection=proposal.mailbox.connection_id,
+        mailbox=mailbox,
+        # What was shown is what is signed.
+        based_on=proposal.scope.as_json(),
+    )
     if before is not None:
         number = before.number
         version = before.version + 1
@@ -226,6 +205,15 @@ def sign_standing(
     return made
 
 
+def _decided(proposal: Proposal) -> str:
+    evidence = proposal.evidence
+    return (
+        f"In {evidence.days} days of the last 60 people decided {evidence.messages} such messages: "
+        f"{evidence.approved} approved unchanged, {evidence.rejected} rejected, {evidence.returned} returned for "
+        f"changes, {evidence.edited} edited."
+    )
+
+
 def check_terms(terms: Terms) -> None:
     """Raise StandingRefused with a sentence for terms that nobody can sign."""
     now = clock()
@@ -254,45 +242,29 @@ def check_terms(terms: Terms) -> None:
             )
 
 
-def _switching_on(*, actor: Actor, on: bool) -> ChangeInWords:
-    _check_may_switch(actor)
-    return ChangeInWords(
-        title="Standing approvals: switch on",
-        before=_WORDS[_is_on()],
-        after=_WORDS[True],
-        page=reverse("standing"),
-    )
-
-
-def _stays_off(*, actor: Actor, on: bool) -> bool:
-    return not on or _is_on()
-
-
-def _is_on() -> bool:
-    return OrganisationSettings.objects.filter(standing_since__isnull=False).exists()
-
-
-def _check_may_switch(actor: Actor) -> None:
-    if not actor.is_admin_of_all:
-        raise ActNotAllowed(
-            "Only an admin of everything can switch standing approvals on or off."
-        )
-
-
 @atomic_with_retry
-@second_admin(
-    "Standing approvals", words=_switching_on, tightens=_stays_off, always=True
-)
-def switch_standing(*, actor: Actor, on: bool) -> bool:
+@second_admin("Standing approvals", always=True)
+def switch_standing(*, actor: Actor, on: bool) -> CanWait[bool]:
     """Switch standing approvals on or off for the organisation; return whether that
     changed. Raises ActNotAllowed.
 
     Off, none approves anything, and what they decided and has not left goes to people.
     On, only those count that two admins sign.
     """
-    _check_may_switch(actor)
+    if not actor.is_admin_of_all:
+        raise ActNotAllowed(
+            "Only an admin of everything can switch standing approvals on or off."
+        )
     locked = lock_settings()
-    if (locked.standing_since is not None) == on:
+    is_on = locked.standing_since is not None
+    yield lambda: ChangeInWords(
+        title="Standing approvals: switch on",
+        before=_WORDS[is_on],
+        after=_WORDS[True],
+        page=reverse("standing"),
+        tightens=is_on or not on,
+    )
+    if is_on == on:
         return False
     locked.standing_since = Now() if on else None
     locked.standing_set_by_id = int(actor.id)

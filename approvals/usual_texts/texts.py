@@ -20,7 +20,7 @@ from audit.recording import changed, record
 from common.actors import Actor, Role
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
 # As many as there are digits to choose one with.
 MOST = 9
@@ -156,36 +156,8 @@ def may_set_texts(actor: Actor, mailbox: Mailbox) -> bool:
     return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
 
 
-def _changing(
-    *,
-    mailbox: Mailbox,
-    kind: str,
-    texts: Sequence[tuple[str, str]] | None,
-    actor: Actor,
-    now: datetime,
-) -> ChangeInWords:
-    _check_may_set(actor, mailbox)
-    row = UsualTexts.objects.filter(mailbox=mailbox, kind=kind).first()
-    after = "; ".join(f"{label}: {words}" for label, words in texts or ())
-    return ChangeInWords(
-        title=f"{mailbox}: {Kind(kind).label}",
-        before=_in_words(_presets(row.texts) if row else BUILT_IN[kind]),
-        after=after or _in_words(BUILT_IN[kind]),
-        page=reverse("usual-texts", args=[mailbox.pk, kind]),
-        connection=mailbox.connection_id,
-        mailbox=mailbox.pk,
-    )
-
-
-def _check_may_set(actor: Actor, mailbox: Mailbox) -> None:
-    if not may_set_texts(actor, mailbox):
-        raise ActNotAllowed(
-            f"Only an admin of {mailbox} can change its reasons and comments."
-        )
-
-
 @transaction.atomic
-@second_admin("Usual texts", words=_changing)
+@second_admin("Usual texts")
 def set_texts(
     *,
     mailbox: Mailbox,
@@ -193,30 +165,41 @@ def set_texts(
     texts: Sequence[tuple[str, str]] | None,
     actor: Actor,
     now: datetime,
-) -> None:
+) -> CanWait[None]:
     """Store the texts of one kind, label and words each, in their order; None restores
     the built-in ones.
 
     Raises ActNotAllowed for people who may not.
     """
-    _check_may_set(actor, mailbox)
+    if not may_set_texts(actor, mailbox):
+        raise ActNotAllowed(
+            f"Only an admin of {mailbox} can change its reasons and comments."
+        )
     Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
     own = UsualTexts.objects.filter(mailbox=mailbox, kind=kind)
     row = own.first()
-    before = _presets(row.texts) if row else tuple(BUILT_IN[kind])
+    before = _in_words(_presets(row.texts) if row else BUILT_IN[kind])
     stored: list[dict[str, Any]] = [
         {"label": label, "words": words} for label, words in texts or ()
     ]
-    after = tuple(BUILT_IN[kind]) if texts is None else _presets(stored)
+    after = _in_words(BUILT_IN[kind] if texts is None else _presets(stored))
+    yield lambda: ChangeInWords(
+        title=f"{mailbox}: {Kind(kind).label}",
+        before=before,
+        after=after or "none",
+        page=reverse("usual-texts", args=[mailbox.pk, kind]),
+        connection=mailbox.connection_id,
+        mailbox=mailbox.pk,
+    )
     if texts is None:
         own.delete()
     else:
         values = {"texts": stored, "changed_by_id": int(actor.id), "changed_at": now}
         UsualTexts.objects.update_or_create(mailbox=mailbox, kind=kind, defaults=values)
-    if _in_words(before) == _in_words(after):
+    if before == after:
         return
     details = {"mailbox": str(mailbox), "kind": str(Kind(kind).label)}
-    details |= changed(before=_in_words(before), after=_in_words(after))
+    details |= changed(before=before, after=after)
     record(
         "usual_texts.changed",
         actor=actor,

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -27,7 +26,7 @@ from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.states import MessageState
-from people.second_admin.registry import ChangeInWords, listed, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from policy.models import KillSwitch
 
 
@@ -64,37 +63,8 @@ def new_secret() -> str:
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
-def _adding(
-    *,
-    actor: Actor,
-    name: str,
-    api_url: str,
-    keys: Mapping[str, str],
-    account: str,
-    **_: Any,
-) -> ChangeInWords:
-    _check_may_be_added(actor, name, api_url, account)
-    slots = [slot for slot, key in keys.items() if key]
-    return ChangeInWords(
-        title=f"Connection {name}: add it",
-        before="not connected",
-        after=listed({"name": name, "at": api_url, "keys": slots}),
-        page=reverse("connections"),
-    )
-
-
-def _check_may_be_added(actor: Actor, name: str, api_url: str, account: str) -> None:
-    check_may_add(actor)
-    check_name(name, connection=None)
-    same = Connection.objects.at_work().filter(api_url=api_url, account_id=account)
-    if account and (known := same.first()):
-        raise AccountConnected(
-            f"This account is connected already, as {known}. Change its keys there."
-        )
-
-
 @atomic_with_retry
-@second_admin("Connection", words=_adding, secrets=("keys",))
+@second_admin("Connection", secrets=("keys",))
 def add_connection(
     *,
     actor: Actor,
@@ -105,14 +75,27 @@ def add_connection(
     is_our_gateway: bool,
     account: str,
     now: datetime,
-) -> Connection:
+) -> CanWait[Connection]:
     """Add a connection with these keys, by slot. The caller has checked them. Only an
     admin of everything may do this.
 
     `account` is MultiMail's id of the account. An account that is connected twice would
     show each message twice.
     """
-    _check_may_be_added(actor, name, api_url, account)
+    check_may_add(actor)
+    check_name(name, connection=None)
+    same = Connection.objects.at_work().filter(api_url=api_url, account_id=account)
+    if account and (known := same.first()):
+        raise AccountConnected(
+            f"This account is connected already, as {known}. Change its keys there."
+        )
+    there = ", ".join(slot for slot, key in keys.items() if key)
+    yield lambda: ChangeInWords(
+        title=f"Connection {name}: add it",
+        before="not connected",
+        after=listed({"name": name, "at": api_url, "keys": there}),
+        page=reverse("connections"),
+    )
     base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"
     used = Connection.objects.filter(slug__startswith=base)
     used_slugs = set(used.values_list("slug", flat=True))
@@ -132,7 +115,6 @@ def add_connection(
         keys_checked_at=now,
         **{f"{slot}_key": key for slot, key in keys.items()},
     )
-    there = ", ".join(slot for slot, key in keys.items() if key)
     record_entry(
         "connection.added",
         connection,
@@ -155,12 +137,13 @@ def check_name(name: str, *, connection: Connection | None) -> None:
 
 
 @atomic_with_retry
-@second_admin("Connection", words=in_words("rename it"))
-def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
+@second_admin("Connection")
+def rename(*, connection: Connection, name: str, actor: Actor) -> CanWait[Connection]:
     """Rename the connection; its history shows the new name too. Raises
     ConnectionNotChanged for a name in use.
     """
     locked = lock(connection, actor)
+    yield lambda: in_words(locked, "rename it", name=name)
     check_name(name, connection=locked)
     if locked.name != name:
         details = changed(before=locked.name, after=name)
@@ -171,10 +154,10 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
 
 
 @atomic_with_retry
-@second_admin("Connection", words=in_words("change its address"))
+@second_admin("Connection")
 def set_address(
     *, connection: Connection, api_url: str, account: str, actor: Actor
-) -> Connection:
+) -> CanWait[Connection]:
     """Change MultiMail's address. The caller has checked that the account with this id
     answers there with these keys.
 
@@ -183,6 +166,9 @@ def set_address(
     another connection is to the same account.
     """
     locked = lock(connection, actor)
+    yield lambda: in_words(
+        locked, "change its address", api_url=api_url, account=account
+    )
     if locked.api_url == api_url:
         raise ConnectionNotChanged("This is the present address.")
     others = Connection.objects.at_work().exclude(pk=locked.pk)
@@ -220,9 +206,7 @@ def set_address(
 
 
 @atomic_with_retry
-@second_admin(
-    "Connection", words=in_words("set a key", hides=("key",)), secrets=("key",)
-)
+@second_admin("Connection", secrets=("key",))
 def set_key(
     *,
     connection: Connection,
@@ -231,12 +215,13 @@ def set_key(
     scopes: list[str] | None,
     actor: Actor,
     now: datetime,
-) -> Connection:
+) -> CanWait[Connection]:
     """Put a key into a slot; the caller has checked it. A pause that the old oversight
     key caused is checked at once, because the next read shows whether MultiMail accepts
     this key.
     """
     locked = lock(connection, actor)
+    yield lambda: in_words(locked, "set a key", slot=slot, scopes=scopes)
     for other, held in keys_of(locked).items():
         if held == key and other != slot:
             # One that sends could decide what it wrote, where MultiMail does not tell
@@ -252,12 +237,15 @@ def set_key(
 
 
 @atomic_with_retry
-@second_admin("Connection", words=in_words("remove a key"))
-def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection:
+@second_admin("Connection")
+def remove_key(
+    *, connection: Connection, slot: str, actor: Actor
+) -> CanWait[Connection]:
     """Remove a key. The oversight key can only be replaced: a connection cannot work
     without it.
     """
     locked = lock(connection, actor)
+    yield lambda: in_words(locked, "remove a key", slot=slot)
     if slot == "oversight":
         raise ConnectionNotChanged(
             "Nothing works without an oversight key. Enter another one, or pause or remove the connection."
@@ -365,12 +353,13 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
 
 
 @atomic_with_retry
-@second_admin("Connection", words=in_words("resume it"))
-def resume(*, connection: Connection, actor: Actor) -> Connection:
+@second_admin("Connection")
+def resume(*, connection: Connection, actor: Actor) -> CanWait[Connection]:
     """Resume a connection that a person paused. It is read at once, and due decisions
     are executed.
     """
     locked = lock(connection, actor)
+    yield lambda: in_words(locked, "resume it")
     if not locked.paused_by_hand:
         raise ConnectionNotChanged(
             "Nobody paused it by hand. A pause by the desk ends with the next successful read."
@@ -389,9 +378,17 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
 REMOVED = "It was removed from the desk."
 
 
-def _locked_to_remove(
-    connection: Connection, typed_name: str, actor: Actor
-) -> Connection:
+@atomic_with_retry
+@second_admin("Connection")
+def remove_connection(
+    *, connection: Connection, typed_name: str, actor: Actor, now: datetime
+) -> CanWait[Connection]:
+    """Remove the connection permanently. Waiting mail leaves the queue and stays held
+    at MultiMail; all history stays.
+
+    Raises ConnectionNotChanged while decisions are under way, a kill switch stops it,
+    or its name was not typed.
+    """
     check_may_add(actor)
     # Lock the whole row and not only its key: nothing may come in during the removal.
     locked = Connection.objects.select_for_update().get(pk=connection.pk)
@@ -400,31 +397,6 @@ def _locked_to_remove(
         raise ConnectionNotChanged(
             f"Type the connection's name, {locked.name}, to remove it."
         )
-    return locked
-
-
-def _removing(
-    *, connection: Connection, typed_name: str, actor: Actor, now: datetime
-) -> ChangeInWords:
-    locked = _locked_to_remove(connection, typed_name, actor)
-    if error := removal_error(locked):
-        raise ConnectionNotChanged(error)
-    did = "remove it; if it has a webhook at MultiMail, delete that there"
-    return replace(in_words(did)(connection=locked, actor=actor), connection=None)
-
-
-@atomic_with_retry
-@second_admin("Connection", words=_removing)
-def remove_connection(
-    *, connection: Connection, typed_name: str, actor: Actor, now: datetime
-) -> Connection:
-    """Remove the connection permanently. Waiting mail leaves the queue and stays held
-    at MultiMail; all history stays.
-
-    Raises ConnectionNotChanged while decisions are under way, a kill switch stops it,
-    or its name was not typed.
-    """
-    locked = _locked_to_remove(connection, typed_name, actor)
     # A decision about one of these messages waits for this lock, and then finds the
     # message gone.
     waiting = Message.objects.filter(
@@ -433,6 +405,8 @@ def remove_connection(
     held = list(waiting.select_for_update(of=("self",), no_key=True))
     if error := removal_error(locked):
         raise ConnectionNotChanged(error)
+    did = "remove it; if it has a webhook at MultiMail, delete that there"
+    yield lambda: replace(in_words(locked, did), connection=None)
     for message in held:
         if not message.is_local:
             leave_queue(message, actor, now)

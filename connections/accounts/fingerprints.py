@@ -2,8 +2,6 @@
 fingerprint of the content that was read; and off.
 """
 
-from typing import Any
-
 from django.urls import reverse
 
 from audit.recording import changed
@@ -12,44 +10,33 @@ from connections.changes import check_admin, record_change, request_change
 from connections.errors import ChangeRefused
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
 _WORDS = ("decisions may leave out the fingerprint", "decisions name the fingerprint")
 
 
-def _check_may_require(actor: Actor, connection: Connection) -> None:
-    check_admin(actor, connection, may="change what its decisions have to name")
-    if not connection.is_our_gateway:
-        raise ActNotAllowed("Only a gateway of this product can require it.")
-
-
-def _switching_off(*, connection: Connection, actor: Actor, **_: Any) -> ChangeInWords:
-    _check_may_require(actor, connection)
-    return ChangeInWords(
-        title=f"Fingerprint of decisions in {connection}",
-        before=_WORDS[connection.require_fingerprint],
-        after=_WORDS[False],
-        page=reverse("connection", args=[connection.pk]),
-        connection=connection.pk,
-    )
-
-
-@second_admin(
-    "Fingerprint",
-    words=_switching_off,
-    tightens=lambda connection, on, **_: on or not connection.require_fingerprint,
-    calls_multimail=True,
-)
+@second_admin("Fingerprint", calls_multimail=True)
 def require_fingerprint(
     *, connection: Connection, on: bool, actor: Actor, code: str = ""
-) -> Connection:
+) -> CanWait[Connection]:
     """Switch the requirement on or off for all mailboxes of the account, and return the
     changed connection.
 
     Raises ActNotAllowed, ChangeRefused, ChangeUnknown, and CodeWanted where the
     gateway's operator has to give a code for switching it off.
     """
-    _check_may_require(actor, connection)
+    check_admin(actor, connection, may="change what its decisions have to name")
+    if not connection.is_our_gateway:
+        raise ActNotAllowed("Only a gateway of this product can require it.")
+    before = _WORDS[connection.require_fingerprint]
+    yield lambda: ChangeInWords(
+        title=f"Fingerprint of decisions in {connection}",
+        before=before,
+        after=_WORDS[False],
+        page=reverse("connection", args=[connection.pk]),
+        connection=connection.pk,
+        tightens=on or not connection.require_fingerprint,
+    )
     what = "take decisions without a fingerprint"
     if on:
         what = "require the fingerprint of every decision"
@@ -66,7 +53,7 @@ def require_fingerprint(
             "The gateway did not confirm the change. An older version of the gateway cannot require fingerprints."
         )
     Connection.objects.filter(pk=connection.pk).update(require_fingerprint=on)
-    details = changed(before=_WORDS[connection.require_fingerprint], after=_WORDS[on])
+    details = changed(before=before, after=_WORDS[on])
     record_change("connection.changed", connection, actor, **details)
     connection.require_fingerprint = on
     return connection

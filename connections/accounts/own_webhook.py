@@ -37,7 +37,7 @@ from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChange
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
 from mirror.sync.capabilities import without_refused
-from people.second_admin.registry import second_admin
+from people.second_admin.registry import CanWait, second_admin
 from upstream import errors
 from upstream.admin import AdminClient
 from upstream.events import read_time
@@ -176,17 +176,18 @@ def cancel_rotation(
 @atomic_with_retry
 @second_admin(
     "Webhook",
-    words=in_words("set the webhook's secret by hand", hides=("secret",)),
     secrets=("secret",),
     made=lambda connection: connection.webhook_secret,
 )
 def take_secret(
     *, connection: Connection, secret: str, overlap: timedelta, actor: Actor
-) -> Connection:
+) -> CanWait[Connection]:
     """Accept a secret that a person sets at MultiMail or copied from there, and the old
     one for the overlap, if any.
     """
     locked = lock(connection, actor)
+    did = "set the webhook's secret by hand"
+    yield lambda: in_words(locked, did, overlap=overlap)
     if secret == locked.webhook_secret:
         raise ConnectionNotChanged("This is the present secret.")
     _check_one_secret(locked, overlap)
@@ -279,14 +280,15 @@ TEST_SECONDS = 5.0
 POLL_SECONDS = 0.1
 
 
-@second_admin(
-    "Webhook", words=in_words("register the desk's webhook"), calls_multimail=True
-)
-def register(*, connection: Connection, actor: Actor, code: str = "") -> Connection:
+@second_admin("Webhook", calls_multimail=True)
+def register(
+    *, connection: Connection, actor: Actor, code: str = ""
+) -> CanWait[Connection]:
     """Register the desk's webhook unless it is registered. Raises ActNotAllowed,
     ChangeRefused and ChangeUnknown.
     """
     check_may_change(actor, connection)
+    yield lambda: in_words(connection, "register the desk's webhook")
     admin = admin_client(connection)
     url = address_of(connection)
     row = _registered(admin, url)
@@ -396,10 +398,10 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
     return f"{late} {own_reason or 'It may still come. Check that PUBLIC_URL leads to this desk.'}"
 
 
-@second_admin(
-    "Webhook", words=in_words("change the webhook's secret"), calls_multimail=True
-)
-def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
+@second_admin("Webhook", calls_multimail=True)
+def rotate(
+    *, connection: Connection, overlap: timedelta, actor: Actor
+) -> CanWait[Connection]:
     """Change the secret, here and at MultiMail, so that no valid event is refused at
     any moment.
 
@@ -410,6 +412,8 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
        ChangeRefused and ChangeUnknown.
     """
     check_may_change(actor, connection)
+    did = "change the webhook's secret"
+    yield lambda: in_words(connection, did, overlap=overlap)
     if not connection.upstream_webhook_id:
         raise ConnectionNotChanged(
             "The webhook is not registered here. Change the secret by hand."

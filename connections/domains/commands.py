@@ -20,7 +20,7 @@ from connections.changes import (
 )
 from connections.errors import ChangeRefused
 from mirror.models import Connection
-from people.second_admin.registry import second_admin
+from people.second_admin.registry import CanWait, second_admin
 from upstream.admin import AdminClient
 from upstream.events import read_time
 
@@ -64,12 +64,11 @@ def read_domains(connection: Connection, *, actor: Actor) -> list[Domain]:
     return sorted(map(_domain, rows), key=lambda one: one.name)
 
 
-@second_admin(
-    "Domain", words=in_words("add a domain", page="domains"), calls_multimail=True
-)
-def add_domain(*, connection: Connection, actor: Actor, name: str) -> Domain:
+@second_admin("Domain", calls_multimail=True)
+def add_domain(*, connection: Connection, actor: Actor, name: str) -> CanWait[Domain]:
     """Add a domain; it is pending until DNS proves it. Raises as read_domains."""
     check_admin(actor, connection, may="add domains to it")
+    yield lambda: in_words(connection, "add a domain", page="domains", name=name)
     answer = _request(
         connection,
         actor,
@@ -107,16 +106,16 @@ def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
     return f"Checked {domain.name}: {verified} of {len(domain.records)} DNS records are verified."
 
 
-@second_admin(
-    "Domain",
-    words=in_words("rotate the DKIM key of a domain", page="domains"),
-    calls_multimail=True,
-)
-def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None:
+@second_admin("Domain", calls_multimail=True)
+def rotate_dkim(
+    *, connection: Connection, actor: Actor, domain_id: str
+) -> CanWait[None]:
     """Make another key, which signs once it is in DNS (our gateway). Raises as
     read_domains.
     """
     check_admin(actor, connection, may="change what signs its mail")
+    did = "rotate the DKIM key of a domain"
+    yield lambda: in_words(connection, did, page="domains", domain_id=domain_id)
     answer = _request(
         connection,
         actor,
@@ -129,13 +128,16 @@ def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None
     record_change("domain.dkim_rotated", connection, actor, **details)
 
 
-@second_admin(
-    "Domain", words=in_words("remove a domain", page="domains"), calls_multimail=True
-)
-def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
+@second_admin("Domain", calls_multimail=True)
+def delete_domain(
+    *, connection: Connection, actor: Actor, domain_id: str
+) -> CanWait[str]:
     """Remove a domain, and return its name. Raises as read_domains, and also if it has
     mailboxes.
     """
+    check_admin(actor, connection, may="remove its domains")
+    did = "remove a domain"
+    yield lambda: in_words(connection, did, page="domains", domain_id=domain_id)
     # The ledger gets the name that MultiMail returns, not the one in the form.
     known = {one.id: one.name for one in read_domains(connection, actor=actor)}
     if domain_id not in known:

@@ -34,7 +34,7 @@ from connections.errors import (
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.models import Person
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.models import KeyOwner
 from upstream import errors
 from upstream.events import read_time
@@ -115,27 +115,7 @@ def read_key(connection: Connection, key_id: str, *, actor: Actor) -> ApiKey:
     raise ChangeNotOffered("MultiMail has no API key of this id in this account.")
 
 
-def _creating(
-    *,
-    connection: Connection,
-    actor: Actor,
-    wanted: Mapping[str, Any],
-    owner: Person | None,
-    code: str,
-) -> ChangeInWords:
-    check_admin(actor, connection, may="create API keys in it")
-    return ChangeInWords(
-        title=f"API key {wanted['name']}: create it",
-        before="no such key",
-        after=_in_words({"owner": str(owner or "nobody"), **wanted}),
-        page=reverse("api-keys"),
-        connection=connection.pk,
-    )
-
-
-@second_admin(
-    "API key", words=_creating, calls_multimail=True, made=lambda created: created.text
-)
+@second_admin("API key", calls_multimail=True, made=lambda created: created.text)
 def create_key(
     *,
     connection: Connection,
@@ -143,7 +123,7 @@ def create_key(
     wanted: Mapping[str, Any],
     owner: Person | None = None,
     code: str = "",
-) -> CreatedKey:
+) -> CanWait[CreatedKey]:
     """Make a key. The call is never repeated: if the answer is lost, the key may exist,
     but its text is lost.
 
@@ -152,6 +132,13 @@ def create_key(
     """
     check_admin(actor, connection, may="create API keys in it")
     name = wanted["name"]
+    yield lambda: ChangeInWords(
+        title=f"API key {name}: create it",
+        before="no such key",
+        after=_in_words({"owner": str(owner or "nobody"), **wanted}),
+        page=reverse("api-keys"),
+        connection=connection.pk,
+    )
     before = _paused_by_id(connection)
     try:
         answer = _request(
@@ -192,26 +179,7 @@ def create_key(
     return CreatedKey(key=made, text=text)
 
 
-def _changing(
-    *,
-    connection: Connection,
-    key: ApiKey,
-    actor: Actor,
-    changes: Mapping[str, Any],
-    code: str,
-) -> ChangeInWords:
-    # As it is now, not as it was when somebody asked.
-    now = read_key(connection, key.id, actor=actor)
-    return ChangeInWords(
-        title=f"Scopes of the API key {key.label}",
-        before=_in_words({name: getattr(now, name) for name in changes}),
-        after=_in_words(changes),
-        page=reverse("api-key", args=[connection.pk, key.id]),
-        connection=connection.pk,
-    )
-
-
-def _reaches_no_further(*, key: ApiKey, changes: Mapping[str, Any], **_: Any) -> bool:
+def _reaches_no_further(key: ApiKey, changes: Mapping[str, Any]) -> bool:
     """Whether a key only loses scopes or mailboxes. One without mailboxes reaches all."""
     if not changes.keys() <= {"scopes", "mailboxes"}:
         return False
@@ -221,12 +189,7 @@ def _reaches_no_further(*, key: ApiKey, changes: Mapping[str, Any], **_: Any) ->
     return may.issuperset(changes.get("scopes", key.scopes)) and not in_more
 
 
-@second_admin(
-    "Scopes of a key",
-    words=_changing,
-    tightens=_reaches_no_further,
-    calls_multimail=True,
-)
+@second_admin("Scopes of a key", calls_multimail=True)
 def change_key(
     *,
     connection: Connection,
@@ -234,11 +197,26 @@ def change_key(
     actor: Actor,
     changes: Mapping[str, Any],
     code: str = "",
-) -> None:
+) -> CanWait[None]:
     """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe
     to repeat.
     """
     check_admin(actor, connection, may="change its API keys")
+
+    def in_words() -> ChangeInWords:
+        tightens = _reaches_no_further(key, changes)
+        # As it is now, not as it was when somebody asked.
+        now = key if tightens else read_key(connection, key.id, actor=actor)
+        return ChangeInWords(
+            title=f"Scopes of the API key {key.label}",
+            before=_in_words({name: getattr(now, name) for name in changes}),
+            after=_in_words(changes),
+            page=reverse("api-key", args=[connection.pk, key.id]),
+            connection=connection.pk,
+            tightens=tightens,
+        )
+
+    yield in_words
     if not changes:
         raise ChangeRefused("Nothing changed.")
     _request(
@@ -312,25 +290,24 @@ def pause_key(
     _set_paused(connection, key_id, name, actor, on=True)
 
 
-def _resuming(
-    *, connection: Connection, key: ApiKey, actor: Actor, code: str
-) -> ChangeInWords:
-    now = read_key(connection, key.id, actor=actor)
-    return ChangeInWords(
-        title=f"API key {now.label}: resume it",
-        before="paused" if now.is_paused else "sends",
-        after="sends",
-        page=reverse("api-key", args=[connection.pk, key.id]),
-        connection=connection.pk,
-    )
-
-
-@second_admin("API key", words=_resuming, calls_multimail=True)
+@second_admin("API key", calls_multimail=True)
 def resume_key(
     *, connection: Connection, key: ApiKey, actor: Actor, code: str = ""
-) -> None:
+) -> CanWait[None]:
     """Let a paused key send again. Raises as pause_key, and CodeWanted."""
     check_admin(actor, connection, may="resume its API keys")
+
+    def in_words() -> ChangeInWords:
+        now = read_key(connection, key.id, actor=actor)
+        return ChangeInWords(
+            title=f"API key {now.label}: resume it",
+            before="paused" if now.is_paused else "sends",
+            after="sends",
+            page=reverse("api-key", args=[connection.pk, key.id]),
+            connection=connection.pk,
+        )
+
+    yield in_words
     _set_paused(connection, key.id, key.label, actor, on=False, code=code)
 
 
@@ -380,23 +357,24 @@ def _paused_by_id(connection: Connection) -> dict[str, bool] | None:
     return {str(row["id"]): bool(row.get("paused_at")) for row in rows}
 
 
-def _locked_owner(connection: Connection, key_id: str) -> Person | None:
-    owners = KeyOwner.objects.select_for_update().select_related(None)
-    found = owners.filter(connection=connection, upstream_key_id=key_id).first()
-    return found.person if found else None
-
-
-def _setting_owner(
+@atomic_with_retry
+@second_admin("Owner of a key")
+def set_owner(
     *,
     connection: Connection,
     key_id: str,
     name: str,
     person: Person | None,
     actor: Actor,
-) -> ChangeInWords:
+) -> CanWait[None]:
+    """Set who owns the program that uses a key: that person may not approve what it
+    sends. Raises ActNotAllowed.
+    """
     check_admin(actor, connection, may="say whose program its API keys are")
-    was = _locked_owner(connection, key_id)
-    return ChangeInWords(
+    owners = KeyOwner.objects.select_for_update().select_related(None)
+    found = owners.filter(connection=connection, upstream_key_id=key_id).first()
+    was = found.person if found else None
+    yield lambda: ChangeInWords(
         title=f"Owner of the API key {name}",
         before=f"{was}, who may not approve what it sends" if was else "nobody",
         after=f"{person}, who may not approve what it sends" if person else "nobody",
@@ -405,31 +383,9 @@ def _setting_owner(
         # Nobody lets themselves approve.
         about=was.pk if was else None,
         based_on=was.pk if was else None,
+        # Nobody stops being the owner, who then could approve.
+        tightens=was in (None, person),
     )
-
-
-@atomic_with_retry
-@second_admin(
-    "Owner of a key",
-    words=_setting_owner,
-    # Nobody stops being the owner, who then could approve.
-    tightens=lambda connection, key_id, person, **_: (
-        _locked_owner(connection, key_id) in (None, person)
-    ),
-)
-def set_owner(
-    *,
-    connection: Connection,
-    key_id: str,
-    name: str,
-    person: Person | None,
-    actor: Actor,
-) -> None:
-    """Set who owns the program that uses a key: that person may not approve what it
-    sends. Raises ActNotAllowed.
-    """
-    check_admin(actor, connection, may="say whose program its API keys are")
-    was = _locked_owner(connection, key_id)
     if person is None:
         KeyOwner.objects.filter(connection=connection, upstream_key_id=key_id).delete()
     else:

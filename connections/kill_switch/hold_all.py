@@ -12,7 +12,7 @@ from connections.changes import CHANGE_SECONDS, READ_SECONDS, is_admin, record_c
 from connections.errors import ChangeUnknown
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from upstream import errors
 from upstream.client import Client
 
@@ -42,7 +42,14 @@ def read_hold_all(connection: Connection) -> HoldAll:
         return HoldAll(None, error.sentence)
 
 
-def _check_may_hold(actor: Actor, connection: Connection) -> None:
+@second_admin("Hold all mail", calls_multimail=True)
+def hold_all(*, connection: Connection, on: bool, actor: Actor) -> CanWait[HoldAll]:
+    """Make the gateway hold everything that is not approved from now on, or end that,
+    and return the new state.
+
+    Raises ActNotAllowed unless the actor is an admin of the connection and its gateway
+    can be asked, and ChangeUnknown where what a second admin accepted is not confirmed.
+    """
     if not is_admin(actor, connection):
         raise ActNotAllowed(
             "Only an admin of this connection can hold all of its mail."
@@ -51,33 +58,14 @@ def _check_may_hold(actor: Actor, connection: Connection) -> None:
         raise ActNotAllowed(
             f"{connection} has no admin key, or is not a gateway of this product."
         )
-
-
-def _ending(*, connection: Connection, actor: Actor, **_: bool) -> ChangeInWords:
-    _check_may_hold(actor, connection)
-    return ChangeInWords(
+    yield lambda: ChangeInWords(
         title=f"Stop holding all mail at the gateway of {connection}",
         before="nothing leaves without a new approval",
         after="mail leaves as its mailbox says",
         page=reverse("stop"),
         connection=connection.pk,
+        tightens=on,
     )
-
-
-@second_admin(
-    "Hold all mail",
-    words=_ending,
-    tightens=lambda on, **_: bool(on),
-    calls_multimail=True,
-)
-def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
-    """Make the gateway hold everything that is not approved from now on, or end that,
-    and return the new state.
-
-    Raises ActNotAllowed unless the actor is an admin of the connection and its gateway
-    can be asked, and ChangeUnknown where what a second admin accepted is not confirmed.
-    """
-    _check_may_hold(actor, connection)
     record_change(f"connection.hold_all_{'on' if on else 'off'}", connection, actor)
     try:
         now = _read(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))

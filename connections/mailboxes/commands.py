@@ -38,7 +38,7 @@ from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
 from mirror.sync.capabilities import without_refused
 from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
-from people.second_admin.registry import ChangeInWords, listed, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from people.second_admin.setting import organisation_settings
 from upstream import errors
 from upstream.events import read_time
@@ -74,24 +74,10 @@ _WORDS = {
 }
 
 
-def _creating(
-    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str
-) -> ChangeInWords:
-    check_admin(actor, connection, may="create mailboxes in it")
-    check_minimum(wanted["oversight_mode"])
-    return ChangeInWords(
-        title=f"{connection}: create the mailbox {wanted['address']}",
-        before=connection_in_words(connection),
-        after=listed(wanted),
-        page=reverse("mailboxes"),
-        connection=connection.pk,
-    )
-
-
-@second_admin("Mailbox", words=_creating, calls_multimail=True)
+@second_admin("Mailbox", calls_multimail=True)
 def create_mailbox(
     *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = ""
-) -> Mailbox:
+) -> CanWait[Mailbox]:
     """Make a mailbox, and return it as MultiMail made it: its mode may be stricter than
     requested.
 
@@ -101,6 +87,13 @@ def create_mailbox(
     check_admin(actor, connection, may="create mailboxes in it")
     check_minimum(wanted["oversight_mode"])
     address = wanted["address"]
+    yield lambda: ChangeInWords(
+        title=f"{connection}: create the mailbox {address}",
+        before=connection_in_words(connection),
+        after=listed(wanted),
+        page=reverse("mailboxes"),
+        connection=connection.pk,
+    )
     body = {name: value for name, value in wanted.items() if value not in ("", None)}
     if "@" not in address:
         # MultiMail's field for a local part: docs/multimail.md, Mailboxes and oversight
@@ -139,9 +132,22 @@ def create_mailbox(
     return made
 
 
-def _check_may_change(
-    actor: Actor, mailbox: Mailbox, changes: Mapping[str, Any]
-) -> None:
+def _check_admin_of(actor: Actor, mailbox: Mailbox, *, may: str) -> None:
+    check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may=may)
+    if not mailbox.is_active:
+        raise ChangeRefused("The mailbox is no longer there.")
+
+
+@second_admin("Mailbox", calls_multimail=True)
+def change_mailbox(
+    *, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = ""
+) -> CanWait[Mailbox]:
+    """Change settings at MultiMail, or tighten the oversight mode.
+
+    Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`),
+    CodeWanted where the gateway takes a change only with an operator's code,
+    ChangeUnknown.
+    """
     _check_admin_of(actor, mailbox, may="change it")
     if not changes:
         raise ChangeRefused("Nothing changed: MultiMail has these settings already.")
@@ -152,41 +158,12 @@ def _check_may_change(
         )
     if changes.get("allow_looser_per_call"):
         check_minimum(mode, per_call=True)
-
-
-def _check_admin_of(actor: Actor, mailbox: Mailbox, *, may: str) -> None:
-    check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may=may)
-    if not mailbox.is_active:
-        raise ChangeRefused("The mailbox is no longer there.")
-
-
-def _only_tightens(*, mailbox: Mailbox, changes: Mapping[str, Any], **_: Any) -> bool:
-    settings = dict(changes)
-    mode = settings.pop("oversight_mode", mailbox.oversight_mode)
-    return not is_looser(mode, than=mailbox.oversight_mode) and all(
+    only_tightens = all(
         name in _STRICTER and value is _STRICTER[name]
-        for name, value in settings.items()
+        for name, value in changes.items()
+        if name != "oversight_mode"
     )
-
-
-def _changing(
-    *, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str
-) -> ChangeInWords:
-    _check_may_change(actor, mailbox, changes)
-    return _as_change(mailbox, changes)
-
-
-@second_admin("Mailbox", words=_changing, tightens=_only_tightens, calls_multimail=True)
-def change_mailbox(
-    *, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = ""
-) -> Mailbox:
-    """Change settings at MultiMail, or tighten the oversight mode.
-
-    Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`),
-    CodeWanted where the gateway takes a change only with an operator's code,
-    ChangeUnknown.
-    """
-    _check_may_change(actor, mailbox, changes)
+    yield lambda: _as_change(mailbox, changes, tightens=only_tightens)
     connection = mailbox.connection
     loosens = any(
         changes.get(name) is (not strict) and getattr(mailbox, name) is strict
@@ -229,24 +206,21 @@ def change_mailbox(
     return now
 
 
-def _deleting(*, mailbox: Mailbox, actor: Actor, code: str) -> ChangeInWords:
-    check_admin(actor, mailbox.connection, may="delete its mailboxes")
-    return ChangeInWords(
-        title=f"{mailbox}: delete it",
-        before=f"oversight_mode: {mailbox.oversight_mode}",
-        after="deleted at MultiMail; its history stays here",
-        page=reverse("mailbox", args=[mailbox.pk]),
-        connection=mailbox.connection_id,
-    )
-
-
-@second_admin("Mailbox", words=_deleting, calls_multimail=True)
-def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
+@second_admin("Mailbox", calls_multimail=True)
+def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> CanWait[None]:
     """Delete a mailbox at MultiMail permanently; its row and history stay here. Raises
     as change_mailbox does.
     """
     connection = mailbox.connection
     check_admin(actor, connection, may="delete its mailboxes")
+    before = f"oversight_mode: {mailbox.oversight_mode}"
+    yield lambda: ChangeInWords(
+        title=f"{mailbox}: delete it",
+        before=before,
+        after="deleted at MultiMail; its history stays here",
+        page=reverse("mailbox", args=[mailbox.pk]),
+        connection=mailbox.connection_id,
+    )
     _request(
         connection,
         actor,
@@ -255,45 +229,15 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
         code=code,
         has_happened=lambda: _is_now(mailbox, is_active=False),
     )
-    details = changed(before=f"oversight_mode: {mailbox.oversight_mode}", after="")
+    details = changed(before=before, after="")
     details["mailbox"] = mailbox.address
     with transaction.atomic():
         Mailbox.objects.filter(pk=mailbox.pk).update(is_active=False)
         record_entry("mailbox.deleted", connection, actor, **details)
 
 
-def _locked_for(
-    actor: Actor,
-    mailbox: Mailbox,
-    undo_window: timedelta,
-    expire_after: timedelta | None,
-) -> Mailbox:
-    """Lock a mailbox whose desk settings the actor may change so. Raises ActNotAllowed,
-    ChangeRefused.
-    """
-    _check_admin_of(actor, mailbox, may="change it")
-    if not timedelta(0) <= undo_window <= MAX_UNDO:
-        raise ChangeRefused("Undo can take 0 to 600 seconds.")
-    if expire_after is not None and not MIN_EXPIRY <= expire_after <= MAX_EXPIRY:
-        raise ChangeRefused("Messages can expire after 1 hour to 90 days, or never.")
-    return Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
-
-
-def _changing_desk(*, mailbox: Mailbox, actor: Actor, **after: Any) -> ChangeInWords:
-    return _as_change(
-        _locked_for(actor, mailbox, after["undo_window"], after["expire_after"]), after
-    )
-
-
-def _desk_tightens(*, mailbox: Mailbox, actor: Actor, **after: Any) -> bool:
-    locked = _locked_for(actor, mailbox, after["undo_window"], after["expire_after"])
-    return not desk_settings_loosen(
-        {name: getattr(locked, name) for name in after}, after
-    )
-
-
 @atomic_with_retry
-@second_admin("Mailbox", words=_changing_desk, tightens=_desk_tightens)
+@second_admin("Mailbox")
 def set_desk_settings(
     *,
     mailbox: Mailbox,
@@ -302,11 +246,16 @@ def set_desk_settings(
     expire_after: timedelta | None,
     editor_may_approve: bool,
     loads_pictures: bool,
-) -> Mailbox:
+) -> CanWait[Mailbox]:
     """Change the desk's own settings for a mailbox. Raises ActNotAllowed,
     ChangeRefused.
     """
-    locked = _locked_for(actor, mailbox, undo_window, expire_after)
+    _check_admin_of(actor, mailbox, may="change it")
+    if not timedelta(0) <= undo_window <= MAX_UNDO:
+        raise ChangeRefused("Undo can take 0 to 600 seconds.")
+    if expire_after is not None and not MIN_EXPIRY <= expire_after <= MAX_EXPIRY:
+        raise ChangeRefused("Messages can expire after 1 hour to 90 days, or never.")
+    locked = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
     after = {
         "undo_window": undo_window,
         "expire_after": expire_after,
@@ -314,6 +263,9 @@ def set_desk_settings(
         "loads_pictures": loads_pictures,
     }
     before = {name: getattr(locked, name) for name in after}
+    yield lambda: _as_change(
+        locked, after, tightens=not desk_settings_loosen(before, after)
+    )
     for name, value in after.items():
         setattr(locked, name, value)
     locked.save(update_fields=list(after))
@@ -395,31 +347,23 @@ def read_upgrade_requests(connection: Connection) -> UpgradeRequests:
     return UpgradeRequests(tuple(waiting))
 
 
-def _check_may_loosen(actor: Actor, mailbox: Mailbox, target: str) -> None:
-    _check_admin_of(actor, mailbox, may="loosen its oversight")
-    if not is_looser(target, than=mailbox.oversight_mode):
-        raise ChangeRefused(
-            f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode."
-        )
-    check_minimum(target)
-
-
-def _loosening(
-    *, mailbox: Mailbox, actor: Actor, target: str, code: str
-) -> ChangeInWords:
-    _check_may_loosen(actor, mailbox, target)
-    return _as_change(mailbox, {"oversight_mode": target})
-
-
-@second_admin("Oversight mode", words=_loosening, calls_multimail=True)
-def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Mailbox:
+@second_admin("Oversight mode", calls_multimail=True)
+def loosen(
+    *, mailbox: Mailbox, actor: Actor, target: str, code: str = ""
+) -> CanWait[Mailbox]:
     """Give a mailbox a looser mode, and return its new state.
 
     A pending request for the same mode is granted. Raises CodeWanted if MultiMail does
     not show the code: repeat the call with the `code` that was mailed to the account's
     oversight address. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
-    _check_may_loosen(actor, mailbox, target)
+    _check_admin_of(actor, mailbox, may="loosen its oversight")
+    if not is_looser(target, than=mailbox.oversight_mode):
+        raise ChangeRefused(
+            f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode."
+        )
+    check_minimum(target)
+    yield lambda: _as_change(mailbox, {"oversight_mode": target}, tightens=False)
     connection = mailbox.connection
     code = code or _code_for(mailbox, actor, target)
     answer = _request(
@@ -517,7 +461,9 @@ _LABELS = {
 }
 
 
-def _as_change(mailbox: Mailbox, after: Mapping[str, Any]) -> ChangeInWords:
+def _as_change(
+    mailbox: Mailbox, after: Mapping[str, Any], *, tightens: bool
+) -> ChangeInWords:
     """Return a change of settings of a mailbox in words."""
     before = {name: getattr(mailbox, name) for name in after}
     differs = {name: value for name, value in after.items() if before[name] != value}
@@ -528,6 +474,7 @@ def _as_change(mailbox: Mailbox, after: Mapping[str, Any]) -> ChangeInWords:
         page=reverse("mailbox", args=[mailbox.pk]),
         connection=mailbox.connection_id,
         mailbox=mailbox.pk,
+        tightens=tightens,
     )
 
 

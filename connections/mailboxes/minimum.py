@@ -22,51 +22,35 @@ from mirror.oversight_modes import (
     is_minimum_lower,
     mode_words,
 )
-from people.models import OrganisationSettings
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings, organisation_settings
 from policy.gate_minimum import compare_soon
 
 _ANY = "any mode"
 
 
-def _locked_settings(actor: Actor, mode: str) -> OrganisationSettings:
-    """Lock the settings, of which the actor may set the minimum to this mode. Raises
-    ActNotAllowed, ChangeRefused.
-    """
-    if not actor.is_admin_of_all:
-        raise ActNotAllowed("Only an admin of everything can set the minimum.")
-    if mode and mode not in NAMES:
-        raise ChangeRefused("This is not an oversight mode.")
-    return lock_settings()
-
-
-def _lowering(*, actor: Actor, mode: str) -> ChangeInWords:
-    return ChangeInWords(
-        title="Minimum oversight mode of the organisation",
-        before=mode_words(_locked_settings(actor, mode).minimum_oversight) or _ANY,
-        after=mode_words(mode) or _ANY,
-        page=reverse("oversight-minimum"),
-    )
-
-
 @atomic_with_retry
-@second_admin(
-    "Minimum oversight",
-    words=_lowering,
-    tightens=lambda actor, mode: (
-        not is_minimum_lower(mode, than=_locked_settings(actor, mode).minimum_oversight)
-    ),
-)
-def set_minimum(*, actor: Actor, mode: str) -> bool:
+@second_admin("Minimum oversight")
+def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
     """Set the loosest mode that a mailbox can have, empty for any; return whether that
     changed.
 
     Mailboxes that are below it stay so until they are raised. Raises ActNotAllowed,
     ChangeRefused.
     """
-    locked = _locked_settings(actor, mode)
+    if not actor.is_admin_of_all:
+        raise ActNotAllowed("Only an admin of everything can set the minimum.")
+    if mode and mode not in NAMES:
+        raise ChangeRefused("This is not an oversight mode.")
+    locked = lock_settings()
     before = locked.minimum_oversight
+    yield lambda: ChangeInWords(
+        title="Minimum oversight mode of the organisation",
+        before=mode_words(before) or _ANY,
+        after=mode_words(mode) or _ANY,
+        page=reverse("oversight-minimum"),
+        tightens=not is_minimum_lower(mode, than=before),
+    )
     if mode == before:
         return False
     locked.minimum_oversight = mode

@@ -2,7 +2,7 @@
 deliveries.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -31,7 +31,7 @@ from connections.errors import (
 from connections.webhooks.events import usual_receiver
 from mirror.models import Connection, WebhookName
 from mirror.sync.capabilities import without_refused
-from people.second_admin.registry import ChangeInWords, listed, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from upstream.events import read_time
 
 UNNAMED = "Unnamed webhook"
@@ -138,50 +138,23 @@ def read_deliveries(
     return deliveries, following
 
 
-def _registering(
-    *,
-    connection: Connection,
-    actor: Actor,
-    name: str,
-    wanted: Mapping[str, Any],
-    code: str,
+def _in_words(
+    connection: Connection, webhook: Webhook, actor: Actor, did: str, **arguments: Any
 ) -> ChangeInWords:
-    check_admin(actor, connection, may="register webhooks in it")
+    """Return what a command does with a webhook as a change of the webhook as it is
+    now.
+    """
+    now = read_webhook(connection, webhook.id, actor=actor)
     return ChangeInWords(
-        title=f"{connection}: register the webhook {name}",
-        before=connection_in_words(connection),
-        after=listed(wanted),
-        page=reverse("webhooks"),
+        title=f"Webhook {now.label}: {did}",
+        before=listed({"name": now.label, "url": now.url, "events": now.events}),
+        after=listed(arguments) or did,
+        page=reverse("webhook", args=[connection.pk, now.id]),
         connection=connection.pk,
     )
 
 
-def _in_words(did: str) -> Callable[..., ChangeInWords]:
-    """Return how a command on a webhook reads: what it did, and the webhook as it is
-    now.
-    """
-
-    def words(
-        *, connection: Connection, webhook: Webhook, actor: Actor, **arguments: Any
-    ) -> ChangeInWords:
-        now = read_webhook(connection, webhook.id, actor=actor)
-        return ChangeInWords(
-            title=f"Webhook {now.label}: {did}",
-            before=listed({"name": now.label, "url": now.url, "events": now.events}),
-            after=listed(arguments) or did,
-            page=reverse("webhook", args=[connection.pk, now.id]),
-            connection=connection.pk,
-        )
-
-    return words
-
-
-@second_admin(
-    "Webhook",
-    words=_registering,
-    calls_multimail=True,
-    made=lambda created: created.secret,
-)
+@second_admin("Webhook", calls_multimail=True, made=lambda created: created.secret)
 def register_webhook(
     *,
     connection: Connection,
@@ -189,11 +162,18 @@ def register_webhook(
     name: str,
     wanted: Mapping[str, Any],
     code: str = "",
-) -> CreatedWebhook:
+) -> CanWait[CreatedWebhook]:
     """Subscribe an address to events. The call is never repeated: if the answer is
     lost, the list shows the outcome.
     """
     check_admin(actor, connection, may="register webhooks in it")
+    yield lambda: ChangeInWords(
+        title=f"{connection}: register the webhook {name}",
+        before=connection_in_words(connection),
+        after=listed(wanted),
+        page=reverse("webhooks"),
+        connection=connection.pk,
+    )
     body = {name: value for name, value in wanted.items() if value}
     if connection.is_our_gateway:
         body["include_sandbox"] = wanted["include_sandbox"]
@@ -223,14 +203,15 @@ def register_webhook(
 
 
 @atomic_with_retry
-@second_admin("Webhook", words=_in_words("rename it"))
+@second_admin("Webhook")
 def rename_webhook(
     *, connection: Connection, webhook: Webhook, name: str, actor: Actor
-) -> None:
+) -> CanWait[None]:
     """Give a webhook another name, which MultiMail does not learn. Raises
     ActNotAllowed.
     """
     check_admin(actor, connection, may="name its webhooks")
+    yield lambda: _in_words(connection, webhook, actor, "rename it", name=name)
     if name == webhook.name:
         return
     _store_name(connection, webhook.id, name)
@@ -245,19 +226,16 @@ def _store_name(connection: Connection, webhook_id: str, name: str) -> None:
         )
 
 
-@second_admin(
-    "Webhook",
-    words=_in_words("make another secret"),
-    calls_multimail=True,
-    made=lambda rotated: rotated.secret,
-)
+@second_admin("Webhook", calls_multimail=True, made=lambda rotated: rotated.secret)
 def rotate_webhook(
     *, connection: Connection, webhook: Webhook, actor: Actor, overlap_s: int
-) -> CreatedWebhook:
+) -> CanWait[CreatedWebhook]:
     """Make another secret, which replaces the old one when the overlap is over (our
     gateway). Raises as the others.
     """
     check_admin(actor, connection, may="give its webhooks other secrets")
+    did = "make another secret"
+    yield lambda: _in_words(connection, webhook, actor, did, overlap_s=overlap_s)
     if webhook.is_ours:
         raise ChangeRefused(
             "This is the desk's own webhook. Change its secret on the connection's page."
@@ -310,10 +288,13 @@ def replay(
     return sent
 
 
-@second_admin("Webhook", words=_in_words("delete it"), calls_multimail=True)
-def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) -> None:
+@second_admin("Webhook", calls_multimail=True)
+def delete_webhook(
+    *, connection: Connection, webhook: Webhook, actor: Actor
+) -> CanWait[None]:
     """Delete a subscription. Raises as the others."""
     check_admin(actor, connection, may="delete its webhooks")
+    yield lambda: _in_words(connection, webhook, actor, "delete it")
 
     def is_deleted() -> bool:
         try:

@@ -7,10 +7,10 @@ from audit.recording import record
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from people.errors import NotYours
-from people.models import Grant, Invitation, Person
+from people.models import Invitation, Person
 from people.roles.grants import check_admin_left, check_covers, is_self, lock_for
 from people.roles.targets import common_target, grants_of, in_words, target_of
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.sessions import end_sessions
 
 
@@ -39,13 +39,20 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
     return person
 
 
-def _reactivating(*, actor: Actor, person_id: int) -> ChangeInWords:
+@atomic_with_retry
+@second_admin("Reactivation")
+def reactivate(*, actor: Actor, person_id: int) -> CanWait[Person]:
+    """Reactivate a person, with their old password, second factor and roles.
+
+    Who they were at the sign-in provider is forgotten: they may have a new account
+    there, which is found by its verified address.
+    """
     now, person = lock_for(actor, person_id)
     check_covers(now, person)
     grants = grants_of(person)
-    target = common_target(target_of(grant) for grant in grants)
     roles = in_words(grants)
-    return ChangeInWords(
+    target = common_target(target_of(grant) for grant in grants)
+    yield lambda: ChangeInWords(
         title=f"{person}: reactivate",
         before="deactivated",
         after=f"active, {roles}",
@@ -54,26 +61,9 @@ def _reactivating(*, actor: Actor, person_id: int) -> ChangeInWords:
         mailbox=target.mailbox,
         about=person_id,
         based_on=roles,
+        # It gives no role.
+        tightens=person.is_active or not grants,
     )
-
-
-@atomic_with_retry
-@second_admin(
-    "Reactivation",
-    words=_reactivating,
-    # It gives no role.
-    tightens=lambda person_id, **_: (
-        not Grant.objects.filter(person=person_id, person__is_active=False).exists()
-    ),
-)
-def reactivate(*, actor: Actor, person_id: int) -> Person:
-    """Reactivate a person, with their old password, second factor and roles.
-
-    Who they were at the sign-in provider is forgotten: they may have a new account
-    there, which is found by its verified address.
-    """
-    now, person = lock_for(actor, person_id)
-    check_covers(now, person)
     if person.is_active:
         return person
     person.is_active = True

@@ -7,7 +7,6 @@ address that it was made for; only the hash of its token is stored.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError
@@ -39,7 +38,7 @@ from people.roles.targets import (
     role_words,
     target_of,
 )
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.sessions import end_sessions
 from people.tokens import hash_of, new_token
 
@@ -71,11 +70,18 @@ class Link:
         return self.invitation.kind == Invitation.Kind.PASSWORD
 
 
-def _locked_inviter(
-    actor: Actor, email: str, roles: Sequence[tuple[Role, GrantTarget]]
-) -> Actor:
-    """Lock the actor, who may invite this address with these roles. Raises NotYours
-    where they may not.
+@atomic_with_retry
+@second_admin("Invitation")
+def invite(
+    *,
+    actor: Actor,
+    email: str,
+    name: str,
+    roles: Sequence[tuple[Role, GrantTarget]],
+    lasts: timedelta,
+) -> CanWait[NewLink]:
+    """Invite this address with these roles; an earlier invitation of the actor's for it
+    becomes void. Raises NotYours.
     """
     now = lock_actor(actor)
     for _, target in roles:
@@ -92,40 +98,16 @@ def _locked_inviter(
         )
     if not all_targets().keys() >= {target.value for _, target in roles}:
         raise NotYours("The connection or mailbox of a role is no longer there.")
-    return now
-
-
-def _inviting(
-    *, actor: Actor, email: str, roles: Sequence[tuple[Role, GrantTarget]], **_: Any
-) -> ChangeInWords:
-    _locked_inviter(actor, email, roles)
-    target = common_target(target for _, target in roles)
-    known = Person.objects.filter(email=email).first()
-    return ChangeInWords(
+    whole = common_target(target for _, target in roles)
+    yield lambda: ChangeInWords(
         title=f"Invite {email}",
         before=in_words(grants_of(known)) if known else "not at this desk",
         after=_words(roles),
         page=reverse("people"),
-        connection=target.connection,
-        mailbox=target.mailbox,
+        connection=whole.connection,
+        mailbox=whole.mailbox,
         about=known.pk if known else None,
     )
-
-
-@atomic_with_retry
-@second_admin("Invitation", words=_inviting)
-def invite(
-    *,
-    actor: Actor,
-    email: str,
-    name: str,
-    roles: Sequence[tuple[Role, GrantTarget]],
-    lasts: timedelta,
-) -> NewLink:
-    """Invite this address with these roles; an earlier invitation of the actor's for it
-    becomes void.
-    """
-    now = _locked_inviter(actor, email, roles)
     earlier = Invitation.objects.filter(
         kind=Invitation.Kind.JOIN, invited_by_id=key_of(now)
     )
@@ -176,9 +158,11 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
     return invitation
 
 
-def _locked_without_password(actor: Actor, person_id: int) -> tuple[Actor, Person]:
-    """Lock the actor and a person for whom they may make a password link. Raises
-    NotYours.
+@atomic_with_retry
+@second_admin("Password", made=lambda link: link.url)
+def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
+    """Make a link to set a new password; an earlier one becomes void. The second factor
+    stays. Raises NotYours.
     """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
@@ -186,13 +170,8 @@ def _locked_without_password(actor: Actor, person_id: int) -> tuple[Actor, Perso
     check_covers(now, person)
     if not person.is_active:
         raise NotYours(f"{person} is deactivated. Reactivate them first.")
-    return now, person
-
-
-def _giving_a_password(*, actor: Actor, person_id: int) -> ChangeInWords:
-    _, person = _locked_without_password(actor, person_id)
     target = common_target(target_of(grant) for grant in grants_of(person))
-    return ChangeInWords(
+    yield lambda: ChangeInWords(
         title=f"{person}: link for a new password",
         before="the password of now",
         after="whoever has the link sets another one; the second factor stays",
@@ -201,15 +180,6 @@ def _giving_a_password(*, actor: Actor, person_id: int) -> ChangeInWords:
         mailbox=target.mailbox,
         about=person_id,
     )
-
-
-@atomic_with_retry
-@second_admin("Password", words=_giving_a_password, made=lambda link: link.url)
-def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
-    """Make a link to set a new password; an earlier one becomes void. The second factor
-    stays.
-    """
-    now, person = _locked_without_password(actor, person_id)
     Invitation.objects.passwords_of(person).withdraw()
     link = Invitation(
         kind=Invitation.Kind.PASSWORD,

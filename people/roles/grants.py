@@ -26,15 +26,19 @@ from people.roles.targets import (
     role_words,
     target_of,
 )
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.sessions import access_changed, end_sessions
 
 
-def _locked_receiver(
-    actor: Actor, person_id: int, target: GrantTarget
-) -> tuple[Actor, Person]:
-    """Lock the actor and whom they give a role for a target. Raises NotYours where they
-    may not.
+@atomic_with_retry
+@second_admin("Role")
+def give_role(
+    *, actor: Actor, person_id: int, role: Role, target: GrantTarget
+) -> CanWait[bool]:
+    """Grant a person a role for a target that the actor is an admin of; False if they
+    have it already.
+
+    Nobody grants themselves one. Raises NotYours.
     """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
@@ -43,16 +47,9 @@ def _locked_receiver(
     _check_not_above(now, person)
     if target.value not in all_targets():
         raise NotYours("The connection or mailbox of this role is no longer there.")
-    return now, person
-
-
-def _giving(
-    *, actor: Actor, person_id: int, role: Role, target: GrantTarget
-) -> ChangeInWords:
-    _, person = _locked_receiver(actor, person_id, target)
-    new = role_words(role.value, target.name)
     before = in_words(grants_of(person))
-    return ChangeInWords(
+    new = role_words(role.value, target.name)
+    yield lambda: ChangeInWords(
         title=f"{person}: give the role {new}",
         before=before,
         after=new if before == in_words([]) else f"{before}, {new}",
@@ -60,25 +57,8 @@ def _giving(
         connection=target.connection,
         mailbox=target.mailbox,
         about=person_id,
+        tightens=person.grants.filter(role=role, **_where(target)).exists(),
     )
-
-
-@atomic_with_retry
-@second_admin(
-    "Role",
-    words=_giving,
-    tightens=lambda person_id, role, target, **_: Grant.objects.filter(
-        person=person_id, role=role, **_where(target)
-    ).exists(),
-)
-def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> bool:
-    """Grant a person a role for a target that the actor is an admin of; False if they
-    have it already.
-
-    Nobody grants themselves one.
-    """
-    now, person = _locked_receiver(actor, person_id, target)
-    before = in_words(grants_of(person))
     is_new = add_grant(person, role, target)
     if is_new:
         _record(now, person, before)

@@ -5,8 +5,6 @@ While it is off nobody sees such a figure, on any page or in any file; figures o
 of three and more are shown.
 """
 
-from typing import Any
-
 from django.db.models.functions import Now
 from django.urls import reverse
 
@@ -15,7 +13,7 @@ from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from people.errors import NotYours
 from people.models import OrganisationSettings
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings
 
 MAX_REASON = 1000
@@ -31,43 +29,33 @@ def shows_people() -> bool:
     ).exists()
 
 
-def _switching_on(*, actor: Actor, because: str, **_: Any) -> ChangeInWords:
-    _check_may_set(actor, because)
-    return ChangeInWords(
-        title="Figures of single people",
-        before=_WORDS[shows_people()],
-        after=f"{_WORDS[True]}, because: {because.strip()[:MAX_REASON]}",
-        page=reverse("report-decisions"),
-    )
-
-
-def _check_may_set(actor: Actor, because: str | None) -> None:
-    if not actor.is_admin_of_all:
-        raise NotYours(
-            "Only an admin of everything can set whether figures of single people are shown."
-        )
-    if because is not None and not because.strip():
-        raise NotYours(
-            "Name the law or the works agreement that allows figures of single people."
-        )
-
-
 @atomic_with_retry
-@second_admin(
-    "Figures of single people",
-    words=_switching_on,
-    tightens=lambda on, **_: not on or shows_people(),
-)
-def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> bool:
+@second_admin("Figures of single people")
+def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[bool]:
     """Show figures of single people, or of teams only; return whether that changed.
 
     `because` names the law or the agreement that allows it. Raises NotYours for anybody
     but an admin of everything, or without that reason.
     """
-    _check_may_set(actor, because if on else None)
     because = because.strip()[:MAX_REASON]
+    if not actor.is_admin_of_all:
+        raise NotYours(
+            "Only an admin of everything can set whether figures of single people are shown."
+        )
+    if on and not because:
+        raise NotYours(
+            "Name the law or the works agreement that allows figures of single people."
+        )
     locked = lock_settings()
-    if (locked.person_figures_since is not None) == on:
+    is_on = locked.person_figures_since is not None
+    yield lambda: ChangeInWords(
+        title="Figures of single people",
+        before=_WORDS[is_on],
+        after=f"{_WORDS[True]}, because: {because}",
+        page=reverse("report-decisions"),
+        tightens=is_on or not on,
+    )
+    if is_on == on:
         return False
     locked.person_figures_since = Now() if on else None
     locked.person_figures_set_by_id = int(actor.id)

@@ -1,14 +1,15 @@
 """The commands that wait for a second admin, where the organisation switched that on.
 
 A command of an admin waits unless `tightening.py` names it as one that can only
-tighten. It waits before anything of it runs: what is stored is its name and its
-arguments. Accepting calls the same command again.
+tighten. It checks what is asked for, yields once what that would change in words, and
+only then changes anything: where it has to wait, it ends at its `yield`, and its name
+and its arguments are stored. Accepting calls the same command again.
 """
 
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
@@ -35,7 +36,9 @@ class ChangeInWords:
 
     `page` is the address of what it changes. Without connection and mailbox it is of
     everything. `about` is the person whose rights it changes. Besides `before`,
-    `based_on` has to be the same when the change is accepted.
+    `based_on` has to be the same when the change is accepted. One that `tightens`, by
+    its arguments and what is stored, does not wait; what cannot be read counts as
+    loosening.
     """
 
     title: str
@@ -46,12 +49,18 @@ class ChangeInWords:
     mailbox: int | None = None
     about: int | None = None
     based_on: Any = None
+    tightens: bool = False
 
     @property
     def fingerprint(self) -> str:
         """A hash of what the change is based on."""
         based_on = json.dumps([self.before, self.based_on], sort_keys=True)
         return hashlib.sha256(based_on.encode()).hexdigest()
+
+
+# What a command is that can wait: it yields its change in words, and returns its result.
+# The words are only asked for where it may have to wait.
+CanWait = Generator[Callable[[], ChangeInWords], None, R]
 
 
 def listed(values: Mapping[str, Any]) -> str:
@@ -87,7 +96,7 @@ class SecondAdminNeeded(Exception):
 
 @dataclass(frozen=True)
 class WaitingCommand:
-    """A command that waits: `run` carries it out, `words` says what it would change.
+    """A command that waits.
 
     `secrets` are arguments that are stored encrypted. `made` returns a secret that the
     command made, for the admin who asked for it. One that `calls_multimail` is carried
@@ -96,16 +105,13 @@ class WaitingCommand:
 
     name: str
     kind: str
-    run: Callable[..., Any]
-    words: Callable[..., ChangeInWords]
-    tightens: Callable[..., bool] | None
-    calls_multimail: bool
-    secrets: tuple[str, ...]
-    made: Callable[[Any], str] | None
+    run: Callable[..., CanWait[Any]]
+    calls_multimail: bool = False
+    secrets: tuple[str, ...] = ()
+    made: Callable[[Any], str] | None = None
 
-    def asked(self, arguments: Mapping[str, Any]) -> AskedChange:
+    def asked(self, words: ChangeInWords, arguments: Mapping[str, Any]) -> AskedChange:
         """Return a call of the command as a change that can wait."""
-        words = self.words(**arguments)
         plain = {
             name: as_json(one)
             for name, one in arguments.items()
@@ -135,11 +141,21 @@ class WaitingCommand:
             inspect.signature(self.run).bind(**arguments)
         except (KeyError, TypeError, ValueError):
             raise NotYours(_OF_ANOTHER_VERSION) from None
-        if self.words(**arguments).fingerprint != change["seen"]:
+        steps = self.run(**arguments)
+        if next(steps)().fingerprint != change["seen"]:
             raise NotYours(
                 "This has changed since it was asked. Look at it as it is now, then ask again."
             )
-        return self.run(**arguments)
+        return _finish(steps)
+
+
+def _finish(steps: CanWait[R]) -> R:
+    """Run a command on from its `yield`, and return its result."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        return cast(R, end.value)
+    raise TypeError("A command says once what it would change.")
 
 
 COMMANDS: dict[str, WaitingCommand] = {}
@@ -150,14 +166,7 @@ def command_of(change: PendingChange) -> WaitingCommand:
     says so.
     """
     return COMMANDS.get(change.command) or WaitingCommand(
-        change.command,
-        change.command,
-        _refuse,
-        _refuse,
-        None,
-        calls_multimail=False,
-        secrets=(),
-        made=None,
+        change.command, change.command, _refuse
     )
 
 
@@ -185,45 +194,44 @@ def wants_second_admin(actor: Actor) -> bool:
 def second_admin(
     kind: str,
     *,
-    words: Callable[..., ChangeInWords],
-    tightens: Callable[..., bool] | None = None,
     always: bool = False,
     calls_multimail: bool = False,
     secrets: tuple[str, ...] = (),
     made: Callable[[Any], str] | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a command: it raises SecondAdminNeeded instead of running where it has
-    to wait for a second admin.
+) -> Callable[[Callable[P, CanWait[R]]], Callable[P, R]]:
+    """Decorate a command: it raises SecondAdminNeeded at its `yield` where it has to
+    wait for a second admin.
 
-    `words` gets the command's arguments, raises its errors, and returns what the second
-    admin reads. A call that `tightens`, by its arguments and what is stored, does not
-    wait; what cannot be read counts as loosening. `always`: it takes two admins
-    whatever the organisation has set. Put `atomic_with_retry` above it, so that what
-    `words` and `tightens` read is still so when the command runs.
+    `always`: it takes two admins whatever the organisation has set. Put
+    `atomic_with_retry` above it, so that what it read before its `yield` is still so
+    afterwards.
     """
 
-    def decorate(command: Callable[P, R]) -> Callable[P, R]:
+    def decorate(command: Callable[P, CanWait[R]]) -> Callable[P, R]:
         name = command.__name__
         known = COMMANDS.get(name)
         if known is not None and known.run.__module__ != command.__module__:
             raise TypeError(
                 f"Two commands are named {name}: {known.run.__module__} and {command.__module__}."
             )
-        waiting = WaitingCommand(
-            name, kind, command, words, tightens, calls_multimail, secrets, made
-        )
+        waiting = WaitingCommand(name, kind, command, calls_multimail, secrets, made)
         COMMANDS[name] = waiting
         signature = inspect.signature(command)
 
         @wraps(command)
         def run_or_wait(*args: P.args, **kwargs: P.kwargs) -> R:
             actor = cast(Actor, kwargs["actor"])
+            steps = command(*args, **kwargs)
+            in_words = next(steps, None)
+            if in_words is None:
+                raise TypeError(f"{name} does not say what it would change.")
             if not actor.second if always else wants_second_admin(actor):
-                call = signature.bind(*args, **kwargs)
-                call.apply_defaults()
-                if tightens is None or not tightens(**call.arguments):
-                    raise SecondAdminNeeded(waiting.asked(call.arguments))
-            return command(*args, **kwargs)
+                words = in_words()
+                if not words.tightens:
+                    call = signature.bind(*args, **kwargs)
+                    call.apply_defaults()
+                    raise SecondAdminNeeded(waiting.asked(words, call.arguments))
+            return _finish(steps)
 
         return run_or_wait
 

@@ -2,8 +2,6 @@
 for one itself.
 """
 
-from typing import Any
-
 from django.db.models.functions import Now
 from django.urls import reverse
 
@@ -12,7 +10,7 @@ from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from people.errors import NotYours
 from people.models import OrganisationSettings, Person
-from people.second_admin.registry import ChangeInWords, is_second_admin_on, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
 _WORDS = ("Loosening applies at once", "Loosening waits for a second admin")
 
@@ -38,34 +36,28 @@ def lock_settings() -> OrganisationSettings:
     return OrganisationSettings.objects.select_for_update().get(pk=1)
 
 
-def _switching_off(*, actor: Actor, **_: Any) -> ChangeInWords:
-    _check_may_set(actor)
-    return ChangeInWords(
-        title="Changes wait for a second admin: switch off",
-        before=_WORDS[is_second_admin_on()],
-        after=_WORDS[False],
-        page=reverse("pending-changes"),
-    )
-
-
-def _check_may_set(actor: Actor) -> None:
-    if not actor.is_admin_of_all:
-        raise NotYours(
-            "Only an admin of everything can set whether changes wait for a second admin."
-        )
-
-
 @atomic_with_retry
-@second_admin("Second admin", words=_switching_off, tightens=lambda on, **_: bool(on))
-def set_second_admin(*, actor: Actor, on: bool) -> bool:
+@second_admin("Second admin")
+def set_second_admin(*, actor: Actor, on: bool) -> CanWait[bool]:
     """Set whether loosening waits for a second admin; return whether that changed.
 
     Only an admin of everything may, and only while there is another one: otherwise
     nobody could accept anything. Raises NotYours.
     """
-    _check_may_set(actor)
+    if not actor.is_admin_of_all:
+        raise NotYours(
+            "Only an admin of everything can set whether changes wait for a second admin."
+        )
     locked = lock_settings()
-    if (locked.second_admin_since is not None) == on:
+    is_on = locked.second_admin_since is not None
+    yield lambda: ChangeInWords(
+        title="Changes wait for a second admin: switch off",
+        before=_WORDS[is_on],
+        after=_WORDS[False],
+        page=reverse("pending-changes"),
+        tightens=on,
+    )
+    if is_on == on:
         return False
     if on and not has_another_admin(actor):
         raise NotYours(

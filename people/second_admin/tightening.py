@@ -2,7 +2,7 @@
 Everything else waits.
 
 A command stands here only if no call of it can loosen anything. One that can do both is
-decorated, and shows by its arguments that a call tightens (`registry.second_admin`).
+decorated, and says for each call whether it tightens (`registry.ChangeInWords`).
 """
 
 NEVER_WAITS = {

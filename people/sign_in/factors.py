@@ -21,7 +21,7 @@ from common.encryption import encrypt
 from common.postgres.retry import atomic_with_retry
 from people.errors import FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in import totp
 from people.sign_in.backend import needs_second_factor, roles_that_need_it
 from people.sign_in.sessions import access_changed, end_sessions
@@ -151,9 +151,13 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
     return removed
 
 
-def _locked_factors(actor: Actor, person: Person) -> list[Factor]:
-    """Lock a person, and return the factors that the actor may remove. Raises
-    FactorNotAllowed.
+@atomic_with_retry
+@second_admin("Second factor")
+def remove_factors_of(*, actor: Actor, person: Person) -> CanWait[int]:
+    """Remove all factors of a person who lost them, and return how many; they set up a
+    new one after the password.
+
+    Raises FactorNotAllowed.
     """
     _check_may_set(actor)
     if str(person.pk) == actor.id:
@@ -161,41 +165,17 @@ def _locked_factors(actor: Actor, person: Person) -> list[Factor]:
             "Remove your own factors under Your account, Second factor."
         )
     Person.objects.select_for_update().get(pk=person.pk)
-    return factors_of(person.pk)
-
-
-def _removing(*, actor: Actor, person: Person) -> ChangeInWords:
-    found = _locked_factors(actor, person)
-    return ChangeInWords(
+    found = factors_of(person.pk)
+    yield lambda: ChangeInWords(
         title=f"Second factor: remove those of {person}",
         before=", ".join(one.name for one in found),
         after="none; signs in by password alone until a new one is set up",
         page=reverse("second-factor"),
         about=person.pk,
         based_on=[one.id for one in found],
+        # Where they have no role, a password alone leads nowhere.
+        tightens=not (found and person.is_active and person.grants.exists()),
     )
-
-
-def _protects_nothing(*, person: Person, **_: Any) -> bool:
-    """Whether the person has no factor, or no role into which a password alone would
-    lead then.
-    """
-    return not (
-        person.is_active
-        and Grant.objects.filter(person=person).exists()
-        and has_second_factor(person.pk)
-    )
-
-
-@atomic_with_retry
-@second_admin("Second factor", words=_removing, tightens=_protects_nothing)
-def remove_factors_of(*, actor: Actor, person: Person) -> int:
-    """Remove all factors of a person who lost them, and return how many; they set up a
-    new one after the password.
-
-    Raises FactorNotAllowed.
-    """
-    found = _locked_factors(actor, person)
     _remove(person, found, actor=actor)
     # A finder of the lost device may be signed in with it.
     end_sessions(person)
@@ -205,23 +185,9 @@ def remove_factors_of(*, actor: Actor, person: Person) -> int:
 _RULES = ("no second factor is needed", "a second factor is needed")
 
 
-def _needing_less(*, actor: Actor, role: Role, **_: Any) -> ChangeInWords:
-    _check_may_set(actor)
-    return ChangeInWords(
-        title=f"Second factor: no longer required of every {role.value}",
-        before=_RULES[role in roles_that_need_it()],
-        after=_RULES[False],
-        page=reverse("second-factor"),
-    )
-
-
 @atomic_with_retry
-@second_admin(
-    "Second factor",
-    words=_needing_less,
-    tightens=lambda role, needed, **_: needed or role not in roles_that_need_it(),
-)
-def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
+@second_admin("Second factor")
+def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[bool]:
     """Set whether everybody with `role` needs a second factor; return whether that
     changed.
 
@@ -229,6 +195,13 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     factor: that would lock them out. Raises FactorNotAllowed.
     """
     _check_may_set(actor)
+    yield lambda: ChangeInWords(
+        title=f"Second factor: no longer required of every {role.value}",
+        before=_RULES[role in roles_that_need_it()],
+        after=_RULES[False],
+        page=reverse("second-factor"),
+        tightens=needed or role not in roles_that_need_it(),
+    )
     if needed and actor.has(role) and not has_second_factor(int(actor.id)):
         article = "an" if role.value[0] == "a" else "a"
         raise FactorNotAllowed(

@@ -20,7 +20,7 @@ from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy import tasks
 from policy.allowlists.applicable import lists_in_force
 from policy.allowlists.judgement import (
@@ -64,42 +64,9 @@ class Change:
     remove: tuple[str, ...] = ()
 
 
-def _lock_at(
-    version: int, scope: ListScope, kind: str, change: Change, actor: Actor
-) -> Allowlist:
-    """Lock a list that is still at this version, for a change that is possible."""
-    locked = _lock(scope, kind, actor)
-    if locked.version != version:
-        raise StaleAllowlist(
-            f"Somebody changed this list: you saw version {version}, now it is version {locked.version}. "
-            "Check the list again, then save your change.",
-        )
-    if change.mode is not None and change.mode not in Allowlist.Mode.values:
-        raise ActNotAllowed("This is not a mode of an allowlist.")
-    if locked.is_bypass and change.mode == Allowlist.Mode.CONTACTS:
-        raise ActNotAllowed(
-            "A list of mail sent without review cannot use contacts: nobody could see whose mail it sends."
-        )
-    return locked
-
-
-def _changing(
-    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, how: str
+def _in_words(
+    locked: Allowlist, title: str, after: str, *, tightens: bool
 ) -> ChangeInWords:
-    locked = _lock_at(version, scope, kind, change, actor)
-    mode = change.mode or locked.mode
-    lines = []
-    if mode != locked.mode:
-        lines.append(f"mode: {mode}")
-    if change.put:
-        lines.append(f"with {_first_few([one.pattern for one in change.put])}")
-    if change.remove:
-        lines.append(f"without {_first_few(change.remove)}")
-    title = f"{locked.title} for {locked.label}: {'import' if how == 'imported' else 'change'}"
-    return _in_words(locked, title, "\n".join(lines) or "no change")
-
-
-def _in_words(locked: Allowlist, title: str, after: str) -> ChangeInWords:
     return ChangeInWords(
         title=title,
         before=_summary(locked),
@@ -107,13 +74,11 @@ def _in_words(locked: Allowlist, title: str, after: str) -> ChangeInWords:
         page=locked.url,
         connection=locked.owning_connection,
         mailbox=locked.mailbox_id,
+        tightens=tightens,
     )
 
 
-def _tightens(
-    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, **_: Any
-) -> bool:
-    locked = _lock_at(version, scope, kind, change, actor)
+def _tightens(locked: Allowlist, change: Change) -> bool:
     # A rule may ask for more of whoever is on the list, for as long as they are.
     naming = [{"when": {"lists": [locked.pk]}}]
     is_named = PolicyVersion.objects.filter(
@@ -138,7 +103,7 @@ def _tightens(
 
 
 @atomic_with_retry
-@second_admin("Allowlist", words=_changing, tightens=_tightens)
+@second_admin("Allowlist")
 def apply_change(
     *,
     scope: ListScope,
@@ -147,7 +112,7 @@ def apply_change(
     version: int,
     actor: Actor,
     how: str = "changed",
-) -> Allowlist:
+) -> CanWait[Allowlist]:
     """Change one list, if it still is at `version` (0: it was never written), and have
     it pushed to the gates.
 
@@ -155,60 +120,63 @@ def apply_change(
     version. Raises ActNotAllowed, and StaleAllowlist with the current list where
     somebody else was faster.
     """
-    return _save_change(
-        _lock_at(version, scope, kind, change, actor), change, actor, how
+    locked = _lock(scope, kind, actor)
+    if locked.version != version:
+        raise StaleAllowlist(
+            f"Somebody changed this list: you saw version {version}, now it is version {locked.version}. "
+            "Check the list again, then save your change.",
+        )
+    if change.mode is not None and change.mode not in Allowlist.Mode.values:
+        raise ActNotAllowed("This is not a mode of an allowlist.")
+    if locked.is_bypass and change.mode == Allowlist.Mode.CONTACTS:
+        raise ActNotAllowed(
+            "A list of mail sent without review cannot use contacts: nobody could see whose mail it sends."
+        )
+    lines = []
+    if change.mode not in (None, locked.mode):
+        lines.append(f"mode: {change.mode}")
+    if change.put:
+        lines.append(f"with {_first_few([one.pattern for one in change.put])}")
+    if change.remove:
+        lines.append(f"without {_first_few(change.remove)}")
+    yield lambda: _in_words(
+        locked,
+        f"{locked.title} for {locked.label}: {'import' if how == 'imported' else 'change'}",
+        "\n".join(lines) or "no change",
+        tightens=_tightens(locked, change),
     )
+    return _save_change(locked, change, actor, how)
 
 
-def _allowing(
-    address: str, mailbox: int, days: int, actor: Actor
-) -> tuple[Allowlist, str, Change]:
-    """Return the locked list of a mailbox, the entry for an address, and the change that
-    allows it.
+@atomic_with_retry
+@second_admin("Allowed address")
+def allow_for_days(
+    *, address: str, mailbox: int, days: int = 7, actor: Actor
+) -> CanWait[Allowlist]:
+    """Allow one address for one mailbox for some days; only an admin of the mailbox
+    may.
+
+    Raises ActNotAllowed where that would do more than allow this address, or nothing.
     """
     pattern = allowable(address)
     if pattern is None:
         raise ActNotAllowed("No entry can name this address, so it cannot be allowed.")
     locked = _lock(ListScope(mailbox=mailbox), Allowlist.Kind.RESTRICTION, actor)
     at = clock()
-    mode = _mode_to_join(locked, at)
     ends = at + timedelta(days=days)
+    mode = _mode_to_join(locked, at)
+    put = list[WantedEntry]()
     before = locked.entries.live(at).filter(pattern=pattern).first()
-    if before and (before.expires_at is None or before.expires_at >= ends):
-        return locked, pattern, Change(mode=mode)
-    note = f"Allowed for {days} days"
-    wanted = WantedEntry(pattern, note, owner=int(actor.id), expires_at=ends)
-    return locked, pattern, Change(mode=mode, put=(wanted,))
-
-
-def _allowing_in_words(
-    *, address: str, mailbox: int, days: int, actor: Actor
-) -> ChangeInWords:
-    locked, pattern, _ = _allowing(address, mailbox, days, actor)
-    title = f"{locked.label}: allow {pattern} for {days} days"
-    after = (
-        f"{pattern} may be written to for {days} days from the moment this is accepted"
+    if before is None or (before.expires_at and before.expires_at < ends):
+        note = f"Allowed for {days} days"
+        put.append(WantedEntry(pattern, note, owner=int(actor.id), expires_at=ends))
+    yield lambda: _in_words(
+        locked,
+        f"{locked.label}: allow {pattern} for {days} days",
+        f"{pattern} may be written to for {days} days from the moment this is accepted",
+        tightens=not put,
     )
-    return _in_words(locked, title, after)
-
-
-def _is_allowed(*, address: str, mailbox: int, days: int, actor: Actor) -> bool:
-    _, _, change = _allowing(address, mailbox, days, actor)
-    return not change.put
-
-
-@atomic_with_retry
-@second_admin("Allowed address", words=_allowing_in_words, tightens=_is_allowed)
-def allow_for_days(
-    *, address: str, mailbox: int, days: int = 7, actor: Actor
-) -> Allowlist:
-    """Allow one address for one mailbox for some days; only an admin of the mailbox
-    may.
-
-    Raises ActNotAllowed where that would do more than allow this address, or nothing.
-    """
-    locked, _, change = _allowing(address, mailbox, days, actor)
-    return _save_change(locked, change, actor, "allowed")
+    return _save_change(locked, Change(mode, tuple(put)), actor, "allowed")
 
 
 def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:

@@ -19,7 +19,7 @@ from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import Person
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.calendars.opening import DAYS, is_within, write_day
 from policy.calendars.stored import calendar_of
 from policy.errors import PlanRefused, StalePlan
@@ -106,35 +106,13 @@ def _locked_as_seen(
     return stored
 
 
-def _as_wanted(wanted: WantedCalendar, stored: WorkCalendar | None) -> WorkCalendar:
-    return WorkCalendar(pk=stored.pk if stored else None, **asdict(wanted))
-
-
-def _changing_hours(
-    *, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None, seen: str
-) -> ChangeInWords:
-    stored = _locked_as_seen(actor, calendar, seen)
-    assert stored is not None, "no rule names the hours of a new calendar"
-    return ChangeInWords(
-        title=f"Calendar {stored.name}: hours that a rule names",
-        before=_calendar_in_words(stored),
-        after=_calendar_in_words(_as_wanted(wanted, stored)),
-        page=reverse("calendar", args=[stored.pk]),
-    )
-
-
-def _asks_no_less(
-    *, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None, seen: str
-) -> bool:
+def _asks_no_less(stored: WorkCalendar, row: WorkCalendar) -> bool:
     """Whether the new hours loosen no active rule. A rule that applies outside the
     hours is loosened where they get longer, one that applies during them where they
     get shorter.
     """
-    stored = _locked_as_seen(actor, calendar, seen)
-    if stored is None:
-        return True
     was = calendar_of(stored)
-    becomes = calendar_of(_as_wanted(wanted, stored))
+    becomes = calendar_of(row)
     opens = not is_within(becomes, was)
     closes = not is_within(was, becomes)
     now = policies()
@@ -152,14 +130,14 @@ def _asks_no_less(
 
 
 @atomic_with_retry
-@second_admin("Calendar", words=_changing_hours, tightens=_asks_no_less)
+@second_admin("Calendar")
 def save_calendar(
     *,
     wanted: WantedCalendar,
     actor: Actor,
     calendar: WorkCalendar | None = None,
     seen: str = "",
-) -> WorkCalendar:
+) -> CanWait[WorkCalendar]:
     """Make a calendar, or change one that is still as the admin saw it (`seen`, which
     `seen_calendar` made).
 
@@ -167,7 +145,15 @@ def save_calendar(
     """
     stored = _locked_as_seen(actor, calendar, seen)
     before = _calendar_in_words(stored) if stored else ""
-    row = _as_wanted(wanted, stored)
+    row = WorkCalendar(pk=stored.pk if stored else None, **asdict(wanted))
+    yield lambda: ChangeInWords(
+        title=f"Calendar {stored or row}: hours that a rule names",
+        before=before,
+        after=_calendar_in_words(row),
+        page=reverse("calendar", args=[stored.pk]) if stored else "",
+        # No rule names the hours of a new calendar.
+        tightens=stored is None or _asks_no_less(stored, row),
+    )
     try:
         with transaction.atomic():
             row.save()
@@ -212,13 +198,11 @@ def rules_naming(calendar: WorkCalendar) -> list[str]:
     )
 
 
-def _plan_in_change(
-    mailbox: Mailbox | None, actor: Actor, after: str, title: str = "Review plan"
+def _in_change(
+    mailbox: Mailbox | None, plan: ReviewPlan | None, after: str
 ) -> ChangeInWords:
-    _check(actor, mailbox)
-    plan = ReviewPlan.objects.filter(mailbox=mailbox).first()
     return ChangeInWords(
-        title=f"{title} of {mailbox or 'all mailboxes'}",
+        title=f"Review plan of {mailbox or 'all mailboxes'}",
         before=plan_in_words(plan) if plan else "none",
         after=after,
         page=reverse("review-plans"),
@@ -228,34 +212,6 @@ def _plan_in_change(
     )
 
 
-def _saving_plan(
-    *, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor
-) -> ChangeInWords:
-    plan = ReviewPlan(
-        calendar=wanted.calendar,
-        targets=wanted.targets,
-        assigns_in_turn=wanted.assigns_in_turn,
-    )
-    steps = [LadderStep(**asdict(step)) for step in wanted.steps]
-    return _plan_in_change(mailbox, actor, plan_in_words(plan, steps))
-
-
-def _removing_plan(*, mailbox: Mailbox | None, actor: Actor) -> ChangeInWords:
-    return _plan_in_change(mailbox, actor, "removed")
-
-
-def _adding_duty(
-    *,
-    person: Person,
-    mailbox: Mailbox | None,
-    calendar: WorkCalendar | None,
-    actor: Actor,
-) -> ChangeInWords:
-    after = _turn_in_words(DutyTurn(person=person, mailbox=mailbox, calendar=calendar))
-    change = _plan_in_change(mailbox, actor, after, title="Duty")
-    return replace(change, before="not on duty", based_on=None)
-
-
 def _locked_plan(mailbox: Mailbox | None, actor: Actor) -> ReviewPlan | None:
     _check(actor, mailbox)
     stored = ReviewPlan.objects.select_for_update(no_key=True)
@@ -263,12 +219,19 @@ def _locked_plan(mailbox: Mailbox | None, actor: Actor) -> ReviewPlan | None:
 
 
 @atomic_with_retry
-@second_admin("Review plan", words=_saving_plan)
+@second_admin("Review plan")
 def save_plan(
     *, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor
-) -> ReviewPlan:
+) -> CanWait[ReviewPlan]:
     """Make or change the plan of a mailbox, or of all. Raises ActNotAllowed, StalePlan."""
     plan = _locked_plan(mailbox, actor)
+    becomes = ReviewPlan(
+        calendar=wanted.calendar,
+        targets=wanted.targets,
+        assigns_in_turn=wanted.assigns_in_turn,
+    )
+    steps = [LadderStep(**asdict(step)) for step in wanted.steps]
+    yield lambda: _in_change(mailbox, plan, plan_in_words(becomes, steps))
     if (plan.version if plan else 0) != wanted.version:
         raise StalePlan(
             "Somebody else changed this plan meanwhile. Check it as it is now, then save yours."
@@ -297,10 +260,11 @@ def save_plan(
 
 
 @atomic_with_retry
-@second_admin("Review plan", words=_removing_plan)
-def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> None:
+@second_admin("Review plan")
+def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> CanWait[None]:
     """Remove a plan; a mailbox then follows the one for all. Raises ActNotAllowed."""
     plan = _locked_plan(mailbox, actor)
+    yield lambda: _in_change(mailbox, plan, "removed")
     if plan is not None:
         before = plan_in_words(plan)
         plan.delete()
@@ -309,16 +273,23 @@ def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> None:
 
 
 @atomic_with_retry
-@second_admin("Duty", words=_adding_duty)
+@second_admin("Duty")
 def add_duty(
     *,
     person: Person,
     mailbox: Mailbox | None,
     calendar: WorkCalendar | None,
     actor: Actor,
-) -> None:
+) -> CanWait[None]:
     """Put a person on duty. Raises ActNotAllowed."""
     _check(actor, mailbox)
+    after = _turn_in_words(DutyTurn(person=person, mailbox=mailbox, calendar=calendar))
+    yield lambda: replace(
+        _in_change(mailbox, None, after),
+        title=f"Duty of {mailbox or 'all mailboxes'}",
+        before="not on duty",
+        based_on=None,
+    )
     turn, is_new = DutyTurn.objects.get_or_create(
         person=person, mailbox=mailbox, calendar=calendar
     )

@@ -19,7 +19,7 @@ from common.actors import Actor
 from common.postgres import take_lock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
 from policy.rules.drafts import (
@@ -203,48 +203,11 @@ def _lock_as_seen(
     return now, now.draft
 
 
-def _activating(*, actor: Actor, edits: int, active: int, note: str) -> ChangeInWords:
-    now, draft = _lock_as_seen(actor, edits, active)
-    found = _differences(now.active_rules, now.draft_rules)
-    rules = now.draft_rules
-    groups = {
-        group
-        for one in rules
-        for group in (*one.then.approvals, *one.then.barred_groups)
-    }
-    calendars = {calendar for one in rules for calendar in one.calendars}
-    lists = {named for one in rules for named in one.when.lists}
-    members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
-    hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")
-    versions = Allowlist.objects.filter(pk__in=lists).order_by("pk")
-    return ChangeInWords(
-        title=f"Policy: activate version {draft.number}",
-        before=in_text(found, "before") or "no rules",
-        after=in_text(found, "after") or "no rules",
-        page=reverse("policy"),
-        # A draft that is begun anew has the same numbers, so its rules are compared,
-        # and what they name: while no active rule names that too, one admin changes it
-        # alone.
-        based_on=[
-            draft.rules,
-            list(members.values_list("pk", "members")),
-            list(hours.values_list("pk", "zone", "weekly", "holidays")),
-            list(versions.values_list("pk", "version")),
-        ],
-    )
-
-
-def _asks_no_less(*, actor: Actor, edits: int, active: int, note: str) -> bool:
-    now, _ = _lock_as_seen(actor, edits, active)
-    # Of rules that cannot be read it is not known what they ask.
-    return not now.unreadable and not rules_loosen(now.active_rules, now.draft_rules)
-
-
 @atomic_with_retry
-@second_admin("Policy", words=_activating, tightens=_asks_no_less)
+@second_admin("Policy")
 def activate_draft(
     *, actor: Actor, edits: int, active: int, note: str = ""
-) -> PolicyVersion:
+) -> CanWait[PolicyVersion]:
     """Make the draft the active version, if it and the active version are still as they
     were seen.
 
@@ -254,6 +217,20 @@ def activate_draft(
     """
     now, draft = _lock_as_seen(actor, edits, active)
     found = _differences(now.active_rules, now.draft_rules)
+    yield lambda: ChangeInWords(
+        title=f"Policy: activate version {draft.number}",
+        before=in_text(found, "before") or "no rules",
+        after=in_text(found, "after") or "no rules",
+        page=reverse("policy"),
+        # A draft that is begun anew has the same numbers, so its rules are compared,
+        # and what they name: while no active rule names that too, one admin changes it
+        # alone.
+        based_on=[draft.rules, *_named_by(now.draft_rules)],
+        # Of rules that cannot be read it is not known what they ask.
+        tightens=not (
+            now.unreadable or rules_loosen(now.active_rules, now.draft_rules)
+        ),
+    )
     PolicyVersion.objects.active().update(state="retired", retired_at=Now())
     draft.state = "active"
     draft.activated_by_id = int(actor.id)
@@ -272,6 +249,25 @@ def _lock(actor: Actor) -> Policies:
     # One change at a time, also while there is no row to lock.
     take_lock("policy.rules")
     return policies()
+
+
+def _named_by(rules: Rules) -> list[list[tuple[object, ...]]]:
+    """Return what groups, calendars and lists that these rules name are by now."""
+    groups = {
+        group
+        for one in rules
+        for group in (*one.then.approvals, *one.then.barred_groups)
+    }
+    calendars = {calendar for one in rules for calendar in one.calendars}
+    lists = {named for one in rules for named in one.when.lists}
+    members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
+    hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")
+    versions = Allowlist.objects.filter(pk__in=lists).order_by("pk")
+    return [
+        list(members.values_list("pk", "members")),
+        list(hours.values_list("pk", "zone", "weekly", "holidays")),
+        list(versions.values_list("pk", "version")),
+    ]
 
 
 def _differences(before: Rules, after: Rules) -> list[Difference]:

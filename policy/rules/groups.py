@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.urls import reverse
@@ -12,7 +11,7 @@ from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from people.models import Person
-from people.second_admin.registry import ChangeInWords, second_admin
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Group
 from policy.rules.changes import begin_draft, policies
@@ -61,43 +60,11 @@ def _locked(actor: Actor, group_id: int, seen: str | None = None) -> Group:
     return group
 
 
-def _changing(
-    *, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]
-) -> ChangeInWords:
-    group = _locked(actor, group_id, seen)
-    people = Person.objects.filter(pk__in=members).order_by("name", "email")
-    new = {one.pk for one in people} - set(group.members.values_list("pk", flat=True))
-    return ChangeInWords(
-        title=f"Group {group.name}: its members",
-        before=_in_words(group),
-        after=f"{name}: {', '.join(map(str, people)) or 'nobody'}",
-        page=reverse("policy-group", args=[group.pk]),
-        # Nobody lets themselves in.
-        about=next(iter(new)) if len(new) == 1 else None,
-    )
-
-
-def _tightens(
-    *, actor: Actor, group_id: int, seen: str, members: Collection[int], **_: Any
-) -> bool:
-    """Whether nobody joins a group that approves by a rule, or leaves one that a rule
-    bars.
-    """
-    group = _locked(actor, group_id, seen)
-    rules = policies()
-    now = set(group.members.values_list("pk", flat=True))
-    then = set(members)
-    asked = [one.then for one in rules.active_rules if one.is_on]
-    joins = then - now and any(group_id in one.approvals for one in asked)
-    leaves = now - then and any(group_id in one.barred_groups for one in asked)
-    return not (rules.unreadable or joins or leaves)
-
-
 @atomic_with_retry
-@second_admin("Group", words=_changing, tightens=_tightens)
+@second_admin("Group")
 def change_group(
     *, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]
-) -> Group:
+) -> CanWait[Group]:
     """Rename a group and set its members, if it is still as `seen_state` says that it
     was shown.
 
@@ -105,6 +72,32 @@ def change_group(
     message is carried out.
     """
     group = _locked(actor, group_id, seen)
+
+    def in_words() -> ChangeInWords:
+        people = Person.objects.filter(pk__in=members).order_by("name", "email")
+        now = set(group.members.values_list("pk", flat=True))
+        leave = now - {*members}
+        join = {one.pk for one in people} - now
+        rules = policies()
+        asked = [one.then for one in rules.active_rules if one.is_on]
+        # It loosens where somebody joins a group that approves by a rule, or leaves one
+        # that a rule bars.
+        loosens = (
+            rules.unreadable
+            or (join and any(group_id in one.approvals for one in asked))
+            or (leave and any(group_id in one.barred_groups for one in asked))
+        )
+        return ChangeInWords(
+            title=f"Group {group.name}: its members",
+            before=_in_words(group),
+            after=f"{name}: {', '.join(map(str, people)) or 'nobody'}",
+            page=reverse("policy-group", args=[group.pk]),
+            # Nobody lets themselves in.
+            about=next(iter(join)) if len(join) == 1 else None,
+            tightens=not loosens,
+        )
+
+    yield in_words
     before = _in_words(group)
     group.name = name
     _store(group)

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from approvals.brake.commands import caps_of, set_caps
 from approvals.models import OwnWord, RuleWeight
 from approvals.risk_rules.own_words import WantedWord, remove_word, save_word
 from approvals.risk_rules.weighing import weigh
+from approvals.usual_texts.texts import set_texts
 from audit.models import Entry
 from common.actors import Role, operator
+from common.postgres.retry import atomic_with_retry
 from connections.accounts.fingerprints import require_fingerprint
 from connections.errors import CodeWanted
 from connections.keys.commands import change_key, create_key, read_keys, set_owner
@@ -38,6 +41,7 @@ from people.models import (
 )
 from people.roles.grants import give_role, take_role
 from people.roles.targets import GrantTarget
+from people.second_admin import registry
 from people.second_admin.asking import ChangeNotWaiting, ask_second_admin
 from people.second_admin.ending import accept, decline, reveal_secret, withdraw_change
 from people.second_admin.person_figures import set_person_figures, shows_people
@@ -571,6 +575,36 @@ def test_setting_needs_another_admin_and_switching_it_off_waits_for_one(admin):
     assert switch_off_by_operator(actor=operator("second_admin"))
     assert not wants_second_admin(actor)
     assert Entry.objects.filter(action="second_admin.set").count() == 4
+
+
+def test_command_that_does_not_say_what_it_would_change_fails_and_changes_nothing(
+    admin, monkeypatch
+):
+    monkeypatch.setattr(registry, "COMMANDS", {})
+
+    @atomic_with_retry
+    @registry.second_admin("Name")
+    def rename_somebody(*, actor):
+        Person.objects.update(name="Changed")
+        if not actor:
+            yield
+
+    with pytest.raises(TypeError):
+        rename_somebody(actor=actor_of(admin))
+    assert not Person.objects.filter(name="Changed").exists()
+
+
+def test_second_admin_reads_that_no_usual_comment_would_be_left(admin, mailbox):
+    switch_on()
+    with pytest.raises(SecondAdminNeeded) as needed:
+        set_texts(
+            mailbox=mailbox,
+            kind="comment",
+            texts=[],
+            actor=actor_of(admin),
+            now=timezone.now(),
+        )
+    assert needed.value.asked.words.after == "none"
 
 
 # --- who may accept -------------------------------------------------------------------
