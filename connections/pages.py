@@ -14,7 +14,7 @@ from django.shortcuts import render
 
 from common.actors import Actor
 from common.forms import SentenceForm
-from common.pages import DeskRequest, first_or_404
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from connections.changes import is_admin
 from connections.errors import (
     ChangeNotOffered,
@@ -27,6 +27,8 @@ from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
 
 View = Callable[..., HttpResponse]
+# A view that changes something, and returns the notice to show.
+Change = Callable[..., HttpResponse | str]
 
 _DAY = 24 * 3600
 
@@ -168,21 +170,22 @@ def accounts_page(
 
 
 def of_account(
+    url: str,
     named: str,
     *,
     template: str,
     read: Callable[..., Any],
     list_page: Callable[..., HttpResponse],
     page: Callable[..., HttpResponse],
-) -> Callable[[View], View]:
+) -> Callable[[Change], View]:
     """Decorate a view: pass it the connection, and the object at MultiMail that the URL
-    argument `named` names.
+    argument `named` names. The notice that it returns is shown at `url`.
 
     If the object cannot be read, the list shows the error; if the view's change fails,
     the object's `page` does.
     """
 
-    def decorate(view: View) -> View:
+    def decorate(view: Change) -> View:
         @wraps(view)
         def answered(
             request: DeskRequest, connection_id: int, **rest: Any
@@ -198,9 +201,13 @@ def of_account(
                     response.status_code = 404
                 return response
             try:
-                return view(request, connection, found, **rest)
+                answered = view(request, connection, found, **rest)
             except CHANGE_ERRORS as error:
                 return page(request, connection, found, failed=error)
+            if isinstance(answered, HttpResponse):
+                return answered
+            named_in_url = {"connection_id": connection_id, named: found.id}
+            return redirect_with_notice(request, answered, url, **named_in_url)
 
         return answered
 

@@ -40,6 +40,7 @@ from connections.errors import ConnectionNotChanged
 from connections.pages import (
     CHANGE_ERRORS,
     ApprovalCodeForm,
+    Change,
     FormInvalid,
     View,
     answer,
@@ -51,8 +52,6 @@ from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
-
-Change = Callable[..., HttpResponse | str]
 
 
 @require_safe

@@ -124,7 +124,12 @@ def _key_page(
 
 
 _of_key = of_account(
-    "key_id", template=_LIST, read=read_key, list_page=_list_page, page=_key_page
+    "api-key",
+    "key_id",
+    template=_LIST,
+    read=read_key,
+    list_page=_list_page,
+    page=_key_page,
 )
 
 
@@ -138,7 +143,7 @@ def api_key(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRe
 @require_POST
 @reauthenticated
 @_of_key
-def change(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
+def change(request: DeskRequest, connection: Connection, key: ApiKey) -> str:
     """Change name, scopes or mailboxes of a key."""
     form = KeyForm(request.POST, mailboxes=connection.mailboxes.there())
     typed = cleaned(form)
@@ -149,15 +154,13 @@ def change(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRes
         changes=form.changes(key),
         code=typed["approval_code"],
     )
-    return _changed(request, connection, key, f"The key {typed['name']} is changed.")
+    return f"The key {typed['name']} is changed."
 
 
 @require_POST
 @reauthenticated
 @_of_key
-def set_key_owner(
-    request: DeskRequest, connection: Connection, key: ApiKey
-) -> HttpResponse:
+def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> str:
     """Set who owns the program that uses a key."""
     owner = cleaned(OwnerForm(request.POST))["owner"]
     set_owner(
@@ -167,26 +170,22 @@ def set_key_owner(
         person=owner,
         actor=request.actor,
     )
-    notice = f"{key.label} has no owner now."
     if owner:
-        notice = f"{owner} owns {key.label} and may not approve what it sends."
-    return _changed(request, connection, key, notice)
+        return f"{owner} owns {key.label} and may not approve what it sends."
+    return f"{key.label} has no owner now."
 
 
 @require_POST
 @reauthenticated
 @_of_key
-def set_paused(
-    request: DeskRequest, connection: Connection, key: ApiKey
-) -> HttpResponse:
+def set_paused(request: DeskRequest, connection: Connection, key: ApiKey) -> str:
     """Pause a key, or let it send again."""
     if request.POST.get("do") == "resume":
         code = request.POST.get("approval_code", "").strip()[:40]
         resume_key(connection=connection, key=key, actor=request.actor, code=code)
-        return _changed(request, connection, key, f"{key.label} may send again.")
+        return f"{key.label} may send again."
     pause_key(connection=connection, key_id=key.id, name=key.label, actor=request.actor)
-    notice = f"{key.label} is paused. MultiMail refuses what it sends."
-    return _changed(request, connection, key, notice)
+    return f"{key.label} is paused. MultiMail refuses what it sends."
 
 
 @require_POST
@@ -214,14 +213,6 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
         )
     notice = f"The key {name} is paused. MultiMail refuses what it sends until an admin resumes it."
     return redirect_with_notice(request, notice, "brake", brake_id=flood.pk)
-
-
-def _changed(
-    request: DeskRequest, connection: Connection, key: ApiKey, notice: str
-) -> HttpResponse:
-    return redirect_with_notice(
-        request, notice, "api-key", connection_id=connection.pk, key_id=key.id
-    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

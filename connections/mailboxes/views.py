@@ -38,6 +38,7 @@ from connections.mailboxes.forms import (
 )
 from connections.pages import (
     CHANGE_ERRORS,
+    Change,
     View,
     administered_connections,
     answer,
@@ -151,11 +152,7 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
             )
         except CHANGE_ERRORS as error:
             notice += f" A call may not loosen it yet. {error.sentence}"
-    return _done(request, created, notice)
-
-
-def _done(request: DeskRequest, mailbox: Mailbox, notice: str) -> HttpResponse:
-    return redirect_with_notice(request, notice, "mailbox", mailbox_id=mailbox.pk)
+    return redirect_with_notice(request, notice, "mailbox", mailbox_id=created.pk)
 
 
 def _mode_words(mailbox: Mailbox) -> str:
@@ -163,18 +160,21 @@ def _mode_words(mailbox: Mailbox) -> str:
     return mode.words.lower() if mode else mailbox.oversight_mode
 
 
-def _of_mailbox(view: View) -> View:
-    """Decorate a view of the mailbox in its URL; an error is shown on the mailbox's
-    page.
+def _of_mailbox(view: Change) -> View:
+    """Decorate a view of the mailbox in its URL: the notice that it returns, or an
+    error, is shown on the mailbox's page.
     """
 
     @wraps(view)
     def answered(request: DeskRequest, mailbox_id: int) -> HttpResponse:
         found = get_visible_mailbox_or_404(request, mailbox_id)
         try:
-            return view(request, found)
+            answered = view(request, found)
         except CHANGE_ERRORS as error:
             return _mailbox_page(request, found, failed=error)
+        if isinstance(answered, HttpResponse):
+            return answered
+        return redirect_with_notice(request, answered, "mailbox", mailbox_id=mailbox_id)
 
     return answered
 
@@ -188,30 +188,30 @@ def mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
 
 @require_POST
 @_of_mailbox
-def set_windows(request: DeskRequest, found: Mailbox) -> HttpResponse:
+def set_windows(request: DeskRequest, found: Mailbox) -> str:
     """Set how long a decision can be undone, and when waiting mail expires."""
     form = DeskForm(request.POST)
     cleaned(form)
     set_desk_settings(mailbox=found, actor=request.actor, **form.wanted())
-    return _done(request, found, f"Saved. It applies to {found} from its next message.")
+    return f"Saved. It applies to {found} from its next message."
 
 
 @require_POST
 @reauthenticated
 @_of_mailbox
-def change_settings(request: DeskRequest, found: Mailbox) -> HttpResponse:
+def change_settings(request: DeskRequest, found: Mailbox) -> str:
     """Change settings at MultiMail; only what differs is sent."""
     form = SettingsForm(request.POST)
     code = cleaned(form)["approval_code"]
     changed = change_mailbox(
         mailbox=found, actor=request.actor, changes=form.changes(found), code=code
     )
-    return _done(request, changed, f"{changed} was changed at MultiMail.")
+    return f"{changed} was changed at MultiMail."
 
 
 @require_POST
 @_of_mailbox
-def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse:
+def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse | str:
     """Tighten the mode at once; redirect a looser mode to its confirmation page."""
     mode = cleaned(ModeForm(request.POST))["mode"]
     if is_looser(mode, than=found.oversight_mode):
@@ -223,13 +223,13 @@ def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse:
     changed = change_mailbox(
         mailbox=found, actor=request.actor, changes={"oversight_mode": mode}
     )
-    return _done(request, found, f"{found} is stricter now: {_mode_words(changed)}.")
+    return f"{found} is stricter now: {_mode_words(changed)}."
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 @_of_mailbox
-def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
+def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse | str:
     """Show what a looser mode means for this mailbox, and set it."""
     if not is_admin(request.actor, found.connection, found.pk):
         refusal = ActNotAllowed(
@@ -249,8 +249,7 @@ def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
         now = loosen(mailbox=found, actor=request.actor, target=to, code=code)
     except CHANGE_ERRORS as error:
         return _loosen_page(request, found, to, failed=error)
-    notice = f"{found} is looser now: {_mode_words(now)}. This was logged."
-    return _done(request, found, notice)
+    return f"{found} is looser now: {_mode_words(now)}. This was logged."
 
 
 def _loosen_page(

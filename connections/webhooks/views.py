@@ -162,6 +162,7 @@ def _webhook_page(
 
 
 _of_webhook = of_account(
+    "webhook",
     "subscription_id",
     template=_LIST,
     read=read_webhook,
@@ -182,31 +183,19 @@ def webhook(
 @require_POST
 @reauthenticated
 @_of_webhook
-def test(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
+def test(request: DeskRequest, connection: Connection, found: Webhook) -> str:
     """Send one signed test event, which is about no message."""
     send_test(connection=connection, webhook=found, actor=request.actor)
-    notice = f"A test is on its way to {found.label}. Its outcome appears at the top of the log."
-    return _back(request, connection, found, notice)
-
-
-def _back(
-    request: DeskRequest, connection: Connection, found: Webhook, notice: str
-) -> HttpResponse:
-    """Lead back to the page of a webhook, where a notice says what happened."""
-    keys = {"connection_id": connection.pk, "subscription_id": found.id}
-    return redirect_with_notice(request, notice, "webhook", **keys)
+    return f"A test is on its way to {found.label}. Its outcome appears at the top of the log."
 
 
 @require_POST
 @_of_webhook
-def rename(
-    request: DeskRequest, connection: Connection, found: Webhook
-) -> HttpResponse:
+def rename(request: DeskRequest, connection: Connection, found: Webhook) -> str:
     """Give a webhook another name."""
     name = cleaned(NameForm(request.POST))["name"]
     rename_webhook(connection=connection, webhook=found, name=name, actor=request.actor)
-    notice = f"The webhook is called {name} now."
-    return _back(request, connection, found, notice)
+    return f"The webhook is called {name} now."
 
 
 @require_POST
@@ -255,7 +244,7 @@ def delete(
 @_of_webhook
 def replay_delivery(
     request: DeskRequest, connection: Connection, found: Webhook, delivery_id: str
-) -> HttpResponse:
+) -> str:
     """Send one finished delivery again."""
     delivery = replay(
         connection=connection,
@@ -263,5 +252,4 @@ def replay_delivery(
         delivery_id=delivery_id,
         actor=request.actor,
     )
-    notice = f"{delivery.event or 'The event'} is sent to {found.label} again, with the same id and content."
-    return _back(request, connection, found, notice)
+    return f"{delivery.event or 'The event'} is sent to {found.label} again, with the same id and content."
