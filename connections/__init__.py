@@ -2,5 +2,5 @@
 holding all mail.
 
 Its pages may wait for MultiMail, ten seconds at most; no other page does. Each folder
-holds the commands, forms and pages of one subject. Start with `accounts/commands.py`.
+or module holds the commands, forms and pages of one subject. Start with `accounts/commands.py`.
 """

@@ -12,8 +12,8 @@ class ConnectionsConfig(AppConfig):
         import connections.accounts.commands
         import connections.accounts.fingerprints
         import connections.accounts.own_webhook
-        import connections.domains.commands
+        import connections.domains
         import connections.keys.commands
-        import connections.kill_switch.hold_all
+        import connections.kill_switch
         import connections.mailboxes.minimum
         import connections.webhooks.commands  # noqa: F401

@@ -4,12 +4,10 @@ API keys, webhooks.
 
 from django.urls import path
 
+from connections import domains, kill_switch
 from connections.accounts import connection_views
 from connections.accounts import views as connections
-from connections.domains import views as domains
 from connections.keys import views as api_keys
-from connections.kill_switch import views as kill_switch
-from connections.mailboxes import minimum_views as minimum
 from connections.mailboxes import views as mailboxes
 from connections.webhooks import views as webhooks
 
@@ -99,17 +97,21 @@ urlpatterns = [
         kill_switch.release_switch,
         name="release-switch",
     ),
-    path("stop/gateway/<int:connection_id>/", kill_switch.hold_all, name="hold-all"),
+    path(
+        "stop/gateway/<int:connection_id>/", kill_switch.set_hold_all, name="hold-all"
+    ),
     path("mailboxes/", mailboxes.mailboxes, name="mailboxes"),
     path("mailboxes/add/", mailboxes.add_mailbox, name="add-mailbox"),
-    path("mailboxes/minimum/", minimum.oversight_minimum, name="oversight-minimum"),
+    path("mailboxes/minimum/", mailboxes.oversight_minimum, name="oversight-minimum"),
     path(
         "mailboxes/minimum/set/",
-        minimum.set_oversight_minimum,
+        mailboxes.set_oversight_minimum,
         name="set-oversight-minimum",
     ),
     path(
-        "mailboxes/<int:mailbox_id>/raise/", minimum.raise_mailbox, name="raise-mailbox"
+        "mailboxes/<int:mailbox_id>/raise/",
+        mailboxes.raise_mailbox,
+        name="raise-mailbox",
     ),
     path("mailboxes/<int:mailbox_id>/", mailboxes.mailbox, name="mailbox"),
     path(

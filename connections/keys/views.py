@@ -1,10 +1,12 @@
-"""The pages of API keys: the list, and making one (its text is shown once), limiting
-and revoking one.
+"""The pages of API keys with their forms: the list, and making one (its text is shown
+once), limiting and revoking one.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import (
@@ -14,9 +16,11 @@ from django.views.decorators.http import (
 )
 
 from approvals.models import Brake
+from common.forms import SentenceForm
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from connections.changes import is_admin
 from connections.keys.commands import (
+    SCOPES,
     ApiKey,
     change_key,
     create_key,
@@ -27,9 +31,9 @@ from connections.keys.commands import (
     revoke_key,
     set_owner,
 )
-from connections.keys.forms import KeyForm, NewKeyForm, OwnerForm
 from connections.pages import (
     CHANGE_ERRORS,
+    ApprovalCodeForm,
     accounts_page,
     answer,
     cleaned,
@@ -40,9 +44,85 @@ from connections.pages import (
     take_ticket,
 )
 from mirror.errors import DeskError
-from mirror.models import Connection
-from people.models import PendingChange
+from mirror.models import Connection, Mailbox
+from people.models import PendingChange, Person
 from people.sign_in.reauthentication import reauthenticated
+
+
+class KeyForm(ApprovalCodeForm):
+    """What can be changed of a key. No mailbox ticked means all of them."""
+
+    name = forms.CharField(
+        max_length=100,
+        error_messages={
+            "required": "Name the program that uses the key.",
+            "max_length": "Keep the name under 100 characters.",
+        },
+    )
+    scopes = forms.MultipleChoiceField(
+        choices=list(SCOPES.items()),
+        error_messages={
+            "required": "Select at least one scope.",
+            "invalid_choice": "There is no such scope.",
+        },
+    )
+    mailboxes = forms.MultipleChoiceField(
+        required=False,
+        error_messages={
+            "invalid_choice": "This mailbox is not in this account, or was deleted."
+        },
+    )
+
+    def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["mailboxes"].choices = [  # type: ignore[attr-defined]
+            (box.upstream_id, box.address) for box in mailboxes
+        ]
+
+    def clean_scopes(self) -> list[str]:
+        """Refuse the pair of scopes that would let a program approve its own mail."""
+        scopes = list(self.cleaned_data["scopes"])
+        if {"send", "oversight"} <= set(scopes):
+            raise forms.ValidationError(
+                "A key cannot both send and decide: its program could approve its own mail. Make two keys."
+            )
+        return scopes
+
+    def changes(self, key: ApiKey) -> dict[str, Any]:
+        """Return only what differs from the key as it is."""
+        changes: dict[str, Any] = {}
+        typed = self.cleaned_data
+        if typed["name"] != key.name:
+            changes["name"] = typed["name"]
+        if set(typed["scopes"]) != set(key.scopes):
+            changes["scopes"] = typed["scopes"]
+        if set(typed["mailboxes"]) != set(key.mailboxes):
+            changes["mailboxes"] = typed["mailboxes"] or None
+        return changes
+
+
+class OwnerForm(SentenceForm):
+    """Who owns the program that uses a key. Empty means nobody."""
+
+    owner = forms.ModelChoiceField(
+        Person.objects.filter(is_active=True).order_by("name", "email"),
+        required=False,
+        error_messages={"invalid_choice": "Choose a person at this desk, or no owner."},
+    )
+
+
+class NewKeyForm(KeyForm, OwnerForm):
+    """A key to make, and who owns the program that will use it."""
+
+    sandbox = forms.BooleanField(required=False)
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the fields of the request to MultiMail."""
+        names = ("name", "scopes", "sandbox", "mailboxes")
+        return {
+            name: self.cleaned_data[name] for name in names if self.cleaned_data[name]
+        }
+
 
 _LIST = "connections/api_keys.html"
 

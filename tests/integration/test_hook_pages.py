@@ -9,7 +9,7 @@ import pytest
 
 from audit.models import Entry, EntryDetail
 from connections.webhooks.events import BY_NAME, GROUPS, OWN_GROUPS
-from connections.webhooks.forms import WebhookForm
+from connections.webhooks.views import WebhookForm
 from gateway.models import Webhook, WebhookDelivery
 from gateway.webhooks.events import KNOWN
 from mirror.models import Connection, WebhookName

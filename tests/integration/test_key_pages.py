@@ -16,7 +16,7 @@ from connections.keys.commands import (
     revoke_key,
     set_owner,
 )
-from connections.keys.forms import NewKeyForm
+from connections.keys.views import NewKeyForm
 from gateway.models import ApiKey, ApprovalRequest
 from mirror.models import Connection
 from policy.models import KeyOwner

@@ -23,7 +23,7 @@ from common.postgres.retry import atomic_with_retry
 from connections.accounts.fingerprints import require_fingerprint
 from connections.errors import CodeWanted
 from connections.keys.commands import change_key, create_key, read_keys, set_owner
-from connections.kill_switch.hold_all import hold_all
+from connections.kill_switch import hold_all
 from connections.mailboxes.commands import change_mailbox, loosen, set_desk_settings
 from connections.mailboxes.minimum import set_minimum
 from gateway.models import Account, ApprovalRequest

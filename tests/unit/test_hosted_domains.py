@@ -1,6 +1,6 @@
 """DNS records of a domain as hosted MultiMail may list them."""
 
-from connections.domains.commands import _domain
+from connections.domains import _domain
 
 
 def test_records_that_are_an_object_are_shown_as_those_of_a_list():

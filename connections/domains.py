@@ -1,26 +1,41 @@
 """Domains of an account: what to put into DNS for each, adding one, having it looked
-up, and removing it.
+up, and removing it; and the pages for that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import partial, wraps
 from typing import Any
+
+from django import forms
+from django.http import HttpResponse
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.recording import changed
 from common.actors import Actor
+from common.forms import SentenceForm
+from common.pages import DeskRequest, redirect_with_notice
 from connections.changes import (
     check_admin,
     in_words,
+    is_admin,
     read_account,
     record_change,
     request_change,
     text_in,
 )
 from connections.errors import ChangeRefused
+from connections.pages import (
+    CHANGE_ERRORS,
+    accounts_page,
+    cleaned,
+    get_visible_connection_or_404,
+    refused,
+)
 from mirror.models import Connection
 from people.second_admin.registry import CanWait, second_admin
+from people.sign_in.reauthentication import reauthenticated
 from upstream.admin import AdminClient
 from upstream.events import read_time
 
@@ -181,4 +196,96 @@ def _domain(row: Mapping[str, Any]) -> Domain:
         is_active=row.get("status") == "active",
         records=tuple(records),
         looked_at=read_time(row.get("looked_at")),
+    )
+
+
+class DomainForm(SentenceForm):
+    """A domain to add. MultiMail decides whether it is available."""
+
+    domain = forms.CharField(
+        max_length=253,
+        error_messages={
+            "required": "Enter a domain, such as example.com.",
+            "max_length": "A domain has at most 253 characters.",
+        },
+    )
+
+
+_LIST = "connections/domains.html"
+
+
+@require_safe
+def domains(request: DeskRequest) -> HttpResponse:
+    """List the domains of every account that the actor is an admin of, with the records
+    of each.
+    """
+    return _list_page(request)
+
+
+def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
+    """Decorate a view that changes a domain of the account in its URL, and returns the
+    notice to show.
+    """
+
+    @wraps(view)
+    def changed(request: DeskRequest, connection_id: int, **rest: str) -> HttpResponse:
+        connection = get_visible_connection_or_404(request, connection_id)
+        if not is_admin(request.actor, connection):
+            return refused(request, _LIST, connection)
+        try:
+            notice = view(request, connection, **rest)
+        except CHANGE_ERRORS as error:
+            return _list_page(request, typed_for=connection_id, failed=error)
+        return redirect_with_notice(request, notice, "domains")
+
+    return changed
+
+
+@require_POST
+@reauthenticated
+@_changes
+def add(request: DeskRequest, connection: Connection) -> str:
+    """Add a domain."""
+    name = cleaned(DomainForm(request.POST))["domain"]
+    made = add_domain(connection=connection, actor=request.actor, name=name)
+    return f"{made.name} was added. Publish its records in DNS, then check them."
+
+
+@require_POST
+@_changes
+def verify(request: DeskRequest, connection: Connection, domain_id: str) -> str:
+    """Check the records of a domain in DNS."""
+    return verify_domain(
+        connection=connection, actor=request.actor, domain_id=domain_id
+    )
+
+
+@require_POST
+@reauthenticated
+@_changes
+def rotate(request: DeskRequest, connection: Connection, domain_id: str) -> str:
+    """Replace the DKIM key."""
+    rotate_dkim(connection=connection, actor=request.actor, domain_id=domain_id)
+    return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
+
+
+@require_POST
+@reauthenticated
+@_changes
+def delete(request: DeskRequest, connection: Connection, domain_id: str) -> str:
+    """Remove a domain."""
+    name = delete_domain(
+        connection=connection, actor=request.actor, domain_id=domain_id
+    )
+    return f"{name} was removed."
+
+
+def _list_page(request: DeskRequest, **more: Any) -> HttpResponse:
+    return accounts_page(
+        request,
+        _LIST,
+        read_domains,
+        lambda connection, found: {"domains": found},
+        typed=request.POST,
+        **more,
     )
