@@ -299,7 +299,7 @@ ACCOUNT_RATE_LIMITS = {
 }
 MFA_ADAPTER = "people.sign_in.adapters.FactorAdapter"
 # Recovery codes are our own: allauth would keep what they are made from
-# (people/sign_in/recovery_codes.py).
+# (people/sign_in/factors.py).
 MFA_SUPPORTED_TYPES = ["totp", "webauthn"]
 MFA_FORMS = {
     "authenticate": "people.sign_in.second_step.SecondStepForm",

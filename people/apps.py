@@ -9,9 +9,8 @@ class PeopleConfig(AppConfig):
     def ready(self) -> None:
         # Commands that wait for a second admin are known by their names once they are
         # imported, and receivers listen.
-        import people.directory.deactivation
         import people.invitations.links
-        import people.second_admin.person_figures
+        import people.roles
         import people.second_admin.setting
-        import people.sign_in.events
-        import people.sign_in.factors  # noqa: F401
+        import people.sign_in.factors
+        import people.sign_in.sessions  # noqa: F401

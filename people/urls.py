@@ -8,14 +8,13 @@ import people.
 
 from django.urls import path
 
-from people import exports
+from people import exports, reports
 from people.accounts import views as accounts
 from people.directory import second_admin_views as second_admin
 from people.directory import second_factor_views as second_factor
 from people.directory import views as directory
 from people.invitations import views as invitations
 from people.lazy_views import lazy_view
-from people.reports import views as reports
 from people.sign_in import reauthentication
 
 _SIGN_IN = "people.sign_in.views"

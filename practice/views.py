@@ -18,7 +18,7 @@ from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange
-from people.second_admin.person_figures import shows_people
+from people.second_admin.setting import shows_people
 from people.sign_in.reauthentication import reauthenticated
 from practice import setting
 from practice.faults import FAULTS

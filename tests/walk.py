@@ -51,7 +51,7 @@ from people.models import (
     PendingChange,
     Person,
 )
-from people.second_admin.asking import pack
+from people.second_admin.changes import pack
 from people.second_admin.registry import COMMANDS
 from policy.models import (
     Allowlist,

@@ -19,7 +19,7 @@ from common.actors import Actor, Role
 from common.charts import Bars, bars, spoken
 from mirror.models import Connection, Mailbox, Message
 from people.models import Person
-from people.second_admin.person_figures import FEWEST, shows_people
+from people.second_admin.setting import FEWEST, shows_people
 from policy.models import standing_words
 
 _TONES = {

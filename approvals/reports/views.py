@@ -37,13 +37,13 @@ from common.pages import DeskRequest, redirect_with_notice
 from common.time_zones import zone_name
 from people.errors import NotYours
 from people.models import PendingChange
-from people.second_admin.person_figures import (
+from people.second_admin.setting import (
     FEWEST,
     MAX_REASON,
+    organisation_settings,
     set_person_figures,
     shows_people,
 )
-from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 
 _KEY = "[0-9]{1,18}"

@@ -42,7 +42,7 @@ from common.time_zones import there
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from people.models import PendingChange
-from people.second_admin.arguments import from_json
+from people.second_admin.registry import from_json
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 from policy.models import SAMPLE_OF, StandingApproval

@@ -18,7 +18,7 @@ from audit.models import Entry
 from common.actors import Actor
 from common.charts import Bars, Days, bars, days, spoken, week_until
 from common.counts import COUNTED, count_of, counted
-from people.second_admin.person_figures import shows_people
+from people.second_admin.setting import shows_people
 from risk.rules import RULES
 
 # How many kinds of findings have a separate bar.

@@ -14,7 +14,7 @@ from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import DiscordAccount, DiscordLink, Person
-from people.roles.grants import check_covers, lock_for
+from people.roles import check_covers, lock_for
 from people.tokens import hash_of, new_token
 
 LASTS = timedelta(minutes=15)

@@ -8,6 +8,7 @@ from typing import Any
 
 import qrcode
 from allauth.account.internal.flows.login import record_authentication
+from django import forms
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import (
@@ -20,15 +21,28 @@ from qrcode.image.svg import SvgPathFillImage
 from common.encryption import decrypt, encrypt
 from common.forms import first_error
 from common.pages import DeskRequest, redirect_with_notice
-from people.accounts.forms import AppForm, PasskeyNameForm
 from people.errors import FactorNotAllowed
-from people.sign_in import factors, totp
+from people.sign_in import factors
 from people.sign_in.backend import needs_second_factor
+from people.sign_in.factors import RECOVERY_CODES, codes_of, make_recovery_codes
 from people.sign_in.passkeys import PasskeyForm, passkey_hindrance, registration_options
 from people.sign_in.reauthentication import own_address, reauthenticated
-from people.sign_in.recovery_codes import NUMBER, codes_of, make_recovery_codes
 
 _SECRET = "new_app"
+
+
+class AppForm(forms.Form):
+    """The code that an authenticator app shows."""
+
+    code = forms.CharField(
+        max_length=20, error_messages={"required": "Enter the code from the app."}
+    )
+
+
+class PasskeyNameForm(forms.Form):
+    """A name for a passkey."""
+
+    name = forms.CharField(max_length=60)
 
 
 @require_safe
@@ -45,7 +59,7 @@ def app(request: DeskRequest) -> HttpResponse:
     """
     # The pending secret is encrypted too: sessions are stored in the database.
     stored = request.session.get(_SECRET)
-    secret = decrypt(stored) if stored else totp.make_secret()
+    secret = decrypt(stored) if stored else factors.make_secret()
     if request.method != "POST":
         request.session[_SECRET] = encrypt(secret)
         return _app(request, secret)
@@ -137,7 +151,7 @@ def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpRe
         "passkeys": [one for one in found if one.is_passkey],
         "app": next((one for one in found if not one.is_passkey), None),
         "codes": codes_of(person.pk),
-        "number": NUMBER,
+        "number": RECOVERY_CODES,
         "is_needed": needs_second_factor(person),
         "is_stopped": factors.lacks_second_factor(request),
         "hindrance": passkey_hindrance(request),
@@ -148,7 +162,7 @@ def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpRe
 
 
 def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:
-    uri, drawn = totp.app_uri(secret, email=request.user.email), BytesIO()  # type: ignore[union-attr]
+    uri, drawn = factors.app_uri(secret, email=request.user.email), BytesIO()  # type: ignore[union-attr]
     # A data: URI needs no file, script or style. Black on white in every colour scheme,
     # so that cameras can read it.
     qrcode.make(uri, image_factory=SvgPathFillImage, box_size=12, border=3).save(drawn)

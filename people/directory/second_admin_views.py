@@ -19,20 +19,18 @@ from people.errors import NotYours
 from people.invitations.links import NewLink, roles_of
 from people.invitations.views import show_link
 from people.models import PendingChange
-from people.second_admin.asking import (
+from people.second_admin.changes import (
     MAX_REASON,
     ChangeNotWaiting,
+    accept,
     ask_second_admin,
+    check_may_accept,
     covers,
+    decline,
     other_admins,
     pack,
-    unpack,
-)
-from people.second_admin.ending import (
-    accept,
-    check_may_accept,
-    decline,
     reveal_secret,
+    unpack,
     withdraw_change,
 )
 from people.second_admin.registry import AskedChange, SecondAdminNeeded, command_of

@@ -4,18 +4,25 @@ sees who lacks one.
 
 from typing import Any
 
+from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_POST, require_safe
 
-from common.actors import Role
+from common.actors import ROLE_CHOICES, Role
 from common.pages import DeskRequest, redirect_with_notice
-from people.directory.forms import RoleRuleForm
 from people.errors import FactorNotAllowed
 from people.models import PendingChange, Person, RoleRule
 from people.sign_in.factors import people_by_factor, remove_factors_of, set_role_rule
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
+
+
+class RoleRuleForm(forms.Form):
+    """Whether a role needs a second factor."""
+
+    role = forms.ChoiceField(choices=ROLE_CHOICES)
+    needed = forms.ChoiceField(choices=[("yes", "yes"), ("no", "no")])
 
 
 @require_safe

@@ -18,23 +18,21 @@ from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.models import Invitation, Person
-from people.roles.grants import (
-    add_grant,
-    check_covers,
-    is_self,
-    key_of,
-    lock_actor,
-    lock_for,
-    lock_people,
-)
-from people.roles.targets import (
+from people.roles import (
     GrantTarget,
+    add_grant,
     all_targets,
+    check_covers,
     common_target,
     grants_of,
     in_words,
     is_admin_of,
     is_covered_by,
+    is_self,
+    key_of,
+    lock_actor,
+    lock_for,
+    lock_people,
     role_words,
     target_of,
 )

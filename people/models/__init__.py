@@ -3,12 +3,12 @@ second admin.
 """
 
 from people.models.changes import WAITS_FOR, OrganisationSettings, PendingChange
-from people.models.history import GrantPeriod
-from people.models.invitation import Invitation
 from people.models.person import (
     DiscordAccount,
     DiscordLink,
     Grant,
+    GrantPeriod,
+    Invitation,
     Person,
     PersonManager,
     RecoveryCode,

@@ -1,14 +1,19 @@
-"""People who sign in, their roles, how they prove who they are, and their Discord
-accounts.
+"""People who sign in, how they prove who they are, their Discord accounts and one-time
+links; and their roles, with who had which role where, and when.
+
+Only database triggers write that history; a migration of this app defines them. It has
+no foreign keys, so that rows stay when their person, connection or mailbox is deleted.
 """
 
 from collections.abc import Iterable
-from typing import ClassVar
+from datetime import datetime, timedelta
+from typing import ClassVar, Self
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower, Now
+from django.utils import timezone
 
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
 from mirror.models import Connection, Mailbox
@@ -239,3 +244,200 @@ class DiscordLink(models.Model):
 
     def __str__(self) -> str:
         return f"link for {self.name or self.discord_id}"
+
+
+# How long an expired, unused link stays in the list, so that it can be renewed.
+LISTED = timedelta(days=30)
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    """Queries of one-time links; the database's clock decides whether one has expired."""
+
+    def unanswered(self) -> Self:
+        """Neither used nor withdrawn; they may have expired."""
+        return self.filter(accepted_at=None, withdrawn_at=None)
+
+    def good(self) -> Self:
+        """The valid ones."""
+        return self.unanswered().filter(expires_at__gt=Now())
+
+    def to_list(self) -> Self:
+        """Unused invitations, newest first, without those that expired long ago."""
+        joins = self.unanswered().filter(
+            kind=Invitation.Kind.JOIN, expires_at__gt=Now() - LISTED
+        )
+        return joins.select_related("invited_by").order_by("-pk")
+
+    def passwords_of(self, person: Person) -> Self:
+        """A person's links for a new password."""
+        return self.filter(kind=Invitation.Kind.PASSWORD, person=person)
+
+    def withdraw(self) -> int:
+        """Withdraw all of them, and return how many of them were valid."""
+        return self.unanswered().update(withdrawn_at=Now())
+
+
+class Invitation(models.Model):
+    """A link that works once, until a date, for one address. Only the hash of its token
+    is stored.
+    """
+
+    class Kind(models.TextChoices):
+        JOIN = "join", "Join the desk"
+        PASSWORD = "password", "Set a new password"
+
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.JOIN)
+    email = models.EmailField()
+    name = models.CharField(max_length=80, blank=True)
+    token_hash = models.CharField(max_length=64, unique=True)
+    # The roles of the person who joins: [{"role": "reviewer", "connection": null,
+    # "mailbox": 7}].
+    grants = models.JSONField(default=list)
+    # The person whose password it sets, or who joined by it.
+    person = models.ForeignKey(
+        Person,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="invitations",
+    )
+    # Null for the first admin's link, which is made on the command line.
+    invited_by = models.ForeignKey(
+        Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(kind__in=["join", "password"]),
+                name="invitation_kind_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} link for {self.email}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has expired."""
+        return self.expires_at <= timezone.now()
+
+
+class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
+    """Queries of the history of rights."""
+
+    def in_force_at(self, at: datetime) -> Self:
+        """Grants in force at that moment: a period includes its start and excludes its
+        end.
+        """
+        return self.filter(since__lte=at).filter(Q(until=None) | Q(until__gt=at))
+
+    def of_person(self, person: int) -> Self:
+        """One person's periods, also of a deleted person."""
+        return self.filter(person=person)
+
+    def reaching(self, *, connection: int | None, mailbox: int | None) -> Self:
+        """Those that include a target; without connection and mailbox, those for
+        everything.
+        """
+        here = Q(connection=None)
+        if connection is not None:
+            here |= Q(connection=connection, mailbox=None)
+        if mailbox is not None:
+            here |= Q(mailbox=mailbox)
+        return self.filter(here)
+
+    def read_by(self, actor: Actor) -> Self:
+        """Those within the actor's visible scope as admin or auditor, as in
+        `PersonManager.read_by`.
+        """
+        scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
+        if any(scope.is_everywhere for scope in scopes):
+            return self
+        if not scopes:
+            return self.none()
+        visible = Q(connection=None)
+        for scope in scopes:
+            if scope.mailbox is not None:
+                around = Mailbox.objects.filter(pk=scope.mailbox).values("connection")
+                visible |= Q(mailbox=scope.mailbox)
+                visible |= Q(connection__in=around, mailbox=None)
+            else:
+                visible |= Q(connection=scope.connection)
+        return self.filter(visible)
+
+    def by_person(self) -> Self:
+        """In the order of a list of people."""
+        return self.order_by(
+            "name", "email", "person", "connection", "mailbox", "role", "pk"
+        )
+
+    def oldest_first(self) -> Self:
+        """In the order of time."""
+        return self.order_by("since", "pk")
+
+
+class GrantPeriod(models.Model):
+    """A role that was in force from one moment to another; without an end it is in
+    force now.
+
+    A deactivated person's role is not in force; reactivating them starts another
+    period.
+    """
+
+    class Began(models.TextChoices):
+        GIVEN = "given", "Given"
+        CHANGED = "changed", "Changed to this"
+        REACTIVATED = "reactivated", "Reactivated"
+        # The grant is older than this history; its own row says since when.
+        FOUND = "found", "Given"
+
+    class Ended(models.TextChoices):
+        TAKEN = "taken", "Removed"
+        CHANGED = "changed", "Changed to another"
+        DEACTIVATED = "deactivated", "Deactivated"
+
+    # The grant's key. Two periods share it if its person was deactivated in between.
+    grant = models.BigIntegerField()
+    person = models.BigIntegerField()
+    # The person's name at the start.
+    name = models.CharField(max_length=80)
+    email = models.CharField(max_length=254)
+    role = models.CharField(max_length=10)
+    # A mailbox is stored together with its connection; neither means everything.
+    connection = models.BigIntegerField(null=True)
+    mailbox = models.BigIntegerField(null=True)
+    # The target's name at the start.
+    place = models.CharField(max_length=320)
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True)
+    began = models.CharField(max_length=12, choices=Began)
+    ended = models.CharField(max_length=12, choices=Ended, blank=True)
+
+    objects = GrantPeriodQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["grant"], condition=Q(until=None), name="grant_period_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(until=None, ended="")
+                | Q(until__gte=models.F("since")) & ~Q(ended=""),
+                name="grant_period_ends_late",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["person", "since"], name="grant_period_person"),
+            # Skips periods that ended before the requested moment.
+            models.Index(fields=["until", "since"], name="grant_period_moment"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.role} of {self.place}"

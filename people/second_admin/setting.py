@@ -1,5 +1,9 @@
-"""Switches on and off that loosening waits for a second admin. Switching it off waits
-for one itself.
+"""Two settings of the organisation. Whether loosening waits for a second admin: switching
+that off waits for one itself. And whether figures of single people are shown: off,
+until an admin of everything says that law and agreements allow it.
+
+While that is off nobody sees such a figure, on any page or in any file; figures of
+teams of three and more are shown.
 """
 
 from django.db.models.functions import Now
@@ -12,7 +16,7 @@ from people.errors import NotYours
 from people.models import OrganisationSettings, Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
-_WORDS = ("Loosening applies at once", "Loosening waits for a second admin")
+_LOOSENING = ("Loosening applies at once", "Loosening waits for a second admin")
 
 
 def organisation_settings() -> OrganisationSettings:
@@ -52,8 +56,8 @@ def set_second_admin(*, actor: Actor, on: bool) -> CanWait[bool]:
     is_on = locked.second_admin_since is not None
     yield lambda: ChangeInWords(
         title="Changes wait for a second admin: switch off",
-        before=_WORDS[is_on],
-        after=_WORDS[False],
+        before=_LOOSENING[is_on],
+        after=_LOOSENING[False],
         page=reverse("pending-changes"),
         tightens=on,
     )
@@ -66,7 +70,7 @@ def set_second_admin(*, actor: Actor, on: bool) -> CanWait[bool]:
     locked.second_admin_since = Now() if on else None
     locked.second_admin_set_by_id = int(actor.id)
     locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-    details = changed(before=_WORDS[not on], after=_WORDS[on])
+    details = changed(before=_LOOSENING[not on], after=_LOOSENING[on])
     record("second_admin.set", actor=actor, details=details)
     return True
 
@@ -82,7 +86,7 @@ def switch_off_by_operator(*, actor: Actor) -> bool:
     locked.second_admin_since = None
     locked.second_admin_set_by = None
     locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-    details = changed(before=_WORDS[True], after=_WORDS[False])
+    details = changed(before=_LOOSENING[True], after=_LOOSENING[False])
     record("second_admin.set", actor=actor, details=details)
     return True
 
@@ -90,3 +94,57 @@ def switch_off_by_operator(*, actor: Actor) -> bool:
 def has_another_admin(actor: Actor) -> bool:
     """Whether there is an active admin of everything other than the actor."""
     return Person.objects.admins_of_all().exclude(pk=int(actor.id)).exists()
+
+
+MAX_REASON = 1000
+# Figures of fewer people than this would say something of single ones.
+FEWEST = 3
+_FIGURES = ("Figures of teams only", "Figures of single people too")
+
+
+def shows_people() -> bool:
+    """Whether figures of single people are shown to admins and auditors."""
+    return OrganisationSettings.objects.filter(
+        person_figures_since__isnull=False
+    ).exists()
+
+
+@atomic_with_retry
+@second_admin("Figures of single people")
+def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[bool]:
+    """Show figures of single people, or of teams only; return whether that changed.
+
+    `because` names the law or the agreement that allows it. Raises NotYours for anybody
+    but an admin of everything, or without that reason.
+    """
+    because = because.strip()[:MAX_REASON]
+    if not actor.is_admin_of_all:
+        raise NotYours(
+            "Only an admin of everything can set whether figures of single people are shown."
+        )
+    if on and not because:
+        raise NotYours(
+            "Name the law or the works agreement that allows figures of single people."
+        )
+    locked = lock_settings()
+    is_on = locked.person_figures_since is not None
+    yield lambda: ChangeInWords(
+        title="Figures of single people",
+        before=_FIGURES[is_on],
+        after=f"{_FIGURES[True]}, because: {because}",
+        page=reverse("report-decisions"),
+        tightens=is_on or not on,
+    )
+    if is_on == on:
+        return False
+    locked.person_figures_since = Now() if on else None
+    locked.person_figures_set_by_id = int(actor.id)
+    locked.person_figures_because = because if on else ""
+    fields = ["person_figures_since", "person_figures_set_by", "person_figures_because"]
+    locked.save(update_fields=fields)
+    details = {
+        **changed(before=_FIGURES[not on], after=_FIGURES[on]),
+        "reason": because,
+    }
+    record("person_figures.set", actor=actor, details=details)
+    return True

@@ -15,7 +15,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from common import encryption
-from people.sign_in.limits import too_many
+from people.sign_in.reauthentication import too_many
 from people.sign_in.sessions import client_ip
 
 _METHODS = {

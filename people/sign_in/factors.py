@@ -1,30 +1,117 @@
-"""Second factors: adding and removing them, and which roles need one.
+"""Second factors: adding and removing them, which roles need one, and the codes of
+authenticator apps (TOTP, RFC 6238) and of recovery, each of which is accepted once over
+all processes.
 
 A passkey counts as two factors: it is on a device, and is unlocked with a fingerprint,
-a face or a PIN.
+a face or a PIN. Of recovery codes, which replace a lost factor, only hashes are stored:
+allauth's own are derived from a stored seed, which anybody who reads the database could
+use.
 """
 
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from base64 import b32encode
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.models import Authenticator
-from django.db.models import Exists, OuterRef
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.db.models import Count, Exists, Max, OuterRef, Q
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.urls import reverse
 
 from audit.recording import changed, record
 from common.actors import Actor, Role
-from common.encryption import encrypt
+from common.encryption import decrypt, encrypt
 from common.postgres.retry import atomic_with_retry
 from people.errors import FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
-from people.sign_in import totp
 from people.sign_in.backend import needs_second_factor, roles_that_need_it
 from people.sign_in.sessions import access_changed, end_sessions
+
+log = logging.getLogger(__name__)
+
+PERIOD = 30
+DIGITS = 6
+# A clock may be half a minute off, either way.
+DRIFT = 1
+
+
+def make_secret() -> str:
+    """Return a new secret in the encoding that apps expect."""
+    return b32encode(secrets.token_bytes(20)).decode()
+
+
+def app_uri(secret: str, *, email: str) -> str:
+    """Return the URI that a QR code carries to the app."""
+    return f"otpauth://totp/{quote('Countersign:' + email)}?{urlencode({'secret': secret, 'issuer': 'Countersign'})}"
+
+
+def is_code(code: str) -> bool:
+    """Whether this looks like a code: six digits, which may contain spaces."""
+    return _digits(code) != ""
+
+
+def counter_of(secret: str, code: str, *, after: int) -> int | None:
+    """Return the time step of `code` if it is valid now and later than `after`;
+    otherwise None.
+    """
+    digits = _digits(code)
+    current = int(time.time()) // PERIOD
+    for counter in range(max(current - DRIFT, after + 1), current + DRIFT + 1):
+        if hmac.compare_digest(format_hotp_value(hotp_value(secret, counter)), digits):
+            return counter
+    return None
+
+
+def use_code(*, person_id: int, code: str) -> Authenticator | None:
+    """Use a code up and return its app; None if it is wrong, too old, or used.
+
+    The row is locked and stores the last time step that was used. So of two processes
+    that get the same code only one accepts it, and a code that somebody else has seen
+    is useless afterwards.
+    """
+    with transaction.atomic():
+        app = (
+            Authenticator.objects.select_for_update()
+            .filter(user=person_id, type=Authenticator.Type.TOTP)
+            .first()
+        )
+        if app is None:
+            return None
+        try:
+            secret = decrypt(app.data["secret"])
+        except ImproperlyConfigured:
+            # If the secret cannot be decrypted, no code is valid; recovery codes still
+            # work.
+            log.error(
+                "no key reads the secret of an authenticator app",
+                extra={"person": person_id},
+            )
+            return None
+        counter = counter_of(secret, code, after=app.data.get("used", 0))
+        if counter is None:
+            return None
+        app.data["used"] = counter
+        app.save(update_fields=["data"])
+        return app
+
+
+def _digits(code: str) -> str:
+    digits = "".join(code.split())
+    is_code = len(digits) == DIGITS and digits.isascii() and digits.isdecimal()
+    return digits if is_code else ""
+
 
 APP = Authenticator.Type.TOTP
 PASSKEY = Authenticator.Type.WEBAUTHN
@@ -94,7 +181,7 @@ def add_app(*, actor: Actor, secret: str, code: str) -> None:
         raise FactorNotAllowed(
             "You already have an authenticator app. Remove it first."
         )
-    counter = totp.counter_of(secret, code, after=0)
+    counter = counter_of(secret, code, after=0)
     if counter is None:
         raise FactorNotAllowed(
             "This is not the app's current code. Wait for the next one and enter that."
@@ -284,3 +371,86 @@ def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
             **changed(before=one.name, after=""),
         }
         record("person.factor_removed", actor=actor, details=details)
+
+
+RECOVERY_CODES = 10
+_CODE_LENGTH = 10
+# Crockford's base 32 has no characters that look alike. Ten of them are 50 bits.
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_READ_AS = str.maketrans("OIL", "011")
+
+
+@dataclass(frozen=True)
+class Codes:
+    """How many recovery codes somebody has left, and since when."""
+
+    left: int
+    made_at: datetime | None
+
+
+def codes_of(person_id: int) -> Codes:
+    """Return what is left of a person's recovery codes."""
+    found = RecoveryCode.objects.filter(person=person_id).aggregate(
+        left=Count("pk", filter=Q(used_at=None)), made_at=Max("created_at")
+    )
+    return Codes(left=found["left"], made_at=found["made_at"])
+
+
+@atomic_with_retry
+def make_recovery_codes(*, actor: Actor) -> list[str]:
+    """Make new codes for the actor and return them once; earlier codes become void.
+
+    Raises FactorNotAllowed without a second factor: there is nothing to replace.
+    """
+    person = Person.objects.select_for_update().get(pk=int(actor.id))
+    if not has_second_factor(person.pk):
+        raise FactorNotAllowed(
+            "Recovery codes replace a second factor. Add a passkey or an app first."
+        )
+    codes = [
+        "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
+        for _ in range(RECOVERY_CODES)
+    ]
+    # One salt for all ten, so that checking a code takes one slow hash instead of ten.
+    salt = secrets.token_hex(16)
+    RecoveryCode.objects.filter(person=person).delete()
+    RecoveryCode.objects.bulk_create(
+        RecoveryCode(person=person, digest=_digest(code, salt)) for code in codes
+    )
+    record(
+        "person.recovery_codes_made",
+        actor=actor,
+        details={"number": str(RECOVERY_CODES)},
+    )
+    return [f"{code[:5]}-{code[5:]}" for code in codes]
+
+
+@atomic_with_retry
+def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
+    """Use up one of the person's codes; return whether it was valid. Of concurrent uses
+    only one succeeds.
+    """
+    plain = "".join(sign for sign in code.upper() if sign.isalnum()).translate(_READ_AS)
+    if len(plain) != _CODE_LENGTH:
+        return False
+    unused = RecoveryCode.objects.filter(person=person, used_at=None)
+    stored = unused.values_list("digest", flat=True).first()
+    if stored is None:
+        return False
+    digest = _digest(plain, stored.split("$")[1])
+    # This single statement decides: only the first request changes a row.
+    if not unused.filter(digest=digest).update(used_at=Now()):
+        return False
+    left = str(codes_of(person.pk).left)
+    record("person.recovery_code_used", actor=actor, details={"left": left})
+    return True
+
+
+def _digest(code: str, salt: str) -> str:
+    """Hash slowly, as for passwords, so that trying all 50 bits is infeasible for a
+    reader of the table.
+    """
+    made = hashlib.scrypt(
+        code.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32
+    )
+    return f"scrypt${salt}${made.hex()}"

@@ -39,9 +39,9 @@ from common.origins import is_confidential
 from common.postgres.retry import atomic_with_retry
 from outgoing import guarded
 from people.models import Person
-from people.sign_in.events import actor_of, record_failure
 from people.sign_in.id_token import LEEWAY, IdTokenRefused, verified_claims
 from people.sign_in.reauthentication import PROVIDER_AUTH_TIME
+from people.sign_in.sessions import actor_of, record_failure
 
 # In the session: the nonce of the sign-in that this browser began, and when it began.
 _BEGUN = "provider_sign_in"

@@ -1,16 +1,20 @@
 """Asks people to reauthenticate before a sensitive act, unless they have done so
-recently.
+recently; and limits such tries, and those to sign in.
 
 The posted data is stored meanwhile, encrypted, in their session; afterwards the browser
 posts it again, to its own URL and through all middleware. django-allauth would call the
 view itself instead, with the headers of another request, and store the data, which may
 be a key, unencrypted in the database.
+
+The limits are in the settings (ACCOUNT_RATE_LIMITS), counted in PostgreSQL for all
+processes. Pages for signed-in people are not counted, so that a flood of sign-in
+attempts does not lock them out.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -20,9 +24,12 @@ from allauth.account.internal.flows.login import (
     get_authentication_records,
     record_authentication,
 )
+from allauth.core import ratelimit
+from allauth.core.internal.ratelimit import get_cache_key, parse_rates
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.core.cache import cache
 from django.db import transaction
 from django.http import (
     HttpRequest,
@@ -38,7 +45,48 @@ from django.views.decorators.http import require_http_methods, require_safe
 from audit.recording import record
 from common.encryption import decrypt, encrypt
 from common.pages import DeskRequest
-from people.sign_in.limits import limited
+
+View = Callable[..., HttpResponse]
+
+
+def limited(action: str) -> Callable[[View], View]:
+    """Limit a view's posts by ACCOUNT_RATE_LIMITS[`action`]; more are answered 429.
+
+    Apply it after the method decorator.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def counted(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not ratelimit.consume(request, action=action):
+                return too_many(request, action)
+            return view(request, *args, **kwargs)
+
+        return counted
+
+    return decorate
+
+
+def too_many(request: HttpRequest, action: str) -> HttpResponse:
+    """Answer 429, with how long to wait."""
+    rates = parse_rates(settings.ACCOUNT_RATE_LIMITS[action])
+    waits = []
+    # The tried account is not known here: its own limit lasts at most this long.
+    longest = max((rate.duration for rate in rates if rate.per == "key"), default=60)
+    for rate in rates:
+        if rate.per != "key":
+            # Newest first, as allauth stores them.
+            key = get_cache_key(
+                request, app="allauth.account", action=action, rate=rate
+            )
+            tries = cache.get(key, [])
+            if len(tries) >= rate.amount:
+                waits.append(tries[-1] + rate.duration - time.time())
+    wait = max(waits, default=0)
+    request.retry_after = math.ceil(wait if wait > 0 else longest)  # type: ignore[attr-defined]
+    answer: HttpResponse = ratelimit.respond_429(request)
+    return answer
+
 
 R = TypeVar("R", bound=HttpResponseBase)
 
@@ -50,14 +98,6 @@ PROVIDER_AUTH_TIME = "provider_auth_time"
 _SAVED_SECONDS = 900
 # Hashing longer input would only cost time.
 MAX_PASSWORD = 256
-
-
-@dataclass(frozen=True)
-class SavedRequest:
-    """The posted data of a request that needed reauthentication."""
-
-    path: str
-    fields: list[list[str]]
 
 
 class PasswordField(forms.CharField):
@@ -176,7 +216,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
     if request.method == "POST":
         if form.is_valid():
             # It is recorded in the ledger too, and gives the session another id
-            # (people.sign_in.events).
+            # (people.sign_in.sessions).
             record_authentication(
                 request, person, method="password", reauthenticated=True
             )
@@ -216,7 +256,7 @@ def what_waits(request: HttpRequest, wanted: str = "") -> dict[str, Any]:
     """
     wanted = wanted or request.POST.get("next") or request.GET.get("next", "")
     saved = _read_saved(request)
-    path = saved.path if saved and wanted == reverse("account_resubmit") else wanted
+    path = saved["path"] if saved and wanted == reverse("account_resubmit") else wanted
     try:
         name = resolve(urlsplit(path).path).url_name or ""
     except (Resolver404, ValueError):
@@ -232,18 +272,17 @@ def own_address(request: HttpRequest, address: str) -> str:
     return address if is_own else reverse("queue")
 
 
-def _read_saved(request: HttpRequest) -> SavedRequest | None:
-    """Return the session's stored request; None where it is too old, or another
-    person's.
+def _read_saved(request: HttpRequest) -> dict[str, Any] | None:
+    """Return the `path` and the `fields` of the session's stored request; None where it
+    is too old, or another person's.
     """
     token = request.session.get(_SAVED)
     if not token:
         return None
-    saved = json.loads(decrypt(token))
+    saved: dict[str, Any] = json.loads(decrypt(token))
     is_own = saved["person"] == str(request.user.pk)
-    if is_own and time.time() - saved["at"] <= _SAVED_SECONDS:
-        return SavedRequest(saved["path"], saved["fields"])
-    return None
+    is_fresh = time.time() - saved["at"] <= _SAVED_SECONDS
+    return saved if is_own and is_fresh else None
 
 
 def _page_of(request: HttpRequest) -> str:

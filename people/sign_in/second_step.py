@@ -13,9 +13,8 @@ from django import forms
 from django.contrib import messages
 
 from people.models import Person
-from people.sign_in import totp
-from people.sign_in.events import actor_of, record_failure
-from people.sign_in.recovery_codes import codes_of, use_recovery_code
+from people.sign_in.factors import codes_of, is_code, use_code, use_recovery_code
+from people.sign_in.sessions import actor_of, record_failure
 
 
 class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
@@ -34,8 +33,8 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
         person: Person = self.user
         clear_tries = check_rate_limit(person)
         code: str = self.cleaned_data["code"]
-        if totp.is_code(code):
-            self.authenticator = totp.use_code(person_id=person.pk, code=code)
+        if is_code(code):
+            self.authenticator = use_code(person_id=person.pk, code=code)
             is_right = self.authenticator is not None
         else:
             actor = actor_of(context.request, person)

@@ -18,12 +18,10 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from people.models import Person
-from people.sign_in.events import record_failure
-from people.sign_in.factors import factors_of
+from people.sign_in.factors import codes_of, factors_of
 from people.sign_in.passkeys import date_challenge, passkey_hindrance
 from people.sign_in.reauthentication import what_waits
-from people.sign_in.recovery_codes import codes_of
-from people.sign_in.sessions import access_changed
+from people.sign_in.sessions import access_changed, record_failure
 
 _NOT_ACCEPTED = (
     "This passkey was not accepted. Try again, or sign in with your password."

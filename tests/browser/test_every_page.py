@@ -28,7 +28,7 @@ from gateway.models import ApiKey, Domain, WebhookDelivery
 from mirror.models import Revision
 from people.invitations.links import make_password_link
 from people.models import OrganisationSettings, PendingChange
-from people.second_admin.person_figures import set_person_figures
+from people.second_admin.setting import set_person_figures
 from practice.models import PracticeSetting
 from tests.browser.looking import bones, everywhere, too_wide, unfolded, violations
 from tests.doors import DOORS
@@ -197,7 +197,7 @@ def test_axe_finds_nothing_on_what_any_address_answers(
 ):
     # Hashed slowly by design.
     monkeypatch.setattr(
-        "people.sign_in.recovery_codes._digest",
+        "people.sign_in.factors._digest",
         lambda code, salt: f"scrypt${salt}${code}",
     )
     pages = Pages()

@@ -12,11 +12,10 @@ from approvals.collaboration.claims import take
 from approvals.models import Claim
 from audit.models import Entry
 from common.actors import Role, operator
-from people.directory.deactivation import deactivate, reactivate
 from people.errors import LastAdmin, NotYours, PeopleError
 from people.invitations.links import invite, make_password_link
 from people.models import DiscordAccount, Invitation, Person
-from people.roles.targets import GrantTarget
+from people.roles import GrantTarget, deactivate, reactivate
 from people.sign_in.sessions import access_changed
 from tests.factories import actor_of, make_message, make_person
 from tests.integration.deciding import at_once

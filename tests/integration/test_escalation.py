@@ -22,7 +22,7 @@ from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
-from people.accounts.forms import AwayForm
+from people.accounts.views import AwayForm
 from people.models import Person
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import deadlines_of, steps_of

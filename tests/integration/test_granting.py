@@ -11,11 +11,10 @@ from approvals.collaboration.claims import take
 from approvals.models import Claim
 from audit.models import Entry
 from common.actors import Role
-from people.directory.forms import RoleForm
+from people.directory.views import RoleForm
 from people.errors import LastAdmin, NotYours, PeopleError
 from people.models import Grant, Person
-from people.roles.grants import give_role, take_role
-from people.roles.targets import GrantTarget, all_targets, targets_to_give
+from people.roles import GrantTarget, all_targets, give_role, take_role, targets_to_give
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details

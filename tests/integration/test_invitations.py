@@ -29,7 +29,7 @@ from people.invitations.links import (
     set_password,
 )
 from people.models import Grant, Invitation, Person
-from people.roles.targets import GrantTarget
+from people.roles import GrantTarget
 from tests.factories import actor_of, make_person, rolled_back
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details

@@ -24,8 +24,8 @@ from common.actors import worker
 from common.logs import JsonFormatter
 from connections.accounts import own_webhook
 from mirror.models import Message
-from people.sign_in.events import _on_signed_in
 from people.sign_in.factors import add_passkey
+from people.sign_in.sessions import _on_signed_in
 from policy.tasks import read_refusals
 from tests.account import account
 from tests.factories import (

@@ -14,8 +14,8 @@ from django.core.cache import cache
 from django.test import Client
 
 from audit.models import Entry, EntryDetail
-from people.directory.deactivation import deactivate, reactivate
 from people.models import Person
+from people.roles import deactivate, reactivate
 from tests.factories import actor_of, make_person
 from tests.integration.deciding import at_once
 from tests.openid import CLIENT_ID, KEY, RSA_KEY, issuing, published, sign, spliced

@@ -17,7 +17,7 @@ from common import time_zones as zones
 from common.forms import first_error
 from dashboard.frame.middleware import ActorMiddleware
 from dashboard.templatetags.desk import clock, instant, moment
-from people.accounts.forms import NameForm, TimeZoneForm
+from people.accounts.views import NameForm, TimeZoneForm
 from people.models import Person
 from tests.factories import make_message
 from tests.markup import leads_to, says

@@ -11,7 +11,7 @@ from django.test import Client
 
 from audit.models import Entry
 from common.forms import first_error
-from people.accounts.forms import PasswordForm
+from people.accounts.views import PasswordForm
 from people.sign_in.passwords import GuessablePasswordValidator
 from tests.integration.test_sessions import SAFARI, is_in, sign_in
 from tests.markup import leads_to, says

@@ -10,7 +10,7 @@ import pytest
 from common.actors import Role
 from people.invitations.links import invite
 from people.models import Grant
-from people.roles.targets import GrantTarget
+from people.roles import GrantTarget
 from tests.factories import actor_of, make_connection, make_person
 from tests.markup import text_of
 

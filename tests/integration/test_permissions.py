@@ -157,7 +157,7 @@ def test_whoever_may_gets_through_and_nobody_else(
     """
     # Recovery codes are hashed slowly by design; test_recovery_codes.py tests that.
     monkeypatch.setattr(
-        "people.sign_in.recovery_codes._digest",
+        "people.sign_in.factors._digest",
         lambda code, salt: f"scrypt${salt}${code}",
     )
     # Refusals are not recorded here; test_denied_access.py tests that.

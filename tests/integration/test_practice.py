@@ -28,7 +28,7 @@ from connections.accounts.commands import remove_connection
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox, Message
 from people.models import PendingChange
-from people.second_admin.ending import accept
+from people.second_admin.changes import accept
 from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
 from policy.models import PolicyVersion
@@ -577,7 +577,7 @@ def test_switching_on_always_takes_two_admins_and_off_takes_one(
     with pytest.raises(SecondAdminNeeded) as needed:
         switch_practice_on(actor=actor_of(admin), mailbox=None, one_in=10)
     second = make_person("second@yourteam.example", "Second Admin", "admin")
-    from people.second_admin.asking import ask_second_admin
+    from people.second_admin.changes import ask_second_admin
 
     change = ask_second_admin(
         asked=needed.value.asked, reason="To learn", actor=actor_of(admin)

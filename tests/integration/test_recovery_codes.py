@@ -15,12 +15,12 @@ from django.urls import reverse
 from audit.models import Entry
 from people.errors import FactorNotAllowed
 from people.models import RecoveryCode
-from people.sign_in import recovery_codes as recovery
-from people.sign_in.factors import remove_factor
-from people.sign_in.recovery_codes import (
-    NUMBER,
+from people.sign_in import factors as recovery
+from people.sign_in.factors import (
+    RECOVERY_CODES,
     codes_of,
     make_recovery_codes,
+    remove_factor,
     use_recovery_code,
 )
 from tests.factories import actor_of, make_person
@@ -65,11 +65,11 @@ def test_codes_are_shown_once_and_stored_as_slow_hashes(signed_in, reviewer, has
     client = signed_in(reviewer)
     answer = client.post(reverse("recovery-codes"))
     codes = re.findall(r'<li class="mono">([0-9A-Z-]+)</li>', answer.text)
-    assert len(set(codes)) == NUMBER
+    assert len(set(codes)) == RECOVERY_CODES
     assert answer["Cache-Control"] == "no-store"
-    assert hashed == [{"n": 2**14, "r": 8, "p": 1}] * NUMBER
+    assert hashed == [{"n": 2**14, "r": 8, "p": 1}] * RECOVERY_CODES
     page = client.get(reverse("factors"))
-    says(page, 200, f"{NUMBER} of {NUMBER} left")
+    says(page, 200, f"{RECOVERY_CODES} of {RECOVERY_CODES} left")
     stored = f"{list(RecoveryCode.objects.values())} {page.text}"
     for code in codes:
         assert code not in stored
@@ -88,7 +88,7 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
     sign_in(other, reviewer)
     assert other.post(STEP, {"code": code}).status_code == 422
     assert "_auth_user_id" not in other.session
-    assert codes_of(reviewer.pk).left == NUMBER - 1
+    assert codes_of(reviewer.pk).left == RECOVERY_CODES - 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -122,7 +122,7 @@ def test_guesses_of_recovery_codes_are_limited_over_all_browsers_with_those_of_t
         sign_in(browser, reviewer)
         answers.append(browser.post(STEP, {"code": code}).status_code)
     assert answers == [422, 422, 429]
-    assert codes_of(reviewer.pk).left == NUMBER
+    assert codes_of(reviewer.pk).left == RECOVERY_CODES
 
 
 def test_codes_of_somebody_else_and_of_before_do_not_count(reviewer, second_reviewer):

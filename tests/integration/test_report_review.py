@@ -14,7 +14,7 @@ from approvals.reports.decisions import Month, review_of
 from audit.models import Entry
 from people.errors import NotYours
 from people.models import OrganisationSettings, PendingChange
-from people.second_admin.person_figures import set_person_figures
+from people.second_admin.setting import set_person_figures
 from practice import planting
 from tests.factories import actor_of, change_row, make_message, make_person
 from tests.integration.deciding import decide

@@ -19,8 +19,8 @@ from audit.recording import record
 from common.actors import Role
 from dashboard.management.commands.prepare import Command
 from mirror.models import Mailbox
-from people.directory.deactivation import deactivate, reactivate
 from people.models import Grant, GrantPeriod, Person
+from people.roles import deactivate, reactivate
 from people.sign_in.factors import set_role_rule
 from tests.factories import actor_of, make_connection, make_person
 from tests.integration.deciding import waiting_for_a_lock

@@ -28,7 +28,6 @@ from connections.mailboxes.commands import change_mailbox, loosen, set_desk_sett
 from connections.mailboxes.minimum import set_minimum
 from gateway.models import Account, ApprovalRequest
 from mirror.models import Connection, Mailbox
-from people.directory.deactivation import deactivate, reactivate
 from people.errors import NotYours
 from people.invitations.links import invite, make_password_link, set_password, withdraw
 from people.models import (
@@ -39,14 +38,23 @@ from people.models import (
     Person,
     RoleRule,
 )
-from people.roles.grants import give_role, take_role
-from people.roles.targets import GrantTarget
+from people.roles import GrantTarget, deactivate, give_role, reactivate, take_role
 from people.second_admin import registry
-from people.second_admin.asking import ChangeNotWaiting, ask_second_admin
-from people.second_admin.ending import accept, decline, reveal_secret, withdraw_change
-from people.second_admin.person_figures import set_person_figures, shows_people
+from people.second_admin.changes import (
+    ChangeNotWaiting,
+    accept,
+    ask_second_admin,
+    decline,
+    reveal_secret,
+    withdraw_change,
+)
 from people.second_admin.registry import SecondAdminNeeded, wants_second_admin
-from people.second_admin.setting import set_second_admin, switch_off_by_operator
+from people.second_admin.setting import (
+    set_person_figures,
+    set_second_admin,
+    shows_people,
+    switch_off_by_operator,
+)
 from people.sign_in.factors import remove_factors_of, set_role_rule
 from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change
 from policy.allowlists.judgement import ListScope

@@ -17,7 +17,7 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from people.models import OrganisationSettings, PendingChange
-from people.second_admin.ending import accept
+from people.second_admin.changes import accept
 from people.second_admin.registry import COMMANDS
 from people.second_admin.tightening import NEVER_WAITS
 from tests.acts import AT_MULTIMAIL

@@ -15,8 +15,7 @@ from alerts.models import Card, Delivery, Destination, UnplannedAct
 from audit.models import Entry
 from common.actors import Role
 from people.models import Invitation, PendingChange, RoleRule
-from people.roles.grants import give_role
-from people.roles.targets import GrantTarget
+from people.roles import GrantTarget, give_role
 from tests.factories import actor_of, make_person
 from tests.integration.test_second_admin import ask, switch_on
 from tests.markup import says

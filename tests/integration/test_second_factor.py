@@ -16,7 +16,7 @@ from audit.models import Entry, EntryDetail
 from common.actors import Role
 from people.errors import FactorNotAllowed
 from people.models import Grant, RoleRule
-from people.sign_in import totp as app_codes
+from people.sign_in import factors as app_codes
 from people.sign_in.backend import PersonBackend
 from people.sign_in.factors import remove_factor, set_role_rule
 from people.sign_in.middleware import SignInMiddleware

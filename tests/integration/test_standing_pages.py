@@ -15,7 +15,7 @@ from approvals.models import Decision
 from approvals.standing.shown import lines_of
 from mirror.models import Message, Thread
 from people.models import OrganisationSettings, PendingChange
-from people.second_admin.ending import accept
+from people.second_admin.changes import accept
 from policy.models import StandingApproval, StandingUse
 from tests.cards import embed_of
 from tests.factories import actor_of

@@ -17,7 +17,7 @@ from common.mail_addresses import clean_address
 from people.errors import PeopleError
 from people.invitations.links import NewLink, invite, join
 from people.models import Person
-from people.roles.targets import GrantTarget
+from people.roles import GrantTarget
 
 ACTOR = operator("first_admin", Role.ADMIN)
 LASTS = timedelta(hours=24)

@@ -1,0 +1,416 @@
+"""Roles: what they are granted for, granting and revoking them, and deactivating people.
+
+Changes are serialized, and each is checked against the roles of that moment. A person
+who loses a role has to sign in again, and the last admin of everything cannot be
+removed.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from allauth.socialaccount.models import SocialAccount
+from django import forms
+from django.urls import reverse
+
+from audit.recording import record
+from common.actors import ROLE_CHOICES, Actor, Role, Scope
+from common.postgres.retry import atomic_with_retry
+from mirror.models import Connection, Mailbox
+from people.errors import LastAdmin, NotYours
+from people.models import Grant, Invitation, Person
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
+from people.sign_in.sessions import access_changed, end_sessions
+
+# Descriptions of the roles, for the form that grants one.
+ROLE_MEANINGS = {
+    Role.REVIEWER: "reads and decides waiting messages",
+    Role.ADMIN: "sets up connections, mailboxes, allowlists and people",
+    Role.AUDITOR: "reads everything and decides nothing",
+}
+ROLES_TO_GIVE = [
+    (value, label, ROLE_MEANINGS[Role(value)]) for value, label in ROLE_CHOICES
+]
+
+
+@dataclass(frozen=True)
+class GrantTarget:
+    """A role's target: everything, one connection, or one mailbox with its connection."""
+
+    connection: int | None = None
+    mailbox: int | None = None
+    name: str = "everything"
+
+    @property
+    def value(self) -> str:
+        """The target's value in a form."""
+        if self.mailbox is not None:
+            return f"mailbox-{self.mailbox}"
+        return "all" if self.connection is None else f"connection-{self.connection}"
+
+    @property
+    def label(self) -> str:
+        """The target's label in a form."""
+        kind = "Mailbox" if self.mailbox is not None else "Connection"
+        return "Everything" if self.connection is None else f"{kind} {self.name}"
+
+    def is_within(self, scope: Scope) -> bool:
+        """Whether a role of this scope includes the whole target."""
+        if self.connection is None:
+            return scope.is_everywhere
+        return scope.reaches(connection=self.connection, mailbox=self.mailbox)
+
+
+def target_of(grant: Grant) -> GrantTarget:
+    """Return a grant's target; its connection and mailbox must be prefetched with
+    select_related.
+    """
+    mailbox = grant.mailbox
+    if mailbox is not None:
+        return GrantTarget(mailbox.connection_id, mailbox.pk, str(mailbox))
+    if grant.connection is not None:
+        return GrantTarget(grant.connection_id, name=str(grant.connection))
+    return GrantTarget()
+
+
+def all_targets() -> dict[str, GrantTarget]:
+    """Return every target by its form value, in two queries, without removed
+    connections.
+    """
+    live = Connection.objects.filter(removed_at=None).order_by("name", "pk")
+    mailboxes = Mailbox.objects.filter(connection__in=live).order_by("address", "pk")
+    targets = [
+        GrantTarget(),
+        *(GrantTarget(one.pk, name=str(one)) for one in live),
+        *(GrantTarget(one.connection_id, one.pk, str(one)) for one in mailboxes),
+    ]
+    return {target.value: target for target in targets}
+
+
+def is_admin_of(actor: Actor, target: GrantTarget) -> bool:
+    """Whether the actor is an admin of the whole target."""
+    return any(
+        scope.role is Role.ADMIN and target.is_within(scope) for scope in actor.scopes
+    )
+
+
+def targets_to_give(actor: Actor) -> dict[str, GrantTarget]:
+    """Return the targets for which the actor may grant and revoke roles."""
+    return {
+        value: target
+        for value, target in all_targets().items()
+        if is_admin_of(actor, target)
+    }
+
+
+def common_target(targets: Iterable[GrantTarget]) -> GrantTarget:
+    """Return the narrowest target that includes all of these; without any, everything."""
+    found = set(targets)
+    if len(found) == 1:
+        return found.pop()
+    connections = {one.connection for one in found}
+    return GrantTarget(connections.pop() if len(connections) == 1 else None)
+
+
+def widest_first(grants: Iterable[Grant]) -> list[Grant]:
+    """Sort grants as pages show them: for everything, for connections, for mailboxes."""
+    return sorted(
+        grants, key=lambda one: (one.mailbox_id or 0, one.connection_id or 0, one.role)
+    )
+
+
+def grants_of(person: Person) -> list[Grant]:
+    """Return a person's grants with their targets, the widest first."""
+    return widest_first(person.grants.select_related("connection", "mailbox"))
+
+
+def is_covered_by(actor: Actor, grants: Iterable[Grant]) -> bool:
+    """Whether the actor is an admin of every target of these grants; without grants,
+    whether of everything.
+    """
+    targets = [target_of(grant) for grant in grants] or [GrantTarget()]
+    return all(is_admin_of(actor, target) for target in targets)
+
+
+def has_admin_beyond(actor: Actor, grants: Iterable[Grant]) -> bool:
+    """Whether one of these is an admin grant for a target that the actor is not an
+    admin of.
+    """
+    return any(
+        grant.role == Role.ADMIN and not is_admin_of(actor, target_of(grant))
+        for grant in grants
+    )
+
+
+def role_words(role: str, target_name: str) -> str:
+    """Return a role and its target in words: "reviewer of everything"."""
+    return f"{role} of {target_name}"
+
+
+def in_words(grants: Iterable[Grant]) -> str:
+    """Describe grants in one line, for the ledger and for pages."""
+    words = [role_words(one.role, target_of(one).name) for one in grants]
+    return ", ".join(words) or "no role"
+
+
+class GrantTargetForm(forms.Form):
+    """A form whose field `place` is one of the targets that the actor may grant roles
+    for.
+    """
+
+    def __init__(
+        self, *args: Any, targets: Mapping[str, GrantTarget], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._targets = targets
+
+    def clean_place(self) -> GrantTarget:
+        value = self.cleaned_data["place"]
+        if value not in self._targets:
+            raise forms.ValidationError("Choose a scope that you manage.")
+        return self._targets[value]
+
+
+@atomic_with_retry
+@second_admin("Role")
+def give_role(
+    *, actor: Actor, person_id: int, role: Role, target: GrantTarget
+) -> CanWait[bool]:
+    """Grant a person a role for a target that the actor is an admin of; False if they
+    have it already.
+
+    Nobody grants themselves one. Raises NotYours.
+    """
+    now, person = lock_for(actor, person_id)
+    if is_self(now, person):
+        raise NotYours("You cannot give yourself a role. Ask another admin.")
+    _check_admin_of(now, target)
+    _check_not_above(now, person)
+    if target.value not in all_targets():
+        raise NotYours("The connection or mailbox of this role is no longer there.")
+    before = in_words(grants_of(person))
+    new = role_words(role.value, target.name)
+    yield lambda: ChangeInWords(
+        title=f"{person}: give the role {new}",
+        before=before,
+        after=new if before == in_words([]) else f"{before}, {new}",
+        page=reverse("person", args=[person_id]),
+        connection=target.connection,
+        mailbox=target.mailbox,
+        about=person_id,
+        tightens=person.grants.filter(role=role, **_where(target)).exists(),
+    )
+    is_new = add_grant(person, role, target)
+    if is_new:
+        _record_grants(now, person, before)
+        access_changed.send(sender=Person, person=person.pk)
+    return is_new
+
+
+@atomic_with_retry
+def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
+    """Revoke a role and end the person's sessions; False if they no longer had it."""
+    now, person = lock_for(actor, person_id)
+    grant = (
+        person.grants.select_related("connection", "mailbox")
+        .filter(pk=grant_id)
+        .first()
+    )
+    if grant is None:
+        return False
+    target = target_of(grant)
+    _check_admin_of(now, target)
+    if not is_self(now, person):
+        _check_not_above(now, person)
+    if grant.role == Role.ADMIN and target.connection is None:
+        check_admin_left(without=person)
+    before = in_words(grants_of(person))
+    grant.delete()
+    end_sessions(person)
+    _record_grants(now, person, before)
+    return True
+
+
+def add_grant(person: Person, role: Role, target: GrantTarget) -> bool:
+    """Store a grant in the caller's transaction; False if it exists already."""
+    _, is_new = Grant.objects.get_or_create(person=person, role=role, **_where(target))
+    return is_new
+
+
+def _where(target: GrantTarget) -> dict[str, Any]:
+    # A grant for a mailbox must not store the connection: it would be a grant for the
+    # whole connection.
+    return {
+        "connection_id": None if target.mailbox else target.connection,
+        "mailbox_id": target.mailbox,
+    }
+
+
+def is_self(actor: Actor, person: Person) -> bool:
+    """Whether the actor is this person."""
+    return actor.kind == "person" and actor.id == str(person.pk)
+
+
+def key_of(actor: Actor) -> int | None:
+    """Return the key of the actor, where that is a person."""
+    return int(actor.id) if actor.kind == "person" else None
+
+
+def lock_people(*keys: int | None) -> None:
+    """Lock these people and all admins of everything, in the order of their keys, for
+    the rest of the transaction.
+
+    So of two changes of admins, the second sees the result of the first. FOR NO KEY
+    UPDATE is enough: rows that point to people need not wait.
+    """
+    wanted_keys = set(Person.objects.admins_of_all().values_list("pk", flat=True))
+    wanted_keys |= {key for key in keys if key is not None}
+    wanted = Person.objects.filter(pk__in=wanted_keys).order_by("pk")
+    list(
+        wanted.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True)
+    )
+
+
+def lock_actor(actor: Actor, *also: int) -> Actor:
+    """Lock the actor and other people, and return the actor with the roles of this
+    moment.
+    """
+    key = key_of(actor)
+    lock_people(*also, key)
+    if key is None:
+        return actor
+    person = Person.objects.filter(pk=key).first()
+    if person is None:
+        raise NotYours("Your own roles have changed. Reload the page.")
+    now = person.actor(surface=actor.surface, address=actor.address)
+    return replace(now, proof=actor.proof, second=actor.second)
+
+
+def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
+    """Lock the actor and a person that they may see, and return the current state of
+    both.
+    """
+    now = lock_actor(actor, person_id)
+    person = Person.objects.read_by(now).filter(pk=person_id).first()
+    if person:
+        return now, person
+    raise NotYours("There is no such person, or you do not manage them.")
+
+
+def check_covers(actor: Actor, person: Person) -> None:
+    """Raise NotYours unless the actor is an admin of every target of the person's
+    roles.
+    """
+    if not is_covered_by(actor, grants_of(person)):
+        raise NotYours(
+            f"{person} has roles that you do not manage. An admin of all of them can do this."
+        )
+
+
+def check_admin_left(without: Person) -> None:
+    """Raise LastAdmin if nobody else is an admin of everything; the admins are locked."""
+    if is_last_admin(without):
+        raise LastAdmin(
+            f"{without} is the last admin of everything. Make somebody else an admin first."
+        )
+
+
+def is_last_admin(person: Person) -> bool:
+    """Whether a person is an admin of everything and nobody else is."""
+    return list(Person.objects.admins_of_all().values_list("pk", flat=True)[:2]) == [
+        person.pk
+    ]
+
+
+def _check_admin_of(actor: Actor, target: GrantTarget) -> None:
+    if not is_admin_of(actor, target):
+        raise NotYours(f"Only an admin of {target.name} can give or take roles there.")
+
+
+def _check_not_above(actor: Actor, person: Person) -> None:
+    if has_admin_beyond(actor, grants_of(person)):
+        raise NotYours(
+            f"{person} manages more than you do. An admin of everything can change their roles."
+        )
+
+
+def _record_grants(actor: Actor, person: Person, before: str) -> None:
+    details = {
+        "person": str(person),
+        "email": person.email,
+        "before": before,
+        "after": in_words(grants_of(person)),
+    }
+    record("person.grants_changed", actor=actor, details=details, about=person)
+
+
+@atomic_with_retry
+def deactivate(*, actor: Actor, person_id: int) -> Person:
+    """Deactivate a person: end their sessions, release their claims, and withdraw their
+    open links.
+
+    Their decisions that were not executed yet are refused when due, because the ruling
+    is checked again then.
+    """
+    now, person = lock_for(actor, person_id)
+    if is_self(now, person):
+        raise NotYours("You cannot deactivate yourself. Ask another admin.")
+    check_covers(now, person)
+    if not person.is_active:
+        return person
+    check_admin_left(without=person)
+    person.is_active = False
+    # A receiver of post_save releases their claims.
+    person.save(update_fields=["is_active"])
+    end_sessions(person)
+    Invitation.objects.passwords_of(person).withdraw()
+    Invitation.objects.filter(invited_by=person).withdraw()
+    _record("person.deactivated", now, person, before="active", after="deactivated")
+    return person
+
+
+@atomic_with_retry
+@second_admin("Reactivation")
+def reactivate(*, actor: Actor, person_id: int) -> CanWait[Person]:
+    """Reactivate a person, with their old password, second factor and roles.
+
+    Who they were at the sign-in provider is forgotten: they may have a new account
+    there, which is found by its verified address.
+    """
+    now, person = lock_for(actor, person_id)
+    check_covers(now, person)
+    grants = grants_of(person)
+    roles = in_words(grants)
+    target = common_target(target_of(grant) for grant in grants)
+    yield lambda: ChangeInWords(
+        title=f"{person}: reactivate",
+        before="deactivated",
+        after=f"active, {roles}",
+        page=reverse("person", args=[person_id]),
+        connection=target.connection,
+        mailbox=target.mailbox,
+        about=person_id,
+        based_on=roles,
+        # It gives no role.
+        tightens=person.is_active or not grants,
+    )
+    if person.is_active:
+        return person
+    person.is_active = True
+    person.save(update_fields=["is_active"])
+    SocialAccount.objects.filter(user=person).delete()
+    _record("person.reactivated", now, person, before="deactivated", after="active")
+    return person
+
+
+def _record(
+    action: str, actor: Actor, person: Person, *, before: str, after: str
+) -> None:
+    details = {
+        "person": str(person),
+        "email": person.email,
+        "roles": in_words(grants_of(person)),
+        "before": before,
+        "after": after,
+    }
+    record(action, actor=actor, details=details, about=person)
