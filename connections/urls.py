@@ -181,11 +181,6 @@ urlpatterns = [
     path("webhooks/", webhooks.webhooks, name="webhooks"),
     path("webhooks/<int:connection_id>/add/", webhooks.add_webhook, name="add-webhook"),
     path(
-        "webhooks/<int:connection_id>/bodies/",
-        webhooks.webhook_bodies,
-        name="webhook-bodies",
-    ),
-    path(
         "webhooks/<int:connection_id>/<str:subscription_id>/",
         webhooks.webhook,
         name="webhook",

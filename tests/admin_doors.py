@@ -402,7 +402,6 @@ ACCOUNT_DOORS = {
     "add-webhook": Door(
         "registers a webhook", "connection", (A,), sure=True, fields=nothing
     ),
-    "webhook-bodies": Door("shows sample bodies of events", "connection", (A,)),
     "webhook": Door("shows a webhook with its deliveries", "connection", (A,)),
     "test-webhook": Button(
         "sends a test event to a webhook", "connection", (A,), sure=True

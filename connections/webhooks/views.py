@@ -44,7 +44,7 @@ from connections.webhooks.commands import (
     rotate_webhook,
     send_test,
 )
-from connections.webhooks.events import BY_NAME, GROUPS, OWN_GROUPS, sample_bodies
+from connections.webhooks.events import GROUPS, OWN_GROUPS, USED_BY
 from mirror.errors import DeskError
 from mirror.models import Connection, Mailbox
 from people.sign_in.reauthentication import reauthenticated
@@ -84,7 +84,7 @@ class WebhookForm(ApprovalCodeForm):
         },
     )
     events = forms.MultipleChoiceField(
-        choices=[(name, name) for name in BY_NAME],
+        choices=[(name, name) for name in USED_BY],
         error_messages={
             "required": "Select at least one event.",
             "invalid_choice": "There is no such event.",
@@ -231,20 +231,9 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
         "connection": connection,
         "form": form,
         "groups": GROUPS | (OWN_GROUPS if connection.is_our_gateway else {}),
-        "bodies": sample_bodies(ticked),
         "ticket": new_ticket(),
     }
     return answer(request, "connections/webhook_add.html", context, failed=failed)
-
-
-@require_safe
-def webhook_bodies(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Show sample bodies of the ticked events beside the form; they hold no real data."""
-    connection = get_visible_connection_or_404(request, connection_id)
-    if not is_admin(request.actor, connection):
-        return refused(request, _LIST, connection)
-    context = {"bodies": sample_bodies(request.GET.getlist("events"))}
-    return render(request, "connections/_webhook_bodies.html", context)
 
 
 def _webhook_page(

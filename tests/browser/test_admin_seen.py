@@ -46,7 +46,7 @@ POLICY = {
     *("reports", "report-rights"),
 }
 # Needs a link that is shown once, or is no page.
-LEFT_OUT = {"link-discord", "webhook-bodies"}
+LEFT_OUT = {"link-discord"}
 DOORS = {
     **OWN_DOORS,
     **PEOPLE_DOORS,

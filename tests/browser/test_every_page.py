@@ -75,7 +75,6 @@ NO_PAGE = {
     "file-download",
     "verifier",
     "export-file",
-    "webhook-bodies",
     "loosen-mailbox",
     # They redirect where the rows of the walk give nothing to show: see of_messages.
     "approve",
@@ -556,7 +555,7 @@ def of_an_account(client, take, *, settings, **_):
         looks = [
             ({}, ("mailboxes", "api-keys", "domains", "webhooks", "add-mailbox")),
             (box, ("mailbox", "loosen-mailbox", "delete-mailbox")),
-            (at, ("connection", "add-api-key", "add-webhook", "webhook-bodies")),
+            (at, ("connection", "add-api-key", "add-webhook")),
             (key, ("api-key", "revoke-api-key")),
             (of_hook, ("webhook", "delete-webhook")),
         ]

