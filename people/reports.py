@@ -2,12 +2,10 @@
 moment, within the reader's visible scope.
 
 `people.models.GrantPeriod` has the periods of each role, as old as the desk, because
-triggers write them from its first role on. The ledger shows what else prevented
-somebody from deciding: a role that needed a second factor, and no factor.
+triggers write them from its first role on.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,9 +20,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from audit.models import Entry
 from audit.recording import record
-from audit.trail import lines
 from common.actors import Actor, Role
 from common.csv_rows import csv_row
 from common.pages import DeskRequest
@@ -35,42 +31,22 @@ from people.roles import GrantTarget, all_targets
 MAX_PLACES = 500
 # The name of a target for readers who may see only a part of it.
 _AROUND = "the whole connection"
-# The limit of changes of rules and factors that are read; a desk has a few a year.
-_MAX_READ = 5_000
 
 
 @dataclass(frozen=True)
 class Right:
-    """A role that was in force: its person, target, and what prevented its use."""
+    """A role that was in force, with its person and target."""
 
     period: GrantPeriod
     name: str
     is_here: bool
     place: str
-    hindrance: str = ""
-
-    @property
-    def words(self) -> str:
-        return f"{self.period.role} of {self.place}"
 
 
-@dataclass(frozen=True)
-class SecondFactorRules:
-    """Which roles needed a second factor at a moment, and whether that is still known."""
-
-    strict: tuple[str, ...] = ()
-    is_known: bool = True
-
-
-def as_rights(
-    actor: Actor, periods: Iterable[GrantPeriod], *, at: datetime | None = None
-) -> tuple[list[Right], SecondFactorRules]:
-    """Return periods with today's names, and with what prevented the use of each at
-    `at`.
-    """
+def as_rights(actor: Actor, periods: Iterable[GrantPeriod]) -> list[Right]:
+    """Return periods with today's names."""
     rows = list(periods)
     known = Person.objects.in_bulk({row.person for row in rows})
-    rules, hindered = _hindered(rows, at) if at else (SecondFactorRules(), {})
     rights = []
     for row in rows:
         person = known.get(row.person)
@@ -78,9 +54,8 @@ def as_rights(
         if _is_named_to(actor, row.connection, row.mailbox):
             target = row.place
         name = str(person) if person else row.name or row.email
-        hindrance = hindered.get(row.person, "")
-        rights.append(Right(row, name, person is not None, target, hindrance))
-    return rights, rules
+        rights.append(Right(row, name, person is not None, target))
+    return rights
 
 
 def named_targets(actor: Actor) -> dict[str, GrantTarget]:
@@ -111,60 +86,6 @@ def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> b
     )
 
 
-def _hindered(
-    rows: Sequence[GrantPeriod], at: datetime
-) -> tuple[SecondFactorRules, dict[int, str]]:
-    """Return which roles needed a second factor then, and which of these people lacked
-    one.
-    """
-    rules = _strict_at(at)
-    # If one role of a person needed a second factor, none of their roles could be used
-    # without one.
-    strict = GrantPeriod.objects.in_force_at(at).filter(
-        person__in={row.person for row in rows}, role__in=rules.strict
-    )
-    asked = dict(strict.values_list("person", "email")) if rules.strict else {}
-    if not asked:
-        return rules, {}
-    added = Entry.objects.of_action("person.factor_added").filter(
-        at__lte=at, actor_kind="person", actor_id__in=[str(one) for one in asked]
-    )
-    factors = Counter(int(key) for key in added.values_list("actor_id", flat=True))
-    by_email = {email: person for person, email in asked.items()}
-    for details in _details_until(at, "person.factor_removed"):
-        if "of" not in details:
-            return rules, dict.fromkeys(
-                asked,
-                "The role needed a second factor; whether they had one is no longer known",
-            )
-        factors[by_email.get(details["of"], 0)] -= 1
-    lacking = [person for person in asked if factors[person] <= 0]
-    return rules, dict.fromkeys(
-        lacking, "Had no second factor, which the role needed: could not act"
-    )
-
-
-def _strict_at(at: datetime) -> SecondFactorRules:
-    """Return the roles that needed a second factor at that moment, by the ledger."""
-    is_known = True
-    found: dict[str, bool] = {}
-    for details in _details_until(at, "role.second_factor_set"):
-        if not details.get("role"):
-            # Its details were redacted: the new rule is not known, and it overrides
-            # earlier changes.
-            is_known = False
-            break
-        found.setdefault(details["role"], details.get("needed") == "yes")
-    strict = sorted(role for role, is_needed in found.items() if is_needed)
-    return SecondFactorRules(tuple(strict), is_known)
-
-
-def _details_until(at: datetime, action: str) -> Iterator[Mapping[str, str]]:
-    """Return the details of the entries of an action until a moment, newest first."""
-    entries = Entry.objects.of_action(action).filter(at__lte=at).newest_first()
-    return (line.details for line in lines(entries[:_MAX_READ]))
-
-
 # Rows on a page; the CSV file has all.
 MAX_ROWS = 500
 _COLUMNS = (
@@ -177,7 +98,6 @@ _COLUMNS = (
     "began",
     "ended",
     "role_number",
-    "hindrance",
 )
 
 
@@ -260,12 +180,12 @@ def rights(request: DeskRequest) -> HttpResponse:
     form, at, found = _asked(request, request.GET)
     if person := form.cleaned_data.get("person"):
         periods = GrantPeriod.objects.read_by(request.actor).of_person(person)
-        shown, _ = as_rights(request.actor, periods.oldest_first()[:MAX_ROWS])
+        shown = as_rights(request.actor, periods.oldest_first()[:MAX_ROWS])
         if not shown:
             raise Http404("There is no such person, or you may not see their roles.")
         context = {"rights": shown, "who": shown[-1], "is_cut": len(shown) == MAX_ROWS}
         return render(request, "people/report_person.html", context)
-    shown, rules = as_rights(request.actor, found[:MAX_ROWS], at=at)
+    shown = as_rights(request.actor, found[:MAX_ROWS])
     context = {
         "form": form,
         "at": at,
@@ -275,7 +195,6 @@ def rights(request: DeskRequest) -> HttpResponse:
         "others": [one for one in shown if one.period.role != Role.REVIEWER],
         "number": len(shown),
         "total": found.count() if len(shown) == MAX_ROWS else len(shown),
-        "told": rules,
     }
     return render(request, "people/report_rights.html", context)
 
@@ -285,7 +204,7 @@ def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
     """Download the report as CSV; the download is recorded in the ledger."""
     _check(request)
     form, at, found = _asked(request, request.POST)
-    shown, _ = as_rights(request.actor, found, at=at)
+    shown = as_rights(request.actor, found)
     with transaction.atomic():
         label = dict(form.fields["place"].choices).get(form.wanted_target, "")  # type: ignore[attr-defined]
         details = {
@@ -336,7 +255,6 @@ def _cells(right: Right) -> tuple[str, ...]:
         row.get_began_display(),
         row.get_ended_display(),
         str(row.grant),
-        right.hindrance,
     )
 
 

@@ -10,18 +10,14 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from allauth.mfa.models import Authenticator
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from audit.models import Entry, EntryDetail
-from audit.recording import record
-from common.actors import Role
+from audit.models import Entry
 from dashboard.management.commands.prepare import Command
 from mirror.models import Mailbox
 from people.models import Grant, GrantPeriod, Person
 from people.roles import deactivate, reactivate
-from people.sign_in.factors import set_role_rule
 from tests.factories import actor_of, make_connection, make_person
 from tests.integration.deciding import waiting_for_a_lock
 from tests.markup import says, words_of
@@ -240,36 +236,6 @@ def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(
         former.update(since=SINCE, until=UNTIL)
     row = ("deciding", "Elsewhere else@yourteam.example", "Reviewer of Gateway other")
     assert shown(client.get(PATH, gone | {"at": "2026-03-05"})) == [row]
-
-
-def test_report_shows_where_a_required_second_factor_was_missing(
-    signed_in, admin, auditor, reviewer
-):
-    def note(action, person, **details):
-        with transaction.atomic():
-            record(action, actor=actor_of(person), details=details)
-
-    def lacking(page):
-        words = "Had no second factor, which the role needed: could not act"
-        return [words in what for title, _, what in shown(page) if title == "deciding"]
-
-    Authenticator.objects.create(user=admin, type="webauthn", data={"name": "Phone"})
-    note("person.factor_added", auditor, factor="passkey")
-    set_role_rule(actor=actor_of(admin), role=Role.REVIEWER, needed=True)
-    Grant.objects.create(person=auditor, role="reviewer")
-    client = signed_in(admin)
-    says(client.get(PATH), 200, "reviewers needed a second factor")
-    # Ana and Max.
-    assert lacking(client.get(PATH)) == [True, False]
-    # Removed, and its details deleted by retention.
-    note("person.factor_removed", admin, factor="passkey", of=auditor.email)
-    assert lacking(client.get(PATH)) == [True, True]
-    EntryDetail.objects.filter(entry__action="person.factor_removed").delete()
-    says(client.get(PATH), 200, "is no longer known")
-    # Before the rule it excluded nobody.
-    earlier = Entry.objects.get(action="role.second_factor_set").at - SECOND
-    page = client.get(PATH, {"at": f"{earlier:%Y-%m-%dT%H:%M:%S}"})
-    assert "needed a second factor" not in page.text
 
 
 def test_story_of_one_person_has_every_period(signed_in, admin, auditor, reviewer):
