@@ -32,8 +32,10 @@ class Scope:
         """Whether the role applies everywhere."""
         return self.connection is None and self.mailbox is None
 
-    def reaches(self, *, connection: int, mailbox: int | None) -> bool:
-        """Whether the scope includes this mailbox of this connection."""
+    def reaches(self, *, connection: int | None, mailbox: int | None) -> bool:
+        """Whether the scope includes this mailbox of this connection, or the whole
+        connection; without both, everything.
+        """
         if self.mailbox is not None:
             return self.mailbox == mailbox
         return self.connection is None or self.connection == connection
@@ -58,8 +60,10 @@ class Actor:
     # (people.second_admin).
     second: str = ""
 
-    def is_a(self, role: Role, *, connection: int, mailbox: int | None) -> bool:
-        """Whether the actor has `role` for this mailbox."""
+    def is_a(self, role: Role, *, connection: int | None, mailbox: int | None) -> bool:
+        """Whether the actor has `role` for this mailbox, or the whole connection;
+        without both, for everything.
+        """
         return any(
             s.role is role and s.reaches(connection=connection, mailbox=mailbox)
             for s in self.scopes

@@ -56,8 +56,6 @@ class GrantTarget:
 
     def is_within(self, scope: Scope) -> bool:
         """Whether a role of this scope includes the whole target."""
-        if self.connection is None:
-            return scope.is_everywhere
         return scope.reaches(connection=self.connection, mailbox=self.mailbox)
 
 
@@ -89,9 +87,7 @@ def all_targets() -> dict[str, GrantTarget]:
 
 def is_admin_of(actor: Actor, target: GrantTarget) -> bool:
     """Whether the actor is an admin of the whole target."""
-    return any(
-        scope.role is Role.ADMIN and target.is_within(scope) for scope in actor.scopes
-    )
+    return actor.is_a(Role.ADMIN, connection=target.connection, mailbox=target.mailbox)
 
 
 def targets_to_give(actor: Actor) -> dict[str, GrantTarget]:

@@ -17,23 +17,20 @@ from people.invitations import views as invitations
 from people.lazy_views import lazy_view
 from people.sign_in import reauthentication
 
-_SIGN_IN = "people.sign_in.views"
-_FACTORS = "people.accounts.factor_views"
-
 urlpatterns = [
     path(
         "accounts/login/",
-        lazy_view(f"{_SIGN_IN}.DeskLoginView", is_public=True),
+        lazy_view("people.sign_in.views.DeskLoginView", is_public=True),
         name="account_login",
     ),
     path(
         "accounts/login/passkey/",
-        lazy_view(f"{_SIGN_IN}.PasskeyLoginView", is_public=True),
+        lazy_view("people.sign_in.views.PasskeyLoginView", is_public=True),
         name="mfa_login_webauthn",
     ),
     path(
         "accounts/login/second/",
-        lazy_view(f"{_SIGN_IN}.StepView", is_public=True),
+        lazy_view("people.sign_in.views.StepView", is_public=True),
         name="mfa_authenticate",
     ),
     path(
@@ -48,7 +45,7 @@ urlpatterns = [
     ),
     path(
         "accounts/logout/",
-        lazy_view(f"{_SIGN_IN}.sign_out", is_public=True),
+        lazy_view("people.sign_in.views.sign_out", is_public=True),
         name="account_logout",
     ),
     path(
@@ -63,12 +60,12 @@ urlpatterns = [
     ),
     path(
         "accounts/reauthenticate/code/",
-        lazy_view(f"{_SIGN_IN}.CodeAgainView"),
+        lazy_view("people.sign_in.views.CodeAgainView"),
         name="mfa_reauthenticate",
     ),
     path(
         "accounts/reauthenticate/passkey/",
-        lazy_view(f"{_SIGN_IN}.PasskeyAgainView"),
+        lazy_view("people.sign_in.views.PasskeyAgainView"),
         name="mfa_reauthenticate_webauthn",
     ),
     path("people/me/", accounts.account, name="account"),
@@ -89,26 +86,34 @@ urlpatterns = [
     path("people/me/discord/", accounts.own_discord, name="own-discord"),
     path("people/me/discord/unlink/", accounts.unlink_discord, name="unlink-discord"),
     path("people/me/discord/<slug:token>/", accounts.link_discord, name="link-discord"),
-    path("people/me/factors/", lazy_view(f"{_FACTORS}.list_factors"), name="factors"),
-    path("people/me/factors/app/", lazy_view(f"{_FACTORS}.app"), name="factor-app"),
+    path(
+        "people/me/factors/",
+        lazy_view("people.accounts.factor_views.list_factors"),
+        name="factors",
+    ),
+    path(
+        "people/me/factors/app/",
+        lazy_view("people.accounts.factor_views.app"),
+        name="factor-app",
+    ),
     path(
         "people/me/factors/passkey/",
-        lazy_view(f"{_FACTORS}.passkey"),
+        lazy_view("people.accounts.factor_views.passkey"),
         name="factor-passkey",
     ),
     path(
         "people/me/factors/<int:factor_id>/name/",
-        lazy_view(f"{_FACTORS}.name_factor"),
+        lazy_view("people.accounts.factor_views.name_factor"),
         name="factor-name",
     ),
     path(
         "people/me/factors/<int:factor_id>/remove/",
-        lazy_view(f"{_FACTORS}.remove"),
+        lazy_view("people.accounts.factor_views.remove"),
         name="factor-remove",
     ),
     path(
         "people/me/factors/codes/",
-        lazy_view(f"{_FACTORS}.make_codes"),
+        lazy_view("people.accounts.factor_views.make_codes"),
         name="recovery-codes",
     ),
     path("people/", directory.people, name="people"),

@@ -28,7 +28,12 @@ from people.accounts.discord import accounts_of, link_account, read_offer, unlin
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import Person
 from people.roles import grants_of, target_of
-from people.sign_in.reauthentication import PasswordField, limited, reauthenticated
+from people.sign_in.reauthentication import (
+    PasswordField,
+    PersonForm,
+    limited,
+    reauthenticated,
+)
 from people.sign_in.sessions import (
     IDLE,
     LONGEST,
@@ -89,16 +94,12 @@ class AwayForm(forms.Form):
         return cleaned
 
 
-class PasswordForm(forms.Form):
+class PasswordForm(PersonForm):
     """The old password once and the new one twice."""
 
     old = PasswordField(missing="Enter your current password.")
     new = PasswordField(missing="Enter a new password.")
     again = PasswordField(missing="Repeat the new password.")
-
-    def __init__(self, *args: Any, person: Person, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.person = person
 
     def clean_old(self) -> str:
         old = str(self.cleaned_data["old"])

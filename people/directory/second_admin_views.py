@@ -33,7 +33,7 @@ from people.second_admin.changes import (
     unpack,
     withdraw_change,
 )
-from people.second_admin.registry import AskedChange, SecondAdminNeeded, command_of
+from people.second_admin.registry import ChangeInWords, SecondAdminNeeded, command_of
 from people.second_admin.setting import (
     has_another_admin,
     organisation_settings,
@@ -104,7 +104,7 @@ class SecondAdminMiddleware:
 
 
 def _ask_page(
-    request: DeskRequest, asked: AskedChange, *, error: str = ""
+    request: DeskRequest, asked: ChangeInWords, *, error: str = ""
 ) -> HttpResponse:
     try:
         packed = pack(asked, request.actor)
@@ -113,7 +113,7 @@ def _ask_page(
     context = {
         "asked": asked,
         "packed": packed,
-        "others": other_admins(asked.words, asker=int(request.actor.id)),
+        "others": other_admins(asked, asker=int(request.actor.id)),
         "error": error,
         "reason": request.POST.get("reason", "") if error else "",
         "most": MAX_REASON,
@@ -140,7 +140,7 @@ def ask(request: DeskRequest) -> HttpResponse:
     except NotYours as error:
         return _changes_page(request, status=403, error=error.sentence)
     return redirect_with_notice(
-        request, f"Waiting for a second admin: {asked.words.title}.", asked.words.page
+        request, f"Waiting for a second admin: {asked.title}.", asked.page
     )
 
 

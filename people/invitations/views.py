@@ -44,7 +44,7 @@ from people.roles import (
     role_words,
     targets_to_give,
 )
-from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.reauthentication import PersonForm, reauthenticated
 
 
 class InviteForm(GrantTargetForm):
@@ -86,7 +86,7 @@ class InviteForm(GrantTargetForm):
         return timedelta(days=self.cleaned_data["days"] or DAYS)
 
 
-class NewPasswordForm(forms.Form):
+class NewPasswordForm(PersonForm):
     """A new password, typed twice to catch a typing error."""
 
     password = forms.CharField(
@@ -98,13 +98,9 @@ class NewPasswordForm(forms.Form):
         error_messages={"required": "Repeat the password."},
     )
 
-    def __init__(self, *args: Any, person: Person, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._person = person
-
     def clean_password(self) -> str:
         password = str(self.cleaned_data["password"])
-        validate_password(password, self._person)
+        validate_password(password, self.person)
         return password
 
     def clean(self) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from common.postgres.retry import atomic_with_retry
 from people.errors import NotYours
 from people.models import WAITS_FOR, Invitation, PendingChange, Person
 from people.second_admin.registry import (
-    AskedChange,
     ChangeInWords,
     WaitingCommand,
     command_of,
@@ -33,7 +32,7 @@ MAX_REASON = 1000
 # A form has at most a mebibyte, and this text is one field of it.
 MAX_PACKED = 1_000_000
 _GOOD_FOR = 3600
-_SALT = "ask-second-admin:"
+_SALT = "change-for-second-admin:"
 
 
 class ChangeNotWaiting(NotYours):
@@ -47,8 +46,6 @@ def covers(change: PendingChange, actor: Actor) -> bool:
     mailbox, of everything.
     """
     connection, mailbox = place_of(change)
-    if connection is None:
-        return actor.is_admin_of_all
     return actor.is_a(Role.ADMIN, connection=connection, mailbox=mailbox)
 
 
@@ -70,7 +67,7 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
     return list(admins.distinct().order_by("name", "email"))
 
 
-def pack(asked: AskedChange, actor: Actor) -> str:
+def pack(asked: ChangeInWords, actor: Actor) -> str:
     """Return a change as signed text for the form that asks for a reason. Raises
     NotYours where it is too long.
     """
@@ -80,25 +77,23 @@ def pack(asked: AskedChange, actor: Actor) -> str:
     return packed
 
 
-def unpack(packed: str, actor: Actor) -> AskedChange:
+def unpack(packed: str, actor: Actor) -> ChangeInWords:
     """Return the change of a signed text. Raises NotYours where it is another person's,
     or too old.
     """
     try:
-        fields: dict[str, Any] = signing.loads(
-            packed, salt=_SALT + actor.id, max_age=_GOOD_FOR
-        )
+        fields = signing.loads(packed, salt=_SALT + actor.id, max_age=_GOOD_FOR)
     except signing.BadSignature:
         raise NotYours(
             "This form is somebody else's, or more than an hour old. Make the change again."
         ) from None
-    return AskedChange(
-        fields["command"], ChangeInWords(**fields["words"]), fields["change"]
-    )
+    return ChangeInWords(**fields)
 
 
 @atomic_with_retry
-def ask_second_admin(*, asked: AskedChange, reason: str, actor: Actor) -> PendingChange:
+def ask_second_admin(
+    *, asked: ChangeInWords, reason: str, actor: Actor
+) -> PendingChange:
     """Store a change that waits for a second admin. The same change, asked twice, waits
     once. Raises NotYours.
     """
@@ -106,23 +101,22 @@ def ask_second_admin(*, asked: AskedChange, reason: str, actor: Actor) -> Pendin
         raise NotYours("Only an admin can ask for a change.")
     if not reason.strip():
         raise NotYours("Give a reason: the second admin reads it.")
-    words = asked.words
     same: dict[str, Any] = {
         "asked_by_id": int(actor.id),
         "command": asked.command,
-        "url": words.page,
+        "url": asked.page,
         "change": asked.change,
     }
     if found := PendingChange.objects.waiting().filter(**same).first():
         return found
     made = PendingChange.objects.create(
         **same,
-        connection_id=None if words.mailbox is not None else words.connection,
-        mailbox_id=words.mailbox,
-        about_id=words.about,
-        title=words.title[:400],
-        before=words.before,
-        after=words.after,
+        connection_id=None if asked.mailbox is not None else asked.connection,
+        mailbox_id=asked.mailbox,
+        about_id=asked.about,
+        title=asked.title[:400],
+        before=asked.before,
+        after=asked.after,
         reason=reason.strip()[:MAX_REASON],
         expires_at=Now() + WAITS_FOR,
     )

@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import wraps
@@ -42,7 +42,8 @@ class ChangeInWords:
     everything. `about` is the person whose rights it changes. Besides `before`,
     `based_on` has to be the same when the change is accepted. One that `tightens`, by
     its arguments and what is stored, does not wait; what cannot be read counts as
-    loosening.
+    loosening. Once it has to wait, it has the name of its `command`, and in `change` the
+    arguments as JSON.
     """
 
     title: str
@@ -54,6 +55,8 @@ class ChangeInWords:
     about: int | None = None
     based_on: Any = None
     tightens: bool = False
+    command: str = ""
+    change: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -79,22 +82,13 @@ def listed(values: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class AskedChange:
-    """A change that an admin wants: the name of its command, and its arguments as JSON."""
-
-    command: str
-    words: ChangeInWords
-    change: dict[str, Any]
-
-
 class SecondAdminNeeded(Exception):
     """A command waits for a second admin, who has to accept it first. Nothing was
     changed.
     """
 
-    def __init__(self, asked: AskedChange) -> None:
-        super().__init__(asked.words.title)
+    def __init__(self, asked: ChangeInWords) -> None:
+        super().__init__(asked.title)
         self.asked = asked
 
 
@@ -114,7 +108,9 @@ class WaitingCommand:
     secrets: tuple[str, ...] = ()
     made: Callable[[Any], str] | None = None
 
-    def asked(self, words: ChangeInWords, arguments: Mapping[str, Any]) -> AskedChange:
+    def asked(
+        self, words: ChangeInWords, arguments: Mapping[str, Any]
+    ) -> ChangeInWords:
         """Return a call of the command as a change that can wait."""
         plain = {
             name: as_json(one)
@@ -126,7 +122,7 @@ class WaitingCommand:
             change["secret"] = encrypt(
                 json.dumps({name: plain.pop(name) for name in self.secrets})
             )
-        return AskedChange(self.name, words, change)
+        return replace(words, command=self.name, change=change)
 
     def carry_out(self, change: Mapping[str, Any], *, actor: Actor, code: str) -> Any:
         """Call the command with the arguments of a change. Raises NotYours where what

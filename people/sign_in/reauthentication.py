@@ -111,14 +111,18 @@ class PasswordField(forms.CharField):
         super().__init__(strip=False, max_length=MAX_PASSWORD, error_messages=messages)
 
 
-class ConfirmForm(forms.Form):
-    """The password, to confirm who one is."""
-
-    password = PasswordField(missing="Enter your password.")
+class PersonForm(forms.Form):
+    """A form of one person's."""
 
     def __init__(self, *args: Any, person: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.person = person
+
+
+class ConfirmForm(PersonForm):
+    """The password, to confirm who one is."""
+
+    password = PasswordField(missing="Enter your password.")
 
     def clean_password(self) -> str:
         password = str(self.cleaned_data["password"])

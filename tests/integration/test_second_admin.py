@@ -612,7 +612,7 @@ def test_second_admin_reads_that_no_usual_comment_would_be_left(admin, mailbox):
             actor=actor_of(admin),
             now=timezone.now(),
         )
-    assert needed.value.asked.words.after == "none"
+    assert needed.value.asked.after == "none"
 
 
 # --- who may accept -------------------------------------------------------------------

@@ -139,7 +139,7 @@ def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(
     }
     with pytest.raises(SecondAdminNeeded) as asked:
         signing.sign_standing(actor=actor_of(admin), **like)
-    assert "24 approved unchanged" in asked.value.asked.words.after
+    assert "24 approved unchanged" in asked.value.asked.after
     with pytest.raises(ActNotAllowed):
         signing.sign_standing(actor=actor_of(reviewer), **like)
     OrganisationSettings.objects.update(standing_since=None)
