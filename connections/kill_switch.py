@@ -159,16 +159,14 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
     scopes = _scopes(actor)
     form = StopForm(request.POST, scopes=[(value, label) for value, label, _ in scopes])
     if not form.is_valid():
-        return _answer(
-            request, status=422, error=form.first_error(), typed=request.POST
-        )
+        return _answer(request, status=422, error=form.first_error())
     chosen = next(
         scope for value, _, scope in scopes if value == form.cleaned_data["scope"]
     )
     try:
         switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
     except ActNotAllowed as error:
-        return _answer(request, status=403, error=error.sentence, typed=request.POST)
+        return _answer(request, status=403, error=error.sentence)
     notice = f"Stopped: the {switch} is pulled. No decision for it is carried out."
     return redirect_with_notice(request, notice, "stop")
 
@@ -219,7 +217,7 @@ def set_hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
 
 
 def _answer(
-    request: DeskRequest, *, status: int = 200, error: str = "", typed: Any = None
+    request: DeskRequest, *, status: int = 200, error: str = ""
 ) -> HttpResponse:
     actor = request.actor
     switches = list(KillSwitch.objects.visible_to(actor))
@@ -239,7 +237,7 @@ def _answer(
             if can_hold_all(connection) and is_admin(actor, connection)
         ],
         "error": error,
-        "typed": typed or {},
+        "typed": request.POST,
         "now": timezone.now(),
     }
     return render(request, "connections/kill_switch.html", context, status=status)

@@ -81,15 +81,14 @@ def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
     if implied.union(scopes).issuperset(slot.needs):
         return ""
     # The slot that the strongest of these scopes is for.
-    better = slot
-    if "admin" in scopes:
-        better = SLOTS["admin"]
-    elif "send" in scopes:
-        better = SLOTS["agent"]
-    elif "oversight" in scopes:
-        better = SLOTS["oversight"]
-    elif "read" in scopes:
-        better = SLOTS["read"]
+    strongest = {
+        "admin": "admin",
+        "send": "agent",
+        "oversight": "oversight",
+        "read": "read",
+    }
+    fitting = [SLOTS[name] for scope, name in strongest.items() if scope in scopes]
+    better = fitting[0] if fitting else slot
     may = ", ".join(scopes) or "nothing"
     here = f"{slot.label} needs a key with the scope{'s' if len(slot.needs) > 1 else ''} {' and '.join(slot.needs)}."
     if better is slot:

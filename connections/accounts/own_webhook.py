@@ -142,8 +142,10 @@ def begin_rotation(
     if is_open(locked):
         return locked
     _check_one_secret(locked, overlap)
-    old = locked.webhook_secret
-    _accept(locked, actor, "Started.", before=ONE, new=new_secret(), old=old)
+    locked.previous_webhook_secret = locked.webhook_secret
+    locked.previous_secret_until = None
+    locked.webhook_secret = new_secret()
+    _save_secrets(locked, actor, "Started.", before=ONE)
     return locked
 
 
@@ -156,8 +158,7 @@ def finish_rotation(
     """
     locked = lock(connection, actor)
     if is_open(locked):
-        old = locked.previous_webhook_secret
-        _accept_for(overlap, locked, actor, before=BOTH, old=old)
+        _accept_old_for(overlap, locked, actor, before=BOTH)
     return locked
 
 
@@ -168,8 +169,9 @@ def cancel_rotation(
     """MultiMail does not know the new secret: accept only the old one."""
     locked = lock(connection, actor)
     if is_open(locked):
-        old = locked.previous_webhook_secret
-        _accept(locked, actor, f"It was abandoned: {because}", before=BOTH, new=old)
+        locked.webhook_secret = locked.previous_webhook_secret
+        locked.previous_webhook_secret = ""
+        _save_secrets(locked, actor, f"It was abandoned: {because}", before=BOTH)
     return locked
 
 
@@ -191,8 +193,9 @@ def take_secret(
     if secret == locked.webhook_secret:
         raise ConnectionNotChanged("This is the present secret.")
     _check_one_secret(locked, overlap)
-    old = locked.webhook_secret
-    _accept_for(overlap, locked, actor, "By hand. ", before=ONE, new=secret, old=old)
+    locked.previous_webhook_secret = locked.webhook_secret
+    locked.webhook_secret = secret
+    _accept_old_for(overlap, locked, actor, "By hand. ", before=ONE)
     return locked
 
 
@@ -205,56 +208,35 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
             "MultiMail may still use the old secret. Finish the change first."
         )
     if locked.previous_webhook_secret:
-        _accept(locked, actor, "The old one is no longer accepted.", before=BOTH)
+        _accept_old_for(timedelta(0), locked, actor, before=BOTH)
     return locked
 
 
-def _accept_for(
-    overlap: timedelta,
-    locked: Connection,
-    actor: Actor,
-    how: str = "",
-    *,
-    before: str,
-    new: str = "",
-    old: str,
+def _accept_old_for(
+    overlap: timedelta, locked: Connection, actor: Actor, how: str = "", *, before: str
 ) -> None:
     """Accept the old secret only for the overlap and a margin, if any."""
-    until = None
     explanation = f"{how}The old one is no longer accepted."
+    until = None
     if overlap:
         until = clock() + overlap + MARGIN
         explanation = f"{how}The old one is accepted until {until:%Y-%m-%d %H:%M} UTC."
     else:
-        old = ""
-    _accept(locked, actor, explanation, before=before, new=new, old=old, until=until)
-
-
-def _accept(
-    locked: Connection,
-    actor: Actor,
-    explanation: str,
-    *,
-    before: str,
-    new: str = "",
-    old: str = "",
-    until: datetime | None = None,
-) -> None:
-    """Accept the new secret, or still the present one, and the old one `until` then:
-    without a time until MultiMail has the new one.
-    """
-    locked.webhook_secret = new or locked.webhook_secret
-    locked.previous_webhook_secret = old
+        locked.previous_webhook_secret = ""
     locked.previous_secret_until = until
-    locked.save(
-        update_fields=[
-            "webhook_secret",
-            "previous_webhook_secret",
-            "previous_secret_until",
-        ]
-    )
-    after = BOTH if old else ONE
-    if until:
+    _save_secrets(locked, actor, explanation, before=before)
+
+
+def _save_secrets(
+    locked: Connection, actor: Actor, explanation: str, *, before: str
+) -> None:
+    """Store which secrets are accepted. An old one without an end is accepted until
+    MultiMail has the new one.
+    """
+    fields = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
+    locked.save(update_fields=fields)
+    after = BOTH if locked.previous_webhook_secret else ONE
+    if locked.previous_secret_until:
         after = f"{BOTH} for a time"
     details = {"explanation": explanation, **changed(before=before, after=after)}
     record_entry("connection.secret_rotated", locked, actor, **details)
