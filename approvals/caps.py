@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.models import Arrival, Brake, Cap
-from approvals.models.brakes import DAY, HOUR, Kind
+from approvals.models.reviews import DAY, HOUR, Kind
 from audit.recording import record
 from common.actors import Actor, worker
 from common.postgres import take_lock

@@ -96,7 +96,7 @@ def make_desk() -> tuple[Any, Any]:
 def lift_caps(connection: Any) -> None:
     """Let messages come at a rate that no agent has."""
     from approvals.models import Cap
-    from approvals.models.brakes import Kind
+    from approvals.models.reviews import Kind
 
     for mailbox in connection.mailboxes.all():
         Cap.objects.bulk_create(Cap(mailbox=mailbox, kind=kind) for kind in Kind.values)

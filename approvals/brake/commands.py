@@ -19,7 +19,7 @@ from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.errors import AlreadyDecided
 from approvals.models import Brake, Cap, Decision, Review
-from approvals.models.brakes import Kind
+from approvals.models.reviews import Kind
 from audit.recording import changed, record
 from common.actors import Actor, Role, worker
 from common.postgres.retry import atomic_with_retry

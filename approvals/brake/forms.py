@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from approvals.brake.commands import MOST_CAP, Caps
-from approvals.models.brakes import Kind
+from approvals.models.reviews import Kind
 from common.forms import SentenceForm, WordsField
 
 _WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no cap."

@@ -1,6 +1,5 @@
 """The tables of the desk. Each QuerySet stands beside its model."""
 
-from approvals.models.brakes import Arrival, Brake, Cap
 from approvals.models.collaboration import (
     Claim,
     Comment,
@@ -14,7 +13,7 @@ from approvals.models.collaboration import (
 from approvals.models.commanded import CommandedMail
 from approvals.models.decisions import Decision, DecisionAttempt
 from approvals.models.replacements import Replacement
-from approvals.models.reviews import Review
+from approvals.models.reviews import Arrival, Brake, Cap, Review
 from approvals.models.risk_rules import OwnWord, RuleWeight
 from approvals.models.usual_texts import UsualTexts
 from approvals.models.verdicts import Verdict

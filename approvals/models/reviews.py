@@ -2,15 +2,266 @@
 apart. One row for each message.
 """
 
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Self
+
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import F, Func, IntegerField, Q
-from django.db.models.functions import Now
+from django.db.models import (
+    Count,
+    DateTimeField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    Subquery,
+)
+from django.db.models.functions import Coalesce, Now
 
-from approvals.models.brakes import Brake
-from mirror.models import Message
+from common.actors import Actor
+from mirror.models import Connection, Mailbox, Message
+from mirror.models.messages import visible_condition
+from mirror.states import MessageState
 from mirror.terms import or_never
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+class Kind(models.TextChoices):
+    """What is counted. In the order in which a flood is named where several caps are
+    passed.
+    """
+
+    KEY = "key"
+    ALIKE = "alike"
+    MAILBOX = "mailbox"
+    RECIPIENT = "recipient"
+
+
+class Cap(models.Model):
+    """The most messages of one kind in an hour and in a day, for all mailboxes or for
+    one; 0: no cap.
+    """
+
+    # None: for all that have none of their own.
+    mailbox = models.ForeignKey(
+        Mailbox, null=True, on_delete=models.CASCADE, related_name="caps"
+    )
+    kind = models.CharField(max_length=10, choices=Kind)
+    an_hour = models.PositiveIntegerField(default=0)
+    a_day = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["mailbox", "kind"], nulls_distinct=False, name="cap_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=Kind.values), name="cap_kind_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.an_hour} an hour, {self.a_day} a day"
+
+
+class ArrivalQuerySet(models.QuerySet["Arrival"]):
+    """Reads of what came."""
+
+    def of_message(self, message: "Message") -> Self:
+        """What a message counts for (arrival_once)."""
+        return self.filter(
+            connection=message.connection_id, upstream_id=message.upstream_id
+        )
+
+    def numbers(
+        self, message: "Message", *, within: timedelta, most: int
+    ) -> dict[str, int]:
+        """Return how many came lately for the same as a message, itself included, by
+        what it counts for.
+
+        They are counted up to `most`, so that a flood costs no more than its cap
+        (arrival_counted).
+        """
+        same = self.filter(
+            connection=message.connection_id,
+            what=OuterRef("what"),
+            at__gt=Now() - within,
+        )
+        number = Func(ArraySubquery(same.values("pk")[:most]), function="cardinality")
+        return dict(self.of_message(message).values_list("what", number))
+
+    def past(self) -> Self:
+        """Those that no cap counts any more (arrival_old)."""
+        return self.filter(at__lt=Now() - DAY)
+
+
+class Arrival(models.Model):
+    """One held message, as it counts for one thing: a key, a mailbox, a recipient, or a
+    text. Kept for a day.
+    """
+
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    # Such as "key:01J…" or "recipient:dana@northwind.example".
+    what = models.TextField()
+    upstream_id = models.CharField(max_length=200)
+    at = models.DateTimeField(db_default=Now())
+
+    objects = ArrivalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "upstream_id", "what"], name="arrival_once"
+            )
+        ]
+        indexes = [
+            # How many came since.
+            models.Index(fields=["connection", "what", "at"], name="arrival_counted"),
+            models.Index(fields=["at"], name="arrival_old"),
+        ]
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class BrakeQuerySet(models.QuerySet["Brake"]):
+    """Reads of floods."""
+
+    def open(self) -> Self:
+        """Those whose cap is still passed, as far as was noticed."""
+        return self.filter(ended_at=None)
+
+    def over(self) -> Self:
+        """Open ones of which fewer than the cap came within its window, by the
+        database's clock (arrival_counted).
+        """
+        arrivals = Arrival.objects.order_by()
+        since = ExpressionWrapper(Now() - OuterRef("window"), DateTimeField())
+        came = arrivals.filter(
+            connection=OuterRef("connection"), what=OuterRef("what"), at__gt=since
+        )
+        number = came.values("what").annotate(number=Count("pk"))
+        lately = Coalesce(Subquery(number.values("number")), 0)
+        return (
+            self.open()
+            .annotate(lately=lately)
+            .filter(lately__lt=F("cap"))
+            .order_by("pk")
+        )
+
+    def with_all(self) -> Self:
+        """With what a page shows of each, newest first."""
+        return self.select_related("connection", "mailbox").order_by(
+            "-opened_at", "-pk"
+        )
+
+    def filter_shown(self, apart: Collection[int]) -> Self:
+        """Those with messages that stand apart, by key, and those that are open."""
+        return self.filter(Q(pk__in=list(apart)) | Q(ended_at=None))
+
+    def to_reject(self) -> Self:
+        """Those whose messages somebody asked to reject, and that are not done
+        (brake_to_reject).
+        """
+        return self.filter(reject_to__isnull=False).order_by("pk")
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those of a connection or mailbox that the actor may see, or with a message of
+        theirs that is set apart.
+        """
+        if actor.sees_all():
+            return self
+        held = Message.objects.filter(visible_condition(actor), state=MessageState.HELD)
+        theirs = held.filter(review__brake=OuterRef("pk"), review__is_apart=True)
+        scoped = Q(pk__lt=0)
+        for scope in actor.scopes:
+            scoped |= (
+                Q(mailbox=scope.mailbox)
+                if scope.mailbox is not None
+                else Q(connection=scope.connection)
+            )
+        return self.filter(scoped | Exists(theirs))
+
+
+class Brake(models.Model):
+    """A flood: messages that came after a cap was passed, and stand apart from the
+    queue until somebody looks at them.
+
+    It is open while what came within its window is not below the cap. Its messages stay
+    apart after that.
+    """
+
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="brakes"
+    )
+    # Of the first message that was set apart, as are the keys.
+    mailbox = models.ForeignKey(
+        Mailbox, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    kind = models.CharField(max_length=10, choices=Kind)
+    # As in Arrival.
+    what = models.TextField()
+    # What people call it: the key's name, an address, a subject.
+    name = models.CharField(max_length=200)
+    sent_by_key = models.CharField(max_length=200, blank=True)
+    sent_by_key_name = models.CharField(max_length=200, blank=True)
+    window = models.DurationField()
+    cap = models.PositiveIntegerField()
+    opened_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+    # Somebody asked to reject its messages up to this key; the work has come as far as
+    # `rejected_to`.
+    reject_to = models.BigIntegerField(null=True, blank=True)
+    rejected_to = models.BigIntegerField(default=0)
+    reject_reason = models.TextField(blank=True)
+    # The key of the person; no foreign key, because people's tables refer to the
+    # mirror's.
+    rejected_by = models.BigIntegerField(null=True, blank=True)
+
+    objects = BrakeQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "what"],
+                condition=Q(ended_at=None),
+                name="brake_open_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=Kind.values), name="brake_kind_known"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["reject_to"],
+                condition=Q(reject_to__isnull=False),
+                name="brake_to_reject",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return {
+            Kind.KEY: f"from the key “{self.name}”",
+            Kind.ALIKE: f"with the text of “{self.name}”",
+            Kind.MAILBOX: f"from {self.name}",
+            Kind.RECIPIENT: f"to {self.name}",
+        }[Kind(self.kind)]
+
+    @property
+    def cap_in_words(self) -> str:
+        """The cap that was passed: “200 an hour”."""
+        return f"{self.cap} {'an hour' if self.window == HOUR else 'a day'}"
+
 
 # What the queue is ordered by, ascending; indexes are made from them.
 CALM = Func(F("risk"), template="(-%(expressions)s)", output_field=IntegerField())
