@@ -10,12 +10,10 @@ from approvals.models.collaboration import (
     Snooze,
     StepDone,
 )
-from approvals.models.commanded import CommandedMail
 from approvals.models.decisions import Decision, DecisionAttempt
-from approvals.models.replacements import Replacement
+from approvals.models.replacements import CommandedMail, Replacement
 from approvals.models.reviews import Arrival, Brake, Cap, Review
-from approvals.models.risk_rules import OwnWord, RuleWeight
-from approvals.models.usual_texts import UsualTexts
+from approvals.models.risk_rules import OwnWord, RuleWeight, UsualTexts
 from approvals.models.verdicts import Verdict
 
 __all__ = [
