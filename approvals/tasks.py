@@ -131,13 +131,13 @@ _PICTURE_SLOTS = threading.BoundedSemaphore(2)
 @shared_task(base=AfterCommitTask)
 def load_pictures(picture_id: int) -> str:
     """Fetch the remote pictures that somebody asked for of one message."""
-    from approvals.pictures import fetch
+    from approvals import pictures
 
     if not _PICTURE_SLOTS.acquire(blocking=False):
         load_pictures.apply_async_on_commit((picture_id,), countdown=NEXT_READ)
         return "no room now"
     try:
-        return fetch.load_pictures(picture_id=picture_id)
+        return pictures.load_pictures(picture_id=picture_id)
     finally:
         _PICTURE_SLOTS.release()
 

@@ -55,7 +55,7 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.models import Verdict
-from approvals.pictures.commands import request_pictures
+from approvals.pictures import request_pictures
 from approvals.queue.filters import with_query
 from approvals.queue.views import filters_of
 from audit.models import Entry

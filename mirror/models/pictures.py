@@ -129,7 +129,7 @@ class RemotePicture(models.Model):
     # An address may be longer than an index takes.
     url_sha256 = models.CharField(max_length=64)
     state = models.CharField(max_length=8, choices=State, default=State.WAITING)
-    # Why it was not loaded: a key of `approvals.pictures.outcomes`, and what more is to
+    # Why it was not loaded: a key of `approvals.pictures`, and what more is to
     # say, such as "404".
     reason = models.CharField(max_length=20, blank=True)
     detail = models.CharField(max_length=100, blank=True)

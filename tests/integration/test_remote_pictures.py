@@ -15,8 +15,8 @@ from django.urls import reverse
 from PIL import ExifTags, Image
 
 from approvals.message_page.content.rendered import rendered_message_of
-from approvals.pictures import fetch, outcomes
-from approvals.pictures.fetch import load_pictures
+from approvals import pictures
+from approvals.pictures import load_pictures
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
@@ -36,7 +36,7 @@ CAPTION = "the recipient may see another picture"
 @pytest.fixture
 def server(monkeypatch):
     with picture_server() as running:
-        monkeypatch.setattr(fetch, "ALLOWED", (running.url,))
+        monkeypatch.setattr(pictures, "ALLOWED", (running.url,))
         yield running
 
 
@@ -240,11 +240,11 @@ def test_slow_server_is_given_up_and_the_others_are_loaded(
     message = hold(slow=png(), lamp=png())
     released = threading.Event()
     server.meanwhile["/slow"] = released.wait
-    monkeypatch.setattr(fetch, "ONE_LIMIT", 0.3)
+    monkeypatch.setattr(pictures, "ONE_LIMIT", 0.3)
     assert load(desk, message) == ["1 of 2 loaded"]
     released.set()
     assert "its server took too long" in frame(desk, message).text
-    monkeypatch.setattr(fetch, "ONE_LIMIT", 10.0)
+    monkeypatch.setattr(pictures, "ONE_LIMIT", 10.0)
     del server.meanwhile["/slow"]
     assert load(desk, message) == ["1 of 1 loaded"]
     assert server.paths.count("/lamp") == 1
@@ -259,7 +259,7 @@ def test_time_and_bytes_of_a_message_are_limited_together(
             for number in range(3)
         }
     )
-    monkeypatch.setattr(fetch, "MAX_ALL_BYTES", 5000)
+    monkeypatch.setattr(pictures, "MAX_ALL_BYTES", 5000)
     load(desk, message)
     assert [row.reason for row in RemotePicture.objects.order_by("pk")] == [
         "",
@@ -267,7 +267,7 @@ def test_time_and_bytes_of_a_message_are_limited_together(
         "too_many",
     ]
     RemotePicture.objects.update(state="failed")
-    monkeypatch.setattr(fetch, "ALL_LIMIT", 0.5)
+    monkeypatch.setattr(pictures, "ALL_LIMIT", 0.5)
     asked = len(server.asked)
     load(desk, message)
     assert {*RemotePicture.objects.values_list("reason", flat=True)} == {"late"}
@@ -284,7 +284,7 @@ def test_no_more_than_twenty_and_no_tracking_pixel_is_fetched(desk, connection, 
     load(desk, message)
     assert sorted(server.paths) == sorted(f"/p{number}.png" for number in range(20))
     document = frame(desk, message).text
-    for words in ("(tracking pixel: 1 × 1 pixels)", outcomes.BEYOND):
+    for words in ("(tracking pixel: 1 × 1 pixels)", pictures.BEYOND):
         assert words in document
 
 
@@ -294,7 +294,7 @@ def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(
     message = hold(lamp=png(), grey=jpeg())
     press(desk, message)
     with monkeypatch.context() as crash:
-        crash.setattr(fetch, "draw_picture", die)
+        crash.setattr(pictures, "draw_picture", die)
         with pytest.raises(Killed):
             work()
     assert work() == []
@@ -320,7 +320,7 @@ def test_late_end_of_an_older_worker_changes_nothing(desk, hold, server, monkeyp
         assert work() == ["0 of 1 loaded"]
 
     monkeypatch.setattr(
-        fetch, "download", lambda *_, **__: another_takes_over() or die()
+        pictures, "download", lambda *_, **__: another_takes_over() or die()
     )
     with pytest.raises(Killed):
         work()
@@ -349,7 +349,7 @@ def test_what_is_not_allowed_any_more_is_not_fetched(
     assert server.asked == []
     if change != "changed":
         assert press(desk, message).status_code == (403 if change == "off" else 409)
-        assert outcomes.reason_of(row) in frame(desk, message).text
+        assert pictures.reason_of(row) in frame(desk, message).text
     if change == "off":
         Mailbox.objects.update(loads_pictures=True)
         assert load(desk, message) == ["1 of 1 loaded"]

@@ -13,7 +13,7 @@ from threading import Lock
 
 from django.utils import timezone
 
-from approvals.pictures.outcomes import BEYOND, key_of, loadable, outcome_of
+from approvals.pictures import BEYOND, key_of, loadable, outcome_of
 from common.additions import text_part
 from common.fingerprint import Content
 from mirror.models import Message, RemotePicture, Revision

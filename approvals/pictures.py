@@ -1,35 +1,170 @@
-"""Fetches remote pictures that somebody asked for, in a worker: the only caller of
-`guarded.download`.
+"""Remote pictures of one message, fetched once by the desk when somebody asks for them.
 
-A row is marked before its picture is requested. Where the worker died after that, the
-picture is not requested again unless a person asks for it. No lock is held during a
-request or while a picture is drawn.
+`request_pictures` stores what is to be fetched and wakes a worker. `load_pictures`
+fetches in that worker: the only caller of `guarded.download`. A row is marked before
+its picture is requested; where the worker died after that, the picture is not requested
+again unless a person asks for it. No lock is held during a request or while a picture
+is drawn.
 """
 
+import hashlib
 import logging
 import struct
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
-from approvals.decisions.ruling import stop_of
-from approvals.pictures.outcomes import (
-    MAX_ALL_BYTES,
-    MAX_BYTES,
-    hosts_in_words,
-    reason_of,
-)
-from common.actors import worker
+from approvals import tasks
+from approvals.decisions.ruling import content_changed, lock_visible, stop_of
+from approvals.errors import PicturesStopped
+from common.actors import Actor, worker
 from common.logs import traced
+from common.postgres.retry import atomic_with_retry
+from common.time_zones import there, zone_word
 from mirror.attachments.parsed import draw_picture
 from mirror.attachments.renderings.refusals import Refused
+from mirror.errors import ActNotAllowed
 from mirror.models import Message, RemotePicture
 from mirror.recording import record_about
 from outgoing.guarded import NotDownloaded, download
+from rendering import RemotePicture as FoundPicture
+
+MAX_PICTURES = 20
+# Bytes of one picture as it comes, and of all of a message; what is stored of them has
+# the second limit too.
+MAX_BYTES = 2 * 1024 * 1024
+MAX_ALL_BYTES = 10 * 1024 * 1024
+_State = RemotePicture.State
+
+# Not loaded for good: its server would give the same again.
+REFUSALS = {
+    "private": "refused: its address, or one that it redirects to, is not one of the open internet",
+    "address": "refused: its address, or one that it redirects to, is not one of the web",
+    "redirects": "refused: it redirects too often",
+    "too_large": "refused: it is larger than 2 MB",
+    "too_many": "refused: this message's pictures are larger than 10 MB together",
+    "kind": "refused: it is {}, and only PNG, JPEG, GIF and WebP pictures are loaded",
+    "pixels": "refused: it claims {} pixels, which would fill the memory",
+    "broken": "refused: it is damaged, or cannot be drawn again safely",
+    "too_much": "refused: drawing it takes too much memory or time",
+    "tiny": "tracking pixel: {} pixels, as the desk found once it was fetched; its server knows that it was",
+}
+BEYOND = f"only {MAX_PICTURES} pictures of a message are loaded"
+# Not loaded this time.
+FAILURES = {
+    "time": "its server took too long",
+    "late": "there was no time left for it",
+    "connection": "its server could not be reached",
+    "status": "its server answered {}",
+    "interrupted": "the worker stopped while it was fetched",
+    "busy": "the desk could not draw it at the moment",
+    "off": "an admin has switched remote pictures off for this mailbox",
+    "stopped": "the kill switch is pulled, so nothing is fetched",
+    "changed": "the message changed before it was fetched",
+}
+
+
+def loadable(found: Iterable[FoundPicture]) -> list[FoundPicture]:
+    """Return the pictures of a message that may be fetched: no tracking pixels, and not
+    more than the limit.
+    """
+    return [one for one in found if not one.tracking][:MAX_PICTURES]
+
+
+def key_of(url: str) -> str:
+    """Return the key of an address: SHA-256, as an address may be longer than an index
+    takes.
+    """
+    return hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest()
+
+
+def outcome_of(row: RemotePicture) -> str:
+    """Return what became of a picture, in words for its box."""
+    if row.state == _State.LOADED and row.fetched_at is not None:
+        at = there(row.fetched_at)
+        when = f"{at:%H:%M} {zone_word(row.fetched_at)} on {at:%-d %b}"
+        return f"fetched by the desk at {when}; the recipient may see another picture"
+    if row.state == _State.DELETED:
+        return "fetched by the desk once, and deleted here since: its time was over"
+    if row.state in (_State.REFUSED, _State.FAILED):
+        return reason_of(row)
+    return "being fetched by the desk"
+
+
+def reason_of(row: RemotePicture) -> str:
+    """Return why a picture was not loaded, in words."""
+    return (REFUSALS | FAILURES).get(row.reason, "not loaded").format(row.detail)
+
+
+def hosts_in_words(hosts: Sequence[str]) -> str:
+    """Return hosts with how often each was named, for the ledger: no more than these
+    are kept of an address.
+    """
+    return ", ".join(f"{host} ({hosts.count(host)})" for host in dict.fromkeys(hosts))
+
+
+@atomic_with_retry
+def request_pictures(
+    *, message: UUID, actor: Actor, fingerprint: str, found: Sequence[FoundPicture]
+) -> int:
+    """Have the pictures that were found in this version fetched, and those that failed
+    tried again; return how many.
+
+    Each is fetched once for a version, however often and by how many people it is asked
+    for. What waits for a worker is enqueued again. Raises ActNotAllowed where no admin
+    allows it, PicturesStopped while the kill switch is pulled, ContentChanged where the
+    version is not the current one, and VerdictNotAllowed where the actor may not see
+    it.
+    """
+    locked = lock_visible(message, actor=actor)
+    if locked.mailbox is None or not locked.mailbox.loads_pictures:
+        raise ActNotAllowed(
+            "Remote pictures are not loaded in this mailbox. An admin can allow it there."
+        )
+    if locked.revision is None or locked.revision.fingerprint != fingerprint:
+        raise content_changed(locked, fingerprint)
+    if stop_of(locked) is not None:
+        raise PicturesStopped(
+            "The kill switch is pulled, so nothing is fetched. Try again once it is released."
+        )
+    stored = RemotePicture.objects.filter(revision=locked.revision)
+    known = set(stored.values_list("url_sha256", flat=True))
+    keys = {key_of(one.url): one for one in loadable(found)}
+    again = list(stored.to_retry().values_list("url_sha256", flat=True))
+    stored.ask_again()
+    new = [
+        RemotePicture(
+            message=locked, revision=locked.revision, url=one.url, url_sha256=key
+        )
+        for key, one in keys.items()
+        if key not in known
+    ]
+    RemotePicture.objects.bulk_create(new)
+    asked = [*(row.url_sha256 for row in new), *again]
+    if asked:
+        hosts = hosts_in_words([keys[key].host for key in asked if key in keys])
+        details = {
+            "subject": locked.subject,
+            "pictures": str(len(asked)),
+            "hosts": hosts,
+        }
+        record_about(
+            "pictures.asked",
+            locked,
+            actor=actor,
+            fingerprint=fingerprint,
+            details=details,
+        )
+    if free := stored.free().order_by("pk").only("pk").first():
+        tasks.load_pictures.delay_on_commit(free.pk)
+    return len(asked)
+
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +182,6 @@ HEADERS = {
 # Origins that may be in a private network: none, because strangers wrote the
 # addresses.
 ALLOWED: tuple[str, ...] = ()
-_State = RemotePicture.State
 # The parser's reasons for not drawing a picture, as reasons of ours. Where the parser
 # is busy the picture can be tried again.
 _REASONS = {
