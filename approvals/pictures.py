@@ -13,7 +13,6 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -182,35 +181,16 @@ HEADERS = {
 # Origins that may be in a private network: none, because strangers wrote the
 # addresses.
 ALLOWED: tuple[str, ...] = ()
-# The parser's reasons for not drawing a picture, as reasons of ours. Where the parser
-# is busy the picture can be tried again.
+# The parser's reasons for not drawing a picture, as reasons of ours; any other is
+# "broken". Where the parser is busy the picture can be tried again.
 _REASONS = {
+    "busy": "busy",
     "kind": "kind",
     "pixels": "pixels",
     "tiny": "tiny",
     "too_large": "too_much",
     "too_much": "too_much",
 }
-
-
-@dataclass
-class _Run:
-    """One round through a message's pictures, and what is left for it."""
-
-    message: Message
-    ends: float
-    fetched: int = 0
-    stored: int = 0
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of one picture, as its row stores it."""
-
-    to: str
-    reason: str = ""
-    detail: str = ""
-    more: dict[str, Any] = field(default_factory=dict)
 
 
 def load_pictures(*, picture_id: int) -> str:
@@ -221,12 +201,21 @@ def load_pictures(*, picture_id: int) -> str:
     if not rows:
         return "not due"
     message = rows[0].message
+    ends = time.monotonic() + ALL_LIMIT
     with traced(message.trace):
-        used = RemotePicture.objects.filter(revision=rows[0].revision_id).used()
-        run = _Run(message, time.monotonic() + ALL_LIMIT, *used)
+        asked = RemotePicture.objects.filter(revision=rows[0].revision_id)
+        fetched, stored = asked.used()
         for row in rows:
-            if row.state == _State.WAITING:
-                _load(row, run)
+            if row.state != _State.WAITING:
+                continue
+            outcome = _fetch(row, ends=ends, fetched=fetched, stored=stored)
+            fetched += outcome.get("size", 0)
+            stored += len(outcome.get("content", b""))
+            to = _State.LOADED
+            if reason := outcome.get("reason"):
+                to = _State.REFUSED if reason in REFUSALS else _State.FAILED
+            if not RemotePicture.objects.settle(row, to=to, **outcome):
+                log.info("picture is another worker's", extra={"picture": row.pk})
         return _record(message, rows[0].revision_id)
 
 
@@ -237,9 +226,7 @@ def _claim(picture_id: int) -> list[RemotePicture]:
     """
     asked = RemotePicture.objects.filter(pk=picture_id).values("revision")
     free = RemotePicture.objects.free().filter(revision__in=asked).without_bytes()
-    with_all = free.select_related(
-        "message__connection", "message__mailbox", "revision"
-    )
+    with_all = free.select_related("message__connection", "message__mailbox")
     rows = list(
         with_all.select_for_update(of=("self",), skip_locked=True).order_by("pk")
     )
@@ -250,67 +237,50 @@ def _claim(picture_id: int) -> list[RemotePicture]:
     return rows
 
 
-def _load(row: RemotePicture, run: _Run) -> None:
-    """Fetch one picture, and store what became of it."""
-    if run.ends - time.monotonic() < 1:
-        outcome = _Outcome(_State.FAILED, "late")
-    elif run.fetched >= MAX_ALL_BYTES:
-        outcome = _Outcome(_State.REFUSED, "too_many")
-    elif stop_of(run.message) is not None:
-        outcome = _Outcome(_State.FAILED, "stopped")
-    elif RemotePicture.objects.begin(row):
-        outcome = _fetched(row, run)
-    else:
-        outcome = _Outcome(_State.FAILED, RemotePicture.objects.why_not_begun(row))
-    changes = {"reason": outcome.reason, "detail": outcome.detail[:100], **outcome.more}
-    if not RemotePicture.objects.settle(row, to=outcome.to, **changes):
-        log.info("picture is another worker's", extra={"picture": row.pk})
-    run.fetched += outcome.more.get("size", 0)
-    run.stored += len(outcome.more.get("content", b""))
-
-
-def _fetched(row: RemotePicture, run: _Run) -> _Outcome:
-    """Ask the server, and return what became of its answer."""
-    room = MAX_ALL_BYTES - run.fetched
-    limit = min(ONE_LIMIT, run.ends - time.monotonic())
+def _fetch(
+    row: RemotePicture, *, ends: float, fetched: int, stored: int
+) -> dict[str, Any]:
+    """Fetch one picture, and return what its row says of that: its picture, or the
+    reason why there is none. So many bytes of the message's were `fetched` before, and
+    so many are `stored`.
+    """
+    room = MAX_ALL_BYTES - fetched
+    if ends - time.monotonic() < 1:
+        return {"reason": "late"}
+    if room <= 0:
+        return {"reason": "too_many"}
+    if stop_of(row.message) is not None:
+        return {"reason": "stopped"}
+    if not RemotePicture.objects.begin(row):
+        return {"reason": RemotePicture.objects.why_not_begun(row)}
     try:
-        found = download(
+        answer = download(
             row.url,
             headers=HEADERS,
             most=min(MAX_BYTES, room),
-            limit=limit,
+            limit=min(ONE_LIMIT, ends - time.monotonic()),
             allow=ALLOWED,
         )
     except NotDownloaded as error:
-        hosts = {"hosts": [host[:255] for host in error.hosts]}
-        return _Outcome(
-            _State.REFUSED if error.refused else _State.FAILED, error.reason, more=hosts
-        )
-    more: dict[str, Any] = {
-        "hosts": [host[:255] for host in found.hosts],
-        "size": len(found.body),
+        return {"hosts": [host[:255] for host in error.hosts], "reason": error.reason}
+    came: dict[str, Any] = {
+        "hosts": [host[:255] for host in answer.hosts],
+        "size": len(answer.body),
     }
-    if found.status != 200:
-        return _Outcome(_State.FAILED, "status", str(found.status), more)
-    if found.is_cut:
-        return _Outcome(
-            _State.REFUSED, "too_large" if room >= MAX_BYTES else "too_many", more=more
-        )
+    if answer.status != 200:
+        return came | {"reason": "status", "detail": str(answer.status)}
+    if answer.is_cut:
+        return came | {"reason": "too_large" if room >= MAX_BYTES else "too_many"}
     try:
-        drawn = draw_picture(found.body)
+        drawn = draw_picture(answer.body)
     except Refused as refused:
-        if refused.reason == "busy":
-            return _Outcome(_State.FAILED, "busy", more=more)
-        return _Outcome(
-            _State.REFUSED, _REASONS.get(refused.reason, "broken"), refused.detail, more
-        )
-    if run.stored + len(drawn) > MAX_ALL_BYTES:
-        return _Outcome(_State.REFUSED, "too_many", more=more)
+        reason = _REASONS.get(refused.reason, "broken")
+        return came | {"reason": reason, "detail": refused.detail[:100]}
+    if stored + len(drawn) > MAX_ALL_BYTES:
+        return came | {"reason": "too_many"}
     # The header of the PNG that the parser drew.
     width, height = struct.unpack_from(">II", drawn, 16)
-    return _Outcome(
-        _State.LOADED, more={**more, "content": drawn, "width": width, "height": height}
-    )
+    return came | {"content": drawn, "width": width, "height": height}
 
 
 @transaction.atomic

@@ -14,8 +14,8 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from PIL import ExifTags, Image
 
-from approvals.message_page.content.rendered import rendered_message_of
 from approvals import pictures
+from approvals.message_page.content.rendered import rendered_message_of
 from approvals.pictures import load_pictures
 from audit.models import Entry
 from audit.trail import lines
