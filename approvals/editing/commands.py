@@ -1,11 +1,13 @@
 """Commands of the person who edits: send a corrected message in place of a held one,
-suggest a text, finish.
+suggest a text, finish; when a message can be edited, and what an edit changed in words.
 
 Nothing is sent here: the row is stored with its reference, and a worker makes the calls
 (`send.py`).
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -22,23 +24,218 @@ from approvals.decisions.ruling import (
     rulings,
 )
 from approvals.decisions.shown import attached_files
-from approvals.editing.checks import editability
-from approvals.editing.words import (
-    changed_fields,
-    difference_in_words,
-    fields_in_words,
-    is_text_changed,
-    suggestion_of,
-    summary,
-)
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
 from approvals.models import Replacement
 from common.actors import Actor
-from common.fingerprint import Content
+from common.fingerprint import Content, normalise_address
 from common.postgres.retry import atomic_with_retry
+from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, Outcome
 from mirror.store import stored_content
+from policy.evaluation import Ruling
+from policy.rules.rules import listed
+
+
+# In these modes of its mailbox, hosted MultiMail would send the new message without
+# review.
+_UNREVIEWED = ("monitored", "autonomous")
+_LOSES = {
+    "cc": "Cc",
+    "bcc": "Bcc",
+    "reply_to": "Reply-To",
+    "attachments": "attached files",
+}
+
+
+@dataclass(frozen=True)
+class Editability:
+    """Why a message cannot be sent again as corrected, as a sentence that says what to
+    do; empty where it can.
+
+    `may_suggest`: changes can be requested with a suggested text all the same. `notes`
+    say what an edit loses.
+    """
+
+    why_not: str = ""
+    may_suggest: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def editability(
+    message: Message,
+    content: Content | None,
+    *,
+    ruling: Ruling,
+    files: Sequence[AttachedFile],
+) -> Editability:
+    """Return whether this person can edit this message now; `files` are those of its
+    current version.
+    """
+    if message.is_inbound:
+        return Editability("Received mail cannot be edited: release it, or reject it.")
+    if content is None or not ruling.may_reject:
+        return Editability(ruling.reasons[0])
+    if content.markdown is None:
+        return Editability(
+            "It has only HTML and no text to edit. Request changes instead."
+        )
+    notes = []
+    if unseen := [words for name, words in _LOSES.items() if name in content.unseen]:
+        notes.append(
+            f"Not visible with this connection's keys: {', '.join(unseen)}. The edited version has only what is shown "
+            "here."
+        )
+    if content.html is not None:
+        notes.append(
+            "It has an HTML version of its own. If you change the text, its HTML is made from your text."
+        )
+    if content.in_reply_to and not message.connection.is_our_gateway:
+        notes.append(
+            "It is a reply. MultiMail starts a new thread with the edited version."
+        )
+    why_not = set_up_problem(message) or _files_problem(content, files)
+    return Editability(why_not, may_suggest=True, notes=tuple(notes))
+
+
+def set_up_problem(message: Message) -> str:
+    """Return why its connection or mailbox cannot send the corrected message for
+    review; empty where it can.
+    """
+    connection = message.connection
+    mailbox = message.mailbox
+    if mailbox is None:
+        return "Its mailbox is not known, so an edited version cannot be sent. Request changes instead."
+    put_in = f"An admin can enter an agent key of {connection} that may send and read, under Connections."
+    if not connection.agent_key:
+        return f"Sending an edited version needs an agent key, and this connection has none. {put_in}"
+    scopes = connection.key_scopes.get("agent")
+    if scopes is not None and "send" not in scopes:
+        return f"The agent key of this connection may not send. {put_in}"
+    is_sandbox_key = connection.agent_key.startswith("mm_test_")
+    if is_sandbox_key and not message.sandbox:
+        return f"The agent key of this connection is a sandbox key: nobody would get the message. {put_in}"
+    if message.sandbox and not is_sandbox_key:
+        return "This is a test message, and the agent key sends real mail. Request changes instead."
+    if mailbox.oversight_mode == "read_only":
+        return f"{mailbox} is read only: nothing can be sent from it. Reject the message instead."
+    if mailbox.oversight_mode in _UNREVIEWED and not connection.is_our_gateway:
+        return f"{mailbox} now sends without review, so an edited version would be sent at once. Request changes."
+    return ""
+
+
+def _files_problem(content: Content, files: Sequence[AttachedFile]) -> str:
+    if len(files) < len(content.attachments):
+        return "It has more attachments than this desk fetches, so they cannot be included. Request changes."
+    for file in files:
+        if file.differs:
+            return (
+                f"{file.name} does not match the fingerprint, so it cannot be included."
+            )
+        if file.state != AttachedFile.State.FETCHED:
+            return f"{file.name} is {file.get_state_display()}, so it cannot be included. Request changes instead."
+    return ""
+
+
+_LABELS = {"to": "To", "cc": "Cc", "bcc": "Bcc", "subject": "Subject"}
+_WORDS = {
+    "to": "the recipients",
+    "cc": "the recipients",
+    "bcc": "the recipients",
+    "subject": "the subject",
+}
+# How much of a difference the ledger keeps as text; the two versions are kept whole.
+MAX_DIFFERENCE = 50_000
+# Lines of both texts together; comparing takes time that grows with their square.
+MOST_LINES = 6_000
+
+
+def changed_fields(first: Content, edited: Replacement) -> list[dict[str, str]]:
+    """Return the header fields that differ, each with its value before and after;
+    recipients are one line.
+    """
+    found = []
+    for name in _LABELS:
+        before = _one_line(getattr(first, name))
+        after = _one_line(getattr(edited, name))
+        if before != after:
+            found.append({"field": name, "before": before, "after": after})
+    return found
+
+
+def _one_line(value: str | Sequence[str]) -> str:
+    """Return a subject as it is, and addresses as the fingerprint compares them."""
+    return value if isinstance(value, str) else ", ".join(map(normalise_address, value))
+
+
+def is_text_changed(first: Content, edited: Replacement) -> bool:
+    """Whether the body differs, but for how its lines end."""
+    return (first.markdown or "").replace(
+        "\r\n", "\n"
+    ).rstrip() != edited.markdown.rstrip()
+
+
+def summary(first: Content, edited: Replacement) -> str:
+    """Return which parts were changed, for a sentence: "the subject and the text"."""
+    parts = [_WORDS[one["field"]] for one in changed_fields(first, edited)]
+    if is_text_changed(first, edited):
+        parts.append("the text")
+    return listed(tuple(dict.fromkeys(parts))) or "nothing"
+
+
+def difference_in_words(first: Content, edited: Replacement) -> str:
+    """Return the whole difference as text: fields before and after, and the changed
+    lines of the body.
+    """
+    lines = [
+        f"{_LABELS[one['field']]}: {one['before'] or 'nobody'} → {one['after'] or 'nobody'}"
+        for one in changed_fields(first, edited)
+    ]
+    if is_text_changed(first, edited):
+        before = (first.markdown or "").splitlines()
+        after = edited.markdown.splitlines()
+        if len(before) + len(after) > MOST_LINES:
+            lines.append(
+                "The text was changed; it has too many lines to show which. Both versions are kept whole."
+            )
+        else:
+            lines += difflib.unified_diff(
+                before, after, "first version", "corrected version", lineterm="", n=1
+            )
+    text = "\n".join(lines)
+    return text if len(text) <= MAX_DIFFERENCE else f"{text[:MAX_DIFFERENCE]}\n[cut]"
+
+
+def reason_of(edited: Replacement, first: Content) -> str:
+    """Return the reason with which the first message is rejected: the agent reads it."""
+    note = f" {edited.note}" if edited.note else ""
+    return (
+        f"Replaced by {edited.upstream_id}: {edited.person} corrected {summary(first, edited)} and sent it for review. "
+        f"Do not send it again.{note}{fields_in_words(first, edited)}"
+    )[:MAX_REASON]
+
+
+def fields_in_words(first: Content, edited: Replacement) -> str:
+    """Return the changed header fields as lines, each with its new value, cut where it
+    is long.
+    """
+    changes = changed_fields(first, edited)
+    return "".join(
+        f"\n{_LABELS[one['field']]} is now: {one['after'][:200] or 'nobody'}"
+        for one in changes
+    )
+
+
+def suggestion_of(edited: Replacement, first: Content) -> dict[str, Any]:
+    """Return the changed fields and the changed text as data; a text that is too long
+    is left out.
+    """
+    feedback: dict[str, Any] = {}
+    if is_text_changed(first, edited) and len(edited.markdown) <= MAX_SUGGESTION:
+        feedback["suggested_markdown"] = edited.markdown
+    if changes := changed_fields(first, edited):
+        feedback["changes"] = changes
+    return feedback
 
 
 @atomic_with_retry

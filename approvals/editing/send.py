@@ -21,8 +21,12 @@ from django.db.models.functions import Now
 from approvals import tasks
 from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.ruling import rulings
-from approvals.editing.checks import set_up_problem
-from approvals.editing.words import difference_in_words, reason_of, suggestion_of
+from approvals.editing.commands import (
+    difference_in_words,
+    reason_of,
+    set_up_problem,
+    suggestion_of,
+)
 from approvals.errors import AlreadyDecided
 from approvals.models import Replacement
 from approvals.models.replacements import EDIT, REPEAT_FOR
