@@ -36,7 +36,6 @@ from mirror.store import stored_content
 from policy.evaluation import Ruling
 from policy.rules.rules import listed
 
-
 # In these modes of its mailbox, hosted MultiMail would send the new message without
 # review.
 _UNREVIEWED = ("monitored", "autonomous")
@@ -138,12 +137,6 @@ def _files_problem(content: Content, files: Sequence[AttachedFile]) -> str:
 
 
 _LABELS = {"to": "To", "cc": "Cc", "bcc": "Bcc", "subject": "Subject"}
-_WORDS = {
-    "to": "the recipients",
-    "cc": "the recipients",
-    "bcc": "the recipients",
-    "subject": "the subject",
-}
 # How much of a difference the ledger keeps as text; the two versions are kept whole.
 MAX_DIFFERENCE = 50_000
 # Lines of both texts together; comparing takes time that grows with their square.
@@ -170,17 +163,8 @@ def _one_line(value: str | Sequence[str]) -> str:
 
 def is_text_changed(first: Content, edited: Replacement) -> bool:
     """Whether the body differs, but for how its lines end."""
-    return (first.markdown or "").replace(
-        "\r\n", "\n"
-    ).rstrip() != edited.markdown.rstrip()
-
-
-def summary(first: Content, edited: Replacement) -> str:
-    """Return which parts were changed, for a sentence: "the subject and the text"."""
-    parts = [_WORDS[one["field"]] for one in changed_fields(first, edited)]
-    if is_text_changed(first, edited):
-        parts.append("the text")
-    return listed(tuple(dict.fromkeys(parts))) or "nothing"
+    text = (first.markdown or "").replace("\r\n", "\n")
+    return text.rstrip() != edited.markdown.rstrip()
 
 
 def difference_in_words(first: Content, edited: Replacement) -> str:
@@ -206,11 +190,16 @@ def difference_in_words(first: Content, edited: Replacement) -> str:
     return text if len(text) <= MAX_DIFFERENCE else f"{text[:MAX_DIFFERENCE]}\n[cut]"
 
 
-def reason_of(edited: Replacement, first: Content) -> str:
+def reason_of(first: Content, edited: Replacement) -> str:
     """Return the reason with which the first message is rejected: the agent reads it."""
+    names = [one["field"] for one in changed_fields(first, edited)]
+    parts = ["subject" if name == "subject" else "recipients" for name in names]
+    if is_text_changed(first, edited):
+        parts.append("text")
+    changed = listed(tuple(f"the {part}" for part in dict.fromkeys(parts)))
     note = f" {edited.note}" if edited.note else ""
     return (
-        f"Replaced by {edited.upstream_id}: {edited.person} corrected {summary(first, edited)} and sent it for review. "
+        f"Replaced by {edited.upstream_id}: {edited.person} corrected {changed} and sent it for review. "
         f"Do not send it again.{note}{fields_in_words(first, edited)}"
     )[:MAX_REASON]
 
@@ -219,14 +208,13 @@ def fields_in_words(first: Content, edited: Replacement) -> str:
     """Return the changed header fields as lines, each with its new value, cut where it
     is long.
     """
-    changes = changed_fields(first, edited)
     return "".join(
         f"\n{_LABELS[one['field']]} is now: {one['after'][:200] or 'nobody'}"
-        for one in changes
+        for one in changed_fields(first, edited)
     )
 
 
-def suggestion_of(edited: Replacement, first: Content) -> dict[str, Any]:
+def suggestion_of(first: Content, edited: Replacement) -> dict[str, Any]:
     """Return the changed fields and the changed text as data; a text that is too long
     is left out.
     """
@@ -258,12 +246,9 @@ def replace_message(
     EditNotPossible where it cannot be sent from here, or nothing was changed.
     """
     locked = lock_visible(message, actor=actor)
-    known = Replacement.objects.filter(reference=reference).first()
-    if known is not None and (known.message_id, str(known.person_id)) == (
-        locked.pk,
-        actor.id,
-    ):
-        return known
+    known = locked.replacements.filter(reference=reference, person_id=int(actor.id))
+    if (row := known.first()) is not None:
+        return row
     decision = (
         locked.decisions.filter(state__in=LIVE_DECISIONS)
         .select_related("given_by")
@@ -298,7 +283,7 @@ def replace_message(
         reference=reference,
         **content,
     )
-    if summary(first, row) == "nothing":
+    if not changed_fields(first, row) and not is_text_changed(first, row):
         raise EditNotPossible("Nothing was changed, so there is nothing to send.")
     if locked.is_local:
         # Whoever corrects it has seen what is wrong, or at least sends nothing of it.
@@ -346,7 +331,7 @@ def suggest_changes(
     row = Replacement(note=note, **content)
     if not changed_fields(first, row) and not is_text_changed(first, row):
         raise EditNotPossible("Nothing was changed, so there is nothing to suggest.")
-    feedback = suggestion_of(row, first)
+    feedback = suggestion_of(first, row)
     if is_text_changed(first, row) and "suggested_markdown" not in feedback:
         raise EditNotPossible(
             f"The text is too long to be suggested: keep it under {MAX_SUGGESTION:,} characters."

@@ -166,21 +166,34 @@ def _send(row: Replacement) -> Replacement:
         body = _body(row)
         Replacement.objects.filter(pk=row.pk, called_at=None).update(called_at=Now())
         answer = without_refused(row.connection, partial(_send_held, row, body))
-    except errors.NotSent as error:
-        return _postpone(row, error, may_have_left=may_have_left)
-    except errors.Throttled as error:
-        health.wait(row.connection, error.retry_after)
-        return _postpone(row, error, may_have_left=may_have_left)
     except _REFUSALS as error:
         if may_have_left:
             words = f"{error.sentence} An earlier call may have created the edited version: look for it at MultiMail."
             return _end(row, _State.UNKNOWN, words)
         return _end(row, _State.REFUSED, f"{error.sentence} {_NOT_MADE}")
-    except errors.OutcomeUnknown as error:
-        return _postpone(row, error, may_have_left=True)
-    except _FileMissing as reason:
-        return _end(row, _State.REFUSED, f"{reason} {_NOT_MADE}")
-    return _sent(row, answer)
+    except (errors.NotSent, errors.Throttled, errors.OutcomeUnknown) as error:
+        if isinstance(error, errors.Throttled):
+            health.wait(row.connection, error.retry_after)
+        elif isinstance(error, errors.OutcomeUnknown):
+            may_have_left = True
+        # The call is repeated later, with the same idempotency key.
+        wait = retry_after_attempt(row.attempts, schedule=BACKOFF, jitter=0.2)
+        seconds = wait or BACKOFF[-1]
+        fields: dict[str, Any] = {} if may_have_left else {"called_at": None}
+        Replacement.objects.filter(pk=row.pk, state=_State.SENDING).update(
+            problem=f"{error.sentence} The desk tries again.",
+            lease_until=None,
+            next_attempt_at=Now() + timedelta(seconds=seconds),
+            **fields,
+        )
+        tasks.send_replacement.apply_async_on_commit((row.pk,), countdown=seconds + 0.1)
+        return _read(row.pk)
+    made = str(answer["id"])
+    status = str(answer.get("oversight_status") or answer.get("status") or "")[:40]
+    details = {"replaced_by": made, "status": status}
+    return _move(
+        row, _State.SENT, "message.edit_sent", details, upstream_id=made, problem=""
+    )
 
 
 def _send_held(
@@ -209,10 +222,6 @@ def _send_held(
     )
 
 
-class _FileMissing(Exception):
-    """The bytes of an attached file are not here any more; the text says which."""
-
-
 def _body(row: Replacement) -> dict[str, Any]:
     """Return the message as MultiMail gets it: what was corrected, and all else as the
     first one had it.
@@ -236,7 +245,7 @@ def _body(row: Replacement) -> dict[str, Any]:
         body["attachments"] = []
         for file in AttachedFile.objects.filter(revision=row.revision).in_order():
             if file.content is None or file.differs:
-                raise _FileMissing(f"{file.name} is no longer here.")
+                raise errors.Rejected(f"{file.name} is no longer here.")
             attached = {
                 "name": file.name,
                 "content_type": file.content_type,
@@ -257,46 +266,29 @@ def _body(row: Replacement) -> dict[str, Any]:
     return body
 
 
-@transaction.atomic
-def _sent(row: Replacement, answer: dict[str, Any]) -> Replacement:
-    """Store the new message's id, and record that it was made."""
-    upstream_id = str(answer["id"])
-    if Replacement.objects.move(
-        row, to=_State.SENT, upstream_id=upstream_id, problem=""
-    ):
-        status = str(answer.get("oversight_status") or answer.get("status") or "")[:40]
-        _record("message.edit_sent", row, replaced_by=upstream_id, status=status)
-    return _read(row.pk)
-
-
-@transaction.atomic
 def _end(row: Replacement, state: str, problem: str) -> Replacement:
     """End a row whose new message was not made, or of which nobody knows."""
-    if Replacement.objects.move(
-        row, to=state, problem=problem, lease_until=None, next_attempt_at=None
-    ):
-        _record("message.edit_refused", row, explanation=problem)
-    return _read(row.pk)
+    action = "message.edit_refused"
+    fields = {"problem": problem, "lease_until": None, "next_attempt_at": None}
+    return _move(row, state, action, {"explanation": problem}, **fields)
 
 
-def _postpone(
-    row: Replacement, error: errors.UpstreamError, *, may_have_left: bool
+@transaction.atomic
+def _move(
+    row: Replacement, state: str, action: str, details: dict[str, str], **fields: Any
 ) -> Replacement:
-    """Have the call repeated later, with the same idempotency key."""
-    seconds = (
-        retry_after_attempt(
-            min(row.attempts, len(BACKOFF)), schedule=BACKOFF, jitter=0.2
+    """Give the row another state and record why, if nobody else has since; return it as
+    it is then.
+    """
+    if Replacement.objects.move(row, to=state, **fields):
+        record_about(
+            action,
+            row.message,
+            actor=ACTOR,
+            fingerprint=row.revision.fingerprint,
+            details={**details, "subject": row.message.subject},
+            about=row,
         )
-        or BACKOFF[-1]
-    )
-    fields: dict[str, Any] = {} if may_have_left else {"called_at": None}
-    Replacement.objects.filter(pk=row.pk, state=_State.SENDING).update(
-        problem=f"{error.sentence} The desk tries again.",
-        lease_until=None,
-        next_attempt_at=Now() + timedelta(seconds=seconds),
-        **fields,
-    )
-    tasks.send_replacement.apply_async_on_commit((row.pk,), countdown=seconds + 0.1)
     return _read(row.pk)
 
 
@@ -305,7 +297,6 @@ def _reject_first(row: Replacement) -> None:
     refused, a person has to look.
     """
     first = stored_content(row.revision)
-    feedback = {"replaced_by": row.upstream_id, **suggestion_of(row, first)}
     try:
         with transaction.atomic():
             give_verdict(
@@ -313,33 +304,20 @@ def _reject_first(row: Replacement) -> None:
                 actor=_editor(row),
                 outcome=Outcome.REJECT,
                 fingerprint=row.revision.fingerprint,
-                reason=reason_of(row, first),
-                feedback=feedback,
+                reason=reason_of(first, row),
+                feedback={"replaced_by": row.upstream_id, **suggestion_of(first, row)},
             )
-            _settle(row, _State.DONE, "")
-    except AlreadyDecided as error:
-        _leave(row, _State.DONE, error)
+            Replacement.objects.move(row, to=_State.DONE, problem="", lease_until=None)
     except DeskError as error:
-        _leave(row, _State.SENT, error)
-
-
-@transaction.atomic
-def _leave(row: Replacement, state: str, error: DeskError) -> None:
-    """Record why the first message was not rejected."""
-    _settle(row, state, error.sentence)
-    _record(
-        "message.edit_unfinished",
-        row,
-        explanation=error.sentence,
-        replaced_by=row.upstream_id,
-    )
-
-
-def _settle(row: Replacement, state: str, problem: str) -> None:
-    # What is done still waits for its new message to arrive, so that who edited it is
-    # recorded there.
-    fields = {} if state == _State.DONE else {"next_attempt_at": None}
-    Replacement.objects.move(row, to=state, problem=problem, lease_until=None, **fields)
+        fields: dict[str, Any] = {"problem": error.sentence, "lease_until": None}
+        state = _State.DONE
+        # What is done still waits for its new message to arrive, so that who edited it
+        # is recorded there.
+        if not isinstance(error, AlreadyDecided):
+            state = _State.SENT
+            fields["next_attempt_at"] = None
+        details = {"explanation": error.sentence, "replaced_by": row.upstream_id}
+        _move(row, state, "message.edit_unfinished", details, **fields)
 
 
 @transaction.atomic
@@ -361,16 +339,4 @@ def _note_edit(row: Replacement) -> None:
     }
     record_about(
         "message.edited", message, actor=_editor(row), details=details, about=row
-    )
-
-
-def _record(action: str, row: Replacement, **details: str) -> None:
-    details |= {"subject": row.message.subject}
-    record_about(
-        action,
-        row.message,
-        actor=ACTOR,
-        fingerprint=row.revision.fingerprint,
-        details=details,
-        about=row,
     )

@@ -40,7 +40,6 @@ from mirror.states import LIVE_DECISIONS, Outcome
 from mirror.store import stored_content
 from rendering import render_message
 
-
 # MultiMail's limits: docs/multimail.md.
 MAX_SUBJECT = 998
 MAX_BODY = 262_144
@@ -150,10 +149,6 @@ class EditForm(TextForm):
             )
         return cleaned
 
-    def content(self) -> dict[str, Any]:
-        """Return the fields of the corrected message."""
-        return {name: self.cleaned_data[name] for name in EDITED}
-
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
@@ -196,7 +191,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
                 "message": public_id,
                 "actor": request.actor,
                 "fingerprint": typed["fingerprint"],
-                "content": form.content(),
+                "content": {name: typed[name] for name in EDITED},
                 "note": typed["note"],
             }
             try:

@@ -194,7 +194,7 @@ def test_crash_between_the_calls_leaves_both_held_and_says_so(
 ):
     row = edit(message, reviewer)
     with monkeypatch.context() as crash:
-        name = "_sent" if point == "before the answer is stored" else "_reject_first"
+        name = "_move" if point == "before the answer is stored" else "_reject_first"
         crash.setattr(send, name, die)
         with pytest.raises(Killed):
             run(row)
@@ -396,6 +396,29 @@ def test_attachments_travel_along_unchanged(connection, reviewer, upstream):
     assert sent["attachments"] == [
         {"name": "a.txt", "content_type": "text/plain", "content_base64": "YWJj"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("has_called", "state"), [(False, "refused"), (True, "unknown")]
+)
+def test_file_that_is_gone_by_now_ends_the_edit_without_a_false_word(
+    connection, reviewer, upstream, has_called, state
+):
+    file = {"name": "a.txt", "size": 3, "content_type": "text/plain", "sha256": ""}
+    message = make_message(connection, attachments=[file])
+    message.files.update(content=b"abc", state="fetched")
+    target = f"/v1/mailboxes/{message.mailbox.upstream_id}/send"
+    upstream.answers[target] = (502, b"<html>")
+    row = edit(message, reviewer)
+    if has_called:
+        assert run(row) == "sending"
+        Replacement.objects.update(next_attempt_at=clock())
+    message.files.update(content=None)
+    run(row)
+    row.refresh_from_db()
+    assert row.state == state
+    assert "a.txt is no longer here." in row.problem
+    assert ("Nothing was sent" in row.problem) is not has_called
 
 
 def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
