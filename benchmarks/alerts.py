@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.ingest import event, make_connection
 from benchmarks.result import Figure, Goal, Result, sized
 from benchmarks.serving import own_database, prepare, within_reach, worker
-from demo.discord.gate import (
+from demo.discord.api import (
     HIDDEN_LIMIT,
     HIDDEN_SECONDS,
     LIMIT,

@@ -5,26 +5,27 @@ If a part fails the process exits with 1, and the launcher starts all of it agai
 """
 
 import logging
+import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from common.logs import JsonFormatter
 from demo.agent import Agent
-from demo.discord.standin import Standin
-from demo.environment import BadEnvironment, Environment, read_environment
-from demo.inbox import smtp
-from demo.inbox.maildir import Maildir
-from demo.inbox.page import InboxPages
-from demo.programs import Programs, Record
+from demo.inbox import Maildir, listen, serve_smtp
 from demo.site import DemoSite
 from demo.web import Server
 
 log = logging.getLogger("demo")
 
-Ended = queue.SimpleQueue[int]
+
+class BadEnvironment(Exception):
+    """A variable is missing or unusable; the text names it and says what it should
+    hold.
+    """
 
 
 def main() -> int:
@@ -36,40 +37,55 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # aiosmtpd tells addresses and commands at this level.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
-    ended: Ended = queue.SimpleQueue()
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ended.put(0))
     try:
-        parts = _parts(read_environment())
+        parts = make_parts(os.environ)
     except (BadEnvironment, OSError) as error:
         about = {"event": "demo.cannot_start", "reason": str(error)}
         log.error("cannot start", extra=about)
         return 2 if isinstance(error, BadEnvironment) else 1
-    for name, run in parts.items():
-        thread = threading.Thread(
-            target=_watched, args=(name, run, ended), name=name, daemon=True
-        )
-        thread.start()
+
+    def watch(name: str) -> None:
+        try:
+            parts[name]()
+            log.error("part ended", extra={"event": "demo.part_ended", "part": name})
+        except BaseException:  # whatever ends a part must end the process
+            log.exception("part died", extra={"event": "demo.part_died", "part": name})
+        ended.put(1)
+
+    for name in parts:
+        threading.Thread(target=watch, args=(name,), name=name, daemon=True).start()
     return ended.get()
 
 
-def _parts(environment: Environment) -> dict[str, Callable[[], None]]:
+def make_parts(environ: Mapping[str, str]) -> dict[str, Callable[[], None]]:
     """Bind the ports and open the files, so that errors occur here, then return the
     parts to run.
     """
-    maildir = Maildir(environment.outbox_dir)
+    for name in ("DATA_DIR", "DISCORD_PORT", "SMTP_PORT"):
+        value = environ.get(name, "").strip()
+        if not value:
+            raise BadEnvironment(
+                f"{name} is not set; the demo is started by ./run, which sets it."
+            )
+        is_number = value.isascii() and value.isdigit()
+        if name != "DATA_DIR" and not (is_number and int(value) <= 65535):
+            raise BadEnvironment(
+                f"{name} must be a port from 0 to 65535 (0: any free one), not {value!r}."
+            )
+    data_dir = Path(environ["DATA_DIR"].strip()).absolute()
+    public_url = (environ.get("PUBLIC_URL") or "http://127.0.0.1:8000").rstrip("/")
+    hosts = environ.get("ALLOWED_HOSTS") or "127.0.0.1,localhost"
+    allowed_hosts = frozenset(hosts.lower().replace(" ", "").split(",")) - {""}
+    # Everything that was delivered; `credentials.env` names the same folder.
+    maildir = Maildir(data_dir / "outbox")
     maildir.create()
-    discord = Standin(
-        environment.data_dir, environment.public_url, environment.discord_app_id
-    )
-    record = Record(environment.data_dir / "programs.jsonl")
-    record.open()
-    programs = Programs(
-        record, environment.data_dir / "credentials.env", environment.public_url
-    )
-    site = DemoSite(discord, InboxPages(maildir, environment.public_url), programs)
-    server = Server(environment.discord_port, site, environment.allowed_hosts)
-    listener = smtp.listen(environment.smtp_port)
+    app_id = environ.get("DISCORD_APP_ID", "").strip()
+    site = DemoSite(data_dir, maildir, public_url, app_id)
+    server = Server(int(environ["DISCORD_PORT"]), site, allowed_hosts)
+    listener = listen(int(environ["SMTP_PORT"]))
     log.info(
         "listening",
         extra={
@@ -80,21 +96,12 @@ def _parts(environment: Environment) -> dict[str, Callable[[], None]]:
     )
     parts = {
         "discord": server.serve_forever,
-        "smtp": lambda: smtp.serve(listener, maildir),
+        "smtp": lambda: serve_smtp(listener, maildir),
     }
-    if environment.agent_writes:
-        parts["agent"] = Agent(environment).run
+    if environ.get("DEMO", "1") == "1":
+        gateway_url = (environ.get("MULTIMAIL_API_URL") or "").rstrip("/")
+        parts["agent"] = Agent(data_dir, gateway_url).run
     return parts
-
-
-def _watched(name: str, run: Callable[[], None], ended: Ended) -> None:
-    try:
-        run()
-    except BaseException:  # whatever ends a part must end the process
-        log.exception("part died", extra={"event": "demo.part_died", "part": name})
-    else:
-        log.error("part ended", extra={"event": "demo.part_ended", "part": name})
-    ended.put(1)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 Knows the gateway by URL only.
 
 It stores its progress in a file, so that a restart neither repeats nor skips a message;
-one whose answer was lost is sent again under the same idempotency key.
+one whose answer was lost is sent again under the same idempotency key. The customers
+write to its mailboxes by SMTP, as anybody would: the same bytes each time.
 """
 
 import base64
@@ -10,10 +11,12 @@ import json
 import logging
 import random
 import secrets
+import smtplib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,8 +24,6 @@ from urllib.parse import quote
 import requests
 
 from common.credentials import read_credentials
-from demo import customers
-from demo.environment import Environment
 from demo.messages import MESSAGES, OPENING
 from demo.messages.message import Message, blanks, fill_in
 
@@ -57,8 +58,8 @@ class Account:
 class Reply:
     """The gateway's answer; status 0 when there was none."""
 
-    status: int
-    body: dict[str, Any]
+    status: int = 0
+    body: dict[str, Any] = field(default_factory=dict)
     retry_after: float = 0.0
 
     @property
@@ -76,10 +77,11 @@ class Agent:
     keep up.
     """
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, data_dir: Path, gateway_url: str) -> None:
         """Read nothing yet: the credentials may not have been made."""
-        self._environment = environment
-        self._progress_path = environment.data_dir / "agent.json"
+        self._credentials = data_dir / "credentials.env"
+        self._gateway_url = gateway_url
+        self._progress_path = data_dir / "agent.json"
         self._stop = threading.Event()
 
     def run(self) -> None:
@@ -88,20 +90,19 @@ class Agent:
             progress = self._progress()
             if progress["sent"] >= len(OPENING):
                 self._stop.wait(random.uniform(*PAUSE_SECONDS))
-                account = self._account()
+                account = read_account(self._credentials, self._gateway_url)
                 if account is None or waiting(account) >= MOST_WAITING:
                     continue
-            self._write(progress)
+            self._write(progress["run"], progress["sent"])
 
-    def _write(self, progress: dict[str, Any]) -> None:
-        message = MESSAGES[progress["sent"] % len(MESSAGES)]
+    def _write(self, run: str, sequence: int) -> None:
+        message = MESSAGES[sequence % len(MESSAGES)]
         tries = 0
         while True:
-            account = self._account()
-            reply = Reply(0, {})
-            if account:
-                reply = send(account, message, progress["sent"], progress["run"])
-            if reply.is_final:
+            # Read each time: a `./run reset` changes them under a running agent.
+            account = read_account(self._credentials, self._gateway_url)
+            reply = send(account, message, sequence, run) if account else Reply()
+            if account and reply.is_final:
                 break
             if tries == 0:
                 about = {"event": "agent.waits", "status": reply.status}
@@ -112,22 +113,16 @@ class Agent:
                 max(reply.retry_after, min(0.25 * 2.0 ** min(tries, 10), longest))
             )
             tries += 1
-        about = {"event": "agent.sent", "letter": message.name}
-        log.info("letter sent", extra={**about, "status": reply.status})
-        if message.question and account and account.inbound_port and reply.status < 300:
+        about = {"event": "agent.sent", "letter": message.name, "status": reply.status}
+        log.info("letter sent", extra=about)
+        if message.question and account.inbound_port and reply.status < 300:
             # The answered customer writes again, before anybody can have approved the
             # answer.
             self._stop.wait(SECOND_THOUGHT_SECONDS)
-            customers.write_again(
-                message.question,
-                to=account.address,
-                port=account.inbound_port,
-                run=progress["run"],
-                sequence=progress["sent"],
-            )
-        self._save({**progress, "sent": progress["sent"] + 1})
-        following = MESSAGES[(progress["sent"] + 1) % len(MESSAGES)]
-        if message.unasked and not following.unasked and account:
+            write_as_customer(account, message, sequence, run, is_second=True)
+        self._save(run, sequence + 1)
+        following = MESSAGES[(sequence + 1) % len(MESSAGES)]
+        if message.unasked and not following.unasked:
             # The desk must record that earlier mail was sent, because its rules use
             # known recipients.
             for _ in range(LONGEST_LEAVING_SECONDS):
@@ -136,29 +131,20 @@ class Agent:
                 self._stop.wait(1)
             self._stop.wait(HEARSAY_SECONDS)
 
-    def _account(self) -> Account | None:
-        """Read the credentials again each time: a `./run reset` changes them under a
-        running agent.
-        """
-        return read_account(
-            self._environment.data_dir / "credentials.env",
-            self._environment.gateway_url,
-        )
-
     def _progress(self) -> dict[str, Any]:
         try:
             progress = json.loads(self._progress_path.read_text())
             return {"run": str(progress["run"]), "sent": int(progress["sent"])}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            progress = {"run": secrets.token_hex(4), "sent": 0}
-            self._save(progress)
-            return progress
+            return self._save(secrets.token_hex(4), 0)
 
-    def _save(self, progress: dict[str, Any]) -> None:
+    def _save(self, run: str, sent: int) -> dict[str, Any]:
+        progress = {"run": run, "sent": sent}
         # Replaced in one step, so that a kill leaves the old state or the new one.
         fresh = self._progress_path.with_suffix(".new")
         fresh.write_text(json.dumps(progress))
         fresh.replace(self._progress_path)
+        return progress
 
 
 def read_account(path: Path, gateway_url: str) -> Account | None:
@@ -181,38 +167,59 @@ def read_account(path: Path, gateway_url: str) -> Account | None:
 
 
 def send(account: Account, message: Message, sequence: int, run: str) -> Reply:
-    """Send one message in the dialect its origin calls for."""
-    compose = compose_flat if message.origin or message.unasked else compose_current
+    """Send one message; where it answers a customer's question, after that came in."""
     path, payload = compose(account, message, sequence, run, datetime.now(UTC))
-    if asked := question_of(account, message, sequence, run):
-        # Whom an answer goes to, and its subject, follow from what is answered.
-        path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/reply/{asked}"
-        del payload["to"], payload["subject"]
+    asked = ""
+    if message.question and account.inbound_port:
+        asked = write_as_customer(account, message, sequence, run)
+    ends = time.monotonic() + LONGEST_DELIVERY_SECONDS
+    mailbox = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}"
+    while asked and time.monotonic() < ends:
+        received = call(account, "GET", f"{mailbox}/emails?direction=inbound&limit=50")
+        for row in received.body.get("emails") or []:
+            if row.get("message_id_header") == asked:
+                # Whom an answer goes to, and its subject, follow from what is answered.
+                del payload["to"], payload["subject"]
+                return call(account, "POST", f"{mailbox}/reply/{row['id']}", payload)
+        time.sleep(0.25)
     return call(account, "POST", path, payload)
 
 
-def question_of(account: Account, message: Message, sequence: int, run: str) -> str:
-    """Send the customer's question, and return the received message's id; empty without
-    a question or inbound mail.
+def write_as_customer(
+    account: Account,
+    message: Message,
+    sequence: int,
+    run: str,
+    *,
+    is_second: bool = False,
+) -> str:
+    """Write the question that a message answers, or what came to the customer's mind
+    meanwhile in the same thread. Return the Message-ID; empty when the gateway did not
+    take it.
     """
-    if message.question is None or not account.inbound_port:
+    question = message.question
+    assert question is not None
+    host = question.sender.partition("@")[2]
+    first_id = f"<question-{run}-{sequence}@{host}>"
+    mail = EmailMessage()
+    mail["From"] = f"{question.name} <{question.sender}>"
+    mail["To"] = account.address
+    if is_second:
+        mail["Subject"] = f"Re: {question.subject}"
+        mail["Message-ID"] = f"<afterwards-{run}-{sequence}@{host}>"
+        mail["In-Reply-To"] = mail["References"] = first_id
+    else:
+        mail["Subject"] = question.subject
+        mail["Message-ID"] = first_id
+    body = question.afterwards if is_second else question.body
+    mail.set_content(fill_in(body, blanks(sequence, datetime.now(UTC))))
+    port = account.inbound_port
+    try:
+        with smtplib.SMTP("127.0.0.1", port, timeout=TIMEOUT_SECONDS) as server:
+            server.send_message(mail)
+    except (OSError, smtplib.SMTPException):
         return ""
-    ends = time.monotonic() + LONGEST_DELIVERY_SECONDS
-    asked = customers.ask(
-        message.question,
-        to=account.address,
-        port=account.inbound_port,
-        run=run,
-        sequence=sequence,
-    )
-    path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/emails?direction=inbound&limit=50"
-    while asked and time.monotonic() < ends:
-        rows = call(account, "GET", path).body.get("emails") or []
-        for row in rows:
-            if row.get("message_id_header") == asked:
-                return str(row["id"])
-        time.sleep(0.25)
-    return ""
+    return str(mail["Message-ID"])
 
 
 def waiting(account: Account) -> int:
@@ -234,59 +241,20 @@ def count(account: Account, mailbox: str, status: str) -> int:
     return len(reply.body.get("emails") or []) if reply.status == 200 else MOST_WAITING
 
 
-def compose_current(
+def compose(
     account: Account, message: Message, sequence: int, run: str, now: datetime
 ) -> tuple[str, dict[str, Any]]:
-    """Return path and body of the current dialect's send."""
-    values = blanks(sequence, now)
-    mailbox = account.second_id if message.from_second_mailbox else account.mailbox_id
-    payload = _composed(message, sequence, run, values)
-    payload |= {"to": message.to.split(", "), "markdown": fill_in(message.body, values)}
-    if message.attachments:
-        payload["attachments"] = [
-            {
-                "name": fill_in(file.name, values),
-                "content_base64": base64.b64encode(file.content).decode(),
-                "content_type": file.content_type,
-            }
-            for file in message.attachments
-        ]
-    return f"/v1/mailboxes/{quote(mailbox, safe='')}/send", payload
-
-
-def compose_flat(
-    account: Account, message: Message, sequence: int, run: str, now: datetime
-) -> tuple[str, dict[str, Any]]:
-    """Return path and body of the flat call, as MultiMail's page on Discord bots shows
-    it.
+    """Return path and body of a send: of the flat call, as MultiMail's page on Discord
+    bots shows it, where that page's program would send it, else of the current dialect.
     """
     values = blanks(sequence, now)
-    origin = message.origin
-    payload = _composed(message, sequence, run, values)
-    payload |= {
-        "from": account.second_address
-        if message.from_second_mailbox
-        else account.address,
-        "to": message.to,
-        "body": fill_in(message.body, values),
-        "oversight_mode": "autonomous" if message.unasked else "gated_send",
-    }
-    if origin is not None:
-        payload["metadata"] = {
-            "discord_user": origin.user,
-            "discord_user_id": origin.user_id,
-            "discord_channel": origin.channel,
-            "discord_guild": origin.guild,
-            "discord_interaction_id": f"1180{int(run, 16) % 10**8:08d}{sequence:07d}",
-        }
-    return "/v1/send_email", payload
-
-
-def _composed(
-    message: Message, sequence: int, run: str, values: dict[str, str]
-) -> dict[str, Any]:
-    """Return the fields that both dialects spell alike."""
-    fields = {
+    body = fill_in(message.body, values)
+    mailbox = account.mailbox_id
+    sender = account.address
+    if message.from_second_mailbox:
+        mailbox = account.second_id
+        sender = account.second_address
+    payload: dict[str, Any] = {
         "subject": fill_in(message.subject, values),
         "metadata": {
             "run_id": f"run_{run}_{sequence}",
@@ -295,10 +263,32 @@ def _composed(
         "idempotency_key": f"demo-{run}-{sequence}",
     }
     if message.cc:
-        fields["cc"] = message.cc.split(", ")
+        payload["cc"] = message.cc.split(", ")
     if message.bcc:
-        fields["bcc"] = message.bcc.split(", ")
-    return fields
+        payload["bcc"] = message.bcc.split(", ")
+    if not message.origin and not message.unasked:
+        payload |= {"to": message.to.split(", "), "markdown": body}
+        if message.attachments:
+            payload["attachments"] = [
+                {
+                    "name": fill_in(file.name, values),
+                    "content_base64": base64.b64encode(file.content).decode(),
+                    "content_type": file.content_type,
+                }
+                for file in message.attachments
+            ]
+        return f"/v1/mailboxes/{quote(mailbox, safe='')}/send", payload
+    mode = "autonomous" if message.unasked else "gated_send"
+    payload |= {"from": sender, "to": message.to, "body": body, "oversight_mode": mode}
+    if origin := message.origin:
+        payload["metadata"] = {
+            "discord_user": origin.user,
+            "discord_user_id": origin.user_id,
+            "discord_channel": origin.channel,
+            "discord_guild": origin.guild,
+            "discord_interaction_id": f"1180{int(run, 16) % 10**8:08d}{sequence:07d}",
+        }
+    return "/v1/send_email", payload
 
 
 def call(
@@ -321,7 +311,7 @@ def call(
                 allow_redirects=False,
             )
     except requests.RequestException:
-        return Reply(0, {})
+        return Reply()
     try:
         answer = response.json()
     except ValueError:

@@ -4,36 +4,45 @@ programs, and the inbox.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
+from pathlib import Path
 
-from demo.discord.interactions import PATH as PLAY
-from demo.discord.interactions import channel_named, member_of
-from demo.discord.page import View
-from demo.discord.standin import Standin
-from demo.inbox.page import InboxPages
+from demo.discord.api import DiscordApi
+from demo.discord.guild import Guild
+from demo.discord.interactions import PATH, channel_named, member_of, play
+from demo.discord.page import channel_page, message_list
+from demo.inbox import InboxPages, Maildir
 from demo.programs import Programs
 from demo.web import Answer, Request, asset, fill, html_answer, json_answer
 
 _MAIL = re.compile(r"/inbox/([^/]{1,200})/")
-_ASSET = re.compile(r"/assets/([\w-]+\.(?:css|js|svg))")
+_ASSET = re.compile(r"/assets/([\w-]+)\.(css|js|svg)")
 
 
-@dataclass(frozen=True)
 class DemoSite:
     """Answers every request of the demo's port."""
 
-    discord: Standin
-    inbox: InboxPages
-    programs: Programs
+    def __init__(
+        self, data_dir: Path, maildir: Maildir, desk_url: str, app_id: str
+    ) -> None:
+        """Read the data of an earlier run. `app_id` is the desk's application, which
+        may not be the stand-in's.
+        """
+        self.desk_url = desk_url
+        self.guild = Guild(data_dir)
+        self.api = DiscordApi(self.guild)
+        self.is_playable = app_id in ("", self.guild.application.id)
+        self.inbox = InboxPages(maildir, desk_url)
+        self.programs = Programs(data_dir, desk_url)
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request."""
         if request.path.startswith("/api/"):
-            return self.discord.api(request)
-        if request.path.startswith(PLAY):
-            return self.discord.play.handle(request)
+            return self.api.handle(request)
+        if request.path.startswith(PATH):
+            return play(self.guild, request, f"{self.desk_url}/discord/interactions/")
         if (request.method, request.path) == ("POST", "/control"):
-            return self.discord.script.control(request)
+            return self.api.control(request)
         if answer := self.programs.handle(request):
             return answer
         if request.method not in ("GET", "HEAD"):
@@ -41,27 +50,29 @@ class DemoSite:
         return self._page(request) or html_answer(fill("missing.html"), 404)
 
     def _page(self, request: Request) -> Answer | None:
-        discord = self.discord
+        guild = self.guild
         inbox = self.inbox
         programs = self.programs
-        view = View(
-            channel_named(request.query.get("channel", "")),
-            member_of(request.query.get("as", "")),
-        )
+        channel = channel_named(request.query.get("channel", ""))
+        member = member_of(request.query.get("as", ""))
         match request.path:
             case "/":
-                return html_answer(discord.pages.page(view))
+                page = channel_page(
+                    guild,
+                    channel,
+                    member,
+                    dashboard_url=self.desk_url,
+                    is_playable=self.is_playable,
+                )
+                return html_answer(page)
             case "/messages/":
                 return _fresh(
-                    request,
-                    discord.channel.version,
-                    lambda: discord.pages.fragment(view),
+                    request, guild.version, lambda: message_list(guild, channel, member)
                 )
             case "/messages.json":
-                shown = discord.channel.snapshot(view.channel.id)
                 cards = [
                     {**message.content, "edits": message.edits, "pings": message.pings}
-                    for message in shown
+                    for message in guild.messages_in(channel.id)
                 ]
                 return json_answer({"messages": cards})
             case "/inbox" | "/programs":
@@ -69,26 +80,23 @@ class DemoSite:
             case "/inbox/":
                 return html_answer(inbox.index())
             case "/inbox/rows/":
-                answer = _fresh(
-                    request,
-                    inbox.version,
-                    lambda: inbox.fragment(request.query.get("chosen", "")),
-                )
+                chosen = request.query.get("chosen", "")
+                answer = _fresh(request, inbox.version, lambda: inbox.rows(chosen))
                 answer.headers["X-Count"] = str(inbox.count)
                 return answer
             case "/programs/":
                 return html_answer(programs.page())
             case "/programs/rows/":
-                return _fresh(request, programs.record.version, programs.rows)
+                return _fresh(request, programs.version, programs.rows)
             case "/programs.json":
-                return json_answer({"events": programs.listed()})
+                return json_answer({"events": list(map(asdict, programs.newest()))})
             case "/healthz":
                 return json_answer({"status": "ok"})
         if found := _ASSET.fullmatch(request.path):
-            return asset(found[1])
+            return asset(*found.groups())
         if found := _MAIL.fullmatch(request.path):
-            page = inbox.detail(found[1])
-            return html_answer(page) if page else None
+            detail = inbox.detail(found[1])
+            return html_answer(detail) if detail else None
         return None
 
 

@@ -16,15 +16,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 log = logging.getLogger("demo.web")
 
 MAX_BODY = 10 * 1024 * 1024
-IDLE_SECONDS = 60
 # Only this server's own files may be loaded, so that injected markup of a card or mail
 # has no effect.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 EVERY_ANSWER = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -33,19 +29,21 @@ EVERY_ANSWER = {
 
 @dataclass(frozen=True)
 class Request:
-    """The parts of a request that the stand-ins use."""
+    """The parts of a request that the stand-ins use; names of headers in lower case."""
 
     method: str
     path: str
     query: Mapping[str, str]
-    content_type: str
+    headers: Mapping[str, str]
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def authorization(self) -> str:
-        """The Authorization header."""
-        return self.headers.get("authorization", "")
+    def is_json(self) -> bool:
+        """Whether it says that its body is JSON. A form on another site can send
+        text/plain, but not this type without asking first.
+        """
+        kind = self.headers.get("content-type", "").partition(";")[0]
+        return kind.strip().lower() == "application/json"
 
 
 @dataclass
@@ -69,17 +67,17 @@ def json_answer(value: object, status: int = 200) -> Answer:
     return Answer(status, json.dumps(value).encode(), "application/json")
 
 
-Site = Callable[[Request], Answer]
-
-
 class Server(ThreadingHTTPServer):
     """Serves one site on the loopback address."""
 
-    daemon_threads = True
-    allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, port: int, site: Site, allowed_hosts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        port: int,
+        site: Callable[[Request], Answer],
+        allowed_hosts: frozenset[str],
+    ) -> None:
         """Bind at once, so that a port in use is known before anything else starts."""
         self.site = site
         self.allowed_hosts = allowed_hosts
@@ -89,7 +87,8 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
-    timeout = IDLE_SECONDS
+    # Of a kept connection on which nothing comes.
+    timeout = 60
     # Head and body leave in one piece: two small writes on a kept connection would wait
     # 40 ms for each other.
     wbufsize = -1
@@ -104,50 +103,39 @@ class _Handler(BaseHTTPRequestHandler):
         """
 
     def answer(self) -> None:
-        refusal = self._refusal()
-        if refusal is not None:
-            self.close_connection = True
-            self._send(refusal)
-            return
-        length = int(self.headers.get("Content-Length") or 0)
-        parts = urlsplit(self.path)
-        request = Request(
-            method=self.command,
-            path=unquote(parts.path, errors="replace"),
-            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
-            content_type=self.headers.get("Content-Type", "")
-            .partition(";")[0]
-            .strip()
-            .lower(),
-            body=self.rfile.read(length),
-            headers={name.lower(): value for name, value in self.headers.items()},
-        )
-        try:
-            answer = self.server.site(request)
-        except Exception:  # one bad request must not stop the server
-            log.exception("request failed", extra={"method": request.method})
-            answer = json_answer(
-                {"message": "500: Internal Server Error", "code": 0}, 500
-            )
-        self._send(answer)
-
-    do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815
-
-    def _refusal(self) -> Answer | None:
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
+        length = self.headers.get("Content-Length") or "0"
         # A page elsewhere that points its own name at this address must not read the
         # mail shown here.
         if not {"*", host.lower()} & self.server.allowed_hosts:
-            return html_answer(
-                "<p>This name is not served here; see ALLOWED_HOSTS.",
-                HTTPStatus.BAD_REQUEST,
+            words = "This name is not served here; see ALLOWED_HOSTS."
+            self._refuse(HTTPStatus.BAD_REQUEST, words)
+        elif "Transfer-Encoding" in self.headers:
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "Send a Content-Length.")
+        elif not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too large.")
+        else:
+            parts = urlsplit(self.path)
+            request = Request(
+                method=self.command,
+                path=unquote(parts.path, errors="replace"),
+                query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+                headers={name.lower(): value for name, value in self.headers.items()},
+                body=self.rfile.read(int(length)),
             )
-        if "Transfer-Encoding" in self.headers:
-            return html_answer("<p>Send a Content-Length.", HTTPStatus.LENGTH_REQUIRED)
-        length = self.headers.get("Content-Length") or "0"
-        if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
-            return html_answer("<p>Too large.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        return None
+            try:
+                answer = self.server.site(request)
+            except Exception:  # one bad request must not stop the server
+                log.exception("request failed", extra={"method": request.method})
+                error = {"message": "500: Internal Server Error", "code": 0}
+                answer = json_answer(error, 500)
+            self._send(answer)
+
+    do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815
+
+    def _refuse(self, status: int, words: str) -> None:
+        self.close_connection = True
+        self._send(html_answer(f"<p>{words}", status))
 
     def _send(self, answer: Answer) -> None:
         if answer.drop:
@@ -168,28 +156,21 @@ class _Handler(BaseHTTPRequestHandler):
 
 _ASSETS = Path(__file__).parent / "assets"
 _TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
 }
 
 
 def fill(shell: str, **parts: str) -> str:
     """Return the template `shell` with its placeholders filled. Callers escape."""
-    return _template(shell).substitute(parts, icons=_text("icons.html"))
+    return Template(_text(shell)).substitute(parts, icons=_text("icons.html"))
 
 
-def asset(name: str) -> Answer | None:
+def asset(name: str, kind: str) -> Answer | None:
     """Return a static file, or nothing when there is none of that name."""
-    path = _ASSETS / name
-    if path.suffix not in _TYPES or path.parent != _ASSETS or not path.is_file():
-        return None
-    return Answer(200, path.read_bytes(), _TYPES[path.suffix])
-
-
-@cache
-def _template(name: str) -> Template:
-    return Template(_text(name))
+    path = _ASSETS / f"{name}.{kind}"
+    return Answer(200, path.read_bytes(), _TYPES[kind]) if path.is_file() else None
 
 
 @cache

@@ -3,10 +3,9 @@ errors. Pure.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 # The types of components, and the style of a button that is a link.
 ROW = 1
@@ -19,46 +18,27 @@ CHAT_INPUT = 1
 STRING = 3
 MAX_INPUT = 4000
 MAX_EMBED_CHARACTERS = 6000
-_COMMAND_NAME = re.compile(r"[-_\w]{1,32}")
 
 Path = tuple[str | int, ...]
+# Where it is, its code, and what is said about it.
+Error = tuple[Path, str, str]
+# Finds what is wrong with a value that is there, at its path.
+Check = Callable[[Any, Path], Iterator[Error]]
 
 
-class FormErrors:
-    """Collects errors by path and gives them back as the nested `errors` object of code
-    50035.
-    """
-
-    def __init__(self) -> None:
-        """Start with none."""
-        # It is empty when all is well.
-        self.tree: dict[str, Any] = {}
-
-    def add(self, path: Path, code: str, message: str) -> None:
-        """Note one error of the value at `path`."""
-        node = self.tree
+def _tree(errors: Iterator[Error]) -> dict[str, Any]:
+    """Return the nested `errors` object of code 50035; empty when all is well."""
+    tree: dict[str, Any] = {}
+    for path, code, message in errors:
+        node = tree
         for step in path:
             node = node.setdefault(str(step), {})
         node.setdefault("_errors", []).append({"code": code, "message": message})
-
-    def add_missing(self, path: Path) -> None:
-        """Note that there is no value at `path`."""
-        self.add(path, "BASE_TYPE_REQUIRED", "This field is required")
-
-    def add_too_long(self, path: Path, most: int) -> None:
-        """Note that the value has more than so many parts."""
-        message = f"Must be {most} or fewer in length."
-        self.add(path, "BASE_TYPE_MAX_LENGTH", message)
+    return tree
 
 
-# Notes what is wrong with a value that is there, at its path.
-Check = Callable[[FormErrors, Any, Path], None]
-
-
-def _errors_of(check: Check, value: object, *path: str) -> dict[str, Any]:
-    errors = FormErrors()
-    check(errors, value, path)
-    return errors.tree
+def _missing(path: Path) -> Error:
+    return path, "BASE_TYPE_REQUIRED", "This field is required"
 
 
 def _fields(*needed: str, **checks: Check) -> Check:
@@ -66,143 +46,118 @@ def _fields(*needed: str, **checks: Check) -> Check:
     missing nor blank.
     """
 
-    def check(errors: FormErrors, value: Any, path: Path) -> None:
+    def check(value: Any, path: Path) -> Iterator[Error]:
         if not isinstance(value, dict):
-            message = "Only dictionaries may be used in a DictType"
-            errors.add(path, "DICT_TYPE_CONVERT", message)
+            yield path, "DICT_TYPE_CONVERT", "Only dictionaries may be used here."
             return
         for name, check_field in checks.items():
             part = value.get(name)
             if name in needed and (part is None or not str(part).strip()):
-                errors.add_missing((*path, name))
+                yield _missing((*path, name))
             elif part is not None:
-                check_field(errors, part, (*path, name))
+                yield from check_field(part, (*path, name))
 
     return check
 
 
 def _list(most: int, check_one: Check, *, least: int = 0) -> Check:
-    def check(errors: FormErrors, value: Any, path: Path) -> None:
+    def check(value: Any, path: Path) -> Iterator[Error]:
         if not isinstance(value, list):
-            message = "Only iterables may be used in a ListType"
-            errors.add(path, "LIST_TYPE_CONVERT", message)
+            yield path, "LIST_TYPE_CONVERT", "Only lists may be used here."
             return
         if len(value) > most:
-            errors.add_too_long(path, most)
+            yield path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length."
         elif len(value) < least:
-            message = f"Must be between {least} and {most} in length."
-            errors.add(path, "BASE_TYPE_BAD_LENGTH", message)
+            yield path, "BASE_TYPE_BAD_LENGTH", f"Must be {least} or more in length."
         for number, one in enumerate(value):
-            check_one(errors, one, (*path, number))
+            yield from check_one(one, (*path, number))
 
     return check
 
 
 def _text(most: int) -> Check:
-    def check(errors: FormErrors, value: Any, path: Path) -> None:
+    def check(value: Any, path: Path) -> Iterator[Error]:
         if not isinstance(value, str):
-            message = f'Could not interpret "{value}" as string.'
-            errors.add(path, "STRING_TYPE_CONVERT", message)
+            yield path, "STRING_TYPE_CONVERT", f'Could not interpret "{value}" as text.'
         elif len(value) > most:
-            errors.add_too_long(path, most)
+            yield path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length."
 
     return check
 
 
 def _number(least: int, most: int) -> Check:
-    def check(errors: FormErrors, value: Any, path: Path) -> None:
-        if isinstance(value, bool) or not isinstance(value, int):
-            errors.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
-        elif not least <= value <= most:
-            message = f"int value should be between {least} and {most}."
-            errors.add(path, "NUMBER_TYPE_MAX", message)
+    def check(value: Any, path: Path) -> Iterator[Error]:
+        if type(value) is not int or not least <= value <= most:
+            yield path, "NUMBER_TYPE_MAX", f"Must be a number from {least} to {most}."
 
     return check
 
 
 def _one_of(*choices: int | str) -> Check:
-    def check(errors: FormErrors, value: Any, path: Path) -> None:
+    def check(value: Any, path: Path) -> Iterator[Error]:
         if value not in choices:
-            errors.add(path, "BASE_TYPE_CHOICES", f"Value must be one of {choices}.")
+            yield path, "BASE_TYPE_CHOICES", f"Value must be one of {choices}."
 
     return check
 
 
-def _link(most: int, *schemes: str) -> Check:
-    def check(errors: FormErrors, value: Any, path: Path) -> None:
-        try:
-            parts = urlsplit(str(value))
-        except ValueError:
-            parts = urlsplit("")
-        if parts.scheme and parts.scheme not in schemes:
-            message = f'Scheme "{parts.scheme}" is not supported. Scheme must be one of {schemes}.'
-            errors.add(path, "URL_TYPE_INVALID_SCHEME", message)
-        elif not parts.netloc:
-            errors.add(path, "URL_TYPE_INVALID_URL", "Not a well formed URL.")
-        else:
-            _text(most)(errors, value, path)
+def _link(most: int, schemes: str = "https?") -> Check:
+    def check(value: Any, path: Path) -> Iterator[Error]:
+        if not re.match(f"({schemes})://[^/?#]", str(value)):
+            yield path, "URL_TYPE_INVALID_URL", "Not a well formed URL."
+        yield from _text(most)(value, path)
 
     return check
 
 
-def _moment(errors: FormErrors, value: Any, path: Path) -> None:
+def _moment(value: Any, path: Path) -> Iterator[Error]:
     try:
         datetime.fromisoformat(str(value))
     except ValueError:
-        message = f"Could not parse {value}. Should be ISO8601."
-        errors.add(path, "DATE_TIME_TYPE_PARSE", message)
+        yield path, "DATE_TIME_TYPE_PARSE", f"Could not parse {value} as ISO8601."
 
 
-_web_link = _link(2048, "http", "https")
 _embed = _fields(
     title=_text(256),
     description=_text(4096),
-    url=_web_link,
+    url=_link(2048),
     color=_number(0, 0xFFFFFF),
     timestamp=_moment,
-    footer=_fields("text", text=_text(2048), url=_web_link, icon_url=_web_link),
-    author=_fields("name", name=_text(256), url=_web_link, icon_url=_web_link),
+    footer=_fields("text", text=_text(2048), url=_link(2048), icon_url=_link(2048)),
+    author=_fields("name", name=_text(256), url=_link(2048), icon_url=_link(2048)),
     fields=_list(25, _fields("name", "value", name=_text(256), value=_text(1024))),
 )
 
 
-def _embeds(errors: FormErrors, value: Any, path: Path) -> None:
-    _list(10, _embed)(errors, value, path)
-    if errors.tree.get("embeds"):
+def _embeds(value: Any, path: Path) -> Iterator[Error]:
+    errors = list(_list(10, _embed)(value, path))
+    yield from errors
+    if errors:
         return
-    texts: list[str | None] = []
+    total = 0
     for embed in value:
-        texts += [embed.get("title"), embed.get("description")]
+        texts = [embed.get("title"), embed.get("description")]
         texts.append((embed.get("footer") or {}).get("text"))
         texts.append((embed.get("author") or {}).get("name"))
         for entry in embed.get("fields") or []:
             texts += [entry["name"], entry["value"]]
-    if sum(len(text) for text in texts if text) > MAX_EMBED_CHARACTERS:
+        total += sum(len(text) for text in texts if text)
+    if total > MAX_EMBED_CHARACTERS:
         message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
-        errors.add(path, "MAX_EMBED_SIZE_EXCEEDED", message)
+        yield path, "MAX_EMBED_SIZE_EXCEEDED", message
 
 
-def _username(errors: FormErrors, value: Any, path: Path) -> None:
-    _text(80)(errors, value, path)
-    for word in ("discord", "clyde"):
-        if word in str(value).lower():
-            message = f'Username cannot contain "{word}"'
-            errors.add(path, "USERNAME_INVALID_CONTAINS", message)
+_ids = _list(100, _text(20))
+_kinds = _list(3, _one_of("roles", "users", "everyone"))
 
 
-def _mentions(errors: FormErrors, value: Any, path: Path) -> None:
-    some = _list(100, _text(20))
-    _fields(
-        parse=_list(3, _one_of("roles", "users", "everyone")), users=some, roles=some
-    )(errors, value, path)
+def _mentions(value: Any, path: Path) -> Iterator[Error]:
+    errors = list(_fields(parse=_kinds, users=_ids, roles=_ids)(value, path))
+    yield from errors
     for kind in ("users", "roles"):
-        if (
-            not errors.tree.get("allowed_mentions")
-            and kind in (value.get("parse") or [])
-            and value.get(kind)
-        ):
+        if not errors and kind in (value.get("parse") or []) and value.get(kind):
             message = f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.'
-            errors.add(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message)
+            yield path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message
 
 
 _any_button = _fields(
@@ -212,22 +167,23 @@ _any_button = _fields(
     type=_one_of(BUTTON),
     style=_one_of(1, 2, 3, 4, LINK),
     label=_text(80),
-    url=_link(512, "http", "https", "discord"),
+    url=_link(512, "https?|discord"),
     custom_id=_text(100),
 )
 
 
-def _button(errors: FormErrors, value: Any, path: Path) -> None:
-    _any_button(errors, value, path)
+def _button(value: Any, path: Path) -> Iterator[Error]:
+    yield from _any_button(value, path)
     if not isinstance(value, dict):
         return
-    wanted = "url" if value.get("style") == LINK else "custom_id"
+    is_link = value.get("style") == LINK
+    wanted = "url" if is_link else "custom_id"
     if not value.get(wanted):
-        errors.add_missing((*path, wanted))
-    if wanted == "url" and value.get("custom_id") is not None:
-        message = "A custom id and url cannot both be specified"
+        yield _missing((*path, wanted))
+    if is_link and value.get("custom_id") is not None:
         code = "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE"
-        errors.add((*path, "custom_id"), code, message)
+        message = "A custom id and url cannot both be specified"
+        yield (*path, "custom_id"), code, message
 
 
 _row = _fields(
@@ -235,23 +191,23 @@ _row = _fields(
 )
 
 
-def _rows(errors: FormErrors, value: Any, path: Path) -> None:
-    _list(5, _row)(errors, value, path)
+def _rows(value: Any, path: Path) -> Iterator[Error]:
+    errors = list(_list(5, _row)(value, path))
+    yield from errors
     seen = set()
-    for number, row in enumerate([] if errors.tree.get("components") else value):
+    for number, row in enumerate([] if errors else value):
         for position, button in enumerate(row["components"]):
             custom_id = button.get("custom_id")
-            if custom_id in seen:
+            if custom_id is not None and custom_id in seen:
                 at = (*path, number, "components", position, "custom_id")
                 message = "Component custom id cannot be duplicated"
-                errors.add(at, "COMPONENT_CUSTOM_ID_DUPLICATED", message)
-            elif custom_id is not None:
-                seen.add(custom_id)
+                yield at, "COMPONENT_CUSTOM_ID_DUPLICATED", message
+            seen.add(custom_id)
 
 
 _message = _fields(
     content=_text(2000),
-    username=_username,
+    username=_text(80),
     embeds=_embeds,
     allowed_mentions=_mentions,
     components=_rows,
@@ -262,35 +218,9 @@ def find_errors(payload: object) -> dict[str, Any]:
     """Return Discord's tree of errors for the body of an execute or edit request, empty
     when it is acceptable.
     """
-    return _errors_of(_message, payload)
+    return _tree(_message(payload, ()))
 
 
-def is_empty(content: str, embeds: list[Any], components: list[Any]) -> bool:
-    """Return whether nothing would be seen, which Discord refuses with 50006."""
-    shown = ("title", "description", "fields", "author", "footer", "image", "thumbnail")
-    return (
-        not content.strip()
-        and not components
-        and not any(embed.get(part) for embed in embeds for part in shown)
-    )
-
-
-def _refused(errors: FormErrors, value: Any, path: Path) -> None:
-    errors.add(path, "BASE_TYPE_CHOICES", "This field is not allowed here.")
-
-
-_input = _fields(
-    "type",
-    "style",
-    "custom_id",
-    type=_one_of(TEXT_INPUT),
-    style=_one_of(1, 2),
-    custom_id=_text(100),
-    min_length=_number(0, MAX_INPUT),
-    max_length=_number(1, MAX_INPUT),
-    # What an input had before it stood under a label.
-    label=_refused,
-)
 _labelled = _fields(
     "type",
     "label",
@@ -298,7 +228,18 @@ _labelled = _fields(
     type=_one_of(LABEL),
     label=_text(45),
     description=_text(100),
-    component=_input,
+    component=_fields(
+        "type",
+        "style",
+        "custom_id",
+        type=_one_of(TEXT_INPUT),
+        style=_one_of(1, 2),
+        custom_id=_text(100),
+        min_length=_number(0, MAX_INPUT),
+        max_length=_number(1, MAX_INPUT),
+        # What an input had before it stood under a label; nothing is allowed there now.
+        label=_one_of(),
+    ),
 )
 _form = _fields(
     "title",
@@ -314,34 +255,32 @@ def find_form_errors(form: object) -> dict[str, Any]:
     """Return what is wrong with a modal; Discord tells the user only that something
     went wrong.
     """
-    return _errors_of(_form, form)
+    return _tree(_form(form, ()))
 
 
-def _command_name(errors: FormErrors, value: Any, path: Path) -> None:
-    if (
-        not isinstance(value, str)
-        or not _COMMAND_NAME.fullmatch(value)
-        or value != value.lower()
-    ):
-        errors.add(path, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
+def _command_name(value: Any, path: Path) -> Iterator[Error]:
+    name = str(value)
+    if not re.fullmatch(r"[-_\w]{1,32}", name) or name != name.lower():
+        yield path, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid"
 
 
-def _options(errors: FormErrors, value: Any, path: Path) -> None:
-    option = _fields(
-        "type",
-        "name",
-        "description",
-        type=_one_of(STRING),
-        name=_command_name,
-        description=_text(100),
-    )
-    _list(25, option)(errors, value, path)
-    if not isinstance(value, list):
-        return
-    needed = [bool(one.get("required")) for one in value if isinstance(one, dict)]
+_option = _fields(
+    "type",
+    "name",
+    "description",
+    type=_one_of(STRING),
+    name=_command_name,
+    description=_text(100),
+)
+
+
+def _options(value: Any, path: Path) -> Iterator[Error]:
+    errors = list(_list(25, _option)(value, path))
+    yield from errors
+    needed = [] if errors else [bool(one.get("required")) for one in value]
     if needed != sorted(needed, reverse=True):
         message = "Required options must be placed before non-required options"
-        errors.add(path, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message)
+        yield path, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message
 
 
 _command = _fields(
@@ -354,15 +293,18 @@ _command = _fields(
 )
 
 
-def find_command_errors(commands: Any) -> dict[str, Any]:
-    """Return Discord's tree of errors for a whole set of commands; only options that
-    are text are known here.
-    """
-    errors = FormErrors()
-    _list(100, _command)(errors, commands, ())
-    names = [] if errors.tree else [one["name"] for one in commands]
+def _commands(value: Any, path: Path) -> Iterator[Error]:
+    errors = list(_list(100, _command)(value, path))
+    yield from errors
+    names = [] if errors else [one["name"] for one in value]
     for number, name in enumerate(names):
         if name in names[:number]:
             message = "Application command names must be unique"
-            errors.add((number, "name"), "APPLICATION_COMMANDS_DUPLICATE_NAME", message)
-    return errors.tree
+            yield (number, "name"), "APPLICATION_COMMANDS_DUPLICATE_NAME", message
+
+
+def find_command_errors(commands: object) -> dict[str, Any]:
+    """Return Discord's tree of errors for a whole set of commands; only options that
+    are text are known here.
+    """
+    return _tree(_commands(commands, ()))

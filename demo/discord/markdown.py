@@ -8,7 +8,6 @@ the meaning of what follows.
 import re
 from datetime import UTC, datetime
 from html import escape
-from urllib.parse import urlsplit
 
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _PRIVATE_USE = 0xE000  # escaped characters hide here until all markup has been found
@@ -120,23 +119,14 @@ def _token(token: re.Match[str], links: bool) -> str:
     return escape(token[0])
 
 
-def anchor(address: str, inner: str) -> str:
+def anchor(address: object, inner: str) -> str:
     """Return a link that opens apart, or the inner HTML alone when the address is not
     plain http.
     """
-    target = _HIDDEN.sub(_revealed, address)
-    if not is_plain_http(target):
+    target = _HIDDEN.sub(_revealed, str(address))
+    if not re.match(r"https?://[^/?#]", target):
         return inner
     return f'<a href="{escape(target)}" target="_blank" rel="noopener noreferrer">{inner}</a>'
-
-
-def is_plain_http(address: str) -> bool:
-    """Return whether an address may stand in a link."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def time_element(moment: datetime) -> str:

@@ -1,118 +1,26 @@
-"""A channel as Discord would show it. Everything that comes from a card is escaped; no
-inline style or script.
+"""A channel as Discord would show it, with the forms that an application asks for and
+that commands take. Everything that comes from a card is escaped; no inline style or
+script.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
-from urllib.parse import quote
 
 from common.demo import CHANNELS, MEMBERS, GuildChannel, Member
-from demo.discord.application import Commands
-from demo.discord.channel import Channel, Message, time_of
-from demo.discord.forms import command_buttons, command_dialogs
-from demo.discord.limits import LINK
-from demo.discord.markdown import anchor, is_plain_http, render, time_element
-from demo.discord.replies import Replies, Reply
+from demo.discord.guild import DISCORD_EPOCH_MS, Guild, Message, Reply
+from demo.discord.limits import LINK, MAX_INPUT
+from demo.discord.markdown import anchor, render, time_element
 from demo.web import fill
 
+# Of a command's option, where it has no limit of its own.
+MAX_VALUE = 6000
 _NO_COLOUR = "#1e1f22"
 # Discord loads older messages as one scrolls up; here the newest are enough, and quick
 # to fetch each second.
 MOST_SHOWN = 100
-
-
-@dataclass(frozen=True)
-class View:
-    """Which channel is looked at, by whom."""
-
-    channel: GuildChannel
-    member: Member
-
-    def address(
-        self, *, channel: GuildChannel | None = None, member: Member | None = None
-    ) -> str:
-        """Return the address of the same view with another channel or member."""
-        name = (channel or self.channel).name
-        username = (member or self.member).username
-        return f"/?channel={quote(name)}&as={quote(username)}"
-
-
-@dataclass
-class ChannelPages:
-    """The stand-in's pages. Without an application of the stand-in's own there is
-    nothing to press or to type.
-    """
-
-    channel: Channel
-    commands: Commands
-    replies: Replies
-    dashboard_url: str
-    is_playable: bool
-
-    def page(self, view: View) -> str:
-        """Return the whole page."""
-        channels = []
-        for channel in CHANNELS:
-            current = ' aria-current="page"' if channel == view.channel else ""
-            channels.append(
-                f'<li><a href="{escape(view.address(channel=channel))}"{current}>'
-                f'<svg class="i"><use href="#hash"/></svg>{escape(channel.name)}</a></li>'
-            )
-        return fill(
-            "discord.html",
-            name=escape(view.channel.name),
-            topic=escape(view.channel.topic),
-            start=escape(view.channel.start),
-            channels="".join(channels),
-            composer=self._composer(view) if self.is_playable else _NO_APPLICATION,
-            live=escape(view.address().replace("/?", "/messages/?", 1)),
-            messages=self.fragment(view),
-            version=self.channel.version,
-            dashboard_url=escape(self.dashboard_url),
-        )
-
-    def fragment(self, view: View) -> str:
-        """Return the messages alone, oldest first, with a line between days; and what
-        this member alone sees.
-        """
-        shown: list[tuple[int, datetime, str]] = []
-        for message in self.channel.snapshot(view.channel.id)[-MOST_SHOWN:]:
-            written = datetime.fromisoformat(message.content["timestamp"])
-            shown.append(
-                (int(message.content["id"]), written, _message(message, written))
-            )
-        for reply in self.replies.seen_by(view.member, view.channel):
-            shown.append((int(reply.id), time_of(reply.id), _reply(reply)))
-        out = []
-        day = ""
-        for _, written, html in sorted(shown):
-            if f"{written:%d %B %Y}" != day:
-                day = f"{written:%d %B %Y}"
-                out.append(f'<li class="day"><span>{day}</span></li>')
-            out.append(html)
-        return "".join(out)
-
-    def _composer(self, view: View) -> str:
-        commands = self.commands.listed()
-        members = []
-        for member in MEMBERS:
-            current = ' aria-current="true"' if member == view.member else ""
-            known = "" if member.email else " <small>guest</small>"
-            members.append(
-                f'<a href="{escape(view.address(member=member))}"{current}>{escape(member.name)}{known}</a>'
-            )
-        buttons = command_buttons(commands) or _NO_COMMANDS
-        return (
-            f'<div class="composer" data-as="{escape(view.member.username)}"'
-            f' data-channel="{escape(view.channel.name)}">'
-            f'<div class="commands" role="group" aria-label="Commands">{buttons}</div>'
-            f'<nav class="members" aria-label="Who you are here"><span>You are</span>{"".join(members)}</nav></div>'
-            f"{command_dialogs(commands)}"
-        )
-
-
+# From here on a text gets more than one line.
+_LONG = 1000
 _NO_APPLICATION = (
     '<p class="composer off">This desk has a Discord application of your own, so '
     "nothing can be pressed here.</p>"
@@ -120,31 +28,191 @@ _NO_APPLICATION = (
 _NO_COMMANDS = "<span>No commands are registered: ./run manage discord_register registers them.</span>"
 
 
-def _reply(reply: Reply) -> str:
+def channel_page(
+    guild: Guild,
+    channel: GuildChannel,
+    member: Member,
+    *,
+    dashboard_url: str,
+    is_playable: bool,
+) -> str:
+    """Return the whole page of a channel, as this member sees it. Without an
+    application of the stand-in's own there is nothing to press or to type.
+    """
+    channels = ""
+    for one in CHANNELS:
+        current = ' aria-current="page"' if one == channel else ""
+        channels += (
+            f'<li><a href="/{_query(one, member)}"{current}>'
+            f'<svg class="i"><use href="#hash"/></svg>{escape(one.name)}</a></li>'
+        )
+    return fill(
+        "discord.html",
+        name=escape(channel.name),
+        topic=escape(channel.topic),
+        start=escape(channel.start),
+        channels=channels,
+        composer=_composer(guild, channel, member) if is_playable else _NO_APPLICATION,
+        live=f"/messages/{_query(channel, member)}",
+        messages=message_list(guild, channel, member),
+        version=guild.version,
+        dashboard_url=escape(dashboard_url),
+    )
+
+
+def message_list(guild: Guild, channel: GuildChannel, member: Member) -> str:
+    """Return the messages alone, oldest first, with a line between days; and what this
+    member alone sees.
+    """
+    shown: list[tuple[int, datetime, str]] = []
+    for message in guild.messages_in(channel.id)[-MOST_SHOWN:]:
+        at = datetime.fromisoformat(message.content["timestamp"])
+        shown.append((int(message.content["id"]), at, _message(message, at)))
+    for reply in guild.replies_to(member):
+        if reply.channel == channel:
+            number = int(reply.id)
+            milliseconds = (number >> 22) + DISCORD_EPOCH_MS
+            at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+            shown.append((number, at, _reply(reply, at)))
+    out = []
+    day = ""
+    for _, at, html in sorted(shown):
+        if f"{at:%d %B %Y}" != day:
+            day = f"{at:%d %B %Y}"
+            out.append(f'<li class="day"><span>{day}</span></li>')
+        out.append(html)
+    return "".join(out)
+
+
+def form_dialog(form: dict[str, Any], message_id: str) -> str:
+    """Return the dialog of a modal that an application answered a press with."""
+    fields = ""
+    for number, part in enumerate(form["components"]):
+        field = part["component"]
+        fields += _field(
+            f"asked-{number}",
+            field["custom_id"],
+            part["label"],
+            part.get("description", ""),
+            most=field.get("max_length", MAX_INPUT),
+            required=field.get("required", True),
+            is_long=field["style"] == 2,
+        )
+    attributes = (
+        f'data-form="{escape(form["custom_id"])}" data-message="{escape(message_id)}"'
+    )
+    note = "This form is sent to Countersign. Do not share passwords or other secrets."
+    return _dialog("form-asked", form["title"], fields, attributes, note, "Submit")
+
+
+def _query(channel: GuildChannel, member: Member) -> str:
+    return escape(f"?channel={channel.name}&as={member.username}")
+
+
+def _composer(guild: Guild, channel: GuildChannel, member: Member) -> str:
+    members = ""
+    for one in MEMBERS:
+        current = ' aria-current="true"' if one == member else ""
+        known = "" if one.email else " <small>guest</small>"
+        members += (
+            f'<a href="/{_query(channel, one)}"{current}>{escape(one.name)}{known}</a>'
+        )
+    buttons = dialogs = ""
+    for command in guild.commands():
+        name = command["name"]
+        buttons += f'<button type="button" data-open="command-{escape(name)}">/{escape(name)}</button>'
+        fields = ""
+        for option in command.get("options") or []:
+            most = option.get("max_length", MAX_VALUE)
+            required = bool(option.get("required"))
+            fields += _field(
+                f"{name}-{option['name']}",
+                option["name"],
+                f"{option['name']}{'' if required else ' (optional)'}",
+                option["description"],
+                most=most,
+                required=required,
+                is_long=most > _LONG,
+            )
+        dialogs += _dialog(
+            f"command-{name}",
+            f"/{name}",
+            fields or "<p>This command takes nothing more.</p>",
+            f'data-command="{escape(name)}"',
+            command["description"],
+            "Send",
+        )
+    return (
+        f'<div class="composer" data-as="{escape(member.username)}"'
+        f' data-channel="{escape(channel.name)}">'
+        f'<div class="commands" role="group" aria-label="Commands">{buttons or _NO_COMMANDS}</div>'
+        f'<nav class="members" aria-label="Who you are here"><span>You are</span>{members}</nav></div>'
+        f"{dialogs}"
+    )
+
+
+def _field(
+    identity: str,
+    name: str,
+    label: str,
+    description: str,
+    *,
+    most: int,
+    required: bool,
+    is_long: bool,
+) -> str:
+    identity = escape(identity)
+    attributes = f'id="{identity}" name="{escape(name)}" maxlength="{most}"'
+    if required:
+        attributes += " required"
+    described = ""
+    if description:
+        described = f'<small id="{identity}-about">{escape(description)}</small>'
+        attributes += f' aria-describedby="{identity}-about"'
+    control = f'<input autocomplete="off" {attributes}>'
+    if is_long:
+        control = f'<textarea rows="4" {attributes}></textarea>'
+    return f'<label for="{identity}">{escape(label)}</label>{described}{control}'
+
+
+def _dialog(
+    identity: str, title: str, fields: str, attributes: str, note: str, button: str
+) -> str:
+    return (
+        f'<dialog id="{escape(identity)}" aria-labelledby="{escape(identity)}-title"><form {attributes}>'
+        f'<h2 id="{escape(identity)}-title">{escape(title)}</h2><p class="about">{escape(note)}</p>{fields}'
+        '<p class="wrong" role="alert" hidden></p>'
+        f'<p class="ends"><button type="button" class="plain" data-close>Cancel</button>'
+        f'<button type="submit" class="primary">{button}</button></p></form></dialog>'
+    )
+
+
+def _reply(reply: Reply, at: datetime) -> str:
     asked = f'<p class="asked">{escape(reply.member.name)} {escape(reply.asked)}</p>'
+    text = f'<div class="text">{render(reply.content)}</div>'
     if reply.state == "failed":
         text = '<div class="text failed">The application did not respond.</div>'
     elif reply.state == "thinking":
         text = '<div class="text thinking">Countersign is thinking…</div>'
-    else:
-        text = f'<div class="text">{render(reply.content)}</div>'
-    return (
-        f'<li class="message private" id="reply-{escape(reply.id)}"><span class="avatar" aria-hidden="true">'
-        f'<svg class="i"><use href="#seal"/></svg></span><div>{asked}<h3><span class="name">Countersign</span> '
-        f'<span class="app">APP</span> {time_element(time_of(reply.id))}</h3>{text}'
-        '<p class="only">Only you can see this • '
-        f'<button type="button" data-dismiss="{escape(reply.id)}">Dismiss message</button></p></div></li>'
+    dismiss = (
+        f'<button type="button" data-dismiss="{reply.id}">Dismiss message</button>'
+    )
+    return _item(
+        f'class="message private" id="reply-{reply.id}"',
+        asked,
+        "Countersign",
+        at,
+        f'{text}<p class="only">Only you can see this • {dismiss}</p>',
     )
 
 
-def _message(message: Message, written: datetime) -> str:
+def _message(message: Message, at: datetime) -> str:
     content = message.content
-    edited = ""
+    text = render(content["content"])
     if content["edited_timestamp"]:
-        edited = '<span class="edited">(edited)</span>'
-    text = ""
-    if content["content"] or edited:
-        text = f'<div class="text">{render(content["content"])} {edited}</div>'
+        text += ' <span class="edited">(edited)</span>'
+    if text:
+        text = f'<div class="text">{text}</div>'
     buttons = "".join(
         _button(content["id"], button)
         for row in content["components"]
@@ -152,33 +220,39 @@ def _message(message: Message, written: datetime) -> str:
     )
     if buttons:
         buttons = f'<p class="buttons">{buttons}</p>'
+    return _item(
+        f'class="message" id="message-{content["id"]}"',
+        "",
+        content["author"]["username"],
+        at,
+        f"{text}{''.join(map(_embed, content['embeds']))}{buttons}",
+    )
+
+
+def _item(attributes: str, above: str, author: str, at: datetime, below: str) -> str:
     return (
-        f'<li class="message" id="message-{escape(content["id"])}">'
-        '<span class="avatar" aria-hidden="true"><svg class="i"><use href="#seal"/></svg></span><div>'
-        f'<h3><span class="name">{escape(content["author"]["username"])}</span> <span class="app">APP</span> '
-        f"{time_element(written)}</h3>{text}"
-        f"{''.join(map(_embed, content['embeds']))}"
-        f"{buttons}</div></li>"
+        f'<li {attributes}><span class="avatar" aria-hidden="true"><svg class="i"><use href="#seal"/></svg></span>'
+        f'<div>{above}<h3><span class="name">{escape(author)}</span> <span class="app">APP</span> {time_element(at)}'
+        f"</h3>{below}</div></li>"
     )
 
 
 def _embed(embed: dict[str, Any]) -> str:
-    colour = embed.get("color")
-    fill_colour = f"#{colour:06x}" if isinstance(colour, int) and colour else _NO_COLOUR
+    colour = f"#{embed['color']:06x}" if embed.get("color") else _NO_COLOUR
     # The bar is a drawing because a colour from outside can only be an attribute there,
     # never a style.
-    parts = [
-        f'<svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{fill_colour}"/></svg>',
-        '<div class="embed-body">',
-    ]
+    html = (
+        f'<article class="embed"><svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{colour}"/>'
+        '</svg><div class="embed-body">'
+    )
     if author := embed.get("author"):
-        name = _linked(escape(str(author["name"])), author.get("url"))
-        parts.append(f'<p class="author">{name}</p>')
+        name = anchor(author.get("url"), escape(author["name"]))
+        html += f'<p class="author">{name}</p>'
     if title := embed.get("title"):
-        heading = _linked(render(str(title), links=False), embed.get("url"))
-        parts.append(f"<h4>{heading}</h4>")
+        heading = anchor(embed.get("url"), render(title, links=False))
+        html += f"<h4>{heading}</h4>"
     if description := embed.get("description"):
-        parts.append(f'<div class="description">{render(str(description))}</div>')
+        html += f'<div class="description">{render(description)}</div>'
     rows: list[list[dict[str, Any]]] = []
     for field in embed.get("fields") or []:
         # Up to three inline fields share a row, as in Discord.
@@ -191,31 +265,25 @@ def _embed(embed: dict[str, Any]) -> str:
     for row in rows:
         for field in row:
             span = 12 // len(row) if field.get("inline") else 12
-            name = render(str(field["name"]), links=False)
-            value = render(str(field["value"]))
+            name = render(field["name"], links=False)
+            value = render(field["value"])
             fields += f'<div class="span-{span}"><dt>{name}</dt><dd>{value}</dd></div>'
     if fields:
-        parts.append(f'<dl class="fields">{fields}</dl>')
+        html += f'<dl class="fields">{fields}</dl>'
     ends = []
     if footer := embed.get("footer"):
-        ends.append(escape(str(footer["text"])))
-    if written := embed.get("timestamp"):
-        ends.append(time_element(datetime.fromisoformat(str(written))))
+        ends.append(escape(footer["text"]))
+    if at := embed.get("timestamp"):
+        ends.append(time_element(datetime.fromisoformat(at)))
     if ends:
-        parts.append(f'<p class="footer">{" <span>•</span> ".join(ends)}</p>')
-    return f'<article class="embed">{"".join(parts)}</div></article>'
-
-
-def _linked(inner: str, address: object) -> str:
-    if isinstance(address, str) and is_plain_http(address):
-        return anchor(address, inner)
-    return inner
+        html += f'<p class="footer">{" <span>•</span> ".join(ends)}</p>'
+    return f"{html}</div></article>"
 
 
 def _button(message_id: str, button: dict[str, Any]) -> str:
-    label = escape(str(button.get("label") or "Open"))
+    label = escape(button["label"])
     if button["style"] == LINK:
         label += '<svg class="i"><use href="#away"/></svg>'
-        return f'<span class="button">{_linked(label, button.get("url"))}</span>'
+        return f'<span class="button">{anchor(button.get("url"), label)}</span>'
     attributes = f'data-press="{escape(button["custom_id"])}" data-message="{escape(message_id)}"'
-    return f'<button type="button" class="button style-{int(button["style"])}" {attributes}>{label}</button>'
+    return f'<button type="button" class="button style-{button["style"]}" {attributes}>{label}</button>'

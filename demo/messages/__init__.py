@@ -1,10 +1,9 @@
 """The demo agent's messages, in the order in which it writes them."""
 
-from demo.messages.business import BUSINESS
+from demo.messages.business import BUSINESS, UNASKED
 from demo.messages.message import Message
 from demo.messages.risky import RISKY
 from demo.messages.support import SUPPORT
-from demo.messages.unasked import UNASKED
 
 _BY_NAME = {
     message.name: message for message in (*UNASKED, *SUPPORT, *BUSINESS, *RISKY)

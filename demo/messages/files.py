@@ -2,9 +2,10 @@
 program's name.
 """
 
+import io
 import random
-import struct
-import zlib
+
+from PIL import Image, ImageDraw
 
 
 def small_pdf(lines: tuple[str, ...]) -> bytes:
@@ -33,36 +34,23 @@ def small_pdf(lines: tuple[str, ...]) -> bytes:
     return bytes(out) + b"xref\n0 %d\n0000000000 65535 f \n%s%s" % (size, table, end)
 
 
-def small_picture(width: int, height: int) -> bytes:
+def parcel_label() -> bytes:
     """Return a PNG of a parcel's label: a frame, a dark head, and bars that mean
     nothing.
     """
     chance = random.Random(4471)
-    bars = bytearray(b"\xff" * width)
+    label = Image.new("L", (520, 300), "white")
+    draw = ImageDraw.Draw(label)
+    draw.rectangle((0, 0, 519, 299), outline="black", width=4)
+    draw.rectangle((24, 24, 495, 74), fill="#303030")
     at = 40
-    while at < width - 60:
+    while at < 460:
         thick = chance.choice((3, 3, 6, 9))
-        bars[at : at + thick] = bytes(thick)
+        draw.rectangle((at, 100, at + thick - 1, 259), fill="black")
         at += thick + chance.choice((3, 6, 6))
-    blank = b"\xff" * width
-    edge = bytes(width)
-    head = b"\xff" * 24 + b"\x30" * (width - 48) + b"\xff" * 24
-    rows = [blank] * height
-    rows[24 : height // 4] = [head] * (height // 4 - 24)
-    rows[height // 3 : height - 40] = [bytes(bars)] * (height - 40 - height // 3)
-    framed = (
-        [edge] * 4
-        + [bytes(4) + row[4:-4] + bytes(4) for row in rows[4:-4]]
-        + [edge] * 4
-    )
-    lines = zlib.compress(b"".join(b"\x00" + row for row in framed), 9)
-    # Eight bits of grey a pixel.
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    out = b"\x89PNG\r\n\x1a\n"
-    for kind, content in ((b"IHDR", header), (b"IDAT", lines), (b"IEND", b"")):
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        out += struct.pack(">I", len(content)) + kind + content + checksum
-    return out
+    out = io.BytesIO()
+    label.save(out, "PNG")
+    return out.getvalue()
 
 
 INVOICE_PDF = small_pdf(
@@ -72,7 +60,7 @@ DRAFT_PDF = small_pdf(
     ("Master services agreement", "Draft 3, section 4: liability", "Not for signature")
 )
 NOT_A_PROGRAM = b"MZ is how a program begins. This one is a line of text: the demo carries nothing that runs.\n"
-RETURN_LABEL = small_picture(520, 300)
+RETURN_LABEL = parcel_label()
 HOW_TO_RETURN = (
     b"Sending it back\n\n1. Put the mugs into their box; broken ones too.\n2. Print label.png and stick it over ours.\n"
     b"3. Leave the parcel at any counter within 14 days.\n\nYou pay nothing for it.\n"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from demo import customers
-from demo.agent import read_account, send
+from demo.agent import read_account, send, write_as_customer
 from demo.messages import MESSAGES
 
 MESSAGE = next(message for message in MESSAGES if message.question)
@@ -22,13 +21,7 @@ def test_answer_of_the_demo_stands_in_a_thread_that_moves_on(product, ana):
     assert reply.status == 202, reply
     row = product.held(ana, reply.body["id"])
     assert row["subject"] == "Re: two broken mugs"
-    about = {
-        "to": account.address,
-        "port": account.inbound_port,
-        "run": run,
-        "sequence": 0,
-    }
-    assert customers.write_again(MESSAGE.question, **about)
+    assert write_as_customer(account, MESSAGE, 0, run, is_second=True)
     page = f"/queue/{row['id']}/"
     late = "rather have the EUR 36.00 back."
     product.wait_for(

@@ -27,9 +27,9 @@ from alerts.channels.discord.embeds import (
 from alerts.channels.discord.markdown import MARKDOWN, escape, literal
 from alerts.channels.discord.replies import reason_form
 from approvals.decisions.status import Status
+from demo.discord.api import count_pings
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
-from demo.discord.messages import count_pings
 from tests.cards import digest_body, embed, facts_of
 
 with warnings.catch_warnings():

@@ -4,10 +4,9 @@ and rate limits.
 
 import pytest
 
-from demo.discord.gate import RateLimiter
-from demo.discord.limits import find_errors, is_empty
+from demo.discord.api import RateLimiter, count_pings
+from demo.discord.limits import find_errors
 from demo.discord.markdown import render
-from demo.discord.messages import count_pings
 
 
 def codes_at(payload, *path):
@@ -67,8 +66,6 @@ def test_empty_fields_other_links_and_wrong_types_are_errors():
         {"embeds": [{"fields": 1}]},
     ):
         assert find_errors(wrong), wrong
-    assert is_empty(" \n", [{"color": 1}], [])
-    assert not is_empty("", [{"title": "x"}], [])
 
 
 def test_markup_is_rendered_and_escapes_are_literal():

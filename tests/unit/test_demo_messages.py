@@ -8,10 +8,9 @@ from email.message import EmailMessage
 
 import pytest
 
-from demo.agent import Account, compose_current, compose_flat
-from demo.environment import BadEnvironment, read_environment
-from demo.inbox.maildir import Maildir
-from demo.inbox.page import read_mail, visible
+from demo.__main__ import BadEnvironment, make_parts
+from demo.agent import Account, compose
+from demo.inbox import Maildir, mail_html, visible
 from demo.messages import MESSAGES, OPENING
 from demo.messages.files import INVOICE_PDF
 from demo.messages.message import blanks, fill_in
@@ -55,12 +54,12 @@ def test_every_message_fills_its_blanks_and_goes_to_reserved_domains_only():
 
 
 def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_who_asked_in_discord():
-    path, payload = compose_current(ACCOUNT, by_name("invoice"), 0, "ab12", NOW)
+    path, payload = compose(ACCOUNT, by_name("invoice"), 0, "ab12", NOW)
     assert path == "/v1/mailboxes/mb%2F1/send"
     assert payload["attachments"][0]["name"] == "invoice.pdf"
     assert payload["idempotency_key"] == "demo-ab12-0"
     assert INVOICE_PDF.startswith(b"%PDF-")
-    path, payload = compose_flat(ACCOUNT, by_name("look-alike"), 3, "ab12", NOW)
+    path, payload = compose(ACCOUNT, by_name("look-alike"), 3, "ab12", NOW)
     assert path == "/v1/send_email"
     assert payload["from"] == "support@yourteam.example"
     assert payload["bcc"] == ["archive@yourteam.example"]
@@ -71,14 +70,10 @@ def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_wh
 def test_environment_that_lacks_a_variable_or_names_no_port_is_named():
     for name in VARIABLES:
         with pytest.raises(BadEnvironment, match=name):
-            read_environment(
-                {key: value for key, value in VARIABLES.items() if key != name}
-            )
+            make_parts({key: value for key, value in VARIABLES.items() if key != name})
     for port in ("-1", "70000", "x", "²"):
         with pytest.raises(BadEnvironment, match="SMTP_PORT"):
-            read_environment({**VARIABLES, "SMTP_PORT": port})
-    assert read_environment(VARIABLES).agent_writes
-    assert not read_environment({**VARIABLES, "DEMO": "quiet"}).agent_writes
+            make_parts({**VARIABLES, "SMTP_PORT": port})
 
 
 def test_maildir_finds_a_message_by_its_key_and_nothing_else(tmp_path):
@@ -89,7 +84,7 @@ def test_maildir_finds_a_message_by_its_key_and_nothing_else(tmp_path):
         maildir.add(b"Subject: %d\r\n\r\nhello\r\n" % number) for number in range(3)
     ]
     assert maildir.read(keys[1]) == b"Subject: 1\r\n\r\nhello\r\n"
-    assert maildir.keys() == keys[::-1]
+    assert list(maildir.files()) == keys[::-1]
     assert maildir.read("../../secret") is None
     # Any mail reader finds them.
     assert {message["Subject"] for message in mailbox.Maildir(tmp_path / "outbox")} == {
@@ -108,16 +103,19 @@ def test_mail_is_read_with_its_files_and_blind_copies_and_a_malformed_one_is_no_
     message.add_attachment(
         b"1234", maintype="application", subtype="pdf", filename="a.pdf"
     )
-    mail = read_mail("1763625600.x", message.as_bytes())
-    assert mail.summary.subject == "Grüße"
-    assert [(file.name, file.size) for file in mail.files] == [("a.pdf", 4)]
-    assert mail.summary.envelope_to == ("To@a.example", "hidden@b.example")
-    assert mail.named == {"to@a.example"}
+    html = mail_html("1763625600.x", message.as_bytes())
+    assert "<h1>Grüße</h1>" in html
+    assert "<strong>a.pdf</strong>" in html
+    assert "4 bytes" in html
+    assert "<dt>Reached</dt><dd>To@a.example</dd>" in html
+    blind = html.partition("<dt>Bcc</dt>")[2].partition("</dd>")[0]
+    assert "hidden@b.example" in blind
+    assert "To@a.example" not in blind
     malformed = (
         b"Subject: =?nonsense?b?!!!?=\r\nFrom: \xff\xfe\r\nContent-Type: text/plain; "
         b"charset=nobody-knows\r\n\r\n\xffx"
     )
-    assert "x" in read_mail("not-a-time", malformed).text
+    assert "<pre>\ufffdx</pre>" in mail_html("not-a-time", malformed)
     ghosts = (
         'a<span class="ghost">U+202E</span>&lt;b&gt;<span class="ghost">U+200B</span>'
     )

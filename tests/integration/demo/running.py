@@ -20,7 +20,6 @@ from typing import Any
 import requests
 
 from demo import __main__ as main
-from demo.environment import read_environment
 from tests.stack import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -60,7 +59,7 @@ class Demo:
         log = logging.getLogger("demo")
         log.setLevel(logging.INFO)
         log.addHandler(heard)
-        parts = main._parts(read_environment(self.variables))
+        parts = main.make_parts(self.variables)
         log.removeHandler(heard)
         self.url = f"http://127.0.0.1:{heard.said['discord_port']}"
         self.smtp_port = heard.said["smtp_port"]

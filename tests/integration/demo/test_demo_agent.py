@@ -9,9 +9,8 @@ import json
 import threading
 
 from demo import agent
-from demo.environment import read_environment
 from demo.messages import OPENING
-from tests.integration.demo.running import SECONDS, Demo
+from tests.integration.demo.running import SECONDS
 from tests.serving import Handler, serving
 from tests.stack import wait_for
 
@@ -34,7 +33,7 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
             self.reply(200, b'{"emails": []}')
 
     monkeypatch.setattr(agent, "HEARSAY_SECONDS", 0)
-    writer = agent.Agent(read_environment(Demo(tmp_path).variables))
+    writer = agent.Agent(tmp_path, "")
     threading.Thread(target=writer.run, daemon=True).start()
     wait_for(
         lambda: "gateway does not take mail yet" in caplog.text,
@@ -60,7 +59,4 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
     assert {authorization for _, authorization, _ in received} == {"Bearer a key"}
     paths = {"/v1/send_email", "/v1/mailboxes/one/send", "/v1/mailboxes/two/send"}
     assert {path for path, _, _ in received} == paths
-    assert (
-        agent.Agent(read_environment(Demo(tmp_path).variables))._progress()
-        == writer._progress()
-    )
+    assert agent.Agent(tmp_path, "")._progress() == writer._progress()

@@ -1,0 +1,470 @@
+"""Discord's API, version 10, as far as the desk uses it: webhooks, the bot's messages,
+the application's commands, and deferred answers. Speaks the protocol; shows nothing.
+
+JSON bodies only: a multipart or form body, which Discord takes too, is answered as a
+body that is not JSON. A test asks for answers in advance (`POST /control`); each is
+used up by one request.
+"""
+
+import hashlib
+import json
+import math
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from common.demo import CHANNELS, GUILD_ID
+from demo.discord.guild import Guild, Message, channel_with_id, hash_token
+from demo.discord.limits import LINK, ROW, find_command_errors, find_errors
+from demo.web import Answer, Request, json_answer
+
+NAME = "Countersign"
+LIMIT = 5
+WINDOW_SECONDS = 2.0
+# No header reports this limit.
+HIDDEN_LIMIT = 30
+HIDDEN_SECONDS = 60.0
+_API = r"/api(?:/v\d{1,2})?"
+_WEBHOOK = re.compile(
+    rf"{_API}/webhooks/(?P<webhook_id>\d{{1,20}})/(?P<token>[\w-]{{1,200}})(?:/messages/(?P<message_id>\d{{1,20}}))?/?"
+)
+_MESSAGES = re.compile(
+    rf"{_API}/channels/(?P<channel_id>\d{{1,20}})/messages(?:/(?P<message_id>\d{{1,20}}))?/?"
+)
+_COMMANDS = re.compile(
+    rf"{_API}/applications/(\d{{1,20}})(?:/guilds/(\d{{1,20}}))?/commands/?"
+)
+_ORIGINAL = re.compile(
+    rf"{_API}/webhooks/(\d{{1,20}})/([\w.-]{{1,300}})/messages/@original/?"
+)
+_CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+_MENTIONS = {
+    "everyone": re.compile(r"@(everyone|here)\b"),
+    "users": re.compile(r"<@!?(\d+)>"),
+    "roles": re.compile(r"<@&(\d+)>"),
+}
+_SHOWN = ("title", "description", "fields", "author", "footer", "image", "thumbnail")
+# The answer, and the message as it is afterwards.
+Outcome = tuple[Answer, Message | None]
+
+
+class Refused(Exception):
+    """Discord says no: status, its numeric code, its words, and the tree of form
+    errors.
+    """
+
+    def __init__(self, status: int, code: int, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.answer = json_answer({"message": message, "code": code, **more}, status)
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """The limiter's answer to one request."""
+
+    granted: bool
+    retry_after: float
+    remaining: int
+    reset_after: float
+    bucket: str
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers Discord sends with every answer."""
+        return {
+            "X-RateLimit-Limit": str(LIMIT),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": f"{time.time() + self.reset_after:.3f}",
+            "X-RateLimit-Reset-After": f"{self.reset_after:.3f}",
+            "X-RateLimit-Bucket": self.bucket,
+        }
+
+
+class RateLimiter:
+    """Counts requests of each key: in fixed windows that begin with their first
+    request, and in a sliding one.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._windows: dict[str, tuple[float, int]] = {}
+        self._times: dict[str, deque[float]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, key: str) -> Allowance:
+        """Count one request, unless one of the limits is reached."""
+        with self._lock:
+            now = self._clock()
+            start, used = self._windows.get(key, (now, 0))
+            if now >= start + WINDOW_SECONDS:
+                start = now
+                used = 0
+            reset_after = _up(start + WINDOW_SECONDS - now)
+            times = self._times.setdefault(key, deque())
+            while times and times[0] <= now - HIDDEN_SECONDS:
+                times.popleft()
+            wait = 0.0
+            if used >= LIMIT:
+                wait = reset_after
+            elif len(times) >= HIDDEN_LIMIT:
+                wait = _up(times[0] + HIDDEN_SECONDS - now)
+            else:
+                used += 1
+                times.append(now)
+            self._windows[key] = (start, used)
+        bucket = hashlib.sha256(key.encode()).hexdigest()[:32]
+        return Allowance(not wait, wait, LIMIT - used, reset_after, bucket)
+
+
+def _up(seconds: float) -> float:
+    """Discord rounds up to the millisecond, so that waiting exactly that long is
+    enough.
+    """
+    return math.ceil(seconds * 1000) / 1000
+
+
+class Step(BaseModel):
+    """One answer in place of the true one; without a status the request is obeyed, and
+    its answer late or lost.
+    """
+
+    status: int | None = Field(default=None, ge=400, le=599)
+    retry_after: float = 1.0
+    is_global: bool = Field(default=False, alias="global")
+    hang: float = Field(default=0.0, le=120)
+    drop: bool = False
+
+    def answer(self) -> Answer:
+        """Return the answer of a step that has a status."""
+        if self.status == 429:
+            return limited(self.retry_after, is_global=self.is_global)
+        code, message = {
+            401: (50027, "Invalid Webhook Token"),
+            403: (50013, "Missing Permissions"),
+            404: (10015, "Unknown Webhook"),
+        }.get(self.status or 0, (0, f"{self.status}: scripted answer"))
+        return json_answer({"message": message, "code": code}, self.status or 500)
+
+
+class Script(BaseModel):
+    """The steps for the next requests, as a test posts them."""
+
+    next: list[Step]
+
+
+def limited(retry_after: float, *, is_global: bool = False) -> Answer:
+    """Return the answer to a request over a limit, with the headers that only a 429
+    has.
+    """
+    message = "You are being rate limited."
+    body = {"message": message, "retry_after": retry_after, "global": is_global}
+    answer = json_answer(body, 429)
+    answer.headers["Retry-After"] = str(math.ceil(retry_after))
+    answer.headers["X-RateLimit-Scope"] = "global" if is_global else "user"
+    if is_global:
+        answer.headers["X-RateLimit-Global"] = "true"
+    return answer
+
+
+class DiscordApi:
+    """Answers calls from what the guild holds, within the limits."""
+
+    def __init__(self, guild: Guild) -> None:
+        self.guild = guild
+        self._rates = RateLimiter()
+        self._steps: deque[Step] = deque()
+
+    def control(self, request: Request) -> Answer:
+        """Answer `POST /control`: its `next` list replaces what was still waiting."""
+        if not request.is_json:
+            return json_answer({"message": "Send application/json."}, 415)
+        try:
+            self._steps = deque(Script.model_validate_json(request.body).next)
+        except ValidationError as error:
+            return json_answer({"message": f"Not a script: {error}"}, 400)
+        return json_answer({"waiting": len(self._steps)})
+
+    def handle(self, request: Request) -> Answer:
+        """Answer one call and write it to the journal."""
+        for pattern, act in (
+            (_WEBHOOK, self._on_webhook),
+            (_MESSAGES, self._in_channel),
+        ):
+            if found := pattern.fullmatch(request.path):
+                return self._limited(request, found, act)
+        try:
+            if found := _ORIGINAL.fullmatch(request.path):
+                return self._on_reply(request, *found.groups())
+            if found := _COMMANDS.fullmatch(request.path):
+                return self._on_commands(request, *found.groups())
+        except Refused as refused:
+            return refused.answer
+        return json_answer({"message": "404: Not Found", "code": 0}, 404)
+
+    def _limited(
+        self,
+        request: Request,
+        found: "re.Match[str]",
+        act: Callable[..., Outcome],
+    ) -> Answer:
+        """Answer by a test's script, or else within Discord's limits; what was asked is
+        in the journal before the answer leaves.
+        """
+        ids = found.groupdict()
+        try:
+            step = self._steps.popleft()
+        except IndexError:
+            step = Step()
+        message: Message | None = None
+        if step.status is not None:
+            time.sleep(step.hang)
+            answer = step.answer()
+        else:
+            allowance = self._rates.take(found[1])
+            try:
+                if not allowance.granted:
+                    answer = limited(allowance.retry_after)
+                else:
+                    answer, message = act(request, **ids)
+            except Refused as refused:
+                answer = refused.answer
+            answer.headers |= allowance.headers()
+        # A bot's stands in a header.
+        token = ids.pop("token", request.headers.get("authorization", ""))
+        if answer.status >= 400 and request.body:
+            ids["refused_body"] = request.body[:20_000].decode("utf-8", "replace")
+        self.guild.journal(
+            message,
+            method=request.method,
+            token_hash=hash_token(token),
+            status=answer.status,
+            **{name: value for name, value in ids.items() if value is not None},
+        )
+        if step.status is None:
+            # The request took effect; only its answer is late or lost.
+            time.sleep(step.hang)
+            answer.drop = step.drop
+        return answer
+
+    def _on_webhook(
+        self, request: Request, webhook_id: str, token: str, message_id: str | None
+    ) -> Outcome:
+        hashed = hash_token(token)
+        if (webhook_id, hashed) in self.guild.deleted_webhooks:
+            raise Refused(404, 10015, "Unknown Webhook")
+        if self.guild.webhooks.get(webhook_id, hashed) != hashed:
+            raise Refused(401, 50027, "Invalid Webhook Token")
+        if message_id is not None:
+            found = self.guild.messages.get(message_id)
+            if found is None or found.content.get("webhook_id") != webhook_id:
+                raise Refused(404, 10008, "Unknown Message")
+            return self._on_message(request, found, only_links=True)
+        # A webhook that is named like a channel posts there, all others where approvals
+        # are.
+        channel_id = channel_with_id(webhook_id).id
+        match request.method:
+            case "DELETE":
+                self.guild.deleted_webhooks.add((webhook_id, hashed))
+                return Answer(204), None
+            case "GET":
+                webhook = {"id": webhook_id, "type": 1, "name": NAME, "token": token}
+                webhook |= {"channel_id": channel_id, "guild_id": GUILD_ID}
+                return json_answer(webhook), None
+            case "POST":
+                payload = _payload(request, only_links=True)
+                name = str(payload.get("username") or NAME)
+                message = self._post(
+                    payload, channel_id, webhook_id, name, token, webhook_id=webhook_id
+                )
+                if _is_on(request, "wait"):
+                    return json_answer(message.content), message
+                return Answer(204), message
+        raise Refused(405, 0, "405: Method Not Allowed")
+
+    def _in_channel(
+        self, request: Request, channel_id: str, message_id: str | None
+    ) -> Outcome:
+        self._refuse_stranger(request)
+        if channel_id not in {channel.id for channel in CHANNELS}:
+            raise Refused(404, 10003, "Unknown Channel")
+        app_id = self.guild.application.id
+        match request.method, message_id:
+            case "GET", None:
+                newest = self.guild.messages_in(channel_id)[-50:]
+                return json_answer([one.content for one in reversed(newest)]), None
+            case "POST", None:
+                token = self.guild.application.bot_token
+                message = self._post(_payload(request), channel_id, app_id, NAME, token)
+                return json_answer(message.content), message
+        found = self.guild.messages.get(message_id or "")
+        if found is None or found.content["channel_id"] != channel_id:
+            raise Refused(404, 10008, "Unknown Message")
+        if request.method != "GET" and found.content["author"]["id"] != app_id:
+            raise Refused(403, 50005, "Cannot edit a message authored by another user")
+        return self._on_message(request, found)
+
+    def _post(
+        self,
+        payload: dict[str, Any],
+        channel_id: str,
+        author_id: str,
+        author: str,
+        token: str,
+        **more: str,
+    ) -> Message:
+        """Store a new message that whoever has this token wrote. Raises Refused where
+        nothing of it would be seen.
+        """
+        content: dict[str, Any] = {
+            "id": self.guild.snowflake(),
+            "type": 0,
+            "channel_id": channel_id,
+            "author": {"id": author_id, "username": author, "bot": True},
+            "timestamp": _now(),
+            "edited_timestamp": None,
+            "content": "",
+            "embeds": [],
+            "components": [],
+            **more,
+        }
+        message = _filled(Message(content, hash_token(token)), payload)
+        self.guild.put(message)
+        return message
+
+    def _on_message(
+        self, request: Request, message: Message, *, only_links: bool = False
+    ) -> Outcome:
+        """Read, edit or delete a message for its author. Raises Refused."""
+        match request.method:
+            case "GET":
+                return json_answer(message.content), None
+            case "PATCH":
+                message = _filled(message, _payload(request, only_links=only_links))
+                message.content["edited_timestamp"] = _now()
+                message = replace(message, edits=message.edits + 1)
+                self.guild.put(message)
+                return json_answer(message.content), message
+            case "DELETE":
+                self.guild.remove(message.content["id"])
+                return Answer(204), None
+        raise Refused(405, 0, "405: Method Not Allowed")
+
+    def _on_commands(
+        self, request: Request, app_id: str, guild_id: str | None
+    ) -> Answer:
+        self._refuse_stranger(request)
+        if app_id != self.guild.application.id:
+            raise Refused(404, 10002, "Unknown Application")
+        if guild_id not in (None, GUILD_ID):
+            raise Refused(403, 50001, "Missing Access")
+        if request.method == "PUT":
+            commands = _json(request)
+            if errors := find_command_errors(commands):
+                raise Refused(400, 50035, "Invalid Form Body", errors=errors)
+            self.guild.register(commands)
+        elif request.method != "GET":
+            raise Refused(405, 0, "405: Method Not Allowed")
+        return json_answer(self.guild.commands())
+
+    def _on_reply(self, request: Request, app_id: str, token: str) -> Answer:
+        reply = self.guild.replies.get(token)
+        if app_id != self.guild.application.id or reply is None or reply.is_over:
+            raise Refused(404, 10015, "Unknown Webhook")
+        if reply.state not in ("thinking", "shown"):
+            raise Refused(404, 10008, "Unknown Message")
+        if request.method != "PATCH":
+            raise Refused(405, 0, "405: Method Not Allowed")
+        content = str(_payload(request).get("content") or "").strip()
+        if not content:
+            raise Refused(400, 50006, "Cannot send an empty message")
+        reply.state = "shown"
+        reply.content = content
+        self.guild.touch()
+        return json_answer({"id": reply.id, "type": 20, "content": content})
+
+    def _refuse_stranger(self, request: Request) -> None:
+        expected = f"Bot {self.guild.application.bot_token}"
+        if request.headers.get("authorization") != expected:
+            raise Refused(401, 0, "401: Unauthorized")
+
+
+def _json(request: Request) -> Any:
+    """Return the body's JSON. Raises Refused for what Discord does not read as JSON."""
+    try:
+        content = json.loads(request.body)
+        # Half of a surrogate pair is JSON to Python but not text to anybody else.
+        json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        content = None
+    if content is None or not request.is_json:
+        raise Refused(400, 50109, "The request body contains invalid JSON.")
+    return content
+
+
+def _payload(request: Request, *, only_links: bool = False) -> dict[str, Any]:
+    """Return a message's body. Raises Refused with the tree of errors where Discord's
+    limits do not hold.
+
+    Without an application a webhook silently loses components; links need none, and
+    stay if the query has `with_components`.
+    """
+    payload = _json(request)
+    if not isinstance(payload, dict):
+        raise Refused(400, 50109, "The request body contains invalid JSON.")
+    if errors := find_errors(payload):
+        raise Refused(400, 50035, "Invalid Form Body", errors=errors)
+    if only_links and payload.get("components"):
+        rows = []
+        for row in payload["components"]:
+            links = [one for one in row["components"] if one["style"] == LINK]
+            if links and _is_on(request, "with_components"):
+                rows.append({"type": ROW, "components": links})
+        payload["components"] = rows
+    return payload
+
+
+def _is_on(request: Request, name: str) -> bool:
+    return request.query.get(name, "").lower() in ("true", "1")
+
+
+def _filled(message: Message, payload: dict[str, Any]) -> Message:
+    """Return the message with the visible parts that the payload names; the others stay
+    as they are. Raises Refused where nothing of it would be seen.
+    """
+    content = dict(message.content)
+    if "content" in payload:
+        content["content"] = str(payload["content"] or "").strip()
+    for name in ("embeds", "components"):
+        if name in payload:
+            content[name] = payload[name] or []
+    has_embed = any(embed.get(part) for embed in content["embeds"] for part in _SHOWN)
+    if not (content["content"] or content["components"] or has_embed):
+        raise Refused(400, 50006, "Cannot send an empty message")
+    pings = count_pings(content["content"], payload.get("allowed_mentions"))
+    return replace(message, content=content, pings=max(message.pings, pings))
+
+
+def count_pings(content: str, allowed: Mapping[str, Any] | None) -> int:
+    """Return how many people, roles and "everyone" the content pings under its
+    `allowed_mentions`.
+
+    Discord never pings from an embed.
+    """
+    text = _CODE.sub("", content)
+    pings = 0
+    for kind, pattern in _MENTIONS.items():
+        found = set(pattern.findall(text))
+        if allowed is not None and kind not in (allowed.get("parse") or []):
+            found &= set(() if kind == "everyone" else allowed.get(kind) or ())
+        pings += len(found)
+    return pings
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

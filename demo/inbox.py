@@ -1,0 +1,361 @@
+"""The inbox of everybody the demo writes to: an SMTP server that stores each message
+once, with its envelope, and relays nothing; the Maildir that it stores them in; and the
+pages that show them.
+
+A recipient whose local part begins with "bounce" is refused, so that a bounce can be
+seen. The pages show source, never render a mail's HTML, and never raise on a malformed
+message.
+"""
+
+import asyncio
+import hashlib
+import itertools
+import logging
+import os
+import re
+import socket
+import time
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.message import Message
+from email.parser import BytesHeaderParser
+from email.utils import getaddresses
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from demo.discord.markdown import time_element
+from demo.web import fill
+
+log = logging.getLogger("demo.smtp")
+
+MAX_MESSAGE = 30 * 1024 * 1024
+MOST_SHOWN = 200_000
+MOST_LISTED = 200
+MOST_UNFOLDED = 6
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+_NOTHING = '<li class="none">Nothing has been delivered yet. Approve a message and it arrives here.</li>'
+
+
+@dataclass(frozen=True)
+class Maildir:
+    """A folder with tmp, new and cur, as any mail reader understands it: each message
+    one file, complete or absent.
+    """
+
+    path: Path
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def create(self) -> None:
+        """Make the folders, readable by their owner alone."""
+        for part in ("tmp", "new", "cur"):
+            (self.path / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def add(self, content: bytes) -> str:
+        """Store a message so that it survives a crash once this returns; return its
+        key.
+        """
+        seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+        key = f"{seconds}.M{rest // 1000:06d}P{os.getpid()}Q{next(self._numbers):06d}.countersign"
+        waiting = self.path / "tmp" / key
+        with waiting.open("xb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        waiting.rename(self.path / "new" / key)
+        return key
+
+    def files(self) -> dict[str, Path]:
+        """Return the files by their keys, newest first: a key begins with its time."""
+        # A mail reader may move a message to cur and put its flags after a colon.
+        found = {
+            entry.name.partition(":")[0]: Path(entry.path)
+            for part in ("new", "cur")
+            for entry in os.scandir(self.path / part)
+            if not entry.name.startswith(".")
+        }
+        return dict(sorted(found.items(), reverse=True))
+
+    def read(self, key: str) -> bytes | None:
+        """Return the message with this key, or nothing. A key that is not in the folder
+        never becomes a path.
+        """
+        path = self.files().get(key)
+        return _content(path) if path else None
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:  # deleted or moved by a mail reader in between
+        return None
+
+
+@dataclass
+class SmtpHandler:
+    """What aiosmtpd asks at each step of a delivery."""
+
+    maildir: Maildir
+
+    async def handle_RCPT(  # noqa: N802  the name aiosmtpd calls
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        address: str,
+        rcpt_options: list[str],
+    ) -> str:
+        """Accept a recipient, unless the address asks for a bounce."""
+        if address.lower().startswith("bounce"):
+            log.info("recipient refused", extra={"event": "smtp.refused"})
+            return "550 5.1.1 No such mailbox; addresses that begin with bounce are refused here"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
+        """Store the message; only then say that it was accepted."""
+        # They come first, so a header of the same name that the message brought along
+        # is not the one that is read.
+        sender = _UNSAFE.sub("", envelope.mail_from or "")
+        recipients = ", ".join(_UNSAFE.sub("", one) for one in envelope.rcpt_tos)
+        headers = f"X-Envelope-From: {sender}\r\nX-Envelope-To: {recipients}\r\n"
+        key = self.maildir.add(
+            headers.encode("utf-8", "surrogateescape") + envelope.content
+        )
+        number = len(envelope.rcpt_tos)
+        about = {"event": "smtp.kept", "key": key, "recipients": number}
+        log.info("message kept", extra=about)
+        return f"250 2.0.0 OK kept as {key}"
+
+
+def listen(port: int) -> socket.socket:
+    """Bind the port at once, so that one in use is known before anything else starts."""
+    listener = socket.create_server(("127.0.0.1", port))
+    listener.setblocking(False)
+    return listener
+
+
+def serve_smtp(listener: socket.socket, maildir: Maildir) -> None:
+    """Accept mail until the process ends."""
+
+    async def accept() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: SMTP(
+                SmtpHandler(maildir),
+                loop=loop,
+                hostname="inbox.test",
+                ident="Countersign demo",
+                enable_SMTPUTF8=True,
+                data_size_limit=MAX_MESSAGE,
+            ),
+            sock=listener,
+        )
+        await server.serve_forever()
+
+    asyncio.run(accept())
+
+
+@dataclass
+class InboxPages:
+    """The list of what was delivered, and one message beside it."""
+
+    maildir: Maildir
+    dashboard_url: str
+
+    @property
+    def count(self) -> int:
+        """How many messages were delivered."""
+        return len(self.maildir.files())
+
+    @property
+    def version(self) -> str:
+        """A word that changes with the list."""
+        files = self.maildir.files()
+        return f"{len(files)}-{next(iter(files), '')}"
+
+    def rows(self, chosen: str = "") -> str:
+        """Return the rows, newest first."""
+        newest = itertools.islice(self.maildir.files().items(), MOST_LISTED)
+        rows = "".join(_row(key, _content(file) or b"", chosen) for key, file in newest)
+        return rows or _NOTHING
+
+    def index(self) -> str:
+        """Return the page of the list alone."""
+        detail = fill("inbox-empty.html")
+        return self._page("", "Delivered mail", detail, view="listing", heading="h1")
+
+    def detail(self, key: str) -> str | None:
+        """Return the page of one message beside the list, or nothing when there is none
+        with this key.
+        """
+        content = self.maildir.read(key)
+        if content is None:
+            return None
+        title = _header(message_from_bytes(content), "Subject") or "(no subject)"
+        # The message has the first heading.
+        return self._page(
+            key, title, mail_html(key, content), view="reading", heading="h2"
+        )
+
+    def _page(
+        self, chosen: str, title: str, detail: str, *, view: str, heading: str
+    ) -> str:
+        return fill(
+            "inbox.html",
+            title=escape(title),
+            view=view,
+            heading=f'<{heading}>Delivered <span class="small faint">newest first</span></{heading}>',
+            count=str(self.count),
+            rows=self.rows(chosen),
+            chosen=quote(chosen),
+            version=escape(self.version),
+            detail=detail,
+            dashboard_url=escape(self.dashboard_url),
+        )
+
+
+def visible(text: str) -> str:
+    """Return HTML in which characters that hide or turn text around are named instead
+    of obeyed.
+    """
+    shown = ""
+    for character in text:
+        hides = unicodedata.category(character) in ("Cf", "Cc", "Cs", "Zl", "Zp")
+        if hides and character not in "\n\t":
+            shown += f'<span class="ghost">U+{ord(character):04X}</span>'
+        else:
+            shown += escape(character)
+    return shown
+
+
+def _row(key: str, content: bytes, chosen: str) -> str:
+    message = BytesHeaderParser().parsebytes(content)
+    first, *others = _recipients(message) or ["nobody"]
+    more = f'<span class="faint">+{len(others)}</span>' if others else ""
+    current = ' aria-current="true"' if key == chosen else ""
+    subject = visible(_header(message, "Subject")) or "(no subject)"
+    return (
+        f'<li><a class="item" href="/inbox/{quote(key)}/"{current}>'
+        f'<span class="row"><span class="to clip">{visible(first)}</span>{more}'
+        f'<span class="age">{_received(key)}</span></span><span class="clip">{subject}</span>'
+        f'<span class="clip small faint">{visible(_header(message, "From"))}</span></a></li>'
+    )
+
+
+def mail_html(key: str, content: bytes) -> str:
+    """Return a message with its envelope, headers and files."""
+    message = message_from_bytes(content)
+    texts: dict[str, str] = {}
+    files = ""
+    for part in message.walk():
+        kind = part.get_content_type()
+        decoded = part.get_payload(decode=True)
+        if part.is_multipart():
+            continue
+        body = decoded if isinstance(decoded, bytes) else b""
+        is_text = kind in ("text/plain", "text/html") and part.get_filename() is None
+        if is_text and part.get_content_disposition() != "attachment":
+            texts.setdefault(kind, _text(part, body))
+            continue
+        name = _decoded(part.get_filename() or "(no name)")
+        files += (
+            f'<li><svg class="i"><use href="#clip"/></svg><div><strong>{visible(name)}</strong>'
+            f'<span class="faint small">{visible(kind)}, {len(body):,} bytes</span>'
+            f"<code>{hashlib.sha256(body).hexdigest()}</code></div></li>"
+        )
+    if files:
+        files = f'<section class="files"><h2>Attachments</h2><ul>{files}</ul></section>'
+    text = '<p class="faint">This message has no text part.</p>'
+    if plain := texts.get("text/plain"):
+        text = f"<pre>{visible(plain)}</pre>"
+    source = ""
+    if html := texts.get("text/html"):
+        source = f"<details><summary>HTML part, as source</summary><pre>{visible(html)}</pre></details>"
+    headers = ""
+    for name, value in message.items():
+        if not name.lower().startswith("x-envelope-"):
+            headers += f"<dt>{visible(name)}</dt><dd>{visible(_decoded(value))}</dd>"
+    return fill(
+        "inbox-mail.html",
+        subject=visible(_header(message, "Subject")) or "(no subject)",
+        received_at=_received(key),
+        key=escape(key),
+        addresses=_addresses(message),
+        files=files,
+        text=text,
+        source=source,
+        headers=headers,
+    )
+
+
+def _addresses(message: Message) -> str:
+    headers = [_header(message, "To"), _header(message, "Cc")]
+    named = {address.lower() for _, address in getaddresses(headers) if address}
+    reached: list[str] = []
+    blind: list[str] = []
+    for address in _recipients(message):
+        (reached if address.lower() in named else blind).append(address)
+    rows = {
+        "From": visible(_header(message, "From")),
+        "To": visible(headers[0]),
+        "Cc": visible(headers[1]),
+        "Sent by": visible(_header(message, "X-Envelope-From")),
+        "Reached": _listed(reached),
+        "Bcc": _listed(blind),
+    }
+    if len(reached) > 1 and {address.lower() for address in reached} == named:
+        rows["Reached"] = f"all {len(reached)} named above"
+    if blind:
+        rows["Bcc"] = (
+            f'<span class="chip violet">Not in the headers</span> {rows["Bcc"]}'
+        )
+    return "".join(
+        f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items() if value
+    )
+
+
+def _listed(addresses: list[str]) -> str:
+    joined = visible(", ".join(addresses))
+    if len(addresses) <= MOST_UNFOLDED:
+        return joined
+    return f'<details class="many"><summary>{len(addresses)} addresses</summary>{joined}</details>'
+
+
+def _recipients(message: Message) -> list[str]:
+    whole = _header(message, "X-Envelope-To").split(",")
+    return [address.strip() for address in whole if address.strip()]
+
+
+def _received(key: str) -> str:
+    seconds = re.match("[0-9]{1,11}", key)
+    return time_element(datetime.fromtimestamp(int(seconds[0]) if seconds else 0, UTC))
+
+
+def _text(part: Message, content: bytes) -> str:
+    try:
+        text = content.decode(part.get_content_charset("utf-8"), "replace")
+    except LookupError:  # a character set nobody knows
+        text = content.decode("utf-8", "replace")
+    return text.replace("\r\n", "\n")[:MOST_SHOWN]
+
+
+def _header(message: Message, name: str) -> str:
+    return _decoded(message.get(name, ""))
+
+
+def _decoded(value: object) -> str:
+    try:
+        text = str(make_header(decode_header(str(value))))
+    except (MessageError, ValueError, LookupError):
+        # Shown as it came, which is what a reader needs then.
+        text = str(value)
+    return " ".join(text.split())
