@@ -149,11 +149,7 @@ class Element:
 
 
 def styled_inside(
-    element: Element,
-    around: frozenset[str] | None,
-    sheets: StyleSheets,
-    *,
-    is_standard: bool,
+    element: Element, around: frozenset[str] | None, sheets: StyleSheets
 ) -> Styled:
     """Return how an element is styled inside of elements with these names; None where
     they are not known.
@@ -183,7 +179,7 @@ def styled_inside(
         *_harms_of_attributes(name, attributes),
         *_harms_of_mixtures(name, declared, unsure),
     ]
-    if not is_standard and name not in _GROWING | {"html", "body"}:
+    if not sheets.is_standard and name not in _GROWING | {"html", "body"}:
         harms += [
             Harm(f"height: {one.value}", "cut it off", reaches=True)
             for one in declared

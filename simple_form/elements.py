@@ -8,13 +8,12 @@ known of it; nh3 then builds the tree that a browser would build.
 
 import html
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import nh3
 
-from simple_form.cascade import Element, Styled, styled_inside
+from simple_form.cascade import Element, styled_inside
 from simple_form.colours import attribute_colour
 from simple_form.harmless import length
 from simple_form.html_reading import (
@@ -95,45 +94,8 @@ _VIEWPORT = re.compile(
     r"(?:width=(?:device-width|[3-9][0-9]{2})|(?:initial|maximum|minimum)-scale=(?:0\.[5-9][0-9]*|[1-9](?:\.[0-9]+)?)"
     r"|user-scalable=[a-z0-9]+|shrink-to-fit=[a-z]+|height=device-height|minimal-ui|viewport-fit=[a-z]+|target-.*)?"
 )
+_OF_BOXES = re.compile("margin|padding|border|width")
 _OF_COLUMNS = frozenset(("span", "width", "align", "valign", "style", "class", "id"))
-
-
-@dataclass
-class Tree:
-    """What was read: the tree with numbers for attributes, its elements, the page's own
-    style, and the changes.
-    """
-
-    sheets: StyleSheets
-    html: str = ""
-    elements: list[Element] = field(default_factory=list)
-    page: Sequence[Element] = ()
-    changes: list[Change] = field(default_factory=list)
-    names: frozenset[str] = frozenset()
-    base: str = ""
-    # Whether it says which standard it is written by: otherwise tables do not inherit
-    # colours and sizes.
-    is_standard: bool = False
-    link_colour: str = ""
-    visited_colour: str = ""
-    # Whether dark mode changes the colours that nobody sets.
-    has_dark_scheme: bool = False
-    _styled: dict[tuple[int, frozenset[str]], Element] = field(default_factory=dict)
-
-    def styled(self, number: int, around: frozenset[str]) -> Element:
-        """Return an element as it is styled inside of elements with these names."""
-        if (number, around) not in self._styled:
-            bare = self.elements[number]
-            self._styled[number, around] = replace(
-                bare, styled=self.style(bare, around)
-            )
-        return self._styled[number, around]
-
-    def style(self, element: Element, around: frozenset[str] | None) -> Styled:
-        """Return how an element is styled inside of elements with these names; None
-        where they are not known.
-        """
-        return styled_inside(element, around, self.sheets, is_standard=self.is_standard)
 
 
 def without_tags(text: str) -> str:
@@ -141,77 +103,85 @@ def without_tags(text: str) -> str:
     return " ".join(decode(_ANY_TAG.sub(" ", text)).split())
 
 
-def read_tree(source: str) -> Tree:
-    """Return the elements of a message's HTML. Raises TooComplex."""
-    if source.count("<") > MAX_TAGS:
-        raise TooComplex(f"it has more than {MAX_TAGS} tags")
-    if source.count("&") > MAX_REFERENCES:
-        raise TooComplex(f"it has more than {MAX_REFERENCES} character references")
-    found = list(tokens(source))
-    if sum(len(one.data) for one in found if one.kind == "text") > MAX_TEXT:
-        raise TooComplex(f"it has more than {MAX_TEXT} characters of text")
-    if sum(len(one.attributes["style"]) for one in found) > MAX_STYLES:
-        raise TooComplex("its styles are too large to read")
-    return _Reader(found).read()
+class Tree:
+    """The elements of a message's HTML, its page's own style, and what was left out.
 
+    Goes through the tokens once for the style sheets, and once to write `html`: what a
+    browser would build of it, with the number of an element for its attributes. Raises
+    TooComplex.
+    """
 
-class _Reader:
-    """Goes through the tokens once for the style sheets, and once to write."""
-
-    def __init__(self, found: list[Token]) -> None:
-        self.tokens = found
-        self.nesting = Nesting()
-        self.out: list[str] = []
-        self.numbers: dict[Any, int] = {}
+    def __init__(self, source: str) -> None:
+        if source.count("<") > MAX_TAGS:
+            raise TooComplex(f"it has more than {MAX_TAGS} tags")
+        if source.count("&") > MAX_REFERENCES:
+            raise TooComplex(f"it has more than {MAX_REFERENCES} character references")
+        self._tokens = list(tokens(source))
+        texts = [one.data for one in self._tokens if one.kind == "text"]
+        if sum(map(len, texts)) > MAX_TEXT:
+            raise TooComplex(f"it has more than {MAX_TEXT} characters of text")
+        if sum(len(one.attributes["style"]) for one in self._tokens) > MAX_STYLES:
+            raise TooComplex("its styles are too large to read")
         started = (
             token
-            for token in found
+            for token in self._tokens
             if token.kind == "start" and token.attributes.keys() & {"id", "class"}
         )
-        self.tree = Tree(
-            StyleSheets(
-                name for token in started for name in _names_of(token.decoded())
-            )
+        self.sheets = StyleSheets(
+            name for token in started for name in _names_of(token.decoded())
         )
         # What a page says at its beginning, before any tag.
-        for token in found:
+        for token in self._tokens:
             is_blank = token.kind == "text" and token.data.isspace()
             if token.kind != "comment" and not is_blank:
                 break
             said = " ".join(token.data.lower().split())
             if token.name == "declaration" and said.startswith("!doctype"):
-                self.tree.is_standard = _STANDARD.match(said) is not None
+                self.sheets.is_standard = _STANDARD.match(said) is not None
                 break
-        self.not_in_outlook = False
-        self.paragraph: int | None = None
+        self.elements: list[Element] = []
+        self.base = ""
+        self.link_colour = ""
+        self.visited_colour = ""
+        self._nesting = Nesting()
+        self._out: list[str] = []
+        self._numbers: dict[Any, int] = {}
+        self._styled: dict[tuple[int, frozenset[str]], Element] = {}
+        self._not_in_outlook = False
+        # The number of the last paragraph.
+        self._paragraph = 0
         # Whether the element whose raw text comes next is displayed by a style, as a
         # title or script may be.
-        self.is_displayed = False
-        self.all_text = _folded(
-            " ".join(one.data for one in found if one.kind == "text")
-        )
-
-    def read(self) -> Tree:
+        self._is_displayed = False
+        self._all_text = _folded(" ".join(texts))
         self._read_sheets()
+        self.changes = [*self.sheets.changes]
         self._read_page()
-        for token in self.tokens:
+        for token in self._tokens:
             getattr(self, f"_on_{token.kind}")(token)
         allowed = {
             "*": {"data-n"},
             "td": {"colspan", "rowspan"},
             "th": {"colspan", "rowspan"},
         }
-        self.tree.html = cleaned(
-            "".join(self.out), tags={*_KEPT, "img"}, attributes=allowed, link_rel=None
+        self.html = cleaned(
+            "".join(self._out), tags={*_KEPT, "img"}, attributes=allowed, link_rel=None
         )
-        return self.tree
+
+    def styled(self, number: int, around: frozenset[str]) -> Element:
+        """Return an element as it is styled inside of elements with these names."""
+        if (number, around) not in self._styled:
+            bare = self.elements[number]
+            styled = styled_inside(bare, around, self.sheets)
+            self._styled[number, around] = replace(bare, styled=styled)
+        return self._styled[number, around]
 
     def _read_sheets(self) -> None:
         inside = False
         media = ""
         unread = 0
         sheets: list[tuple[str, str]] = []
-        for token in self.tokens:
+        for token in self._tokens:
             if token.name in ("template", "svg", "math") and token.kind in (
                 "start",
                 "end",
@@ -238,9 +208,7 @@ class _Reader:
                     for one in _tags_in_conditions(token.data)
                     if one.kind == "raw" and one.name == "style"
                 ]
-        self.tree.sheets.read(sheets)
-        self.tree.changes += self.tree.sheets.changes
-        self.tree.has_dark_scheme = self.tree.sheets.has_dark_scheme
+        self.sheets.read(sheets)
 
     def _read_page(self) -> None:
         """Read html and body: a later tag of each adds what the first lacks, as in
@@ -249,65 +217,70 @@ class _Reader:
         parts = []
         for name in ("html", "body"):
             merged = Values()
-            for token in self.tokens:
+            for token in self._tokens:
                 if token.kind == "start" and token.name == name:
                     merged = Values({**token.attributes, **merged})
             part = self._element(Token("start", name, "", merged))
             link = attribute_colour(part.attributes["link"])
-            self.tree.link_colour = link or self.tree.link_colour
-            self.tree.visited_colour = attribute_colour(part.attributes["vlink"])
+            self.link_colour = link or self.link_colour
+            self.visited_colour = attribute_colour(part.attributes["vlink"])
             parts.append(part)
-        self.tree.names = parts[0].names | parts[1].names
-        self.tree.page = [
-            replace(one, styled=self.tree.style(one, self.tree.names)) for one in parts
+        self.names = parts[0].names | parts[1].names
+        self.page = [
+            replace(one, styled=styled_inside(one, self.names, self.sheets))
+            for one in parts
         ]
 
     def _element(self, token: Token) -> Element:
         attributes = token.decoded()
         own = declarations_of(attributes["style"])
-        self.tree.has_dark_scheme = self.tree.has_dark_scheme or has_dark_scheme(own)
+        self.sheets.has_dark_scheme |= has_dark_scheme(own)
         labels = tuple(attributes[one] for one in _LABELS if attributes[one].strip())
         # In lower case, as rules are kept.
         names = (
             frozenset(
                 (written_name(token.name), *map(str.lower, _names_of(attributes)))
             )
-            & self.tree.sheets.needed
+            & self.sheets.needed
         )
         return Element(
             token.name,
             attributes,
             labels=labels,
             names=names,
-            is_for_others=self.not_in_outlook,
+            is_for_others=self._not_in_outlook,
         )
 
     def _number_of(self, token: Token) -> int:
         """Equal elements share a number, so that what the standard takes for equal
         stays equal.
         """
-        key = (token.name, tuple(sorted(token.attributes.items())), self.not_in_outlook)
-        if key not in self.numbers:
-            self.numbers[key] = len(self.tree.elements)
-            self.tree.elements.append(self._element(token))
-        return self.numbers[key]
+        key = (
+            token.name,
+            tuple(sorted(token.attributes.items())),
+            self._not_in_outlook,
+        )
+        if key not in self._numbers:
+            self._numbers[key] = len(self.elements)
+            self.elements.append(self._element(token))
+        return self._numbers[key]
 
     def _on_text(self, token: Token) -> None:
         if _SEPARATORS.search(token.data):
             self._left_out("characters that part lines", "move it", token.data)
         if not token.data.isspace():
-            self.nesting.text()
-        self.out.append(html.escape(token.data, quote=False))
+            self._nesting.text()
+        self._out.append(html.escape(token.data, quote=False))
 
     def _on_comment(self, token: Token) -> None:
         if _NOT_OUTLOOK.match(token.data) and token.data.rstrip().endswith(
             ("]", "<!", "<!--")
         ):
             # What follows is no comment to others than Outlook.
-            self.not_in_outlook = True
+            self._not_in_outlook = True
             return
         if "endif" in token.data.lower():
-            self.not_in_outlook = False
+            self._not_in_outlook = False
         words: list[str] = []
         targets: list[str] = []
         # Word does not draw its settings, which are XML.
@@ -321,7 +294,7 @@ class _Reader:
                 words += one.data.split()
             elif one.name == "a" and "href" in one.attributes:
                 targets.append(f"<{one.decoded()['href']}>")
-        if words and _folded(" ".join(words)) not in self.all_text:
+        if words and _folded(" ".join(words)) not in self._all_text:
             passage = " ".join([*words, *targets])
             self._left_out("in a comment that only Outlook reads", "add words", passage)
 
@@ -335,13 +308,13 @@ class _Reader:
         elif token.name == "script" and "<!--" in token.data:
             # Another script in its comment would end elsewhere.
             self._left_out("a script with a comment", "add words")
-        elif self.is_displayed:
+        elif self._is_displayed:
             self._left_out(
                 f"words of <{token.name}> that a style displays",
                 "add words",
                 token.data,
             )
-            self.is_displayed = False
+            self._is_displayed = False
         elif token.name in ("noembed", "noframes", "iframe") and (
             text := without_tags(token.data)
         ):
@@ -353,13 +326,13 @@ class _Reader:
         if token.name in _PASSED_OVER or token.name in VOID:
             return
         written = _written_as(token.name)
-        if self.nesting.end(token.name, written):
-            self.out.append(f"</{written}>")
+        if self._nesting.end(token.name, written):
+            self._out.append(f"</{written}>")
 
     def _on_start(self, token: Token) -> None:
         if token.name in ("img", "image"):
-            self.nesting.prepare("img", "img")
-            self.out.append(
+            self._nesting.prepare("img", "img")
+            self._out.append(
                 f'<img data-n="{self._number_of(token._replace(name="img"))}">'
             )
             return
@@ -371,27 +344,26 @@ class _Reader:
         if token.name == "form" and (url := token.decoded()["action"]):
             self._left_out(f"a form that would be sent to {url[:80]}")
         written = _written_as(token.name)
-        if written in ("a", "nobr") and self.nesting.end(written, written):
-            self.out.append(f"</{written}>")
-        while part := self.nesting.implied(written):
+        if written in ("a", "nobr") and self._nesting.end(written, written):
+            self._out.append(f"</{written}>")
+        while part := self._nesting.implied(written):
             self._on_start(Token("start", part, ""))
-        paragraphs = self.nesting.count["p"]
-        if not self.nesting.prepare(token.name, written):
+        paragraphs = self._nesting.count["p"]
+        if not self._nesting.prepare(token.name, written):
             return
         number = self._number_of(token)
         marks = f' data-n="{number}"'
         for span in ("colspan", "rowspan"):
-            value = token.attributes[span]
-            is_number = value.isascii() and value.isdigit() and len(value) <= 3
-            marks += f' {span}="{min(int(value), MOST_SPANNED)}"' if is_number else ""
-        self.nesting.start(token.name, written, f"{token.name}{marks}")
-        self.out.append(f"<{written}{marks}>")
+            if re.fullmatch("[0-9]{1,3}", value := token.attributes[span]):
+                marks += f' {span}="{min(int(value), MOST_SPANNED)}"'
+        self._nesting.start(token.name, written, f"{token.name}{marks}")
+        self._out.append(f"<{written}{marks}>")
         if token.name == "p":
-            self.paragraph = number
+            self._paragraph = number
         elif (
             token.name == "table"
-            and self.nesting.count["p"] < paragraphs
-            and not self.tree.is_standard
+            and self._nesting.count["p"] < paragraphs
+            and not self.sheets.is_standard
         ):
             self._table_in_paragraph()
 
@@ -399,14 +371,9 @@ class _Reader:
         """Note a style of a paragraph that a table closed: in quirks mode the table
         lies in the paragraph.
         """
-        styled = (
-            self.tree.style(self.tree.elements[self.paragraph], None)
-            if self.paragraph is not None
-            else Styled()
-        )
-        is_needed = "p" in self.tree.sheets.needed
+        styled = styled_inside(self.elements[self._paragraph], None, self.sheets)
         if (
-            is_needed
+            "p" in self.sheets.needed
             or styled.harms
             or styled.unsure
             or any(not _OF_PARAGRAPHS.match(one) for one in styled.held)
@@ -417,14 +384,14 @@ class _Reader:
         """End a drawing at an ordinary tag inside it, except where HTML may continue
         inside the drawing.
         """
-        if name not in _BREAKS_OUT or not self.nesting.count["span"]:
+        if name not in _BREAKS_OUT or not self._nesting.count["span"]:
             return
-        for element in reversed(self.nesting.open):
+        for element in reversed(self._nesting.open):
             if element.name in HTML_INSIDE:
                 return
             if element.name in FOREIGN:
-                self.nesting.end(element.name, "span")
-                self.out.append("</span>")
+                self._nesting.end(element.name, "span")
+                self._out.append("</span>")
                 return
 
     def _pass_over(self, token: Token) -> None:
@@ -432,14 +399,13 @@ class _Reader:
         name = token.name
         attributes = token.decoded()
         said = Values({one: value.strip().lower() for one, value in attributes.items()})
-        styled = self.tree.style(
-            Element(name, attributes, is_for_others=self.not_in_outlook), None
-        )
-        self.is_displayed = name in _NEVER_DRAWN and styled.shows
-        if self.is_displayed and name not in RAW:
+        element = Element(name, attributes, is_for_others=self._not_in_outlook)
+        styled = styled_inside(element, None, self.sheets)
+        self._is_displayed = name in _NEVER_DRAWN and styled.shows
+        if self._is_displayed and name not in RAW:
             self._left_out(f"words of <{name}> that a style displays", "add words")
         if name == "base":
-            self.tree.base = self.tree.base or attributes["href"]
+            self.base = self.base or attributes["href"]
         elif name == "link" and "stylesheet" in said["rel"]:
             url = attributes["href"]
             if not is_of_font_library(url):
@@ -463,16 +429,11 @@ class _Reader:
             value = attributes["value"] or attributes["placeholder"]
             has_words = value.strip() or attributes["type"].lower() in _WITH_WORDS
             is_wide = len(attributes["size"]) > 1
-            self._left_out(
-                "a form field",
-                "add words" if has_words else "move it" if is_wide else "",
-                value,
-            )
+            does = "add words" if has_words else "move it" if is_wide else ""
+            self._left_out("a form field", does, value)
         elif name in ("iframe", "frame", "embed"):
-            self._left_out(
-                f"an embedded page or object ({attributes.get('src', 'srcdoc')[:80]})",
-                "add words",
-            )
+            url = attributes.get("src", "srcdoc")[:80]
+            self._left_out(f"an embedded page or object ({url})", "add words")
         elif name == "source" and attributes.get("srcset"):
             self._left_out("another picture for other screens (source)", "change it")
         elif name in ("col", "colgroup"):
@@ -491,14 +452,9 @@ class _Reader:
                 or styled.harms
             ):
                 self._left_out(f"a style of a whole column (<{name}>)", "hide it")
-        if name not in ("html", "body", "col", "colgroup") and name not in _NEVER_DRAWN:
-            boxes = [
-                one
-                for one in styled.held
-                if one.startswith(("margin", "padding", "border", "width"))
-            ]
-            if name not in ("wbr", "img", "image", "area", "hr") and (
-                boxes or styled.unsure
+        if name not in _NEVER_DRAWN | {"html", "body", "col", "colgroup"}:
+            if name not in ("wbr", "area") and (
+                styled.unsure or any(map(_OF_BOXES.match, styled.held))
             ):
                 self._left_out(f"a box of its own (of <{name}>)", "cover other words")
             for harm in styled.harms:
@@ -518,15 +474,15 @@ class _Reader:
             schemes = said.get("content", "light")
             if "light" not in schemes:
                 self._left_out("a dark colour scheme", "hide it")
-            self.tree.has_dark_scheme = self.tree.has_dark_scheme or "dark" in schemes
+            self.sheets.has_dark_scheme |= "dark" in schemes
 
     def _left_out(self, how: str, does: str = "", passage: str = "") -> None:
         """Note something that is left out here."""
         passage = " ".join(passage.split())[:_MOST_PASSAGE]
-        self.tree.changes.append(Change(how, does, passage))
-        self.tree.elements.append(Element("", change=len(self.tree.changes) - 1))
-        self.nesting.prepare("img", "img")
-        self.out.append(f'<img data-n="{len(self.tree.elements) - 1}">')
+        self.changes.append(Change(how, does, passage))
+        self.elements.append(Element("", change=len(self.changes) - 1))
+        self._nesting.prepare("img", "img")
+        self._out.append(f'<img data-n="{len(self.elements) - 1}">')
 
 
 def _folded(text: str) -> str:

@@ -238,7 +238,7 @@ class Look(NamedTuple):
 
 def look_of_page(tree: Tree) -> Look:
     """Return how words look where the message has no style."""
-    return Look(dark=_DARK) if tree.has_dark_scheme else Look()
+    return Look(dark=_DARK) if tree.sheets.has_dark_scheme else Look()
 
 
 def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Look:
@@ -377,17 +377,17 @@ def _shades(
         beside = (*beside, *above.around)
     light = above.light
     dark = above.dark
-    if name == "table" and not tree.is_standard:
+    if name == "table" and not tree.sheets.is_standard:
         # Where a page is in quirks mode, a table does not inherit colours and sizes.
         light = light._replace(colours=(*light.colours, *above.page_colours))
         dark = dark._replace(colours=(*dark.colours, *above.page_colours))
     light = light.changed(name, is_block, beside, (colour, others), (back, other_backs))
-    if not (tree.sheets.has_dark_mode or tree.has_dark_scheme):
+    if not (tree.sheets.has_dark_mode or tree.sheets.has_dark_scheme):
         return light, light
     in_dark = styled.dark or styled
     dark_colour = in_dark.held["color"]
     if is_link and not dark_colour:
-        link = _NIGHT_LINK if tree.has_dark_scheme else LINK
+        link = _NIGHT_LINK if tree.sheets.has_dark_scheme else LINK
         dark_colour = tree.link_colour or link.written()
     elif name == "mark":
         dark_colour = dark_colour or colour

@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 from simple_form.cascade import Element
 from simple_form.colours import BLACK, UNREADABLE, Colour, contrast, over
-from simple_form.elements import Tree, cleaned, read_tree
+from simple_form.elements import Tree, cleaned
 from simple_form.harmless import ROOT_SIZE, Harm, attribute_length, harm_of, length
 from simple_form.html_reading import Values, pieces_of
 from simple_form.looks import (
@@ -100,7 +100,7 @@ VALUES = {
 def simplify(source: str) -> SimpleForm:
     """Return the simple form of a message's HTML. Raises TooComplex."""
     try:
-        writer = _Writer(read_tree(_SURROGATES.sub("\ufffd", source)))
+        writer = _Writer(Tree(_SURROGATES.sub("\ufffd", source)))
         writer.write()
     except RecursionError as error:
         raise TooComplex("its styles are nested too deeply") from error

@@ -170,7 +170,11 @@ class StyleSheets:
         self._rules = 0
         self._matches = 0
         self.has_dark_mode = False
+        # Whether dark mode changes the colours that nobody sets.
         self.has_dark_scheme = False
+        # Whether the message says which standard it is written by: otherwise tables do
+        # not inherit colours and sizes.
+        self.is_standard = False
         # The names that any rule needs of what an element lies in.
         self.needed: set[str] = set()
         self._index: dict[str, list[Rule]] = defaultdict(list)
@@ -409,8 +413,8 @@ class StyleSheets:
         if self._rules > MAX_RULES:
             raise TooComplex("its style sheets are too large to read")
         self.needed |= rule.needs
-        self.has_dark_mode = self.has_dark_mode or rule.dark
-        self.has_dark_scheme = self.has_dark_scheme or has_dark_scheme(rule.declared)
+        self.has_dark_mode |= rule.dark
+        self.has_dark_scheme |= has_dark_scheme(rule.declared)
         key = rule.tag
         if rule.id:
             key = f"#{rule.id}"
