@@ -78,10 +78,6 @@ class Harm(NamedTuple):
 Check = Callable[[str], bool]
 
 
-def _any(value: str) -> bool:
-    return True
-
-
 def _one_of(words: str) -> Check:
     allowed = frozenset(words.split())
     return lambda value: value in allowed
@@ -114,7 +110,8 @@ def _is_between(value: str, low: float, high: float) -> bool:
     return (low >= 0 or pixels >= 0) and low <= pixels and largest <= high
 
 
-def _like(pattern: re.Pattern[str]) -> Check:
+def _like(written: str) -> Check:
+    pattern = re.compile(written)
     return lambda value: pattern.fullmatch(value) is not None
 
 
@@ -258,12 +255,16 @@ _SIGNS = re.compile(
 # The parts of a background besides its colour, by kind; each may stand once, and
 # positions twice.
 _LAID = {
-    **dict.fromkeys(("none",), "picture"),
-    **dict.fromkeys(("repeat", "no-repeat", "repeat-x", "repeat-y"), "repeat"),
-    **dict.fromkeys(("scroll", "fixed", "local"), "attachment"),
-    **dict.fromkeys(("left", "right"), "across"),
-    **dict.fromkeys(("top", "bottom"), "down"),
-    "center": "place",
+    word: kind
+    for kind, words in {
+        "picture": "none",
+        "repeat": "repeat no-repeat repeat-x repeat-y",
+        "attachment": "scroll fixed local",
+        "across": "left right",
+        "down": "top bottom",
+        "place": "center",
+    }.items()
+    for word in words.split()
 }
 
 
@@ -311,14 +312,8 @@ _ADDING_UP = re.compile(
     r"|top|right|bottom|left|float|transform|filter|clip|clip-path"
 )
 _ROOM = "auto none normal min-content fit-content"
-_width = _lengths(40, 800, _ROOM)
-_spread = _lengths(-1, 120, "auto")
-_sides = _lengths(-1, 120, "auto", most=4)
-_near = _lengths(0, 0, "auto", most=4)
-_none = _one_of("none normal auto 0")
-
-_SIDES = ("top", "right", "bottom", "left")
-_CHECKS: dict[str, Check] = {
+# By the names of properties, with blanks between.
+_CHECKS_OF_SEVERAL: dict[str, Check] = {
     # Followed by `simplify`, in all their values.
     "font-size": _is_size,
     "line-height": _is_line,
@@ -333,10 +328,9 @@ _CHECKS: dict[str, Check] = {
     "background-image": _one_of("none"),
     "font": _is_font,
     "font-family": _is_family,
-    "text-decoration": _is_decoration,
+    "text-decoration text-decoration-line": _is_decoration,
     "text-decoration-thickness": _lengths(0, 1, "auto from-font"),
     "text-decoration-style": _one_of("solid dotted dashed"),
-    "text-decoration-line": _is_decoration,
     "text-transform": _one_of("none uppercase lowercase capitalize"),
     "white-space": _one_of("normal nowrap pre pre-wrap pre-line break-spaces"),
     "white-space-collapse": _one_of("collapse preserve preserve-breaks break-spaces"),
@@ -349,98 +343,68 @@ _CHECKS: dict[str, Check] = {
     "text-shadow": partial(_faint, of_text=True),
     "box-shadow": _faint,
     "list-style": _like(
-        re.compile(
-            r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+"
-        )
+        r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+"
     ),
     "list-style-type": _one_of(
         "none disc circle square decimal lower-alpha upper-alpha lower-latin upper-latin lower-roman upper-roman"
     ),
-    **dict.fromkeys(("margin", "padding"), _sides),
-    **dict.fromkeys(
-        [f"{box}-{side}" for box in ("margin", "padding") for side in _SIDES], _spread
+    "margin padding": _lengths(-1, 120, "auto", most=4),
+    "margin-top margin-right margin-bottom margin-left padding-top padding-right padding-bottom padding-left": (
+        _lengths(-1, 120, "auto")
     ),
-    **dict.fromkeys(
-        [
-            f"border{one}{what}"
-            for one in ("", "-top", "-right", "-bottom", "-left")
-            for what in ("", "-width")
-        ],
-        _is_border,
-    ),
-    **dict.fromkeys(("width", "max-width"), _width),
+    "border border-top border-right border-bottom border-left border-width border-top-width border-right-width "
+    "border-bottom-width border-left-width": _is_border,
+    "width max-width min-width": _lengths(40, 800, _ROOM),
     "border-spacing": _lengths(0, 6, most=2),
-    **dict.fromkeys(
-        [
-            "border-radius",
-            *(
-                f"border-{one}-{two}-radius"
-                for one in ("top", "bottom")
-                for two in ("left", "right")
-            ),
-        ],
-        lambda value: all(
-            one == "/" or length(one, whole=100) is not None for one in value.split()
-        ),
+    "border-radius border-top-left-radius border-top-right-radius border-bottom-left-radius "
+    "border-bottom-right-radius": lambda value: all(
+        one == "/" or length(one, whole=100) is not None for one in value.split()
     ),
-    "min-width": _lengths(40, 800, _ROOM),
     "height": _lengths(2000, 2000, _ROOM),
     "max-height": _one_of("none 100%"),
     "min-height": _lengths(0, 600, _ROOM),
     "opacity": lambda value: (length(f"{value}px") or 0) >= 0.6,
-    "visibility": _one_of("visible"),
+    "visibility overflow": _one_of("visible"),
     "display": _one_of(
         "block inline inline-block table inline-table table-row table-cell table-row-group flow-root flex inline-flex"
     ),
     "position": _one_of("static relative"),
-    **dict.fromkeys((*_SIDES, "inset"), _near),
-    "overflow": _one_of("visible"),
-    **dict.fromkeys(
-        ("float", "transform", "filter", "animation", "clip", "clip-path"), _none
-    ),
-    "z-index": _like(re.compile(r"auto|0")),
+    "top right bottom left inset": _lengths(0, 0, "auto", most=4),
+    "float transform filter animation clip clip-path": _one_of("none normal auto 0"),
+    "z-index": _one_of("auto 0"),
     "unicode-bidi": _one_of("normal isolate embed"),
     "content": _one_of("none normal \"\" ''"),
     "quotes": _one_of("none auto"),
     "outline": _one_of("none 0"),
     "outline-width": _one_of("0"),
     "flex": _like(
-        re.compile(
-            r"(?:[1-9][0-9.]*|auto|0 1 auto)(?: [1-9][0-9.]*)?(?: (?:auto|0|0%|0px|100%))?"
-        )
+        r"(?:[1-9][0-9.]*|auto|0 1 auto)(?: [1-9][0-9.]*)?(?: (?:auto|0|0%|0px|100%))?"
     ),
     "flex-direction": _one_of("row"),
     "flex-wrap": _one_of("nowrap wrap"),
     "gap": _lengths(0, 20, "normal", most=2),
     "align-items": _one_of("normal start flex-start center stretch baseline"),
     "background-clip": _one_of("border-box padding-box"),
-    **dict.fromkeys(
-        ("text-wrap", "text-wrap-mode"),
-        _one_of("wrap nowrap balance pretty stable auto"),
-    ),
-    "text-size-adjust": _any,
-    "color-scheme": _like(
-        re.compile(r"normal|(?:only )?light(?: only)?|light dark|dark light")
-    ),
-    "user-select": _any,
-    **dict.fromkeys(
-        ("font-feature-settings", "font-variation-settings", "font-size-adjust"),
-        _one_of("none normal"),
+    "text-wrap text-wrap-mode": _one_of("wrap nowrap balance pretty stable auto"),
+    "color-scheme": _like(r"normal|(?:only )?light(?: only)?|light dark|dark light"),
+    "font-feature-settings font-variation-settings font-size-adjust": _one_of(
+        "none normal"
     ),
     "text-stroke-width": _lengths(0, 0.4),
     "mso-text-indent-alt": _lengths(-100, 100),
     "mso-line-height-alt": _lengths(8, 60),
     # Other colours for Outlook alone.
     "mso-highlight": partial(_stands_out, BLACK),
-    **dict.fromkeys(
-        ("mso-color-alt", "mso-style-textfill-fill-color"), partial(_stands_out, WHITE)
-    ),
+    "mso-color-alt mso-style-textfill-fill-color": partial(_stands_out, WHITE),
+}
+_CHECKS = {
+    name: check for names, check in _CHECKS_OF_SEVERAL.items() for name in names.split()
 }
 # Any value of these is harmless; what a browser's maker calls its own stands here
 # without the prefix.
 _HARMLESS = re.compile(
     r"font-(?:style|weight|variant(?:-[a-z]+)*|stretch|kerning|optical-sizing|smoothing|synthesis)|osx-font-smoothing"
-    r"|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|skip(?:-ink)?)|overflow"
+    r"|text-size-adjust|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|skip(?:-ink)?)|overflow"
     r"|underline-(?:position|color)|wrap-style|justify-trim|kashida-space|combine-horizontal)"
     r"|line-break|word-(?:break|wrap)|overflow-wrap|hyphens|border-(?:color|style|collapse)"
     r"|border-(?:top|right|bottom|left)-(?:color|style)|box-sizing"
@@ -449,7 +413,7 @@ _HARMLESS = re.compile(
     r"|transition(?:-[a-z-]+)?|tap-highlight-color|touch-(?:callout|action)|interpolation-mode|image-rendering"
     r"|flex-grow|appearance|isolation|pointer-events"
     r"|scroll[a-z-]*|will-change|supported-color-schemes|tab-(?:stops|interval)"
-    r"|nbsp-mode|user-(?:modify|drag)|premailer-[a-z-]+|caps"
+    r"|nbsp-mode|user-(?:modify|drag|select)|premailer-[a-z-]+|caps"
     r"|panose-1|layout-grid(?:-[a-z]+)?|punctuation-wrap|print-color-adjust|color-adjust|accent-color|caret-color"
 )
 # What Office writes about printing, lists, languages and tables.
@@ -466,20 +430,16 @@ _OFFICE = re.compile(
 _VENDOR = re.compile(r"-(?:(?:webkit|moz|ms|o|khtml)-|(?=premailer-))")
 
 # What the others may do, by how their names begin.
-_DOES = (
-    ("content", "add words"), ("counter", "add words"), ("list-style", "add words"), ("quotes", "add words"),
-    ("hyphenate", "add words"), ("display", "hide it"), ("visibility", "hide it"), ("opacity", "hide it"),
-    ("color", "hide it"), ("background", "hide it"), ("text-fill", "hide it"), ("text-security", "hide it"),
-    ("mso-hide", "hide it"), ("filter", "hide it"), ("mask", "hide it"), ("clip", "hide it"), ("animation", "hide it"),
-    ("zoom", "hide it"), ("font-size", "hide it"), ("overflow", "cut it off"), ("height", "cut it off"),
-    ("max-", "cut it off"), ("width", "cut it off"), ("line-clamp", "cut it off"), ("text-indent", "move it"),
-    ("position", "move it"), ("top", "move it"), ("left", "move it"), ("right", "move it"), ("bottom", "move it"),
-    ("inset", "move it"), ("float", "move it"), ("margin", "move it"), ("padding", "move it"), ("order", "move it"),
-    ("flex", "move it"), ("grid", "move it"), ("direction", "move it"), ("unicode-bidi", "move it"),
-    ("writing", "move it"), ("transform", "move it"), ("box-shadow", "cover other words"),
-    ("outline", "cover other words"), ("text-decoration", "cover other words"), ("text-shadow", "cover other words"),
-    ("font", "draw other letters"), ("text-transform", "draw other letters"),
-)  # fmt: skip
+_DOES = {
+    "add words": "content counter list-style quotes hyphenate",
+    "hide it": "display visibility opacity color background text-fill text-security mso-hide filter mask clip "
+    "animation zoom font-size",
+    "cut it off": "overflow height max- width line-clamp",
+    "move it": "text-indent position top left right bottom inset float margin padding order flex grid direction "
+    "unicode-bidi writing transform",
+    "cover other words": "box-shadow outline text-decoration text-shadow",
+    "draw other letters": "font text-transform",
+}
 # Of these only the words of the element itself are concerned.
 _OWN = re.compile(
     r"display|visibility|opacity|color|background|text-fill|text-security|mso-hide|clip|zoom|font|overflow|height"
@@ -517,5 +477,12 @@ def harm_of(name: str, value: str) -> Harm | None:
             return None
     elif _HARMLESS.fullmatch(plain) or _is_of_office(plain, value):
         return None
-    does = next((does for begin, does in _DOES if plain.startswith(begin)), "change it")
+    does = next(
+        (
+            does
+            for does, names in _DOES.items()
+            if plain.startswith(tuple(names.split()))
+        ),
+        "change it",
+    )
     return Harm(f"{name}: {value[:80]}", does, reaches=not _OWN.match(plain))

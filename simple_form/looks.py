@@ -4,6 +4,8 @@ values that may hold.
 
 import re
 from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
@@ -41,6 +43,7 @@ _NIGHT_LINK = Colour(158 / 255, 158 / 255, 1)
 MOST_COLOURS = 6
 MOST_STRUCK = 2
 _STRUCK = frozenset(("s", "strike", "del"))
+_WRAPPED = frozenset(("pre-wrap", "pre-line", "break-spaces", "normal"))
 _LINED = frozenset(("u", "ins"))
 # Smaller letters cannot be read by anybody; lines lower than this share of their
 # letters lie over each other.
@@ -111,6 +114,7 @@ class Shades(NamedTuple):
         )
 
 
+_LIGHT = Shades()
 # In dark mode.
 _DARK = Shades((WHITE,), (_NIGHT,), (_NIGHT,), (_NIGHT,))
 
@@ -126,14 +130,18 @@ class LineHeight(NamedTuple):
         return self.share * size if self.pixels is None else self.pixels
 
 
-class Look(NamedTuple):
+_NORMAL = LineHeight()
+
+
+@dataclass
+class Look:
     """How words look at one place, in light and in dark mode."""
 
-    light: Shades = Shades()
-    dark: Shades = Shades()
+    light: Shades = _LIGHT
+    dark: Shades = _LIGHT
     size: float = ROOT_SIZE
     least: float = ROOT_SIZE
-    line: LineHeight = LineHeight()
+    line: LineHeight = _NORMAL
     # What may hold instead.
     other_sizes: tuple[float, ...] = ()
     other_lines: tuple[LineHeight, ...] = ()
@@ -153,7 +161,9 @@ class Look(NamedTuple):
     # left while the page is not.
     is_in_row: bool = False
     is_turned: bool = False
+    # Colour and background as they are written, and whether the element says them.
     written: tuple[Colour, Colour] = (BLACK, WHITE)
+    is_coloured: bool = False
     # The backgrounds that words may reach which are wider than the box around them.
     around: Colours = (WHITE,)
     written_size: float = ROOT_SIZE
@@ -246,103 +256,79 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
     name = element.name
     styled = element.styled
     held = styled.held
-    look = _with_letters(element, above)
-    light, dark = _shades(element, above, tree, is_block)
-    is_painted = name in ("mark", "button") or bool(
-        held["background-color"] or styled.unsure.get("background-color")
-    )
-    clip = _clip(styled, above.clip)
+    look = copy(above)
+    _follow_letters(element, look)
+    look.light, look.dark = _shades(element, above, tree, is_block)
+    look.room = _room(element, above, look.size)
+    if name in ("mark", "button") or any(styled.all_of("background-color")):
+        look.rounded = _rounded(styled)
+    look.clip = _clip(styled, above.clip)
+    if look.clip != above.clip:
+        look.clip_inset = above.inset
     wraps = (*styled.all_of("text-wrap"), *styled.all_of("text-wrap-mode"))
     white_spaces = styled.all_of("white-space")
-    is_one_line = "nowrap" in wraps or bool({"nowrap", "pre"} & {*white_spaces})
-    if not wraps and not white_spaces:
-        is_one_line = above.is_one_line
-    align = held.get("text-align")
-    aligned = "" if name == "table" else above.aligned
-    if align is not None:
-        is_old = (
-            name == "center" or element.attributes["align"].strip().lower() == align
-        )
-        aligned = align if is_old else ""
-    indents = styled.all_of("text-indent")
-    is_hanging = above.is_hanging
-    if indents:
-        is_hanging = any(length(one) != 0 for one in indents)
+    if wraps or white_spaces:
+        look.is_one_line = "nowrap" in (*wraps, *white_spaces) or "pre" in white_spaces
+    look.is_wrapped = held["white-space"] in _WRAPPED
+    if "white-space" in held:
+        look.keeps_blanks = held["white-space"].startswith("pre")
+    if name == "table":
+        look.aligned = ""
+        look.is_fixed = held["table-layout"] == "fixed"
+    if "text-align" in held:
+        said = element.attributes["align"].strip().lower()
+        is_old = name == "center" or said == held["text-align"]
+        look.aligned = held["text-align"] if is_old else ""
+    if indents := styled.all_of("text-indent"):
+        look.is_hanging = any(length(one) != 0 for one in indents)
+    if "direction" in held:
+        look.is_right_to_left = held["direction"] == "rtl"
     # The whole page can be scrolled to where it is written from right to left.
-    turns_lines = name not in ("html", "body") and "rtl" in styled.all_of("direction")
+    if name not in ("html", "body") and not above.is_right_to_left:
+        look.is_turned |= "rtl" in styled.all_of("direction")
     opacities = [length(f"{one}px") or 1.0 for one in styled.all_of("opacity")]
+    look.opacity *= min(opacities, default=1.0)
     spacings = [
         length(one, look.size) or 0.0 for one in styled.all_of("letter-spacing")
     ]
-    direction = held.get("direction", "rtl" if above.is_right_to_left else "")
-    return look._replace(
-        light=light,
-        dark=dark,
-        room=_room(element, above, look.size),
-        is_fixed=held["table-layout"] == "fixed" if name == "table" else above.is_fixed,
-        is_right_to_left=direction == "rtl",
-        clip=clip,
-        clip_inset=above.clip_inset if clip == above.clip else above.inset,
-        is_one_line=is_one_line,
-        is_wrapped=held["white-space"]
-        in ("pre-wrap", "pre-line", "break-spaces", "normal"),
-        keeps_blanks=held["white-space"].startswith("pre")
-        or (above.keeps_blanks and "white-space" not in held),
-        opacity=above.opacity * min(opacities, default=1.0),
-        inset=above.inset + _inset(element, look.size),
-        spacing=max(spacings, default=above.spacing),
-        is_hanging=is_hanging,
-        indented=above.indented + (name in INDENTING),
-        raised=above.raised + (name in ("sub", "sup")),
-        aligned=aligned,
-        rounded=_rounded(styled) if is_painted else above.rounded,
-        is_gone=above.is_gone
-        or held["display"] == "none"
-        or "hidden" in element.attributes,
-        is_flex=is_row(styled),
-        is_in_row=above.is_in_row or above.is_flex,
-        is_turned=above.is_turned or (turns_lines and not above.is_right_to_left),
-    )
+    look.spacing = max(spacings, default=above.spacing)
+    look.inset += _inset(element, look.size)
+    look.indented += name in INDENTING
+    look.raised += name in ("sub", "sup")
+    look.is_gone |= held["display"] == "none" or "hidden" in element.attributes
+    look.is_in_row |= above.is_flex
+    look.is_flex = is_row(styled)
+    return look
 
 
-def _with_letters(element: Element, above: Look) -> Look:
+def _follow_letters(element: Element, look: Look) -> None:
     """Follow how large letters are, how high their lines, and what is drawn at them."""
     name = element.name
     styled = element.styled
     held = styled.held
-    scale = SCALES.get(name, 1.0)
-    size = above.size * scale
-    # As many levels as there are, an unsure size can make them smaller.
-    least = above.least * scale
-    other_sizes = above.other_sizes
+    sizes = tuple(_size(one, look.size) for one in styled.unsure.get("font-size", ()))
     if "font-size" in held:
-        size = _size(held["font-size"], above.size)
-        least = size
-        other_sizes = ()
-    sizes = tuple(_size(one, above.size) for one in styled.unsure.get("font-size", ()))
-    line = above.line
-    other_lines = above.other_lines
-    if "line-height" in held:
-        line = _line(held["line-height"], size, above)
-        other_lines = ()
-    largest = max([size, *sizes])
+        look.size = look.least = _size(held["font-size"], look.size)
+        look.other_sizes = ()
+    else:
+        # As many levels as there are, an unsure size can make them smaller.
+        look.size *= SCALES.get(name, 1.0)
+        look.least *= SCALES.get(name, 1.0)
+    look.least = min([look.least, *sizes])
+    look.other_sizes = sizes or look.other_sizes
+    largest = max([look.size, *sizes])
     lines = tuple(
-        _line(one, largest, above) for one in styled.unsure.get("line-height", ())
+        _line(one, largest, look.line) for one in styled.unsure.get("line-height", ())
     )
-    drawn = " ".join(
-        (held["text-decoration"], *styled.unsure.get("text-decoration", ()))
-    )
+    if "line-height" in held:
+        look.line = _line(held["line-height"], look.size, look.line)
+        look.other_lines = ()
+    look.other_lines = lines or look.other_lines
+    drawn = " ".join(styled.all_of("text-decoration"))
     is_struck = "line-through" in drawn or name in _STRUCK
-    is_lined = "underline" in drawn or "overline" in drawn or name in _LINED
-    return above._replace(
-        size=size,
-        least=min([least, *sizes]),
-        line=line,
-        other_sizes=sizes or other_sizes,
-        other_lines=lines or other_lines,
-        struck=above.struck + is_struck,
-        lined=max(above.lined, size) if is_struck or is_lined else above.lined,
-    )
+    look.struck += is_struck
+    if is_struck or "underline" in drawn or "overline" in drawn or name in _LINED:
+        look.lined = max(look.lined, look.size)
 
 
 def _shades(
@@ -413,13 +399,13 @@ def _size(value: str, above: float) -> float:
     return above if size is None else max(size, 0.0)
 
 
-def _line(value: str, size: float, above: Look) -> LineHeight:
+def _line(value: str, size: float, above: LineHeight) -> LineHeight:
     if value in ("normal", "initial"):
-        return LineHeight()
+        return _NORMAL
     if re.fullmatch(r"[0-9]{0,4}\.?[0-9]{1,6}", value):
         return LineHeight(share=float(value))
     pixels = length(value, size, size)
-    return above.line if pixels is None else above.line._replace(pixels=pixels)
+    return above if pixels is None else above._replace(pixels=pixels)
 
 
 def around_of(styled: Styled, size: float, sides: Iterable[str]) -> float:

@@ -81,7 +81,7 @@ class Open:
     has_right: bool = False
     is_mixed: bool = False
     is_first: bool = False
-    is_coloured: bool = False
+
     # Whether words in it could not be read beside its background.
     is_lost: bool = False
     has_rows: bool = False

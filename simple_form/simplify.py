@@ -38,7 +38,7 @@ from simple_form.places import (
     has_right,
 )
 from simple_form.result import Change, SimpleForm, TooComplex
-from simple_form.styles import INLINE_BOXES, WRITTEN, style_of
+from simple_form.styles import INLINE_BOXES, WRITTEN, is_tall, style_of
 
 TAGS = frozenset(
     "a b blockquote br code dd div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span strong sub sup table tbody "
@@ -153,11 +153,10 @@ class _Writer:
             for back in beside
         ):
             harms.append(Harm("a background beside the page", "hide it"))
-        look = look._replace(
-            page_back=look.light.backs[0], page_colours=(BLACK, *look.light.colours)
-        )
+        look.page_back = look.light.backs[0]
+        look.page_colours = (BLACK, *look.light.colours)
         page = Open("body", "", look, -1, harms, is_block=True, names=self.tree.names)
-        style = self._style(page, self.tree.page[1], look, Look())
+        style = self._style(page, self.tree.page[1], Look(), is_box=True)
         has_style = style or look.is_right_to_left
         if has_style:
             page.rtl_slot = 1 if look.is_right_to_left else -1
@@ -206,9 +205,8 @@ class _Writer:
         tag = "span" if tag == "a" and not target else tag
         display = held["display"]
         is_block = tag in BLOCKS or display in ("block", "table", "flex", "grid")
-        look = look_of(
-            element, above, self.tree, is_block=is_block or display in INLINE_BOXES
-        )
+        is_box = is_block or display in INLINE_BOXES
+        look = look_of(element, above, self.tree, is_block=is_box)
         columns = self.place.part_of_table(name, marks)
         harms = [*self.place.harms(element, look, above, is_block=is_block)]
         one = Open(name, tag, look, -1, harms)
@@ -231,7 +229,7 @@ class _Writer:
         one.names = self.place.stack[-1].names | element.names
         if one.ends_line:
             self._end_line()
-        style = self._style(one, element, look, above)
+        style = self._style(one, element, above, is_box=is_box)
         self.out.append(f"<tr><{tag}" if name == "caption" else f"<{tag}")
         one.slot = len(self.out)
         self.out.append("")
@@ -419,7 +417,7 @@ class _Writer:
                 one.known += len(text)
         escaped = html.escape(text, quote=False)
         if (
-            (here.is_block or not here.is_coloured)
+            (here.is_block or not look.is_coloured)
             and look.is_lost_outside()
             and not is_unseen
         ):
@@ -593,7 +591,7 @@ class _Writer:
             )
             self.out.append("")
 
-    def _style(self, one: Open, element: Element, look: Look, above: Look) -> str:
+    def _style(self, one: Open, element: Element, above: Look, *, is_box: bool) -> str:
         """Return the style of an element, and note what follows from it."""
         held = element.styled.held
         if one.tag == "li" and not _is_item(element):
@@ -608,17 +606,15 @@ class _Writer:
             for name in ("width", "max-width"):
                 if (length(held[name]) or 0) > MOST_WIDE:
                     del held[name]
-        style = style_of(one.tag, held, look, above, is_block=one.is_block)
-        one.look = style.look
-        one.is_coloured = style.is_coloured
-        if style.is_tall:
+        style = style_of(one.tag, held, one.look, above, is_box=is_box)
+        if not is_box and is_tall(held, one.look.size):
             how = "padding or border of words on a line"
             one.harms.append(Harm(how, "cover other words", reaches=True))
         # What is left out that changes only the look.
         for name, value in element.styled.held.items():
             if name not in WRITTEN and harm_of(name, value) is None:
                 self.looks[name] += 1
-        return style.text
+        return style
 
 
 def _listed(names: Sequence[str], most: int, between: str) -> str:

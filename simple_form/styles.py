@@ -4,7 +4,6 @@ within bounds.
 
 from functools import lru_cache
 from itertools import product
-from typing import NamedTuple
 
 from simple_form.colours import (
     BLACK,
@@ -74,47 +73,28 @@ WRITTEN = frozenset(
 )
 
 
-class WrittenStyle(NamedTuple):
-    """The style that an element gets, and how words in it look then."""
-
-    text: str
-    look: Look
-    # Whether it has colours, and whether it has a box that is higher than the line it
-    # stands on.
-    is_coloured: bool
-    is_tall: bool
-
-
-def style_of(
-    tag: str, held: Values, look: Look, above: Look, *, is_block: bool
-) -> WrittenStyle:
+def style_of(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -> str:
     """Return the style of an element that is written as `tag`: of what holds for it,
-    what may stay.
+    what may stay. `look` gets how words in it look then.
     """
-    display = held["display"]
-    is_box = is_block or display in INLINE_BOXES
-    colours = _colours(tag, held, look, above)
-    letters = _letters(tag, held, look, above)
-    flow = _flow(tag, held, above)
-    boxes, spread = _boxes(tag, held, look, above, is_box=is_box)
-    kept = Values({**colours, **letters, **flow, **boxes})
-    written = written_colours(look)
-    size = above.written_size * SCALES.get(tag, 1.0)
-    if "font-size" in kept:
-        size = _clamped(look.size)
-    widths = [length(kept[one]) or LARGEST_WINDOW for one in _WIDTHS]
-    changed = look._replace(
-        written=written,
-        around=tuple(dict.fromkeys((*above.around, written[1]))),
-        written_size=size,
-        written_line=float(kept.get("line-height", above.written_line)),
-        written_room=min([above.written_room, *widths]),
-        spread=spread,
+    look.written = written_colours(look)
+    kept = Values(
+        {
+            **_colours(tag, held, look, above),
+            **_letters(tag, held, look, above),
+            **_flow(tag, held, above),
+            **_boxes(tag, held, look, above, is_box=is_box),
+        }
     )
-    text = "".join(f"{name}:{value};" for name, value in kept.items())
-    most = min(_MOST_AROUND, look.size / 4)
-    is_tall = not is_box and _height_around(held, look.size) > most
-    return WrittenStyle(text, changed, "color" in kept, is_tall)
+    look.is_coloured = "color" in kept
+    look.around = tuple(dict.fromkeys((*above.around, look.written[1])))
+    look.written_size *= SCALES.get(tag, 1.0)
+    if "font-size" in kept:
+        look.written_size = _clamped(look.size)
+    look.written_line = float(kept.get("line-height", above.written_line))
+    widths = [length(kept[one]) or LARGEST_WINDOW for one in _WIDTHS]
+    look.written_room = min([above.written_room, *widths])
+    return "".join(f"{name}:{value};" for name, value in kept.items())
 
 
 def written_colours(look: Look) -> tuple[Colour, Colour]:
@@ -138,7 +118,7 @@ def _is_restated(tag: str, above: Look) -> bool:
 
 
 def _colours(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
-    written = written_colours(look)
+    written = look.written
     inherited = (LINK, above.written[1]) if tag == "a" else above.written
     # What may be wider than the box around it has the background of its own.
     is_own = not _is_plain(above) and (
@@ -204,13 +184,12 @@ def _flow(tag: str, held: Values, above: Look) -> dict[str, str]:
 
 def _boxes(
     tag: str, held: Values, look: Look, above: Look, *, is_box: bool
-) -> tuple[dict[str, str], float]:
-    """Keep what is around the words, within bounds; the second is how much of the width
-    is lost to it so far.
+) -> dict[str, str]:
+    """Keep what is around the words, within bounds, and add up how much of the width is
+    lost to it.
     """
     kept = Values()
     is_moved = tag == "table" and above.aligned in ("center", "right")
-    spread = look.spread
     for kind, side in product(("margin", "padding"), ALL_SIDES):
         usual = (
             "auto" if is_moved and kind == "margin" and side != above.aligned else ""
@@ -224,9 +203,9 @@ def _boxes(
         most = 120 if side == "left" else 64
         pixels = min(max(round(pixels), 0), most if is_box else _MOST_BESIDE)
         if side in BESIDE:
-            if spread + pixels > MOST_SPREAD:
+            if look.spread + pixels > MOST_SPREAD:
                 continue
-            spread += pixels
+            look.spread += pixels
         kept[f"{kind}-{side}"] = f"{pixels}px"
     for side in ALL_SIDES:
         if (is_box or side in BESIDE) and (border := _border_of(held, side)):
@@ -264,12 +243,12 @@ def _boxes(
         kept["text-indent"] = f"{round(hanging)}px"
     if tag == "table" and held["border-collapse"] == "collapse":
         kept["border-collapse"] = "collapse"
-    return kept, spread
+    return kept
 
 
-def _height_around(held: Values, size: float) -> float:
-    """Return how many pixels a painted padding, a border and a shadow have above or
-    below words on a line.
+def is_tall(held: Values, size: float) -> bool:
+    """Whether a painted padding, a border and a shadow above or below words on a line
+    are higher than it has room for.
     """
     is_painted = held["background-color"] not in NO_COLOUR
     paddings = [
@@ -282,7 +261,8 @@ def _height_around(held: Values, size: float) -> float:
         for side in ("top", "bottom")
     ]
     shadow = 4.0 if held.get("box-shadow", "none") != "none" else 0.0
-    return max(borders) + max(paddings, default=0.0) + shadow
+    height = max(borders) + max(paddings, default=0.0) + shadow
+    return height > min(_MOST_AROUND, size / 4)
 
 
 def _clamped(size: float) -> float:
