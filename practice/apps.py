@@ -16,11 +16,12 @@ class PracticeConfig(AppConfig):
         from dashboard.frame import context, find
         from people.second_admin.tightening import NEVER_WAITS
         from practice import ending, planting, views
-        from practice.desk import PracticeMessages
-        from practice.models import PracticeMessage
+        from practice.models import PracticeMessage, PracticeSetting
 
-        local_messages.FEATURES.append(PracticeMessages())
-        sweeping.DUTIES["practice"] = duty(planting.due, planting.plant_due, most=200)
+        local_messages.FEATURES.append(ending.PracticeMessages())
+        sweeping.DUTIES["practice"] = duty(
+            lambda: PracticeSetting.objects.order_by("pk"), planting.plant_due, most=200
+        )
         sweeping.DUTIES["practice over"] = duty(
             PracticeMessage.objects.over, ending.end_over, most=200
         )

@@ -22,6 +22,8 @@ class Planted:
     explanation: str
 
 
+# The content with a fault, and what is wrong; None where the fault does not fit.
+Made = tuple[Content, str] | None
 # What each fault is, as the page of the setting and the documentation list them.
 FAULTS: Mapping[str, str] = {
     "recipient": "A recipient at a domain that looks like the real one",
@@ -72,8 +74,8 @@ def plant(
     rng.shuffle(names)
     for name in names:
         made = _MAKERS[name](content, rng)
-        if made is not None and made.content != content:
-            return made
+        if made is not None and made[0] != content:
+            return Planted(made[0], name, made[1])
     return None
 
 
@@ -103,7 +105,7 @@ def ten_times(number: str) -> str:
     return (f"{int(digits):,}".replace(",", separator) if separator else digits) + cents
 
 
-def _recipient(content: Content, rng: random.Random) -> Planted | None:
+def _recipient(content: Content, rng: random.Random) -> Made:
     own = content.sender.rpartition("@")[2].strip("> ").lower()
     for index, address in enumerate(content.to):
         head, at, domain = address.rpartition("@")
@@ -113,11 +115,11 @@ def _recipient(content: Content, rng: random.Random) -> Planted | None:
             wrong = f"{head}@{other}{'>' if domain.endswith('>') else ''}"
             to = (*content.to[:index], wrong, *content.to[index + 1 :])
             why = f"The recipient's domain under To was {other}; it looks like {bare}, which the message is for."
-            return Planted(replace(content, to=to), "recipient", why)
+            return replace(content, to=to), why
     return None
 
 
-def _amount(content: Content, rng: random.Random) -> Planted | None:
+def _amount(content: Content, rng: random.Random) -> Made:
     text = content.markdown or content.html or ""
     # Within markup a number may be a size.
     found = [one for one in _SUM.finditer(text) if "<" not in one[0]]
@@ -131,113 +133,88 @@ def _amount(content: Content, rng: random.Random) -> Planted | None:
         return None
     why = f"The text named {after.strip()}; the real sum was {before.strip()}."
     if content.html and content.markdown:
-        return _swapped(content, before, after, "amount", why)
+        return _swapped(content, before, after), why
     # In one place only: where another one names the sum too, they disagree.
     changed = text[: chosen.start()] + after + text[chosen.end() :]
-    texts = (
-        replace(content, markdown=changed)
-        if content.markdown
-        else replace(content, html=changed)
-    )
-    return Planted(texts, "amount", why)
+    if content.markdown:
+        return replace(content, markdown=changed), why
+    return replace(content, html=changed), why
 
 
-def _link(content: Content, rng: random.Random) -> Planted | None:
-    if content.html or not content.markdown:
-        return None
-    found = list(_URL.finditer(content.markdown))
-    if not found:
+def _link(content: Content, rng: random.Random) -> Made:
+    found = _URL.search(content.markdown or "")
+    if content.html or not found:
         return None
     # Of a domain that is reserved (RFC 2606), so that nobody who opens it comes to a
     # stranger's page.
-    other = f"{found[0][1].lower().split('.')[-2]}-secure.example"
-    shown = found[0][0]
-    opens = shown.replace(found[0][1], other, 1)
-    why = f"The link showed {found[0][1]} and opened {other}. The list of links under the text names both."
-    markdown = (
-        content.markdown[: found[0].start()]
-        + f"[{shown}]({opens})"
-        + content.markdown[found[0].end() :]
-    )
-    return Planted(replace(content, markdown=markdown), "link", why)
+    other = f"{found[1].lower().split('.')[-2]}-secure.example"
+    opens = found[0].replace(found[1], other, 1)
+    why = f"The link showed {found[1]} and opened {other}. The list of links under the text names both."
+    markdown = f"{found.string[: found.start()]}[{found[0]}]({opens}){found.string[found.end() :]}"
+    return replace(content, markdown=markdown), why
 
 
-def _hidden(content: Content, rng: random.Random) -> Planted | None:
+def _hidden(content: Content, rng: random.Random) -> Made:
     if not content.html:
         return None
-    added = f'<div style="display:none">{_HIDDEN}</div>'
     end = _BODY_END.search(content.html)
     at = end.start() if end else len(content.html)
+    html = f'{content.html[:at]}<div style="display:none">{_HIDDEN}</div>{content.html[at:]}'
     why = f"The message held hidden text: “{_HIDDEN}” The findings and the view Text show it."
-    return Planted(
-        replace(content, html=content.html[:at] + added + content.html[at:]),
-        "hidden",
-        why,
-    )
+    return replace(content, html=html), why
 
 
-def _greeting(content: Content, rng: random.Random) -> Planted | None:
-    text = content.markdown or content.html or ""
-    found = _GREETING.search(text)
+def _greeting(content: Content, rng: random.Random) -> Made:
+    found = _GREETING.search(content.markdown or content.html or "")
     # Only where the recipient's address shows who is meant.
     if found is None or not any(found[3].lower() in one.lower() for one in content.to):
         return None
     name = rng.choice([one for one in _NAMES if one != found[3]])
-    after = f"{found[1]}{found[2]}{name}"
     why = f"The greeting named {name}; the message is for {found[3]}."
-    return _swapped(content, found[0], after, "greeting", why)
+    return _swapped(content, found[0], f"{found[1]}{found[2]}{name}"), why
 
 
-def _account(content: Content, rng: random.Random) -> Planted | None:
-    text = content.markdown or content.html or ""
-    found = next((one for one in _IBAN.finditer(text) if is_iban(one[0])), None)
+def _account(content: Content, rng: random.Random) -> Made:
+    """Plant an account that differs in its last digits, with right check digits, spaced
+    the same way.
+    """
+    accounts = _IBAN.finditer(content.markdown or content.html or "")
+    found = next((one for one in accounts if is_iban(one[0])), None)
     if found is None:
         return None
-    other = _other_iban(found, rng)
+    body = list(found[3])
+    for place in [index for index, sign in enumerate(body) if sign.isdigit()][-4:]:
+        body[place] = str((int(body[place]) + rng.randint(1, 9)) % 10)
+    changed = "".join(body)
+    check = 98 - _remainder(f"{changed}{found[1]}00")
+    other = f"{found[1]}{check:02}{changed}"
     why = f"The bank account was {other}; the real one was {found[0]}."
-    return _swapped(content, found[0], other, "account", why)
+    return _swapped(content, found[0], other), why
 
 
 def is_iban(text: str) -> bool:
     """Whether a text is a bank account whose check digits are right (ISO 13616)."""
     plain = text.replace(" ", "")
-    moved = plain[4:] + plain[:4]
-    return int("".join(str(int(character, 36)) for character in moved)) % 97 == 1
+    return _remainder(plain[4:] + plain[:4]) == 1
 
 
-def _other_iban(found: "re.Match[str]", rng: random.Random) -> str:
-    """Return an account that differs in its last digits, with right check digits,
-    spaced the same way.
-    """
-    body = found[3]
-    places = [index for index, character in enumerate(body) if character.isdigit()][-4:]
-    changed = list(body)
-    for place in places:
-        changed[place] = str((int(body[place]) + rng.randint(1, 9)) % 10)
-    plain = "".join(changed).replace(" ", "")
-    number = int(
-        "".join(str(int(character, 36)) for character in f"{plain}{found[1]}00")
-    )
-    return f"{found[1]}{98 - number % 97:02}{''.join(changed)}"
+def _remainder(text: str) -> int:
+    digits = [str(int(sign, 36)) for sign in text.replace(" ", "")]
+    return int("".join(digits)) % 97
 
 
-def _swapped(
-    content: Content, before: str, after: str, fault: str, explanation: str
-) -> Planted:
+def _swapped(content: Content, before: str, after: str) -> Content:
     """Replace words everywhere that they stand in the text and its HTML, so that both
     say the same.
     """
-
-    def swapped(text: str | None) -> str | None:
-        return text.replace(before, after) if text else text
-
-    texts = replace(
-        content, markdown=swapped(content.markdown), html=swapped(content.html)
+    return replace(
+        content,
+        markdown=content.markdown and content.markdown.replace(before, after),
+        html=content.html and content.html.replace(before, after),
     )
-    return Planted(texts, fault, explanation)
 
 
-_MAKERS: Mapping[str, Callable[[Content, random.Random], Planted | None]] = {
+_MAKERS: Mapping[str, Callable[[Content, random.Random], Made]] = {
     "recipient": _recipient,
     "amount": _amount,
     "link": _link,

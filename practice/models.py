@@ -21,22 +21,21 @@ from people.models import Grant
 class PracticeSettingQuerySet(models.QuerySet["PracticeSetting"]):
     """Reads of where practice messages are switched on."""
 
-    def for_reviewer(self, person: int) -> Self:
-        """Those whose mailboxes include one that this person, by key, reviews."""
+    def not_confirmed_by(self, person: int) -> Self:
+        """Those whose mailboxes include one that this person, by key, reviews, and of
+        which they have not confirmed since that they know.
+        """
         grants = Grant.objects.filter(person=person, role=Role.REVIEWER)
         own = grants.filter(
             Q(connection=None, mailbox=None)
             | Q(mailbox=OuterRef("mailbox"))
             | Q(mailbox=None, connection=OuterRef("mailbox__connection"))
         )
-        return self.filter(Q(Exists(own)) | Q(Exists(grants), mailbox=None))
-
-    def not_confirmed_by(self, person: int) -> Self:
-        """Those of which this person has not confirmed since that they know."""
         known = PracticeNotice.objects.filter(
             person=person, confirmed_at__gte=OuterRef("since")
         )
-        return self.for_reviewer(person).exclude(Exists(known))
+        reviewed = Q(Exists(own)) | Q(Exists(grants), mailbox=None)
+        return self.filter(reviewed).exclude(Exists(known))
 
 
 class PracticeSetting(models.Model):

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from string import ascii_uppercase, digits
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +23,7 @@ from approvals import examination
 from approvals.models import Decision
 from audit.recording import record
 from common.actors import webhook
+from common.fingerprint import Content
 from common.identifiers import CROCKFORD, crockford, ulid
 from common.logs import traced
 from common.postgres import clock
@@ -52,11 +54,6 @@ _LEADS_ELSEWHERE = ("discord_interaction_id", "countersign_edit")
 _RUNS = ("run_id", "runId")
 
 
-def due() -> QuerySet[PracticeSetting]:
-    """Return where practice messages are switched on."""
-    return PracticeSetting.objects.order_by("pk")
-
-
 def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
     """Count what is held since the last time, and plant what is due; return how many
     were planted.
@@ -72,11 +69,8 @@ def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
 
 @transaction.atomic
 def _count_and_plant(key: int, rng: random.Random) -> bool:
-    setting = (
-        PracticeSetting.objects.select_for_update(of=("self",), skip_locked=True)
-        .filter(pk=key)
-        .first()
-    )
+    settings = PracticeSetting.objects.select_for_update(of=("self",), skip_locked=True)
+    setting = settings.filter(pk=key).first()
     if setting is None:
         return False
     mailbox_id = count_on(setting, rng)
@@ -84,7 +78,12 @@ def _count_and_plant(key: int, rng: random.Random) -> bool:
     if mailbox_id is None:
         return False
     mailbox = Mailbox.objects.select_related("connection").get(pk=mailbox_id)
-    if not _may_plant(mailbox):
+    connection = mailbox.connection
+    if not mailbox.is_active or connection.removed_at or connection.paused_at:
+        return False
+    stops = KillSwitch.objects.stopping(connection=connection.pk, mailbox=mailbox.pk)
+    waiting = PracticeMessage.objects.waiting().filter(message__mailbox=mailbox)
+    if stops.exists() or waiting.exists():
         return False
     return plant_in(mailbox, rng=rng, signed_by=setting.signatories) is not None
 
@@ -125,16 +124,6 @@ def begin_round(setting: PracticeSetting, rng: random.Random) -> None:
     """Begin to count again, with another place."""
     setting.counted = 0
     setting.place = rng.randint(1, setting.one_in)
-
-
-def _may_plant(mailbox: Mailbox) -> bool:
-    """Whether the mailbox is at work, nothing stops it, and none waits there already."""
-    connection = mailbox.connection
-    if not mailbox.is_active or connection.removed_at or connection.paused_at:
-        return False
-    stops = KillSwitch.objects.stopping(connection=connection.pk, mailbox=mailbox.pk)
-    waiting = PracticeMessage.objects.waiting().filter(message__mailbox=mailbox)
-    return not stops.exists() and not waiting.exists()
 
 
 def plant_in(
@@ -194,7 +183,7 @@ def _store(
     """
     connection = mailbox.connection
     now = clock()
-    row = _row(mailbox, source, made, rng, now)
+    row = _row(mailbox, source, made.content, rng, now)
     message: Message = Message.objects.create(
         connection=connection,
         mailbox=mailbox,
@@ -218,28 +207,29 @@ def _store(
     actor = webhook(connection.slug)
     record_about("message.held", message, actor=actor, about=message, details=held)
     store.store_revision(message, row=row, actor=READER, now=now, examiner=examination)
-    ends_at = now + LASTS
-    planted = PracticeMessage(
+    planted = PracticeMessage.objects.create(
         message=message,
         copied_from=source,
         fault=made.fault,
         signed_by=signed_by[:400],
         explanation=made.explanation,
-        ends_at=min(ends_at, message.expires_at) if message.expires_at else ends_at,
+        ends_at=min(filter(None, (now + LASTS, message.expires_at))),
     )
-    planted.save(force_insert=True)
     details = {**details_of(planted), "copied_from": str(source.public_id)}
     record("practice.planted", actor=ACTOR, connection=connection.pk, details=details)
     return planted
 
 
 def _row(
-    mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, now: datetime
+    mailbox: Mailbox,
+    source: Message,
+    content: Content,
+    rng: random.Random,
+    now: datetime,
 ) -> dict[str, Any]:
     """Return the copy as a row of MultiMail's list, with the fields that the copied
     message showed.
     """
-    content, shown = made.content, set(made.content.coverage)
     fields = {
         "from": content.sender,
         "from_name": content.sender_name,
@@ -257,19 +247,17 @@ def _row(
         "send_at": None,
     }
     covered = {"to_addresses": "to", "html_body": "html"}
-    trigger = {
-        name: value
-        for name, value in source.trigger.items()
-        if name not in _LEADS_ELSEWHERE
-    }
-    for name in _RUNS:
-        if trigger.get(name):
-            trigger[name] = upstream_id_like(str(trigger[name]), rng)
     row = {
         name: value
         for name, value in fields.items()
-        if covered.get(name, name) in shown
+        if covered.get(name, name) in content.coverage
     }
+    trigger = {**source.trigger}
+    for name in _LEADS_ELSEWHERE:
+        trigger.pop(name, None)
+    for name in _RUNS:
+        if trigger.get(name):
+            trigger[name] = upstream_id_like(str(trigger[name]), rng)
     return row | {
         "id": upstream_id_like(source.upstream_id, rng),
         "mailbox_id": mailbox.upstream_id,
@@ -296,18 +284,13 @@ def upstream_id_like(known: str, rng: random.Random) -> str:
     try:
         uuid.UUID(known)
     except ValueError:
-        if sum(character.isalnum() for character in known) < 20:
-            return str(uuid.UUID(int=rng.getrandbits(128), version=4))
-        return "".join(_like(character, rng) for character in known)
+        if sum(character.isalnum() for character in known) >= 20:
+            return "".join(_like(character, rng) for character in known)
     return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
 
 def _like(character: str, rng: random.Random) -> str:
-    if character.isdigit():
-        return rng.choice("0123456789")
-    if character in "abcdef":
-        return rng.choice("abcdef")
-    if character.isascii() and character.isalpha():
-        letters = "ghjkmnpqrstvwxyz"
-        return rng.choice(letters if character.islower() else letters.upper())
+    for kind in (digits, "abcdef", "ghijklmnopqrstuvwxyz", ascii_uppercase):
+        if character in kind:
+            return rng.choice(kind)
     return character

@@ -4,7 +4,7 @@ admin does with one press.
 
 import random
 
-from django.db.models import Max, QuerySet
+from django.db.models import Max
 from django.db.models.functions import Now
 from django.urls import reverse
 
@@ -21,7 +21,6 @@ from practice.planting import begin_round
 
 LEAST = 2
 MOST = 10_000
-_OFF = "Off"
 
 
 def may_see(actor: Actor) -> bool:
@@ -79,16 +78,8 @@ def switch_practice_on(
     )
     begin_round(setting, random.SystemRandom())
     setting.save()
-    details = {
-        **_details(mailbox),
-        **changed(before=_words(before), after=_words(setting)),
-    }
-    record(
-        "practice.switched_on",
-        actor=actor,
-        connection=connection,
-        details=details,
-    )
+    words = changed(before=_words(before), after=_words(setting))
+    _record("practice.switched_on", actor, mailbox, words)
     return setting
 
 
@@ -103,34 +94,24 @@ def switch_practice_off(*, actor: Actor, mailbox: Mailbox | None) -> bool:
         raise ActNotAllowed(
             "Only an admin of all that it concerns can switch practice messages off."
         )
-    row = (
-        PracticeSetting.objects.select_for_update(of=("self",))
-        .filter(mailbox=mailbox)
-        .first()
-    )
+    settings = PracticeSetting.objects.select_for_update(of=("self",))
+    row = settings.filter(mailbox=mailbox).first()
     if row is None:
         return False
     row.delete()
-    details = {
-        **_details(mailbox),
-        "signed_by": row.signatories,
-        **changed(before=_words(row), after=_OFF),
-    }
-    record(
+    words = changed(before=_words(row), after=_words(None))
+    _record(
         "practice.switched_off",
-        actor=actor,
-        connection=mailbox.connection_id if mailbox else None,
-        details=details,
+        actor,
+        mailbox,
+        {"signed_by": row.signatories, **words},
     )
     waiting = PracticeMessage.objects.waiting()
     if mailbox is not None:
         waiting = waiting.filter(message__mailbox=mailbox)
     else:
-        waiting = waiting.exclude(
-            message__mailbox__in=PracticeSetting.objects.exclude(mailbox=None).values(
-                "mailbox"
-            )
-        )
+        others = PracticeSetting.objects.exclude(mailbox=None)
+        waiting = waiting.exclude(message__mailbox__in=others.values("mailbox"))
     end_over(list(waiting.values_list("pk", flat=True)))
     return True
 
@@ -146,32 +127,16 @@ def confirm(*, actor: Actor) -> None:
     record("practice.confirmed", actor=actor)
 
 
-def must_be_told(actor: Actor) -> bool:
-    """Whether this person has to be told of practice messages; mostly there are none,
-    which costs little to ask.
-    """
-    if not actor.has(Role.REVIEWER) or not PracticeSetting.objects.exists():
-        return False
-    return PracticeSetting.objects.not_confirmed_by(int(actor.id)).exists()
-
-
-def settings_for(actor: Actor) -> QuerySet[PracticeSetting]:
-    """Return where practice messages are on, as far as the actor sees the mailboxes:
-    that for all first.
-    """
-    seen = Mailbox.objects.visible_to(actor.acting_as(Role.ADMIN, Role.AUDITOR)).values(
-        "pk"
+def _record(
+    action: str, actor: Actor, mailbox: Mailbox | None, details: dict[str, str]
+) -> None:
+    record(
+        action,
+        actor=actor,
+        connection=mailbox.connection_id if mailbox else None,
+        details={"mailbox": str(mailbox or "all mailboxes")} | details,
     )
-    rows = PracticeSetting.objects.filter(
-        mailbox__in=seen
-    ) | PracticeSetting.objects.filter(mailbox=None)
-    named = rows.select_related("mailbox__connection", "asked_by", "accepted_by")
-    return named.order_by("mailbox__address", "pk")
-
-
-def _details(mailbox: Mailbox | None) -> dict[str, str]:
-    return {"mailbox": str(mailbox) if mailbox else "all mailboxes"}
 
 
 def _words(row: PracticeSetting | None) -> str:
-    return f"One in {row.one_in:,} messages" if row else _OFF
+    return f"One in {row.one_in:,} messages" if row else "Off"
