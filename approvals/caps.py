@@ -97,7 +97,7 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     # A message that was deleted here and comes again was counted then.
     Arrival.objects.bulk_create(arrivals, ignore_conflicts=True)
     # In the memory of each process: a new cap counts from the next second.
-    caps = caches["process"].get_or_set(
+    caps: Mapping[str, tuple[int, int]] = caches["process"].get_or_set(
         f"caps:{message.mailbox_id}", lambda: caps_of(message.mailbox), 1
     )
     passed, is_close = _judge(message, new, caps)
