@@ -42,7 +42,7 @@ def run_command(interaction_id: int) -> str:
 @shared_task(base=AfterCommitTask)
 def judge_press(interaction_id: int) -> str:
     """Judge a press on Discord that was deferred, and answer it."""
-    from alerts.channels.discord.interactions.receiving import judge_press
+    from alerts.channels.discord.interactions import judge_press
 
     return judge_press(interaction_id=interaction_id)
 

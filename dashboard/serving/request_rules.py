@@ -7,8 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import parse_cookie
 
-from alerts.channels.discord.interactions import endpoint as interactions
-from alerts.channels.discord.interactions.endpoint import SIGNATURE, TIMESTAMP
+from alerts.channels.discord import interactions
 from approvals.intake import webhooks
 from dashboard.frame.csp_reports import MOST_OF_REPORT
 from dashboard.serving.webhooks import PATH
@@ -26,7 +25,7 @@ IS_ONE_BY_ONE = True
 # A path's prefix, the largest body there, and the required headers.
 _RULES = (
     (PATH, webhooks.MAX_BODY, (HEADER,)),
-    (_INTERACTIONS, interactions.MAX_BODY, (SIGNATURE, TIMESTAMP)),
+    (_INTERACTIONS, interactions.MAX_BODY, (interactions.SIGNATURE, interactions.TIMESTAMP)),
     ("/csp-report/", MOST_OF_REPORT, ()),
 )
 

@@ -10,7 +10,7 @@ import pytest
 from django.db.models.functions import Now
 
 from alerts.channels.discord.embeds import custom_id
-from alerts.channels.discord.interactions.receiving import judge_press
+from alerts.channels.discord.interactions import judge_press
 from alerts.models import Card, Destination, Interaction
 from approvals.models import Verdict
 from audit.models import Entry

@@ -18,12 +18,11 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from alerts.cards.message import approvals_of, desk_link
-from alerts.channels.discord import replies
+from alerts.channels.discord import interactions, replies
 from alerts.channels.discord.embeds import custom_id
-from alerts.channels.discord.interactions import receiving
-from alerts.channels.discord.interactions.receiving import forget_answers, judge_press
-from alerts.channels.discord.interactions.verdicts import NOT_YOURS, error_sentence
+from alerts.channels.discord.interactions import forget_answers, judge_press
 from alerts.channels.discord.replies import LAST_REFUSAL, link_instructions
+from alerts.channels.discord.verdicts import NOT_YOURS, error_sentence
 from alerts.models import Card, Delivery, Destination, Interaction
 from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry, EntryDetail
@@ -61,9 +60,9 @@ def application(settings, monkeypatch):
     """The desk's Discord application, with time limits that hold on a slow machine."""
     settings.DISCORD_PUBLIC_KEY = KEY.public_key().public_bytes_raw().hex()
     settings.DISCORD_APP_ID = "119000000000000001"
-    monkeypatch.setattr(receiving, "ANSWER_WITHIN", 60.0)
-    monkeypatch.setattr(receiving, "LOCK_MS", 60_000)
-    monkeypatch.setattr(receiving, "STATEMENT_MS", 60_000)
+    monkeypatch.setattr(interactions, "ANSWER_WITHIN", 60.0)
+    monkeypatch.setattr(interactions, "LOCK_MS", 60_000)
+    monkeypatch.setattr(interactions, "STATEMENT_MS", 60_000)
 
 
 @pytest.fixture
@@ -278,7 +277,7 @@ def test_internal_error_is_reported_and_logged_and_nothing_is_decided(
 def test_interaction_that_discord_reported_as_failed_does_nothing_later(
     ana, message, monkeypatch
 ):
-    monkeypatch.setattr(receiving, "ANSWER_WITHIN", 0.1)
+    monkeypatch.setattr(interactions, "ANSWER_WITHIN", 0.1)
     before_insert("alerts_interaction", SLOW % 0.2)
     before = Entry.objects.count()
     for body in (press(message), with_options(press(message), "[]")):
@@ -699,7 +698,7 @@ def held_by_another(message):
 def test_press_that_would_wait_for_a_lock_is_deferred_and_decided_once(
     ana, message, monkeypatch
 ):
-    monkeypatch.setattr(receiving, "LOCK_MS", 100)
+    monkeypatch.setattr(interactions, "LOCK_MS", 100)
     body = press(message)
     with held_by_another(message):
         for _ in range(2):

@@ -13,7 +13,7 @@ from alerts.cards.markup import Card
 from alerts.channels.base import CardChannel, FormField, Posted
 from alerts.channels.discord.commands.run import arrived_mail, note_proofs
 from alerts.channels.discord.embeds import buttons, embed, payload, shortened
-from alerts.channels.discord.interactions.receiving import forget_answers, old_answers
+from alerts.channels.discord.interactions import forget_answers, old_answers
 from alerts.channels.discord.markdown import MARKDOWN
 from alerts.channels.discord.replies import due_interactions, enqueue_due
 from alerts.channels.discord.transport import (
@@ -121,7 +121,7 @@ class DiscordBot(_Discord):
 
     kind = "discord_bot"
     label = "Discord channel, by the bot"
-    urls = "alerts.channels.discord.interactions.urls"
+    urls = "alerts.channels.discord.interactions"
     fields = (
         FormField(
             "channel",

@@ -1,31 +1,54 @@
-"""Receives Discord's interactions: checks the Ed25519 signature of time stamp and raw
-body before anything else.
+"""What people press and type on Discord: each interaction's signature is checked before
+anything else, then it is read strictly, stored once, and answered within Discord's
+three seconds.
 
-It knows no cookies and no sessions: the signature is all that counts, so there is no
-CSRF token.
+The signature is all that counts, so there are no cookies, no session and no CSRF token.
+A press is stored, judged and answered in one transaction: sent again, it finds its
+answer and decides nothing. What would have to wait for locks is deferred: the answer is
+due then, and a worker judges the press.
 """
 
+import json
 import logging
 import re
 import time
+from datetime import timedelta
+from typing import Annotated, Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from alerts.channels.discord.interactions.receiving import TooSlow, receive
-from alerts.channels.discord.interactions.requests import (
-    NoInteraction,
-    read_interaction,
+from alerts.channels.discord.commands.command import suggest
+from alerts.channels.discord.replies import (
+    BROKEN,
+    DEFERRED,
+    PONG,
+    REASON,
+    TASKS,
+    Body,
+    Reply,
+    answer_deferred,
+    choices,
+    private,
 )
-from alerts.channels.discord.replies import BROKEN, private
+from alerts.channels.discord.verdicts import judge
+from alerts.models import Interaction
 from common.addresses import came_unencrypted
 from common.bodies import declared_length, read_body
+from common.logs import trace_id
+from common.postgres import limit_statements, limit_waits
+from common.postgres.retry import atomic_with_retry, retry_transaction
+from common.unique_keys import DuplicateKey, unique_keys
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +65,124 @@ _TIME = re.compile("[0-9]{1,12}", re.ASCII)
 # After the first of a minute each hundredth is logged: whoever floods the address must
 # not flood the log.
 _EACH = 100
-DATABASE_AWAY = "The desk's database is not responding. Most likely nothing was done: try again in a moment."
 _refused_in: dict[int, int] = {}
+# So long it may wait for a lock and for any statement; enough of Discord's three
+# seconds is left to defer it.
+LOCK_MS = 800
+STATEMENT_MS = 1200
+# Discord waits three seconds, with the way there and back.
+ANSWER_WITHIN = 2.5
+_TOO_SLOW = ("55P03", "57014")
+# What was signed is refused after five minutes, so nobody can ask for an answer that is
+# older than this.
+ANSWERS_STORED = timedelta(minutes=20)
+DATABASE_AWAY = "The desk's database is not responding. Most likely nothing was done: try again in a moment."
+OTHER_APPLICATION = (
+    "Nothing was done: the desk is set up for another Discord application. Whoever runs it must set DISCORD_APP_ID to "
+    "this application's id."
+)
+TRY_AGAIN = "The message was busy. Nothing was decided: press again."
+
+PING = 1
+COMMAND = 2
+COMPONENT = 3
+AUTOCOMPLETE = 4
+FORM = 5
+_KINDS = {
+    COMMAND: Interaction.Kind.COMMAND,
+    COMPONENT: Interaction.Kind.PRESS,
+    FORM: Interaction.Kind.FORM,
+}
+_NAME = 100
+# PostgreSQL cannot store a NUL.
+_PATTERN = r"^[^\x00]*$"
+_Id = Annotated[str, StringConstraints(pattern="^[0-9]{1,20}$")]
+_Name = Annotated[str, StringConstraints(max_length=_NAME, pattern=_PATTERN)]
+_Text = Annotated[str, StringConstraints(max_length=4096, pattern=_PATTERN)]
+# Discord accepts no longer text for an option.
+_Typed = Annotated[str, StringConstraints(max_length=6000, pattern=_PATTERN)]
+
+
+class _Signed(BaseModel):
+    """A part of an interaction. What Discord sends besides is not looked at."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Type(_Signed):
+    type: int = Field(ge=PING, le=FORM)
+
+
+class _User(_Signed):
+    id: _Id
+    username: _Text | None = None
+
+
+class _Member(_Signed):
+    user: _User
+
+
+class _Channel(_Signed):
+    name: _Text | None = None
+
+
+class _Card(_Signed):
+    id: _Id | None = None
+
+
+class _Option(_Signed):
+    """What was typed at one option. All of ours are text."""
+
+    name: _Name
+    value: _Typed | bool | int | float | None = None
+    focused: bool | None = None
+
+
+class _Field(_Signed):
+    custom_id: _Text | None = None
+    value: _Text | None = None
+
+
+class _Row(_Signed):
+    """A row of fields, or a label above one."""
+
+    components: list[_Field] | None = None
+    component: _Field | None = None
+
+
+class _Data(_Signed):
+    name: Annotated[_Text, StringConstraints(max_length=40)] | None = None
+    custom_id: _Name | None = None
+    options: list[_Option] | None = None
+    components: list[_Row] | None = None
+
+
+class Received(_Type):
+    """An interaction that is no ping."""
+
+    id: _Id
+    application_id: _Id
+    token: _Text
+    data: _Data
+    # In a server Discord sends the member, in a direct message the user.
+    member: _Member | None = None
+    user: _User | None = None
+    channel: _Channel | None = None
+    channel_id: _Id | None = None
+    guild_id: _Id | None = None
+    message: _Card | None = None
+
+
+class NoInteraction(Exception):
+    """The body is signed, but is no interaction that Discord documents; with a sentence
+    where more can be said.
+    """
+
+
+class TooSlow(Exception):
+    """It took so long that Discord has shown a failure, so the transaction must be
+    rolled back.
+    """
 
 
 @login_not_required
@@ -61,7 +200,6 @@ def interactions(request: HttpRequest) -> HttpResponse:
             503,
             "The public key of the Discord application is set up wrongly at this desk.",
         )
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(settings.DISCORD_PUBLIC_KEY))
     if settings.HTTPS and came_unencrypted(request):
         return _refused(
             403,
@@ -75,11 +213,7 @@ def interactions(request: HttpRequest) -> HttpResponse:
         )
     if len(body) < declared_length(request, most=MAX_BODY):
         return _refused(400, "The body ended before its Content-Length was reached.")
-    signature = request.headers.get(SIGNATURE, "")
-    timestamp = request.headers.get(TIMESTAMP, "")
-    if error := _signature_error(
-        key, body=body, signature=signature, timestamp=timestamp
-    ):
+    if error := _signature_error(request, body):
         minute = int(time.time()) // 60
         number = _refused_in.get(minute, 0) + 1
         _refused_in.clear()
@@ -89,17 +223,15 @@ def interactions(request: HttpRequest) -> HttpResponse:
                 "interaction refused", extra={"reason": error, "in_this_minute": number}
             )
         return _refused(401, "Discord's signature is not valid.")
+    # Errors become a valid answer too, because Discord shows no text of any other
+    # response.
     try:
-        received = read_interaction(body)
+        answer = receive(body)
     except NoInteraction as error:
         sentence = (
             "This is signed, but it is not an interaction that Discord documents."
         )
         return _refused(400, f"{sentence} {error}".strip())
-    # Errors become a valid answer too, because Discord shows no text of any other
-    # response.
-    try:
-        answer = receive(received)
     except (OperationalError, InterfaceError, TooSlow) as error:
         log.error("interaction not taken", extra={"reason": type(error).__name__})
         answer = private(DATABASE_AWAY)
@@ -109,14 +241,18 @@ def interactions(request: HttpRequest) -> HttpResponse:
     return _json(200, answer)
 
 
-def _signature_error(
-    key: Ed25519PublicKey, *, body: bytes, signature: str, timestamp: str
-) -> str:
+urlpatterns = [path("discord/interactions/", interactions, name="discord-interactions")]
+
+
+def _signature_error(request: HttpRequest, body: bytes) -> str:
     """Return in a word why the request is refused; empty where it is accepted."""
+    signature = request.headers.get(SIGNATURE, "")
+    timestamp = request.headers.get(TIMESTAMP, "")
     if not signature or not timestamp:
         return "missing"
     if not _SIGNATURE.fullmatch(signature) or not _TIME.fullmatch(timestamp):
         return "malformed"
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(settings.DISCORD_PUBLIC_KEY))
     try:
         key.verify(bytes.fromhex(signature), timestamp.encode() + body)
     except InvalidSignature:
@@ -133,3 +269,207 @@ def _json(status: int, content: dict[str, object]) -> HttpResponse:
     answer = JsonResponse(content, status=status)
     answer.headers["Content-Length"] = str(len(answer.content))
     return answer
+
+
+def receive(body: bytes) -> Body:
+    """Do what was asked, or take it over, and return the answer. Raises NoInteraction
+    and TooSlow.
+    """
+    until = time.monotonic() + ANSWER_WITHIN
+    try:
+        read = json.loads(body, object_pairs_hook=unique_keys)
+        if _Type.model_validate(read).type == PING:
+            return PONG
+        received = Received.model_validate(read)
+        columns = _columns(received)
+    except DuplicateKey as error:
+        raise NoInteraction(str(error)) from None
+    except (ValueError, RecursionError):
+        raise NoInteraction from None
+    if received.type == AUTOCOMPLETE:
+        return choices(_suggestions(received, columns))
+    if received.application_id != settings.DISCORD_APP_ID:
+        # Its public key is ours, so only the id can be wrong: what is put off could
+        # never be answered.
+        log.error(
+            "DISCORD_APP_ID is not the application that Discord signs for",
+            extra={"signed_for": received.application_id},
+        )
+        return private(OTHER_APPLICATION)
+    if received.type == COMMAND:
+        return _defer(received.id, columns, until)
+    try:
+        return _judge_now(received.id, columns, until)
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
+            raise
+    return _defer(received.id, columns, until)
+
+
+def _columns(received: Received) -> dict[str, str]:
+    """Return how it is stored; its `options` are what a press, a form or a command
+    contains, in JSON. Raises ValueError where something is missing.
+    """
+    data = received.data
+    user = received.member.user if received.member else received.user
+    channel = received.channel.name if received.channel else None
+    kind = str(_KINDS.get(received.type, ""))
+    options: list[dict[str, Any]] | dict[str, Any]
+    if received.type in (COMMAND, AUTOCOMPLETE):
+        name = data.name
+        typed = [one for one in data.options or [] if isinstance(one.value, str)]
+        options = [{"name": one.name, "value": one.value} for one in typed]
+    else:
+        name = kind if data.custom_id is not None else None
+        card = received.message.id if received.message else None
+        options = {"custom_id": data.custom_id, "card": card or ""}
+        if received.type == FORM:
+            options[REASON] = _reason(data.components or [])
+    if user is None or name is None:
+        raise ValueError("no user, no command or no button")
+    return {
+        "kind": kind,
+        "token": received.token,
+        "name": name,
+        "options": json.dumps(options),
+        "discord_user_id": user.id,
+        "discord_user": (user.username or "")[:_NAME],
+        "discord_channel": (channel or "")[:_NAME],
+        "discord_channel_id": received.channel_id or "",
+        "discord_guild_id": received.guild_id or "",
+    }
+
+
+def _reason(rows: list[_Row]) -> str:
+    """Return what was typed in the field of the reason: in a row, or under a label."""
+    for row in rows:
+        for field in (*(row.components or ()), row.component):
+            if field and field.custom_id == REASON and field.value is not None:
+                return field.value
+    raise ValueError("no reason")
+
+
+def _suggestions(received: Received, columns: dict[str, str]) -> list[str]:
+    options = received.data.options or []
+    option = next((one for one in options if one.focused), None)
+    try:
+        with transaction.atomic():
+            _be_quick()
+            return suggest(
+                discord_id=columns["discord_user_id"],
+                command=columns["name"],
+                option=option.name if option else "",
+                typed=str(option.value or "") if option else "",
+            )
+    except (OperationalError, InterfaceError):
+        # People go on typing meanwhile.
+        return []
+
+
+@atomic_with_retry
+def _judge_now(discord_id: str, columns: dict[str, str], until: float) -> Body:
+    _be_quick()
+    # It is answered at once, without a token.
+    done = {"state": Interaction.State.DELIVERED, "token": ""}
+    interaction, is_new = _store(discord_id, columns | done)
+    if not is_new:
+        return _answer_of(interaction)
+    reply = judge(interaction)
+    _store_reply(interaction, reply)
+    _check_in_time(until)
+    return reply.body()
+
+
+@atomic_with_retry
+def _defer(discord_id: str, columns: dict[str, str], until: float) -> Body:
+    """Store it without an answer, and enqueue a task; once, however often it comes."""
+    _be_quick()
+    interaction, is_new = _store(discord_id, columns)
+    if is_new:
+        TASKS[interaction.kind].delay_on_commit(interaction.pk)
+    _check_in_time(until)
+    return _answer_of(interaction)
+
+
+def judge_press(*, interaction_id: int) -> str:
+    """Judge and answer one press that was deferred, if it is due, and return what came
+    of that.
+    """
+    return answer_deferred(
+        interaction_id,
+        kinds=(Interaction.Kind.PRESS, Interaction.Kind.FORM),
+        work=lambda row: retry_transaction(lambda: _judge_once(row)),
+    )
+
+
+def forget_answers() -> int:
+    """Forget what presses were answered, once nobody can ask for it again; return how
+    many that were.
+    """
+    return int(old_answers().update(answer=""))
+
+
+def old_answers() -> QuerySet[Interaction]:
+    """Return the interactions whose answers nobody can ask for any more
+    (interaction_answered).
+    """
+    return Interaction.objects.filter(created_at__lt=Now() - ANSWERS_STORED).exclude(
+        answer=""
+    )
+
+
+@transaction.atomic
+def _judge_once(interaction: Interaction) -> None:
+    # Another worker that claimed it meanwhile waits here, and finds the answer.
+    locked = Interaction.objects.select_for_update().get(pk=interaction.pk)
+    if not locked.answer:
+        try:
+            with transaction.atomic():
+                reply = judge(locked)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # Another try would fail in the same way, and a person is waiting.
+            log.exception("press not judged", extra={"interaction": locked.discord_id})
+            reply = Reply("fault", BROKEN)
+        # No form can come late.
+        _store_reply(locked, Reply("too late", TRY_AGAIN) if reply.form else reply)
+    interaction.outcome = locked.outcome
+    interaction.answer = locked.answer
+
+
+def _store_reply(interaction: Interaction, reply: Reply) -> None:
+    interaction.outcome = reply.outcome
+    interaction.options = ""
+    interaction.answer = json.dumps(reply.body())
+    interaction.save(
+        update_fields=["outcome", "options", "answer", "person", "message"]
+    )
+
+
+def _store(discord_id: str, columns: dict[str, str]) -> tuple[Interaction, bool]:
+    stored: tuple[Interaction, bool] = Interaction.objects.get_or_create(
+        discord_id=discord_id, defaults={**columns, "trace": trace_id.get()}
+    )
+    return stored
+
+
+def _answer_of(interaction: Interaction) -> Body:
+    """Return what was answered before: put off is what has no answer yet, or was
+    answered later.
+    """
+    if interaction.attempts or not interaction.answer:
+        return DEFERRED
+    body: Body = json.loads(interaction.answer)
+    return body
+
+
+def _check_in_time(until: float) -> None:
+    """Roll the transaction back where its answer would come too late."""
+    if time.monotonic() > until:
+        raise TooSlow
+
+
+def _be_quick() -> None:
+    limit_waits(LOCK_MS)
+    limit_statements(STATEMENT_MS)

@@ -9,7 +9,6 @@ here: for that they open the desk.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -68,12 +67,9 @@ class _Press:
     message: Message
     actor: Actor
     reason: str
+    # The message's address on the desk.
+    link: str
     is_masked: bool
-
-    @property
-    def link(self) -> str:
-        """The message's address on the desk."""
-        return f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': self.message.public_id})}"
 
     def shown(self, text: str) -> str:
         """Return a sentence so that Discord shows it literally, without addresses where
@@ -95,7 +91,19 @@ def judge(interaction: Interaction) -> Reply:
     person = people.prefetch_related("grants").first()
     actor = person.actor(surface="discord") if person else stranger(interaction)
     actor = replace(actor, proof=proof_of(interaction))
-    refuse = partial(_refuse, interaction, actor, button, message)
+
+    def refuse(outcome: str, why: str, answer: str) -> Reply:
+        if words := recorded_refusal(interaction, why):
+            record(
+                "interaction.refused",
+                actor=actor,
+                connection=message.connection_id if message else None,
+                message=message.public_id if message else None,
+                details={"outcome": button.action, "explanation": words},
+                words=message.ledger_words() if message else (),
+            )
+        return Reply(outcome, answer)
+
     if person is None:
         why = "This Discord account is not linked to anyone at the desk."
         return refuse("not linked", why, link_instructions(interaction))
@@ -104,25 +112,37 @@ def judge(interaction: Interaction) -> Reply:
     if message is None or not visible.filter(pk=message.pk).exists():
         return refuse("no right", "They may not see this message.", NOT_YOURS)
     interaction.message = message
-    card = _pressed_card(interaction, message, options.get("card", ""))
-    press = _Press(
-        button=button,
-        interaction=interaction,
-        message=message,
-        actor=actor,
-        reason=options.get(REASON, ""),
-        is_masked=card is None
-        or card.destination.privacy == Destination.Privacy.MINIMAL,
+    link = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
+    # The message's card that is this post, in the channel where it was pressed: whoever
+    # has the application's token can put the desk's buttons under a text of their own.
+    channel = interaction.discord_channel_id
+    # A webhook's channel is known from its first post on.
+    is_there = Q(destination__channel=channel) | Q(
+        destination__channel="", destination__posts_in=channel
     )
+    cards = Card.objects.filter(
+        is_there, message=message, discord_message_id=options.get("card", "")
+    ).exclude(discord_message_id="")
+    card = cards.select_related("destination").first()
     if card is None:
         why = "The press came from another post or channel than the desk's card of this message."
-        answer = f"{OTHER_CARD}[Open it on the desk](<{press.link}>)."
+        answer = f"{OTHER_CARD}[Open it on the desk](<{link}>)."
         return refuse("other card", why, answer)
     if needs_second_factor(person):
         why = "Their role needs a second factor, which is not possible on Discord."
-        answer = f"Your role needs a second factor, so you decide [on the desk](<{press.link}>). Nothing was decided."
+        answer = f"Your role needs a second factor, so you decide [on the desk](<{link}>). Nothing was decided."
         return refuse("second factor", why, answer)
-    return _carry_out(press)
+    return _carry_out(
+        _Press(
+            button=button,
+            interaction=interaction,
+            message=message,
+            actor=actor,
+            reason=options.get(REASON, ""),
+            link=link,
+            is_masked=card.destination.privacy == Destination.Privacy.MINIMAL,
+        )
+    )
 
 
 def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
@@ -137,15 +157,32 @@ def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
 
 
 def _carry_out(press: _Press) -> Reply:
+    """Do what was pressed; or say why it did not count, record that a verdict was
+    refused, and return what was typed.
+    """
     action = press.button.action
-    if action == "claim":
-        try:
-            with transaction.atomic():
-                take(message=press.message.public_id, actor=press.actor)
-        except DeskError as error:
-            return _not_done(press, error)
-        sentence = "You claimed this message. The claim ends when you have not had it open for ten minutes."
-        return Reply("claim", f"{sentence} [Read it on the desk](<{press.link}>).")
+    try:
+        with transaction.atomic():
+            if action != "claim":
+                return _decide(press)
+            take(message=press.message.public_id, actor=press.actor)
+    except DeskError as error:
+        if action != "claim" and (
+            words := recorded_refusal(press.interaction, error.sentence)
+        ):
+            note_refusal(
+                press.message, actor=press.actor, outcome=action, sentence=words
+            )
+        typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
+        outcome, sentence = error_sentence(error, shown=press.shown)
+        link = f"[Open it on the desk](<{press.link}>)"
+        return Reply(outcome, f"{sentence} {link}.{typed}")
+    sentence = "You claimed this message. The claim ends when you have not had it open for ten minutes."
+    return Reply("claim", f"{sentence} [Read it on the desk](<{press.link}>).")
+
+
+def _decide(press: _Press) -> Reply:
+    action = press.button.action
     revision = Revision.objects.filter(
         pk=press.button.revision, message=press.message
     ).first()
@@ -163,13 +200,9 @@ def _carry_out(press: _Press) -> Reply:
     form = VerdictForm(fields)
     if not form.is_valid():
         return Reply("bad form", f"{form.first_error()} Nothing was decided.")
-    try:
-        with transaction.atomic():
-            result = give_verdict(
-                message=press.message.public_id, actor=press.actor, **form.cleaned_data
-            )
-    except DeskError as error:
-        return _not_done(press, error)
+    result = give_verdict(
+        message=press.message.public_id, actor=press.actor, **form.cleaned_data
+    )
     if result.told:
         link = f"[Look at it on the desk](<{press.link}>)"
         return Reply("told", f"{press.shown(result.told)} {link}.")
@@ -179,13 +212,7 @@ def _carry_out(press: _Press) -> Reply:
             f"Approved: {result.progress}. Nothing is sent until the others have approved. You can "
             f"[take it back on the desk](<{press.link}>).",
         )
-    sentence = decision_sentence(
-        result.decision,
-        link=press.link,
-        is_stopped=stop_of(press.message) is not None,
-        is_paused=press.message.connection.paused_at is not None,
-    )
-    return Reply(action, sentence)
+    return Reply(action, _decision_sentence(press, result.decision))
 
 
 def _ask_why(press: _Press, revision: Revision) -> Reply:
@@ -195,72 +222,16 @@ def _ask_why(press: _Press, revision: Revision) -> Reply:
     message = press.message
     if not awaits_review(message.pk):
         decision = message.decisions.select_related("given_by").order_by("-pk").first()
-        first = (
+        raise AlreadyDecided(
             who_was_first(decision) if decision else "This message is no longer held."
         )
-        return _not_done(press, AlreadyDecided(first))
     ruling = rulings([message], press.actor)[message.pk]
     if not ruling.may_reject:
-        return _not_done(press, VerdictNotAllowed(ruling.reasons[0]))
+        raise VerdictNotAllowed(ruling.reasons[0])
     current = message.fingerprint
     if current != revision.fingerprint:
-        return _not_done(
-            press, ContentChanged(OUTDATED, shown=revision.fingerprint, current=current)
-        )
+        raise ContentChanged(OUTDATED, shown=revision.fingerprint, current=current)
     return Reply("asked why", form=json.loads(press.interaction.options)["custom_id"])
-
-
-def _not_done(press: _Press, error: DeskError) -> Reply:
-    """Say why the press did not count, and record that a verdict was refused; what was
-    typed is returned.
-    """
-    action = press.button.action
-    if action != "claim" and (
-        words := recorded_refusal(press.interaction, error.sentence)
-    ):
-        note_refusal(press.message, actor=press.actor, outcome=action, sentence=words)
-    typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
-    outcome, sentence = error_sentence(error, shown=press.shown)
-    return Reply(outcome, f"{sentence} [Open it on the desk](<{press.link}>).{typed}")
-
-
-def _pressed_card(interaction: Interaction, message: Message, post: str) -> Card | None:
-    """Return the message's card that is this post, in the channel where it was pressed;
-    None for any other post.
-
-    Whoever has the application's token can put the desk's buttons under a text of their
-    own.
-    """
-    channel = interaction.discord_channel_id
-    # A webhook's channel is known from its first post on.
-    is_there = Q(destination__channel=channel) | Q(
-        destination__channel="", destination__posts_in=channel
-    )
-    cards = Card.objects.filter(
-        is_there, message=message, discord_message_id=post
-    ).exclude(discord_message_id="")
-    return cards.select_related("destination").first()
-
-
-def _refuse(
-    interaction: Interaction,
-    actor: Actor,
-    button: Button,
-    message: Message | None,
-    outcome: str,
-    reason: str,
-    answer: str,
-) -> Reply:
-    if words := recorded_refusal(interaction, reason):
-        record(
-            "interaction.refused",
-            actor=actor,
-            connection=message.connection_id if message else None,
-            message=message.public_id if message else None,
-            details={"outcome": button.action, "explanation": words},
-            words=message.ledger_words() if message else (),
-        )
-    return Reply(outcome, answer)
 
 
 def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[str, str]:
@@ -295,20 +266,20 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
     return "not allowed", f"{shown(error.sentence)} Nothing was decided."
 
 
-def decision_sentence(
-    decision: Decision, *, link: str, is_stopped: bool, is_paused: bool
-) -> str:
+def _decision_sentence(press: _Press, decision: Decision) -> str:
     """Return what was decided, and how long it can be undone."""
-    did = (
-        "Approved."
-        if decision.outcome == Outcome.APPROVE
-        else "Rejected. The agent gets your reason."
-    )
-    if is_stopped or is_paused:
-        why = "the kill switch is pulled" if is_stopped else "the connection is paused"
-        return f"{did} It waits because {why}. Until then you can [undo it on the desk](<{link}>)."
+    did = "Rejected. The agent gets your reason."
+    if decision.outcome == Outcome.APPROVE:
+        did = "Approved."
+    why = ""
+    if press.message.connection.paused_at is not None:
+        why = "the connection is paused"
+    if stop_of(press.message) is not None:
+        why = "the kill switch is pulled"
+    if why:
+        return f"{did} It waits because {why}. Until then you can [undo it on the desk](<{press.link}>)."
     if decision.due_at <= decision.changed_at:
-        return f"{did} It is being carried out: [see it on the desk](<{link}>)."
+        return f"{did} It is being carried out: [see it on the desk](<{press.link}>)."
     seconds = max(1, round((decision.due_at - decision.changed_at).total_seconds()))
     window = f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
-    return f"{did} You have {window} to [undo it on the desk](<{link}>)."
+    return f"{did} You have {window} to [undo it on the desk](<{press.link}>)."
