@@ -4,22 +4,22 @@ from django.urls import include, path
 
 from alerts.channels import all_channels
 from alerts.views import destinations as views
-from alerts.views import log, routes
+from alerts.views import log
 
 urlpatterns = [
     path("alerts/", views.alerts, name="alerts"),
-    path("alerts/add/", views.add, name="add-destination"),
-    path("alerts/<int:destination_id>/", views.change, name="destination"),
+    path("alerts/add/", views.edit, name="add-destination"),
+    path("alerts/<int:destination_id>/", views.edit, name="destination"),
     path("alerts/<int:destination_id>/test/", views.test, name="test-destination"),
     path("alerts/<int:destination_id>/on/", views.on, name="switch-on-destination"),
     path("alerts/<int:destination_id>/off/", views.off, name="switch-off-destination"),
     path(
         "alerts/<int:destination_id>/secret/", views.rotate, name="rotate-destination"
     ),
-    path("alerts/<int:destination_id>/routes/add/", routes.add_route, name="add-route"),
+    path("alerts/<int:destination_id>/routes/add/", views.add_route, name="add-route"),
     path(
         "alerts/<int:destination_id>/routes/<int:route_id>/remove/",
-        routes.remove_route,
+        views.remove_route,
         name="remove-route",
     ),
     path("alerts/log/", log.log, name="alert-log"),

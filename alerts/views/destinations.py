@@ -1,12 +1,14 @@
-"""The list of destinations, and adding, testing and changing one, for an admin of
-everything.
+"""Destinations for an admin of everything: the list, adding, testing and changing one,
+and its routes.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -18,9 +20,10 @@ from django.views.decorators.http import (
 )
 
 from alerts.channels import all_channels, channel_of
+from alerts.deliveries.planning import Act, asks, read_acts
 from alerts.destinations import commands
-from alerts.destinations.forms import DestinationForm, initial_of
-from alerts.destinations.samples import privacy_samples
+from alerts.destinations.forms import DestinationForm, RouteForm, initial_of
+from alerts.destinations.samples import event_samples, privacy_samples
 from alerts.destinations.wording import (
     destination_status,
     event_words,
@@ -28,13 +31,43 @@ from alerts.destinations.wording import (
     privacy_summary,
     sentence,
 )
-from alerts.errors import NotChanged
-from alerts.ledger_events import EVENTS
-from alerts.models import Delivery, Destination
-from alerts.views.access import find_destination, managing
+from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
+from alerts.ledger_events import EVENTS, actions_of, events_named
+from alerts.models import Delivery, Destination, Route
+from audit.models import Entry
 from common.pages import DeskRequest, redirect_with_notice
-from mirror.models import Connection
+from mirror.models import Connection, Mailbox
 from people.sign_in.reauthentication import reauthenticated
+
+MAX_ACTS = 100
+
+
+def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Run a view only for users who may manage destinations; a removed destination is a
+    404.
+    """
+
+    @wraps(view)
+    def asked(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            commands.check_may_manage(request.actor)
+            return view(request, *args, **kwargs)
+        except DestinationNotAllowed as error:
+            return render(
+                request, "alerts/refused.html", {"error": error.sentence}, status=403
+            )
+        except DestinationMissing as error:
+            raise Http404(error.sentence) from error
+
+    return asked
+
+
+def find_destination(destination_id: int) -> Destination:
+    """Return a destination with its routes; one that was removed is a 404."""
+    destination = Destination.objects.for_list().filter(pk=destination_id).first()
+    if destination is None:
+        raise Http404("There is no such destination. Somebody may have removed it.")
+    return destination
 
 
 @require_safe
@@ -48,51 +81,34 @@ def alerts(request: DeskRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @managing
 @reauthenticated
-def add(request: DeskRequest) -> HttpResponse:
-    """Add a destination; the next page offers to test it, and one that signs shows its
-    secret first, this once.
+def edit(request: DeskRequest, destination_id: int | None = None) -> HttpResponse:
+    """Add a destination, or change one's settings, and its address or token where
+    another one is typed. The list then offers to test a new one; one that signs shows
+    its secret first, this once.
     """
-    form = _form(request, None)
-    if request.method != "POST" or not form.is_valid():
-        return _page(request, form, None)
-    try:
-        added = commands.add_destination(
-            settings=form.settings(), url=form.url, actor=request.actor
-        )
-    except NotChanged as error:
-        form.add_error("answers_channel", error.sentence)
-        return _page(request, form, None)
-    if form.channel.makes_secret:
-        return _secret(request, added, added.secret, is_new=True)
-    return _to_list(request, added, f"{added} is added. Send a test to check it.")
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@managing
-@reauthenticated
-def change(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Change a destination's settings, and its address or token where another one is
-    typed.
-    """
-    destination = find_destination(destination_id)
+    destination = find_destination(destination_id) if destination_id else None
     form = _form(request, destination)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form, destination)
-    settings = form.settings()
+    wanted: dict[str, Any] = {"settings": form.settings(), "url": form.url}
     try:
-        commands.change_destination(
-            destination_id=destination_id,
-            settings=settings,
-            url=form.url,
-            actor=request.actor,
-        )
+        if destination is None:
+            saved = commands.add_destination(**wanted, actor=request.actor)
+        else:
+            saved = commands.change_destination(
+                destination_id=destination.pk, **wanted, actor=request.actor
+            )
     except NotChanged as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, destination)
-    notice = f"{settings.name} is changed."
-    if destination.switched_off_at:
+    if destination is None and form.channel.makes_secret:
+        return _secret(request, saved, saved.secret, is_new=True)
+    notice = f"{saved} is changed."
+    if destination is None:
+        notice = f"{saved} is added. Send a test to check it."
+    elif saved.switched_off_at:
         notice += " It is still switched off: send a test, and switch it on again."
-    return _to_list(request, destination, notice)
+    return _to_list(request, saved, notice)
 
 
 @require_POST
@@ -162,6 +178,106 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
         form = _form(request, destination, is_sent=False)
         return _page(request, form, destination, error=error.sentence)
     return _secret(request, destination, secret, is_new=False, leaked=leaked)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@managing
+@reauthenticated
+def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
+    """Add a route, after a preview of its cards and of the newest acts that it would
+    have delivered.
+    """
+    destination = find_destination(destination_id)
+    connections = Connection.objects.filter(removed_at=None).order_by("name")
+    mailboxes = Mailbox.objects.filter(connection__removed_at=None)
+    scopes = [
+        (f"connection-{key}", name)
+        for key, name in connections.values_list("pk", "name")
+    ]
+    scopes += [
+        (f"mailbox-{mailbox.pk}", f"the mailbox {mailbox}")
+        for mailbox in mailboxes.order_by("address", "pk")
+    ]
+    form = RouteForm(
+        request.POST if request.method == "POST" else None,
+        scopes=scopes,
+        initial={"events": ["email.held"], "place": ""},
+    )
+    if not form.is_bound or not form.is_valid():
+        return _route_page(request, destination, form)
+    events = form.cleaned_data["events"]
+    place = form.chosen_place()
+    if request.POST.get("do") != "add":
+        acts = newest_acts()
+        route = Route(
+            destination=destination,
+            actions=actions_of(events),
+            connection_id=place.get("connection"),
+            mailbox_id=place.get("mailbox"),
+        )
+        # For the samples: the route's own connection, or the first that there is.
+        of_mailbox = route.mailbox.connection_id if route.mailbox else None
+        connection = of_mailbox or route.connection_id
+        if connection is None:
+            connection = connections.values_list("pk", flat=True).first()
+        return _route_page(
+            request,
+            destination,
+            form,
+            samples=event_samples(events_named(events), destination, connection),
+            looked_at=len(acts),
+            acts=[act for act in acts if asks(route, act)],
+            is_previewed=True,
+        )
+    try:
+        commands.add_route(
+            destination_id=destination_id, events=events, actor=request.actor, **place
+        )
+    except NotChanged as error:
+        form.add_error("events", error.sentence)
+        return _route_page(request, destination, form)
+    notice = f"The route to {destination} is added."
+    return redirect_with_notice(
+        request, notice, "destination", destination_id=destination_id
+    )
+
+
+@require_POST
+@managing
+def remove_route(
+    request: DeskRequest, destination_id: int, route_id: int
+) -> HttpResponse:
+    """Remove a route."""
+    commands.remove_route(
+        destination_id=destination_id, route_id=route_id, actor=request.actor
+    )
+    return redirect_with_notice(
+        request, "The route is removed.", "destination", destination_id=destination_id
+    )
+
+
+def newest_acts() -> list[Act]:
+    """Return the newest acts that are events."""
+    named = [action for event in EVENTS for action in event.actions]
+    entries = (
+        Entry.objects.filter(action__in=named).with_details().newest_first()[:MAX_ACTS]
+    )
+    return read_acts(entries)
+
+
+def _route_page(
+    request: DeskRequest, destination: Destination, form: RouteForm, **more: Any
+) -> HttpResponse:
+    context = {
+        "destination": destination,
+        "channel": channel_of(destination.kind),
+        "events": EVENTS,
+        "form": form,
+        **more,
+    }
+    return render(
+        request, "alerts/route.html", context, status=422 if form.errors else 200
+    )
 
 
 def _secret(

@@ -15,7 +15,7 @@ from alerts.destinations.commands import may_manage as actor_may_manage
 from alerts.destinations.forms import LogForm
 from alerts.errors import NotResent
 from alerts.models import Delivery, Destination
-from alerts.views.access import managing
+from alerts.views.destinations import managing
 from common.pages import DeskRequest, redirect_with_notice
 
 PAGE = 50

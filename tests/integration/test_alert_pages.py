@@ -17,7 +17,7 @@ from alerts.destinations.commands import (
 from alerts.destinations.forms import DestinationForm
 from alerts.errors import NotChanged
 from alerts.models import Delivery, Destination, Route
-from alerts.views.routes import newest_acts
+from alerts.views.destinations import newest_acts
 from audit.models import Entry, EntryDetail
 from mirror.models import Mailbox
 from tests.alerting import deliver, make_message
