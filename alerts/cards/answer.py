@@ -2,7 +2,7 @@
 and why.
 """
 
-from alerts.cards.markup import MAX_SHORT, Card, Markup, text_field
+from alerts.cards.markup import MAX_SHORT, Card, Fields, Markup
 from alerts.cards.message import card_status, desk_link
 from alerts.models import Destination
 from approvals.models import Decision
@@ -71,15 +71,13 @@ def answer_card(
         for one in message.recipients[:3]
     ]
     rest = len(message.recipients) - len(recipients)
-    addresses = ", ".join(recipients) + (f" and {rest} more" if rest else "")
-    fields = [
-        text_field(markup, "To", addresses, 512, inline=True),
-        text_field(markup, "Message ID", message.upstream_id, MAX_SHORT, inline=True),
-    ]
+    fields = Fields(markup)
+    fields.text("To", ", ".join(recipients), 512, rest=rest, inline=True)
+    fields.text("Message ID", message.upstream_id, MAX_SHORT, inline=True)
     if requester := str(message.trigger.get("discord_user") or ""):
         # Plain text, so that the name is visible but nobody is pinged.
         name = without_addresses(requester) if minimal else requester
-        fields.append(text_field(markup, "Requested by", name, 100, inline=True))
+        fields.text("Requested by", name, 100, inline=True)
     description = markup.bold(word)
     if decision and decision.giver:
         description += f" by {markup.literal(decision.giver, 100)}"

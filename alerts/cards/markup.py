@@ -127,18 +127,30 @@ def cut(text: str, limit: int) -> str:
     return _HALF.sub("", text) + "…"
 
 
-def text_field(
-    markup: Markup,
-    name: str,
-    value: str,
-    limit: int = MAX_VALUE,
-    *,
-    inline: bool = False,
-) -> Field:
-    """Return a field with text of others; channels accept none without a value."""
-    return Field(name, markup.plain(value, limit).strip() or "—", inline)
+class Fields(list[Field]):
+    """The fields of a card, as its channel writes them."""
 
+    def __init__(self, markup: Markup) -> None:
+        super().__init__()
+        self.markup = markup
 
-def moment_field(markup: Markup, name: str, at: datetime) -> Field:
-    """Return a field with a moment."""
-    return Field(name, markup.moment(at), inline=True, is_formatted=True)
+    def text(
+        self,
+        name: str,
+        value: str,
+        limit: int = MAX_VALUE,
+        *,
+        rest: int = 0,
+        inline: bool = False,
+    ) -> None:
+        """Add text of others, and how many more there are: there is always space for
+        their number. Channels accept no field without a value.
+        """
+        more = f" and {rest} more" if rest > 0 else ""
+        shown = self.markup.plain(value, limit - len(more)).strip() or "—"
+        self.append(Field(name, shown + more, inline))
+
+    def moment(self, name: str, at: datetime) -> None:
+        """Add a moment."""
+        value = self.markup.moment(at)
+        self.append(Field(name, value, inline=True, is_formatted=True))

@@ -19,9 +19,8 @@ from alerts.cards.markup import (
     OPEN_TONES,
     Card,
     Field,
+    Fields,
     Markup,
-    moment_field,
-    text_field,
 )
 from alerts.models import Destination
 from approvals.decisions.demands import demands_for
@@ -212,50 +211,46 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     minimal = facts.is_minimal
     message = facts.message
     revision = message.revision
+    fields = Fields(markup)
+
+    def add_addresses(
+        name: str, addresses: Sequence[str], limit: int, *, inline: bool
+    ) -> None:
+        shown = [str(one) for one in addresses[:MAX_RECIPIENTS]]
+        if minimal:
+            shown = [masked_address(one) for one in shown]
+        rest = len(addresses) - MAX_RECIPIENTS
+        fields.text(name, ", ".join(shown), limit, rest=rest, inline=inline)
+
     sender = masked_address(message.sender) if minimal else message.sender
-    fields = [
-        text_field(markup, "From", sender, MAX_SHORT, inline=True),
-        _address_field("To", message.recipients, MAX_VALUE, markup, minimal=minimal),
-    ]
-    copies: dict[str, tuple[str, ...]] = {}
-    if revision:
-        copies = {"Cc": copied_to(revision, "cc"), "Bcc": copied_to(revision, "bcc")}
-    for name, addresses in copies.items():
-        if addresses:
-            # On rows of their own, as all below: three columns are too narrow for
-            # addresses.
-            one = _address_field(name, addresses, MAX_FINDINGS, markup, minimal=minimal)
-            fields.append(replace(one, inline=False))
+    fields.text("From", sender, MAX_SHORT, inline=True)
+    recipients = message.recipients
+    add_addresses("To", recipients, MAX_VALUE, inline=len(recipients) < 2)
+    # On rows of their own, as all below: three columns are too narrow for addresses.
+    if revision and (cc := copied_to(revision, "cc")):
+        add_addresses("Cc", cc, MAX_FINDINGS, inline=False)
+    if revision and (bcc := copied_to(revision, "bcc")):
+        add_addresses("Bcc", bcc, MAX_FINDINGS, inline=False)
     files = [str(one["name"]) for one in facts.content.get("attachments") or ()]
     if files and minimal:
-        fields.append(
-            text_field(markup, "Files", str(len(files)), MAX_SHORT, inline=True)
-        )
+        fields.text("Files", str(len(files)), MAX_SHORT, inline=True)
     elif files:
-        rest = len(files) - MAX_FILES
         named = ", ".join(files[:MAX_FILES])
-        fields.append(_field_with_rest("Files", named, rest, MAX_FINDINGS, markup))
+        fields.text("Files", named, MAX_FINDINGS, rest=len(files) - MAX_FILES)
     started = triggered_by(message.trigger)
     shown = without_addresses(started) if minimal else started
-    fields.append(text_field(markup, "Triggered by", shown, MAX_SHORT))
+    fields.text("Triggered by", shown, MAX_SHORT)
     # A sample was never held.
     if is_open and message.held_at is not None:
-        fields.append(moment_field(markup, "Held", message.held_at))
+        fields.moment("Held", message.held_at)
         if message.expires_at:
-            fields.append(moment_field(markup, "Expires", message.expires_at))
+            fields.moment("Expires", message.expires_at)
         if facts.approvals:
-            fields.append(
-                text_field(
-                    markup, "Approvals", facts.approvals, 3 * MAX_NAME, inline=True
-                )
-            )
-        claimed_by = facts.claimed_by or "nobody"
-        fields.append(
-            text_field(markup, "Claimed by", claimed_by, MAX_NAME, inline=True)
-        )
+            fields.text("Approvals", facts.approvals, 3 * MAX_NAME, inline=True)
+        fields.text("Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True)
     if facts.risk:
         name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
-        fields.append(text_field(markup, name, facts.risk, MAX_FINDINGS))
+        fields.text(name, facts.risk, MAX_FINDINGS)
     if facts.alike and not minimal:
         # The address's domain over the known one, with a caret under each letter that
         # differs.
@@ -269,37 +264,11 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
         fields.append(Field("Look-alike", lines, is_formatted=True))
     text = str(facts.content.get("markdown") or "").strip()
     if facts.privacy == Destination.Privacy.FULL and text:
-        fields.append(text_field(markup, "Message", text, MAX_EXCERPT))
-    fields.append(
-        text_field(markup, "Message ID", message.upstream_id, MAX_SHORT, inline=True)
-    )
+        fields.text("Message", text, MAX_EXCERPT)
+    fields.text("Message ID", message.upstream_id, MAX_SHORT, inline=True)
     if revision:
-        fingerprint = revision.short_fingerprint
-        fields.append(
-            text_field(markup, "Fingerprint", fingerprint, MAX_SHORT, inline=True)
-        )
+        fields.text("Fingerprint", revision.short_fingerprint, MAX_SHORT, inline=True)
     return fields
-
-
-def _address_field(
-    name: str, addresses: Sequence[str], limit: int, markup: Markup, *, minimal: bool
-) -> Field:
-    shown = addresses[:MAX_RECIPIENTS]
-    value = ", ".join(
-        masked_address(str(one)) if minimal else str(one) for one in shown
-    )
-    rest = len(addresses) - MAX_RECIPIENTS
-    made = _field_with_rest(name, value, rest, limit, markup)
-    return replace(made, inline=len(shown) < 2)
-
-
-def _field_with_rest(
-    name: str, value: str, rest: int, limit: int, markup: Markup
-) -> Field:
-    more = f" and {rest} more" if rest > 0 else ""
-    # Always leave space for the number of the others.
-    shown = text_field(markup, name, value, limit - len(more))
-    return replace(shown, value=shown.value + more)
 
 
 def read_message(key: int | None) -> Message:

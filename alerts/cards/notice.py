@@ -5,7 +5,7 @@ at the gate, a change.
 from django.conf import settings
 from django.urls import reverse
 
-from alerts.cards.markup import Card, Markup, moment_field, text_field
+from alerts.cards.markup import Card, Fields, Markup
 from alerts.cards.message import triggered_by
 from alerts.ledger_events import CHANGE_ASKED, REFUSED
 from alerts.models import Destination
@@ -86,7 +86,9 @@ def notice_card(
     kind, _, key = about.partition("/")
     number = int(key) if key.isdecimal() else None
     notice = _NOTICES.get(entry.action, _UNKNOWN) if entry else _UNKNOWN
-    fields = [moment_field(markup, "Since", entry.at)] if entry else []
+    fields = Fields(markup)
+    if entry:
+        fields.moment("Since", entry.at)
     if kind == "brake":
         # One card for a flood, however many messages it has.
         brake = Brake.objects.filter(pk=number).first() if number else None
@@ -108,9 +110,7 @@ def notice_card(
             title = f"{name}: {notice.word.lower()}"
             subject = "a connection"
         if connection and connection.complete_as_of:
-            fields.append(
-                moment_field(markup, "Queue complete as of", connection.complete_as_of)
-            )
+            fields.moment("Queue complete as of", connection.complete_as_of)
     description = f"{markup.bold(f'{notice.word}.')} {notice.detail}"
     if explanation := details.get("explanation", ""):
         if minimal:
@@ -150,30 +150,28 @@ def _refusal_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
     started = triggered_by(entry.trigger)
     mailbox = details.get("mailbox", "")
     rule = details.get("rule", "")
-    addresses = {
-        "To": details.get("recipients", ""),
-        "Refused": details.get("refused", ""),
-    }
     if minimal:
         started = without_addresses(started)
         mailbox = masked_address(mailbox) if mailbox else ""
         rule = without_addresses(rule)
-    fields = [text_field(markup, "From", mailbox, inline=True)]
-    for name, listed in addresses.items():
-        if listed and minimal:
-            listed = ", ".join(map(masked_address, listed.split(", ")))
-        if listed:
-            fields.append(text_field(markup, name, listed, 600))
-    fields.append(text_field(markup, "Triggered by", started, 256, inline=True))
+    fields = Fields(markup)
+    fields.text("From", mailbox, inline=True)
+    for name, key in (("To", "recipients"), ("Refused", "refused")):
+        if listed := details.get(key, ""):
+            if minimal:
+                listed = ", ".join(map(masked_address, listed.split(", ")))
+            fields.text(name, listed, 600)
+    fields.text("Triggered by", started, 256, inline=True)
     if rule:
-        fields.append(text_field(markup, "Rule", rule, 256, inline=True))
+        fields.text("Rule", rule, 256, inline=True)
+    fields.moment("When", entry.at)
     return Card(
         title="Message refused at the gate",
         url=f"{settings.PUBLIC_URL}{reverse('refusals')}",
         description=f"{markup.bold('Refused at the gate.')} "
         "Nothing was sent, and there is nothing to review. The sender was told why.",
         tone="rose",
-        fields=[*fields, moment_field(markup, "When", entry.at)],
+        fields=fields,
         footer="Countersign · refused at the gate",
         word="Refused at the gate",
     )
@@ -185,18 +183,13 @@ def _change_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
     At the minimal level only of which kind it is: a change may name people.
     """
     details = entry.details
-    fields = []
+    fields = Fields(markup)
     if not minimal:
-        shown = {
-            "Now": "before",
-            "Then": "after",
-            "Asked by": "asked_by",
-            "Reason": "reason",
-        }
-        fields = [
-            text_field(markup, label, details.get(name, ""), 600)
-            for label, name in shown.items()
-        ]
+        fields.text("Now", details.get("before", ""), 600)
+        fields.text("Then", details.get("after", ""), 600)
+        fields.text("Asked by", details.get("asked_by", ""), 600)
+        fields.text("Reason", details.get("reason", ""), 600)
+    fields.moment("Since", entry.at)
     subject = markup.literal(
         details.get("kind" if minimal else "change", ""), MAX_EXPLANATION
     )
@@ -205,7 +198,7 @@ def _change_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
         url=f"{settings.PUBLIC_URL}{reverse('pending-changes')}",
         description=f"{markup.bold('Waiting for a second admin.')} {subject}",
         tone="amber",
-        fields=[*fields, moment_field(markup, "Since", entry.at)],
+        fields=fields,
         footer="Countersign · change of policy",
         word="Waiting for a second admin",
     )
