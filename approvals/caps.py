@@ -97,9 +97,9 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     # A message that was deleted here and comes again was counted then.
     Arrival.objects.bulk_create(arrivals, ignore_conflicts=True)
     # In the memory of each process: a new cap counts from the next second.
-    caps: Mapping[str, tuple[int, int]] = caches["process"].get_or_set(
-        f"caps:{message.mailbox_id}", lambda: caps_of(message.mailbox), 1
-    )
+    remembered = caches["process"]
+    key_of_caps = f"caps:{message.mailbox_id}"
+    caps = remembered.get_or_set(key_of_caps, lambda: caps_of(message.mailbox), 1) or {}
     passed, is_close = _judge(message, new, caps)
     if passed is None and is_close:
         # Messages that are stored at one moment do not see one another: so close to a

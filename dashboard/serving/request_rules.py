@@ -25,7 +25,11 @@ IS_ONE_BY_ONE = True
 # A path's prefix, the largest body there, and the required headers.
 _RULES = (
     (PATH, webhooks.MAX_BODY, (HEADER,)),
-    (_INTERACTIONS, interactions.MAX_BODY, (interactions.SIGNATURE, interactions.TIMESTAMP)),
+    (
+        _INTERACTIONS,
+        interactions.MAX_BODY,
+        (interactions.SIGNATURE, interactions.TIMESTAMP),
+    ),
     ("/csp-report/", MOST_OF_REPORT, ()),
 )
 

@@ -343,7 +343,7 @@ def _columns(received: Received) -> dict[str, str]:
 def _reason(rows: list[_Row]) -> str:
     """Return what was typed in the field of the reason: in a row, or under a label."""
     for row in rows:
-        for field in (*(row.components or ()), row.component):
+        for field in [*(row.components or []), row.component]:
             if field and field.custom_id == REASON and field.value is not None:
                 return field.value
     raise ValueError("no reason")
