@@ -31,6 +31,8 @@ _WORD = re.compile(r"\w+")
 _SHOWS_NOTHING = re.compile(r"[\x00-\x20\x7f]+")
 # Of a tsvector as PostgreSQL writes it, such as `'it''s':1A,3 'word':2B`.
 _LEXEME = re.compile(r"'((?:[^']|'')*+)'(?::([0-9A-D,]*+))?")
+# What has a meaning in a quoted word.
+_ESCAPED = str.maketrans({"'": "''", "\\": "\\\\"})
 _PHRASE = re.compile(r'"([^"]*)"?|(\S+)')
 
 
@@ -133,7 +135,8 @@ def lexemes(stored: str) -> dict[str, set[str]]:
 
 def _written(positions: dict[str, list[str]]) -> str:
     return " ".join(
-        f"{quoted(word)}:{','.join(found)}" for word, found in positions.items()
+        f"'{word.translate(_ESCAPED)}':{','.join(found)}"
+        for word, found in positions.items()
     )
 
 
@@ -162,4 +165,4 @@ def asked(text: str, label: str = "") -> str:
 
 def quoted(word: str) -> str:
     """Return a word so that none of its characters means anything to PostgreSQL."""
-    return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"
+    return f"'{word.translate(_ESCAPED)}'"
