@@ -15,9 +15,8 @@ class ApprovalsConfig(AppConfig):
         import approvals.brake.commands
         import approvals.risk_rules.own_words
         import approvals.standing.signing
-        import approvals.usual_texts.texts  # noqa: F401
-        from approvals import examination
-        from approvals.collaboration import receivers as collaboration_receivers
+        import approvals.usual_texts  # noqa: F401
+        from approvals import collaboration, examination
         from approvals.decisions import execute
         from approvals.escalation import watch
         from approvals.intake.webhooks import announce_change
@@ -38,7 +37,7 @@ class ApprovalsConfig(AppConfig):
             examination.on_finding_added, dispatch_uid="approvals.examination"
         )
         thread_receivers.connect()
-        collaboration_receivers.connect()
+        collaboration.connect()
         released.connect(
             execute.on_released, dispatch_uid="approvals.decisions.execute"
         )

@@ -10,8 +10,7 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
-from approvals.collaboration.claims import touch
-from approvals.collaboration.comments import count_asked_of
+from approvals.collaboration import count_asked_of, touch_claim
 from approvals.decisions.status import shown_status
 from approvals.desk_messages import desk_messages, shown_message
 from approvals.models import Claim, Decision
@@ -118,7 +117,7 @@ def pulse(request: DeskRequest) -> HttpResponse:
     if message is not None:
         # Visible pages ask at least every forty seconds, and each half minute has
         # another ETag, so this is reached.
-        touch(message, actor=actor)
+        touch_claim(message, actor=actor)
     waiting = waiting_of(actor)
     tabs = tab_counts(actor, waiting=waiting.number)
     freshness = freshness_for(actor)

@@ -7,8 +7,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from approvals import caps, tasks
-from approvals.collaboration import claims, comments, snooze
+from approvals import caps, collaboration, tasks
 from approvals.decisions import apply_policy, execute, expire, standing
 from approvals.desk_messages import desk_messages
 from approvals.escalation import handling, watch
@@ -111,12 +110,16 @@ DUTIES: dict[str, Duty] = {
     # that was missed.
     "unwell": _each(tasks.read_connection, Connection.objects.to_probe),
     "overdue": _each(tasks.read_connection, Connection.objects.overdue),
-    "claims": _with(claims.end_idle, lambda: Claim.objects.over().order_by("pk")),
+    "claims": _with(
+        collaboration.end_idle_claims, lambda: Claim.objects.over().order_by("pk")
+    ),
     "floods over": duty(Brake.objects.over, caps.end_over, most=100),
     "arrivals": duty(Arrival.objects.past, caps.forget, most=10_000),
     "floods to reject": _each(tasks.reject_set_apart, Brake.objects.to_reject, 20),
-    "put off": _with(snooze.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")),
-    "questions": _with(comments.delete_past_questions, Question.objects.past),
+    "put off": _with(
+        collaboration.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")
+    ),
+    "questions": _with(collaboration.delete_past_questions, Question.objects.past),
     # What this makes is sent by "lists" below.
     "new lists": GateList.objects.ensure,
     "minimum": _each(bring_minimum, gate_minimum.to_compare, 50),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals import polling
+from approvals import polling, usual_texts
 from approvals.brake import views as brake
 from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation
@@ -23,7 +23,6 @@ from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
 from approvals.risk_rules import word_views
 from approvals.standing import views as standing
-from approvals.usual_texts import views as usual_texts
 
 urlpatterns = [
     path(
@@ -126,7 +125,7 @@ urlpatterns = [
     path("queue/<uuid:public_id>/claim/", collaboration_views.claim, name="claim"),
     path(
         "queue/<uuid:public_id>/claim/release/",
-        collaboration_views.release_claim,
+        collaboration_views.end_claim,
         name="release-claim",
     ),
     path("queue/<uuid:public_id>/handling/", escalation.handling, name="handling"),

@@ -51,7 +51,7 @@ from approvals.bulk.sheet import (
 from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
-from approvals.usual_texts.texts import (
+from approvals.usual_texts import (
     BUILT_IN,
     known_presets,
     shared_presets,

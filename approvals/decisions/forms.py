@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from approvals.decisions.later import LaterForm
-from approvals.usual_texts.texts import BUILT_IN, Presets, words_named
+from approvals.usual_texts import BUILT_IN, Presets, words_named
 from common.fingerprint import FINGERPRINT
 from common.forms import SentenceForm, WordsField
 from mirror.states import Outcome

@@ -12,8 +12,7 @@ from uuid import UUID
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
-from approvals import tasks
-from approvals.collaboration import claims
+from approvals import collaboration, tasks
 from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle, rulings
 from approvals.desk_messages import awaits_review
 from approvals.errors import AlreadyDecided
@@ -72,7 +71,7 @@ def assign_first(
     """
     chosen = next(iter(able_to_review(people, message)), None)
     if chosen is not None:
-        claims.assign(message, to=chosen, actor=ACTOR, why=why)
+        collaboration.assign_claim(message, to=chosen, actor=ACTOR, why=why)
     return chosen
 
 
@@ -103,7 +102,9 @@ def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
         raise ActNotAllowed("Choose a reviewer of this mailbox.")
     if not Person.objects.present().filter(pk=to).exists():
         raise ActNotAllowed(f"{person} is out of office. Choose somebody else.")
-    return claims.assign(locked, to=person, actor=actor, why=f"By {actor.label}.")
+    return collaboration.assign_claim(
+        locked, to=person, actor=actor, why=f"By {actor.label}."
+    )
 
 
 def candidates(message: Message) -> list[Person]:
@@ -150,7 +151,7 @@ def _pass_on(claim_id: int) -> None:
         return
     why = f"{found.person} is out of office."
     if assign_first(locked, on_duty(locked, now=clock()), why=why) is None:
-        claims.release_message(locked, actor=ACTOR, why=why)
+        collaboration.end_claims(Claim.objects.on(locked), actor=ACTOR, why=why)
 
 
 @atomic_with_retry

@@ -4,9 +4,12 @@ fragments.
 
 import json
 from collections.abc import Mapping
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
+from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
@@ -14,15 +17,18 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.collaboration.claims import release, take
-from approvals.collaboration.comments import (
+from approvals.collaboration import (
+    MAX_COMMENT,
     ONLY_COMMENTERS,
     add_comment,
     names_offered,
     people_seeing,
+    release_claim,
+    snooze_message,
+    take_claim,
+    unsnooze_message,
+    zone_of,
 )
-from approvals.collaboration.forms import ClaimForm, CommentForm, NameForm, SnoozeForm
-from approvals.collaboration.snooze import snooze_message, unsnooze_message
 from approvals.decisions.ruling import may_handle
 from approvals.errors import ClaimedByOther, InvalidInput, http_status
 from approvals.message_page.side_panel import actions_on, panel_context
@@ -34,12 +40,104 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.queue.views import filters_of, next_in
-from approvals.usual_texts.texts import BUILT_IN, presets_of
+from approvals.usual_texts import BUILT_IN, Kind, Presets, presets_of, words_named
+from common.forms import LenientForm, SentenceForm, WordsField
 from common.pages import DeskRequest
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from policy.rules.rules import listed
+
+MORNING = time(9, 0)
+WAITS = {"hour": "1 hour", "tomorrow": "Tomorrow, 9:00", "time": "Until a time"}
+
+
+def tomorrow_morning(now: datetime, zone: ZoneInfo) -> datetime:
+    """Return nine o'clock of the next day there."""
+    return datetime.combine(
+        (now.astimezone(zone) + timedelta(days=1)).date(), MORNING, zone
+    )
+
+
+class SnoozeForm(SentenceForm):
+    """Until when a message is snoozed."""
+
+    wait = forms.ChoiceField(
+        choices=list(WAITS.items()),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose how long to snooze it."
+        ),
+    )
+    at = forms.DateTimeField(
+        required=False,
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
+        error_messages={"invalid": "Enter day and time as 2026-11-20 14:30."},
+    )
+    zone = forms.CharField(required=False, max_length=64)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if (
+            cleaned.get("wait") == "time"
+            and not cleaned.get("at")
+            and "at" not in self.errors
+        ):
+            self.add_error("at", "Enter the day and time until which to snooze it.")
+        return cleaned
+
+    def until(self, *, now: datetime, zone: ZoneInfo) -> datetime:
+        """Return the chosen time."""
+        wait = self.cleaned_data["wait"]
+        if wait == "hour":
+            return now + timedelta(hours=1)
+        if wait == "tomorrow":
+            return tomorrow_morning(now, zone)
+        at: datetime = self.cleaned_data["at"]
+        return at.replace(tzinfo=zone)
+
+
+class CommentForm(SentenceForm):
+    """A comment, typed or chosen among the saved ones."""
+
+    text = WordsField(
+        required=False,
+        max_length=MAX_COMMENT,
+        error_messages={
+            "max_length": f"Keep a comment under {MAX_COMMENT:,} characters."
+        },
+    )
+    saved = forms.CharField(required=False, max_length=40)
+
+    def __init__(self, data: Any, *, presets: Presets = BUILT_IN) -> None:
+        super().__init__(data)
+        self.presets = presets
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        saved = words_named(self.presets, Kind.COMMENT, cleaned.get("saved") or "")
+        if saved is None:
+            self.add_error(
+                "saved", "The saved comments were changed meanwhile. Choose again."
+            )
+        text = "\n".join(part for part in (saved, cleaned.get("text")) if part)
+        cleaned["text"] = text
+        if not text and not self.errors:
+            self.add_error("text", "Write something first.")
+        if len(text) > MAX_COMMENT:
+            self.add_error("text", f"Keep a comment under {MAX_COMMENT:,} characters.")
+        return cleaned
+
+
+class NameForm(LenientForm):
+    """The beginning of a name, as it was typed: a blank at its end counts."""
+
+    q = forms.CharField(required=False, max_length=80, strip=False)
+
+
+class ClaimForm(LenientForm):
+    """The current holder, when a claimed message is taken over."""
+
+    take_over = forms.IntegerField(required=False, min_value=1)
 
 
 @require_POST
@@ -48,7 +146,7 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_bare_message_or_404(request.actor, public_id)
     from_holder = ClaimForm(request.POST).value("take_over")
     try:
-        take(message=public_id, actor=request.actor, from_holder=from_holder)
+        take_claim(message=public_id, actor=request.actor, from_holder=from_holder)
     except DeskError as error:
         asks = "yes" if isinstance(error, ClaimedByOther) else ""
         typed = {"outcome": "claim", "asks": asks}
@@ -57,10 +155,10 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 
 @require_POST
-def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
+def end_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Release the message; a person whose claim was taken over sees who has it."""
     message = get_bare_message_or_404(request.actor, public_id)
-    release(message=public_id, actor=request.actor)
+    release_claim(message=public_id, actor=request.actor)
     return _answer(request, message)
 
 
@@ -70,19 +168,20 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     none, with a notice.
     """
     message = get_bare_message_or_404(request.actor, public_id)
-    own_zone = str(getattr(request.user, "time_zone", "UTC"))
-    form = SnoozeForm(request.POST, now=clock(), own_zone=own_zone)
+    form = SnoozeForm(request.POST)
     try:
         if not form.is_valid():
             raise ActNotAllowed(form.first_error())
-        asked = form.until()
+        own_zone = str(getattr(request.user, "time_zone", "UTC"))
+        zone = zone_of(own_zone, form.cleaned_data["zone"])
+        asked = form.until(now=clock(), zone=zone)
         until = snooze_message(message=public_id, actor=request.actor, until=asked)
     except ActNotAllowed as error:
         typed = {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
         return _refuse(request, message, error, status=422, typed=typed)
     why = ", an hour before it expires" if until < asked else ""
-    at = until.astimezone(form.zone_name)
-    notice = f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}."
+    at = until.astimezone(zone)
+    notice = f"Snoozed until {at:%-d %b, %H:%M} ({zone}){why}."
     filters = filters_of(request)
     following = next_in(request.actor, filters, message)
     page = reverse("message", args=[following]) if following else reverse("queue")

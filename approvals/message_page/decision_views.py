@@ -65,7 +65,7 @@ from approvals.queue.filters import with_query
 from approvals.queue.querysets import queue_messages
 from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.ask_again import look_again
-from approvals.usual_texts.texts import BUILT_IN, presets_of
+from approvals.usual_texts import BUILT_IN, presets_of
 from common.actors import Actor
 from common.counts import count_of, counted
 from common.pages import DeskRequest

@@ -9,8 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from approvals.collaboration.comments import MAX_COMMENT
-from approvals.collaboration.forms import zone_of
+from approvals.collaboration import MAX_COMMENT, zone_of
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.decisions.shown import (
     file_name,
@@ -20,7 +19,7 @@ from approvals.decisions.shown import (
 from approvals.desk_messages import our_decisions
 from approvals.models import Comment, Question, Snooze
 from approvals.queue.rows import live_claim
-from approvals.usual_texts.texts import Kind, Presets
+from approvals.usual_texts import Kind, Presets
 from audit.models import Entry
 from audit.trail import lines
 from common.actors import Actor

@@ -18,7 +18,7 @@ from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import local_messages
-from approvals.collaboration.claims import touch
+from approvals.collaboration import touch_claim
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import MAX_REASON
 from approvals.decisions.later import later_context
@@ -76,7 +76,7 @@ from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.rows import expiry_of
 from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_context
-from approvals.usual_texts.texts import presets_of
+from approvals.usual_texts import presets_of
 from common.actors import Actor
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
@@ -162,7 +162,7 @@ def answer_with_message(
         is_opened = not (request.htmx or is_ahead)
         note_page(message, actor=actor, is_opened=is_opened)
         if is_opened and context["has_claim"]:
-            touch(message, actor=actor)
+            touch_claim(message, actor=actor)
         if is_opened or is_ahead:
             enqueue_freshen(message)
     if not request.htmx:
@@ -369,7 +369,7 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
         actor=actor,
         fingerprint=ShownForm(request.POST).value("fingerprint") or "",
     )
-    touch(message, actor=actor)
+    touch_claim(message, actor=actor)
     enqueue_freshen(message)
     return HttpResponse(status=204)
 

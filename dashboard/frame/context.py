@@ -12,7 +12,7 @@ from django.utils.functional import SimpleLazyObject
 
 from alerts.destinations.commands import may_manage
 from alerts.models import Destination
-from approvals.collaboration.comments import count_asked_of
+from approvals.collaboration import count_asked_of
 from approvals.desk_messages import desk_messages
 from approvals.operations.attention import recent_attention_count
 from approvals.queue.views import filters_of

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from approvals.collaboration.forms import zone_of
+from approvals.collaboration import zone_of
 from common.time_zones import there, zone_word
 from rendering.invisibles import Tally, pieces
 from rendering.links import unicode_host

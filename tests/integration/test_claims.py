@@ -6,9 +6,14 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals.collaboration.claims import end_idle, release, take, touch
-from approvals.collaboration.forms import ClaimForm
+from approvals.collaboration import (
+    end_idle_claims,
+    release_claim,
+    take_claim,
+    touch_claim,
+)
 from approvals.errors import AlreadyDecided, ClaimedByOther
+from approvals.message_page.collaboration_views import ClaimForm
 from approvals.models import Claim
 from approvals.tasks import sweep
 from audit.models import Entry
@@ -27,11 +32,11 @@ def claim(client, message, headers=None, **fields):
 
 
 def claim_as(message, person, **options):
-    return take(message=message.public_id, actor=actor_of(person), **options)
+    return take_claim(message=message.public_id, actor=actor_of(person), **options)
 
 
 def release_as(message, person):
-    return release(message=message.public_id, actor=actor_of(person))
+    return release_claim(message=message.public_id, actor=actor_of(person))
 
 
 def let_idle(minutes=11):
@@ -160,9 +165,9 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
 ):
     claim_as(message, reviewer)
     let_idle(minutes=9)
-    assert end_idle() == 0
+    assert end_idle_claims() == 0
     let_idle()
-    touch(message, actor=actor_of(reviewer))
+    touch_claim(message, actor=actor_of(reviewer))
     assert not is_held(message), "what is over stays over"
     sweep()
     assert not Claim.objects.exists()
@@ -179,7 +184,7 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
     claim_as(message, second_reviewer)
     change_row(second_reviewer, is_active=False)
     assert not is_held(message)
-    end_idle()
+    end_idle_claims()
     assert [action for action, _ in acts(message)].count("claim.released") == 3
     assert last_why(message) == "The claimer was deactivated."
 
@@ -201,7 +206,7 @@ def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     claim_as(message, reviewer)
     let_idle(minutes=9)
     lately = Claim.objects.filter(seen_at__gt=Now() - timedelta(minutes=5))
-    touch(message, actor=actor_of(second_reviewer))
+    touch_claim(message, actor=actor_of(second_reviewer))
     assert not lately.exists(), "somebody else's look keeps nothing"
     getattr(signed_in(reviewer), method)(
         f"/queue/{path.format(message.public_id)}", headers=headers

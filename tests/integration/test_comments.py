@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from approvals.collaboration.comments import add_comment
+from approvals.collaboration import add_comment
 from approvals.models import Claim, Comment, Question, Snooze
 from approvals.tasks import sweep
 from audit.models import Entry

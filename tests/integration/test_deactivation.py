@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from django.test import Client
 
-from approvals.collaboration.claims import take
+from approvals.collaboration import take_claim
 from approvals.models import Claim
 from audit.models import Entry
 from common.actors import Role, operator
@@ -80,7 +80,7 @@ def test_claims_are_released_at_once_and_roles_and_history_remain(
 ):
     DiscordAccount.objects.create(person=reviewer, discord_id="1", name="ana")
     for person in (reviewer, second_reviewer):
-        take(message=make_message(connection).public_id, actor=actor_of(person))
+        take_claim(message=make_message(connection).public_id, actor=actor_of(person))
     deactivate(actor=actor_of(admin), person_id=reviewer.pk)
     assert [claim.person for claim in Claim.objects.all()] == [second_reviewer]
     why = latest_details("claim.released")["explanation"]

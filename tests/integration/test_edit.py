@@ -195,7 +195,7 @@ def test_crash_between_the_calls_leaves_both_held_and_says_so(
     row = edit(message, reviewer)
     with monkeypatch.context() as crash:
         name = "_move" if point == "before the answer is stored" else "_reject_first"
-        crash.setattr(send, name, die)
+        crash.setattr(send, name, lambda *_, **__: die())
         with pytest.raises(Killed):
             run(row)
     Replacement.objects.update(lease_until=clock())

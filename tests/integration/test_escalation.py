@@ -9,8 +9,7 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import tasks
-from approvals.collaboration import claims
+from approvals import collaboration, tasks
 from approvals.decisions.expire import expire_due
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided
@@ -237,7 +236,7 @@ def test_messages_are_assigned_in_turn_to_who_is_on_duty_now(
     assert got[:2] == got[2:]
     # An idle assignment stays, unlike a claim; and it lists the message under Mine.
     Claim.objects.update(seen_at=Now() - timedelta(days=1))
-    assert claims.end_idle() == 0
+    assert collaboration.end_idle_claims() == 0
     assert desk_messages().of(actor_of(reviewer)).count() == 2
 
 

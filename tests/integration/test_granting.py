@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from django.test import Client
 
-from approvals.collaboration.claims import take
+from approvals.collaboration import take_claim
 from approvals.models import Claim
 from audit.models import Entry
 from common.actors import Role
@@ -101,7 +101,7 @@ def test_claims_are_released_where_the_person_may_no_longer_decide(
     lost = make_message(other)
     Grant.objects.create(person=reviewer, role="reviewer", connection=connection)
     for message in (visible, lost):
-        take(message=message.public_id, actor=actor_of(reviewer))
+        take_claim(message=message.public_id, actor=actor_of(reviewer))
     take_from(admin, reviewer, reviewer.grants.get(connection=None))
     assert [claim.message for claim in Claim.objects.all()] == [visible]
 

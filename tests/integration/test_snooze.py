@@ -13,10 +13,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from approvals.collaboration.comments import add_comment
-from approvals.collaboration.forms import SnoozeForm, tomorrow_morning
-from approvals.collaboration.snooze import unsnooze_due
+from approvals.collaboration import add_comment, unsnooze_due, zone_of
 from approvals.decisions.decide import undo_decision
+from approvals.message_page.collaboration_views import SnoozeForm, tomorrow_morning
 from approvals.models import Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
@@ -98,11 +97,10 @@ def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers(
     signed_in, reviewer, message
 ):
     for own, browser_zone, expected in ZONES:
-        form = SnoozeForm(
-            {"wait": "tomorrow", "zone": browser_zone}, now=NOW, own_zone=own
-        )
+        form = SnoozeForm({"wait": "tomorrow", "zone": browser_zone})
         assert form.is_valid()
-        there = form.until().astimezone(ZoneInfo(expected))
+        zone = zone_of(own, form.cleaned_data["zone"])
+        there = form.until(now=NOW, zone=zone).astimezone(ZoneInfo(expected))
         here = NOW.astimezone(ZoneInfo(expected))
         assert (there.hour, there.minute) == (9, 0), (own, browser_zone)
         assert there.date() == here.date() + timedelta(days=1), (own, browser_zone)
@@ -138,7 +136,7 @@ def test_impossible_time_is_an_error_and_stays_in_the_field(
     signed_in, reviewer, message
 ):
     for fields, words in IMPOSSIBLE[2:]:
-        form = SnoozeForm(fields, now=NOW, own_zone="")
+        form = SnoozeForm(fields)
         assert not form.is_valid(), fields
         assert words in form.first_error(), fields
     client = signed_in(reviewer)

@@ -8,7 +8,7 @@ import pytest
 
 from approvals.decisions.forms import CHANGED_MEANWHILE
 from approvals.models import Comment, Decision, UsualTexts
-from approvals.usual_texts.texts import REJECT, presets_of
+from approvals.usual_texts import REJECT, presets_of
 from audit.models import Entry
 from mirror.models import Mailbox
 from tests.factories import change_row, make_connection, make_message, make_person

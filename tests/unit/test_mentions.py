@@ -2,7 +2,7 @@
 nobody.
 """
 
-from approvals.collaboration.comments import mentions_in
+from approvals.collaboration import mentions_in
 from people.models import Person
 
 ANA = Person(pk=1, name="Ana Ferreira", email="ana@yourteam.example")

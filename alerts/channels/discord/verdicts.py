@@ -26,7 +26,7 @@ from alerts.channels.discord.replies import (
     stranger,
 )
 from alerts.models import Card, Destination, Interaction
-from approvals.collaboration.claims import take
+from approvals.collaboration import take_claim
 from approvals.decisions.decide import give_verdict, note_refusal, who_was_first
 from approvals.decisions.forms import VerdictForm
 from approvals.decisions.ruling import rulings, stop_of
@@ -165,7 +165,7 @@ def _carry_out(press: _Press) -> Reply:
         with transaction.atomic():
             if action != "claim":
                 return _decide(press)
-            take(message=press.message.public_id, actor=press.actor)
+            take_claim(message=press.message.public_id, actor=press.actor)
     except DeskError as error:
         if action != "claim" and (
             words := recorded_refusal(press.interaction, error.sentence)
