@@ -312,7 +312,7 @@ class Review(models.Model):
     )
     # Whether it stands apart from the queue, until somebody puts it back.
     is_apart = models.BooleanField(default=False, db_default=False)
-    # When its position in an order last changed, written by a trigger; None: never.
+    # When its position in an order last changed, written by a trigger; nothing reads it.
     ranked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:

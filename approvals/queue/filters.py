@@ -40,16 +40,13 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Position:
-    """`values` are what the order compares, times as numbers; `since` is when the
-    paging began.
-    """
+    """`values` are what the order compares, times as numbers."""
 
     values: tuple[int | None, ...]
     key: int
-    since: int = 0
 
     def __str__(self) -> str:
-        numbers = [*self.values, self.key, *([self.since] if self.since else [])]
+        numbers = (*self.values, self.key)
         return "-".join("x" if number is None else str(number) for number in numbers)
 
 
@@ -57,10 +54,8 @@ def read_position(written: str, *, order: str) -> Position | None:
     """Read a position in this order; None, which is the first page, for what is
     ill-formed.
     """
-    names = (*COMPARED[order], "key", "since")
+    names = (*COMPARED[order], "key")
     parts = written.split("-")
-    if len(parts) == len(names) - 1:
-        parts.append("0")
     if len(parts) != len(names) or not all(_NUMBER.fullmatch(part) for part in parts):
         return None
     numbers = [None if part == "x" else int(part) for part in parts]
@@ -71,8 +66,8 @@ def read_position(written: str, *, order: str) -> Position | None:
             return None
         if number is not None and number > _LARGEST.get(name, _LATEST):
             return None
-    *values, key, since = numbers
-    return Position(tuple(values), key or 0, since or 0)
+    *values, key = numbers
+    return Position(tuple(values), key or 0)
 
 
 def at_time(microseconds: int) -> datetime:

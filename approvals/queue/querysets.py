@@ -161,9 +161,6 @@ class QueueQuerySet(DeskMessageQuerySet):
         """
         if position is None:
             return self
-        return self._compared_with(order, position, "<" if order == "newest" else ">")
-
-    def _compared_with(self, order: str, position: Position, sign: str) -> Self:
         values: list[Combinable] = []
         for name, number in zip(COMPARED[order], position.values, strict=True):
             if number is None:
@@ -174,14 +171,7 @@ class QueueQuerySet(DeskMessageQuerySet):
                 values.append(Value(at_time(number), output_field=DateTimeField()))
         # PostgreSQL compares rows as a whole, of which an index can make use.
         rows = (_row(*_ORDERS[order]), _row(*values, Value(position.key)))
-        return self.filter(_condition(*rows, sign))
-
-    def moved_since(self, order: str, position: Position) -> Self:
-        """What moved in front of a position since the paging began, and would otherwise
-        be missed (review_ranked).
-        """
-        before = self._compared_with(order, position, ">" if order == "newest" else "<")
-        return before.filter(review__ranked_at__gt=at_time(position.since))
+        return self.filter(_condition(*rows, "<" if order == "newest" else ">"))
 
     def gathered(self, filters: Filters) -> Self:
         """Keep one message of each group, annotated with the group's size and how its
@@ -246,7 +236,7 @@ def queue_messages() -> QueueQuerySet:
     return QueueQuerySet(Message).defer("search", "bands")
 
 
-def position_at(message: Any, order: str, *, since: int = 0) -> Position:
+def position_at(message: Any, order: str) -> Position:
     """Return a message's position in an order."""
     values = [
         getattr(message.review if name in OF_REVIEW else message, name)
@@ -255,7 +245,7 @@ def position_at(message: Any, order: str, *, since: int = 0) -> Position:
     numbers = (
         as_number(value) if isinstance(value, datetime) else value for value in values
     )
-    return Position(tuple(numbers), message.pk, since)
+    return Position(tuple(numbers), message.pk)
 
 
 def _sorted(order: str) -> tuple[Any, ...]:

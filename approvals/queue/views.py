@@ -27,7 +27,6 @@ from approvals.queue.filters import (
     MessageForm,
     Position,
     QueueAddress,
-    as_number,
 )
 from approvals.queue.querysets import (
     FLOOD,
@@ -151,8 +150,7 @@ def queue_context(
     )
     if filters.tab == "mine":
         note_people(rows, actor=actor)
-    began = filters.after.since if filters.after else 0
-    following = _next_position(found, filters, since=began or as_number(clock_now))
+    following = _next_position(found, filters)
     last_decision = None
     if not rows and filters.tab == "waiting" and not filters.narrows:
         # Nothing is left to decide.
@@ -226,10 +224,6 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
     if filters.searches:
         found["unsearched"] = count_of(
             queue_messages().of_tab(actor, filters.tab).unsearched()
-        )
-    if filters.after and filters.after.since and not filters.newest_first:
-        found["moved"] = count_of(
-            _asked_for(actor, filters).moved_since(filters.order, filters.after)
         )
     return found
 
@@ -329,13 +323,11 @@ def page_of(
     )
 
 
-def _next_position(
-    found: Sequence[Message], filters: Filters, *, since: int = 0
-) -> Position | None:
+def _next_position(found: Sequence[Message], filters: Filters) -> Position | None:
     """Return where the next page begins; None on the last one."""
     if len(found) <= PAGE:
         return None
-    return position_at(found[PAGE - 1], filters.row_order, since=since)
+    return position_at(found[PAGE - 1], filters.row_order)
 
 
 def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:

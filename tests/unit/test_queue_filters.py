@@ -125,10 +125,9 @@ def test_malformed_position_is_the_first_page():
             "1",
             "1-x",
             "x-1",
-            "1-2-3-4-5",
+            "1-2-3-4",
             f"x-{long}-1",
             "-1-1",
-            f"x-1-1-{long}",
             "x-1-1\n",
         ],
         "newest": ["x-1"],
@@ -145,9 +144,9 @@ def test_position_is_read_as_it_was_written():
     at = 1700000000000001
     for order, position in (
         ("oldest", Position((None, at), 5)),
-        ("oldest", Position((at, at), 5, 9)),
-        ("newest", Position((at,), 5, 1700000000000000)),
-        ("riskiest", Position((80, at), 5, 9)),
+        ("oldest", Position((at, at), 5)),
+        ("newest", Position((at,), 5)),
+        ("riskiest", Position((80, at), 5)),
         ("soonest", Position((None, at), 5)),
         ("soonest", Position((1800000000000000, at), 5)),
     ):
