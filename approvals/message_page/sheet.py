@@ -135,7 +135,7 @@ def sheet_context(
             content, page=way.page, original=original.html if original else None
         )
     elif way.name == "headers":
-        context["headers"] = headers_of(message, content, page=way.page)
+        context["headers"] = headers_of(message, content)
     elif way.name == "changes":
         context |= {
             "sent_back": sent_back,
@@ -184,11 +184,7 @@ def _tabs(
 
 def _turns(tab: Tab, context: dict[str, Any]) -> dict[str, Any] | None:
     """Return the links to the previous and next page, for content longer than one page."""
-    paged = [
-        context.get("stretch"),
-        context.get("headers"),
-        *context.get("sources", ()),
-    ]
+    paged = [context.get("stretch"), *context.get("sources", ())]
     longest = max(filter(None, paged), key=lambda one: one.pages, default=None)
     if longest is None or longest.pages == 1:
         return None

@@ -5,7 +5,6 @@ Nothing of them crashes the page, and what does not fit it is counted there and
 reachable on a page further.
 """
 
-import math
 import re
 
 import pytest
@@ -36,7 +35,7 @@ def sheet(client, message, view, page=1):
 @pytest.mark.parametrize(
     "length", [70_000, pytest.param(10_000_000, marks=pytest.mark.slow)]
 )
-def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(
+def test_huge_subject_is_cut_with_a_count_and_stands_under_headers(
     desk, connection, length
 ):
     message = make_message(connection, subject="Short", hydrated=False)
@@ -44,11 +43,12 @@ def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(
     page = read(desk, message)
     assert len(page) < 1_000_000
     assert f"{length - 2000:,} more characters" in page
-    pages = math.ceil(length / 60_000)
-    last = sheet(desk, message, "headers", page=pages)
-    assert f"to {length:,} of {length:,}" in last
-    assert f"Page {pages} of {pages}" in words_of(last)
-    assert "the-end" in last
+    headers = sheet(desk, message, "headers")
+    assert len(headers) < 1_500_000
+    # A page that no browser could lay out says what it leaves out.
+    is_whole = length < 1_000_000
+    assert ("the-end" in headers) is is_whole
+    assert (f"shortened: {length} characters" in words_of(headers)) is not is_whole
 
 
 @pytest.mark.parametrize("number", [500, pytest.param(100_000, marks=pytest.mark.slow)])
@@ -64,8 +64,9 @@ def test_very_many_recipients_are_counted_and_the_suspicious_come_first(
     assert f"{number + 1 - 60} more under Headers" in page
     shown = re.findall(r'<span class="address whole"><bdi>([^<]*)', page)
     assert shown[1] == "eve@xn--bd-7kc.example" or "b\u0430d" in shown[1]
-    last = sheet(desk, message, "headers", page=number // 500 + 1)
-    assert f"{number + 1:,} to {number + 1:,} of {number + 1:,}" in last
+    headers = sheet(desk, message, "headers")
+    assert headers.count('class="value whole"') > number
+    assert f"person{number - 1}@acme.example" in headers
 
 
 @pytest.mark.slow

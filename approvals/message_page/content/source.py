@@ -1,14 +1,15 @@
 """The message as it was written: its parts, its headers, and what this key does not
 show. Nothing is left out.
 
-Invisible characters are named. A long text or list continues on the next page, and the
-page says so.
+Invisible characters are named. A long text continues on the next page, and the page
+says so.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from approvals.message_page.content.word_diff import marked
 from common.fingerprint import Content
@@ -101,8 +102,6 @@ def _cuts(text: str, size: int) -> list[int]:
     return [*cuts, len(text)]
 
 
-# How many addresses of one field are one page.
-LISTED = 500
 NAMES = {
     "from": "From",
     "from_name": "From name",
@@ -120,38 +119,23 @@ NAMES = {
 }
 
 
+# A longer value of a header is shortened, and says so.
+LONGEST_VALUE = 1_000_000
+
+
 @dataclass(frozen=True)
 class Header:
-    """One line: its name and values. Not `covered`: the key does not show it. `note`
-    counts what is elsewhere.
-    """
+    """One line: its name and values. Not `covered`: the key does not show it."""
 
     name: str
     values: tuple[Stretch, ...] = ()
     covered: bool = True
-    note: str = ""
 
 
-@dataclass(frozen=True)
-class Headers:
-    """The lines of the message itself, what MultiMail says of the message, and what the
-    sender said about it.
+def headers_of(message: Message, content: Content) -> dict[str, Sequence[Any]]:
+    """Return the lines of the message itself, what MultiMail says of the message, what
+    the sender said about it, and the names of what this key does not show.
     """
-
-    lines: tuple[Header, ...]
-    message: tuple[Header, ...]
-    metadata: tuple[Header, ...]
-    unseen: tuple[str, ...]
-    page: int
-    pages: int
-
-
-# A header's name, its values, and whether this connection's key shows them.
-_Line = tuple[str, list[str], bool]
-
-
-def headers_of(message: Message, content: Content, *, page: int) -> Headers:
-    """Return one page of the headers; short ones are on the first page."""
     texts: Mapping[str, Iterable[str | None]] = {
         "from": [content.sender],
         "from_name": [content.sender_name],
@@ -163,13 +147,13 @@ def headers_of(message: Message, content: Content, *, page: int) -> Headers:
         "in_reply_to": [content.in_reply_to],
         "send_at": [content.send_at],
     }
-    lines: list[_Line] = [
-        (NAMES[name], [one for one in values if one], name in content.coverage)
+    lines = [
+        _header(NAMES[name], values)
+        if name in content.coverage
+        else Header(NAMES[name], covered=False)
         for name, values in texts.items()
     ]
-    lines += [
-        (f"Added: {name}", [text], True) for name, text in content.additions.items()
-    ]
+    lines += [_header(f"Added: {name}", [it]) for name, it in content.additions.items()]
     about = {
         "MultiMail's id": message.upstream_id,
         "Thread": message.thread_id,
@@ -182,47 +166,23 @@ def headers_of(message: Message, content: Content, *, page: int) -> Headers:
         "Expires": _time(message.expires_at),
         "Test message": "yes, nobody receives it" if message.sandbox else "",
     }
-    stated: list[_Line] = []
+    stated = []
     for name, value in message.trigger.items():
-        text = (
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        )
-        stated.append((str(name), [text], True))
-    pages = max(
-        page_count(values[0]) if len(values) == 1 else -(-len(values) // LISTED)
-        for _, values, _ in (*lines, *stated)
-    )
-    page = max(1, min(page, pages))
-    return Headers(
-        _on_page(lines, page),
-        _on_page([(name, [one], True) for name, one in about.items() if one], page),
-        _on_page(stated, page),
-        tuple(NAMES[name] for name in content.unseen),
-        page,
-        pages,
-    )
+        is_text = isinstance(value, str)
+        text = value if is_text else json.dumps(value, ensure_ascii=False)
+        stated.append(_header(str(name), [text]))
+    return {
+        "lines": lines,
+        "message": [_header(name, [value]) for name, value in about.items() if value],
+        "metadata": stated,
+        "unseen": [NAMES[name] for name in content.unseen],
+    }
+
+
+def _header(name: str, values: Iterable[str | None]) -> Header:
+    shown = (stretch_of(one, size=LONGEST_VALUE) for one in values if one)
+    return Header(name, tuple(shown))
 
 
 def _time(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
-
-
-def _on_page(lines: Iterable[_Line], page: int) -> tuple[Header, ...]:
-    """Return this page's part of each line that did not end on an earlier page."""
-    found = []
-    first = (page - 1) * LISTED
-    for name, values, covered in lines:
-        if not covered or not values:
-            if page == 1:
-                found.append(Header(name, covered=covered))
-        elif len(values) == 1:
-            if page <= page_count(values[0]):
-                one = stretch_of(values[0], page=page)
-                part = f"characters {one.first:,} to {one.end:,} of {one.total:,}"
-                found.append(Header(name, (one,), note="" if one.is_whole else part))
-        elif shown := values[first : first + LISTED]:
-            part = f"{first + 1:,} to {first + len(shown):,} of {len(values):,}"
-            note = part if len(values) > LISTED else ""
-            cut = tuple(stretch_of(one) for one in shown)
-            found.append(Header(name, cut, note=note))
-    return tuple(found)
