@@ -13,10 +13,11 @@ from approvals.message_page.content.differences import (
     Changes,
     changes_since_version_before,
 )
-from approvals.message_page.content.part_comparison import Comparison, compare_parts
 from approvals.message_page.content.rendered import rendered_text_of
 from approvals.message_page.content.source import (
+    Comparison,
     Stretch,
+    compare_parts,
     headers_of,
     source_of,
     stretch_of,

@@ -5,10 +5,10 @@ it states, and its button.
 from dataclasses import replace
 
 from approvals.message_page.content.origin import discord_address, stated_reason
-from approvals.message_page.content.part_comparison import compare_parts
 from approvals.message_page.content.rendered import PREVIEW, inbox_of
 from approvals.message_page.content.source import (
     STRETCH,
+    compare_parts,
     page_count,
     source_of,
     stretch_of,

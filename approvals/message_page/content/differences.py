@@ -19,7 +19,7 @@ from approvals.message_page.content.word_diff import (
     Piece,
     compare,
     disguises,
-    shown,
+    shown_pieces,
 )
 from approvals.models import Decision, Replacement
 from approvals.models.replacements import edit_of
@@ -153,7 +153,7 @@ def _text(
     if before == after:
         return
     found, is_fine = compare(before or "", after or "", effort)
-    pieces, left_out = shown(found, tally)
+    pieces, left_out = shown_pieces(found, tally)
     notes = disguises(found)
     if before is None:
         notes.append(

@@ -1,19 +1,33 @@
-"""The message as it was written: its parts, its headers, and what this key does not
-show. Nothing is left out.
+"""The message as it was written: its parts, how they differ, its headers, and what this
+key does not show. Nothing is left out.
 
 Invisible characters are named. A long text continues on the next page, and the page
-says so.
+says so. Comparing is bounded for hostile messages.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from approvals.message_page.content.word_diff import marked
+from approvals.message_page.content.word_diff import (
+    GONE,
+    NEW,
+    SAME,
+    Effort,
+    Piece,
+    Step,
+    common_blocks,
+    joined,
+    marked,
+    shown_pieces,
+    steps_of,
+)
 from common.fingerprint import Content
 from mirror.models import Message
+from rendering import RenderedMessage
 from rendering.invisibles import Tally, without_surrogates
 
 # The size of one page: browsers lay out some hundred kilobytes quickly, but not a
@@ -186,3 +200,117 @@ def _header(name: str, values: Iterable[str | None]) -> Header:
 
 def _time(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
+
+
+# Steps of the comparison of both parts: some tens of milliseconds.
+MAX_EFFORT = 120_000
+# How much is shown of each part where they are not compared.
+SIDE = 20_000
+# Up to this many equal words between two differences are shown as part of them.
+CRUMB = 2
+MAX_LINKS = 50
+_WORD = re.compile(r"\S+\s*")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the parts of a message differ. `kind` is unseen, doubt, one, same or differ;
+    `only` names the part that there is, where it is one.
+
+    Of the pieces, "gone" stands only in the text and "new" only in the HTML. Where the
+    two have too little in common, `sides` holds both, side by side.
+    """
+
+    kind: str
+    only: str = ""
+    pieces: tuple[Piece, ...] = ()
+    differences: int = 0
+    left_out: int = 0
+    sides: tuple[Stretch, ...] = ()
+    links_in_html: tuple[str, ...] = ()
+    links_in_text: tuple[str, ...] = ()
+
+
+def compare_parts(
+    content: Content, shown: RenderedMessage, written: RenderedMessage | None = None
+) -> Comparison:
+    """Return how the HTML part and the text part of a message differ. `written` is its
+    text, rendered by itself.
+
+    Each part is compared as its reader sees it; layout is no difference, a link's
+    target is one.
+    """
+    if not {"html", "markdown"} <= set(content.coverage):
+        return Comparison(
+            "unseen", only="html" if "html" in content.coverage else "markdown"
+        )
+    if content.html is None or content.markdown is None or written is None:
+        return Comparison("one", only="markdown" if content.html is None else "html")
+    if shown.doubt or written.doubt:
+        return Comparison("doubt", sides=_side_by_side(shown, written))
+    in_text = _words(written.plain)
+    in_html = _words(shown.plain)
+    blocks = common_blocks(
+        [w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT)
+    )
+    to_html = _targets(shown)
+    to_text = _targets(written)
+    in_html_only = tuple(one for one in to_html if one not in to_text)[:MAX_LINKS]
+    in_text_only = tuple(one for one in to_text if one not in to_html)[:MAX_LINKS]
+    differences = len(in_html_only) + len(in_text_only)
+    pieces: tuple[Piece, ...] = ()
+    left_out = 0
+    sides: tuple[Stretch, ...] = ()
+    if blocks is None:
+        differences += 1
+        sides = _side_by_side(shown, written)
+    else:
+        steps = joined(
+            steps_of(in_text, in_html, blocks),
+            lambda _, step: len(_words(step.same)) <= CRUMB,
+        )
+        differences += sum(1 for step in steps if step.gone or step.new)
+        pieces, left_out = shown_pieces(_pieces(steps), Tally())
+    return Comparison(
+        "differ" if differences else "same",
+        pieces=pieces,
+        differences=differences,
+        left_out=left_out,
+        sides=sides,
+        links_in_html=in_html_only,
+        links_in_text=in_text_only,
+    )
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lstrip())
+
+
+def _targets(rendered: RenderedMessage) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(link.target for link in rendered.links if link.target))
+
+
+def _side_by_side(
+    shown: RenderedMessage, written: RenderedMessage
+) -> tuple[Stretch, ...]:
+    return (
+        stretch_of(shown.text, label="HTML", size=SIDE),
+        stretch_of(written.text, label="Text", size=SIDE),
+    )
+
+
+def _pieces(steps: Sequence[Step]) -> list[Piece]:
+    """Return the steps in pieces. Blanks after a change are no difference and must not
+    be marked as one.
+    """
+    found = []
+    for step in steps:
+        changed = step.new or step.gone
+        blanks = changed[len(changed.rstrip()) :]
+        found += [
+            Piece(SAME, step.same),
+            Piece(GONE, step.gone.rstrip()),
+            Piece(NEW, step.new.rstrip()),
+            Piece(SAME, blanks),
+        ]
+    return [piece for piece in found if piece.text]

@@ -94,7 +94,7 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
     return found, is_fine
 
 
-def shown(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
+def shown_pieces(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
     """Return the pieces as a page shows them, and how many changed characters were left
     out at the end.
 
