@@ -4,7 +4,6 @@ Undo.
 The decision's state is read each time, so that an old page or link is correct too.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,6 @@ from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import is_reviewer, stop_of
 from approvals.decisions.status import (
     AvailableActions,
-    Status,
     available_actions,
     shown_status,
 )
@@ -31,56 +29,10 @@ NEWS_LASTS = timedelta(minutes=10)
 _TO_BE_SENT = ("leaving", "again")
 
 
-@dataclass(frozen=True)
-class DecisionNotice:
-    """A decision of the viewing person: what it is, how long it can be undone, and what
-    it waits for otherwise.
-    """
-
-    message: Message
-    decision: Decision
-    actions: AvailableActions
-    status: Status
-    seconds: int
-    waits: str
-
-    @property
-    def word(self) -> str:
-        """What was done, as the first word of a sentence."""
-        is_release = (
-            self.message.is_inbound and self.decision.outcome == Outcome.APPROVE
-        )
-        return "Released" if is_release else self.decision.result
-
-    @property
-    def verb(self) -> str:
-        """What happens when the undo time is over: a message is sent, everything else
-        takes effect at MultiMail.
-        """
-        if self.decision.outcome != Outcome.APPROVE:
-            return "Takes effect"
-        return "Goes to the agent" if self.message.is_inbound else "Sends"
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether the decision has still to be carried out."""
-        return self.actions.kind in ("leaving", "calling", "again")
-
-    @property
-    def tone(self) -> str:
-        """The colour of the notice."""
-        if self.is_under_way:
-            return "amber" if self.waits else "green"
-        return (
-            "amber"
-            if self.decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED)
-            else self.status.tone
-        )
-
-
 def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
-    """Return the notice's context; empty where this person's decision is missing, old
-    or undone.
+    """Return the notice's context: this person's decision, how long it can be undone,
+    and what it waits for otherwise. It is empty where there is none, or an old or
+    undone one.
     """
     if public_id is None:
         return {}
@@ -105,11 +57,32 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
         waits = (
             f"It waits until the kill switch, pulled by {stop.pulled_by}, is released."
         )
-    return {
-        "just": DecisionNotice(
-            message, decision, actions, shown_status(message), seconds, waits
-        )
+    status = shown_status(message)
+    word = decision.result
+    verb = "Takes effect"
+    # When the undo time is over, a message is sent; everything else takes effect.
+    if decision.outcome == Outcome.APPROVE:
+        verb = "Goes to the agent" if message.is_inbound else "Sends"
+        word = "Released" if message.is_inbound else word
+    is_under_way = actions.kind in ("leaving", "calling", "again")
+    if is_under_way:
+        tone = "amber" if waits else "green"
+    else:
+        is_void = decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED)
+        tone = "amber" if is_void else status.tone
+    just = {
+        "message": message,
+        "decision": decision,
+        "actions": actions,
+        "status": status,
+        "seconds": seconds,
+        "waits": waits,
+        "word": word,
+        "verb": verb,
+        "is_under_way": is_under_way,
+        "tone": tone,
     }
+    return {"just": just}
 
 
 def _approval_context(message: Message, actor: Actor) -> dict[str, Any]:

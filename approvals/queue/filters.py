@@ -249,109 +249,107 @@ _RULES = {
 }
 
 
-class QueueAddress:
-    """What an address asks the queue for: its filters and order, and where the page
-    begins. It is never refused.
+def read_filters(
+    data: Mapping[str, Any], *, mailboxes: Sequence[Mailbox] = ()
+) -> Filters:
+    """Return what an address asks the queue for. It is never refused: each invalid
+    filter is left out, with a remark.
 
     What is typed as a token, such as `to:dana`, counts like the field of that name, and
     before it.
     """
-
-    def __init__(
-        self, data: Mapping[str, Any], *, mailboxes: Sequence[Mailbox] = ()
-    ) -> None:
-        # `on` is both ends of a time.
-        names = ("tab", "order", "group", "after", "on", *NARROWING)
-        self.asked: dict[str, Any] = {name: as_asked(data.get(name)) for name in names}
-        # One more than is searched, to see that there was more.
-        self.asked["q"] = as_asked(data.get("q"), MAX_TYPED + 1)
-        self.mailboxes = mailboxes
-        self.remarks: list[str] = []
-
-    def filters(self) -> Filters:
-        """Return the filters, with a sentence for each invalid one."""
-        asked = self.asked
-        typed = read_typed(asked["q"], _GRAMMAR)
-        self.remarks = list(typed.remarks)
-        values = {name: typed.values.get(name) or asked[name] for name in TOKENS}
-        since, until = (
-            self._span(name, values[name]) or self._span("on", values["on"])
-            for name in ("since", "until")
+    # `on` is both ends of a time.
+    names = ("tab", "order", "group", "after", "on", *NARROWING)
+    asked = {name: as_asked(data.get(name)) for name in names}
+    # One more than is searched, to see that there was more.
+    typed = read_typed(as_asked(data.get("q"), MAX_TYPED + 1), _GRAMMAR)
+    remarks = typed.remarks
+    values = {name: typed.values.get(name) or asked[name] for name in TOKENS}
+    since, until = (
+        _span(name, values[name], remarks) or _span("on", values["on"], remarks)
+        for name in ("since", "until")
+    )
+    tab = _known_or(asked["tab"], TABS, "waiting")
+    order = _known_or(asked["order"], ORDERS, "oldest")
+    found = Filters(
+        tab=tab,
+        text=" ".join(typed.words),
+        to=values["to"],
+        from_=values["from"],
+        by=values["by"],
+        rule=_one_of("rule", values["rule"], _RULES, remarks),
+        risk=_one_of("risk", values["risk"], _RISK_WORDS, remarks),
+        has=_one_of("has", values["has"], _HAS, remarks),
+        mailbox=_mailbox(values["mailbox"], mailboxes, remarks),
+        standing="yes" if asked["standing"] else "",
+        since=since.written if since else "",
+        until=until.written if until else "",
+        begins=since.begins if since else None,
+        ends=until.ends if until else None,
+        order=order,
+        group=_known_or(asked["group"], GROUPS, ""),
+        after=read_position(
+            asked["after"], order="newest" if tab in NEWEST_FIRST else order
+        ),
+        **{name: asked[name] for name in ("started", "thread", "run", "alike")},
+    )
+    if found.text and not words_of(found.text):
+        remarks.append(
+            f"“{found.text[:40]}” has no letter or digit, so nothing was searched."
         )
-        tab = _known_or(asked["tab"], TABS, "waiting")
-        order = _known_or(asked["order"], ORDERS, "oldest")
-        found = Filters(
-            tab=tab,
-            text=" ".join(typed.words),
-            to=values["to"],
-            from_=values["from"],
-            by=values["by"],
-            rule=self._one_of("rule", values["rule"], _RULES),
-            risk=self._one_of("risk", values["risk"], _RISK_WORDS),
-            has=self._one_of("has", values["has"], _HAS),
-            mailbox=self._mailbox(values["mailbox"]),
-            standing="yes" if asked["standing"] else "",
-            since=since.written if since else "",
-            until=until.written if until else "",
-            begins=since.begins if since else None,
-            ends=until.ends if until else None,
-            order=order,
-            group=_known_or(asked["group"], GROUPS, ""),
-            after=read_position(
-                asked["after"], order="newest" if tab in NEWEST_FIRST else order
-            ),
-            **{name: asked[name] for name in ("started", "thread", "run", "alike")},
+    return replace(found, remarks=tuple(dict.fromkeys(remarks)))
+
+
+def _known_or(value: str, known: Mapping[str, str], otherwise: str) -> str:
+    return value if value in known else otherwise
+
+
+def _span(token: str, value: str, remarks: list[str]) -> Span | None:
+    """Read a time by the clock of whoever asks."""
+    if not value:
+        return None
+    try:
+        return read_span(value, zone=ZoneInfo(zone_name()), now=timezone.now())
+    except ValueError:
+        remarks.append(
+            f"“{token}:{value[:40]}” is not a date or time, so it was ignored. {EXAMPLES}"
         )
-        if found.text and not words_of(found.text):
-            self.remarks.append(
-                f"“{found.text[:40]}” has no letter or digit, so nothing was searched."
-            )
-        return replace(found, remarks=tuple(dict.fromkeys(self.remarks)))
+        return None
 
-    def _span(self, token: str, value: str) -> Span | None:
-        """Read a time by the clock of whoever asks."""
-        if not value:
-            return None
-        try:
-            return read_span(value, zone=ZoneInfo(zone_name()), now=timezone.now())
-        except ValueError:
-            self.remarks.append(
-                f"“{token}:{value[:40]}” is not a date or time, so it was ignored. {EXAMPLES}"
-            )
-            return None
 
-    def _one_of(self, token: str, value: str, known: Mapping[str, str]) -> str:
-        if not value:
-            return ""
-        if (meant := known.get(value.lower().replace("_", " "))) is None:
-            can_be = ", ".join(dict.fromkeys(known.values()))
-            self.remarks.append(
-                f"There is no “{token}:{value[:40]}”, so it was ignored. It can be: {can_be}."
-            )
-        return meant or ""
+def _one_of(
+    token: str, value: str, known: Mapping[str, str], remarks: list[str]
+) -> str:
+    if not value:
+        return ""
+    if (meant := known.get(value.lower().replace("_", " "))) is None:
+        can_be = ", ".join(dict.fromkeys(known.values()))
+        remarks.append(
+            f"There is no “{token}:{value[:40]}”, so it was ignored. It can be: {can_be}."
+        )
+    return meant or ""
 
-    def _mailbox(self, value: str) -> int | None:
-        """Find a mailbox by its key, its address, or what stands before the @."""
-        if not value:
-            return None
-        names = {one.short_name.lower(): one.pk for one in reversed(self.mailboxes)}
-        names |= {one.address.lower(): one.pk for one in reversed(self.mailboxes)}
-        names |= {str(one.pk): one.pk for one in self.mailboxes}
-        found = names.get(value.lower())
-        if found is None:
-            self.remarks.append(
-                f"No mailbox of yours is called “{value[:40]}”, so all of them are shown."
-            )
-        return found
+
+def _mailbox(
+    value: str, mailboxes: Sequence[Mailbox], remarks: list[str]
+) -> int | None:
+    """Find a mailbox by its key, its address, or what stands before the @."""
+    if not value:
+        return None
+    names = {one.short_name.lower(): one.pk for one in reversed(mailboxes)}
+    names |= {one.address.lower(): one.pk for one in reversed(mailboxes)}
+    names |= {str(one.pk): one.pk for one in mailboxes}
+    found = names.get(value.lower())
+    if found is None:
+        remarks.append(
+            f"No mailbox of yours is called “{value[:40]}”, so all of them are shown."
+        )
+    return found
 
 
 def with_query(address: str, query: str) -> str:
     """Return an address that asks for `query` too."""
     return f"{address}{'&' if '?' in address else '?'}{query}"
-
-
-def _known_or(value: str, known: Mapping[str, str], otherwise: str) -> str:
-    return value if value in known else otherwise
 
 
 class MessageForm(LenientForm):

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from approvals.models import SavedView
-from approvals.queue.filters import Filters, QueueAddress
+from approvals.queue.filters import Filters, read_filters
 from approvals.queue.views import mailboxes_of
 from audit.recording import changed, record
 from common.actors import Actor
@@ -89,7 +89,7 @@ def save(request: DeskRequest) -> HttpResponse:
     form = SavedViewForm(request.POST)
     form.is_valid()
     asked = QueryDict(form.cleaned_data.get("query", ""))
-    filters = QueueAddress(asked, mailboxes=mailboxes_of(request)).filters()
+    filters = read_filters(asked, mailboxes=mailboxes_of(request))
     if form.errors:
         return _back(request, filters.query(), form.first_error(), is_wrong=True)
     try:

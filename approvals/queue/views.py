@@ -26,7 +26,7 @@ from approvals.queue.filters import (
     Filters,
     MessageForm,
     Position,
-    QueueAddress,
+    read_filters,
 )
 from approvals.queue.querysets import (
     FLOOD,
@@ -107,11 +107,9 @@ def filters_of(request: DeskRequest) -> Filters:
     """Return what the address of this page asks the queue for; the page of one message
     has the same address.
     """
-    return (
-        QueueAddress(request.GET, mailboxes=mailboxes_of(request)).filters()
-        if request.GET
-        else Filters()
-    )
+    if not request.GET:
+        return Filters()
+    return read_filters(request.GET, mailboxes=mailboxes_of(request))
 
 
 def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
@@ -202,7 +200,7 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
     found = {
         "waiting": counted(waiting.number),
         # The rail shows the same numbers; they are not read twice.
-        "desk_waiting": counted(waiting.number) if waiting.number else "",
+        "desk_waiting": _shown(waiting.number),
         "desk_asked": count_asked_of(actor),
         "oldest": waiting.oldest,
         "newest": waiting.newest,
@@ -375,9 +373,7 @@ def history(request: DeskRequest) -> HttpResponse:
     """
     actor = request.actor
     mailboxes = mailboxes_of(request)
-    asked = QueueAddress(
-        {**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes
-    ).filters()
+    asked = read_filters({**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes)
     filters = replace(asked, order="oldest", group="")
     found = page_of(actor, filters)
     rows = rows_of(

@@ -23,7 +23,7 @@ from approvals.models import (
 )
 from approvals.queue import saved_views
 from approvals.queue import views as listing
-from approvals.queue.filters import QueueAddress
+from approvals.queue.filters import read_filters
 from audit.models import Entry
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
@@ -58,10 +58,8 @@ def announce(connection, *names):
 
 
 def filters_of(person, query):
-    return QueueAddress(
-        QueryDict(query),
-        mailboxes=list(Mailbox.objects.visible_to(actor_of(person))),
-    ).filters()
+    mailboxes = list(Mailbox.objects.visible_to(actor_of(person)))
+    return read_filters(QueryDict(query), mailboxes=mailboxes)
 
 
 def listed(person, query=""):
