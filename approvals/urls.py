@@ -8,10 +8,9 @@ from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation
 from approvals.intake import webhooks
 from approvals.message_page import (
-    collaboration_views,
+    action_views,
     content_views,
     decision_views,
-    edit_views,
 )
 from approvals.message_page import views as message
 from approvals.operations import views as attention
@@ -109,11 +108,15 @@ urlpatterns = [
         name="allow-address",
     ),
     path("queue/<uuid:public_id>/approve/", decision_views.approve, name="approve"),
-    path("queue/<uuid:public_id>/edit/", edit_views.edit, name="edit-message"),
+    path("queue/<uuid:public_id>/edit/", action_views.edit, name="edit-message"),
     path(
-        "queue/<uuid:public_id>/edit/preview/", edit_views.preview, name="edit-preview"
+        "queue/<uuid:public_id>/edit/preview/",
+        action_views.preview,
+        name="edit-preview",
     ),
-    path("queue/<uuid:public_id>/edit/finish/", edit_views.finish, name="finish-edit"),
+    path(
+        "queue/<uuid:public_id>/edit/finish/", action_views.finish, name="finish-edit"
+    ),
     path("queue/<uuid:public_id>/withdraw/", decision_views.withdraw, name="withdraw"),
     path(
         "queue/<uuid:public_id>/send-again/",
@@ -122,24 +125,22 @@ urlpatterns = [
     ),
     path("queue/<uuid:public_id>/settle/", decision_views.settle, name="settle"),
     path("queue/<uuid:public_id>/look/", decision_views.look, name="look"),
-    path("queue/<uuid:public_id>/claim/", collaboration_views.claim, name="claim"),
+    path("queue/<uuid:public_id>/claim/", action_views.claim, name="claim"),
     path(
         "queue/<uuid:public_id>/claim/release/",
-        collaboration_views.end_claim,
+        action_views.end_claim,
         name="release-claim",
     ),
     path("queue/<uuid:public_id>/handling/", escalation.handling, name="handling"),
     path("queue/<uuid:public_id>/assign/", escalation.assign, name="assign"),
     path("queue/<uuid:public_id>/extend/", escalation.extend, name="extend"),
-    path("queue/<uuid:public_id>/snooze/", collaboration_views.snooze, name="snooze"),
+    path("queue/<uuid:public_id>/snooze/", action_views.snooze, name="snooze"),
     path(
         "queue/<uuid:public_id>/snooze/end/",
-        collaboration_views.end_snooze,
+        action_views.end_snooze,
         name="end-snooze",
     ),
-    path(
-        "queue/<uuid:public_id>/beside/", collaboration_views.side_panel, name="beside"
-    ),
+    path("queue/<uuid:public_id>/beside/", action_views.side_panel, name="beside"),
     path(
         "queue/<uuid:public_id>/decisions/<int:verdict_id>/",
         content_views.seen_decision,
@@ -150,12 +151,10 @@ urlpatterns = [
         content_views.seen_body,
         name="seen-body",
     ),
-    path(
-        "queue/<uuid:public_id>/comments/", collaboration_views.comment, name="comment"
-    ),
+    path("queue/<uuid:public_id>/comments/", action_views.comment, name="comment"),
     path(
         "queue/<uuid:public_id>/people/",
-        collaboration_views.people,
+        action_views.people,
         name="message-people",
     ),
     path(

@@ -2,12 +2,14 @@
 the others.
 
 Only messages that were shown and ticked on one sheet are decided, in the version shown.
+One counts as read, by the ledger, when its version was open on its own page, or on
+screen on a sheet with all of it in view; that a sheet was loaded counts for nothing.
 A message with high risk, or with newer messages in its thread, cannot be approved here:
 `give_verdict` requires answers that only its page collects.
 """
 
 import logging
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -24,6 +26,7 @@ from approvals.decisions.decide import (
     undo_decision,
 )
 from approvals.decisions.ruling import is_reviewer
+from approvals.decisions.shown import OPENED, SERVED, has_links, links_key
 from approvals.decisions.status import (
     AvailableActions,
     Status,
@@ -31,13 +34,15 @@ from approvals.decisions.status import (
     shown_status,
 )
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions
-from approvals.errors import AlreadyDecided, VerdictNotAllowed
-from approvals.models import Decision
+from approvals.errors import AlreadyDecided, InvalidInput, VerdictNotAllowed
+from approvals.models import Decision, OpenedPart
 from audit.recording import record
+from audit.trail import recorded_versions
 from common.actors import Actor, Role
 from common.identifiers import uuid7
 from mirror.errors import DeskError
 from mirror.models import Message
+from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 
 # Each message of a batch lengthens the undo window: somebody who decides fifty has
@@ -53,6 +58,126 @@ _NOT_SAVED = (
 log = logging.getLogger(__name__)
 
 
+def read_on(items: Sequence[OnSheet], *, actor: Actor) -> frozenset[UUID]:
+    """Return which of these messages the actor has read, each in the version that
+    stands on the sheet.
+    """
+    opened = recorded_versions(
+        messages=[one.message for one in items], actions=[OPENED], actor_id=actor.id
+    )
+    return frozenset(
+        one.message for one in items if (OPENED, one.message, one.fingerprint) in opened
+    )
+
+
+@transaction.atomic
+def note_loaded(
+    messages: Sequence[Message], *, sheet: Sheet, actor: Actor
+) -> frozenset[UUID]:
+    """Record that the actor's browser loaded these messages, each once a person and
+    version; return those read before.
+
+    Nobody may have looked at the sheet yet.
+    """
+    known = recorded_versions(
+        messages=[one.public_id for one in messages],
+        actions=[SERVED, OPENED],
+        actor_id=actor.id,
+    )
+    read = set()
+    for one in messages:
+        version = one.fingerprint
+        if (OPENED, one.public_id, version) in known:
+            read.add(one.public_id)
+        elif (SERVED, one.public_id, version) not in known:
+            record_about(
+                SERVED,
+                one,
+                actor=actor,
+                fingerprint=version,
+                details={"sheet": sheet.id},
+            )
+    return frozenset(read)
+
+
+@transaction.atomic
+def note_read(sheet: Sheet, shown: Sequence[OnSheet], *, actor: Actor) -> None:
+    """Record that these messages of the sheet were on the actor's screen, with their
+    links; each once a version.
+
+    One that stands there by its differences counts only after the message that is shown
+    whole in its place was read.
+    """
+    known = read_on(sheet.items, actor=actor)
+    whole = known | {one.message for one in shown if one.like is None}
+    new = {
+        one.message: one
+        for one in shown
+        if one.message not in known and (one.like is None or one.like in whole)
+    }
+    messages = (
+        desk_messages()
+        .visible_to(actor)
+        .select_related("revision")
+        .filter(public_id__in=new)
+    )
+    links = []
+    for message in messages.order_by("pk"):
+        one = new[message.public_id]
+        details = {"sheet": sheet.id, "like": str(one.like or "")}
+        record_about(
+            OPENED, message, actor=actor, fingerprint=one.fingerprint, details=details
+        )
+        if (
+            message.revision
+            and message.revision.fingerprint == one.fingerprint
+            and has_links(message.revision.content)
+        ):
+            links.append(
+                OpenedPart(
+                    message=message, person_id=int(actor.id), part=links_key(message)
+                )
+            )
+    OpenedPart.objects.bulk_create(links, ignore_conflicts=True)
+
+
+def approvable(
+    ticked: Sequence[OnSheet],
+    *,
+    read: Collection[UUID],
+    counted: Collection[UUID],
+    with_unread: bool,
+    typed: int,
+) -> tuple[OnSheet, ...]:
+    """Return the ticked messages to approve: those `read` and counted on the page, or
+    all with the number of unread.
+
+    Raises InvalidInput where none is read, or where `typed` is not how many of them
+    are unread now. Messages that have to be opened by themselves are returned too: each
+    is refused with its reason.
+    """
+    unread = sum(one.message not in read for one in ticked if not one.why_alone)
+    if with_unread:
+        if typed == unread:
+            return tuple(ticked)
+        are = f"{unread} of the ticked messages {'is' if unread == 1 else 'are'} unread"
+        asked = f"{are}. Type that number to approve them too."
+        if typed:
+            asked = f"you typed {typed}, and {are}."
+        raise InvalidInput(f"Nothing was approved: {asked}")
+    chosen = tuple(
+        one
+        for one in ticked
+        if one.why_alone or (one.message in read and one.message in counted)
+    )
+    if unread and all(one.why_alone for one in chosen):
+        raise InvalidInput(
+            "You have not read any of the ticked messages, so nothing was approved. Read them here or open them, or "
+            "type how many are unread."
+        )
+    return chosen
+
+
 @dataclass(frozen=True)
 class ItemResult:
     """What became of one message: its decision's key or, without one, a sentence that
@@ -63,9 +188,9 @@ class ItemResult:
     """
 
     message: str
-    kind: str = "failed"
-    sentence: str = ""
-    decision: int | None = None
+    kind: str
+    sentence: str
+    decision: int | None
 
 
 def decide_batch(
@@ -97,7 +222,9 @@ def decide_batch(
     ended = []
     for one in ticked:
         message = known.get(one.message)
-        key = str(one.message)
+        kind = "failed"
+        sentence = ""
+        decision = None
         try:
             if outcome == Outcome.APPROVE and one.why_alone:
                 raise VerdictNotAllowed(one.why_alone)
@@ -109,30 +236,31 @@ def decide_batch(
                 reason=reason,
                 batch=batch,
             )
-            if result.decision is not None:
-                ended.append(ItemResult(key, "decided", decision=result.decision.pk))
-            elif result.told:
-                ended.append(ItemResult(key, "local", result.told))
-            else:
-                ended.append(
-                    ItemResult(
-                        key, "counted", f"{result.progress} approvals are given."
-                    )
-                )
+            decision = result.decision
+            if result.told:
+                kind = "local"
+                sentence = result.told
+            elif decision is None:
+                kind = "counted"
+                sentence = f"{result.progress} approvals are given."
         except DeskError as error:
-            if own := _own_decision(error, one, actor, outcome, reason):
-                ended.append(ItemResult(key, "decided", decision=own.pk))
-                continue
-            if message is not None:
-                note_refusal(
-                    message, actor=actor, outcome=outcome, sentence=error.sentence
-                )
-            ended.append(ItemResult(key, sentence=error.sentence))
+            decision = _own_decision(error, one, actor, outcome, reason)
+            if decision is None:
+                sentence = error.sentence
+                if message is not None:
+                    note_refusal(
+                        message, actor=actor, outcome=outcome, sentence=sentence
+                    )
         except DatabaseError:
             log.exception(
-                "a verdict of a sheet could not be written", extra={"message_id": key}
+                "a verdict of a sheet could not be written",
+                extra={"message_id": str(one.message)},
             )
-            ended.append(ItemResult(key, sentence=_NOT_SAVED))
+            sentence = _NOT_SAVED
+        if decision is not None:
+            kind = "decided"
+        key = decision.pk if decision else None
+        ended.append(ItemResult(str(one.message), kind, sentence, key))
     done = sum(one.kind != "failed" for one in ended)
     details = {
         "sheet": sheet.id,

@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
-from approvals.bulk.sheet import Comparison, Difference, Item
+from approvals.bulk.sheet import Difference, Item
 from approvals.message_page.content.addresses import Field
-from approvals.message_page.content.source import Stretch, stretch_of
-from approvals.message_page.content.word_diff import Effort, common_blocks, words_in
+from approvals.message_page.content.source import stretch_of
+from approvals.message_page.content.word_diff import (
+    Block,
+    Effort,
+    common_blocks,
+    words_in,
+)
 
 # Two are read as quickly one after the other.
 FEWEST = 3
@@ -31,9 +36,6 @@ BEFORE = 40
 # own.
 ODD = "odd"
 OWN = "own"
-
-# A block that two texts share: where it begins in each, and its length, in words.
-Block = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _compare(
         and is_short
         and all(parts[name] for name in own_parts)
     )
-    spans = [
+    item.spans = [
         (
             place.starts[index],
             place.starts[index] + len(place.values[index]),
@@ -182,16 +184,12 @@ def _compare(
         )
         for place in in_text
     ]
-    item.compared = Comparison(
-        differences=[
-            _difference(place, index, item.text) for place in (own if is_like else odd)
-        ],
-        like=model.message.public_id if is_like else None,
-        own_parts=own_parts,
-        begun=_runs(item.text, spans, 0, item.cut),
-        rest=_runs(item.text, spans, item.cut, len(item.text)),
-    )
+    item.differences = [
+        _difference(place, index, item.text) for place in (own if is_like else odd)
+    ]
     if is_like:
+        item.like = model.message.public_id
+        item.own_parts = own_parts
         # Its recipients, and each address line that is not the one of the message shown
         # whole.
         lines = {line.label: line for line in model.fields}
@@ -233,22 +231,6 @@ def _parts(item: Item) -> dict[str, Sequence[Any]]:
     }
 
 
-def _runs(
-    text: str, spans: Sequence[tuple[int, int, str]], start: int, end: int
-) -> list[tuple[str, Stretch]]:
-    runs = []
-    at = start
-    for begin, stop, kind in spans:
-        begin = max(begin, at)
-        stop = min(stop, end)
-        if begin < stop:
-            runs += [("", text[at:begin]), (kind, text[begin:stop])]
-            at = stop
-    return [
-        (kind, stretch_of(part)) for kind, part in (*runs, ("", text[at:end])) if part
-    ]
-
-
 def agreed(values: Sequence[str]) -> str | None:
     """Return the value that more than half share; None where there is no such value."""
     value, number = Counter(values).most_common(1)[0]
@@ -265,8 +247,8 @@ def places_of(
     shared: list[Sequence[Block]] = []
     gaps = set()
     for other in words:
-        blocks = common_blocks(words[0], other, effort)
-        if blocks is None:
+        blocks, is_fine = common_blocks(words[0], other, effort)
+        if not is_fine:
             return None
         shared.append(blocks)
         # What lies between shared blocks, in words of the first text.

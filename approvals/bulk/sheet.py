@@ -18,18 +18,17 @@ from approvals.decisions.decide import why_not_in_bulk
 from approvals.decisions.ruling import rulings
 from approvals.decisions.status import available_actions, shown_status
 from approvals.desk_messages import desk_messages, latest_decision
+from approvals.errors import InvalidInput
 from approvals.message_page.content.addresses import Field, add_lists, lines_of_many
-from approvals.message_page.content.origin import stated_reason
-from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.content.source import Stretch, stretch_of
-from approvals.message_page.findings import FoundLine, findings_of
+from approvals.message_page.sheet import rendered_message_of
+from approvals.message_page.side_panel import FoundLine, findings_of, stated_reason
 from approvals.models import RuleWeight
 from approvals.queue.rows import Expiry, expiry_of, live_claim
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
 from common.identifiers import uuid7
 from mirror.attachments.preview import FilePreview
-from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message, Revision, ThreadMessage
 from mirror.store import stored_content
 from mirror.threads.conversation import came_since
@@ -43,10 +42,6 @@ MAX_ITEMS = 50
 # As long as anybody stays signed in.
 LASTS = timedelta(hours=12)
 _SALT = "approvals.bulk.sheet"
-
-
-class SheetNotOurs(DeskError):
-    """The posted sheet is not this person's, or names a message that was not on it."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class Sheet:
     id: str = field(default_factory=lambda: uuid7().hex)
 
     def only(self, ticked: Sequence[tuple[str, str]]) -> tuple[OnSheet, ...]:
-        """Return the ticked items, by id and fingerprint. Raises SheetNotOurs for one
+        """Return the ticked items, by id and fingerprint. Raises InvalidInput for one
         that was not on the sheet.
         """
         asked = set(ticked)
@@ -84,7 +79,7 @@ class Sheet:
             if (str(item.message), item.fingerprint) in asked
         )
         if len(found) != len(asked):
-            raise SheetNotOurs(
+            raise InvalidInput(
                 "A ticked message was not on this sheet, so nothing was decided. Open it again."
             )
         return found
@@ -105,7 +100,7 @@ def sign_sheet(sheet: Sheet, *, person: str) -> str:
 
 
 def read_sheet(signed: str, *, person: str) -> Sheet:
-    """Return the signed sheet. Raises SheetNotOurs where it is another person's, too
+    """Return the signed sheet. Raises InvalidInput where it is another person's, too
     old, or not signed here.
     """
     try:
@@ -115,7 +110,7 @@ def read_sheet(signed: str, *, person: str) -> Sheet:
         sheet = ""
         items = ()
     if not person or whose != person:
-        raise SheetNotOurs(
+        raise InvalidInput(
             "This sheet is too old to decide from, so nothing was decided. Open it again."
         )
     return Sheet(
@@ -151,30 +146,15 @@ class Difference:
     most: str | None
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """How a message is shown among alike ones.
-
-    One that is `like` another, shown whole, stands there by its differences;
-    `own_parts` names which of its findings, links, files and origin are others too.
-    `begun` and `rest` are its text in runs: "odd" where it says something else than
-    most, "own" where each has a value of its own.
-    """
-
-    differences: Sequence[Difference]
-    like: UUID | None
-    own_parts: frozenset[str]
-    begun: Sequence[tuple[str, Stretch]]
-    rest: Sequence[tuple[str, Stretch]]
-
-
 @dataclass
 class Item:
     """One message on the sheet. `why_alone` says why it cannot be approved here; empty
-    where it can.
+    where it can. `text` is what its recipient reads.
 
-    `text` is what its recipient reads; `compared` is None where no other message on the
-    sheet is like it.
+    Among alike ones, a message that is `like` another, shown whole, stands there by its
+    differences; `own_parts` names which of its findings, links, files and origin are
+    others too. `spans` are where its text begins and ends to be "odd", as it says
+    something else than most, or "own", as each has a value of its own.
     """
 
     message: Message
@@ -191,7 +171,10 @@ class Item:
     # None where it is too long for the sheet.
     rendered: RenderedMessage | None = None
     text: str = ""
-    compared: Comparison | None = None
+    like: UUID | None = None
+    own_parts: frozenset[str] = frozenset()
+    differences: Sequence[Difference] = ()
+    spans: Sequence[tuple[int, int, str]] = ()
 
     @property
     def kind(self) -> str:
@@ -224,21 +207,31 @@ class Item:
         return cut + 1 if cut > 0 else BEGUN
 
     @property
-    def begun(self) -> Stretch:
-        """The open part of the text."""
-        return stretch_of(self.text[: self.cut])
+    def begun(self) -> list[tuple[str, Stretch]]:
+        """The open part of the text, in runs."""
+        return self._runs(0, self.cut)
 
     @property
-    def rest(self) -> Stretch | None:
-        """The part of the text behind one click."""
-        return stretch_of(self.text[self.cut :]) if self.cut < len(self.text) else None
+    def rest(self) -> list[tuple[str, Stretch]]:
+        """The part of the text behind one click, in runs."""
+        return self._runs(self.cut, len(self.text))
 
     @property
-    def like(self) -> UUID | None:
-        """The message that is shown whole in its place; None where it is shown whole
-        itself.
-        """
-        return self.compared.like if self.compared else None
+    def more(self) -> int:
+        """How many characters are behind one click."""
+        return len(self.text) - self.cut
+
+    def _runs(self, start: int, end: int) -> list[tuple[str, Stretch]]:
+        runs = []
+        at = start
+        for begin, stop, kind in self.spans:
+            begin = max(begin, at)
+            stop = min(stop, end)
+            if begin < stop:
+                runs += [("", self.text[at:begin]), (kind, self.text[begin:stop])]
+                at = stop
+        runs.append(("", self.text[at:end]))
+        return [(kind, stretch_of(part)) for kind, part in runs if part]
 
     @property
     def pair(self) -> str:
@@ -251,24 +244,14 @@ class Item:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A message that cannot be decided here at all, and why. `message` is None for one
-    that this person may not see.
-    """
-
-    message: Message | None
-    why: str
-
-
-@dataclass(frozen=True)
 class Gathered:
     """The sheet: what can be approved, what must be opened separately, and what is left
-    out.
+    out and why: None where this person may not see it.
     """
 
     ready: Sequence[Item]
     alone: Sequence[Item]
-    left_out: Sequence[LeftOut]
+    left_out: Sequence[tuple[Message | None, str]]
 
     @property
     def items(self) -> list[Item]:
@@ -281,17 +264,17 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     known = {message.public_id: message for message in found}
     messages = [known[one] for one in chosen if one in known]
     ruled = rulings(messages, actor, now=now)
-    left_out = []
+    left_out: list[tuple[Message | None, str]] = []
     contents = []
     for message in messages:
         revision = message.revision
         if why := _why_not(message, ruled[message.pk]):
-            left_out.append(LeftOut(message, why))
+            left_out.append((message, why))
         elif revision is not None:
             contents.append((message, revision, stored_content(revision)))
     for one in chosen:
         if one not in known:
-            left_out.append(LeftOut(None, "It does not exist, or you may not see it."))
+            left_out.append((None, "It does not exist, or you may not see it."))
     weights = RuleWeight.objects.points_by_rule()
     lines = lines_of_many([(one, content) for one, _, content in contents], actor=actor)
     late = came_since([one for one, _, _ in contents])

@@ -23,32 +23,29 @@ from django.views.decorators.http import (
 
 from approvals.bulk.batch import (
     Batch,
+    approvable,
     decide_batch,
     done_context,
     find_repeat,
     may_undo,
+    note_loaded,
+    note_read,
+    read_on,
     store_batch,
     stored_batch,
     undo_batch,
 )
 from approvals.bulk.groups import grouped
-from approvals.bulk.seen import (
-    UnreadNotCounted,
-    approvable,
-    note_loaded,
-    note_read,
-    read_on,
-)
 from approvals.bulk.sheet import (
     MAX_ITEMS,
     OnSheet,
     Sheet,
-    SheetNotOurs,
     gather,
     read_sheet,
     sign_sheet,
 )
 from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
+from approvals.errors import InvalidInput
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
 from approvals.usual_texts import (
@@ -58,7 +55,7 @@ from approvals.usual_texts import (
     words_named,
 )
 from common.fingerprint import FINGERPRINT
-from common.forms import LenientForm, SentenceForm, WordsField
+from common.forms import LenientForm, SentenceForm, WordsField, always
 from common.pages import DeskRequest, page_or_fragment
 from mirror.states import Outcome
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
@@ -96,9 +93,7 @@ class BatchForm(SentenceForm):
 
     outcome = forms.ChoiceField(
         choices=[*Outcome.choices, (WITH_UNREAD, "Approve, with the unread ones")],
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose approve, reject or request changes."
-        ),
+        error_messages=always("Choose approve, reject or request changes."),
     )
     sheet = forms.CharField(max_length=20_000, required=False)
     reject_reason = WordsField(required=False)
@@ -195,14 +190,13 @@ def sheet(request: DeskRequest) -> HttpResponse:
                 extra_tags="desk",
             )
         return redirect(_queue_address(request))
-    return _answer_with_sheet(request, chosen, typed=_typed(request), too_many=too_many)
+    return _answer_with_sheet(request, chosen, too_many=too_many)
 
 
 def _answer_with_sheet(
     request: DeskRequest,
     chosen: list[UUID],
     *,
-    typed: dict[str, str],
     too_many: int = 0,
     error: str = "",
     ticked: set[str] | None = None,
@@ -244,7 +238,7 @@ def _answer_with_sheet(
         "has_undo_window": all(has_undo_window(one.message) for one in gathered.items),
         "presets": shared_presets(one.message.mailbox_id for one in gathered.items),
         "max_reason": MAX_REASON,
-        "typed": typed,
+        "typed": _typed(request),
         "too_many": too_many,
         "error": error,
     }
@@ -259,17 +253,15 @@ def decide(request: DeskRequest) -> HttpResponse:
     actor = request.actor
     form = BatchForm(request.POST)
     is_valid = form.is_valid()
+    shown: Sheet | None = None
     try:
-        shown = read_sheet(form.data.get("sheet", ""), person=actor.id)
-        ticked = shown.only(form.ticked)
-    except SheetNotOurs as error:
-        return _refuse(request, None, form, error.sentence)
-    if not is_valid:
-        return _refuse(request, shown, form, form.first_error())
-    outcome = form.cleaned_data["outcome"]
-    chosen = ticked
-    if outcome == Outcome.APPROVE:
-        try:
+        posted = read_sheet(form.data.get("sheet", ""), person=actor.id)
+        ticked = chosen = posted.only(form.ticked)
+        shown = posted
+        if not is_valid:
+            raise InvalidInput(form.first_error())
+        outcome = form.cleaned_data["outcome"]
+        if outcome == Outcome.APPROVE:
             chosen = approvable(
                 ticked,
                 read=read_on(ticked, actor=actor),
@@ -277,18 +269,18 @@ def decide(request: DeskRequest) -> HttpResponse:
                 with_unread=form.with_unread,
                 typed=form.number_unread,
             )
-        except UnreadNotCounted as error:
-            return _refuse(request, shown, form, error.sentence)
+    except InvalidInput as error:
+        return _refuse(request, shown, form, error.sentence)
     # Only an approval makes many messages leave at once; a rejected message can be sent
     # again by its agent.
     if outcome == Outcome.APPROVE and not is_recently_authenticated(request):
         return ask_first(request)
     if again := find_repeat(
-        request.session, shown, chosen, outcome=outcome, actor=actor
+        request.session, posted, chosen, outcome=outcome, actor=actor
     ):
         return redirect(_done_address(again))
     ended = decide_batch(
-        sheet=shown,
+        sheet=posted,
         ticked=chosen,
         actor=actor,
         outcome=outcome,
@@ -296,7 +288,7 @@ def decide(request: DeskRequest) -> HttpResponse:
         unread=form.number_unread,
     )
     batch = Batch(
-        sheet=shown.id,
+        sheet=posted.id,
         outcome=outcome,
         typed={**_typed(request), "outcome": outcome, "unread": ""},
         query=filters_of(request).suffix,
@@ -317,7 +309,7 @@ def seen(request: DeskRequest) -> HttpResponse:
     try:
         shown = read_sheet(request.POST.get("sheet", ""), person=actor.id)
         note_read(shown, shown.only(pairs), actor=actor)
-    except SheetNotOurs as error:
+    except InvalidInput as error:
         return HttpResponse(
             error.sentence, status=422, content_type="text/plain; charset=utf-8"
         )
@@ -342,7 +334,6 @@ def _refuse(
     return _answer_with_sheet(
         request,
         chosen[:MAX_ITEMS],
-        typed=_typed(request),
         error=sentence,
         ticked=ticked,
         status=422,

@@ -31,14 +31,12 @@ from approvals.decisions.shown import (
 )
 from approvals.errors import VerdictNotAllowed, http_status
 from approvals.message_page.content.differences import changes_since_sent_back
-from approvals.message_page.content.rendered import (
-    document_with_pictures,
-    pictures_line,
-    rendered_message_of,
-)
 from approvals.message_page.sheet import (
     ViewForm,
     Way,
+    document_with_pictures,
+    pictures_line,
+    rendered_message_of,
     sheet_context,
     twin_of,
     way_asked,
@@ -158,7 +156,7 @@ def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return redirect(message_address(request, public_id))
     way = way_asked(request)
     line = pictures_line(message)
-    if line is not None and line.under_way:
+    if line is not None and line["under_way"]:
         context: dict[str, Any] = {
             "message": message,
             "revision": message.revision,

@@ -49,8 +49,7 @@ from approvals.errors import (
     http_status,
 )
 from approvals.message_page.content.addresses import add_lists, address_lines
-from approvals.message_page.content.rendered import rendered_message_of
-from approvals.message_page.sheet import approve_label, twin_of
+from approvals.message_page.sheet import approve_label, rendered_message_of, twin_of
 from approvals.message_page.views import (
     ShownForm,
     answer_with_message,
@@ -162,11 +161,10 @@ def _decide(
     """
     actor = request.actor
     try:
-        is_reauthenticated = is_recently_authenticated(request)
         given = give_verdict(
             message=message.public_id,
             actor=actor,
-            is_reauthenticated=is_reauthenticated,
+            is_reauthenticated=is_recently_authenticated(request),
             **posted,
         )
     except ReauthenticationNeeded:
@@ -186,15 +184,9 @@ def _decide(
     if given.told:
         # The message stays on screen, with what was wrong with it.
         return back_to_message(request, message.public_id)
-    return _show_next(request, message)
-
-
-def _show_next(request: DeskRequest, message: Message) -> HttpResponse:
-    """After a verdict: the next message of the list, or the empty pane where nothing is
-    left of it.
-    """
+    # The next message of the list, or the empty pane where nothing is left of it.
     filters = filters_of(request)
-    following = next_in(request.actor, filters, message)
+    following = next_in(actor, filters, message)
     if not request.htmx:
         path = reverse("message", args=[following]) if following else reverse("queue")
         decided = f"decided={message.public_id}"
@@ -203,9 +195,9 @@ def _show_next(request: DeskRequest, message: Message) -> HttpResponse:
         return answer_with_message(request, following, decided=message.public_id)
     others_wait = 0
     if filters.narrows or filters.tab != "waiting":
-        others_wait = count_of(queue_messages().waiting_for(request.actor))
+        others_wait = count_of(queue_messages().waiting_for(actor))
     context = {
-        **notice_context(request.actor, message.public_id),
+        **notice_context(actor, message.public_id),
         "filters": filters,
         "queue_query": replace(filters, after=None).suffix,
         "others_wait": counted(others_wait) if others_wait else "",

@@ -1,19 +1,25 @@
-"""The sheet of a message: its tabs, and what the open one shows. Only that one is
-computed.
+"""The sheet of a message: the rendered message, cached for a moment, what became of its
+remote pictures, its tabs, and what the open one shows. Only that one is computed.
+
+Nothing is fetched here: `approvals.pictures` fetches pictures in a worker, when somebody
+asks for them.
 """
 
+import base64
+from collections import OrderedDict
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any
 
 from django import forms
 from django.urls import reverse
+from django.utils import timezone
 
 from approvals.message_page.content.differences import (
     Changes,
     changes_since_version_before,
 )
-from approvals.message_page.content.rendered import rendered_text_of
 from approvals.message_page.content.source import (
     Comparison,
     Stretch,
@@ -22,16 +28,184 @@ from approvals.message_page.content.source import (
     source_of,
     stretch_of,
 )
+from approvals.pictures import BEYOND, key_of, loadable, outcome_of
 from approvals.queue.filters import with_query
+from common.additions import text_part
 from common.fingerprint import Content
 from common.forms import LenientForm
 from common.pages import DeskRequest
-from mirror.models import Message
+from mirror.models import Message, RemotePicture, Revision
+from mirror.store import rendered_content, stored_content
 from mirror.sync.reads import original_of
 from policy.rules.demand import Demand
-from rendering import RenderedMessage
+from rendering import FetchedPicture, RenderedMessage, named, render_message
+from rendering.invisibles import without_surrogates
 from rendering.result import Words
 from risk.addresses import everybody
+
+MAX_MESSAGES = 64
+MAX_CHARACTERS = 8_000_000
+# A worker that runs begins within this time.
+SOON = timedelta(seconds=20)
+_State = RemotePicture.State
+
+_lock = Lock()
+_cache: "OrderedDict[str, RenderedMessage]" = OrderedDict()
+
+
+def rendered_message_of(
+    revision: Revision, content: Content | None = None
+) -> RenderedMessage:
+    """Return the rendered message of a version, cached by its fingerprint, which covers
+    all that is shown.
+    """
+    return _cached(revision.fingerprint, revision, content)
+
+
+def rendered_text_of(revision: Revision, content: Content) -> RenderedMessage:
+    """Return the text part of a version that has HTML too, rendered by itself and
+    cached in the same way.
+    """
+    text = replace(content, html=None)
+    return _cached(f"{revision.fingerprint} text", revision, text)
+
+
+def _cached(key: str, revision: Revision, content: Content | None) -> RenderedMessage:
+    with _lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+    rendered = rendered_content(revision, content)
+    with _lock:
+        _cache[key] = rendered
+        sizes = [
+            len(one.document) + len(one.text) + len(one.plain) + len(one.read)
+            for one in _cache.values()
+        ]
+        while len(_cache) > MAX_MESSAGES or (
+            len(_cache) > 1 and sum(sizes) > MAX_CHARACTERS
+        ):
+            _cache.popitem(last=False)
+            sizes.pop(0)
+    return rendered
+
+
+PREVIEW = 90
+# How many lines of text are drawn; the whole text is under "Text".
+LINES = 12
+LINE = 300
+AGENT_LINES = 40
+
+
+def inbox_of(content: Content, rendered: RenderedMessage) -> dict[str, Any]:
+    """Return how a mail program would list and draw the message.
+
+    The words that lists show behind the subject are the first of the message, also
+    those that it hides from its reader (`is_hidden`). `words` are all of its words, in
+    the order of its source.
+    """
+    words = " ".join(rendered.plain.split())
+    preview = words[:PREVIEW]
+    # What the recipient's program has for those who read plain text only; an agent gets
+    # what is hidden as well.
+    text = (
+        text_part(content.markdown, content.additions)
+        if content.markdown
+        else rendered.text
+    )
+    hidden = next(
+        (
+            one.passage
+            for one in rendered.differences
+            if one.does == "hide it" and one.passage
+        ),
+        "",
+    )
+    return {
+        "preview": preview + ("…" if len(words) > PREVIEW else ""),
+        "plain": _head(named(without_surrogates(text[:20_000]))),
+        "words": _head(rendered.plain, lines=AGENT_LINES),
+        "has_own_colours": '<body class="white">' in rendered.document,
+        "is_hidden": bool(hidden) and words.startswith(hidden[:PREVIEW]),
+    }
+
+
+def _head(text: str, *, lines: int = LINES) -> str:
+    """Return the first lines of a text with long ones cut; an ellipsis marks each cut."""
+    rows = text[: lines * LINE * 4].strip().splitlines()
+    shown = "\n".join(
+        line[:LINE] + ("…" if len(line) > LINE else "") for line in rows[:lines]
+    )
+    return shown + ("\n…" if len(rows) > lines or len(text) > lines * LINE * 4 else "")
+
+
+def pictures_line(message: Message) -> dict[str, int] | None:
+    """Return the line about remote pictures above the frame: how many were loaded, are
+    under way, or can be loaded; None where the message has none.
+
+    `left_out` is of all that the message would load, pictures or not.
+    """
+    rendered = rendered_message_of(message.revision) if message.revision else None
+    if rendered is None or not rendered.remote:
+        return None
+    # Without the pictures themselves.
+    asked = RemotePicture.objects.filter(revision=message.revision_id)
+    rows = list(asked.only("url_sha256", "state", "reason", "asked_at", "lease_until"))
+    known = {row.url_sha256 for row in rows}
+    loaded = {row.url_sha256 for row in rows if row.state == _State.LOADED}
+    tracking = sum(bool(one.tracking) for one in rendered.remote)
+    under_way = [row for row in rows if row.state in (_State.WAITING, _State.FETCHING)]
+    free = [row.asked_at for row in under_way if row.lease_until is None]
+    to_load = [one for one in loadable(rendered.remote) if key_of(one.url) not in known]
+    left_out = [one for one in rendered.blocked if key_of(one.url) not in loaded]
+    return {
+        "to_load": len(to_load),
+        "found": len(rendered.remote) - tracking,
+        "to_retry": sum(row.state == _State.FAILED for row in rows),
+        "under_way": len(under_way),
+        "is_late": any(at < timezone.now() - SOON for at in free),
+        "asked": len(rows),
+        "loaded": len(loaded),
+        "tracking": tracking + sum(row.reason == "tiny" for row in rows),
+        "left_out": len(left_out),
+        "is_allowed": message.mailbox is not None and message.mailbox.loads_pictures,
+    }
+
+
+def document_with_pictures(
+    revision: Revision, *, until: datetime | None = None, found: Words | None = None
+) -> str:
+    """Return the frame's document, with the remote pictures that were fetched, until
+    then where a time is given.
+
+    It is made anew each time: as what is approved, the rendering that is kept knows
+    nothing of them. Nor does it know of the words that are `found`, which get a mark.
+    """
+    rows = RemotePicture.objects.filter(revision=revision)
+    if until is not None:
+        rows = rows.filter(fetched_at__lte=until)
+    fetched = {}
+    for row in rows:
+        picture = FetchedPicture(outcome_of(row))
+        if row.state == _State.LOADED and row.content is not None:
+            encoded = base64.b64encode(row.content).decode()
+            picture = replace(
+                picture,
+                source=f"data:image/png;base64,{encoded}",
+                pixels=row.width * row.height,
+            )
+        fetched[row.url] = picture
+    rendered = rendered_message_of(revision)
+    if rendered.doubt or not (fetched or found):
+        return rendered.document
+    may = {one.url for one in loadable(rendered.remote)}
+    fetched |= {
+        one.url: FetchedPicture(BEYOND)
+        for one in rendered.remote
+        if not one.tracking and one.url not in may
+    }
+    return render_message(stored_content(revision), fetched, found=found).document
+
 
 WAYS = {
     "rendered": "Rendered",
@@ -143,8 +317,18 @@ def sheet_context(
             "since_before": changes_since_version_before(message),
         }
     tabs = _tabs(message, way, query, comparison, sent_back)
-    current = next(tab for tab in tabs if tab.is_open)
-    return {**context, "ways": tabs, "turns": _turns(current, context)}
+    # The links to the previous and next page, for content longer than one page.
+    turns: dict[str, Any] = {}
+    paged = [context.get("stretch"), *context.get("sources", ())]
+    longest = max(filter(None, paged), key=lambda one: one.pages, default=None)
+    if longest is not None and longest.pages > 1:
+        turns = {"page": longest.page, "pages": longest.pages}
+        current = next(tab for tab in tabs if tab.is_open)
+        for name, page in (("before", longest.page - 1), ("after", longest.page + 1)):
+            if 1 <= page <= longest.pages:
+                links = (current.url, current.fragment)
+                turns[name] = [f"{link}&page={page}" for link in links]
+    return {**context, "ways": tabs, "turns": turns}
 
 
 def twin_of(rendered: RenderedMessage) -> Stretch:
@@ -181,21 +365,6 @@ def _tabs(
         )
         for name, label in WAYS.items()
     ]
-
-
-def _turns(tab: Tab, context: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the links to the previous and next page, for content longer than one page."""
-    paged = [context.get("stretch"), *context.get("sources", ())]
-    longest = max(filter(None, paged), key=lambda one: one.pages, default=None)
-    if longest is None or longest.pages == 1:
-        return None
-    neighbours = {"before": longest.page - 1, "after": longest.page + 1}
-    links = {
-        name: (f"{tab.url}&page={page}", f"{tab.fragment}&page={page}")
-        for name, page in neighbours.items()
-        if 1 <= page <= longest.pages
-    }
-    return {"page": longest.page, "pages": longest.pages, **links}
 
 
 def approve_label(

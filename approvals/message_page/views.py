@@ -50,24 +50,22 @@ from approvals.message_page.content.differences import (
     changes_since_sent_back,
     edits_context,
 )
-from approvals.message_page.content.origin import origin_of
-from approvals.message_page.content.rendered import (
-    inbox_of,
-    pictures_line,
-    rendered_message_of,
-)
 from approvals.message_page.content.stated_facts import facts_of
-from approvals.message_page.findings import findings_of
 from approvals.message_page.sheet import (
     Way,
     approve_label,
     has_undo_window,
+    inbox_of,
+    pictures_line,
+    rendered_message_of,
     sheet_context,
     way_asked,
 )
 from approvals.message_page.side_panel import (
     actions_on,
     files_shown,
+    findings_of,
+    origin_of,
     panel_context,
     ticks_shown,
 )
@@ -80,7 +78,7 @@ from approvals.usual_texts import presets_of
 from common.actors import Actor
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, first_or_404, page_or_fragment
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome
@@ -88,6 +86,8 @@ from mirror.store import stored_content
 from mirror.terms import FETCH_TRIES
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
+
+_NO_MESSAGE = "There is no such message, or you may not see its mailbox."
 
 
 class ViewedForm(forms.Form):
@@ -145,12 +145,14 @@ def answer_with_message(
     context = message_context(
         message, actor, filters=filters, happened=happened, way=way_asked(request)
     )
-    context["error"] = error
-    context["notice"] = notice
-    # Templates ask a hundred times for what was typed, and a missing key costs Django
-    # an exception each time.
-    context["typed"] = defaultdict(str, typed or {})
-    context["changed"] = changes_since(message, seen_fingerprint)
+    context |= {
+        "error": error,
+        "notice": notice,
+        # Templates ask a hundred times for what was typed, and a missing key costs
+        # Django an exception each time.
+        "typed": defaultdict(str, typed or {}),
+        "changed": changes_since(message, seen_fingerprint),
+    }
     context |= notice_context(actor, decided)
     context |= panel_context(
         request, message, presets=context["presets"], happened=happened
@@ -239,19 +241,16 @@ def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
     """Return the message with the rows that its page shows, or raise Http404 where the
     actor may not see it.
     """
-    return _or_404(shown_message(actor, public_id))
+    message = shown_message(actor, public_id)
+    if message is None:
+        raise Http404(_NO_MESSAGE)
+    return message
 
 
 def get_bare_message_or_404(actor: Actor, public_id: UUID) -> Message:
     """Return the message with its content alone, for actions on it."""
     visible = Message.objects.visible_to(actor).select_related("revision")
-    return _or_404(visible.filter(public_id=public_id).first())
-
-
-def _or_404(message: Message | None) -> Message:
-    if message is None:
-        raise Http404("There is no such message, or you may not see its mailbox.")
-    return message
+    return first_or_404(visible.filter(public_id=public_id), _NO_MESSAGE)
 
 
 def message_context(
@@ -379,11 +378,9 @@ def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
     """Redirect from MultiMail's message id to the message, or offer a choice where
     several have it.
     """
-    found = []
+    visible = desk_messages().visible_to(request.actor).for_list()
     # PostgreSQL rejects U+0000 in parameters.
-    if "\0" not in upstream_id:
-        visible = desk_messages().visible_to(request.actor).for_list()
-        found = list(visible.filter(upstream_id=upstream_id))
+    found = list(visible.filter(upstream_id=upstream_id.replace("\0", " ")))
     if not found:
         raise Http404(
             "No message with this id has reached this desk, or you may not see its mailbox."

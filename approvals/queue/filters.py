@@ -291,7 +291,10 @@ def read_filters(
         after=read_position(
             asked["after"], order="newest" if tab in NEWEST_FIRST else order
         ),
-        **{name: asked[name] for name in ("started", "thread", "run", "alike")},
+        started=asked["started"],
+        thread=asked["thread"],
+        run=asked["run"],
+        alike=asked["alike"],
     )
     if found.text and not words_of(found.text):
         remarks.append(

@@ -13,7 +13,7 @@ from django.urls import reverse
 from approvals.decisions.status import Status, reported_in_words, shown_status
 from approvals.desk_messages import latest_decision
 from approvals.models import Claim, Decision, Question, Reminder, Snooze, Verdict
-from approvals.queue.filters import RISKS, Filters
+from approvals.queue.filters import NARROWING, RISKS, Filters
 from common.actors import Actor
 from common.counts import counted
 from mirror.models import Mailbox, Message
@@ -328,6 +328,24 @@ def live_claim(message: Message, *, now: datetime) -> Claim | None:
     return claim if claim.is_assigned or claim.seen_at >= now - CLAIM_LASTS else None
 
 
+_CHIPS = {
+    "to": "To",
+    "from": "From",
+    "by": "Started by",
+    "rule": "Finding",
+    "risk": "Risk",
+    "mailbox": "Mailbox",
+    "has": "With",
+    "started": "Started by",
+    "thread": "Of one",
+    "run": "Of run",
+    "alike": "Like",
+    "standing": "Leaves by",
+    "since": "Since",
+    "until": "Until",
+}
+
+
 def chips_of(
     filters: Filters, mailboxes: Iterable[Mailbox]
 ) -> list[tuple[str, str, str]]:
@@ -338,27 +356,23 @@ def chips_of(
     """
     names = {one.pk: str(one) for one in mailboxes}
     rule = RULES.get(filters.rule)
-    chips = {
-        "to": ("To", filters.to),
-        "from": ("From", filters.from_),
-        "by": ("Started by", filters.by),
-        "rule": ("Finding", rule.words if rule else ""),
-        "risk": ("Risk", RISKS.get(filters.risk, "")),
-        "mailbox": ("Mailbox", names.get(filters.mailbox or 0, "")),
-        "has": ("With", "files" if filters.has else ""),
-        "started": ("Started by", filters.started.partition(":")[2] or filters.started),
-        "thread": ("Of one", "thread" if filters.thread else ""),
-        "run": ("Of run", filters.run),
-        "alike": ("Like", "one another" if filters.alike else ""),
-        "standing": ("Leaves by", "standing approvals" if filters.standing else ""),
-        "since": ("Since", filters.since),
-        "until": ("Until", filters.until),
+    # What a chip shows in place of what the address holds.
+    words = {
+        "rule": rule.words if rule else "",
+        "risk": RISKS.get(filters.risk, ""),
+        "mailbox": names.get(filters.mailbox or 0, ""),
+        "has": "files",
+        "started": filters.started.partition(":")[2] or filters.started,
+        "thread": "thread",
+        "alike": "one another",
+        "standing": "standing approvals",
     }
-    return [
-        (label, value, filters.without(name))
-        for name, (label, value) in chips.items()
-        if value
-    ]
+    chips = []
+    for name, label in _CHIPS.items():
+        asked = getattr(filters, NARROWING[name])
+        if asked and (value := words.get(name, asked)):
+            chips.append((label, value, filters.without(name)))
+    return chips
 
 
 # The fields that scripts get as they are.

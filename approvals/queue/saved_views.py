@@ -90,9 +90,9 @@ def save(request: DeskRequest) -> HttpResponse:
     form.is_valid()
     asked = QueryDict(form.cleaned_data.get("query", ""))
     filters = read_filters(asked, mailboxes=mailboxes_of(request))
-    if form.errors:
-        return _back(request, filters.query(), form.first_error(), is_wrong=True)
     try:
+        if form.errors:
+            raise ActNotAllowed(form.first_error())
         view = save_view(
             name=form.cleaned_data["name"],
             filters=filters,

@@ -86,12 +86,12 @@ _RUNS = {
 
 
 @register.simple_tag
-def text_in_runs(runs: Sequence[tuple[str, Any]], piece: Any) -> SafeString:
-    """Return a text, by the runs of `bulk.groups` marked where it says something else
-    than alike messages.
+def text_in_runs(runs: Sequence[tuple[str, Any]]) -> SafeString:
+    """Return a text of a sheet, marked where it says something else than alike
+    messages.
     """
     if not runs:
-        return parts(piece, "This message has no text.")
+        return format_html('<span class="quiet">This message has no text.</span>')
     return format_html_join(
         "", "{}", ((format_html(_RUNS[kind], parts(run)),) for kind, run in runs)
     )

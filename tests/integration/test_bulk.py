@@ -20,13 +20,13 @@ from approvals.bulk.batch import decide_batch, undo_batch
 from approvals.bulk.sheet import (
     OnSheet,
     Sheet,
-    SheetNotOurs,
     gather,
     read_sheet,
     sign_sheet,
 )
 from approvals.bulk.views import BatchForm, chosen_messages
 from approvals.decisions.decide import undo_decision
+from approvals.errors import InvalidInput
 from approvals.models import Decision, OpenedPart
 from audit.models import Entry
 from audit.trail import lines
@@ -238,7 +238,7 @@ def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(
     shown, other = several(connection, "plum", "kiwi")
     sheet = sheet_of(reviewer, shown)
     for message, version in ((other, other.revision.fingerprint), (shown, "0" * 64)):
-        with pytest.raises(SheetNotOurs, match="not on this sheet"):
+        with pytest.raises(InvalidInput, match="not on this sheet"):
             sheet.only(
                 [
                     (str(shown.public_id), shown.revision.fingerprint),
@@ -257,7 +257,7 @@ def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(
     )
     monkeypatch.setattr(bulk_sheet, "LASTS", timedelta(seconds=-1))
     for signed in ("", "nonsense", others, own):
-        with pytest.raises(SheetNotOurs, match="too old to decide from"):
+        with pytest.raises(InvalidInput, match="too old to decide from"):
             read_sheet(signed, person=person)
     assert not Decision.objects.exists()
 

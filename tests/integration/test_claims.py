@@ -13,7 +13,7 @@ from approvals.collaboration import (
     touch_claim,
 )
 from approvals.errors import AlreadyDecided, ClaimedByOther
-from approvals.message_page.collaboration_views import ClaimForm
+from approvals.message_page.action_views import ClaimForm
 from approvals.models import Claim
 from approvals.tasks import sweep
 from audit.models import Entry

@@ -188,7 +188,7 @@ def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
         connection, pending_row(message.upstream_id), clock(), examination
     )
     # Nor is a page of the desk an error, whatever other tests have rendered.
-    monkeypatch.setattr("approvals.message_page.content.rendered._cache", OrderedDict())
+    monkeypatch.setattr("approvals.message_page.sheet._cache", OrderedDict())
     monkeypatch.setattr(client, "_RESTART_SECONDS", 0.0)
     monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
     desk.raise_request_exception = False

@@ -15,7 +15,7 @@ from django.urls import reverse
 from PIL import ExifTags, Image
 
 from approvals import pictures
-from approvals.message_page.content.rendered import rendered_message_of
+from approvals.message_page.sheet import rendered_message_of
 from approvals.pictures import load_pictures
 from audit.models import Entry
 from audit.trail import lines

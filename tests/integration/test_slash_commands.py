@@ -28,7 +28,7 @@ from alerts.channels.discord.commands.registration import COMMANDS
 from alerts.channels.discord.commands.run import note_proofs, run_command
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
-from approvals.message_page.content.origin import is_verified
+from approvals.message_page.side_panel import is_verified
 from approvals.models import CommandedMail
 from approvals.tasks import read_connection
 from audit.models import Entry

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from approvals.collaboration import add_comment, unsnooze_due, zone_of
 from approvals.decisions.decide import undo_decision
-from approvals.message_page.collaboration_views import SnoozeForm, tomorrow_morning
+from approvals.message_page.action_views import SnoozeForm, tomorrow_morning
 from approvals.models import Snooze
 from approvals.tasks import sweep
 from audit.models import Entry

@@ -4,8 +4,6 @@ it states, and its button.
 
 from dataclasses import replace
 
-from approvals.message_page.content.origin import discord_address, stated_reason
-from approvals.message_page.content.rendered import PREVIEW, inbox_of
 from approvals.message_page.content.source import (
     STRETCH,
     compare_parts,
@@ -14,7 +12,8 @@ from approvals.message_page.content.source import (
     stretch_of,
 )
 from approvals.message_page.content.stated_facts import MOST, READ, facts_of
-from approvals.message_page.sheet import approve_label
+from approvals.message_page.sheet import PREVIEW, approve_label, inbox_of
+from approvals.message_page.side_panel import discord_address, stated_reason
 from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from mirror.store import content_of
@@ -171,20 +170,20 @@ def test_inbox_preview_shows_the_first_words_including_hidden_ones():
     html = "<div style='display:none'>Your account is closed</div><p>Hello Lee, here is the newsletter.</p>"
     content = Content(sender="a@yourteam.example", sender_name="Team", html=html)
     found = inbox_of(content, render_message(content))
-    assert found.preview.startswith("Your account is closed Hello Lee")
-    assert found.is_hidden
+    assert found["preview"].startswith("Your account is closed Hello Lee")
+    assert found["is_hidden"]
     plain = replace(content, html="<p>Hello Lee</p>")
-    assert not inbox_of(plain, render_message(plain)).is_hidden
+    assert not inbox_of(plain, render_message(plain))["is_hidden"]
 
 
 def test_inbox_preview_is_cut_like_a_list_and_mentions_colours():
     content = Content(html=f"<p style='color:#c00'>{'word ' * 60}</p>")
     found = inbox_of(content, render_message(content))
-    assert len(found.preview) == PREVIEW + 1
-    assert found.has_own_colours
-    assert not inbox_of(
-        Content(markdown="Hi"), render_message(Content(markdown="Hi"))
-    ).has_own_colours
+    assert len(found["preview"]) == PREVIEW + 1
+    assert found["has_own_colours"]
+    assert not inbox_of(Content(markdown="Hi"), render_message(Content(markdown="Hi")))[
+        "has_own_colours"
+    ]
 
 
 def test_plain_text_is_what_the_text_part_says_with_the_signature():
@@ -192,7 +191,8 @@ def test_plain_text_is_what_the_text_part_says_with_the_signature():
         html="<p>Rich</p>", markdown="Plain *words*", additions={"signature": "Mila"}
     )
     assert (
-        inbox_of(content, render_message(content)).plain == "Plain *words*\n\n-- \nMila"
+        inbox_of(content, render_message(content))["plain"]
+        == "Plain *words*\n\n-- \nMila"
     )
 
 

@@ -250,7 +250,7 @@ def compare_parts(
         return Comparison("doubt", sides=_side_by_side(shown, written))
     in_text = _words(written.plain)
     in_html = _words(shown.plain)
-    blocks = common_blocks(
+    blocks, is_fine = common_blocks(
         [w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT)
     )
     to_html = _targets(shown)
@@ -261,7 +261,7 @@ def compare_parts(
     pieces: tuple[Piece, ...] = ()
     left_out = 0
     sides: tuple[Stretch, ...] = ()
-    if blocks is None:
+    if not is_fine:
         differences += 1
         sides = _side_by_side(shown, written)
     else:

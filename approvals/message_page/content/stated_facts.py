@@ -108,7 +108,7 @@ class Kind:
     """The facts of one kind, at most MOST of them, and how many more there are."""
 
     name: str
-    facts: tuple[Fact, ...]
+    facts: Sequence[Fact]
     more: int
 
 
@@ -118,7 +118,7 @@ class Facts:
     at.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: Sequence[Kind]
     has_thread: bool
     unread: int
 
@@ -132,50 +132,31 @@ def facts_of(
     read = _BLANKS.sub(" ", text[:READ])
     compared = _BLANKS.sub(" ", "\n".join(thread)[: 4 * READ]) if thread else None
     domains = [link.domain for link in links if link.domain]
-    kinds = (
-        _kind("Sums", read, compared, _sums),
-        _kind("Dates", read, compared, _dates),
-        _kind("Names", read, compared, _names, by_words=True),
-        _kind("Promises", read, compared, _promises, by_words=True),
-        _kind(
-            "Links to",
-            read,
-            compared,
-            lambda _: ((domain, domain) for domain in domains),
-            by_words=True,
-        ),
+    # What each finder yields, words and key. The thread has it too when it has the same
+    # key or, `by_words`, says the key.
+    finders: Sequence[tuple[str, Callable[[str], _Found], bool]] = (
+        ("Sums", _sums, False),
+        ("Dates", _dates, False),
+        ("Names", _names, True),
+        ("Promises", _promises, True),
+        ("Links to", lambda _: zip(domains, domains, strict=True), True),
     )
-    return Facts(
-        tuple(kind for kind in kinds if kind.facts),
-        compared is not None,
-        max(0, len(text) - READ),
-    )
+    kinds = []
+    for name, find, by_words in finders:
+        found: dict[str, str] = {}
+        for words, key in find(read):
+            found.setdefault(key, words)
+        listed = list(found.items())[:MOST]
+        facts = [Fact(words) for _, words in listed]
+        if compared is not None:
+            said = _folded(compared) if by_words else {key for _, key in find(compared)}
+            facts = [Fact(words, key in said) for key, words in listed]
+        if facts:
+            kinds.append(Kind(name, facts, len(found) - len(listed)))
+    return Facts(kinds, compared is not None, max(0, len(text) - READ))
 
 
 _Found = Iterator[tuple[str, str]]
-
-
-def _kind(
-    name: str,
-    text: str,
-    thread: str | None,
-    find: Callable[[str], _Found],
-    *,
-    by_words: bool = False,
-) -> Kind:
-    """Gather what `find` yields, words and key; the thread has it too when it has the
-    same key, or says the key.
-    """
-    found: dict[str, str] = {}
-    for words, key in find(text):
-        found.setdefault(key, words)
-    listed = list(found.items())[:MOST]
-    if thread is None:
-        facts = [Fact(words) for _, words in listed]
-    else:
-        stated = _folded(thread) if by_words else {key for _, key in find(thread)}
-        facts = [Fact(words, key in stated) for key, words in listed]
-    return Kind(name, tuple(facts), len(found) - len(listed))
 
 
 def _sums(text: str) -> _Found:

@@ -36,6 +36,11 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
 _SPACES = {"\n": "line end", "\r": "carriage return", "\t": "tab", " ": "blank"}
 
 
+# A block that two texts share: where it begins in each, and its length.
+Block = tuple[int, int, int]
+_Trail = tuple[Block, "_Trail | None"]
+
+
 @dataclass(frozen=True)
 class Piece:
     """A stretch of text of one `kind`; `parts` are its words, and in between marks for
@@ -76,15 +81,19 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
 
     Same and gone pieces together are the text before, same and new ones the text after.
     """
-    by_line, is_fine = _steps(_LINE.findall(before), _LINE.findall(after), effort)
+    old = _LINE.findall(before)
+    new = _LINE.findall(after)
+    blocks, is_fine = common_blocks(old, new, effort)
     steps = []
-    for step in by_line:
+    for step in steps_of(old, new, blocks):
         if not step.gone or not step.new:
             steps.append(step)
             continue
-        by_word, is_known = _steps(words_in(step.gone), words_in(step.new), effort)
+        old = words_in(step.gone)
+        new = words_in(step.new)
+        blocks, is_known = common_blocks(old, new, effort)
         is_fine = is_fine and is_known
-        steps += [Step(step.same), *by_word]
+        steps += [Step(step.same), *steps_of(old, new, blocks)]
     found = [
         Piece(kind, text)
         for step in joined(steps, _is_crumb)
@@ -106,18 +115,24 @@ def shown_pieces(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], i
     changes = MAX_CHANGES
     left_out = 0
     for index, piece in enumerate(found):
+        text = piece.text
         if piece.kind == SAME:
-            if changes and any(remaining.values()):
-                pieces.extend(
-                    _shrunk(
-                        piece.text,
-                        is_first=index == 0,
-                        is_last=index == len(found) - 1,
-                        tally=tally,
-                    )
-                )
+            if not changes or not any(remaining.values()):
+                continue
+            head = "" if index == 0 else text[:CONTEXT]
+            tail = "" if index == len(found) - 1 else text[-CONTEXT:]
+            folded = len(text) - len(head) - len(tail)
+            parts = [(SAME, text)]
+            if folded > CONTEXT // 2:
+                lines = text[len(head) : len(text) - len(tail)].count("\n")
+                words = f"{lines:,} lines" if lines > 1 else f"{folded:,} characters"
+                parts = [(SAME, head), (SKIPPED, words), (SAME, tail)]
+            for kind, part in parts:
+                if part:
+                    marks = () if kind == SKIPPED else tuple(marked(part, tally))
+                    pieces.append(Piece(kind, part, marks))
             continue
-        text = piece.text[: remaining[piece.kind]] if changes else ""
+        text = text[: remaining[piece.kind]] if changes else ""
         left_out += len(piece.text) - len(text)
         remaining[piece.kind] -= len(text)
         changes = max(0, changes - 1)
@@ -155,95 +170,66 @@ def _called(character: str) -> str:
     return f"{unicodedata.name(character, 'a character without a name').lower()} (U+{ord(character):04X})"
 
 
-def _steps(
+def common_blocks(
     before: Sequence[str], after: Sequence[str], effort: Effort
-) -> tuple[list[Step], bool]:
-    """Return the steps from one text to the other, and whether they could be compared.
-
-    Where that would cost too much, only what both begin and end with is known.
+) -> tuple[list[Block], bool]:
+    """Return the blocks that both have, by the fewest changes, and whether they could be
+    compared: where that costs too much, only what both begin and end with is known.
     """
-    blocks = common_blocks(before, after, effort)
-    if blocks is not None:
-        return steps_of(before, after, blocks), True
-    start, end = _trimmed(before, after)
-    ends = [(0, 0, start), (len(before) - end, len(after) - end, end)]
-    return steps_of(before, after, ends), False
-
-
-def _trimmed(before: Sequence[str], after: Sequence[str]) -> tuple[int, int]:
     shorter = min(len(before), len(after))
     start = end = 0
     while start < shorter and before[start] == after[start]:
         start += 1
     while end < shorter - start and before[-1 - end] == after[-1 - end]:
         end += 1
-    return start, end
-
-
-def common_blocks(
-    before: Sequence[str], after: Sequence[str], effort: Effort
-) -> list[tuple[int, int, int]] | None:
-    """Return the blocks that both have, by the fewest changes (Myers' greedy walk);
-    None when that costs too much.
-    """
-    start, end = _trimmed(before, after)
     inner_before = before[start : len(before) - end]
     inner_after = after[start : len(after) - end]
     path = _walk(inner_before, inner_after, effort)
-    if path is None:
-        return None
-    inner = [(start + x, start + y, length) for x, y, length in path]
-    return [(0, 0, start), *inner, (len(before) - end, len(after) - end, end)]
+    inner = [(start + x, start + y, length) for x, y, length in path or ()]
+    last = (len(before) - end, len(after) - end, end)
+    return [(0, 0, start), *inner, last], path is not None
 
 
 def _walk(
     before: Sequence[str], after: Sequence[str], effort: Effort
-) -> list[tuple[int, int, int]] | None:
+) -> list[Block] | None:
+    """Return the blocks that both have, by Myers' greedy walk; None where that costs too
+    much.
+    """
     width = len(before)
     height = len(after)
     if not width or not height:
         return []
+    # How far each diagonal is walked, and the blocks on the way there, the last first.
     reach = {1: 0}
-    trail: list[dict[int, int]] = []
+    trail: dict[int, _Trail | None] = {1: None}
     for distance in range(width + height + 1):
-        trail.append(dict(reach))
         effort.left -= 2 * distance + 1
         for k in range(-distance, distance + 1, 2):
             down = k == -distance or (k != distance and reach[k - 1] < reach[k + 1])
-            x = reach[k + 1] if down else reach[k - 1] + 1
-            began = x
+            came_from = k + 1 if down else k - 1
+            x = began = reach[came_from] + (0 if down else 1)
             while x < width and x - k < height and before[x] == after[x - k]:
                 x += 1
             effort.left -= x - began
             reach[k] = x
+            way = trail[came_from]
+            if x > began:
+                way = ((began, began - k, x - began), way)
+            trail[k] = way
             if x >= width and x - k >= height:
-                return _way_back(trail, width, height)
+                blocks = []
+                while way is not None:
+                    block, way = way
+                    blocks.append(block)
+                return blocks[::-1]
         if effort.left < 0:
             return None
     return None
 
 
-def _way_back(
-    trail: list[dict[int, int]], x: int, y: int
-) -> list[tuple[int, int, int]]:
-    blocks = []
-    for distance in range(len(trail) - 1, -1, -1):
-        reach = trail[distance]
-        k = x - y
-        down = k == -distance or (k != distance and reach[k - 1] < reach[k + 1])
-        came_from = k + 1 if down else k - 1
-        x_before = reach[came_from] if distance else 0
-        y_before = x_before - came_from if distance else 0
-        x_turn = x_before + (0 if down else 1) if distance else 0
-        if x > x_turn:
-            blocks.append((x_turn, x_turn - k, x - x_turn))
-        x = x_before
-        y = y_before
-    return blocks[::-1]
-
-
 def steps_of(
-    before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple[int, int, int]]
+    before: Sequence[str], after: Sequence[str], blocks: Sequence[Block]
 ) -> list[Step]:
     """Return what stayed, as it is after, and then what changed, from the blocks that
     both have.
@@ -287,25 +273,6 @@ def _is_crumb(last: Step, step: Step) -> bool:
         return "\n" not in step.same
     least = min(max(len(one.gone), len(one.new)) for one in (last, step))
     return len(step.same) <= min(CRUMB, least) and "\n" not in step.same
-
-
-def _shrunk(
-    text: str, *, is_first: bool, is_last: bool, tally: Tally
-) -> Iterator[Piece]:
-    head = "" if is_first else text[:CONTEXT]
-    tail = "" if is_last else text[-CONTEXT:]
-    left_out = len(text) - len(head) - len(tail)
-    if left_out <= CONTEXT // 2:
-        yield Piece(SAME, text, tuple(marked(text, tally)))
-        return
-    if head:
-        yield Piece(SAME, head, tuple(marked(head, tally)))
-    lines = text[len(head) : len(text) - len(tail)].count("\n")
-    yield Piece(
-        SKIPPED, f"{lines:,} lines" if lines > 1 else f"{left_out:,} characters"
-    )
-    if tail:
-        yield Piece(SAME, tail, tuple(marked(tail, tally)))
 
 
 def marked(
