@@ -59,16 +59,13 @@ def make_sender() -> tuple[str, str]:
     """Make an account with a gated mailbox, and return the mailbox's id and a key that
     may send.
     """
-    from gateway.accounts.accounts import make_account
-    from gateway.accounts.keys import new_key_text, register_key
-    from gateway.accounts.mailboxes import make_mailbox
+    from gateway.accounts import make_account, new_key_text, register_key
+    from gateway.mailboxes import make_mailbox
 
     account = make_account(name="Bench", slug=SLUG)
-    mailbox = make_mailbox(
-        account=account, address="agent@bench.example", display_name="Bench"
-    )
+    mailbox = make_mailbox(account, address="agent@bench.example", display_name="Bench")
     text = new_key_text()
-    register_key(account=account, name="Bench", scopes=["read", "send"], text=text)
+    register_key(account, name="Bench", scopes=["read", "send"], text=text)
     return mailbox.pk, text
 
 

@@ -17,6 +17,6 @@ class GatewayConfig(AppConfig):
             return
         from celery import current_app
 
-        from gateway.inbound.step import InboundStep
+        from gateway.inbound.smtp_server import InboundStep
 
         current_app.steps["worker"].add(InboundStep)

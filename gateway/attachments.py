@@ -47,41 +47,33 @@ def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
     for number, (name, content_type, encoded) in enumerate(items):
         where = f"attachments.{number}"
         if not 1 <= len(name) <= 255:
-            raise Invalid(
-                f"{where}.name: must have 1 to 255 characters.", field=f"{where}.name"
-            )
+            raise Invalid(f"{where}.name: must have 1 to 255 characters.")
         try:
             check_header_text(name)
         except ValueError as error:
-            raise Invalid(f"{where}.name: {error}", field=f"{where}.name") from None
+            raise Invalid(f"{where}.name: {error}") from None
         if not _CONTENT_TYPE.fullmatch(content_type):
             raise Invalid(
                 f"{where}.content_type: must look like application/pdf.",
-                field=f"{where}.content_type",
             )
         if encoded is None:
             # A misspelled field must not become an empty file in somebody's inbox.
-            raise Invalid(
-                f"{where}.content_base64: is missing.", field=f"{where}.content_base64"
-            )
+            raise Invalid(f"{where}.content_base64: is missing.")
         try:
             content = base64.b64decode("".join(encoded.split()), validate=True)
         except ValueError:
             raise Invalid(
                 f"{where}.content_base64: is not base64.",
-                field=f"{where}.content_base64",
             ) from None
         if len(content) > MAX_FILE_BYTES:
             raise TooLarge(
                 f"{where}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}.",
-                field=where,
             )
         files.append(File(name, content_type.lower(), content))
     if len({file.name for file in files}) < len(files):
-        raise Invalid("attachments: two files have the same name.", field="attachments")
+        raise Invalid("attachments: two files have the same name.")
     if (size := sum(len(file.content) for file in files)) > MAX_ALL_FILES_BYTES:
         raise TooLarge(
             f"attachments: at most {MAX_ALL_FILES_BYTES} bytes in total, and they have {size}.",
-            field="attachments",
         )
     return tuple(files)

@@ -45,7 +45,7 @@ def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
     request.auth = key  # type: ignore[attr-defined]
     if not key.account.is_active:
         raise Forbidden("The account is switched off.", code="account_inactive")
-    limits.check_rate(key=key, now=timezone.now())
+    limits.check_rate(key, now=timezone.now())
     check_scopes(key, *scopes)
     if key.paused_at is not None and Scope.SEND in scopes:
         raise Forbidden(

@@ -2,12 +2,18 @@
 sentence, and a stable code.
 """
 
+import re
 from typing import Any
+
+_NAMES_FIELD = re.compile(r"([a-z][a-z0-9_.]*): ")
 
 
 class GatewayError(Exception):
     """Base of all refusals. `error` is for people, `code` for programs, `extra` are
     further keys of the answer.
+
+    A sentence about one field begins with its name (`subject: is missing.`); `field` is
+    for other sentences.
     """
 
     status = 400
@@ -19,7 +25,7 @@ class GatewayError(Exception):
         error: str,
         *,
         code: str = "",
-        field: str = "",
+        field: str | None = None,
         hint: str = "",
         retry_after: int | None = None,
         **extra: Any,
@@ -27,6 +33,8 @@ class GatewayError(Exception):
         super().__init__(error)
         self.error = error
         self.code = code or self.code
+        if field is None and (named := _NAMES_FIELD.match(error)):
+            field = named[1]
         self.field = field
         self.hint = hint
         self.retry_after = retry_after or self.retry_after

@@ -33,7 +33,7 @@ T = TypeVar("T")
 _DAY = timedelta(days=1)
 
 
-def hit(*, key: ApiKey, limit: int, now: datetime) -> int:
+def hit(key: ApiKey, *, limit: int, now: datetime) -> int:
     """Count one call of a key, and return its calls in this minute; 0 while Redis is
     away.
     """
@@ -76,13 +76,13 @@ def _ask(question: Callable[[], Any], otherwise: T) -> T:
     return answer
 
 
-def check_rate(*, key: ApiKey, now: datetime) -> None:
+def check_rate(key: ApiKey, *, now: datetime) -> None:
     """Count this call. Raises TooManyRequests where the key made too many in this
     minute.
     """
     own = key.account.requests_per_minute
     limit = settings.GATEWAY_RATE_LIMIT if own is None else own
-    calls = hit(key=key, limit=limit, now=now)
+    calls = hit(key, limit=limit, now=now)
     if not limit or calls <= limit:
         return
     raise TooManyRequests(
@@ -92,7 +92,7 @@ def check_rate(*, key: ApiKey, now: datetime) -> None:
     )
 
 
-def check_quota(*, account: Account, sandbox: bool, now: datetime) -> None:
+def check_quota(account: Account, *, sandbox: bool, now: datetime) -> None:
     """Check that one more email may be stored, within the transaction that stores it.
     Raises TooManyRequests.
 
@@ -104,7 +104,7 @@ def check_quota(*, account: Account, sandbox: bool, now: datetime) -> None:
     account = Account.locked(account.pk)
     quota = account.monthly_email_quota
     month = start_of_month(now)
-    if quota is not None and emails_sent_this_month(account, now=now) >= quota:
+    if quota is not None and emails_sent_this_month(account, now) >= quota:
         ends = start_of_month(month + 31 * _DAY)
         raise TooManyRequests(
             f"The monthly quota of {quota} emails is used up. It resets at {ends:%Y-%m-%d} 00:00 UTC; "
@@ -117,7 +117,7 @@ def check_quota(*, account: Account, sandbox: bool, now: datetime) -> None:
         return
     limit = account.warmup_daily_limit
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    sent = Email.objects.charged_to(account, since=today).count()
+    sent = Email.objects.charged_to(account, today).count()
     if limit is not None and sent >= limit:
         raise TooManyRequests(
             f"This account is warming up: it may send {limit} emails a day at this stage, and has sent {sent} today.",
@@ -142,7 +142,7 @@ def _seconds(wait: timedelta) -> int:
 
 
 def usage_by_day(
-    *, key: ApiKey, begin: datetime, end: datetime
+    key: ApiKey, *, begin: datetime, end: datetime
 ) -> dict[date, dict[str, int]]:
     """Return what happened on each day (UTC) from `begin` until before `end`, as far as
     the key may know of it.
@@ -178,9 +178,9 @@ def usage_by_day(
     return days
 
 
-def emails_sent_this_month(account: Account, *, now: datetime) -> int:
+def emails_sent_this_month(account: Account, now: datetime) -> int:
     """Return how many emails of this month (UTC) the account's quota counts."""
-    return Email.objects.charged_to(account, since=start_of_month(now)).count()
+    return Email.objects.charged_to(account, start_of_month(now)).count()
 
 
 def write_down_calls() -> int:

@@ -68,7 +68,7 @@ def mailbox_named_or_only(key: ApiKey, name: str, *, field: str = "from") -> Mai
         return mailbox_named(key, bare_address(name))
     mailboxes = list(Mailbox.objects.visible_to(key)[:2])
     if len(mailboxes) != 1:
-        raise Invalid(f"{field}: give the address or id of a mailbox.", field=field)
+        raise Invalid(f"{field}: give the address or id of a mailbox.")
     mailboxes[0].account = key.account
     return mailboxes[0]
 
@@ -150,7 +150,7 @@ def open_email(key: ApiKey, email: Email) -> None:
         Email.objects.move(email, Change.OPEN)
 
 
-def link_token(*, key: ApiKey, file: Attachment) -> str:
+def link_token(key: ApiKey, file: Attachment) -> str:
     """Return the last part of a link to `file`."""
     return signing.dumps([key.pk, file.email_id, file.pk], salt=_SALT)
 

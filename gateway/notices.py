@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from common.mail_addresses import domain_of
 from common.smtp import Server
 from gateway import auditing, smtp, tasks
-from gateway.domains.dkim import signed
+from gateway.dkim import signed
 from gateway.lookups import mailbox_for
 from gateway.models import Account, ApprovalRequest, Domain, Email, Notice
 from gateway.text import one_plain_line
@@ -90,7 +90,7 @@ def _enqueue(notice: Notice) -> None:
     tasks.send_notice.delay_on_commit(notice.pk)
 
 
-def send_due(*, notice_id: str) -> str:
+def send_due(notice_id: str) -> str:
     """Make one attempt at one notice, if it is due. Returns a word that says how it
     went.
     """

@@ -39,7 +39,6 @@ def simplify_html(html: str) -> Simplified:
     if refusal := fields.get("refusal"):
         raise Invalid(
             f"html: cannot be sent, because {refusal}. Send simpler HTML, or markdown.",
-            field="html",
         )
     return Simplified(**fields)
 

@@ -12,7 +12,7 @@ from common.sweeps import Duty, do_all, duty
 from gateway import limits, tasks
 from gateway.messages import decisions, outbox, submission
 from gateway.models import Email, IdempotencyRecord, Notice, Webhook, WebhookDelivery
-from gateway.webhooks import endpoints
+from gateway.webhooks import deliveries
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ BATCH = 200
 def sweep() -> str:
     """Do every duty that has something to do; returns what each of them found."""
     emails = Email.objects
-    deliveries = WebhookDelivery.objects
+    events = WebhookDelivery.objects
     duties: dict[str, Duty] = {
         "closed": decisions.cancel_in_closed_mailboxes,
         "moved on": lambda: sum(
@@ -37,13 +37,13 @@ def sweep() -> str:
             and _send(tasks.send_notice, Notice.objects.due().order_by("due_at"))
         ),
         "deliveries": duty(
-            lambda: deliveries.due().order_by("next_attempt_at"),
+            lambda: events.due().order_by("next_attempt_at"),
             lambda _: _send_deliveries(),
         ),
         "probes": lambda: _send(tasks.probe_webhook, Webhook.objects.to_probe()),
         "given up": duty(
-            lambda: deliveries.waiting_too_long().order_by("next_attempt_at"),
-            lambda _: endpoints.give_up_waiting(),
+            lambda: events.waiting_too_long().order_by("next_attempt_at"),
+            lambda _: deliveries.give_up_waiting(),
         ),
         "old secrets": duty(
             Webhook.objects.after_overlap,
@@ -57,8 +57,8 @@ def sweep() -> str:
             most=10_000,
         ),
         "old deliveries": duty(
-            lambda: deliveries.past_retention(BATCH),
-            lambda keys: deliveries.filter(pk__in=keys).delete()[0],
+            lambda: events.past_retention(BATCH),
+            lambda keys: events.filter(pk__in=keys).delete()[0],
             most=None,
         ),
         # These are counted in Redis.
@@ -70,7 +70,7 @@ def sweep() -> str:
 def _moved_on(email: Email) -> bool:
     # One at a time: a message that fails must not stop the others.
     try:
-        return submission.move_on(email=email)
+        return submission.move_on(email)
     except Exception:
         log.exception("email not moved on", extra={"email": email.pk})
         return False

@@ -16,7 +16,7 @@ def send_email(email_id: str) -> str:
     """Make one attempt at one email."""
     from gateway.messages import outbox
 
-    return outbox.send_due(email_id=email_id)
+    return outbox.send_due(email_id)
 
 
 @shared_task(base=AfterCommitTask)
@@ -24,7 +24,7 @@ def send_notice(notice_id: str) -> str:
     """Make one attempt at one mail to an oversight address."""
     from gateway import notices
 
-    return notices.send_due(notice_id=notice_id)
+    return notices.send_due(notice_id)
 
 
 @shared_task(base=AfterCommitTask)
@@ -34,7 +34,7 @@ def deliver_webhook(delivery_id: int) -> str:
     """
     from gateway.webhooks import deliveries
 
-    following = deliveries.deliver(delivery_id=delivery_id)
+    following = deliveries.deliver(delivery_id)
     if following is not None:
         deliver_webhook.delay_on_commit(following)
     return "done"
@@ -47,7 +47,7 @@ def drain_webhook(delivery_id: int) -> str:
     """
     from gateway.webhooks import deliveries
 
-    following = deliveries.drain(delivery_id=delivery_id)
+    following = deliveries.drain(delivery_id)
     if following is not None:
         drain_webhook.delay_on_commit(following)
     return "done"
@@ -58,7 +58,7 @@ def probe_webhook(webhook_id: str) -> str:
     """Try a paused endpoint once."""
     from gateway.webhooks import deliveries
 
-    return "awake" if deliveries.probe(webhook_id=webhook_id) else "paused"
+    return "awake" if deliveries.probe(webhook_id) else "paused"
 
 
 @shared_task(base=AfterCommitTask)

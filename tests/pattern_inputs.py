@@ -37,7 +37,7 @@ _PASSED = {
     "practice/faults.py:old": ["rn"],
     "risk/check_secrets.py:shape": [r"[a-z]", r"[^A-Za-z0-9]"],
     "risk/similarity.py:name": [r"\bdana\b"],
-    "gateway/inbound/apply_report.py:is_hard": [r"(?<![\d.])(5\d\d)(?![\d.])"],
+    "gateway/inbound/receive.py:is_hard": [r"(?<![\d.])(5\d\d)(?![\d.])"],
 }
 
 

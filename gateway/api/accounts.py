@@ -2,7 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
@@ -16,16 +16,18 @@ from pydantic import (
     model_validator,
 )
 
-from gateway.accounts import accounts
-from gateway.api import lists
+from gateway import accounts
 from gateway.api.answers import (
     BY_OPERATOR,
     Answer,
     Changed,
     Iso,
+    Json,
+    PageFilters,
     PendingApproval,
     Problem,
     not_offered,
+    page_of,
 )
 from gateway.api.bodies import (
     Confirmable,
@@ -65,7 +67,7 @@ class AccountPatch(Confirmable):
     # Empty: any mode.
     minimum_oversight_mode: Mode | Literal[""] | None = None
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self) -> Json:
         """Return the fields of the account that are to change, and to what."""
         values = self.model_dump(
             exclude={"hold_all", "approval_code"}, exclude_unset=True
@@ -142,7 +144,7 @@ class AccountAnswer(Answer):
 
     id: str
     scopes: list[str]
-    mailboxes: list[dict[str, Any]]
+    mailboxes: list[Json]
 
 
 class AccountChanged(Answer):
@@ -194,7 +196,7 @@ class AuditEntry(Answer):
     resource_type: str
     resource_id: str
     actor_key_id: str | None
-    metadata: dict[str, Any]
+    metadata: Json
     created_at: Iso
 
 
@@ -205,11 +207,11 @@ class AuditLog(Answer):
     cursor: str | None
 
 
-def account_json(account: Account) -> dict[str, Any]:
+def account_json(account: Account) -> Json:
     """Return an account under the names that all clients read: at the top, and once
     more nested.
     """
-    sent = emails_sent_this_month(account, now=timezone.now())
+    sent = emails_sent_this_month(account, timezone.now())
     quota = account.monthly_email_quota
     facts = {
         "id": account.pk,
@@ -236,13 +238,13 @@ def account_json(account: Account) -> dict[str, Any]:
     return facts | {"account": facts}
 
 
-def _plan(account: Account) -> dict[str, Any]:
+def _plan(account: Account) -> Json:
     """Return what the account may use and what it uses. Null: no limit."""
     return {
         "plan": "self-hosted",
         "monthly_email_quota": account.monthly_email_quota,
         "max_mailboxes": account.max_mailboxes,
-        "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
+        "storage_used_bytes": Email.objects.attached_bytes(account.pk),
         "max_storage_bytes": None,
     }
 
@@ -326,9 +328,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> JsonResponse:
         summary="; ".join(parts) or "Change the account",
         needed=loosens,
     ):
-        account = accounts.change_account(
-            key=key, changes=changes, hold_all=body.hold_all
-        )
+        account = accounts.change_account(key, changes=changes, hold_all=body.hold_all)
     return JsonResponse(account_json(account) | {"status": "updated"})
 
 
@@ -349,8 +349,8 @@ def delete_account(
         summary=f"Delete the account {key.account.name}",
         code=approval_code,
     ):
-        accounts.close_account(key=key)
-    decisions.cancel_in_closed_mailboxes(key=key)
+        accounts.close_account(key)
+    decisions.cancel_in_closed_mailboxes(key)
     return JsonResponse({"id": key.account_id, "status": "deleted"})
 
 
@@ -360,11 +360,11 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> JsonRespo
     for, day by day on request.
     """
     begin, end = filters.bounds(timezone.now())
-    days = usage_by_day(key=request.auth, begin=begin, end=end)
+    days = usage_by_day(request.auth, begin=begin, end=end)
     total: Counter[str] = Counter()
     for counts in days.values():
         total.update(counts)
-    result: dict[str, Any] = {
+    result: Json = {
         "from": epoch_milliseconds(begin),
         "to": epoch_milliseconds(end),
         **total,
@@ -377,11 +377,9 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> JsonRespo
 
 
 @router.get("/audit-log", auth=ADMIN, response=AuditLog)
-def list_audit_log(
-    request: KeyedRequest, filters: Query[lists.PageFilters]
-) -> JsonResponse:
+def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> JsonResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
     return JsonResponse(
-        lists.page_of(rows, "entries", AuditEntry.of, filters, default=100, most=500)
+        page_of(rows, "entries", AuditEntry.of, filters, default=100, most=500)
     )

@@ -1,6 +1,6 @@
 """Allowlists of mailboxes, and what they refused."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from django.conf import settings
 from django.http import JsonResponse
@@ -10,8 +10,15 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from common.mail_addresses import clean_addresses
 from common.patterns import MAX_PATTERN, patterns_for, read_pattern
-from gateway.api import lists
-from gateway.api.answers import Answer, Changed, PendingApproval
+from gateway import allowlists
+from gateway.api.answers import (
+    Answer,
+    Changed,
+    Json,
+    PageFilters,
+    PendingApproval,
+    page_of,
+)
 from gateway.api.bodies import (
     Body,
     Confirmable,
@@ -27,7 +34,6 @@ from gateway.auth import ADMIN, READ, KeyedRequest, check_scopes, needs
 from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Mailbox, Refusal, Scope
 from gateway.models.recipients import AllowlistEntryQuerySet
-from gateway.recipients import allowlists
 from gateway.states import Mode
 from gateway.timestamps import iso
 
@@ -206,7 +212,7 @@ class RefusalAnswer(Answer):
     recipients: list[str]
     refused_recipients: list[str]
     rule: str
-    metadata: dict[str, Any]
+    metadata: Json
     created_at: str
 
 
@@ -257,7 +263,7 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
         mailbox=box.pk,
     ):
         added = allowlists.add_entry(
-            key=key, mailbox=box, pattern=body.pattern, note=body.note or ""
+            key, box, pattern=body.pattern, note=body.note or ""
         )
     return JsonResponse(
         _bypass_entry(added) | {"notice": _idle(added.allowlist, box)}, status=201
@@ -286,7 +292,7 @@ def set_list_mode(
         needed=loosens or None,
         mailbox=box.pk,
     ):
-        changed = allowlists.set_bypass_mode(key=key, mailbox=box, mode=body.mode)
+        changed = allowlists.set_bypass_mode(key, box, mode=body.mode)
     return JsonResponse(_status(changed, box))
 
 
@@ -322,7 +328,7 @@ def remove_entry(
         mailbox=box.pk,
         id=entry_id,
     ):
-        allowlists.remove_entry(key=key, mailbox=box, entry_id=entry_id)
+        allowlists.remove_entry(key, box, entry_id=entry_id)
     return JsonResponse({"id": entry_id, "status": "removed"})
 
 
@@ -348,8 +354,8 @@ def replace_allowlist(
         mailbox=box.pk,
     ):
         changed = allowlists.replace_list(
-            key=key,
-            mailbox=box,
+            key,
+            box,
             kind=body.kind,
             mode=body.mode,
             version=body.version,
@@ -392,13 +398,11 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
     auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
     response=Refusals,
 )
-def list_refusals(
-    request: KeyedRequest, filters: Query[lists.PageFilters]
-) -> JsonResponse:
+def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> JsonResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
 
-    page = lists.page_of(
+    page = page_of(
         rows,
         "refusals",
         lambda refusal: {
@@ -426,7 +430,7 @@ def _live(found: Allowlist) -> AllowlistEntryQuerySet:
     )
 
 
-def _bypass_entry(entry: AllowlistEntry) -> dict[str, Any]:
+def _bypass_entry(entry: AllowlistEntry) -> Json:
     """Return an entry as MultiMail shows it, which writes a whole domain as `*@domain`
     and knows no end.
     """
@@ -441,9 +445,7 @@ def _bypass_entry(entry: AllowlistEntry) -> dict[str, Any]:
     }
 
 
-def _status(
-    found: Allowlist, box: Mailbox, recipient: str | None = None
-) -> dict[str, Any]:
+def _status(found: Allowlist, box: Mailbox, recipient: str | None = None) -> Json:
     live = _live(found)
     listed = None
     if recipient:
@@ -471,7 +473,7 @@ def _idle(bypass: Allowlist, box: Mailbox) -> str | None:
     return None
 
 
-def _allowlist(found: Allowlist) -> dict[str, Any]:
+def _allowlist(found: Allowlist) -> Json:
     shown = []
     for entry in found.entries.order_by("pattern") if found.pk else ():
         live = entry.expires_at is None or entry.expires_at > timezone.now()
@@ -492,7 +494,7 @@ def _allowlist(found: Allowlist) -> dict[str, Any]:
         notice = f"No entry is live: {'everybody is refused' if restricts else 'nobody skips the queue'}."
     elif restricts:
         copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
-        if outsiders := allowlists.judge(mailbox=box, recipients=copied).outsiders:
+        if outsiders := allowlists.judge(box, copied).outsiders:
             notice = (
                 f"The mailbox sends a copy of everything to {outsiders[0]}, who is not on this list: all mail is "
                 "refused."

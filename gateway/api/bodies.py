@@ -31,7 +31,8 @@ from pydantic_core import PydanticCustomError
 from common.mail_addresses import clean_address, clean_addresses
 from common.unique_keys import DuplicateKey, unique_keys
 from gateway import middleware
-from gateway.accounts.confirmations import confirmed
+from gateway.accounts import confirmed
+from gateway.api.answers import Json
 from gateway.errors import BadRequest, Invalid
 from gateway.lookups import bare_address
 from gateway.models import ApiKey
@@ -103,7 +104,7 @@ def _short_subject(subject: str) -> str:
     return subject
 
 
-def _small(value: dict[str, Any]) -> dict[str, Any]:
+def _small(value: Json) -> Json:
     if (size := len(json.dumps(value))) > MAX_METADATA_BYTES:
         raise ValueError(
             f"at most {MAX_METADATA_BYTES} bytes of JSON, and it has {size}."
@@ -161,7 +162,7 @@ ShortLine = Annotated[Line, Field(max_length=200)]
 MailboxName = Annotated[str, Field(max_length=320)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Subject = Annotated[Line, AfterValidator(_short_subject)]
-Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+Metadata = Annotated[Json, AfterValidator(_small)]
 Moment = Annotated[datetime, BeforeValidator(parse_iso)]
 ModeWord = Annotated[Mode, BeforeValidator(lower)]
 TimingWord = Annotated[GateTiming, BeforeValidator(lower)]
@@ -301,7 +302,7 @@ class ConfirmIn(Confirmable):
     model_config = example({})
 
 
-def sentence_of(error: dict[str, Any]) -> str:
+def sentence_of(error: Json) -> str:
     """Return what is wrong, without the field's name; for our own rules that is what
     they say themselves.
     """
@@ -324,7 +325,7 @@ class StrictParser(Parser):
     handlers to find.
     """
 
-    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+    def parse_body(self, request: HttpRequest) -> Json:
         """Return the object in the body. Raises BadRequest, or Invalid for text that
         cannot be kept.
         """
@@ -353,7 +354,7 @@ class StrictParser(Parser):
             raise BadRequest("The body must be a JSON object.", code="invalid_json")
         # Every value is checked for what cannot be stored, and all for depth and size.
         number = 0
-        waiting: list[tuple[Path, dict[str, Any] | list[Any]]] = [((), value)]
+        waiting: list[tuple[Path, Json | list[Any]]] = [((), value)]
         while waiting:
             path, parts = waiting.pop()
             number += len(parts)

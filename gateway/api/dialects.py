@@ -13,13 +13,11 @@ from django.urls import path
 from ninja import Query, Router
 
 from gateway.api import mailboxes, messages, oversight, sending
-from gateway.api.answers import BY_OPERATOR, Changed, not_offered
-from gateway.api.lists import PendingFilters, SpamFilters, ZapierFilters
-from gateway.api.messages import TagsIn
-from gateway.api.oversight import Verdict
-from gateway.api.sending import ReplyFromIn, SendIn
-from gateway.api.shapes import (
+from gateway.api.answers import (
+    BY_OPERATOR,
+    Changed,
     Decided,
+    Json,
     Message,
     Messages,
     PendingMessages,
@@ -27,7 +25,11 @@ from gateway.api.shapes import (
     SpamLabel,
     TagWords,
     Thread,
+    not_offered,
 )
+from gateway.api.messages import SpamFilters, TagsIn, ZapierFilters
+from gateway.api.oversight import PendingFilters, Verdict
+from gateway.api.sending import ReplyFromIn, SendIn
 from gateway.auth import ADMIN, OVERSIGHT, READ, SEES_HELD, SEND, KeyedRequest
 from gateway.lookups import email_named
 from gateway.messages import labels
@@ -55,7 +57,7 @@ def flat_router(*, listed: bool) -> Router:
     for method, route, auth, response, handler in _FLAT:
         # This handler serves the current dialect too, and the document wants an id for
         # each call.
-        named: dict[str, Any] = (
+        named: Json = (
             {"operation_id": "create_mailbox_flat"}
             if handler is mailboxes.create_mailbox
             else {}
@@ -153,7 +155,7 @@ def not_spam(request: KeyedRequest, email: str) -> JsonResponse:
 
 def _label(request: KeyedRequest, email: str, user_label: str) -> JsonResponse:
     found = labels.label(
-        key=request.auth, email=email_named(request.auth, email), user_label=user_label
+        request.auth, email_named(request.auth, email), user_label=user_label
     )
     return JsonResponse(
         {

@@ -1,13 +1,13 @@
 """API keys: listing, making, changing and revoking them."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from django.http import JsonResponse
 from ninja import Router
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.accounts import keys
-from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval
+from gateway import accounts
+from gateway.api.answers import Answer, Changed, Iso, Json, OrNone, PendingApproval
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, MailboxName, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.models import ApiKey, Scope
@@ -63,7 +63,7 @@ class KeyPatch(Confirmable):
             )
         return self
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self) -> Json:
         """Return the fields that were given; only `mailboxes` may be null."""
         fields = self.model_dump(
             include={"name", "scopes", "mailboxes", "paused"}, exclude_unset=True
@@ -136,10 +136,10 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
         request.auth,
         "create_api_key",
         summary=f"Create the API key {body.name} with {', '.join(scopes)} for {reach}",
-        needed=keys.needs_approval_code(request.auth, scopes) or None,
+        needed=accounts.needs_approval_code(request.auth, scopes) or None,
     ):
-        made, text = keys.create_key(
-            key=request.auth,
+        made, text = accounts.create_key(
+            request.auth,
             name=body.name,
             scopes=scopes,
             mailboxes=body.mailboxes,
@@ -158,7 +158,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> JsonRespon
     Giving a key the scope oversight takes an operator's code; from a key that also
     sends, so does letting a key administer without sending, and resuming a paused key.
     """
-    found = keys.key_named(request.auth, key_id)
+    found = accounts.key_named(request.auth, key_id)
     changes = body.changes()
     summary = f"Change the API key {found.name}"
     if "scopes" in changes:
@@ -171,13 +171,13 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> JsonRespon
         request.auth,
         "update_api_key",
         summary=summary,
-        needed=keys.needs_approval_code(
+        needed=accounts.needs_approval_code(
             request.auth, changes.get("scopes", ()), before=found.scopes
         )
         or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
         id=found.pk,
     ):
-        changed = keys.change_key(key=request.auth, changed=found, changes=changes)
+        changed = accounts.change_key(request.auth, changed=found, changes=changes)
     return JsonResponse(KeyAnswer.of(changed) | {"status": "updated"})
 
 
@@ -191,7 +191,7 @@ def revoke_key(
     approval_code: str = "",
 ) -> JsonResponse:
     """Revoke a key at once."""
-    found = keys.key_named(request.auth, key_id)
+    found = accounts.key_named(request.auth, key_id)
     with body.confirmed(
         request.auth,
         "revoke_api_key",
@@ -199,5 +199,5 @@ def revoke_key(
         code=approval_code,
         id=found.pk,
     ):
-        keys.revoke_key(key=request.auth, revoked=found)
+        accounts.revoke_key(request.auth, revoked=found)
     return JsonResponse({"id": found.pk, "status": "revoked"})

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Self
 
 from django.http import JsonResponse
 from ninja import Router
-from pydantic import AliasPath, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasPath, BeforeValidator, Field, model_validator
 
-from gateway.accounts import mailboxes
-from gateway.api.answers import Answer, Changed, OrNone, PendingApproval
+from gateway import domains, mailboxes
+from gateway.api.answers import Answer, Changed, Json, OrNone, PendingApproval
 from gateway.api.bodies import (
     Addresses,
     Body,
@@ -21,11 +21,12 @@ from gateway.api.bodies import (
     example,
 )
 from gateway.auth import ADMIN, READ, KeyedRequest
+from gateway.domains import DMARC, MX, OWNERSHIP, SPF, clean_domain, records_of
 from gateway.errors import BadRequest
-from gateway.lookups import mailbox_named
+from gateway.lookups import check_unlimited, first_or_404, mailbox_named
 from gateway.messages import decisions
-from gateway.models import ApiKey, Mailbox
-from gateway.timestamps import epoch_milliseconds
+from gateway.models import ApiKey, Domain, Mailbox
+from gateway.timestamps import epoch_milliseconds, iso
 
 _ADDITIONS = ("auto_cc", "auto_bcc")
 _TEXTS = ("display_name", "signature_block")
@@ -58,14 +59,13 @@ class MailboxSettings(Body):
             raise BadRequest(
                 "ai_disclosure: cannot be switched off. All mail that agents send says that an AI agent wrote it.",
                 code="ai_disclosure_required",
-                field="ai_disclosure",
             )
         for name in _ADDITIONS:
             if len(", ".join(getattr(self, name))) > MAX_ADDITIONS:
                 raise ValueError(f"{name}: at most {MAX_ADDITIONS} characters in all.")
         return self
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self) -> Json:
         """Return the fields of a mailbox that are to change, and to what; without the
         oversight mode.
         """
@@ -188,7 +188,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
         needed=_loosens_own_oversight(request.auth, body) or None,
     ):
         made = mailboxes.create_mailbox(
-            key=request.auth,
+            request.auth,
             wanted=body.wanted(),
             mode=body.oversight_mode,
             settings=body.changes(),
@@ -219,8 +219,8 @@ def update_mailbox(
         id=found.pk,
     ):
         changed = mailboxes.change_mailbox(
-            key=request.auth,
-            mailbox=found,
+            request.auth,
+            found,
             mode=body.oversight_mode,
             changes=body.changes(),
         )
@@ -259,8 +259,8 @@ def delete_mailbox(
         code=approval_code,
         id=found.pk,
     ):
-        mailboxes.delete_mailbox(key=request.auth, mailbox=found)
-    decisions.cancel_in_closed_mailboxes(key=request.auth)
+        mailboxes.delete_mailbox(request.auth, found)
+    decisions.cancel_in_closed_mailboxes(request.auth)
     return JsonResponse({"id": found.pk, "status": "deleted"})
 
 
@@ -272,3 +272,146 @@ def _loosens_own_oversight(key: ApiKey, body: MailboxSettings) -> bool:
     adds = key.sandbox and bool(body.auto_cc or body.auto_bcc)
     loosens = bool(body.allow_looser_per_call) or body.simplify_html is False
     return adds or (key.has_conflict_of_interest() and loosens)
+
+
+class DomainIn(Body):
+    """A domain to claim."""
+
+    model_config = example({"domain": "mail.example.com"})
+
+    domain: Annotated[str, AfterValidator(clean_domain), Field(max_length=300)]
+
+
+class DnsRecord(Answer):
+    """One record to put into DNS."""
+
+    type: str
+    name: str
+    value: str
+    purpose: str
+    verified: bool
+    problem: str | None
+
+
+class DomainAnswer(Answer):
+    """One domain."""
+
+    id: str
+    domain: str
+    status: str
+    dkim_verified: bool
+    spf_verified: bool
+    dmarc_verified: bool
+    mx_verified: bool
+    return_path_verified: bool
+    dns_records: list[DnsRecord]
+    created_at: str
+    verified_at: str | None
+    looked_at: str | None
+
+
+class DomainLookedAt(DomainAnswer):
+    """One domain, and what DNS says of it."""
+
+    message: str
+
+
+class Domains(Answer):
+    """All domains of the account."""
+
+    domains: list[DomainAnswer]
+
+
+def domain_json(row: Domain) -> Json:
+    """Return a domain with its records, and what DNS said of each when it was last
+    asked.
+    """
+    records = []
+    for record in records_of(row):
+        is_proved = record.key == OWNERSHIP and row.status == Domain.Status.ACTIVE
+        shown = {
+            "type": record.type,
+            "name": record.name,
+            "value": record.value,
+            "purpose": record.purpose,
+            "verified": row.is_right(record.key) or is_proved,
+            "problem": row.dns_problems.get(record.key) or None,
+        }
+        if record.type == "MX":
+            shown["priority"] = 10
+        records.append(shown)
+    return {
+        "id": row.pk,
+        "domain": row.domain,
+        "status": row.status,
+        "dkim_verified": any(
+            key.verified_at and not key.retired_at for key in row.dkim_keys.all()
+        ),
+        "spf_verified": row.is_right(SPF),
+        "dmarc_verified": row.is_right(DMARC),
+        "mx_verified": row.is_right(MX),
+        # The envelope sender is of the domain itself.
+        "return_path_verified": row.is_right(SPF),
+        "dns_records": records,
+        "created_at": iso(row.created_at),
+        "verified_at": iso(row.verified_at),
+        "looked_at": iso(row.looked_at),
+    }
+
+
+@router.get("/domains", auth=ADMIN, response=Domains)
+def list_domains(request: KeyedRequest) -> JsonResponse:
+    """List the account's domains."""
+    check_unlimited(request.auth)
+    return JsonResponse(
+        {
+            "domains": [
+                domain_json(row) for row in Domain.objects.visible_to(request.auth)
+            ]
+        }
+    )
+
+
+@router.post("/domains", auth=ADMIN, response={201: DomainAnswer})
+def create_domain(request: KeyedRequest, body: DomainIn) -> JsonResponse:
+    """Claim a domain. It is pending until `dns_records` are set and it is verified."""
+    made = domains.add_domain(request.auth, body.domain)
+    return JsonResponse(domain_json(made), status=201)
+
+
+@router.get("/domains/{domain_id}", auth=ADMIN, response=DomainAnswer)
+def read_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
+    """Read one domain."""
+    return JsonResponse(domain_json(_domain_named(request.auth, domain_id)))
+
+
+@router.post("/domains/{domain_id}/verify", auth=ADMIN, response=DomainLookedAt)
+def verify_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
+    """Look each of `dns_records` up in DNS. `status` says whether the proof was found,
+    `problem` what is wrong.
+    """
+    domain = _domain_named(request.auth, domain_id)
+    message = domains.verify_domain(request.auth, domain)
+    return JsonResponse(domain_json(domain) | {"message": message})
+
+
+@router.post("/domains/{domain_id}/rotate-dkim", auth=ADMIN, response=DomainAnswer)
+def rotate_dkim(request: KeyedRequest, domain_id: str) -> JsonResponse:
+    """Make another DKIM key. The old one signs until the new one is in DNS and the
+    domain verified again.
+    """
+    domain = _domain_named(request.auth, domain_id)
+    return JsonResponse(domain_json(domains.rotate_key(request.auth, domain)))
+
+
+@router.delete("/domains/{domain_id}", auth=ADMIN, response=Changed)
+def delete_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
+    """Give a domain back. 409 while mailboxes live under it."""
+    domain = _domain_named(request.auth, domain_id)
+    domains.remove_domain(request.auth, domain)
+    return JsonResponse({"id": domain_id, "status": "deleted"})
+
+
+def _domain_named(key: ApiKey, domain_id: str) -> Domain:
+    check_unlimited(key)
+    return first_or_404(Domain.objects.visible_to(key).filter(pk=domain_id), "domain")

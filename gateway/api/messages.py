@@ -1,28 +1,44 @@
 """Reading messages, threads, tags and files, and cancelling a message."""
 
+from datetime import datetime
 from typing import Annotated, Any, Self
 from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.http import content_disposition_header
 from ninja import Query, Router
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, field_validator, model_validator
 
 from gateway import lookups
-from gateway.api import lists, shapes
-from gateway.api.answers import Changed, is_by_mcp_server
-from gateway.api.bodies import Body, NamesEmail, example
-from gateway.api.lists import InboxFilters, ListFilters, SpamFilters
-from gateway.api.sending import CancelIn
-from gateway.api.shapes import (
+from gateway.api.answers import (
+    ID,
+    Changed,
     FileLink,
+    Json,
     Message,
     Messages,
     Original,
+    PageFilters,
     TagDeleted,
     Tags,
     Thread,
+    clamp,
+    cut,
+    full_email,
+    full_email_flat,
+    is_by_mcp_server,
+    list_row,
+    read_cursor,
 )
+from gateway.api.bodies import (
+    Body,
+    MailboxName,
+    NamesEmail,
+    ShortText,
+    example,
+    none_if_empty,
+)
+from gateway.api.sending import CancelIn
 from gateway.auth import READ, SEES_HELD, SEND, KeyedRequest
 from gateway.errors import Invalid, NotFound
 from gateway.lookups import (
@@ -36,7 +52,7 @@ from gateway.messages import decisions, labels
 from gateway.messages.labels import parse_tags
 from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox
 from gateway.states import AWAITING_DECISION, Direction, Status
-from gateway.timestamps import iso
+from gateway.timestamps import iso, parse_loosely
 
 _TagMap = Annotated[dict[str, str], BeforeValidator(parse_tags)]
 _EMAIL = "/mailboxes/{mailbox}/emails/{email}"
@@ -71,6 +87,115 @@ class FlatTagsIn(NamesEmail):
         return self
 
 
+MAX_OFFSET = 1_000_000
+_MaybeStatus = Annotated[Status | None, BeforeValidator(none_if_empty)]
+_MaybeDirection = Annotated[Direction | None, BeforeValidator(none_if_empty)]
+_MaybeFlag = Annotated[bool | None, BeforeValidator(none_if_empty)]
+_MaybeMoment = Annotated[
+    datetime | None,
+    BeforeValidator(lambda value: parse_loosely(value) if value else None),
+]
+
+
+class ListFilters(PageFilters):
+    """The parameters of a mailbox's list."""
+
+    status: _MaybeStatus = None
+    direction: _MaybeDirection = None
+    sender: ShortText = ""
+    subject_contains: ShortText = ""
+    date_after: _MaybeMoment = None
+    date_before: _MaybeMoment = None
+    has_attachments: _MaybeFlag = None
+    since_id: ShortText = ""
+    offset: str = ""
+
+    def page_size(self) -> int:
+        """Return how many rows a page has."""
+        return clamp(self.limit, default=20, most=100)
+
+    def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
+        """Narrow and order `emails`. `cursor` wins over `offset`; `since_id` turns the
+        order round.
+        """
+        emails = self._narrow(emails)
+        cursor = read_cursor(self.cursor)
+        if since := self.since_id:
+            # 0 stands for the beginning.
+            if since != "0" and not ID.fullmatch(since):
+                raise Invalid("since_id: must be the id of a message, or 0.")
+            return emails.filter(id__gt=max(since, cursor or "")).order_by("id")
+        if cursor:
+            return emails.filter(id__lt=cursor).order_by("-id")
+        start = clamp(self.offset, default=0, least=0, most=MAX_OFFSET, name="offset")
+        ordered = emails.order_by("-id")
+        return ordered[start : start + self.page_size() + 1] if start else ordered
+
+    @field_validator("status")
+    @classmethod
+    def _is_listed(cls, status: Status | None) -> Status | None:
+        # An internal state that lasts a moment; MultiMail does not accept it here
+        # either.
+        if status == Status.PENDING_SCAN:
+            raise ValueError("messages cannot be listed by pending_scan.")
+        return status
+
+    def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
+        wanted: Json = {
+            "status": self.status,
+            "direction": self.direction,
+            "from_address__icontains": self.sender or None,
+            "subject__icontains": self.subject_contains or None,
+            "created_at__gt": self.date_after,
+            "created_at__lt": self.date_before,
+            "has_attachments": self.has_attachments,
+        }
+        emails = emails.filter(
+            **{name: value for name, value in wanted.items() if value is not None}
+        )
+        return emails.in_sight() if self.status is None else emails
+
+
+class InboxFilters(ListFilters):
+    """The parameters of `check_inbox`: those of a list, whose mailbox is named here,
+    and `unread`.
+    """
+
+    mailbox: MailboxName = ""
+    unread: _MaybeFlag = None
+
+    def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
+        """Take unread mail, unless a status is named or `unread=false` asks for all
+        that can be read.
+        """
+        emails = super()._narrow(emails)
+        if self.status is not None:
+            return emails
+        return emails.filter(
+            status__in=(Status.UNREAD, Status.READ)
+            if self.unread is False
+            else (Status.UNREAD,)
+        )
+
+
+class ZapierFilters(InboxFilters):
+    """The parameters of Zapier's inbox: what can be read, whether it was or not."""
+
+    unread: _MaybeFlag = False
+
+    def page_size(self) -> int:
+        """Return how many rows a page has."""
+        return clamp(self.limit, default=25, most=100)
+
+
+class SpamFilters(ListFilters):
+    """The parameters of the list of spam, of all mailboxes."""
+
+    status: Annotated[
+        _MaybeStatus, BeforeValidator(lambda value: value or Status.SPAM_QUARANTINED)
+    ] = Status.SPAM_QUARANTINED
+
+
 router = Router(tags=["messages"])
 
 
@@ -89,7 +214,7 @@ def read_email(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
     """Read one message whole. An unread one is read from then on."""
     found = _email(request, mailbox, email)
     lookups.open_email(request.auth, found)
-    return JsonResponse(shapes.full(found, text_body=not is_by_mcp_server(request)))
+    return JsonResponse(full_email(found, text_body=not is_by_mcp_server(request)))
 
 
 @router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)
@@ -119,10 +244,10 @@ def read_flat(
     """Read one message whole, by its id alone."""
     named = id or email_id or message_id
     if not named:
-        raise Invalid("id: give the id of the message.", field="id")
+        raise Invalid("id: give the id of the message.")
     found = email_named(request.auth, named)
     lookups.open_email(request.auth, found)
-    return JsonResponse(shapes.full_flat(found))
+    return JsonResponse(full_email_flat(found))
 
 
 def cancel_flat(request: KeyedRequest, body: CancelIn) -> JsonResponse:
@@ -131,7 +256,7 @@ def cancel_flat(request: KeyedRequest, body: CancelIn) -> JsonResponse:
 
 
 def _cancel(key: ApiKey, email: Email) -> JsonResponse:
-    cancelled = decisions.cancel_email(key=key, email=email)
+    cancelled = decisions.cancel_email(key, email)
     return JsonResponse(cancelled.ids() | {"status": cancelled.status})
 
 
@@ -142,10 +267,10 @@ def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
 
 
 def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> JsonResponse:
-    page, cursor = lists.cut(rows.with_mailbox(), limit)
+    page, cursor = cut(rows.with_mailbox(), limit)
     return JsonResponse(
         {
-            "emails": [shapes.row(key, email, flat=flat) for email in page],
+            "emails": [list_row(key, email, flat=flat) for email in page],
             "cursor": cursor,
         }
     )
@@ -172,7 +297,7 @@ def read_thread_flat(
 ) -> JsonResponse:
     """List a thread, oldest first, by its id alone; `to` is text."""
     if not thread_id:
-        raise Invalid("thread_id: give the id of the thread.", field="thread_id")
+        raise Invalid("thread_id: give the id of the thread.")
     box = mailbox_named(request.auth, mailbox) if mailbox else None
     return _thread(request.auth, thread_id, box, flat=True)
 
@@ -204,7 +329,7 @@ def _thread(
     )
     # An answer that waits for approval counts as one: a second must not be written.
     sent = [email for email in emails if email.status not in _NEVER_SENT]
-    result: dict[str, Any] = {
+    result: Json = {
         "thread_id": thread_id,
         "message_count": count,
         "participants": list(people),
@@ -215,7 +340,7 @@ def _thread(
         "emails": [],
     }
     for email in emails:
-        row = shapes.row(key, email, flat=flat)
+        row = list_row(key, email, flat=flat)
         if bodies and lookups.may_read(key, email):
             row |= {"markdown": email.markdown, "html_body": email.html}
         result["emails"].append(row)
@@ -234,9 +359,7 @@ def write_tags(
 ) -> JsonResponse:
     """Add tags to a message; those of the same name are overwritten, all others stay."""
     found = _email(request, mailbox, email)
-    return JsonResponse(
-        {"tags": labels.add_tags(key=request.auth, email=found, tags=body.tags)}
-    )
+    return JsonResponse({"tags": labels.add_tags(request.auth, found, tags=body.tags)})
 
 
 @router.delete(_TAGS + "/{path:name}", auth=SEND, response=TagDeleted)
@@ -245,9 +368,7 @@ def delete_tag(
 ) -> JsonResponse:
     """Take one tag away; its name may hold slashes."""
     found = _email(request, mailbox, email)
-    return JsonResponse(
-        {"deleted": labels.drop_tag(key=request.auth, email=found, name=name)}
-    )
+    return JsonResponse({"deleted": labels.drop_tag(request.auth, found, name=name)})
 
 
 def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> JsonResponse:
@@ -258,7 +379,7 @@ def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> JsonResponse:
 def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> JsonResponse:
     """Add tags to the message of this id; the answer lists their names."""
     found = email_named(request.auth, email)
-    merged = labels.add_tags(key=request.auth, email=found, tags=tags)
+    merged = labels.add_tags(request.auth, found, tags=tags)
     return JsonResponse(found.ids() | {"tags": list(merged), "tag_map": merged})
 
 
@@ -279,7 +400,7 @@ def link_to_file(
     file = _file(request.auth, found, name, unless=f"{name}/url")
     if file.name != name:
         return _bytes(file)
-    token = quote(lookups.link_token(key=request.auth, file=file))
+    token = quote(lookups.link_token(request.auth, file))
     result = {
         "url": request.build_absolute_uri(f"/v1/files/{token}"),
         "filename": file.name,

@@ -4,18 +4,31 @@ mailbox's oversight.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from django.http import JsonResponse
 from ninja import Query, Router
 from pydantic import ConfigDict, Field, model_validator
 
-from gateway.accounts import mailboxes
-from gateway.api import lists, shapes
-from gateway.api.answers import Answer, Iso, is_by_mcp_server
+from gateway import mailboxes
+from gateway.api.answers import (
+    Answer,
+    Decided,
+    Iso,
+    Json,
+    PageFilters,
+    PendingMessages,
+    clamp,
+    cut,
+    delivery_of,
+    is_by_mcp_server,
+    pending_row,
+    read_cursor,
+)
 from gateway.api.bodies import (
     Body,
     Line,
+    MailboxName,
     ModeWord,
     Moment,
     MustNameEmail,
@@ -119,7 +132,7 @@ class Verdict(StrictBody, NamesEmail):
             )
         return self
 
-    def feedback(self) -> dict[str, Any]:
+    def feedback(self) -> Json:
         """Return what the agent gets as data; what was not given is left out."""
         return self.model_dump(
             include={"suggested_markdown", "replaced_by", "changes"}, exclude_none=True
@@ -200,16 +213,35 @@ class UpgradeAsked(UpgradeAnswer):
 class UpgradeRequests(Answer):
     """What waits for a code, with the codes."""
 
-    requests: list[dict[str, Any]]
+    requests: list[Json]
+
+
+class PendingFilters(PageFilters):
+    """The parameters of the pending list."""
+
+    email_id: Annotated[str, Field(max_length=64)] = ""
+    mailbox: MailboxName = ""
+    only: Annotated[
+        str,
+        Field(
+            max_length=20, description="`pending`: give the list under this name alone"
+        ),
+    ] = ""
+
+    def page_size(self) -> int | None:
+        """Return how many rows a page has; None when all are asked for."""
+        return (
+            clamp(self.limit, default=100, most=500)
+            if self.limit or self.cursor
+            else None
+        )
 
 
 router = Router(tags=["oversight"])
 
 
-@router.get("/oversight/pending", auth=SEES_HELD, response=shapes.PendingMessages)
-def list_pending(
-    request: KeyedRequest, filters: Query[lists.PendingFilters]
-) -> JsonResponse:
+@router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
+def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> JsonResponse:
     """List held messages, oldest first, with all that a decision needs; with `email_id`
     only that one.
 
@@ -217,13 +249,13 @@ def list_pending(
     once, as `body_markdown`, and the rows stand under `pending` alone.
     """
     if not is_by_mcp_server(request):
-        return _list_pending(request, filters, shapes.pending)
+        return _list_pending(request, filters, pending_row)
     filters.only = "pending"
 
-    def with_body_once(email: Email) -> dict[str, Any]:
+    def with_body_once(email: Email) -> Json:
         # The server takes bodies out of the rows, and which names it knows is not
         # public.
-        result = shapes.pending(email)
+        result = pending_row(email)
         del result["markdown"], result["html_body"]
         if email.html:
             result["body_markdown"] += f"\n\nHTML part:\n\n{email.html}"
@@ -233,13 +265,13 @@ def list_pending(
 
 
 def list_pending_flat(
-    request: KeyedRequest, filters: Query[lists.PendingFilters]
+    request: KeyedRequest, filters: Query[PendingFilters]
 ) -> JsonResponse:
     """List held messages, oldest first; `to` is text."""
-    return _list_pending(request, filters, partial(shapes.pending, flat=True))
+    return _list_pending(request, filters, partial(pending_row, flat=True))
 
 
-@router.post("/oversight/decide", auth=OVERSIGHT, response=shapes.Decided)
+@router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
 def decide_email(request: KeyedRequest, body: DecideIn) -> JsonResponse:
     """Approve or reject a held message. The first decision wins; 409 says what became
     of it otherwise.
@@ -256,7 +288,7 @@ def set_expiry(request: KeyedRequest, body: ExpiryIn) -> JsonResponse:
     code `approval_expired`.
     """
     email = decisions.set_expiry(
-        key=request.auth, email_id=body.names_email(), expires_at=body.expires_at
+        request.auth, body.names_email(), expires_at=body.expires_at
     )
     return JsonResponse(
         {**email.ids(), "status": email.status, "expires_at": iso(email.expires_at)}
@@ -270,12 +302,12 @@ def decide_flat(request: KeyedRequest, body: DecideIn) -> JsonResponse:
 
 def _list_pending(
     request: KeyedRequest,
-    filters: lists.PendingFilters,
-    shape: Callable[[Email], dict[str, Any]],
+    filters: PendingFilters,
+    shape: Callable[[Email], Json],
 ) -> JsonResponse:
     page: Sequence[Email] = []
     following = None
-    outcome: dict[str, Any] = {}
+    outcome: Json = {}
     if filters.email_id:
         found = email_named(request.auth, filters.email_id)
         if found.status in AWAITING_DECISION:
@@ -284,7 +316,7 @@ def _list_pending(
         else:
             # Decided, closed or not yet held: nothing to decide, but its outcome is
             # shown.
-            outcome = found.outcome() | shapes.delivery(found)
+            outcome = found.outcome() | delivery_of(found)
     else:
         held = (
             Email.objects.visible_to(request.auth)
@@ -294,9 +326,9 @@ def _list_pending(
         emails = held.with_mailbox().with_key().with_attachments()
         if filters.mailbox:
             emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
-        if cursor := lists.read_cursor(filters.cursor):
+        if cursor := read_cursor(filters.cursor):
             emails = emails.filter(id__gt=cursor)
-        page, following = lists.cut(emails, filters.page_size())
+        page, following = cut(emails, filters.page_size())
     rows = [shape(email) for email in page]
     names = (
         ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
@@ -314,14 +346,13 @@ def decide(
     if body.names_email() not in ("", email_id):
         raise Invalid(
             "email_id: the path names another message. Nothing was decided.",
-            field="email_id",
         )
     if name := next(iter(request.GET), ""):
         sentence = f"{name[:80]}: a decision takes no parameters in its address, only a body. Nothing was decided."
         raise Invalid(sentence, field=name[:80], code="unknown_field")
     email = decisions.decide_email(
-        key=request.auth,
-        email_id=email_id,
+        request.auth,
+        email_id,
         outcome=body.outcome(),
         reason=(body.reason or "").strip(),
         decided_by=(body.decided_by or "").strip(),
@@ -365,8 +396,8 @@ def request_upgrade(
     operator.
     """
     asked = mailboxes.request_upgrade(
-        key=request.auth,
-        mailbox=mailbox_named(request.auth, mailbox),
+        request.auth,
+        mailbox_named(request.auth, mailbox),
         target=body.target_mode,
     )
     return JsonResponse(
@@ -384,7 +415,7 @@ def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> JsonRespo
     matter.
     """
     changed = mailboxes.upgrade(
-        key=request.auth, mailbox=mailbox_named(request.auth, mailbox), code=body.code
+        request.auth, mailbox_named(request.auth, mailbox), code=body.code
     )
     return JsonResponse(MailboxAnswer.of(changed) | {"status": "upgraded"})
 

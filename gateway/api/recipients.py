@@ -4,13 +4,14 @@ addresses.
 
 from typing import Annotated
 
-from django.http import JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.html import format_html
 from ninja import Query, Router
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.patterns import comparable_text
-from gateway.api import lists
-from gateway.api.answers import Answer, Iso
+from gateway import contacts, suppression
+from gateway.api.answers import Answer, Iso, PageFilters, page_of
 from gateway.api.bodies import (
     Address,
     Body,
@@ -24,7 +25,7 @@ from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.lookups import bare_address, first_or_404, mailbox_named
 from gateway.models import Contact, Scope, Suppression
-from gateway.recipients import contacts, suppression
+from gateway.suppression import email_of_token, unsubscribe
 from gateway.timestamps import epoch_milliseconds
 
 MAX_TAGS = 50
@@ -122,7 +123,7 @@ class SuppressionLifted(Answer):
 router = Router(tags=["recipients"])
 
 
-class ContactFilters(lists.PageFilters):
+class ContactFilters(PageFilters):
     """The parameters of the list. Clients that do not page send no limit, so a page
     without one is large.
     """
@@ -146,9 +147,7 @@ def list_contacts(
     if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
     return JsonResponse(
-        lists.page_of(
-            rows, "contacts", ContactAnswer.of, filters, default=500, most=1000
-        )
+        page_of(rows, "contacts", ContactAnswer.of, filters, default=500, most=1000)
     )
 
 
@@ -158,7 +157,7 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
     name = body.mailbox or body.mailbox_id
     mailbox = mailbox_named(request.auth, bare_address(name)) if name else None
     contact = contacts.add_contact(
-        key=request.auth,
+        request.auth,
         email=body.email,
         name=(body.name or "").strip(),
         tags=body.tags,
@@ -177,20 +176,20 @@ def delete_contact(request: KeyedRequest, contact_id: str) -> JsonResponse:
     contact = first_or_404(
         Contact.objects.visible_to(request.auth).filter(pk=contact_id), "contact"
     )
-    contacts.remove_contact(key=request.auth, contact=contact)
+    contacts.remove_contact(request.auth, contact)
     return JsonResponse({"id": contact.pk, "deleted": True})
 
 
 @router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=Suppressions)
 def list_suppressions(
-    request: KeyedRequest, filters: Query[lists.PageFilters]
+    request: KeyedRequest, filters: Query[PageFilters]
 ) -> JsonResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is
     taken off the list.
     """
     rows = Suppression.objects.applying_to(request.auth)
     return JsonResponse(
-        lists.page_of(
+        page_of(
             rows, "suppressions", SuppressionAnswer.of, filters, default=500, most=1000
         )
     )
@@ -208,7 +207,60 @@ def lift_suppression(request: KeyedRequest, address: str) -> JsonResponse:
     )
     if found is None:
         raise NotFound("This address is not suppressed.")
-    suppression.lift(key=request.auth, suppression=found)
+    suppression.lift(request.auth, found)
     return JsonResponse(
         {"id": found.pk, "email_address": found.email_address, "status": "removed"}
     )
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="robots" content="noindex">
+<title>Unsubscribe</title>
+<style>
+:root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }}
+main {{ max-width: 32rem; margin: 15vh auto 0; padding: 0 1.25rem; overflow-wrap: anywhere }}
+h1 {{ font-size: 1.4rem }}
+button {{ font: inherit; padding: .6rem 1.2rem }}
+</style>
+</head>
+<body><main>{}</main></body>
+</html>
+"""
+_ASK = """<h1>Unsubscribe</h1>
+<p>Should {} get no more mail from {}?</p>
+<form method="post"><button>Unsubscribe</button></form>"""
+_DONE = """<h1>You are unsubscribed</h1>
+<p>{} will get no more mail from {}.</p>"""
+
+
+# Programs that check mail for dangerous links open them, so opening the page changes
+# nothing.
+@router.get("/unsubscribe/{token}", include_in_schema=False)
+def show(request: HttpRequest, token: str) -> HttpResponse:
+    """Show the page with its one button."""
+    email = email_of_token(token)
+    return _page(format_html(_ASK, email.to[0], email.account.name))
+
+
+@router.post("/unsubscribe/{token}", include_in_schema=False)
+def submit(request: HttpRequest, token: str) -> HttpResponse:
+    """Unsubscribe: the page's button, or one click in a mail program. The body is not
+    read.
+    """
+    email = email_of_token(token)
+    unsubscribe(email)
+    return _page(format_html(_DONE, email.to[0], email.account.name))
+
+
+def _page(content: str) -> HttpResponse:
+    page = HttpResponse(format_html(_PAGE, content))
+    page["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
+    )
+    # The address of the page is the permission to unsubscribe.
+    page["Referrer-Policy"] = "no-referrer"
+    return page

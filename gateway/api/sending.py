@@ -9,7 +9,7 @@ from django.http import JsonResponse
 from ninja import Router
 from pydantic import BeforeValidator, Field, model_validator
 
-from gateway.api import shapes
+from gateway.api.answers import Json, Message, Sent, full_email
 from gateway.api.bodies import (
     MAX_KEY,
     Addresses,
@@ -27,7 +27,6 @@ from gateway.api.bodies import (
     TimingWord,
     example,
 )
-from gateway.api.shapes import Message, Sent
 from gateway.attachments import check_number, read_files
 from gateway.auth import SEND, KeyedRequest
 from gateway.errors import Invalid
@@ -39,7 +38,7 @@ from gateway.lookups import (
     newest_in_thread,
 )
 from gateway.messages import submission
-from gateway.messages.drafts import (
+from gateway.messages.submission import (
     new_email,
     recipients_of,
     subject_of,
@@ -209,7 +208,7 @@ class EditIn(Body):
         """Return when it is to be sent from now on; None: that stays."""
         return self.send_at or self.scheduled_at
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> Json:
         """Return the fields of the message that are to change, and to what."""
         content = {
             name: getattr(self, name)
@@ -243,9 +242,9 @@ def accept(
     send_at = body.send_at or body.scheduled_at
     timing = body.gate_timing or mailbox.default_gate_timing
     email = new_email(
-        key=key,
-        mailbox=mailbox,
-        thread=thread,
+        key,
+        mailbox,
+        thread,
         to=to,
         cc=body.cc,
         bcc=body.bcc,
@@ -268,8 +267,8 @@ def accept(
             email.simplified = simple.changes
     asked = body.oversight_mode
     accepted = submission.accept_email(
-        key=key,
-        email=email,
+        key,
+        email,
         files=files,
         asked=asked,
         idempotency_key=body.idempotency_key or header_key,
@@ -278,7 +277,7 @@ def accept(
     email = accepted.email
     # The answer is built before the message moves on, so that its status is always the
     # first one.
-    result: dict[str, Any] = {
+    result: Json = {
         **email.ids(),
         "thread_id": email.thread_id,
         "mailbox_id": email.mailbox_id,
@@ -310,7 +309,7 @@ def accept(
         )
     if email.simplified:
         result["warnings"] = email.simplified[:MOST_WARNINGS]
-    submission.try_move_on(email=email)
+    submission.try_move_on(email)
     return JsonResponse(result, status=202)
 
 
@@ -404,9 +403,7 @@ def reply_to(
     if email:
         parent = email_named(key, email, mailbox=box)
         if thread_id and parent.thread_id != thread_id:
-            raise Invalid(
-                "thread_id: is not the thread of the given message.", field="thread_id"
-            )
+            raise Invalid("thread_id: is not the thread of the given message.")
     else:
         parent = newest_in_thread(key, thread_id, mailbox=box)
     return _answer(
@@ -424,8 +421,8 @@ def edit_scheduled(
     box = mailbox_named(request.auth, mailbox)
     found = email_named(request.auth, email, mailbox=box)
     submission.edit_scheduled(
-        key=request.auth, email=found, send_at=body.time(), content=body.content()
+        request.auth, found, send_at=body.time(), content=body.content()
     )
     return JsonResponse(
-        shapes.full(email_named(request.auth, email, mailbox=box), text_body=False)
+        full_email(email_named(request.auth, email, mailbox=box), text_body=False)
     )

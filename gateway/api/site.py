@@ -23,17 +23,15 @@ from gateway.api import (
     accounts,
     allowlists,
     dialects,
-    domains,
     keys,
     mailboxes,
     messages,
     oversight,
     recipients,
     sending,
-    unsubscribe,
     webhooks,
 )
-from gateway.api.answers import Health, Problem
+from gateway.api.answers import Health, Json, Problem
 from gateway.api.bodies import INJECTION, UNKNOWN_FIELD, StrictParser, sentence_of
 from gateway.api.dialects import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
@@ -118,9 +116,9 @@ _GROUP_OF = {
 class Document(OpenAPISchema):
     """Describes each call by its docstring, and names the scope that its key needs."""
 
-    def operation_details(self, operation: Operation) -> dict[str, Any]:
+    def operation_details(self, operation: Operation) -> Json:
         """Return one call of the document."""
-        result: dict[str, Any] = super().operation_details(operation)
+        result: Json = super().operation_details(operation)
         about = str(result.get("description", ""))
         # The first sentence says more on the closed row than the name of a function.
         first, _, more = about.partition(". ")
@@ -150,9 +148,9 @@ class Document(OpenAPISchema):
             for status, meaning in STATUSES.items()
         }
 
-    def get_components(self) -> dict[str, Any]:
+    def get_components(self) -> Json:
         """Return the shapes that the calls refer to."""
-        result: dict[str, Any] = super().get_components()
+        result: Json = super().get_components()
         result["schemas"]["Problem"] = Problem.model_json_schema()
         return result
 
@@ -221,9 +219,7 @@ for part in (
     accounts,
     mailboxes,
     keys,
-    domains,
     recipients,
-    unsubscribe,
     webhooks,
 ):
     api.add_router("/v1", part.router)

@@ -3,14 +3,22 @@ WebhookWithSecret.
 """
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from django.http import JsonResponse
 from ninja import Query, Router
 from pydantic import Field
 
-from gateway.api import lists
-from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval
+from gateway.api.answers import (
+    Answer,
+    Changed,
+    Iso,
+    Json,
+    OrNone,
+    PageFilters,
+    PendingApproval,
+    page_of,
+)
 from gateway.api.bodies import Body, Confirmable, Line, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.errors import Invalid
@@ -137,7 +145,7 @@ class Deliveries(Answer):
     cursor: str | None
 
 
-def delivery_json(row: WebhookDelivery) -> dict[str, Any]:
+def delivery_json(row: WebhookDelivery) -> Json:
     """Return a delivery with how its newest attempts went."""
     may_be_tried = row.state == Delivery.State.DUE and row.webhook.paused_at is None
     return {
@@ -180,7 +188,7 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
     mailbox = _mailbox(request.auth, body.mailbox_id)
     with body.confirmed(request.auth, "create_webhook", summary=_summary(body.url)):
         webhook = subscriptions.add_webhook(
-            key=request.auth,
+            request.auth,
             url=body.url,
             events=body.events,
             mailbox=mailbox,
@@ -208,16 +216,14 @@ def change_webhook(
     a new address is active again.
     """
     webhook = _webhook_named(request.auth, webhook_id)
-    changes: dict[str, Any] = body.model_dump(
+    changes: Json = body.model_dump(
         include=body.model_fields_set - {"mailbox_id", "approval_code"}
     )
     if "mailbox_id" in body.model_fields_set:
         changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
     summary = _summary(body.url or webhook.url)
     with body.confirmed(request.auth, "update_webhook", summary=summary, id=webhook.pk):
-        changed = subscriptions.change_webhook(
-            key=request.auth, webhook=webhook, changes=changes
-        )
+        changed = subscriptions.change_webhook(request.auth, webhook, changes=changes)
     return JsonResponse(WebhookAnswer.of(changed) | {"status": "updated"})
 
 
@@ -225,7 +231,7 @@ def change_webhook(
 def delete_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     """End a subscription."""
     webhook = _webhook_named(request.auth, webhook_id)
-    subscriptions.delete_webhook(key=request.auth, webhook=webhook)
+    subscriptions.delete_webhook(request.auth, webhook)
     return JsonResponse({"id": webhook.pk, "status": "deleted"})
 
 
@@ -240,8 +246,8 @@ def rotate_webhook(
     `X-MultiMail-Signature-Next` with the new one; then the new one takes its place.
     """
     webhook = subscriptions.rotate_secret(
-        key=request.auth,
-        webhook=_webhook_named(request.auth, webhook_id),
+        request.auth,
+        _webhook_named(request.auth, webhook_id),
         secret=body.secret,
         overlap=timedelta(seconds=body.overlap_s),
     )
@@ -254,11 +260,11 @@ def test_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     subscription is active again if the receiver takes the event.
     """
     webhook = _webhook_named(request.auth, webhook_id)
-    delivery = subscriptions.test_webhook(key=request.auth, webhook=webhook)
+    delivery = subscriptions.test_webhook(request.auth, webhook)
     return JsonResponse(delivery_json(delivery))
 
 
-class DeliveryFilters(lists.PageFilters):
+class DeliveryFilters(PageFilters):
     """The parameters of the delivery log."""
 
     webhook_id: str = ""
@@ -276,16 +282,14 @@ def list_deliveries(
     rows = WebhookDelivery.objects.visible_to(request.auth)
     if filters.status:
         if filters.status not in STATUS_WORDS:
-            raise Invalid(
-                "status: must be pending, delivered or failed.", field="status"
-            )
+            raise Invalid("status: must be pending, delivered or failed.")
         rows = rows.filter(state__in=STATUS_WORDS[filters.status])
     if filters.webhook_id:
         rows = rows.filter(webhook_id=filters.webhook_id)
     if filters.email_id:
         rows = rows.filter(email_id=filters.email_id)
     return JsonResponse(
-        lists.page_of(
+        page_of(
             rows,
             "deliveries",
             delivery_json,
@@ -310,9 +314,7 @@ def replay(request: KeyedRequest, delivery_id: str) -> JsonResponse:
         rows.filter(pk=delivery_id) if known else rows.none(), "delivery"
     )
     return JsonResponse(
-        delivery_json(
-            subscriptions.replay_delivery(key=request.auth, delivery=delivery)
-        )
+        delivery_json(subscriptions.replay_delivery(request.auth, delivery))
     )
 
 

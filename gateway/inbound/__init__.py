@@ -3,5 +3,5 @@ reports of mail servers.
 
 It receives and stores, and sends nothing; the API is unknown here. Start at
 `smtp_server.py`, then `mail.py` (bytes to a message) and `receive.py` (a message to
-rows). `step.py` runs it in the worker.
+rows).
 """

@@ -23,6 +23,7 @@ from gateway.inbound.headers import (
     ids_of,
     line_of,
     people_of,
+    read_report,
     storable,
 )
 from gateway.inbound.received_mail import (
@@ -32,7 +33,6 @@ from gateway.inbound.received_mail import (
     Mail,
     NotAccepted,
 )
-from gateway.inbound.reports import read_report
 from simple_form import TooComplex, simplify, text_of
 from simple_form.elements import without_tags
 

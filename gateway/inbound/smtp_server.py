@@ -1,6 +1,9 @@
 """The SMTP listener: a thread with its own event loop, its sessions, and what they ask
 of the database.
 
+It runs in the worker that the process table chooses (INBOUND), beside its tasks: a process
+of its own would cost as much memory as a worker.
+
 No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A mail server in front does
 those: docs/operators/email.md. Database work runs in one thread and parsing in another,
 one message at a time, so that a hostile one delays neither the network nor other
@@ -10,6 +13,8 @@ share of sessions and memory.
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import threading
 from collections import Counter
@@ -18,16 +23,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from aiosmtpd.smtp import SMTP
+from celery import bootsteps
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 from django.utils import timezone
 
 from common.addresses import network_of
-from gateway.inbound.apply_report import ForgedReport, ReportTooEarly, take_report
-from gateway.inbound.parsed import read_mail
-from gateway.inbound.receive import digest_of, receive_mail, sending_mailbox
+from gateway.inbound.receive import (
+    ForgedReport,
+    ReportTooEarly,
+    digest_of,
+    read_mail,
+    receive_mail,
+    sending_mailbox,
+    take_report,
+)
 from gateway.inbound.received_mail import MAX_LINES, NotAccepted
 from gateway.lookups import mailbox_for
-from gateway.messages.verp import ForgedAddress, email_id_in
+from gateway.messages.content import ForgedAddress, email_id_in
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -167,7 +180,7 @@ class Reception:
         def store(recipient: str) -> str:
             mailbox = mailbox_for(recipient)
             if mail.report and take_report(
-                report=mail.report, mailbox=mailbox, recipient=recipient, sender=sender
+                mail.report, mailbox, recipient=recipient, sender=sender
             ):
                 return "reported"
             if mailbox is None and (email_id := email_id_in(recipient)):
@@ -177,8 +190,8 @@ class Reception:
             if mailbox is None:
                 return "unknown"
             return receive_mail(
-                mailbox=mailbox,
-                mail=mail,
+                mailbox,
+                mail,
                 digest=digest,
                 recipient=recipient,
                 sender=sender,
@@ -448,3 +461,28 @@ class Listener:
         # What is cancelled by that ends first.
         await asyncio.sleep(0)
         self._reception.close()
+
+
+class InboundStep(bootsteps.StartStopStep):
+    """Starts after the pool; its death ends the worker."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        self.listener: Any = None
+
+    def start(self, worker: Any) -> None:
+        """Begin to listen. A port in use ends the worker, with the reason in its log."""
+        self.listener = Listener(
+            host=settings.INBOUND_HOST,
+            port=settings.INBOUND_PORT,
+            # The supervisor starts another worker; a worker without its listener would
+            # go unnoticed.
+            died=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        )
+        self.listener.start()
+
+    def stop(self, worker: Any) -> None:
+        """End with the worker."""
+        if self.listener is not None:
+            self.listener.stop()

@@ -18,10 +18,10 @@ from django.utils import timezone
 
 from common.mail_addresses import clean_addresses
 from gateway import auditing
+from gateway.allowlists import judge, record_refusal
 from gateway.errors import Forbidden, Invalid
 from gateway.messages.content import additions_of
 from gateway.models import ApiKey, Email, Mailbox, Suppression
-from gateway.recipients.allowlists import judge, record_refusal
 from gateway.states import Mode, effective_mode, is_gated
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Recheck:
     needs_approval: bool = False
 
 
-def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
+def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
     """Return how an outgoing email is accepted; `asked` is the mode that the call
     names. Raises Forbidden or Invalid.
 
@@ -74,7 +74,7 @@ def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
     fields = {"to": email.to, "cc": email.cc, "bcc": email.bcc}
     recipients = _addresses(fields)
     everyone = _with_copies(fields, mailbox.auto_cc, mailbox.auto_bcc)
-    ruling = judge(mailbox=mailbox, recipients=_addresses(everyone))
+    ruling = judge(mailbox, _addresses(everyone))
     refuse = partial(record_refusal, key=key, mailbox=mailbox, metadata=email.metadata)
     if outsiders := ruling.outsiders:
         refusal = refuse(
@@ -101,9 +101,7 @@ def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
         raise Invalid(_ONE_RECIPIENT, field="to", code="one_recipient_only")
     suppressed: dict[str, str] = {}
     if not key.sandbox:
-        suppressed = Suppression.objects.among(
-            recipients, account_id=mailbox.account_id
-        )
+        suppressed = Suppression.objects.among(recipients, mailbox.account_id)
     gone = tuple(
         one for one, why in suppressed.items() if why == Suppression.Reason.UNSUBSCRIBED
     )
@@ -123,11 +121,10 @@ def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
         raise Invalid(
             f"{field}: {first} is suppressed, because mail to it bounced or was marked as spam.",
             code="recipient_suppressed",
-            field=field,
             hint="Remove the recipient, or remove it from the suppression list with an admin key.",
             recipients=sorted(suppressed),
         )
-    check_time(mailbox=mailbox, send_at=email.send_at)
+    check_time(mailbox, email.send_at)
     holds_all = mailbox.account.hold_all_at is not None
     gated = is_gated(mode) or holds_all
     # A call that asks for gated_send is always gated, and nothing skips the gate under
@@ -151,7 +148,7 @@ def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
     )
 
 
-def recheck(*, email: Email) -> Recheck:
+def recheck(email: Email) -> Recheck:
     """Return whether an accepted email may still go to all its recipients, by the lists
     as they are now.
 
@@ -163,7 +160,7 @@ def recheck(*, email: Email) -> Recheck:
         fields, additions.get("auto_cc", ""), additions.get("auto_bcc", "")
     )
     mailbox = email.mailbox
-    ruling = judge(mailbox=mailbox, recipients=_addresses(everyone))
+    ruling = judge(mailbox, _addresses(everyone))
     if ruling.outsiders:
         return Recheck(refusal=_sentence(everyone, ruling.outsiders))
     if "unsubscribe" in additions and len(_addresses(everyone)) != 1:
@@ -196,7 +193,7 @@ def _addresses(recipients: Recipients) -> list[str]:
     return list(dict.fromkeys(chain(*recipients.values())))
 
 
-def note_admission(admission: Admission, *, email: Email, key: ApiKey) -> None:
+def note_admission(admission: Admission, email: Email, key: ApiKey) -> None:
     """Record what the lists did or would have done, in the transaction that stores the
     email.
     """
@@ -212,7 +209,7 @@ def note_admission(admission: Admission, *, email: Email, key: ApiKey) -> None:
         )
 
 
-def check_time(*, mailbox: Mailbox, send_at: datetime | None) -> None:
+def check_time(mailbox: Mailbox, send_at: datetime | None) -> None:
     """Check that mail of `mailbox` may wait until `send_at`. Raises Forbidden or
     Invalid.
     """
@@ -223,7 +220,7 @@ def check_time(*, mailbox: Mailbox, send_at: datetime | None) -> None:
             "Scheduling is switched off for this mailbox.", code="scheduling_disabled"
         )
     if send_at <= timezone.now():
-        raise Invalid("send_at: is in the past.", field="send_at")
+        raise Invalid("send_at: is in the past.")
 
 
 def _sentence(everyone: Recipients, outsiders: tuple[str, ...]) -> str:

@@ -5,8 +5,14 @@ Headers stay the same at every attempt. Bcc recipients appear in the envelope on
 X-MultiMail-Identity states who sends and who watches: a JSON Web Signature (RFC 7515)
 by ES256, whose public key is at /.well-known/multimail-signing-key. Blanks in the
 header do not count.
+
+The return address names the email (VERP): bounce+<id>.<mac>@<domain of the mailbox>. So a
+report or bounce to it is known to be about that email, and who has not got the mail cannot
+make one up.
 """
 
+import hmac
+import re
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -19,16 +25,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from django.utils.crypto import salted_hmac
 from jwt.algorithms import ECAlgorithm
 
 from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, fingerprint
-from common.mail_addresses import clean_addresses
+from common.mail_addresses import clean_addresses, domain_of
 from gateway.models import Email
 from gateway.parsed import render_markdown
-from gateway.recipients.suppression import unsubscribe_link
 from gateway.states import Decision, Direction, Mode
+from gateway.suppression import unsubscribe_link
 from gateway.timestamps import iso
 
 # The visible line of all mail; X-AI-Generated and X-MultiMail-Identity come with it.
@@ -137,9 +144,7 @@ def build(email: Email) -> bytes:
         message["References"] = email.references or email.in_reply_to
     if additions.get("ai_disclosure"):
         message["X-AI-Generated"] = "true"
-        message["X-MultiMail-Identity"] = statement(
-            email, at=int(written_at.timestamp())
-        )
+        message["X-MultiMail-Identity"] = statement(email, int(written_at.timestamp()))
     if identity := additions.get("agent_identity"):
         message["X-Agent-Identity"] = _in_words(identity)
     if link := additions.get("unsubscribe"):
@@ -158,7 +163,7 @@ def build(email: Email) -> bytes:
     return message.as_bytes()
 
 
-def statement(email: Email, *, at: int) -> str:
+def statement(email: Email, at: int) -> str:
     """Return the header of an email; `at` is when it was written, in seconds."""
     claims = {
         "operator": email.account.name,
@@ -198,3 +203,42 @@ def _key(secret: str) -> ec.EllipticCurvePrivateKey:
     return ec.derive_private_key(
         int.from_bytes(drawn) % (order - 1) + 1, ec.SECP256R1()
     )
+
+
+_LOCAL = re.compile(r"bounce\+([0-9a-z]{26})\.([0-9a-f]{12})", re.IGNORECASE)
+_SALT = "gateway.verp"
+
+
+class ForgedAddress(Exception):
+    """The address has the form of a return address, but its signature is wrong."""
+
+
+def return_address(email: Email) -> str:
+    """Return the envelope sender of an email."""
+    return f"bounce+{email.pk.lower()}.{_mac(email.pk, settings.SECRET_KEY)}@{domain_of(email.from_address)}"
+
+
+def envelope_id(email: Email) -> str:
+    """Return the envelope id, which only mail servers see and repeat in reports (ENVID,
+    RFC 3461 section 4.4).
+    """
+    mac = salted_hmac("gateway.envelope", email.pk, algorithm="sha256")
+    return mac.hexdigest()[:32]
+
+
+def email_id_in(address: str) -> str:
+    """Return the id of the email of a return address; empty for any other address.
+    Raises ForgedAddress.
+    """
+    found = _LOCAL.fullmatch(address.rpartition("@")[0])
+    if found is None:
+        return ""
+    email_id = found[1].upper()
+    for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+        if hmac.compare_digest(_mac(email_id, key), found[2].lower()):
+            return email_id
+    raise ForgedAddress
+
+
+def _mac(email_id: str, key: str | bytes) -> str:
+    return salted_hmac(_SALT, email_id, secret=key, algorithm="sha256").hexdigest()[:12]

@@ -16,13 +16,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.postgres import clock
-from gateway import auditing, notices, tasks
+from gateway import auditing, notices, suppression, tasks
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import first_or_404
 from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, fingerprint_of
 from gateway.models import ApiKey, Email, EmailQuerySet, Mailbox
-from gateway.recipients import suppression
 from gateway.states import (
     AWAITING_DECISION,
     Change,
@@ -41,9 +40,9 @@ BATCH = 200
 
 
 def decide_email(
-    *,
     key: ApiKey,
     email_id: str,
+    *,
     outcome: str,
     reason: str,
     expected_fingerprint: str,
@@ -74,7 +73,6 @@ def decide_email(
             raise Invalid(
                 f"expected_fingerprint: is missing, and this {required_by} requires it of every decision. Nothing was "
                 "decided.",
-                field="expected_fingerprint",
                 code="fingerprint_required",
                 hint="Send the `fingerprint` of the message as GET /v1/oversight/pending showed it to whoever decides.",
             )
@@ -130,7 +128,7 @@ def decide_email(
 
 
 @transaction.atomic
-def set_expiry(*, key: ApiKey, email_id: str, expires_at: datetime | None) -> Email:
+def set_expiry(key: ApiKey, email_id: str, *, expires_at: datetime | None) -> Email:
     """Set until when a held email may be approved; None: without end. A later time
     extends it.
 
@@ -153,13 +151,13 @@ def set_expiry(*, key: ApiKey, email_id: str, expires_at: datetime | None) -> Em
     return email
 
 
-def cancel_email(*, key: ApiKey, email: Email) -> Email:
+def cancel_email(key: ApiKey, email: Email) -> Email:
     """Cancel an email that has not left and is not about to; doing it twice is no
     error. Raises Conflict.
     """
     if email.status == Status.CANCELLED:
         return email
-    if take_back(key=key, email=email, among=Email.objects.not_leaving()):
+    if take_back(key, email, among=Email.objects.not_leaving()):
         return email
     email.refresh_from_db()
     if email.status == Status.CANCELLED:
@@ -171,9 +169,9 @@ def cancel_email(*, key: ApiKey, email: Email) -> Email:
 
 
 def take_back(
-    *,
     key: ApiKey | None,
     email: Email,
+    *,
     among: EmailQuerySet | None = None,
     **because: Any,
 ) -> bool:
@@ -253,7 +251,7 @@ def _check_may_approve(email: Email) -> None:
         )
     if email.direction == Direction.INBOUND:
         return
-    if refusal := recheck(email=email).refusal:
+    if refusal := recheck(email).refusal:
         raise Conflict(
             f"{refusal} Nothing was decided.",
             code="recipient_not_allowed",
@@ -261,7 +259,7 @@ def _check_may_approve(email: Email) -> None:
             **email.outcome(),
         )
     gone = suppression.unsubscribed(
-        [*email.to, *email.cc, *email.bcc], account_id=email.account_id
+        [*email.to, *email.cc, *email.bcc], email.account_id
     )
     if gone and not email.sandbox:
         raise Conflict(
@@ -272,7 +270,7 @@ def _check_may_approve(email: Email) -> None:
         )
 
 
-def cancel_in_closed_mailboxes(*, key: ApiKey | None = None) -> int:
+def cancel_in_closed_mailboxes(key: ApiKey | None = None) -> int:
     """Cancel what waits in closed mailboxes, of the key's account or of all, and return
     how many.
     """
@@ -283,4 +281,4 @@ def cancel_in_closed_mailboxes(*, key: ApiKey | None = None) -> int:
     if not closed:
         return 0
     emails = Email.objects.waiting_in(closed).with_mailbox()[:BATCH]
-    return sum(take_back(key=key, email=email, because="closed") for email in emails)
+    return sum(take_back(key, email, because="closed") for email in emails)

@@ -3,32 +3,38 @@ open while the mail server talks.
 
 A crash at any point neither loses an email nor sends it twice: before the checkpoint
 (data_attempted_at) an attempt can be repeated, after it only the server's answer
-counts. Without that answer the email is `sent` with fate_unknown.
+counts. Without that answer the email is `sent` with fate_unknown. After a restore
+(`hold_back`) nothing leaves that may have left since the backup was made, and nothing
+without a person.
 """
 
 import logging
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.smtp import Server
-from gateway import auditing, smtp
-from gateway.domains.dkim import signed
+from gateway import auditing, smtp, suppression
+from gateway.dkim import signed
 from gateway.messages import content, submission
 from gateway.messages.admission import recheck
-from gateway.messages.content import additions_of, reaches_a_recipient
-from gateway.messages.verp import envelope_id, return_address
-from gateway.models import Email, EmailQuerySet
+from gateway.messages.content import (
+    additions_of,
+    envelope_id,
+    reaches_a_recipient,
+    return_address,
+)
+from gateway.models import Account, Email, EmailQuerySet, Notice
 from gateway.models.emails import OUTBOX_LEASE
-from gateway.recipients import suppression
-from gateway.states import Change, Decision, Status
+from gateway.states import Change, Decision, Direction, Status
 from gateway.webhooks import events
 from parsing.client import ParserKilled, ParserUnavailable
 
@@ -40,7 +46,7 @@ ATTEMPTS_FOR_ALL = 8
 _ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
 
-def send_due(*, email_id: str) -> str:
+def send_due(email_id: str) -> str:
     """Make one attempt at one email, if it is due and free. Returns a word that says
     how it went.
     """
@@ -50,7 +56,7 @@ def send_due(*, email_id: str) -> str:
     ):
         log.warning("email waits, EMAIL_URL is not set", extra={"email": email_id})
         return "no mail server"
-    if (wait := smtp.rests_for()) and Email.objects.postpone(email_id, seconds=wait):
+    if (wait := smtp.rests_for()) and Email.objects.postpone(email_id, wait):
         return "mail server rests"
     email = Email.objects.claim(email_id)
     if email is None:
@@ -58,15 +64,15 @@ def send_due(*, email_id: str) -> str:
     if email.decision != Decision.APPROVED and (
         email.gated or email.account.hold_all_at is not None
     ):
-        return "asked" if submission.request_approval(email=email) else "not due"
+        return "asked" if submission.request_approval(email) else "not due"
     if email.attempts > smtp.MAX_ATTEMPTS:
         return _fail(
             email,
             smtp.HandoverFailed("given up: every attempt ended without an outcome"),
         )
-    checked = recheck(email=email)
+    checked = recheck(email)
     if checked.needs_approval:
-        return "asked" if submission.request_approval(email=email) else "not due"
+        return "asked" if submission.request_approval(email) else "not due"
     if checked.refusal:
         return _fail(email, smtp.HandoverFailed(checked.refusal))
     if email.additions is None:
@@ -98,7 +104,7 @@ def _attempt(email: Email) -> str:
         )
         return _fail(email, refusal)
     recipients = content.all_recipients(email)
-    suppressed = suppression.suppressed_recipients(email=email, recipients=recipients)
+    suppressed = suppression.suppressed_recipients(email, recipients)
     # Copies that the mailbox adds are no reason to send.
     if suppressed and suppressed.keys() >= {*email.to, *email.cc, *email.bcc}:
         why = "every recipient is suppressed or has unsubscribed"
@@ -224,7 +230,7 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
         auditing.record("email.sent", email, refused=len(refused))
         events.announce(*reached, email=email, at=now)
         if refused:
-            suppression.suppress_gone(email=email, refused=refused)
+            suppression.suppress_gone(email, refused)
             _announce_bounce(email, refused, now)
     log.info(
         "email sent",
@@ -264,7 +270,7 @@ def _fail(email: Email, error: smtp.HandoverFailed) -> str:
             permanent=error.permanent,
         )
         if error.permanent:
-            suppression.suppress_gone(email=email, refused=refused)
+            suppression.suppress_gone(email, refused)
             _announce_bounce(email, refused, now)
         events.announce(events.FAILED, email=email, at=now, diagnostic=str(error)[:500])
     log.warning(
@@ -318,3 +324,58 @@ def _announce_bounce(email: Email, refused: smtp.Replies, now: datetime) -> None
         diagnostic=text,
         bounced_recipients=list(refused) or email.to,
     )
+
+
+@dataclass(frozen=True)
+class HoldBackResult:
+    """What a restore did to the outbox: emails that are written off, and how many wait
+    for their time.
+    """
+
+    written_off: tuple[str, ...]
+    scheduled: int
+    accounts: int
+
+
+@transaction.atomic
+def hold_back(made_at: datetime) -> HoldBackResult:
+    """Write off every live email that was due, and hold all mail of every account. Must
+    run before any worker does.
+
+    What was due may have been handed to the mail server since the backup: it becomes
+    `sent` with `fate_unknown`, like an email whose worker died, and is never sent by
+    itself. What is due later waits until somebody ends `hold_all`, as it may have been
+    cancelled or sent earlier meanwhile.
+    """
+    reason = f"Restored from the backup of {made_at:%Y-%m-%d %H:%M:%S} UTC: it may have been sent since."
+    scheduled = Email.objects.filter(status=Status.SCHEDULED, sandbox=False)
+    # Pending messages may have been decided after the backup: their rows in the pending
+    # list show it.
+    to_ask = Q(gated=True) & ~Q(decision=Decision.APPROVED)
+    unfinished = (Status.PENDING_SCAN, Status.PENDING_SEND_APPROVAL, Status.SCHEDULED)
+    live = Email.objects.filter(
+        direction=Direction.OUTBOUND, sandbox=False, status__in=unfinished
+    )
+    live.filter(to_ask).update(fate_unknown=True, last_error=reason)
+    due = scheduled.filter(~to_ask, due_at__lte=Now()).order_by("due_at", "id")
+    written_off = []
+    for email in due.with_mailbox():
+        fields = {
+            "fate_unknown": True,
+            "lease_until": None,
+            "due_at": None,
+            "last_error": reason,
+        }
+        if Email.objects.move(email, Change.SEND, **fields):
+            auditing.record("email.fate_unknown", email, reason=reason)
+            written_off.append(f"{email.pk} ({email.mailbox.address})")
+    Notice.objects.filter(due_at__isnull=False).update(due_at=None, last_error=reason)
+    accounts = list(Account.objects.filter(is_active=True))
+    Account.objects.filter(is_active=True).update(hold_all_at=timezone.now())
+    for account in accounts:
+        auditing.record("account.hold_all_on", account, reason=reason)
+    log.warning(
+        "held back after a restore",
+        extra={"written_off": len(written_off), "accounts": len(accounts)},
+    )
+    return HoldBackResult(tuple(written_off), scheduled.count(), len(accounts))

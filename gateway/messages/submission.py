@@ -1,12 +1,14 @@
-"""Stores what an agent wants sent, moves it on to the gate or the outbox, and changes
-it while it is scheduled.
+"""Makes an email of what an agent wants sent, stores it, moves it on to the gate or the outbox,
+and changes it while it is scheduled.
 
 Accepting and moving on are two transactions. What is accepted survives a crash between
 them; the sweep moves it on. What is approved is what is sent, so only the time of an
 approved message can be changed.
 """
 
+import hashlib
 import logging
+import re
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,13 +18,16 @@ from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from common.fingerprint import canonical_json
+from common.identifiers import ulid
+from common.mail_addresses import clean_addresses, domain_of
 from gateway import auditing, limits, tasks
 from gateway.attachments import File
-from gateway.errors import Conflict
+from gateway.errors import Conflict, Invalid
 from gateway.messages.admission import admit, check_time, note_admission
-from gateway.messages.drafts import content_digest
-from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord
-from gateway.states import Change, GateTiming, Mode, Status
+from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
+from gateway.states import Change, Direction, GateTiming, Mode, Status
+from gateway.text import one_plain_line
 from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
@@ -46,9 +51,9 @@ class SubmissionResult:
 
 
 def accept_email(
-    *,
     key: ApiKey,
     email: Email,
+    *,
     files: tuple[File, ...],
     asked: Mode | None,
     idempotency_key: str,
@@ -82,7 +87,7 @@ def accept_email(
         return SubmissionResult(
             earlier.email, repeated=True, mismatch=earlier.digest != digest
         )
-    admission = admit(key=key, email=email, asked=asked)
+    admission = admit(key, email, asked=asked)
     email.oversight_mode = admission.mode
     email.gated = admission.gated
     record = IdempotencyRecord(
@@ -106,14 +111,12 @@ def accept_email(
             )
         # After the key, so that a repeated one is answered although the quota is used
         # up.
-        limits.check_quota(
-            account=key.account, sandbox=key.sandbox, now=email.created_at
-        )
+        limits.check_quota(key.account, sandbox=key.sandbox, now=email.created_at)
         email.save(force_insert=True)
         auditing.record(
             "email.submitted", email, key=key, oversight_mode=email.oversight_mode
         )
-        note_admission(admission, email=email, key=key)
+        note_admission(admission, email, key)
         Attachment.objects.attach(email, files)
     log.info(
         "email accepted",
@@ -127,7 +130,7 @@ def accept_email(
     return SubmissionResult(email, unlisted=admission.unlisted)
 
 
-def move_on(*, email: Email) -> bool:
+def move_on(email: Email) -> bool:
     """Hold an accepted email at the gate or put it into the outbox; False when another
     process did.
 
@@ -146,7 +149,7 @@ def move_on(*, email: Email) -> bool:
 
 
 @transaction.atomic
-def request_approval(*, email: Email) -> bool:
+def request_approval(email: Email) -> bool:
     """Hold a scheduled email at the gate: it is due, and nobody has decided yet.
 
     Under `hold_all` this includes ungated mail, which needs an approval from here on.
@@ -163,7 +166,7 @@ def _hold(email: Email, change: Change, **fields: Any) -> bool:
 
 
 def edit_scheduled(
-    *, key: ApiKey, email: Email, send_at: datetime | None, content: dict[str, Any]
+    key: ApiKey, email: Email, *, send_at: datetime | None, content: dict[str, Any]
 ) -> None:
     """Change the time of a message that waits for it, or fields of its content.
 
@@ -192,7 +195,7 @@ def edit_scheduled(
             **email.outcome(),
         )
     if send_at not in (None, email.send_at):
-        check_time(mailbox=email.mailbox, send_at=send_at)
+        check_time(email.mailbox, send_at)
         fields["send_at"] = send_at
     if not fields:
         return
@@ -211,7 +214,7 @@ def edit_scheduled(
     for name, value in fields.items():
         setattr(changed, name, value)
     admission = admit(
-        key=key, email=changed, asked=None if bypassed else Mode(email.oversight_mode)
+        key, changed, asked=None if bypassed else Mode(email.oversight_mode)
     )
     # A message that had to wait for a person stays gated after a change.
     stored = {
@@ -228,15 +231,15 @@ def edit_scheduled(
         ):
             raise _changed_meanwhile(email)
         auditing.record("email.edited", email, key=key, fields=sorted(fields))
-        note_admission(admission, email=email, key=key)
+        note_admission(admission, email, key)
     log.info("email edited", extra={"email": email.pk, "key": key.pk})
-    try_move_on(email=email)
+    try_move_on(email)
 
 
-def try_move_on(*, email: Email) -> None:
+def try_move_on(email: Email) -> None:
     """Move an email on; a database error is logged and the sweep tries again."""
     try:
-        move_on(email=email)
+        move_on(email)
     except DatabaseError as error:
         log.warning(
             "left for the sweep",
@@ -251,3 +254,96 @@ def _changed_meanwhile(email: Email) -> Conflict:
         code="changed_meanwhile",
         **email.outcome(),
     )
+
+
+# Short enough to stay on one header line: a folded or encoded id would not match.
+_MESSAGE_ID = re.compile(r"<(?![^<>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
+MAX_REFERENCES = 20
+_MOST_SUBJECT = 998
+_ANSWER = re.compile(r"\s*+re\s*+(?:\[\d++\]\s*+)?:", re.IGNORECASE)
+
+
+def content_digest(email: Email, files: tuple[File, ...]) -> str:
+    """Return a hash of the content that is the same for a message sent twice.
+
+    Without `agent_identity`: a client that tries again may sign a new one for the same
+    message.
+    """
+    parts = [
+        sorted(email.to),
+        sorted(email.cc),
+        sorted(email.bcc),
+        email.subject,
+        [email.markdown, email.original_html or email.html],
+        sorted(file.sha256 for file in files),
+    ]
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+def new_email(
+    key: ApiKey, mailbox: Mailbox, thread: dict[str, str], **content: Any
+) -> Email:
+    """Return the row of a new message with this content, not stored; `thread` is empty
+    for one that begins a thread.
+    """
+    pk = ulid()
+    return Email(
+        id=pk,
+        account=key.account,
+        mailbox=mailbox,
+        direction=Direction.OUTBOUND,
+        status=Status.PENDING_SCAN,
+        sandbox=key.sandbox,
+        sent_by_key=key,
+        created_at=timezone.now(),
+        from_address=mailbox.address,
+        # The name is part of what the recipient sees, so a later change of the mailbox
+        # must not reach held mail.
+        from_name=mailbox.display_name,
+        message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
+        **(thread or {"thread_id": ulid()}),
+        **content,
+    )
+
+
+def recipients_of(email: Email) -> list[str]:
+    """Return the recipients of a reply: the author of received mail, or those of our
+    own mail. Raises Invalid.
+    """
+    wanted = email.to
+    if email.direction == Direction.INBOUND:
+        wanted = [email.reply_to or email.from_address]
+    try:
+        if addresses := clean_addresses(wanted):
+            return addresses
+    except ValueError:
+        pass
+    raise Invalid("The message has no address to reply to.", code="no_reply_address")
+
+
+def subject_of(email: Email) -> str:
+    """Return the subject of a reply: with one `Re:`, and safe in a header."""
+    subject = one_plain_line(email.subject)
+    if not _ANSWER.match(subject):
+        subject = f"Re: {subject}"
+    return subject[:_MOST_SUBJECT].rstrip()
+
+
+def thread_after(email: Email) -> dict[str, str]:
+    """Return by what fields a reply to `email` is in its thread.
+
+    References keep the first message of the thread and the latest ones. Both headers
+    are empty where the id of the message is unusable.
+    """
+    own = _MESSAGE_ID.fullmatch(email.message_id_header.strip())
+    if own is None:
+        return {"thread_id": email.thread_id}
+    earlier = _MESSAGE_ID.findall(email.references or email.in_reply_to)
+    line = list(dict.fromkeys([*earlier, own[0]]))
+    if len(line) > MAX_REFERENCES:
+        line = line[:1] + line[1 - MAX_REFERENCES :]
+    return {
+        "thread_id": email.thread_id,
+        "in_reply_to": own[0],
+        "references": " ".join(line),
+    }

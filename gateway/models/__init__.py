@@ -8,16 +8,16 @@ from gateway.models.accounts import (
     Account,
     ApiKey,
     AuditLogEntry,
+    DkimKey,
+    Domain,
     Feedback,
     Mailbox,
     Scope,
     UsageDay,
     hash_key,
 )
-from gateway.models.codes import ApprovalRequest, UpgradeRequest
-from gateway.models.domains import DkimKey, Domain
+from gateway.models.codes import ApprovalRequest, Notice, UpgradeRequest
 from gateway.models.emails import Attachment, Email, EmailQuerySet, IdempotencyRecord
-from gateway.models.notices import Notice
 from gateway.models.recipients import (
     Allowlist,
     AllowlistEntry,

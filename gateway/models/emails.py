@@ -78,7 +78,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         """One conversation, newest first; relies on the index email_of_thread."""
         return self.filter(thread_id=thread_id).order_by("-id")
 
-    def charged_to(self, account: Account, *, since: datetime) -> Self:
+    def charged_to(self, account: Account, since: datetime) -> Self:
         """What counts against an account's limits; relies on the index email_charged."""
         return self.filter(CHARGED, account=account, created_at__gte=since)
 
@@ -167,7 +167,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         )
         return self.with_mailbox().get(pk=pk) if claimed else None
 
-    def postpone(self, pk: str, *, seconds: float) -> bool:
+    def postpone(self, pk: str, seconds: float) -> bool:
         """Make a live email due later without an attempt; False when it is not due now."""
         live = self.in_outbox().filter(pk=pk, sandbox=False)
         return bool(live.update(due_at=Now() + timedelta(seconds=seconds)))
@@ -205,7 +205,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         approved = Q(decision=Decision.APPROVED) & ~_approved_before_hold()
         return self.filter(ungated | approved, ~_closed(), ~_read_only())
 
-    def attached_bytes(self, *, account_id: str) -> int:
+    def attached_bytes(self, account_id: str) -> int:
         """The size of all files of an account."""
         mine = self.filter(account_id=account_id, has_attachments=True)
         return mine.aggregate(n=Sum("attachments__size"))["n"] or 0
@@ -420,7 +420,7 @@ class Email(UlidModel):
     # Recipients that the mail server refused, or mail servers after it: address to
     # [code, text].
     refused_recipients = models.JSONField(default=dict)
-    # Its envelope sender is an address of its own (messages/verp.py), so a report about
+    # Its envelope sender is an address of its own (messages/content.py), so a report about
     # it has to come to that.
     has_return_address = models.BooleanField(default=False, db_default=False)
     # What mail servers reported later, by recipient: {"action": ..., "status": ...,

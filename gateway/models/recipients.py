@@ -24,7 +24,7 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
     """Lists of mailboxes."""
 
     def active_matches(
-        self, *, mailbox_id: str, patterns: Iterable[str]
+        self, mailbox_id: str, patterns: Iterable[str]
     ) -> list[ListMatch]:
         """The lists of a mailbox that are not switched off: a row each, or one for each
         live entry among `patterns`.
@@ -198,7 +198,7 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
             | Q(tags__contains=[text])
         )
 
-    def known(self, *, account_id: str, addresses: Iterable[str]) -> set[str]:
+    def known(self, account_id: str, addresses: Iterable[str]) -> set[str]:
         """Those of `addresses` that are contacts of the account."""
         wanted = {address: comparable(address) for address in addresses}
         rows = self.filter(account_id=account_id, email__in=set(wanted.values()))
@@ -225,7 +225,7 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         """
         return key.limited(self.applying_to(key))
 
-    def among(self, addresses: Iterable[str], *, account_id: str) -> dict[str, str]:
+    def among(self, addresses: Iterable[str], account_id: str) -> dict[str, str]:
         """Those of `addresses` that the account sends nothing to, and why; by the index
         suppression_once_an_account.
         """

@@ -1,22 +1,25 @@
 """Delivers webhook events: signed over their exact bytes, retried three times, every
-attempt recorded.
+attempt recorded; and judges endpoints by these attempts: a slow one rests, a dead one is
+paused and probed.
 
-`endpoints.judge` decides what the result of an attempt means for the endpoint as a
-whole.
+Events for a paused endpoint wait in their rows. One of them is tried from time to time; its
+success lets all others go.
 """
 
 import hmac
 import logging
 import time
+from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.logs import traced
-from gateway.models import Webhook, WebhookDelivery
+from gateway import auditing, tasks
+from gateway.models import Email, Webhook, WebhookDelivery
 from gateway.timestamps import iso
-from gateway.webhooks import endpoints
-from gateway.webhooks.endpoints import AttemptResult
 from outgoing.backoff import retry_after_attempt
 from outgoing.guarded import DeliveryError, request
 
@@ -36,9 +39,43 @@ _AT_ONCE = 20
 _KEPT_ATTEMPTS = 20
 HEADER = "X-MultiMail-Signature"
 NEXT_HEADER = "X-MultiMail-Signature-Next"
+# So many deliveries that failed for good, or attempts that ran into the time limit, one
+# after the other: paused.
+ENOUGH = 10
+# Minutes between probes of a paused endpoint; the last value repeats.
+PROBES = (5, 10, 20, 40, 60)
+# Seconds that an endpoint rests after slow failures in a row.
+RESTS = (10, 30, 60, 120, 300, 600)
+# An endpoint that takes longer than SLOW seconds while other work waits rests as long
+# as it took, so that it gets no more than half of a worker's time; a failure that took
+# longer than SLOW_FAILURE rests by the table above.
+SLOW = 0.1
+SLOW_FAILURE = 3.0
+_JUDGED = (
+    "last_error",
+    "failures",
+    "slow_attempts",
+    "rests_until",
+    "paused_at",
+    "probe_at",
+    "probes",
+)
 
 
-def deliver(*, delivery_id: int) -> int | None:
+@dataclass(frozen=True, kw_only=True)
+class AttemptResult:
+    """How an attempt went: an empty `error` is a success."""
+
+    seconds: float
+    status: int | None = None
+    error: str = ""
+    # A retry cannot help.
+    hopeless: bool = False
+    # The endpoint answered 410 Gone.
+    gone: bool = False
+
+
+def deliver(delivery_id: int) -> int | None:
     """Make one attempt, if the delivery is due and free. Returns the next delivery of
     the same message that may go.
     """
@@ -48,9 +85,9 @@ def deliver(*, delivery_id: int) -> int | None:
     return WebhookDelivery.objects.next_after(delivery) if attempt(delivery) else None
 
 
-def probe(*, webhook_id: str) -> bool:
+def probe(webhook_id: str) -> bool:
     """Try a paused endpoint with its oldest waiting delivery; True when it is resumed."""
-    if not endpoints.begin_probe(webhook_id=webhook_id):
+    if not begin_probe(webhook_id):
         return False
     delivery = WebhookDelivery.objects.claim_waiting(webhook_id)
     if delivery is None:
@@ -104,9 +141,7 @@ def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
                 delivery.postponed(seconds=wait, error=error, status=status)
             # The result says nothing about a new address that was set meanwhile.
             if webhook.url == delivery.webhook.url:
-                endpoints.judge(
-                    webhook=webhook, outcome=outcome, lost=finished and bool(error)
-                )
+                judge(webhook, outcome, lost=finished and bool(error))
         facts = {
             "delivery": delivery.pk,
             "event": delivery.event,
@@ -149,7 +184,7 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
     )
 
 
-def drain(*, delivery_id: int) -> int | None:
+def drain(delivery_id: int) -> int | None:
     """Deliver this one and then the longest due, for a moment. Returns the delivery to
     continue with, or None.
 
@@ -190,3 +225,89 @@ def signatures(webhook: Webhook, body: bytes) -> dict[str, str]:
         HEADER: sign(webhook.previous_secret, body),
         NEXT_HEADER: sign(webhook.secret, body),
     }
+
+
+def judge(webhook: Webhook, outcome: AttemptResult, *, lost: bool) -> None:
+    """Write into the (locked) row what an attempt says about its endpoint; `lost` when
+    its delivery failed for good.
+    """
+    if not outcome.error:
+        if webhook.paused_at is not None:
+            auditing.record("webhook.resumed", webhook, probes=webhook.probes)
+        # Most attempts succeed and change nothing.
+        if (
+            webhook.failures
+            or webhook.slow_attempts
+            or webhook.last_error
+            or webhook.paused_at
+        ):
+            wake(webhook)
+        if outcome.seconds > SLOW:
+            _rest(webhook, outcome.seconds)
+            webhook.save(update_fields=["rests_until"])
+        return
+    slow = outcome.seconds >= SLOW_FAILURE
+    webhook.last_error = outcome.error[:2000]
+    webhook.failures += lost
+    webhook.slow_attempts = webhook.slow_attempts + 1 if slow else 0
+    if slow:
+        webhook.rests_until = Now() + timedelta(
+            seconds=RESTS[min(webhook.slow_attempts, len(RESTS)) - 1]
+        )
+    else:
+        _rest(webhook, outcome.seconds)
+    reason = ""
+    if outcome.gone:
+        reason = "The endpoint answered 410: it is gone."
+    elif webhook.failures >= ENOUGH:
+        reason = f"{ENOUGH} deliveries in a row failed for good."
+    elif webhook.slow_attempts >= ENOUGH:
+        reason = f"{ENOUGH} attempts in a row got no answer in time."
+    if reason and webhook.paused_at is None and webhook.deleted_at is None:
+        webhook.paused_at = timezone.now()
+        webhook.probes = 0
+        webhook.probe_at = Now() + timedelta(minutes=PROBES[0])
+        auditing.record("webhook.paused", webhook, reason=reason)
+    webhook.save(update_fields=_JUDGED)
+
+
+def begin_probe(webhook_id: str) -> bool:
+    """Claim a due probe of a paused endpoint, and schedule the next; False when it is
+    not due or claimed.
+    """
+    webhook = Webhook.objects.to_probe().filter(pk=webhook_id).first()
+    if webhook is None:
+        return False
+    wait = timedelta(minutes=PROBES[min(webhook.probes + 1, len(PROBES) - 1)])
+    mine = Webhook.objects.to_probe().filter(pk=webhook_id, probes=webhook.probes)
+    # Set before the attempt, so that one that kills its worker is not repeated at once.
+    return bool(mine.update(probes=webhook.probes + 1, probe_at=Now() + wait))
+
+
+def wake(webhook: Webhook) -> None:
+    """Resume the endpoint with no failures. The caller writes the audit entry."""
+    webhook.paused_at = webhook.probe_at = webhook.rests_until = None
+    webhook.failures = webhook.slow_attempts = webhook.probes = 0
+    webhook.last_error = ""
+    webhook.save(update_fields=_JUDGED)
+
+
+def give_up_waiting() -> int:
+    """Fail what has waited for a paused endpoint for three days."""
+    sentence = "Abandoned: the subscription was paused for three days because its endpoint did not accept events."
+    return WebhookDelivery.objects.waiting_too_long().update(
+        state=WebhookDelivery.State.FAILED, last_error=sentence
+    )
+
+
+def _rest(webhook: Webhook, seconds: float) -> None:
+    """Let the endpoint rest as long as it took, if other work waits, and enqueue its
+    next delivery after the rest.
+    """
+    others = WebhookDelivery.objects.due().exclude(webhook=webhook)
+    if seconds <= SLOW or not (Email.objects.in_outbox().exists() or others.exists()):
+        webhook.rests_until = None
+        return
+    webhook.rests_until = Now() + timedelta(seconds=seconds)
+    if following := WebhookDelivery.objects.next_of(webhook.pk):
+        tasks.deliver_webhook.apply_async_on_commit((following,), countdown=seconds)

@@ -94,7 +94,7 @@ def announce(
     _add_deliveries(names, email, facts, at or timezone.now())
 
 
-def announce_refusal(refusal: Refusal, *, facts: dict[str, Any]) -> None:
+def announce_refusal(refusal: Refusal, facts: dict[str, Any]) -> None:
     """Announce a refusal. Its facts hold no id of a message: there is none, and a
     receiver would look for it.
     """

@@ -20,7 +20,7 @@ from gateway import auditing, tasks
 from gateway.errors import Conflict, Invalid
 from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
 from gateway.models.webhooks import TEST_EVENT
-from gateway.webhooks import endpoints
+from gateway.webhooks import deliveries
 from gateway.webhooks.events import KNOWN, SPELLINGS, envelope
 
 _NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(\.[\w-]{1,63})*\.?")
@@ -29,8 +29,8 @@ _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
 
 
 def add_webhook(
-    *,
     key: ApiKey,
+    *,
     url: str,
     events: list[str],
     mailbox: Mailbox | None,
@@ -58,7 +58,7 @@ def add_webhook(
 
 
 def change_webhook(
-    *, key: ApiKey, webhook: Webhook, changes: dict[str, Any]
+    key: ApiKey, webhook: Webhook, *, changes: dict[str, Any]
 ) -> Webhook:
     """Change `url`, `events`, `mailbox` or `include_sandbox` of a subscription; a new
     address starts without failures.
@@ -77,7 +77,7 @@ def change_webhook(
         moved = changes.get("url", webhook.url) != webhook.url
         webhook.save_fields(**changes)
         if moved:
-            endpoints.wake(webhook)
+            deliveries.wake(webhook)
         auditing.record(
             "webhook.updated",
             webhook,
@@ -88,7 +88,7 @@ def change_webhook(
 
 
 @transaction.atomic
-def delete_webhook(*, key: ApiKey, webhook: Webhook) -> None:
+def delete_webhook(key: ApiKey, webhook: Webhook) -> None:
     """Delete a subscription; its open deliveries fail."""
     Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=timezone.now())
     waiting = WebhookDelivery.objects.filter(
@@ -103,7 +103,7 @@ def delete_webhook(*, key: ApiKey, webhook: Webhook) -> None:
 
 @transaction.atomic
 def rotate_secret(
-    *, key: ApiKey, webhook: Webhook, secret: str | None, overlap: timedelta
+    key: ApiKey, webhook: Webhook, *, secret: str | None, overlap: timedelta
 ) -> Webhook:
     """Give a subscription another secret, which signs when the overlap is over
     (`signatures`).
@@ -129,7 +129,7 @@ def rotate_secret(
     return webhook
 
 
-def test_webhook(*, key: ApiKey, webhook: Webhook) -> WebhookDelivery:
+def test_webhook(key: ApiKey, webhook: Webhook) -> WebhookDelivery:
     """Send one signed event about no message; a paused endpoint that accepts it is
     resumed.
     """
@@ -164,7 +164,6 @@ def _check_events(events: list[str]) -> None:
         names = ", ".join([*SPELLINGS, "email.decided"])
         raise Invalid(
             f"events: there is no event named {unknown[0][:60]!a}; there are {names}.",
-            field="events",
         )
 
 
@@ -173,26 +172,24 @@ def check_url(url: str) -> None:
     # URL parsers disagree about these, so the host checked could differ from the host
     # connected to.
     if _DISPUTED.search(url):
-        raise Invalid("url: contains a space or a backslash.", field="url")
+        raise Invalid("url: contains a space or a backslash.")
     try:
         parts = urlsplit(url)
         origin = origin_of(url)
     except ValueError:
-        raise Invalid("url: is not an address.", field="url") from None
+        raise Invalid("url: is not an address.") from None
     host = parts.hostname or ""
     if not host or parts.username is not None or parts.scheme not in ("https", "http"):
-        raise Invalid("url: must be an https address without a user name.", field="url")
+        raise Invalid("url: must be an https address without a user name.")
     if origin in {origin_of(one) for one in settings.OUTGOING_ALLOW}:
         return
     if parts.scheme != "https":
         raise Invalid(
             "url: must be https. The operator can allow exceptions in OUTGOING_ALLOW.",
-            field="url",
         )
     if _is_private(host):
         raise Invalid(
             "url: is a private address. The operator can allow it in OUTGOING_ALLOW.",
-            field="url",
         )
 
 
@@ -209,11 +206,11 @@ def _is_private(host: str) -> bool:
     except OSError:
         pass
     if not _NAME.fullmatch(host):
-        raise Invalid("url: its host is not a valid name.", field="url")
+        raise Invalid("url: its host is not a valid name.")
     return host.rstrip(".").lower().split(".")[-1] in _LOCAL_NAMES
 
 
-def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
+def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
     """Make a finished delivery due again; how it had ended stays in the audit log.
     Raises Conflict.
     """

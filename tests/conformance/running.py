@@ -24,8 +24,7 @@ from django.utils import timezone
 
 from common.tasks import AfterCommitTask
 from gateway import tasks
-from gateway.inbound.parsed import read_mail
-from gateway.inbound.receive import digest_of, receive_mail
+from gateway.inbound.receive import digest_of, read_mail, receive_mail
 from gateway.lookups import mailbox_for
 
 _numbers = itertools.count(1)
@@ -146,8 +145,8 @@ class Gateway:
         digest = digest_of(content, now=timezone.now())
         with self._wake_ups():
             return receive_mail(
-                mailbox=mailbox,
-                mail=read_mail(content),
+                mailbox,
+                read_mail(content),
                 digest=digest,
                 recipient=to,
                 sender=sender,

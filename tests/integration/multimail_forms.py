@@ -9,7 +9,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from approvals.models import Brake
-from gateway.domains import dns_records
+from gateway import domains
 from gateway.models import ApiKey, Domain, WebhookDelivery
 
 
@@ -41,7 +41,7 @@ def forms_at_multimail(account, person, monkeypatch):
     }
     # Nothing answers there, and no request leaves the machine.
     monkeypatch.setattr(settings, "DNS_SERVER", ("127.0.0.1", 9))
-    monkeypatch.setattr(dns_records, "LIMIT_OF_ALL", 0.1)
+    monkeypatch.setattr(domains, "LIMIT_OF_ALL", 0.1)
     domain = Domain.objects.create(
         account=world.account, domain="shop.example", token="t"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.domains import dns_records
+from gateway import domains
 from tests.markup import says, text_of, words_of
 
 pytestmark = pytest.mark.django_db
@@ -13,7 +13,7 @@ def test_domain_is_added_with_its_records_checked_and_removed(
 ):
     """Point 8: the page shows the DNS records; none of them names this machine."""
     settings.DNS_SERVER = ("127.0.0.1", 9)
-    monkeypatch.setattr(dns_records, "LIMIT_OF_ALL", 0.1)
+    monkeypatch.setattr(domains, "LIMIT_OF_ALL", 0.1)
     client = signed_in(admin)
     path = f"/domains/{account.connection.pk}"
 

@@ -127,11 +127,11 @@ def _fill():
             message_id_header=f"<{number}@acme.example>", thread_id=str(number), oversight_mode="gated_send",
             send_at=timezone.now() + later if later else None,
         )  # fmt: skip
-        submission.move_on(email=email)
+        submission.move_on(email)
         if number < 2:
             decide_email(
-                key=desk,
-                email_id=email.pk,
+                desk,
+                email.pk,
                 outcome="approved",
                 reason="",
                 expected_fingerprint="",

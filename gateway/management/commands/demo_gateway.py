@@ -14,11 +14,10 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from common.credentials import read_credentials, update_credentials
-from gateway.accounts.accounts import make_account
-from gateway.accounts.keys import new_key_text, register_key
-from gateway.accounts.mailboxes import make_mailbox
+from gateway.accounts import make_account, new_key_text, register_key
+from gateway.mailboxes import make_mailbox
 from gateway.models import Webhook
-from gateway.webhooks import endpoints
+from gateway.webhooks import deliveries
 from gateway.webhooks.events import SPELLINGS
 
 # Variable, name (people see it as who decided), scopes.
@@ -62,17 +61,15 @@ class Command(BaseCommand):
         for variable, name, scopes in _KEYS:
             text = known.get(variable) or new_key_text()
             if (
-                register_key(
-                    account=account, name=name, scopes=scopes, text=text
-                ).revoked_at
+                register_key(account, name=name, scopes=scopes, text=text).revoked_at
                 is not None
             ):
                 text = new_key_text()
-                register_key(account=account, name=name, scopes=scopes, text=text)
+                register_key(account, name=name, scopes=scopes, text=text)
             made[variable] = text
         for variable, address, name, looser in _MAILBOXES:
             mailbox = make_mailbox(
-                account=account, address=address, display_name=name, looser=looser
+                account, address=address, display_name=name, looser=looser
             )
             made[f"{variable}_ID"] = mailbox.pk
             made[f"{variable}_ADDRESS"] = mailbox.address
@@ -94,5 +91,5 @@ class Command(BaseCommand):
             webhook.include_sandbox = True
             webhook.save()
             # The desk starts with the gateway, so a paused endpoint is reachable again.
-            endpoints.wake(webhook)
+            deliveries.wake(webhook)
         update_credentials(credentials, made)

@@ -10,9 +10,8 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from common.mail_addresses import clean_address, domain_of
-from gateway.accounts.accounts import make_account
-from gateway.accounts.keys import new_key_text, register_key
-from gateway.accounts.mailboxes import make_mailbox
+from gateway.accounts import make_account, new_key_text, register_key
+from gateway.mailboxes import make_mailbox
 from gateway.models import Account, Domain, Mailbox
 from gateway.states import Mode
 
@@ -80,7 +79,7 @@ class Command(BaseCommand):
             name=name, slug=slug, oversight_email=options["oversight_email"]
         )
         mailbox = make_mailbox(
-            account=account,
+            account,
             address=address,
             display_name=options["display_name"] or name,
             mode=Mode(options["mode"]),
@@ -109,7 +108,7 @@ class Command(BaseCommand):
             )
         for purpose, key_name, scopes, sandbox in _KEYS:
             text = new_key_text(sandbox=sandbox)
-            register_key(account=account, name=key_name, scopes=scopes, text=text)
+            register_key(account, name=key_name, scopes=scopes, text=text)
             lines.append(f"{purpose:18} {text}")
         lines.append("The keys are shown only once; only their hashes are stored.")
         self.stdout.write("\n".join(lines))

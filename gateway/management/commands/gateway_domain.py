@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from gateway.domains.registration import assign_domain, clean_domain
+from gateway.domains import assign_domain, clean_domain
 from gateway.errors import Conflict
 from gateway.management.accounts import account_named
 from gateway.models import Account
@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, account: str, domain: str, **options: Any) -> None:
         owner = account_named(account, Account.objects.all())
         try:
-            assigned = assign_domain(account=owner, name=clean_domain(domain))
+            assigned = assign_domain(owner, clean_domain(domain))
         except ValueError as error:
             raise CommandError(f"{domain!a} {error}") from None
         except Conflict as error:

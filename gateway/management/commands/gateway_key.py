@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
-from gateway.accounts.keys import make_operator_key
+from gateway.accounts import make_operator_key
 from gateway.api.bodies import sentence_of
 from gateway.api.keys import KeyIn
 from gateway.errors import NotFound
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         try:
             wanted = KeyIn.model_validate(values)
             made, text = make_operator_key(
-                account=owner,
+                owner,
                 name=wanted.name,
                 scopes=wanted.scopes or [],
                 addresses=wanted.mailboxes or [],

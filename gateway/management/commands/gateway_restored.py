@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
 
-from gateway.messages.restore import hold_back
+from gateway.messages.outbox import hold_back
 
 _NAMED = 20
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:
         """Hold mail back and print the result."""
-        held = hold_back(made_at=made_at)
+        held = hold_back(made_at)
         if held.written_off:
             self.stdout.write(
                 f"{len(held.written_off)} emails were due and may have been sent since the backup. They are not sent "

@@ -8,7 +8,7 @@ from django.db import connections
 from common import redis
 from gateway import smtp as mail_server_memory
 from gateway.inbound import smtp_server
-from gateway.webhooks import endpoints
+from gateway.webhooks import deliveries
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import make_world
 from tests.programs import program
@@ -49,8 +49,8 @@ def mail_server(settings, monkeypatch):
 @pytest.fixture
 def hook_server(settings, monkeypatch):
     # No endpoint backs off on a busy machine, unless a test sets a longer duration.
-    monkeypatch.setattr(endpoints, "SLOW", 9)
-    monkeypatch.setattr(endpoints, "SLOW_FAILURE", 9)
+    monkeypatch.setattr(deliveries, "SLOW", 9)
+    monkeypatch.setattr(deliveries, "SLOW_FAILURE", 9)
     with program() as server:
         settings.OUTGOING_ALLOW = [server.url]
         yield server

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from gateway import allowlists
 from gateway.models import AllowlistEntry, ApprovalRequest, AuditLogEntry, Mailbox
-from gateway.recipients import allowlists
 from gateway.states import Mode
 from tests.integration.gateway.world import add_key, refusal_of
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from common.mail_addresses import clean_addresses
 from common.patterns import read_pattern
+from gateway.allowlists import judge, replace_list
 from gateway.models import (
     Account,
     Allowlist,
@@ -20,7 +21,6 @@ from gateway.models import (
     Mailbox,
     Refusal,
 )
-from gateway.recipients.allowlists import judge, replace_list
 from gateway.states import Mode, Status
 from gateway.timestamps import iso
 from tests.allow_cases import CASES
@@ -88,8 +88,8 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world):
             key = ApiKey.objects.get(name="Key admin")
             kind = Allowlist.Kind.RESTRICTION
             replace_list(
-                key=key,
-                mailbox=world.mailbox,
+                key,
+                world.mailbox,
                 kind=kind,
                 mode=case.mode,
                 version=0,
@@ -99,8 +99,8 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world):
                 is_right = world.send(to=list(case.recipients)).status_code == 422
             else:
                 ruling = judge(
-                    mailbox=world.mailbox,
-                    recipients=clean_addresses(list(case.recipients)),
+                    world.mailbox,
+                    clean_addresses(list(case.recipients)),
                 )
                 is_right = list(ruling.outsiders) == clean_addresses(list(case.refused))
             if not is_right:

@@ -6,8 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from gateway import request_rules
-from gateway.domains import dns_records
+from gateway import domains, request_rules
 from gateway.models import ApiKey, Mailbox, Suppression
 from gateway.models.accounts import hash_key
 from gateway.states import Mode, Status
@@ -230,7 +229,7 @@ def test_body_without_a_key_is_read_on_public_paths():
 def test_slow_dns_lookups_hold_one_thread_only(world):
     made = world.post("/v1/domains", key="admin", domain="slow.example").json()
     # Waiting for the other look-up here would never end.
-    with dns_records.asking:
+    with domains.asking:
         body = world.post(f"/v1/domains/{made['id']}/verify", key="admin").json()
     assert body["status"] == "pending"
     assert "is being looked up" in body["message"]

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from common.fingerprint import fingerprint
 from gateway.messages.content import AI_DISCLOSURE
-from gateway.messages.restore import hold_back
+from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
     Email,
@@ -196,7 +196,7 @@ def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(
     held = shop.held()
     path = link_in(approved)
     other = urlsplit(shop.pending()["pending"][0]["additions"]["unsubscribe"]).path
-    hold_back(made_at=timezone.now())
+    hold_back(timezone.now())
     assert status_of(approved) == Status.SENT
     assert status_of(held) == Status.PENDING_SEND_APPROVAL
     assert [Client().post(one, **ONE_CLICK).status_code for one in (path, other)] == [

@@ -9,7 +9,7 @@ import dkim
 import pytest
 from django.core.management import CommandError, call_command
 
-from gateway.domains import dns_records
+from gateway import domains
 from gateway.models import Account, AuditLogEntry, DkimKey, Domain, Mailbox
 from tests.integration.gateway.dns_server import dns_server
 from tests.integration.gateway.world import (
@@ -27,9 +27,9 @@ NORTHWIND = "northwind.example"
 def dns(settings, monkeypatch):
     # The server's responses count as in time on a busy machine, unless a test says
     # otherwise.
-    monkeypatch.setattr(dns_records, "LIMIT", 60)
-    monkeypatch.setattr(dns_records, "LIMIT_OF_ALL", 300)
-    monkeypatch.setattr(dns_records, "_TRY", 60)
+    monkeypatch.setattr(domains, "LIMIT", 60)
+    monkeypatch.setattr(domains, "LIMIT_OF_ALL", 300)
+    monkeypatch.setattr(domains, "_TRY", 60)
     with dns_server() as server:
         settings.DNS_SERVER = server.address
         yield server
@@ -260,7 +260,7 @@ def test_dns_failure_is_reported_and_changes_nothing(world, dns, monkeypatch, mo
     for status, spf in (("pending", False), ("active", True)):
         dns.mood = mood
         with monkeypatch.context() as patched:
-            patched.setattr(dns_records, "LIMIT", 0.1)
+            patched.setattr(domains, "LIMIT", 0.1)
             seen = verify(world, domain)
         assert seen.status_code == 200
         assert seen.json()["status"] == status

@@ -81,7 +81,7 @@ def test_forged_link_or_link_of_another_message_is_refused(world):
     theirs = world.held(attachments=[FILE])
     file = Attachment.objects.get(email_id=theirs)
     file.email_id = mine
-    token = lookups.link_token(key=ApiKey.objects.get(name="Key agent"), file=file)
+    token = lookups.link_token(ApiKey.objects.get(name="Key agent"), file)
     assert fetch(f"/v1/files/{token}").status_code == 404
 
 

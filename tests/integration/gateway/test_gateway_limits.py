@@ -50,7 +50,7 @@ def call_as_agent(world, now=MOMENT):
         account=world.account, name="Key agent"
     )
     try:
-        limits.check_rate(key=key, now=now)
+        limits.check_rate(key, now=now)
     except TooManyRequests as refused:
         return refused.retry_after
     return None
@@ -154,7 +154,7 @@ def test_quota_used_up_is_429_until_the_month_ends(world):
         transaction.atomic(),
         pytest.raises(TooManyRequests, match="2027-01-01") as refused,
     ):
-        limits.check_quota(account=world.account, sandbox=False, now=now)
+        limits.check_quota(world.account, sandbox=False, now=now)
     assert refused.value.retry_after == 31
 
 

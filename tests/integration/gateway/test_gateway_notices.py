@@ -9,7 +9,7 @@ from email.policy import default as modern
 import pytest
 
 from gateway import notices, smtp
-from gateway.messages.restore import hold_back
+from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
     ApprovalRequest,
@@ -46,10 +46,7 @@ def create_key(world, **fields):
 
 def send_all():
     """Make one attempt at each notice, as workers do."""
-    return [
-        notices.send_due(notice_id=pk)
-        for pk in Notice.objects.values_list("pk", flat=True)
-    ]
+    return [notices.send_due(pk) for pk in Notice.objects.values_list("pk", flat=True)]
 
 
 def mails_to_boss(server):
@@ -263,7 +260,7 @@ def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
             assert send_all() == [word]
     assert send_all() == ["not due"]
     create_key(overseen, name="Other")
-    hold_back(made_at=notice.created_at)
+    hold_back(notice.created_at)
     assert send_all() == ["not due", "not due"]
     assert len(mails_to_boss(mail_server)) == 1
 

@@ -16,7 +16,7 @@ from gateway.models import (
     Webhook,
     WebhookDelivery,
 )
-from gateway.webhooks import endpoints
+from gateway.webhooks import deliveries
 from tests.integration.gateway.world import (
     at_once,
     make_inbound,
@@ -124,10 +124,7 @@ def test_workers_claim_an_email_a_delivery_and_a_probe_once(world):
     Webhook.objects.update(
         paused_at=timezone.now(), probe_at=timezone.now() - timedelta(seconds=1)
     )
-    assert (
-        at_once(*[lambda: endpoints.begin_probe(webhook_id=webhook.pk)] * 2).count(True)
-        == 1
-    )
+    assert at_once(*[lambda: deliveries.begin_probe(webhook.pk)] * 2).count(True) == 1
 
 
 @pytest.mark.slow

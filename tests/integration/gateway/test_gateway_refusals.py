@@ -54,7 +54,7 @@ def test_refusal_inside_another_transaction_is_a_programming_error(strict):
     key = ApiKey.objects.get(name="Key agent")
     email = Email(mailbox=strict.mailbox, to=[EVE])
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        admit(key=key, email=email, asked=None)
+        admit(key, email, asked=None)
 
 
 def test_refusal_names_three_of_many_and_lists_all(strict):

@@ -10,8 +10,8 @@ import pytest
 from django.utils import timezone
 
 from common.references import via, with_reference
-from gateway.inbound.reports import read_report
-from gateway.messages import verp
+from gateway.inbound.headers import read_report
+from gateway.messages.content import email_id_in, envelope_id, return_address
 from gateway.models import Email, Mailbox, Suppression, WebhookDelivery
 from gateway.states import Status
 from gateway.webhooks.events import KNOWN, OPENED, SPELLINGS
@@ -56,7 +56,7 @@ def report(email, *recipients, message_id="", envelope=True):
     """A delivery status notification (RFC 3464) for these recipients: address, action,
     status, diagnostic code.
     """
-    named = f"Original-Envelope-Id: {verp.envelope_id(email)}\r\n" if envelope else ""
+    named = f"Original-Envelope-Id: {envelope_id(email)}\r\n" if envelope else ""
     blocks = "\r\n".join(
         f"Original-Recipient: rfc822; {address}\r\nFinal-Recipient: rfc822; {address}\r\nAction: {action}\r\n"
         f"Status: {status}\r\nDiagnostic-Code: smtp; {text}\r\n"
@@ -87,7 +87,7 @@ def complaint(email, recipient, sender):
 
 def deliver_back(client, email, content):
     """Deliver a mail server's report to the return address of an email."""
-    return deliver(client, content, verp.return_address(email), sender="")
+    return deliver(client, content, return_address(email), sender="")
 
 
 DELIVERED = ("delivered", "2.0.0", "250 OK")
@@ -112,15 +112,15 @@ def test_mail_is_delivered_once_notifications_arrived_for_all_recipients(
     assert events_of(email.pk) == ["message.sent"]
     assert dsn_server.options == [
         "RET=HDRS",
-        f"ENVID={verp.envelope_id(email)}",
+        f"ENVID={envelope_id(email)}",
         "NOTIFY=SUCCESS,FAILURE,DELAY",
         f"ORCPT=rfc822;{DANA}",
         "NOTIFY=SUCCESS,FAILURE,DELAY",
         "ORCPT=rfc822;a+2Bb+3Dc@x.example",
     ]
     back = dsn_server.taken[0].mail_from
-    assert back == verp.return_address(email)
-    assert verp.email_id_in(back) == email.pk
+    assert back == return_address(email)
+    assert email_id_in(back) == email.pk
     assert deliver(client, report(email, (DANA, *DELIVERED)), back, sender="") == 250
     assert events_of(email.pk) == ["message.sent"]
     for _ in range(2):
@@ -175,7 +175,7 @@ def test_report_that_a_recipient_could_forge_suppresses_none_of_the_others(
     listening, dsn_server, client
 ):
     email = sent(listening, to=[DANA, EVE])
-    back = verp.return_address(email)
+    back = return_address(email)
     assert (
         deliver(
             client,
@@ -205,7 +205,7 @@ def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_rec
             "message.bounced",
         ),
         (
-            lambda email: complaint(email, "", verp.return_address(email)),
+            lambda email: complaint(email, "", return_address(email)),
             "message.complained",
         ),
     ):
@@ -220,7 +220,7 @@ def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailb
     listening, dsn_server, client
 ):
     email = sent(listening)
-    back = verp.return_address(email)
+    back = return_address(email)
     wanted = complaint(email, DANA, back).replace(
         b"Feedback-Type: abuse", b"Feedback-Type: not-spam"
     )
@@ -268,7 +268,7 @@ def test_complaint_is_announced_and_suppresses_the_complainant(
     listening, dsn_server, client
 ):
     email = sent(listening)
-    arf = complaint(email, DANA, verp.return_address(email))
+    arf = complaint(email, DANA, return_address(email))
     assert deliver(client, arf, sender="fbl@mx.example") == 250
     assert event_of("message.complained")["complained_recipients"] == [DANA]
     assert Suppression.objects.get().reason == "complaint"
@@ -294,7 +294,7 @@ def test_report_without_return_address_is_matched_by_message_id_only_from_the_ma
 def test_forged_report_is_refused_and_changes_nothing(listening, dsn_server, client):
     email = sent(listening, to=[DANA, "ann@northwind.example"])
     waiting = listening.approved()
-    back = verp.return_address(email)
+    back = return_address(email)
     local, _, domain = back.partition("@")
     forged = f"{local[:-1]}{'1' if local[-1] == '0' else '0'}@{domain}"
     assert client.mail("")[0] == 250
@@ -302,7 +302,7 @@ def test_forged_report_is_refused_and_changes_nothing(listening, dsn_server, cli
     for content, recipient in (
         (report(email, (EVE, *GONE)), back),
         (report(email, (DANA, *GONE)), "support@acme.example"),
-        (report(waiting, (DANA, *GONE)), verp.return_address(waiting)),
+        (report(waiting, (DANA, *GONE)), return_address(waiting)),
         (complaint(email, DANA, forged), "support@acme.example"),
     ):
         assert deliver(client, content, recipient, sender="") == 550, content

@@ -164,9 +164,9 @@ def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world):
 
 
 def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world):
-    check_time(mailbox=world.mailbox, send_at=timezone.now() + timedelta(minutes=1))
+    check_time(world.mailbox, timezone.now() + timedelta(minutes=1))
     with pytest.raises(Invalid, match=r"^send_at: is in the past\.$") as refused:
-        check_time(mailbox=world.mailbox, send_at=timezone.now())
+        check_time(world.mailbox, timezone.now())
     assert refused.value.field == "send_at"
     Mailbox.objects.update(scheduling_enabled=False)
     answer = world.send(send_at="2099-01-01T00:00:00Z")

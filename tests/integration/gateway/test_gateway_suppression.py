@@ -6,8 +6,8 @@ from urllib.parse import quote
 import pytest
 
 from gateway.models import Email, Refusal, Suppression, WebhookDelivery
-from gateway.recipients.suppression import says_gone
 from gateway.states import Mode, Status
+from gateway.suppression import says_gone
 from tests.integration.gateway.world import (
     add_key,
     add_sandbox_keys,

@@ -95,9 +95,9 @@ def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
     with monkeypatch.context() as patched:
         # A drain that runs out of time sends its continuation.
         patched.setattr(deliveries, "MOMENT", 0)
-        assert deliveries.drain(delivery_id=first) == second
+        assert deliveries.drain(first) == second
         assert states() == {"delivered": 1, "due": 5}
-    assert deliveries.drain(delivery_id=second) is None
+    assert deliveries.drain(second) is None
     assert states() == {"delivered": 4, "due": 2}
 
 
@@ -105,14 +105,15 @@ def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(
     webhook, hook_server
 ):
     hook_server.status = 500
-    assert [
-        deliveries.drain(delivery_id=one) for one in make_backlog(webhook, 3)[:2]
-    ] == [None, None]
+    assert [deliveries.drain(one) for one in make_backlog(webhook, 3)[:2]] == [
+        None,
+        None,
+    ]
     assert len(hook_server.posts) == 2
     WebhookDelivery.objects.all().delete()
     hook_server.status = 200
     hook_server.posts = FailsAfterTwo(hook_server)
-    assert deliveries.drain(delivery_id=make_backlog(webhook, 4)[0]) is None
+    assert deliveries.drain(make_backlog(webhook, 4)[0]) is None
     assert states() == {"delivered": 2, "due": 2}
     assert len(hook_server.posts) == 3
 
@@ -120,7 +121,7 @@ def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(
 def test_draining_stops_if_another_worker_has_the_first_delivery(webhook, hook_server):
     first, *_ = make_backlog(webhook, 3)
     assert WebhookDelivery.objects.claim(first)
-    assert deliveries.drain(delivery_id=first) is None
+    assert deliveries.drain(first) is None
     assert hook_server.posts == []
 
 

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from gateway.webhooks import deliveries as webhook_deliveries
-from gateway.webhooks import endpoints
 from outgoing.guarded import Answer
 from tests.integration.gateway.world import (
     noted,
@@ -49,13 +48,13 @@ def fail_for_good(world):
     WebhookDelivery.objects.filter(pk=newest().pk).update(
         attempts=len(webhook_deliveries.RETRIES)
     )
-    webhook_deliveries.deliver(delivery_id=newest().pk)
+    webhook_deliveries.deliver(newest().pk)
 
 
 def record_attempt(webhook, seconds, error="", *, lost=False):
     """Record an attempt of this duration, failed if there is an error."""
-    outcome = endpoints.AttemptResult(seconds=seconds, error=error)
-    endpoints.judge(webhook=webhook, outcome=outcome, lost=lost)
+    outcome = webhook_deliveries.AttemptResult(seconds=seconds, error=error)
+    webhook_deliveries.judge(webhook, outcome, lost=lost)
     webhook.refresh_from_db()
 
 
@@ -66,7 +65,7 @@ def paused(world, webhook, hook_server):
     """
     hook_server.status = 410
     world.held()
-    webhook_deliveries.deliver(delivery_id=newest().pk)
+    webhook_deliveries.deliver(newest().pk)
     hook_server.status = 200
     return newest()
 
@@ -80,12 +79,12 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
 ):
     hook_server.status = 500
     world.held()
-    webhook_deliveries.deliver(delivery_id=newest().pk)
+    webhook_deliveries.deliver(newest().pk)
     webhook.refresh_from_db()
     # A delivery that will be retried is not a failure yet.
     assert webhook.failures == 0
     assert webhook.last_error == "The answer was 500."
-    for _ in range(endpoints.ENOUGH - 1):
+    for _ in range(webhook_deliveries.ENOUGH - 1):
         record_attempt(webhook, 0.1, "The answer was 500.", lost=True)
     assert webhook.failures == 9
     assert webhook.paused_at is None
@@ -107,7 +106,7 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
     world.held()
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
     for delivery in WebhookDelivery.objects.all():
-        webhook_deliveries.deliver(delivery_id=delivery.pk)
+        webhook_deliveries.deliver(delivery.pk)
     assert len(hook_server.posts) == 1
     assert sweep_rows() == []
     assert paused.attempts == 1
@@ -117,10 +116,10 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
     ] * 2
 
     # It is probed with the oldest event.
-    assert not webhook_deliveries.probe(webhook_id=webhook.pk), "it is not due"
+    assert not webhook_deliveries.probe(webhook.pk), "it is not due"
     make_probe_due()
     assert sweep_rows() == [webhook.pk]
-    assert webhook_deliveries.probe(webhook_id=webhook.pk)
+    assert webhook_deliveries.probe(webhook.pk)
     paused.refresh_from_db()
     webhook.refresh_from_db()
     assert paused.state == "delivered"
@@ -143,17 +142,17 @@ def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
         make_probe_due()
         # Only the last attempt is made; the earlier ones are skipped.
         if number < 4:
-            assert endpoints.begin_probe(webhook_id=webhook.pk)
+            assert webhook_deliveries.begin_probe(webhook.pk)
         elif number == 4:
-            assert not webhook_deliveries.probe(webhook_id=webhook.pk)
+            assert not webhook_deliveries.probe(webhook.pk)
     assert waits == [5, 10, 20, 40, 60, 60]
     after = newest()
     assert after.state == "due"
     assert after.attempts == 1
     assert after.next_attempt_at == paused.next_attempt_at
     assert len(after.history) == 2
-    assert endpoints.begin_probe(webhook_id=webhook.pk)
-    assert not webhook_deliveries.probe(webhook_id=webhook.pk), "somebody has it"
+    assert webhook_deliveries.begin_probe(webhook.pk)
+    assert not webhook_deliveries.probe(webhook.pk), "somebody has it"
 
 
 @pytest.mark.slow
@@ -162,14 +161,14 @@ def test_test_event_and_replay_resume_a_paused_endpoint(
 ):
     world.post(f"/v1/webhooks/{webhook.pk}/test", key="admin")
     done = newest()
-    webhook_deliveries.deliver(delivery_id=done.pk)
+    webhook_deliveries.deliver(done.pk)
     webhook.refresh_from_db()
     assert newest().state == "delivered"
     assert webhook.paused_at is None
     Webhook.objects.update(paused_at=timezone.now())
     WebhookDelivery.objects.exclude(pk=done.pk).delete()
     world.post(f"/v1/webhook-deliveries/{done.pk}/replay", key="admin")
-    assert webhook_deliveries.probe(webhook_id=webhook.pk)
+    assert webhook_deliveries.probe(webhook.pk)
     done.refresh_from_db()
     assert done.state == "delivered"
 
@@ -201,7 +200,7 @@ def test_unresponsive_endpoint_backs_off_is_paused_and_does_not_block_others(
     world.held()
     world.held()
     rests = []
-    for _ in range(endpoints.ENOUGH):
+    for _ in range(webhook_deliveries.ENOUGH):
         assert webhook.paused_at is None
         record_attempt(webhook, 10, "No answer within 10 seconds.")
         assert webhook.rests_until is not None
@@ -227,7 +226,7 @@ def test_attempt_has_a_time_limit_and_its_duration_is_rated(
         webhook_deliveries, "time", SimpleNamespace(monotonic=lambda: next(times))
     )
     world.held()
-    webhook_deliveries.deliver(delivery_id=newest().pk)
+    webhook_deliveries.deliver(newest().pk)
     webhook.refresh_from_db()
     assert limits == [10.0]
     assert webhook.slow_attempts == 1

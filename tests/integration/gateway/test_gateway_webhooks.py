@@ -59,7 +59,7 @@ def newest():
 
 def deliver_all():
     for pk in WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True):
-        deliveries.deliver(delivery_id=pk)
+        deliveries.deliver(pk)
 
 
 def finished(world, hook_server, status=200):
@@ -69,7 +69,7 @@ def finished(world, hook_server, status=200):
     WebhookDelivery.objects.filter(pk=newest().pk).update(
         attempts=len(deliveries.RETRIES)
     )
-    deliveries.deliver(delivery_id=newest().pk)
+    deliveries.deliver(newest().pk)
     return newest()
 
 
@@ -179,7 +179,7 @@ def test_test_event_is_about_no_message(world, webhook, hook_server):
 def signatures(world, hook_server):
     """Deliver an event; return both signatures and the body."""
     world.held()
-    deliveries.deliver(delivery_id=newest().pk)
+    deliveries.deliver(newest().pk)
     post = hook_server.posts[-1]
     return (
         post.headers.get("X-MultiMail-Signature"),
@@ -240,7 +240,7 @@ def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
     assert replayed["attempts"] == 0
     assert replayed["event_id"] == delivery.event_id
     assert replay(world, delivery).json()["code"] == "not_finished"
-    deliveries.deliver(delivery_id=delivery.pk)
+    deliveries.deliver(delivery.pk)
     assert hook_server.posts[0].body == hook_server.posts[1].body
     assert newest().state == "delivered"
     assert [one["response_status"] for one in newest().history] == [500, 200]
@@ -255,7 +255,7 @@ def test_replay_does_not_overlap_a_later_event_of_its_message(world, hook_server
     world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
     world.decide(world.held())
     first, second = WebhookDelivery.objects.order_by("pk")
-    deliveries.deliver(delivery_id=first.pk)
+    deliveries.deliver(first.pk)
     assert WebhookDelivery.objects.claim(second.pk)
     replay(world, first)
     assert WebhookDelivery.objects.claim(first.pk) is None
@@ -275,8 +275,8 @@ def test_events_of_one_moment_wake_the_first_delivery_which_leads_to_the_next(
     assert first.event == "message.sent"
     assert second.event == "message.delivered"
     assert sent_tasks == [("gateway.tasks.deliver_webhook", first.pk)]
-    assert deliveries.deliver(delivery_id=second.pk) is None
-    assert deliveries.deliver(delivery_id=first.pk) == second.pk
+    assert deliveries.deliver(second.pk) is None
+    assert deliveries.deliver(first.pk) == second.pk
     assert [post.headers["X-MultiMail-Event"] for post in hook_server.posts] == [
         "message.sent"
     ]

@@ -13,9 +13,8 @@ from django.utils import timezone
 
 from common.tasks import AfterCommitTask
 from gateway import sweeping
-from gateway.accounts.accounts import make_account
-from gateway.accounts.keys import register_key
-from gateway.accounts.mailboxes import make_mailbox
+from gateway.accounts import make_account, register_key
+from gateway.mailboxes import make_mailbox
 from gateway.messages import outbox, submission
 from gateway.models import (
     Account,
@@ -168,7 +167,7 @@ def make_world(slug="acme", mode=Mode.GATED_SEND, **fields):
     """Make an account."""
     account = make_account(name=slug.title(), slug=slug)
     mailbox = make_mailbox(
-        account=account,
+        account,
         address=f"support@{slug}.example",
         display_name="Support",
         mode=mode,
@@ -195,9 +194,7 @@ def make_world(slug="acme", mode=Mode.GATED_SEND, **fields):
 def add_key(world, name, scopes, *, prefix="mm_live_", **limits):
     """Give the account one more key, limited to `mailbox_ids=` where they are named."""
     text = f"{prefix}{world.account.slug}_{name}"
-    register_key(
-        account=world.account, name=f"Key {name}", scopes=scopes, text=text, **limits
-    )
+    register_key(world.account, name=f"Key {name}", scopes=scopes, text=text, **limits)
     world.keys[name] = text
     return text
 
@@ -205,7 +202,7 @@ def add_key(world, name, scopes, *, prefix="mm_live_", **limits):
 def add_mailbox(world, name):
     """Give the account one more mailbox, of this name at its domain."""
     address = f"{name}@{world.account.slug}.example"
-    return make_mailbox(account=world.account, address=address, display_name=name)
+    return make_mailbox(world.account, address=address, display_name=name)
 
 
 def add_sandbox_keys(world):
@@ -267,7 +264,7 @@ def status_of(email):
 
 def leave(email):
     """Make one attempt at sending an email, as a worker does, and return how it went."""
-    return outbox.send_due(email_id=getattr(email, "pk", email))
+    return outbox.send_due(getattr(email, "pk", email))
 
 
 def refusal_of(answer):
@@ -336,4 +333,4 @@ def sweep_and_catch_wake_ups(monkeypatch):
 def move_on_everything():
     """Process mail whose request ended early, as the sweep does."""
     for email in Email.objects.filter(status=Status.PENDING_SCAN).with_mailbox():
-        submission.move_on(email=email)
+        submission.move_on(email)

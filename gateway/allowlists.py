@@ -60,7 +60,7 @@ class _ListStatus:
         return tuple(one for one, its in patterns.items() if self.hits.isdisjoint(its))
 
 
-def judge(*, mailbox: Mailbox, recipients: list[str]) -> Ruling:
+def judge(mailbox: Mailbox, recipients: list[str]) -> Ruling:
     """Return what the lists of `mailbox` say about all `recipients` at this moment.
 
     A restriction in force lets nobody through whom no live entry names, so an empty or
@@ -69,16 +69,14 @@ def judge(*, mailbox: Mailbox, recipients: list[str]) -> Ruling:
     patterns = {recipient: patterns_for(recipient) for recipient in recipients}
     wanted = {pattern for each in patterns.values() for pattern in each}
     lists: dict[str, _ListStatus] = {}
-    matches = Allowlist.objects.active_matches(mailbox_id=mailbox.pk, patterns=wanted)
+    matches = Allowlist.objects.active_matches(mailbox.pk, wanted)
     for kind, mode, version, pattern in matches:
         lists.setdefault(kind, _ListStatus(kind, mode, version)).hits.add(pattern)
     ruling = Ruling()
     if restriction := lists.get(Allowlist.Kind.RESTRICTION):
         missed = restriction.missed_by(patterns)
         if missed and restriction.mode == Allowlist.Mode.CONTACTS:
-            known = Contact.objects.known(
-                account_id=mailbox.account_id, addresses=missed
-            )
+            known = Contact.objects.known(mailbox.account_id, missed)
             # An address that no pattern can match is refused, contact or not.
             missed = tuple(
                 one for one in missed if one not in known or not patterns[one]
@@ -97,9 +95,9 @@ def judge(*, mailbox: Mailbox, recipients: list[str]) -> Ruling:
 
 @transaction.atomic
 def replace_list(
-    *,
     key: ApiKey,
     mailbox: Mailbox,
+    *,
     kind: str,
     mode: str,
     version: int,
@@ -177,7 +175,7 @@ def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
 
 @transaction.atomic
 def add_entry(
-    *, key: ApiKey, mailbox: Mailbox, pattern: str, note: str
+    key: ApiKey, mailbox: Mailbox, *, pattern: str, note: str
 ) -> AllowlistEntry:
     """Add an entry without an end to the bypass of a mailbox; an expired one is
     replaced.
@@ -206,7 +204,7 @@ def add_entry(
 
 
 @transaction.atomic
-def remove_entry(*, key: ApiKey, mailbox: Mailbox, entry_id: str) -> None:
+def remove_entry(key: ApiKey, mailbox: Mailbox, *, entry_id: str) -> None:
     """Remove one entry from the bypass of a mailbox. Raises NotFound."""
     bypass = _locked_bypass(mailbox)
     entry = bypass.entries.filter(pk=entry_id).first()
@@ -217,7 +215,7 @@ def remove_entry(*, key: ApiKey, mailbox: Mailbox, entry_id: str) -> None:
 
 
 @transaction.atomic
-def set_bypass_mode(*, key: ApiKey, mailbox: Mailbox, mode: str) -> Allowlist:
+def set_bypass_mode(key: ApiKey, mailbox: Mailbox, *, mode: str) -> Allowlist:
     """Set the mode of the bypass of a mailbox."""
     bypass = _locked_bypass(mailbox)
     bypass.mode = mode
@@ -251,9 +249,9 @@ def _record(action: str, found: Allowlist, key: ApiKey, **facts: Any) -> None:
 
 
 def record_refusal(
-    *,
     key: ApiKey,
     mailbox: Mailbox,
+    *,
     recipients: list[str],
     refused: tuple[str, ...],
     rule: str,
@@ -277,7 +275,7 @@ def record_refusal(
             metadata=metadata,
             created_at=timezone.now(),
         )
-        events.announce_refusal(refusal, facts=facts_of(refusal))
+        events.announce_refusal(refusal, facts_of(refusal))
     log.warning(
         "message refused",
         extra={

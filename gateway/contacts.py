@@ -11,7 +11,7 @@ from gateway.models import ApiKey, Contact, Mailbox
 
 
 def add_contact(
-    *, key: ApiKey, email: str, name: str, tags: list[str], mailbox: Mailbox | None
+    key: ApiKey, *, email: str, name: str, tags: list[str], mailbox: Mailbox | None
 ) -> Contact:
     """Add somebody. Raises Conflict with the contact's id when the account has one of
     this address.
@@ -42,7 +42,7 @@ def add_contact(
 
 
 @transaction.atomic
-def remove_contact(*, key: ApiKey, contact: Contact) -> None:
+def remove_contact(key: ApiKey, contact: Contact) -> None:
     """Remove a contact."""
     if Contact.objects.filter(pk=contact.pk).delete()[0]:
         auditing.record("contact.deleted", contact, key=key)

@@ -57,7 +57,7 @@ def says_gone(code: int, text: str) -> bool:
     return code in _PLAIN and not _OTHER_MATTERS.search(text)
 
 
-def suppress_gone(*, email: Email, refused: smtp.Replies) -> None:
+def suppress_gone(email: Email, refused: smtp.Replies) -> None:
     """Put the addresses that are gone on the account's list, in the transaction that
     records the bounce.
     """
@@ -66,12 +66,12 @@ def suppress_gone(*, email: Email, refused: smtp.Replies) -> None:
         for address, (code, text) in refused.items()
         if says_gone(code, text)
     }
-    known = Suppression.objects.among(gone, account_id=email.account_id)
+    known = Suppression.objects.among(gone, email.account_id)
     for address in sorted(gone - known.keys()):
-        suppress(email=email, address=address, reason=Suppression.Reason.BOUNCE)
+        suppress(email, address, Suppression.Reason.BOUNCE)
 
 
-def suppress(*, email: Email, address: str, reason: Suppression.Reason) -> None:
+def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
     """Put an address on the account's list, because of what became of an email."""
     row = Suppression(
         account_id=email.account_id,
@@ -91,11 +91,11 @@ def suppress(*, email: Email, address: str, reason: Suppression.Reason) -> None:
     )
 
 
-def suppressed_recipients(*, email: Email, recipients: list[str]) -> smtp.Replies:
+def suppressed_recipients(email: Email, recipients: list[str]) -> smtp.Replies:
     """Return those recipients of a live message that it is not offered to, with what
     its record says of them.
     """
-    suppressed = Suppression.objects.among(recipients, account_id=email.account_id)
+    suppressed = Suppression.objects.among(recipients, email.account_id)
     return {
         recipient: (
             NOT_ASKED,
@@ -105,9 +105,9 @@ def suppressed_recipients(*, email: Email, recipients: list[str]) -> smtp.Replie
     }
 
 
-def unsubscribed(recipients: list[str], *, account_id: str) -> tuple[str, ...]:
+def unsubscribed(recipients: list[str], account_id: str) -> tuple[str, ...]:
     """Return those recipients who want no more mail of the account."""
-    suppressed = Suppression.objects.among(recipients, account_id=account_id)
+    suppressed = Suppression.objects.among(recipients, account_id)
     return tuple(
         one
         for one, reason in suppressed.items()
@@ -116,7 +116,7 @@ def unsubscribed(recipients: list[str], *, account_id: str) -> tuple[str, ...]:
 
 
 @transaction.atomic
-def lift(*, key: ApiKey, suppression: Suppression) -> None:
+def lift(key: ApiKey, suppression: Suppression) -> None:
     """Take an address off the list, so that it is written to again."""
     if Suppression.objects.filter(pk=suppression.pk).delete()[0]:
         auditing.record(
@@ -152,7 +152,7 @@ def email_of_token(token: str) -> Email:
     return email
 
 
-def unsubscribe(*, email: Email) -> None:
+def unsubscribe(email: Email) -> None:
     """Put the recipient of an email on the account's list of suppressed addresses;
     twice is no error.
 
@@ -167,4 +167,4 @@ def unsubscribe(*, email: Email) -> None:
         if known.filter(reason=Suppression.Reason.UNSUBSCRIBED).exists():
             return
         known.delete()
-        suppress(email=email, address=address, reason=Suppression.Reason.UNSUBSCRIBED)
+        suppress(email, address, Suppression.Reason.UNSUBSCRIBED)

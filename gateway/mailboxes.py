@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from common.mail_addresses import clean_address, clean_addresses, domain_of
 from gateway import auditing, notices
+from gateway.allowlists import judge
 from gateway.errors import (
     BadRequest,
     Conflict,
@@ -25,7 +26,6 @@ from gateway.errors import (
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
 from gateway.models.codes import LIFETIME, MAX_WRONG, new_code
-from gateway.recipients.allowlists import judge
 from gateway.states import Mode, stricter
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ MAX_AN_HOUR = 3
 
 
 def create_mailbox(
-    *, key: ApiKey, wanted: str, mode: Mode | None, settings: dict[str, Any]
+    key: ApiKey, *, wanted: str, mode: Mode | None, settings: dict[str, Any]
 ) -> Mailbox:
     """Make a mailbox of this address, or of this local part under the account's oldest
     domain.
@@ -83,7 +83,7 @@ def create_mailbox(
 
 
 def change_mailbox(
-    *, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]
+    key: ApiKey, mailbox: Mailbox, *, mode: Mode | None, changes: dict[str, Any]
 ) -> Mailbox:
     """Change settings, and tighten the oversight mode.
 
@@ -93,14 +93,11 @@ def change_mailbox(
     for name in ("auto_cc", "auto_bcc"):
         # A copy to somebody who is not on the list: all mail of the mailbox would be
         # refused.
-        outsiders = judge(
-            mailbox=mailbox, recipients=clean_addresses(changes.get(name, ""))
-        ).outsiders
+        outsiders = judge(mailbox, clean_addresses(changes.get(name, ""))).outsiders
         if outsiders:
             raise Invalid(
                 f"{name}: {outsiders[0]} is not on this mailbox's list of allowed recipients, so all of its mail would "
                 "be refused. Add it to the list first.",
-                field=name,
                 code="copy_not_allowed",
             )
     with transaction.atomic():
@@ -135,7 +132,7 @@ def change_mailbox(
     return mailbox
 
 
-def delete_mailbox(*, key: ApiKey, mailbox: Mailbox) -> None:
+def delete_mailbox(key: ApiKey, mailbox: Mailbox) -> None:
     """Close a mailbox for good. What waits in it is cancelled after this
     (`cancel_in_closed_mailboxes`); its address stays taken.
 
@@ -162,18 +159,16 @@ def _address(account: Account, wanted: str) -> str:
         if first is None:
             raise Invalid(
                 "address_local: the account has no active domain. Add one with POST /v1/domains and verify it.",
-                field="address_local",
             )
         wanted = f"{wanted}@{first}"
     try:
         address = clean_address(wanted).lower()
     except ValueError as error:
-        raise Invalid(f"address: {error}", field="address") from None
+        raise Invalid(f"address: {error}") from None
     domain = domain_of(address)
     if not domains.filter(domain=domain).exists():
         raise Invalid(
             f"address: {domain} is not an active domain of this account. Add it with POST /v1/domains and verify it.",
-            field="address",
         )
     if address == f"{notices.RESERVED_NAME}@{domain}":
         raise Conflict(
@@ -191,19 +186,17 @@ def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
         raise Invalid(
             "commercial: the account has no postal address, which commercial mail must show. Set physical_address "
             "with PATCH /v1/account first.",
-            field="commercial",
             code="physical_address_needed",
         )
     if settings.get("auto_cc") or settings.get("auto_bcc"):
         raise Invalid(
             "commercial: a commercial mailbox cannot add copies, because the link to unsubscribe is for the one "
             "recipient. Clear auto_cc and auto_bcc.",
-            field="commercial",
         )
 
 
 @transaction.atomic
-def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRequest:
+def request_upgrade(key: ApiKey, mailbox: Mailbox, *, target: Mode) -> UpgradeRequest:
     """Store a request for a looser mode with its code; an older request of the mailbox
     ends.
 
@@ -215,14 +208,12 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRe
         raise BadRequest(
             f"target_mode: the mailbox is {target} already.",
             code="same_mode",
-            field="target_mode",
         )
     if stricter(target, Mode(mailbox.oversight_mode)) is target:
         raise BadRequest(
             f"target_mode: {target} is stricter than {mailbox.oversight_mode} and needs no code. "
             "PATCH the mailbox's oversight_mode with an admin key.",
             code="stricter_mode",
-            field="target_mode",
         )
     _check_minimum(mailbox.account, target)
     now = timezone.now()
@@ -255,7 +246,7 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRe
     return request
 
 
-def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
+def upgrade(key: ApiKey, mailbox: Mailbox, *, code: str) -> Mailbox:
     """Loosen the mailbox as the request of this code says. Raises NotFound when nothing
     waits, or Forbidden.
 
@@ -322,13 +313,12 @@ def _check_settings(account: Account, changes: dict[str, Any]) -> None:
         raise Invalid(
             "forward_inbound: received mail is forwarded to the account's oversight address. Set oversight_email "
             "first, to an address that is no mailbox here.",
-            field="forward_inbound",
         )
 
 
 def make_mailbox(
-    *,
     account: Account,
+    *,
     address: str,
     display_name: str,
     mode: Mode = Mode.GATED_SEND,
