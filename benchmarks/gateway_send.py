@@ -59,13 +59,14 @@ def make_sender() -> tuple[str, str]:
     """Make an account with a gated mailbox, and return the mailbox's id and a key that
     may send.
     """
-    from gateway.accounts import make_account, new_key_text, register_key
+    from gateway.accounts import new_key_text, register_key
     from gateway.mailboxes import make_mailbox
+    from gateway.models import Account
 
-    account = make_account(name="Bench", slug=SLUG)
+    account, _ = Account.objects.get_or_create(slug=SLUG, defaults={"name": "Bench"})
     mailbox = make_mailbox(account, address="agent@bench.example", display_name="Bench")
     text = new_key_text()
-    register_key(account, name="Bench", scopes=["read", "send"], text=text)
+    register_key(account, text, name="Bench", scopes=["read", "send"])
     return mailbox.pk, text
 
 

@@ -66,7 +66,7 @@ def change_account(
             )
         if changes:
             account.save_fields(**changes)
-            auditing.record("account.updated", account, key=key, fields=sorted(changes))
+            auditing.record("account.updated", account, key, fields=sorted(changes))
         if hold_all is not None:
             # Setting it again takes the new moment: what was approved in between is
             # held, too.
@@ -74,7 +74,7 @@ def change_account(
             account.save_fields(hold_all_at=timezone.now() if hold_all else None)
             if hold_all or was_on:
                 auditing.record(
-                    f"account.hold_all_{'on' if hold_all else 'off'}", account, key=key
+                    f"account.hold_all_{'on' if hold_all else 'off'}", account, key
                 )
             if was_on and not hold_all:
                 due = (
@@ -97,14 +97,7 @@ def close_account(key: ApiKey) -> None:
         Domain.objects.active().filter(account_id=key.account_id).update(
             status=Domain.Status.PENDING
         )
-        auditing.record("account.deleted", key.account, key=key)
-
-
-def make_account(*, name: str, slug: str, oversight_email: str = "") -> Account:
-    """Return the account with this slug, made if there is none."""
-    return Account.objects.get_or_create(
-        slug=slug, defaults={"name": name, "oversight_email": oversight_email}
-    )[0]
+        auditing.record("account.deleted", key.account, key)
 
 
 LIVE_PREFIX = "mm_live_"
@@ -116,75 +109,47 @@ def key_named(key: ApiKey, key_id: str) -> ApiKey:
     return first_or_404(ApiKey.objects.manageable_by(key).filter(pk=key_id), "API key")
 
 
-def create_key(
-    key: ApiKey,
-    *,
-    name: str,
-    scopes: list[str],
-    mailboxes: list[str] | None,
-    sandbox: bool | None,
-) -> tuple[ApiKey, str]:
-    """Make a key and return it with its text, which is not stored. Raises NotFound for
-    a mailbox, or Forbidden.
+def create_key(key: ApiKey, made: ApiKey, *, mailboxes: list[str] | None) -> str:
+    """Store `made`, a key of the account of `key`, and return its text, which is not
+    stored. Raises NotFound for a mailbox, or Forbidden.
     """
-    sandbox = key.sandbox if sandbox is None else sandbox
-    if key.sandbox and not sandbox:
+    if key.sandbox and not made.sandbox:
         raise Forbidden("A sandbox key can only make sandbox keys.", code="sandbox_key")
-    return _make_key(
-        key.account, name, scopes, _limits(key, mailboxes), sandbox, key=key
-    )
+    made.account = key.account
+    made.mailbox_ids = _limits(key, mailboxes)
+    return _store(made, key=key)
 
 
-def make_operator_key(
-    account: Account,
-    *,
-    name: str,
-    scopes: list[str],
-    addresses: list[str],
-    sandbox: bool,
-) -> tuple[ApiKey, str]:
-    """Make a key on the operator's word and return it with its text. Raises NotFound
-    for an address.
+def make_operator_key(made: ApiKey, *, addresses: list[str]) -> str:
+    """Store a key on the operator's word, and return its text. Raises NotFound for an
+    address.
     """
-    found = {
-        mailbox.address: mailbox.pk
-        for mailbox in Mailbox.objects.filter(account=account, is_active=True)
-    }
+    living = Mailbox.objects.filter(account=made.account, is_active=True)
+    found = dict(living.values_list("address", "pk"))
     if unknown := [address for address in addresses if address.lower() not in found]:
         raise NotFound(
             f"The account has no mailbox {unknown[0]}.", code="unknown_mailbox"
         )
-    limits = list(dict.fromkeys(found[address.lower()] for address in addresses))
-    return _make_key(account, name, scopes, limits, sandbox, by="operator")
+    made.mailbox_ids = list(dict.fromkeys(found[one.lower()] for one in addresses))
+    return _store(made, by="operator")
 
 
-def _make_key(
-    account: Account,
-    name: str,
-    scopes: list[str],
-    mailbox_ids: list[str],
-    sandbox: bool,
-    **facts: Any,
-) -> tuple[ApiKey, str]:
-    text = new_key_text(sandbox=sandbox)
-    with transaction.atomic():
-        made = register_key(
-            account,
-            name=name,
-            scopes=scopes,
-            text=text,
-            mailbox_ids=mailbox_ids,
-        )
-        auditing.record(
-            "api_key.created",
-            made,
-            scopes=scopes,
-            mailboxes=mailbox_ids,
-            sandbox=sandbox,
-            **facts,
-        )
+@transaction.atomic
+def _store(made: ApiKey, **facts: Any) -> str:
+    text = new_key_text(sandbox=made.sandbox)
+    made.sha256 = hash_key(text)
+    made.prefix = _prefix_of(text)
+    made.save()
+    auditing.record(
+        "api_key.created",
+        made,
+        scopes=made.scopes,
+        mailboxes=made.mailbox_ids,
+        sandbox=made.sandbox,
+        **facts,
+    )
     made.refresh_from_db(fields=["created_at"])
-    return made, text
+    return text
 
 
 def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiKey:
@@ -216,7 +181,7 @@ def change_key(key: ApiKey, *, changed: ApiKey, changes: dict[str, Any]) -> ApiK
             )
             facts["paused"] = changes["paused"]
         changed.save_fields(**fields)
-        auditing.record("api_key.updated", changed, key=key, **facts)
+        auditing.record("api_key.updated", changed, key, **facts)
     return changed
 
 
@@ -230,7 +195,7 @@ def revoke_key(key: ApiKey, *, revoked: ApiKey) -> None:
         return
     _check_another_admin(revoked)
     revoked.save_fields(revoked_at=timezone.now())
-    auditing.record("api_key.revoked", revoked, key=key)
+    auditing.record("api_key.revoked", revoked, key)
 
 
 def needs_approval_code(
@@ -292,25 +257,18 @@ def new_key_text(*, sandbox: bool = False) -> str:
     return (SANDBOX_PREFIX if sandbox else LIVE_PREFIX) + secrets.token_hex(20)
 
 
-@transaction.atomic
-def register_key(
-    account: Account,
-    *,
-    name: str,
-    scopes: list[str],
-    text: str,
-    mailbox_ids: list[str] | None = None,
-) -> ApiKey:
-    """Return the key of this text, made if there is none."""
-    defaults = {
+def _prefix_of(text: str) -> str:
+    return f"{text[:11]}..."
+
+
+def register_key(account: Account, text: str, **fields: Any) -> ApiKey:
+    """Return the key of this text; where there is none, made with these fields."""
+    fields |= {
         "account": account,
-        "name": name,
-        "scopes": scopes,
-        "prefix": f"{text[:11]}...",
+        "prefix": _prefix_of(text),
         "sandbox": text.startswith(SANDBOX_PREFIX),
-        "mailbox_ids": mailbox_ids or [],
     }
-    return ApiKey.objects.get_or_create(sha256=hash_key(text), defaults=defaults)[0]
+    return ApiKey.objects.get_or_create(sha256=hash_key(text), defaults=fields)[0]
 
 
 # Each request allows five tries at its code; together too few to guess one.
@@ -370,10 +328,9 @@ def confirmed(
         )
         with transaction.atomic():
             request = waiting.select_for_update().first()
-            is_right = request is not None and request.matches(code)
-            if request is not None and is_right:
-                request.save_fields(used_at=timezone.now())
+            if request and request.redeem(code):
                 yield
+                return
         # After the transaction, so that a wrong try is counted.
         if request is None:
             raise NotFound(
@@ -381,9 +338,7 @@ def confirmed(
                 "allows a few tries. Repeat the request without approval_code to get a new one.",
                 code="no_pending_approval",
             )
-        if not is_right:
-            raise Forbidden("The approval_code is wrong.", code="wrong_code")
-        return
+        raise Forbidden("The approval_code is wrong.", code="wrong_code")
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
@@ -409,7 +364,7 @@ def confirmed(
                 requested_by_key=key,
                 expires_at=now + LIFETIME,
             )
-            auditing.record("approval.requested", request, key=key, wanted=action)
+            auditing.record("approval.requested", request, key, wanted=action)
             notices.mail_code(request)
     sentence = (
         "An operator must confirm this. Repeat the same request with the approval_code "

@@ -245,7 +245,7 @@ def _save_change(bypass: Allowlist, key: ApiKey, **facts: Any) -> None:
 
 def _record(action: str, found: Allowlist, key: ApiKey, **facts: Any) -> None:
     about = {"list": found.kind, "mode": found.mode, "version": found.version}
-    auditing.record(action, found, key=key, **about, **facts)
+    auditing.record(action, found, key, **about, **facts)
 
 
 def record_refusal(

@@ -1,10 +1,9 @@
-"""Writes the gateway's audit log, always in the transaction of the act itself.
-
-Acts of keys and operators also go to the log of the process once they are committed;
-those on emails are logged where they happen.
+"""Writes the gateway's audit log, always in the transaction of the act itself; once that
+is committed, the act goes to the log of the process too, without what people wrote.
 """
 
 import logging
+import re
 from typing import Any
 
 from django.db import transaction
@@ -16,7 +15,7 @@ log = logging.getLogger(__name__)
 # Acts that stop or loosen something, or indicate an attack.
 _WARNINGS = frozenset(
     """
-    account.deleted account.hold_all_on account.hold_all_off
+    account.deleted account.hold_all_on account.hold_all_off email.send_failed
     header_injection.refused mailbox.upgraded suppression.added webhook.paused
     """.split()
 )
@@ -26,14 +25,31 @@ _NAMES = {
     "approvalrequest": "approval",
     "webhookdelivery": "webhook_delivery",
 }
+# Facts of an act on an email that hold no address and no text of anybody.
+_LOGGED = ("because", "code", "refused", "reported", "rule")
+_ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
 
-def record(action: str, about: Any, *, key: ApiKey | None = None, **facts: Any) -> None:
+def without_addresses(text: str) -> str:
+    """Return a reason for the log, without the addresses that servers and lists name."""
+    return _ADDRESS.sub("(address)", text[:500])[:200]
+
+
+def record(action: str, about: Any, key: ApiKey | None = None, **facts: Any) -> None:
     """Record an act on `about`, a row. `facts` never hold text that a person wrote,
     except a decision's reason.
     """
+    logged: dict[str, Any] = {}
     if isinstance(about, Email):
         facts = {"mailbox_id": about.mailbox_id, "status": about.status, **facts}
+        logged = {name: facts[name] for name in _LOGGED if name in facts} | {
+            "mailbox": about.mailbox_id,
+            "state": about.status,
+            "mode": about.oversight_mode,
+            "sandbox": about.sandbox,
+            "attempt": about.attempts,
+            "reason": without_addresses(about.last_error),
+        }
     elif isinstance(about, Mailbox):
         facts["mailbox_id"] = about.pk
     elif isinstance(about, Domain):
@@ -50,7 +66,8 @@ def record(action: str, about: Any, *, key: ApiKey | None = None, **facts: Any) 
         actor_key=key,
         metadata=facts,
     )
-    if kind != "email":
-        level = logging.WARNING if action in _WARNINGS else logging.INFO
-        ids = {kind: pk, "key": key.pk if key else None}
-        transaction.on_commit(lambda: log.log(level, action, extra=ids))
+    level = logging.WARNING if action in _WARNINGS else logging.INFO
+    if action == "email.fate_unknown":
+        level = logging.ERROR
+    logged |= {kind: pk, "key": key.pk if key else None}
+    transaction.on_commit(lambda: log.log(level, action, extra=logged))

@@ -27,7 +27,7 @@ def add_contact(
     try:
         with transaction.atomic():
             contact.save(force_insert=True)
-            auditing.record("contact.created", contact, key=key)
+            auditing.record("contact.created", contact, key)
     except IntegrityError:
         known = (
             Contact.objects.filter(account_id=key.account_id, email=email)
@@ -45,4 +45,4 @@ def add_contact(
 def remove_contact(key: ApiKey, contact: Contact) -> None:
     """Remove a contact."""
     if Contact.objects.filter(pk=contact.pk).delete()[0]:
-        auditing.record("contact.deleted", contact, key=key)
+        auditing.record("contact.deleted", contact, key)

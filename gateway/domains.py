@@ -277,7 +277,7 @@ def add_domain(key: ApiKey, name: str) -> Domain:
                 account_id=key.account_id, domain=name, token=secrets.token_hex(16)
             )
             make_key(domain)
-            auditing.record("domain.added", domain, key=key)
+            auditing.record("domain.added", domain, key)
     except IntegrityError:
         raise Conflict(
             f"{name} is already a domain of this account.", code="domain_exists"
@@ -346,7 +346,7 @@ def rotate_key(key: ApiKey, domain: Domain) -> Domain:
     old = domain.dkim_keys.exclude(retired_at=None).order_by("-pk")[_MOST_KEYS:]
     DkimKey.objects.filter(pk__in=[one.pk for one in old]).delete()
     made = make_key(domain)
-    auditing.record("domain.dkim_rotated", domain, key=key, selector=made.selector)
+    auditing.record("domain.dkim_rotated", domain, key, selector=made.selector)
     return domain
 
 
@@ -366,7 +366,7 @@ def remove_domain(key: ApiKey, domain: Domain) -> None:
             code="domain_in_use",
             mailbox_id=living.pk,
         )
-    auditing.record("domain.removed", domain, key=key)
+    auditing.record("domain.removed", domain, key)
     domain.delete()
 
 
@@ -391,7 +391,7 @@ def _activate(domain: Domain, key: ApiKey | None) -> None:
             pending = Domain.objects.filter(pk=domain.pk, status=Domain.Status.PENDING)
             if pending.update(status=Domain.Status.ACTIVE, verified_at=timezone.now()):
                 auditing.record(
-                    "domain.verified", domain, key=key, by="dns" if key else "operator"
+                    "domain.verified", domain, key, by="dns" if key else "operator"
                 )
     except IntegrityError:
         # The unique index refused it: another account has the domain.

@@ -99,18 +99,6 @@ def check_unlimited(key: ApiKey) -> None:
         )
 
 
-def newest_in_thread(
-    key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None
-) -> Email:
-    """Return the message of a thread that an answer is for: the newest received, else
-    the newest. Raises NotFound.
-    """
-    emails = thread_named(key, thread_id, mailbox=mailbox)
-    return emails.received().first() or first_or_404(
-        emails, "thread", code="unknown_thread"
-    )
-
-
 def thread_named(
     key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None
 ) -> EmailQuerySet:

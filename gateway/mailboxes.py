@@ -74,7 +74,7 @@ def create_mailbox(
         auditing.record(
             "mailbox.created",
             mailbox,
-            key=key,
+            key,
             oversight_mode=mailbox.oversight_mode,
             settings=sorted(settings),
         )
@@ -125,7 +125,7 @@ def change_mailbox(
         auditing.record(
             "mailbox.updated",
             mailbox,
-            key=key,
+            key,
             oversight_mode=mailbox.oversight_mode,
             fields=sorted(changes),
         )
@@ -147,7 +147,7 @@ def delete_mailbox(key: ApiKey, mailbox: Mailbox) -> None:
         if Mailbox.objects.filter(pk=mailbox.pk, is_active=True).update(
             is_active=False
         ):
-            auditing.record("mailbox.deleted", mailbox, key=key)
+            auditing.record("mailbox.deleted", mailbox, key)
 
 
 def _address(account: Account, wanted: str) -> str:
@@ -239,7 +239,7 @@ def request_upgrade(key: ApiKey, mailbox: Mailbox, *, target: Mode) -> UpgradeRe
     auditing.record(
         "mailbox.upgrade_requested",
         mailbox,
-        key=key,
+        key,
         request_id=request.pk,
         target_mode=request.target_mode,
     )
@@ -262,38 +262,33 @@ def upgrade(key: ApiKey, mailbox: Mailbox, *, code: str) -> Mailbox:
             .select_for_update()
             .first()
         )
-        is_right = request is not None and request.matches(code)
-        if request is not None and is_right:
+        if request and request.redeem(code):
             # It may have been set after the request was made.
             _check_minimum(mailbox.account, Mode(request.target_mode))
             was = mailbox.oversight_mode
             mailbox.save_fields(oversight_mode=request.target_mode)
-            request.save_fields(used_at=timezone.now())
             auditing.record(
                 "mailbox.upgraded",
                 mailbox,
-                key=key,
+                key,
                 request_id=request.pk,
                 target_mode=request.target_mode,
                 was=was,
             )
+            return mailbox
     if request is None:
         raise NotFound(
             "No upgrade is waiting for a code. Call request-upgrade first.",
             code="no_pending_upgrade",
         )
-    if not is_right:
-        log.info(
-            "upgrade refused",
-            extra={"mailbox": mailbox.pk, "reason": "wrong_code", "key": key.pk},
-        )
-        if request.wrong_attempts >= MAX_WRONG:
-            raise Forbidden(
-                "The code was wrong too often. Request the upgrade again.",
-                code="wrong_code",
-            )
-        raise Forbidden("The code is wrong.", code="wrong_code")
-    return mailbox
+    log.info(
+        "upgrade refused",
+        extra={"mailbox": mailbox.pk, "reason": "wrong_code", "key": key.pk},
+    )
+    sentence = "The code is wrong."
+    if request.wrong_attempts >= MAX_WRONG:
+        sentence = "The code was wrong too often. Request the upgrade again."
+    raise Forbidden(sentence, code="wrong_code")
 
 
 def _check_minimum(account: Account, mode: Mode) -> None:

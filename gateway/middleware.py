@@ -35,11 +35,6 @@ _SENTENCES = {
     405: ("This path does not accept this method.", "method_not_allowed"),
     413: ("The body is too large.", "too_large"),
 }
-# Common mistakes in paths, and the hint for each.
-_NEAR_MISSES = (
-    (re.compile(r"^/v1/v1(/|$)"), "/v1 stands in it twice."),
-    (re.compile(r"./$"), "it ends with a slash."),
-)
 _BROKEN = ("The gateway had an error, which was logged.", "internal")
 
 
@@ -67,15 +62,7 @@ def too_large() -> str:
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer 404 in JSON instead of Django's HTML page."""
-    sentence, code = _SENTENCES[404]
-    for mistake, mending in _NEAR_MISSES:
-        if mistake.search(request.path_info):
-            return problem(
-                404,
-                f"There is nothing at this path: {mending} {sentence.partition('. ')[2]}",
-                code,
-            )
-    return problem(404, sentence, code)
+    return problem(404, *_SENTENCES[404])
 
 
 def bad_request(

@@ -12,6 +12,7 @@ obeys them: it reaches no server.
 """
 
 import re
+from datetime import datetime
 
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
@@ -22,6 +23,7 @@ from common.patterns import comparable
 from gateway import auditing, smtp
 from gateway.errors import Forbidden, NotFound
 from gateway.models import ApiKey, Email, Suppression
+from gateway.webhooks import events
 
 # Used in place of the server's reply code where the server was not asked.
 NOT_ASKED = 0
@@ -69,6 +71,22 @@ def suppress_gone(email: Email, refused: smtp.Replies) -> None:
     known = Suppression.objects.among(gone, email.account_id)
     for address in sorted(gone - known.keys()):
         suppress(email, address, Suppression.Reason.BOUNCE)
+
+
+def announce_bounce(email: Email, refused: smtp.Replies, *, at: datetime) -> None:
+    """Announce that mail servers refused an email for these recipients; without any, for
+    all of them.
+    """
+    code, text = next(iter(refused.values()), (None, email.last_error))
+    events.announce(
+        email,
+        events.BOUNCED,
+        at=at,
+        bounce_type=email.bounce_type,
+        bounce_code=code or None,
+        diagnostic=text,
+        bounced_recipients=list(refused) or email.to,
+    )
 
 
 def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
@@ -122,7 +140,7 @@ def lift(key: ApiKey, suppression: Suppression) -> None:
         auditing.record(
             "suppression.removed",
             suppression,
-            key=key,
+            key,
             email_address=suppression.email_address,
         )
 

@@ -124,10 +124,6 @@ class UsageFilters(BaseModel):
                 raise ValueError(f"from: is more than {MAX_DAYS} days before to.")
         return self
 
-    def daily(self) -> bool:
-        """Whether the days are wanted one by one."""
-        return "daily" in (self.period, self.breakdown)
-
     def bounds(self, now: datetime) -> tuple[datetime, datetime]:
         """Return the period: this month so far where nothing is said, never longer than
         MAX_DAYS.
@@ -273,7 +269,7 @@ def read_account(request: KeyedRequest) -> JsonResponse:
 @router.post("/account", auth=None, response={501: Problem})
 def sign_up(request: HttpRequest) -> JsonResponse:
     """Accounts are created by the operator of the gateway."""
-    return not_offered(BY_OPERATOR)
+    return not_offered(request, instead=BY_OPERATOR)
 
 
 @router.post("/feedback", auth=ANY_KEY, response={201: FeedbackKept})
@@ -370,7 +366,7 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> JsonRespo
         **total,
     }
     result |= _plan(request.auth.account)
-    if filters.daily():
+    if "daily" in (filters.period, filters.breakdown):
         rows = [{"date": day.isoformat(), **counts} for day, counts in days.items()]
         result |= {"breakdown": "daily", "data": rows}
     return JsonResponse(result)

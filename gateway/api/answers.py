@@ -54,8 +54,10 @@ class Problem(Answer):
 BY_OPERATOR = "Its operator creates accounts: ./run manage gateway_account --name ... creates one with its keys."
 
 
-def not_offered(instead: str) -> JsonResponse:
-    """Return the answer of a route that is left out, which says what to use instead."""
+def not_offered(request: HttpRequest, *, instead: str, **named: str) -> JsonResponse:
+    """Answer for a route that is left out: what to use instead. What its path names is
+    ignored.
+    """
     return JsonResponse(
         {
             "error": f"This gateway does not offer this. {instead}",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
+from django.http import JsonResponse
 from django.urls import path
 from ninja import Query, Router
 
@@ -17,7 +17,6 @@ from gateway.api.answers import (
     BY_OPERATOR,
     Changed,
     Decided,
-    Json,
     Message,
     Messages,
     PendingMessages,
@@ -55,13 +54,6 @@ def flat_router(*, listed: bool) -> Router:
     """Return the flat routes; `listed` says whether the OpenAPI document names them."""
     flat = Router(tags=["flat"])
     for method, route, auth, response, handler in _FLAT:
-        # This handler serves the current dialect too, and the document wants an id for
-        # each call.
-        named: Json = (
-            {"operation_id": "create_mailbox_flat"}
-            if handler is mailboxes.create_mailbox
-            else {}
-        )
         shown = listed and route != "/inbox"
         flat.api_operation(
             [method],
@@ -69,7 +61,9 @@ def flat_router(*, listed: bool) -> Router:
             auth=auth,
             response=response,
             include_in_schema=shown,
-            **named,
+            # This handler serves the current dialect too, and the document wants an id
+            # for each call.
+            operation_id="create_mailbox_flat" if route == "/create_mailbox" else None,
         )(handler)
     return flat
 
@@ -167,13 +161,6 @@ def _label(request: KeyedRequest, email: str, user_label: str) -> JsonResponse:
     )
 
 
-def not_implemented(
-    request: HttpRequest, *, instead: str, **named: str
-) -> JsonResponse:
-    """Answer for a route that is left out; what its path names is ignored."""
-    return not_offered(instead)
-
-
 _NOT_OFFERED = {
     "v1/billing/<path:rest>": "It is self-hosted, so there is no billing.",
     "v1/export": "Use the account's lists instead.",
@@ -194,6 +181,6 @@ _NOT_OFFERED = {
     "v1/approve/<str:token>": "Decide with POST /v1/oversight/decide.",
 }
 urlpatterns = [
-    path(route, partial(not_implemented, instead=instead))
+    path(route, partial(not_offered, instead=instead))
     for route, instead in _NOT_OFFERED.items()
 ]

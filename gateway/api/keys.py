@@ -138,13 +138,9 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
         summary=f"Create the API key {body.name} with {', '.join(scopes)} for {reach}",
         needed=accounts.needs_approval_code(request.auth, scopes) or None,
     ):
-        made, text = accounts.create_key(
-            request.auth,
-            name=body.name,
-            scopes=scopes,
-            mailboxes=body.mailboxes,
-            sandbox=body.sandbox,
-        )
+        sandbox = request.auth.sandbox if body.sandbox is None else body.sandbox
+        made = ApiKey(name=body.name, scopes=scopes, sandbox=sandbox)
+        text = accounts.create_key(request.auth, made, mailboxes=body.mailboxes)
     return JsonResponse(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 
 

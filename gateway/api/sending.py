@@ -33,16 +33,15 @@ from gateway.errors import Invalid
 from gateway.lookups import (
     check_may_read,
     email_named,
+    first_or_404,
     mailbox_named,
     mailbox_named_or_only,
-    newest_in_thread,
+    thread_named,
 )
 from gateway.messages import submission
 from gateway.messages.submission import (
     new_email,
-    recipients_of,
-    subject_of,
-    thread_after,
+    reply_fields,
 )
 from gateway.models import Email, Mailbox
 from gateway.parsed import simplify_html
@@ -52,7 +51,8 @@ _WORDS = "Dear Jane,\n\nit left this morning."
 MAX_UCAN = 11_008
 # Of what simplifying changed, the answer lists so much.
 MOST_WARNINGS = 20
-_CONTENT = ("to", "cc", "bcc", "subject")
+_CONTENT = {"to", "cc", "bcc", "subject"}
+_WRITTEN = {"markdown", "body", "text"}
 _HELD = (
     "Held for review: a person decides whether this message is sent. This is not an error. Do not send it again; read "
     "the message, or wait for the webhook, to learn the decision."
@@ -210,14 +210,10 @@ class EditIn(Body):
 
     def content(self) -> Json:
         """Return the fields of the message that are to change, and to what."""
-        content = {
-            name: getattr(self, name)
-            for name in _CONTENT
-            if name in self.model_fields_set
-        }
-        for name in ("text", "body", "markdown"):
-            if name in self.model_fields_set:
-                content["markdown"] = getattr(self, name)
+        content = self.model_dump(include=_CONTENT, exclude_unset=True)
+        # Under the first of its names that is given.
+        if written := self.model_dump(include=_WRITTEN, exclude_unset=True):
+            content["markdown"] = next(iter(written.values()))
         return content
 
 
@@ -225,13 +221,14 @@ def accept(
     request: KeyedRequest,
     mailbox: Mailbox,
     body: Composed,
+    fields: Json,
     *,
     flat: bool,
-    to: list[str],
-    subject: str,
-    thread: dict[str, str],
 ) -> JsonResponse:
-    """Store the message, answer for it, and move it on. Raises Invalid or TooLarge."""
+    """Store the message, answer for it, and move it on. Raises Invalid or TooLarge.
+
+    `fields` are its recipients and its subject, and those of the thread that it is in.
+    """
     header_key = request.headers.get("Idempotency-Key", "").strip()
     if len(header_key) > MAX_KEY:
         raise Invalid(
@@ -244,12 +241,10 @@ def accept(
     email = new_email(
         key,
         mailbox,
-        thread,
-        to=to,
+        **fields,
         cc=body.cc,
         bcc=body.bcc,
         reply_to=body.reply_to or "",
-        subject=subject,
         markdown=body.written(),
         html=body.html or None,
         has_attachments=bool(files),
@@ -272,7 +267,7 @@ def accept(
         files=files,
         asked=asked,
         idempotency_key=body.idempotency_key or header_key,
-        is_reply=bool(thread),
+        is_reply="thread_id" in fields,
     )
     email = accepted.email
     # The answer is built before the message moves on, so that its status is always the
@@ -337,23 +332,15 @@ def send_flat(request: KeyedRequest, body: SendIn) -> JsonResponse:
 def _new(
     request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool
 ) -> JsonResponse:
-    thread: dict[str, str] = {}
+    fields: Json = {"to": body.to, "subject": body.subject}
     if body.replaces:
         first = email_named(request.auth, body.replaces, mailbox=mailbox)
-        thread = {
+        fields |= {
             "thread_id": first.thread_id,
             "in_reply_to": first.in_reply_to,
             "references": first.references,
         }
-    return accept(
-        request,
-        mailbox,
-        body,
-        flat=flat,
-        to=body.to,
-        subject=body.subject,
-        thread=thread,
-    )
+    return accept(request, mailbox, body, fields, flat=flat)
 
 
 @router.post(
@@ -375,15 +362,7 @@ def _answer(
     request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn, *, flat: bool
 ) -> JsonResponse:
     check_may_read(request.auth, parent)
-    return accept(
-        request,
-        box,
-        body,
-        flat=flat,
-        to=recipients_of(parent),
-        subject=subject_of(parent),
-        thread=thread_after(parent),
-    )
+    return accept(request, box, body, reply_fields(parent), flat=flat)
 
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> JsonResponse:
@@ -405,7 +384,10 @@ def reply_to(
         if thread_id and parent.thread_id != thread_id:
             raise Invalid("thread_id: is not the thread of the given message.")
     else:
-        parent = newest_in_thread(key, thread_id, mailbox=box)
+        emails = thread_named(key, thread_id, mailbox=box)
+        parent = emails.received().first() or first_or_404(
+            emails, "thread", code="unknown_thread"
+        )
     return _answer(
         request, mailbox_named(key, parent.mailbox_id), parent, body, flat=True
     )

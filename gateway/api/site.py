@@ -299,7 +299,7 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     key: ApiKey | None = getattr(request, "auth", None)
     if first["type"] == INJECTION and key:
         # Without the text that was tried.
-        auditing.record("header_injection.refused", key, key=key, field=field)
+        auditing.record("header_injection.refused", key, key, field=field)
     code = "unknown_field" if first["type"] == UNKNOWN_FIELD else ""
     return _problem(Invalid(sentence, field=field, code=code))
 

@@ -131,8 +131,8 @@ def receive_mail(
                 "email.received", email, automatic=mail.automatic, cut=list(mail.cut)
             )
             events.announce(
+                email,
                 events.PENDING if held else events.RECEIVED,
-                email=email,
                 at=email.created_at,
             )
             if not held:
@@ -141,7 +141,6 @@ def receive_mail(
         if known.exists():
             return "known"
         raise
-    log.info("email received", extra={"email": pk, "mailbox": mailbox.pk, "held": held})
     return pk
 
 
@@ -235,7 +234,7 @@ def take_report(
             and reaches_a_recipient(email)
         ):
             email.save_fields(delivered_at=timezone.now())
-            events.announce(events.DELIVERED, email=email, at=email.delivered_at)
+            events.announce(email, events.DELIVERED, at=email.delivered_at)
     return True
 
 
@@ -296,7 +295,7 @@ def _take(
     if result.action != "delayed" and email.fate_unknown:
         # The report shows that a mail server has the message.
         email.save_fields(fate_unknown=False, sent_at=now, last_error="")
-        events.announce(events.SENT, email=email, at=now)
+        events.announce(email, events.SENT, at=now)
     if result.action == FAILED:
         is_hard = result.status.startswith("5") or not result.status
         # Other numbers stand there too, such as those of addresses.
@@ -312,28 +311,16 @@ def _take(
         )
         if is_hard and may_suppress:
             suppression.suppress_gone(email, {address: reply})
-        events.announce(
-            events.BOUNCED,
-            email=email,
-            at=now,
-            bounce_type=email.bounce_type,
-            bounce_code=code,
-            diagnostic=reply[1],
-            bounced_recipients=[address],
-        )
+        suppression.announce_bounce(email, {address: reply}, at=now)
     elif result.action == COMPLAINT:
         if may_suppress:
             suppression.suppress(email, address, Suppression.Reason.COMPLAINT)
         events.announce(
+            email,
             events.COMPLAINED,
-            email=email,
             complained_recipients=[address],
             feedback_type=result.diagnostic,
         )
-    log.info(
-        "delivery reported",
-        extra={"email": email.pk, "reported": result.action, "status": result.status},
-    )
 
 
 _NOT_SAFE = "554 5.6.0 The message cannot be read safely"

@@ -7,7 +7,6 @@ time, and last the bypass. The lists are asked again when a message is approved 
 it leaves, because they and the mailbox may have changed.
 """
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -23,8 +22,6 @@ from gateway.errors import Forbidden, Invalid
 from gateway.messages.content import additions_of
 from gateway.models import ApiKey, Email, Mailbox, Suppression
 from gateway.states import Mode, effective_mode, is_gated
-
-log = logging.getLogger(__name__)
 
 # How many addresses a sentence names, and how many an audit entry.
 _NAMED = 3
@@ -52,16 +49,6 @@ class Admission:
     gated: bool
     records: tuple[tuple[str, dict[str, Any]], ...] = ()
     unlisted: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Recheck:
-    """Whether an accepted message may still leave: a refusal, or that a person has to
-    approve it after all.
-    """
-
-    refusal: str = ""
-    needs_approval: bool = False
 
 
 def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
@@ -148,9 +135,9 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
     )
 
 
-def recheck(email: Email) -> Recheck:
-    """Return whether an accepted email may still go to all its recipients, by the lists
-    as they are now.
+def recheck(email: Email) -> tuple[str, bool]:
+    """Return why an accepted email may not go to all its recipients any more, by the
+    lists as they are now, and whether a person has to approve it after all.
 
     The copy of monitored mail is not checked: it goes to the account's own overseer.
     """
@@ -162,15 +149,15 @@ def recheck(email: Email) -> Recheck:
     mailbox = email.mailbox
     ruling = judge(mailbox, _addresses(everyone))
     if ruling.outsiders:
-        return Recheck(refusal=_sentence(everyone, ruling.outsiders))
+        return _sentence(everyone, ruling.outsiders), False
     if "unsubscribe" in additions and len(_addresses(everyone)) != 1:
-        return Recheck(refusal=_ONE_RECIPIENT)
+        return _ONE_RECIPIENT, False
     if email.gated or (ruling.skips and mailbox.oversight_mode not in _NEVER_SKIPPED):
-        return Recheck()
+        return "", False
     # The mailbox may have become stricter, calls may not loosen it any more, or its
     # bypass has ended.
     mode = _mode_of(mailbox, Mode(email.oversight_mode))
-    return Recheck(needs_approval=is_gated(mode) or mode is Mode.READ_ONLY)
+    return "", is_gated(mode) or mode is Mode.READ_ONLY
 
 
 def _mode_of(mailbox: Mailbox, asked: Mode | None) -> Mode:
@@ -198,15 +185,7 @@ def note_admission(admission: Admission, email: Email, key: ApiKey) -> None:
     email.
     """
     for action, facts in admission.records:
-        auditing.record(action, email, key=key, **facts)
-        log.info(
-            action,
-            extra={
-                "email": email.pk,
-                "mailbox": email.mailbox_id,
-                "rule": facts["rule"],
-            },
-        )
+        auditing.record(action, email, key, **facts)
 
 
 def check_time(mailbox: Mailbox, send_at: datetime | None) -> None:

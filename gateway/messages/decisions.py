@@ -6,7 +6,6 @@ may leave from the moment it is closed, so cancelling can take its time: the cal
 the first ones, the sweep the rest, one transaction each.
 """
 
-import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -33,8 +32,6 @@ from gateway.states import (
 )
 from gateway.timestamps import iso
 from gateway.webhooks import events
-
-log = logging.getLogger(__name__)
 
 BATCH = 200
 
@@ -107,23 +104,18 @@ def decide_email(
         auditing.record(
             f"email.{outcome}",
             email,
-            key=key,
+            key,
             fingerprint=print_now,
             reason=reason,
             decided_by=email.decided_by,
         )
-        events.announce(
-            events.APPROVED if approves else events.REJECTED, email=email, at=now
-        )
+        events.announce(email, events.APPROVED if approves else events.REJECTED, at=now)
         if email.status == Status.UNREAD:
             # Received mail can be read only now.
-            events.announce(events.RECEIVED, email=email, at=now)
+            events.announce(email, events.RECEIVED, at=now)
             notices.forward(email)
         if email.status == Status.SCHEDULED and not waits:
             tasks.send_email.delay_on_commit(email.pk)
-    log.info(
-        "email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk}
-    )
     return email
 
 
@@ -144,7 +136,7 @@ def set_expiry(key: ApiKey, email_id: str, *, expires_at: datetime | None) -> Em
         auditing.record(
             "email.expiry_set",
             email,
-            key=key,
+            key,
             before=iso(before),
             after=iso(expires_at),
         )
@@ -185,12 +177,8 @@ def take_back(
             email, Change.CANCEL, due_at=None
         ):
             return False
-        auditing.record("email.cancelled", email, key=key, **because)
-        events.announce(events.CANCELLED, email=email)
-    log.info(
-        "email cancelled",
-        extra={"email": email.pk, "key": key.pk if key else None, **because},
-    )
+        auditing.record("email.cancelled", email, key, **because)
+        events.announce(email, events.CANCELLED)
     return True
 
 
@@ -251,7 +239,8 @@ def _check_may_approve(email: Email) -> None:
         )
     if email.direction == Direction.INBOUND:
         return
-    if refusal := recheck(email).refusal:
+    refusal, _ = recheck(email)
+    if refusal:
         raise Conflict(
             f"{refusal} Nothing was decided.",
             code="recipient_not_allowed",

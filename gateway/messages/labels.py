@@ -4,8 +4,6 @@ whether received mail is spam.
 A spam report moves the message to quarantine; not-spam moves it back.
 """
 
-import logging
-
 from django.db import transaction
 
 from gateway import auditing
@@ -62,7 +60,7 @@ def add_tags(key: ApiKey, email: Email, *, tags: dict[str, str]) -> dict[str, st
         )
     if merged != held:
         Email.objects.filter(pk=email.pk).update(tags=merged)
-        auditing.record("email.tagged", email, key=key, tags=len(tags))
+        auditing.record("email.tagged", email, key, tags=len(tags))
     return merged
 
 
@@ -74,7 +72,7 @@ def drop_tag(key: ApiKey, email: Email, *, name: str) -> bool:
         return False
     del held[name]
     Email.objects.filter(pk=email.pk).update(tags=held)
-    auditing.record("email.untagged", email, key=key)
+    auditing.record("email.untagged", email, key)
     return True
 
 
@@ -96,8 +94,6 @@ def _word(name: object) -> str:
         raise ValueError(f"the name of a tag has at most {MAX_NAME} characters.")
     return check_header_text(name.strip())
 
-
-log = logging.getLogger(__name__)
 
 SPAM = "spam"
 NOT_SPAM = "not_spam"
@@ -125,10 +121,7 @@ def label(key: ApiKey, email: Email, *, user_label: str) -> Email:
                 code="not_possible",
             )
         email.user_label = user_label
-        auditing.record(f"email.{user_label}", email, key=key)
-    log.info(
-        "email labelled", extra={"email": email.pk, "label": user_label, "key": key.pk}
-    )
+        auditing.record(f"email.{user_label}", email, key)
     return email
 
 

@@ -9,8 +9,7 @@ without a person.
 """
 
 import logging
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -43,7 +42,6 @@ log = logging.getLogger(__name__)
 # After so many attempts a message leaves without recipients that are refused
 # temporarily.
 ATTEMPTS_FOR_ALL = 8
-_ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
 
 def send_due(email_id: str) -> str:
@@ -70,11 +68,11 @@ def send_due(email_id: str) -> str:
             email,
             smtp.HandoverFailed("given up: every attempt ended without an outcome"),
         )
-    checked = recheck(email)
-    if checked.needs_approval:
+    refusal, needs_approval = recheck(email)
+    if needs_approval:
         return "asked" if submission.request_approval(email) else "not due"
-    if checked.refusal:
-        return _fail(email, smtp.HandoverFailed(checked.refusal))
+    if refusal:
+        return _fail(email, smtp.HandoverFailed(refusal))
     if email.additions is None:
         # No approval has fixed them. From here on a second attempt sends the same.
         email.additions = additions_of(email)
@@ -148,7 +146,11 @@ def _attempt(email: Email) -> str:
         )
         log.warning(
             "email put off",
-            extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)},
+            extra={
+                "email": email.pk,
+                "attempt": email.attempts,
+                "reason": auditing.without_addresses(str(error)),
+            },
         )
         return "put off"
     _record_sent(email, replace(result, refused=result.refused | suppressed))
@@ -192,7 +194,7 @@ def _simulate(email: Email) -> str:
         )
         if moved:
             auditing.record("email.sent", email, simulated=True)
-            events.announce(events.SENT, events.DELIVERED, email=email, at=now)
+            events.announce(email, events.SENT, events.DELIVERED, at=now)
         else:
             _give_back(email)
     return "pretended" if moved else "lease lost"
@@ -228,21 +230,10 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
                 return
             email.status = Status.SENT
         auditing.record("email.sent", email, refused=len(refused))
-        events.announce(*reached, email=email, at=now)
+        events.announce(email, *reached, at=now)
         if refused:
             suppression.suppress_gone(email, refused)
-            _announce_bounce(email, refused, now)
-    log.info(
-        "email sent",
-        extra={"email": email.pk, "attempt": email.attempts, "refused": len(refused)},
-    )
-
-
-def _why(error: smtp.HandoverFailed) -> str:
-    """Return what went wrong, for the log: without the addresses that servers and lists
-    name.
-    """
-    return _ADDRESS.sub("(address)", str(error)[:500])[:200]
+            suppression.announce_bounce(email, refused, at=now)
 
 
 def _fail(email: Email, error: smtp.HandoverFailed) -> str:
@@ -271,12 +262,8 @@ def _fail(email: Email, error: smtp.HandoverFailed) -> str:
         )
         if error.permanent:
             suppression.suppress_gone(email, refused)
-            _announce_bounce(email, refused, now)
-        events.announce(events.FAILED, email=email, at=now, diagnostic=str(error)[:500])
-    log.warning(
-        "email failed",
-        extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)},
-    )
+            suppression.announce_bounce(email, refused, at=now)
+        events.announce(email, events.FAILED, at=now, diagnostic=str(error)[:500])
     return "failed"
 
 
@@ -293,10 +280,6 @@ def _write_off(email: Email, reason: str) -> bool:
         )
         if moved:
             auditing.record("email.fate_unknown", email, reason=reason[:200])
-    log.error(
-        "email fate unknown",
-        extra={"email": email.pk, "attempt": email.attempts, "reason": reason[:200]},
-    )
     return moved
 
 
@@ -313,34 +296,10 @@ def _bounce_type(refused: smtp.Replies) -> str:
     return "recipient_refused" if asked else "suppressed"
 
 
-def _announce_bounce(email: Email, refused: smtp.Replies, now: datetime) -> None:
-    code, text = next(iter(refused.values()), (None, email.last_error))
-    events.announce(
-        events.BOUNCED,
-        email=email,
-        at=now,
-        bounce_type=email.bounce_type,
-        bounce_code=code or None,
-        diagnostic=text,
-        bounced_recipients=list(refused) or email.to,
-    )
-
-
-@dataclass(frozen=True)
-class HoldBackResult:
-    """What a restore did to the outbox: emails that are written off, and how many wait
-    for their time.
-    """
-
-    written_off: tuple[str, ...]
-    scheduled: int
-    accounts: int
-
-
 @transaction.atomic
-def hold_back(made_at: datetime) -> HoldBackResult:
-    """Write off every live email that was due, and hold all mail of every account. Must
-    run before any worker does.
+def hold_back(made_at: datetime) -> list[str]:
+    """Write off every live email that was due, and hold all mail of every account.
+    Returns which are written off. Must run before any worker does.
 
     What was due may have been handed to the mail server since the backup: it becomes
     `sent` with `fate_unknown`, like an email whose worker died, and is never sent by
@@ -378,4 +337,4 @@ def hold_back(made_at: datetime) -> HoldBackResult:
         "held back after a restore",
         extra={"written_off": len(written_off), "accounts": len(accounts)},
     )
-    return HoldBackResult(tuple(written_off), scheduled.count(), len(accounts))
+    return written_off

@@ -9,6 +9,7 @@ approved message can be changed.
 import hashlib
 import logging
 import re
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -114,19 +115,10 @@ def accept_email(
         limits.check_quota(key.account, sandbox=key.sandbox, now=email.created_at)
         email.save(force_insert=True)
         auditing.record(
-            "email.submitted", email, key=key, oversight_mode=email.oversight_mode
+            "email.submitted", email, key, oversight_mode=email.oversight_mode
         )
         note_admission(admission, email, key)
         Attachment.objects.attach(email, files)
-    log.info(
-        "email accepted",
-        extra={
-            "email": email.pk,
-            "mailbox": email.mailbox_id,
-            "mode": email.oversight_mode,
-            "sandbox": key.sandbox,
-        },
-    )
     return SubmissionResult(email, unlisted=admission.unlisted)
 
 
@@ -160,7 +152,7 @@ def request_approval(email: Email) -> bool:
 def _hold(email: Email, change: Change, **fields: Any) -> bool:
     if not Email.objects.move(email, change, **fields):
         return False
-    events.announce(events.PENDING, email=email)
+    events.announce(email, events.PENDING)
     log.info("email held", extra={"email": email.pk})
     return True
 
@@ -205,8 +197,7 @@ def edit_scheduled(
                 send_at=send_at, due_at=send_at
             ):
                 raise _changed_meanwhile(email)
-            auditing.record("email.rescheduled", email, key=key)
-        log.info("email rescheduled", extra={"email": email.pk, "key": key.pk})
+            auditing.record("email.rescheduled", email, key)
         return
     # Ungated mail of this mode skipped the gate by a bypass, and may do so again.
     bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
@@ -230,9 +221,8 @@ def edit_scheduled(
             email, Change.EDIT, **fields, **stored
         ):
             raise _changed_meanwhile(email)
-        auditing.record("email.edited", email, key=key, fields=sorted(fields))
+        auditing.record("email.edited", email, key, fields=sorted(fields))
         note_admission(admission, email, key)
-    log.info("email edited", extra={"email": email.pk, "key": key.pk})
     try_move_on(email)
 
 
@@ -280,11 +270,9 @@ def content_digest(email: Email, files: tuple[File, ...]) -> str:
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
-def new_email(
-    key: ApiKey, mailbox: Mailbox, thread: dict[str, str], **content: Any
-) -> Email:
-    """Return the row of a new message with this content, not stored; `thread` is empty
-    for one that begins a thread.
+def new_email(key: ApiKey, mailbox: Mailbox, **content: Any) -> Email:
+    """Return the row of a new message with this content, not stored. It begins a thread
+    unless the content names one.
     """
     pk = ulid()
     return Email(
@@ -301,49 +289,40 @@ def new_email(
         # must not reach held mail.
         from_name=mailbox.display_name,
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
-        **(thread or {"thread_id": ulid()}),
-        **content,
+        **({"thread_id": ulid()} | content),
     )
 
 
-def recipients_of(email: Email) -> list[str]:
-    """Return the recipients of a reply: the author of received mail, or those of our
-    own mail. Raises Invalid.
+def reply_fields(parent: Email) -> dict[str, Any]:
+    """Return who gets a reply to `parent`, its subject, and by what fields it is in the
+    thread. Raises Invalid.
+
+    It goes to the author of received mail, or to the recipients of our own mail.
+    References keep the first message of the thread and the latest ones. Both headers
+    are left out where the id of `parent` is unusable.
     """
-    wanted = email.to
-    if email.direction == Direction.INBOUND:
-        wanted = [email.reply_to or email.from_address]
-    try:
-        if addresses := clean_addresses(wanted):
-            return addresses
-    except ValueError:
-        pass
-    raise Invalid("The message has no address to reply to.", code="no_reply_address")
-
-
-def subject_of(email: Email) -> str:
-    """Return the subject of a reply: with one `Re:`, and safe in a header."""
-    subject = one_plain_line(email.subject)
+    wanted = parent.to
+    if parent.direction == Direction.INBOUND:
+        wanted = [parent.reply_to or parent.from_address]
+    addresses: list[str] = []
+    with suppress(ValueError):
+        addresses = clean_addresses(wanted)
+    if not addresses:
+        raise Invalid(
+            "The message has no address to reply to.", code="no_reply_address"
+        )
+    subject = one_plain_line(parent.subject)
     if not _ANSWER.match(subject):
         subject = f"Re: {subject}"
-    return subject[:_MOST_SUBJECT].rstrip()
-
-
-def thread_after(email: Email) -> dict[str, str]:
-    """Return by what fields a reply to `email` is in its thread.
-
-    References keep the first message of the thread and the latest ones. Both headers
-    are empty where the id of the message is unusable.
-    """
-    own = _MESSAGE_ID.fullmatch(email.message_id_header.strip())
-    if own is None:
-        return {"thread_id": email.thread_id}
-    earlier = _MESSAGE_ID.findall(email.references or email.in_reply_to)
-    line = list(dict.fromkeys([*earlier, own[0]]))
-    if len(line) > MAX_REFERENCES:
-        line = line[:1] + line[1 - MAX_REFERENCES :]
-    return {
-        "thread_id": email.thread_id,
-        "in_reply_to": own[0],
-        "references": " ".join(line),
+    fields = {
+        "to": addresses,
+        "subject": subject[:_MOST_SUBJECT].rstrip(),
+        "thread_id": parent.thread_id,
     }
+    if own := _MESSAGE_ID.fullmatch(parent.message_id_header.strip()):
+        earlier = _MESSAGE_ID.findall(parent.references or parent.in_reply_to)
+        line = list(dict.fromkeys([*earlier, own[0]]))
+        if len(line) > MAX_REFERENCES:
+            line = line[:1] + line[1 - MAX_REFERENCES :]
+        fields |= {"in_reply_to": own[0], "references": " ".join(line)}
+    return fields

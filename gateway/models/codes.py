@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from common.encryption import EncryptedTextField
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
@@ -50,14 +51,15 @@ class OneTimeCode(UlidModel):
     class Meta:
         abstract = True
 
-    def matches(self, code: str) -> bool:
-        """Whether `code` is the right one; a wrong one is counted. The caller holds the
-        row's lock.
+    def redeem(self, code: str) -> bool:
+        """Whether `code` is the right one, which is used up by this; a wrong one is
+        counted. The caller holds the row's lock.
 
         Dashes, blanks and case do not matter; the comparison takes the same time
         wherever the first difference is.
         """
         if hmac.compare_digest(_plain(code), _plain(self.code)):
+            self.save_fields(used_at=timezone.now())
             return True
         self.save_fields(wrong_attempts=self.wrong_attempts + 1)
         return False

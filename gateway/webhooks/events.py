@@ -62,7 +62,7 @@ def spelling_for(events: Iterable[str], name: str) -> str | None:
 
 
 def announce(
-    *names: str, email: Email, at: datetime | None = None, **details: Any
+    email: Email, *names: str, at: datetime | None = None, **details: Any
 ) -> None:
     """Add a delivery of each event, in this order, for each subscription that wants it;
     wake the worker on commit.

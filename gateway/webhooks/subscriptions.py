@@ -52,7 +52,7 @@ def add_webhook(
             events=list(dict.fromkeys(events)),
             secret=secret or new_secret(),
         )
-        auditing.record("webhook.created", webhook, key=key)
+        auditing.record("webhook.created", webhook, key)
     webhook.refresh_from_db(fields=["created_at"])
     return webhook
 
@@ -81,7 +81,7 @@ def change_webhook(
         auditing.record(
             "webhook.updated",
             webhook,
-            key=key,
+            key,
             fields=sorted(changes),
         )
     return webhook
@@ -98,7 +98,7 @@ def delete_webhook(key: ApiKey, webhook: Webhook) -> None:
         state=WebhookDelivery.State.FAILED,
         last_error="The subscription was deleted.",
     )
-    auditing.record("webhook.deleted", webhook, key=key)
+    auditing.record("webhook.deleted", webhook, key)
 
 
 @transaction.atomic
@@ -123,7 +123,7 @@ def rotate_secret(
     auditing.record(
         "webhook.rotated",
         webhook,
-        key=key,
+        key,
         overlap_s=int(overlap.total_seconds()),
     )
     return webhook
@@ -148,7 +148,7 @@ def test_webhook(key: ApiKey, webhook: Webhook) -> WebhookDelivery:
             body=body,
             trace=event_id,
         )
-        auditing.record("webhook.tested", webhook, key=key)
+        auditing.record("webhook.tested", webhook, key)
         tasks.deliver_webhook.delay_on_commit(delivery.pk)
     delivery.refresh_from_db()
     return delivery
@@ -236,7 +236,7 @@ def replay_delivery(key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
         auditing.record(
             "webhook.replayed",
             delivery,
-            key=key,
+            key,
             webhook_id=delivery.webhook_id,
             event_id=delivery.event_id,
             was=delivery.state,

@@ -14,9 +14,9 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from common.credentials import read_credentials, update_credentials
-from gateway.accounts import make_account, new_key_text, register_key
+from gateway.accounts import new_key_text, register_key
 from gateway.mailboxes import make_mailbox
-from gateway.models import Webhook
+from gateway.models import Account, Webhook
 from gateway.webhooks import deliveries
 from gateway.webhooks.events import SPELLINGS
 
@@ -49,10 +49,12 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, credentials: Path, **options: Any) -> None:
         known = read_credentials(credentials)
-        account = make_account(
-            name="Countersign Demo",
+        account, _ = Account.objects.get_or_create(
             slug="demo",
-            oversight_email="oversight@yourteam.example",
+            defaults={
+                "name": "Countersign Demo",
+                "oversight_email": "oversight@yourteam.example",
+            },
         )
         made = {
             "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
@@ -60,12 +62,9 @@ class Command(BaseCommand):
         }
         for variable, name, scopes in _KEYS:
             text = known.get(variable) or new_key_text()
-            if (
-                register_key(account, name=name, scopes=scopes, text=text).revoked_at
-                is not None
-            ):
+            if register_key(account, text, name=name, scopes=scopes).revoked_at:
                 text = new_key_text()
-                register_key(account, name=name, scopes=scopes, text=text)
+                register_key(account, text, name=name, scopes=scopes)
             made[variable] = text
         for variable, address, name, looser in _MAILBOXES:
             mailbox = make_mailbox(

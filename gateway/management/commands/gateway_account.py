@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from common.mail_addresses import clean_address, domain_of
-from gateway.accounts import make_account, new_key_text, register_key
+from gateway.accounts import new_key_text, register_key
 from gateway.mailboxes import make_mailbox
 from gateway.models import Account, Domain, Mailbox
 from gateway.states import Mode
@@ -75,7 +75,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is an account named {slug} already.{gone}")
         if Mailbox.objects.filter(address=address).exists():
             raise CommandError(f"The address {address} is taken.")
-        account = make_account(
+        account = Account.objects.create(
             name=name, slug=slug, oversight_email=options["oversight_email"]
         )
         mailbox = make_mailbox(
@@ -108,7 +108,7 @@ class Command(BaseCommand):
             )
         for purpose, key_name, scopes, sandbox in _KEYS:
             text = new_key_text(sandbox=sandbox)
-            register_key(account, name=key_name, scopes=scopes, text=text)
+            register_key(account, text, name=key_name, scopes=scopes)
             lines.append(f"{purpose:18} {text}")
         lines.append("The keys are shown only once; only their hashes are stored.")
         self.stdout.write("\n".join(lines))

@@ -12,7 +12,7 @@ from gateway.api.bodies import sentence_of
 from gateway.api.keys import KeyIn
 from gateway.errors import NotFound
 from gateway.management.accounts import account_named
-from gateway.models import Account, Scope
+from gateway.models import Account, ApiKey, Scope
 
 
 class Command(BaseCommand):
@@ -57,13 +57,13 @@ class Command(BaseCommand):
             ]
         try:
             wanted = KeyIn.model_validate(values)
-            made, text = make_operator_key(
-                owner,
+            made = ApiKey(
+                account=owner,
                 name=wanted.name,
                 scopes=wanted.scopes or [],
-                addresses=wanted.mailboxes or [],
                 sandbox=sandbox,
             )
+            text = make_operator_key(made, addresses=wanted.mailboxes or [])
         except ValidationError as error:
             first: dict[str, Any] = dict(error.errors()[0])
             raise CommandError(f"{first['loc'][0]}: {sentence_of(first)}") from None

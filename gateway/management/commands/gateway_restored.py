@@ -8,6 +8,8 @@ from typing import Any
 from django.core.management import BaseCommand, CommandParser
 
 from gateway.messages.outbox import hold_back
+from gateway.models import Account, Email
+from gateway.states import Status
 
 _NAMED = 20
 
@@ -28,18 +30,19 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:
         """Hold mail back and print the result."""
-        held = hold_back(made_at)
-        if held.written_off:
+        written_off = hold_back(made_at)
+        if written_off:
             self.stdout.write(
-                f"{len(held.written_off)} emails were due and may have been sent since the backup. They are not sent "
+                f"{len(written_off)} emails were due and may have been sent since the backup. They are not sent "
                 "again (fate_unknown). Check the mail server's log for:"
             )
-            for named in held.written_off[:_NAMED]:
+            for named in written_off[:_NAMED]:
                 self.stdout.write(f"  {named}")
-            if len(held.written_off) > _NAMED:
-                self.stdout.write(f"  and {len(held.written_off) - _NAMED} more")
-        if held.accounts:
+            if len(written_off) > _NAMED:
+                self.stdout.write(f"  and {len(written_off) - _NAMED} more")
+        if Account.objects.filter(is_active=True).exists():
+            scheduled = Email.objects.filter(status=Status.SCHEDULED, sandbox=False)
             self.stdout.write(
                 "All mail of the gateway is held until somebody releases it on the page /stop/ (hold_all); "
-                f"{held.scheduled} emails are scheduled."
+                f"{scheduled.count()} emails are scheduled."
             )

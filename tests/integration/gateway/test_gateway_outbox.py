@@ -248,7 +248,7 @@ def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server, c
         == f"550 no such user {DANA}"
     )
     assert noted("email.send_failed").metadata["permanent"] is True
-    data = logged(caplog, "email failed")
+    data = logged(caplog, "email.send_failed")
     assert data["email"] == email.pk
     assert data["attempt"] == 1
     assert data["reason"] == "550 no such user (address)"
@@ -351,7 +351,7 @@ def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
     assert "after the message was offered" in email.last_error
     assert audited(email)[0] == "email.fate_unknown"
     assert audited(email)[1]["reason"] == email.last_error
-    assert logged(caplog, "email fate unknown")["reason"] == email.last_error
+    assert logged(caplog, "email.fate_unknown")["reason"] == email.last_error
     assert events_of(email.pk) == []
     make_due(email)
     assert leave(email) == "not due"

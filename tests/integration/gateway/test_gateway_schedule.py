@@ -194,9 +194,9 @@ def test_edit_of_concurrently_changed_mail_is_409(free, monkeypatch):
     email = scheduled(free)
     admit = submission.admit
 
-    def overtaken(**arguments):
+    def overtaken(*arguments, **asked):
         Email.objects.filter(pk=email.pk).update(cc=["late@x.example"])
-        return admit(**arguments)
+        return admit(*arguments, **asked)
 
     monkeypatch.setattr(submission, "admit", overtaken)
     answer = edit(free, email, to=["new@x.example"])

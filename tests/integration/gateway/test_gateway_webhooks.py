@@ -270,7 +270,7 @@ def test_events_of_one_moment_wake_the_first_delivery_which_leads_to_the_next(
     world.listen("message.sent", "message.delivered", url=hook_server.url)
     email = world.approved()
     sent_tasks.clear()
-    events.announce(events.SENT, events.DELIVERED, email=email)
+    events.announce(email, events.SENT, events.DELIVERED)
     first, second = WebhookDelivery.objects.order_by("pk")
     assert first.event == "message.sent"
     assert second.event == "message.delivered"

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from common.tasks import AfterCommitTask
 from gateway import sweeping
-from gateway.accounts import make_account, register_key
+from gateway.accounts import register_key
 from gateway.mailboxes import make_mailbox
 from gateway.messages import outbox, submission
 from gateway.models import (
@@ -165,7 +165,9 @@ class World:
 
 def make_world(slug="acme", mode=Mode.GATED_SEND, **fields):
     """Make an account."""
-    account = make_account(name=slug.title(), slug=slug)
+    account, _ = Account.objects.get_or_create(
+        slug=slug, defaults={"name": slug.title()}
+    )
     mailbox = make_mailbox(
         account,
         address=f"support@{slug}.example",
@@ -194,7 +196,7 @@ def make_world(slug="acme", mode=Mode.GATED_SEND, **fields):
 def add_key(world, name, scopes, *, prefix="mm_live_", **limits):
     """Give the account one more key, limited to `mailbox_ids=` where they are named."""
     text = f"{prefix}{world.account.slug}_{name}"
-    register_key(world.account, name=f"Key {name}", scopes=scopes, text=text, **limits)
+    register_key(world.account, text, name=f"Key {name}", scopes=scopes, **limits)
     world.keys[name] = text
     return text
 
