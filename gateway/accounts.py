@@ -62,7 +62,7 @@ def change_account(
         )
         if not changes.get("physical_address", "kept").strip() and commercial.exists():
             raise Invalid(
-                "physical_address: commercial mail must show it. Switch commercial off for the mailboxes first.",
+                "physical_address: commercial mail must show it. Switch commercial off for the mailboxes first."
             )
         if changes:
             account.save_fields(**changes)
@@ -229,7 +229,7 @@ def _limits(key: ApiKey, names: list[str] | None) -> list[str]:
     if names is None:
         if key.mailbox_ids:
             raise Invalid(
-                "mailboxes: this key is limited to some mailboxes, so list those of the new key.",
+                "mailboxes: this key is limited to some mailboxes, so list those of the new key."
             )
         return []
     return list(dict.fromkeys(mailbox_named(key, name).pk for name in names))
@@ -296,8 +296,8 @@ def confirmed(
     key: ApiKey,
     action: str,
     what: dict[str, Any],
-    *,
     summary: str,
+    *,
     code: str | None,
     needed: bool | None = None,
 ) -> Iterator[None]:

@@ -109,27 +109,14 @@ def replace_list(
     `entries` are not stored yet; their patterns have the form that
     common.patterns.read_pattern gives.
     """
-    # Makes sure that a row exists, so that two first versions written at once are
-    # compared, too.
-    Allowlist.objects.bulk_create(
-        [Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True
-    )
-    if not Allowlist.objects.raise_version(
-        mailbox_id=mailbox.pk,
-        kind=kind,
-        version=version,
-        mode=mode,
-        updated_at=timezone.now(),
-    ):
-        current = Allowlist.objects.values_list("version", flat=True).get(
-            mailbox=mailbox, kind=kind
-        )
+    changed = _locked(mailbox, kind)
+    if changed.version != version:
         raise Conflict(
-            f"The list is now at version {current}. Read it again, and send your change with that version.",
+            f"The list is now at version {changed.version}. Read it again, and send your change with that version.",
             code="version_conflict",
-            version=current,
+            version=changed.version,
         )
-    changed = Allowlist.objects.get(mailbox=mailbox, kind=kind)
+    changed.mode = mode
     rows = merged(entries)
     before = set(changed.entries.values_list("pattern", flat=True))
     added = sorted(rows.keys() - before)
@@ -145,10 +132,10 @@ def replace_list(
         unique_fields=["allowlist", "pattern"],
         update_fields=["expires_at", "note"],
     )
-    _record(
-        "allowlist.replaced",
+    _save_change(
         changed,
         key,
+        "allowlist.replaced",
         entries=len(rows),
         added=added[:_NAMED],
         added_count=len(added),
@@ -182,13 +169,11 @@ def add_entry(
 
     Raises Conflict where a live entry has this pattern, and Forbidden for a full list.
     """
-    bypass = _locked_bypass(mailbox)
+    bypass = _locked(mailbox, Allowlist.Kind.BYPASS)
     same = bypass.entries.filter(pattern=pattern)
     if live := same.live().first():
         raise Conflict(
-            f"{pattern} is on the list already.",
-            code="entry_exists",
-            entry_id=live.pk,
+            f"{pattern} is on the list already.", code="entry_exists", entry_id=live.pk
         )
     same.delete()
     if bypass.entries.count() >= MAX_ENTRIES:
@@ -206,7 +191,7 @@ def add_entry(
 @transaction.atomic
 def remove_entry(key: ApiKey, mailbox: Mailbox, *, entry_id: str) -> None:
     """Remove one entry from the bypass of a mailbox. Raises NotFound."""
-    bypass = _locked_bypass(mailbox)
+    bypass = _locked(mailbox, Allowlist.Kind.BYPASS)
     entry = bypass.entries.filter(pk=entry_id).first()
     if entry is None:
         raise NotFound("This mailbox's allowlist has no entry with this id.")
@@ -217,14 +202,15 @@ def remove_entry(key: ApiKey, mailbox: Mailbox, *, entry_id: str) -> None:
 @transaction.atomic
 def set_bypass_mode(key: ApiKey, mailbox: Mailbox, *, mode: str) -> Allowlist:
     """Set the mode of the bypass of a mailbox."""
-    bypass = _locked_bypass(mailbox)
+    bypass = _locked(mailbox, Allowlist.Kind.BYPASS)
     bypass.mode = mode
     _save_change(bypass, key)
     return bypass
 
 
-def _locked_bypass(mailbox: Mailbox) -> Allowlist:
-    kind = Allowlist.Kind.BYPASS
+def _locked(mailbox: Mailbox, kind: str) -> Allowlist:
+    # Makes sure that a row exists, so that two first versions written at once are
+    # compared, too.
     Allowlist.objects.bulk_create(
         [Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True
     )
@@ -233,19 +219,17 @@ def _locked_bypass(mailbox: Mailbox) -> Allowlist:
     )
 
 
-def _save_change(bypass: Allowlist, key: ApiKey, **facts: Any) -> None:
+def _save_change(
+    changed: Allowlist, key: ApiKey, action: str = "allowlist.changed", **facts: Any
+) -> None:
     """Store the next version, so that whoever replaces the whole list at the earlier
     one gets 409.
     """
-    bypass.version += 1
-    bypass.updated_at = timezone.now()
-    bypass.save()
-    _record("allowlist.changed", bypass, key, **facts)
-
-
-def _record(action: str, found: Allowlist, key: ApiKey, **facts: Any) -> None:
-    about = {"list": found.kind, "mode": found.mode, "version": found.version}
-    auditing.record(action, found, key, **about, **facts)
+    changed.version += 1
+    changed.updated_at = timezone.now()
+    changed.save()
+    about = {"list": changed.kind, "mode": changed.mode, "version": changed.version}
+    auditing.record(action, changed, key, **about, **facts)
 
 
 def record_refusal(

@@ -53,27 +53,23 @@ def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
         except ValueError as error:
             raise Invalid(f"{where}.name: {error}") from None
         if not _CONTENT_TYPE.fullmatch(content_type):
-            raise Invalid(
-                f"{where}.content_type: must look like application/pdf.",
-            )
+            raise Invalid(f"{where}.content_type: must look like application/pdf.")
         if encoded is None:
             # A misspelled field must not become an empty file in somebody's inbox.
             raise Invalid(f"{where}.content_base64: is missing.")
         try:
             content = base64.b64decode("".join(encoded.split()), validate=True)
         except ValueError:
-            raise Invalid(
-                f"{where}.content_base64: is not base64.",
-            ) from None
+            raise Invalid(f"{where}.content_base64: is not base64.") from None
         if len(content) > MAX_FILE_BYTES:
             raise TooLarge(
-                f"{where}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}.",
+                f"{where}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}."
             )
         files.append(File(name, content_type.lower(), content))
     if len({file.name for file in files}) < len(files):
         raise Invalid("attachments: two files have the same name.")
     if (size := sum(len(file.content) for file in files)) > MAX_ALL_FILES_BYTES:
         raise TooLarge(
-            f"attachments: at most {MAX_ALL_FILES_BYTES} bytes in total, and they have {size}.",
+            f"attachments: at most {MAX_ALL_FILES_BYTES} bytes in total, and they have {size}."
         )
     return tuple(files)

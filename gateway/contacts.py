@@ -7,35 +7,30 @@ from django.db import IntegrityError, transaction
 from common.patterns import comparable
 from gateway import auditing
 from gateway.errors import Conflict
-from gateway.models import ApiKey, Contact, Mailbox
+from gateway.models import ApiKey, Contact
 
 
-def add_contact(
-    key: ApiKey, *, email: str, name: str, tags: list[str], mailbox: Mailbox | None
-) -> Contact:
+def add_contact(key: ApiKey, contact: Contact) -> Contact:
     """Add somebody. Raises Conflict with the contact's id when the account has one of
     this address.
     """
-    email = comparable(email)
-    contact = Contact(
-        account_id=key.account_id,
-        mailbox=mailbox,
-        name=name or email,
-        email=email,
-        tags=tags,
-    )
+    contact.account_id = key.account_id
+    contact.email = comparable(contact.email)
+    contact.name = contact.name or contact.email
     try:
         with transaction.atomic():
             contact.save(force_insert=True)
             auditing.record("contact.created", contact, key)
     except IntegrityError:
         known = (
-            Contact.objects.filter(account_id=key.account_id, email=email)
+            Contact.objects.filter(account_id=key.account_id, email=contact.email)
             .values_list("pk", flat=True)
             .first()
         )
         raise Conflict(
-            f"{email} is already a contact.", code="contact_exists", contact_id=known
+            f"{contact.email} is already a contact.",
+            code="contact_exists",
+            contact_id=known,
         ) from None
     contact.refresh_from_db(fields=["created_at"])
     return contact

@@ -58,11 +58,11 @@ def calls_by_day(counted: dict[bytes, bytes]) -> dict[tuple[str, date], int]:
 def calls_not_moved(account_id: str) -> dict[date, int]:
     """Return the calls of an account that are still in Redis, by day."""
     counted = calls_by_day(_ask(lambda: quick_redis().hgetall(_CALLS), {}))
-    mine = {}
-    for (account, day), number in counted.items():
-        if account == account_id:
-            mine[day] = number
-    return mine
+    return {
+        day: number
+        for (account, day), number in counted.items()
+        if account == account_id
+    }
 
 
 def _ask(question: Callable[[], Any], otherwise: T) -> T:

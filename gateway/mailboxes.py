@@ -26,7 +26,7 @@ from gateway.errors import (
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
 from gateway.models.codes import LIFETIME, MAX_WRONG, new_code
-from gateway.states import Mode, stricter
+from gateway.states import Mode, is_looser, stricter
 
 log = logging.getLogger(__name__)
 MAX_AN_HOUR = 3
@@ -111,7 +111,7 @@ def change_mailbox(
                 {"auto_cc": mailbox.auto_cc, "auto_bcc": mailbox.auto_bcc, **changes},
             )
         if mode is not None and mode != mailbox.oversight_mode:
-            if stricter(mode, Mode(mailbox.oversight_mode)) is not mode:
+            if is_looser(mode, mailbox.oversight_mode):
                 raise Forbidden(
                     f"This mailbox is {mailbox.oversight_mode}; {mode} is looser and must be approved by a person. "
                     "Call request-upgrade, then upgrade with the code that an operator gives you.",
@@ -158,7 +158,7 @@ def _address(account: Account, wanted: str) -> str:
         first = domains.values_list("domain", flat=True).first()
         if first is None:
             raise Invalid(
-                "address_local: the account has no active domain. Add one with POST /v1/domains and verify it.",
+                "address_local: the account has no active domain. Add one with POST /v1/domains and verify it."
             )
         wanted = f"{wanted}@{first}"
     try:
@@ -168,7 +168,7 @@ def _address(account: Account, wanted: str) -> str:
     domain = domain_of(address)
     if not domains.filter(domain=domain).exists():
         raise Invalid(
-            f"address: {domain} is not an active domain of this account. Add it with POST /v1/domains and verify it.",
+            f"address: {domain} is not an active domain of this account. Add it with POST /v1/domains and verify it."
         )
     if address == f"{notices.RESERVED_NAME}@{domain}":
         raise Conflict(
@@ -191,7 +191,7 @@ def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
     if settings.get("auto_cc") or settings.get("auto_bcc"):
         raise Invalid(
             "commercial: a commercial mailbox cannot add copies, because the link to unsubscribe is for the one "
-            "recipient. Clear auto_cc and auto_bcc.",
+            "recipient. Clear auto_cc and auto_bcc."
         )
 
 
@@ -206,10 +206,9 @@ def request_upgrade(key: ApiKey, mailbox: Mailbox, *, target: Mode) -> UpgradeRe
     mailbox = Mailbox.locked(mailbox.pk)
     if target == mailbox.oversight_mode:
         raise BadRequest(
-            f"target_mode: the mailbox is {target} already.",
-            code="same_mode",
+            f"target_mode: the mailbox is {target} already.", code="same_mode"
         )
-    if stricter(target, Mode(mailbox.oversight_mode)) is target:
+    if not is_looser(target, mailbox.oversight_mode):
         raise BadRequest(
             f"target_mode: {target} is stricter than {mailbox.oversight_mode} and needs no code. "
             "PATCH the mailbox's oversight_mode with an admin key.",
@@ -293,7 +292,7 @@ def upgrade(key: ApiKey, mailbox: Mailbox, *, code: str) -> Mailbox:
 
 def _check_minimum(account: Account, mode: Mode) -> None:
     minimum = account.minimum_oversight_mode
-    if minimum and stricter(mode, Mode(minimum)) is not mode:
+    if minimum and is_looser(mode, minimum):
         raise Forbidden(
             f"The account's minimum oversight mode is {minimum}; {mode} is looser. Only an operator can change that.",
             code="below_minimum",
@@ -307,7 +306,7 @@ def _check_settings(account: Account, changes: dict[str, Any]) -> None:
     if changes.get("forward_inbound") and not notices.oversight_address(account):
         raise Invalid(
             "forward_inbound: received mail is forwarded to the account's oversight address. Set oversight_email "
-            "first, to an address that is no mailbox here.",
+            "first, to an address that is no mailbox here."
         )
 
 

@@ -28,10 +28,7 @@ _LONGEST_NAME = 80
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NOT_JSON = ("/docs", "/static/")
 _SENTENCES = {
-    404: (
-        "There is nothing at this path. See /docs and /openapi.json.",
-        "not_found",
-    ),
+    404: ("There is nothing at this path. See /docs and /openapi.json.", "not_found"),
     405: ("This path does not accept this method.", "method_not_allowed"),
     413: ("The body is too large.", "too_large"),
 }

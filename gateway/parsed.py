@@ -38,7 +38,7 @@ def simplify_html(html: str) -> Simplified:
         ) from None
     if refusal := fields.get("refusal"):
         raise Invalid(
-            f"html: cannot be sent, because {refusal}. Send simpler HTML, or markdown.",
+            f"html: cannot be sent, because {refusal}. Send simpler HTML, or markdown."
         )
     return Simplified(**fields)
 

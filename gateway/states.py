@@ -134,25 +134,14 @@ class GateTiming(models.TextChoices):
     SCHEDULE_FIRST = "schedule_first"
 
 
-_STRICTEST_FIRST = tuple(Mode)
+def is_looser(mode: str, than: str) -> bool:
+    """Whether people see less of the mail in this mode than in the other."""
+    return Mode.values.index(mode) > Mode.values.index(than)
 
 
 def stricter(one: Mode, other: Mode) -> Mode:
     """Return the stricter of two modes."""
-    return min(one, other, key=_STRICTEST_FIRST.index)
-
-
-def effective_mode(*, mailbox: Mode, asked: Mode | None, allow_looser: bool) -> Mode:
-    """Return the mode that holds for one message.
-
-    A call can tighten. It can loosen only where the operator switched that on for the
-    mailbox, and never read_only.
-    """
-    if asked is None:
-        return mailbox
-    if allow_looser and mailbox is not Mode.READ_ONLY:
-        return asked
-    return stricter(mailbox, asked)
+    return other if is_looser(one, other) else one
 
 
 def is_gated(mode: Mode) -> bool:

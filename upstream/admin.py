@@ -280,32 +280,18 @@ class AdminClient(Client):
             raise errors.NotFound("MultiMail has its allowlists in another form.")
         return _list_in(answer)
 
-    def replace_allowlist(
-        self,
-        *,
-        mailbox_id: str,
-        kind: str,
-        mode: str,
-        version: int,
-        entries: list[Json],
-        approval_code: str = "",
-    ) -> ListAtGate:
-        """Replace one list whole, if it still is at `version`. Raises Conflict where it
-        is not.
+    def replace_allowlist(self, mailbox_id: str, wanted: Json) -> ListAtGate:
+        """Replace one list whole: its `kind`, `mode` and `entries`, if it still is at
+        `version`. Raises Conflict where it is not.
         """
-        body: Json = {
-            "kind": kind,
-            "mode": mode,
-            "version": version,
-            "entries": entries,
-        }
-        if approval_code:
-            body["approval_code"] = approval_code
-        answer = self.ask("PUT", "/v1/mailboxes/{}/allowlist", mailbox_id, body=body)
+        answer = self.ask("PUT", "/v1/mailboxes/{}/allowlist", mailbox_id, body=wanted)
         if answer.get("status") == "pending_approval":
             message = str(answer.get("message") or "An operator has to confirm this.")
             return ListAtGate(
-                mode="", version=version, entries=(), waits_for=message[:300]
+                mode="",
+                version=wanted["version"],
+                entries=(),
+                waits_for=message[:300],
             )
         return _list_in(answer)
 

@@ -7,7 +7,7 @@ received mail as read are not made.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.exchange import Deadline
 from upstream import errors
@@ -101,9 +101,9 @@ def read_capabilities(
 
 @dataclass(frozen=True)
 class _Read:
-    """One read: its JSON object, or None and what that means."""
+    """One read: its JSON object, which is empty where none came, and what that means."""
 
-    body: Json | None
+    body: Json
     is_there: bool | None
     because: str = ""
 
@@ -120,35 +120,31 @@ class _Survey:
 
     def capabilities(self) -> list[Capability]:
         read = self._read("oversight", "/v1/oversight/pending")
-        self._note("gateway", self.is_gateway, read.because)
+        self._note("gateway", replace(read, is_there=self.is_gateway))
         rows = _rows(read.body, "pending", "emails", "messages")
         outgoing = [row for row in rows if row.get("direction") != "inbound"]
-        because = read.because or "Nothing is held."
+        nothing = _Read({}, None, read.because or "Nothing is held.")
         for name, shown in _ROW_FIELDS.items():
-            if outgoing:
-                self._note(name, any(shown in row for row in outgoing))
-            else:
-                self._note(name, None, because)
+            has_field = _Read({}, any(shown in row for row in outgoing))
+            self._note(name, has_field if outgoing else nothing)
+        one = nothing
         if rows:
             one = self._read("oversight", "/v1/oversight/pending", email_id=_NO_ID)
-            is_there: bool | None = not _rows(one.body, "pending", "emails", "messages")
-            if one.body is None:
+            if one.is_there:
+                listed = _rows(one.body, "pending", "emails", "messages")
+                one = replace(one, is_there=not listed)
+            elif one.is_there is False:
                 # Our gateway says 404 of a message that it does not know.
-                is_there = self.is_gateway if one.is_there is False else None
-            self._note("one_pending", is_there, one.because)
-        else:
-            self._note("one_pending", None, because)
-        self._one_message(outgoing)
+                one = replace(one, is_there=self.is_gateway)
+        self._note("one_pending", one)
+        self._note_one_message(outgoing)
         for name, target in _LISTS.items():
-            read = self._read(WORDS[name][1], target)
-            self._note(name, read.is_there, read.because)
+            self._note(name, self._read(WORDS[name][1], target))
         read = self._read("admin", "/v1/account")
         for name, shown in _ACCOUNT_FIELDS.items():
-            self._note(
-                name, shown in read.body if read.body else read.is_there, read.because
-            )
+            self._note(name, read, shown)
         boxes = _rows(self._read("admin", "/v1/mailboxes").body, "mailboxes")
-        read = _Read(None, None, "No mailbox is known.")
+        read = _Read({}, None, "No mailbox is known.")
         if boxes:
             template = "/v1/mailboxes/{}/allowlist"
             box = str(boxes[0]["id"])
@@ -156,22 +152,23 @@ class _Survey:
             if read.is_there is False:
                 # A strict host does not know the question for one kind.
                 read = self._read("admin", template, box)
-        self._note("allowlists", read.is_there, read.because)
-        is_whole = (
-            isinstance(read.body.get("version"), int) if read.body else read.is_there
-        )
-        self._note("whole_allowlists", is_whole, read.because)
+        self._note("allowlists", read)
+        if read.body:
+            read = replace(read, is_there=isinstance(read.body.get("version"), int))
+        self._note("whole_allowlists", read)
         return [self.found[name] for name in WORDS]
 
-    def _note(self, name: str, is_there: bool | None, because: str = "") -> None:
-        self.found[name] = Capability(name, is_there, because)
+    def _note(self, name: str, read: _Read, shown: str = "") -> None:
+        """Note whether a read is there; with `shown`, whether its answer has that field."""
+        is_there = shown in read.body if shown and read.body else read.is_there
+        self.found[name] = Capability(name, is_there, read.because)
 
     def _read(self, slot: str, template: str, *parts: str, **params: str) -> _Read:
         key = self.keys.get(slot)
         if not key:
-            return _Read(None, None, f"There is no {slot} key.")
+            return _Read({}, None, f"There is no {slot} key.")
         if self.stopped:
-            return _Read(None, None, self.stopped)
+            return _Read({}, None, self.stopped)
         client = Client(base_url=self.api_url, key=key)
         try:
             body, is_gateway = client.read(
@@ -179,48 +176,40 @@ class _Survey:
             )
         except (errors.NotSent, errors.Throttled) as error:
             self.stopped = error.sentence
-            return _Read(None, None, error.sentence)
+            return _Read({}, None, error.sentence)
         except errors.UpstreamError as error:
-            return _Read(
-                None, False if error.status in _IS_MISSING else None, error.sentence
-            )
+            is_missing = error.status in _IS_MISSING
+            return _Read({}, False if is_missing else None, error.sentence)
         self.is_gateway = is_gateway
         return _Read(body, True)
 
-    def _one_message(self, rows: list[Json]) -> None:
+    def _note_one_message(self, rows: list[Json]) -> None:
         row = next((one for one in rows if one.get("mailbox_id")), None)
         if row is None:
             for name in ("single_read", "read_cc", "thread_bodies"):
-                self._note(name, None, "No outgoing message is held.")
+                self._note(name, _Read({}, None, "No outgoing message is held."))
             return
         mailbox = str(row["mailbox_id"])
         email = str(row["id"])
         read = self._read("read", "/v1/mailboxes/{}/emails/{}", mailbox, email)
-        self._note("single_read", read.is_there, read.because)
-        self._note(
-            "read_cc", "cc" in read.body if read.body else read.is_there, read.because
-        )
-        thread = str(row.get("thread_id") or (read.body or {}).get("thread_id") or "")
-        if not thread:
-            self._note("thread_bodies", None, "The message names no thread.")
-            return
-        read = self._read(
-            "read", "/v1/mailboxes/{}/threads/{}", mailbox, thread, bodies="true"
-        )
-        if read.is_there is False:
+        self._note("single_read", read)
+        self._note("read_cc", read, "cc")
+        thread = str(row.get("thread_id") or read.body.get("thread_id") or "")
+        read = _Read({}, None, "The message names no thread.")
+        if thread:
+            template = "/v1/mailboxes/{}/threads/{}"
             # A strict host does not know the question for bodies.
-            self._note("thread_bodies", False, read.because)
-            return
-        emails = _rows(read.body, "emails")
-        has_bodies = (
-            any(one.get(name) for one in emails for name in _BODIES) if emails else None
-        )
-        self._note("thread_bodies", has_bodies, read.because)
+            read = self._read("read", template, mailbox, thread, bodies="true")
+        if read.is_there:
+            emails = _rows(read.body, "emails")
+            has_bodies = any(one.get(name) for one in emails for name in _BODIES)
+            read = replace(read, is_there=has_bodies if emails else None)
+        self._note("thread_bodies", read)
 
 
-def _rows(body: Json | None, *names: str) -> list[Json]:
+def _rows(body: Json, *names: str) -> list[Json]:
     for name in names:
-        listed = (body or {}).get(name)
+        listed = body.get(name)
         if isinstance(listed, list):
             return [row for row in listed if isinstance(row, dict) and row.get("id")]
     return []

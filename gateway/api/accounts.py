@@ -44,7 +44,7 @@ from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
 from gateway.messages import decisions
 from gateway.models import Account, AuditLogEntry, Email, Feedback, Mailbox, Scope
-from gateway.states import Mode, stricter
+from gateway.states import Mode, is_looser
 from gateway.timestamps import epoch_milliseconds, iso
 
 _CLEARABLE = ("oversight_email", "physical_address")
@@ -308,11 +308,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> JsonResponse:
     if (wanted := body.minimum_oversight_mode) is not None:
         parts.append(f"Set the minimum oversight mode to {wanted or 'any'}")
         if minimum := account.minimum_oversight_mode:
-            loosens = (
-                loosens
-                or wanted == ""
-                or stricter(Mode(wanted), Mode(minimum)) != wanted
-            )
+            loosens = loosens or not wanted or is_looser(wanted, minimum)
     if (copies := changes.get("oversight_email")) is not None:
         parts.append(f"Make the oversight address {copies or 'nobody'}")
         # Codes, monitored mail and forwarded mail would go to another address from then
@@ -321,7 +317,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> JsonResponse:
     with body.confirmed(
         key,
         "update_account",
-        summary="; ".join(parts) or "Change the account",
+        "; ".join(parts) or "Change the account",
         needed=loosens,
     ):
         account = accounts.change_account(key, changes=changes, hold_all=body.hold_all)
@@ -342,7 +338,7 @@ def delete_account(
     with body.confirmed(
         key,
         "delete_account",
-        summary=f"Delete the account {key.account.name}",
+        f"Delete the account {key.account.name}",
         code=approval_code,
     ):
         accounts.close_account(key)

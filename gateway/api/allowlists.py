@@ -258,7 +258,7 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
     with body.confirmed(
         key,
         "add_allowlist_entry",
-        summary=f"Send mail of {box.address} to {body.pattern} without review",
+        f"Send mail of {box.address} to {body.pattern} without review",
         needed=True,
         mailbox=box.pk,
     ):
@@ -288,7 +288,7 @@ def set_list_mode(
     with body.confirmed(
         key,
         "set_allowlist_mode",
-        summary=f"Set the allowlist of {box.address} to {body.mode}",
+        f"Set the allowlist of {box.address} to {body.mode}",
         needed=loosens or None,
         mailbox=box.pk,
     ):
@@ -323,7 +323,7 @@ def remove_entry(
     with body.confirmed(
         key,
         "remove_allowlist_entry",
-        summary=f"Remove the entry {entry_id} from the allowlist of {box.address}",
+        f"Remove the entry {entry_id} from the allowlist of {box.address}",
         code=approval_code,
         mailbox=box.pk,
         id=entry_id,
@@ -349,7 +349,7 @@ def replace_allowlist(
     with body.confirmed(
         key,
         "replace_allowlist",
-        summary=f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries",
+        f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries",
         needed=_needs_code(key, box, body),
         mailbox=box.pk,
     ):

@@ -214,40 +214,21 @@ def attachment_rows(email: Email) -> list[Json]:
     ]
 
 
-def full_email(email: Email, *, text_body: bool) -> Json:
-    """Return a single read in the current dialect.
+def full_email(email: Email, *names: str, flat: bool = False) -> Json:
+    """Return a single read, with the text under each of these names.
 
     An MCP client puts everything but `markdown` into a block it trusts, so no other key
-    may hold body text there. Others read `text_body`; the caller says whether this is
-    one of them.
-    """
-    message = summary_of(email) | _feedback(email)
-    message["markdown"] = email.markdown
-    message["attachments"] = attachment_rows(email)
-    if text_body:
-        message["text_body"] = email.markdown
-    return message
-
-
-def full_email_flat(email: Email) -> Json:
-    """Return a single read in the flat dialect."""
-    message = summary_of(email, flat=True) | _feedback(email)
-    for name in ("markdown", "text", "body", "text_body"):
-        message[name] = email.markdown
-    message["html_body"] = email.html
-    message["attachments"] = attachment_rows(email)
-    return message
-
-
-def _feedback(email: Email) -> Json:
-    """Return what a person who rejected the message gave its agent as data; these are
-    that person's words.
+    may hold body text there; the caller says which do. What a person who rejected the
+    message gave its agent as data is that person's words.
     """
     return {
+        **summary_of(email, flat=flat),
         "suggested_markdown": None,
         "replaced_by": None,
         "changes": [],
         **email.feedback,
+        "attachments": attachment_rows(email),
+        **dict.fromkeys(names, email.markdown),
     }
 
 

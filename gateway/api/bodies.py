@@ -270,8 +270,8 @@ class Confirmable(Body):
         self,
         key: ApiKey,
         action: str,
-        *,
         summary: str,
+        *,
         needed: bool | None = None,
         code: str = "",
         **about: str,
@@ -290,7 +290,7 @@ class Confirmable(Body):
             key,
             action,
             act,
-            summary=summary,
+            summary,
             code=self.approval_code or code,
             needed=needed,
         )

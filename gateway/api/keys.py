@@ -135,7 +135,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
     with body.confirmed(
         request.auth,
         "create_api_key",
-        summary=f"Create the API key {body.name} with {', '.join(scopes)} for {reach}",
+        f"Create the API key {body.name} with {', '.join(scopes)} for {reach}",
         needed=accounts.needs_approval_code(request.auth, scopes) or None,
     ):
         sandbox = request.auth.sandbox if body.sandbox is None else body.sandbox
@@ -166,7 +166,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> JsonRespon
     with body.confirmed(
         request.auth,
         "update_api_key",
-        summary=summary,
+        summary,
         needed=accounts.needs_approval_code(
             request.auth, changes.get("scopes", ()), before=found.scopes
         )
@@ -191,7 +191,7 @@ def revoke_key(
     with body.confirmed(
         request.auth,
         "revoke_api_key",
-        summary=f"Revoke the API key {found.name}",
+        f"Revoke the API key {found.name}",
         code=approval_code,
         id=found.pk,
     ):

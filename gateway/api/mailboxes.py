@@ -184,7 +184,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
     with body.confirmed(
         request.auth,
         "create_mailbox",
-        summary=f"Create the mailbox {body.wanted()}",
+        f"Create the mailbox {body.wanted()}",
         needed=_loosens_own_oversight(request.auth, body) or None,
     ):
         made = mailboxes.create_mailbox(
@@ -213,16 +213,13 @@ def update_mailbox(
     with body.confirmed(
         request.auth,
         "update_mailbox",
-        summary=f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
+        f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
         needed=_loosens_own_oversight(request.auth, body)
         or (found.require_fingerprint and body.require_fingerprint is False),
         id=found.pk,
     ):
         changed = mailboxes.change_mailbox(
-            request.auth,
-            found,
-            mode=body.oversight_mode,
-            changes=body.changes(),
+            request.auth, found, mode=body.oversight_mode, changes=body.changes()
         )
     return JsonResponse(MailboxAnswer.of(changed) | {"status": "updated"})
 
@@ -255,7 +252,7 @@ def delete_mailbox(
     with body.confirmed(
         request.auth,
         "delete_mailbox",
-        summary=f"Delete the mailbox {found.address}",
+        f"Delete the mailbox {found.address}",
         code=approval_code,
         id=found.pk,
     ):

@@ -25,7 +25,6 @@ from gateway.api.answers import (
     clamp,
     cut,
     full_email,
-    full_email_flat,
     is_by_mcp_server,
     list_row,
     read_cursor,
@@ -214,7 +213,8 @@ def read_email(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
     """Read one message whole. An unread one is read from then on."""
     found = _email(request, mailbox, email)
     lookups.open_email(request.auth, found)
-    return JsonResponse(full_email(found, text_body=not is_by_mcp_server(request)))
+    names = ["markdown"] if is_by_mcp_server(request) else ["markdown", "text_body"]
+    return JsonResponse(full_email(found, *names))
 
 
 @router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)
@@ -247,7 +247,8 @@ def read_flat(
         raise Invalid("id: give the id of the message.")
     found = email_named(request.auth, named)
     lookups.open_email(request.auth, found)
-    return JsonResponse(full_email_flat(found))
+    whole = full_email(found, "markdown", "text", "body", "text_body", flat=True)
+    return JsonResponse(whole | {"html_body": found.html})
 
 
 def cancel_flat(request: KeyedRequest, body: CancelIn) -> JsonResponse:

@@ -301,9 +301,7 @@ def decide_flat(request: KeyedRequest, body: DecideIn) -> JsonResponse:
 
 
 def _list_pending(
-    request: KeyedRequest,
-    filters: PendingFilters,
-    shape: Callable[[Email], Json],
+    request: KeyedRequest, filters: PendingFilters, shape: Callable[[Email], Json]
 ) -> JsonResponse:
     page: Sequence[Email] = []
     following = None
@@ -344,9 +342,7 @@ def decide(
     """Approve or reject the held message of this id."""
     # Ignored, these would decide something else.
     if body.names_email() not in ("", email_id):
-        raise Invalid(
-            "email_id: the path names another message. Nothing was decided.",
-        )
+        raise Invalid("email_id: the path names another message. Nothing was decided.")
     if name := next(iter(request.GET), ""):
         sentence = f"{name[:80]}: a decision takes no parameters in its address, only a body. Nothing was decided."
         raise Invalid(sentence, field=name[:80], code="unknown_field")
@@ -396,9 +392,7 @@ def request_upgrade(
     operator.
     """
     asked = mailboxes.request_upgrade(
-        request.auth,
-        mailbox_named(request.auth, mailbox),
-        target=body.target_mode,
+        request.auth, mailbox_named(request.auth, mailbox), target=body.target_mode
     )
     return JsonResponse(
         UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED}

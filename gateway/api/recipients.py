@@ -158,10 +158,12 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
     mailbox = mailbox_named(request.auth, bare_address(name)) if name else None
     contact = contacts.add_contact(
         request.auth,
-        email=body.email,
-        name=(body.name or "").strip(),
-        tags=body.tags,
-        mailbox=mailbox,
+        Contact(
+            email=body.email,
+            name=(body.name or "").strip(),
+            tags=body.tags,
+            mailbox=mailbox,
+        ),
     )
     return JsonResponse(ContactAnswer.of(contact), status=201)
 

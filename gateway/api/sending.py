@@ -39,10 +39,7 @@ from gateway.lookups import (
     thread_named,
 )
 from gateway.messages import submission
-from gateway.messages.submission import (
-    new_email,
-    reply_fields,
-)
+from gateway.messages.submission import new_email, reply_fields
 from gateway.models import Email, Mailbox
 from gateway.parsed import simplify_html
 from gateway.states import Status
@@ -218,12 +215,7 @@ class EditIn(Body):
 
 
 def accept(
-    request: KeyedRequest,
-    mailbox: Mailbox,
-    body: Composed,
-    fields: Json,
-    *,
-    flat: bool,
+    request: KeyedRequest, mailbox: Mailbox, body: Composed, fields: Json, *, flat: bool
 ) -> JsonResponse:
     """Store the message, answer for it, and move it on. Raises Invalid or TooLarge.
 
@@ -406,5 +398,5 @@ def edit_scheduled(
         request.auth, found, send_at=body.time(), content=body.content()
     )
     return JsonResponse(
-        full_email(email_named(request.auth, email, mailbox=box), text_body=False)
+        full_email(email_named(request.auth, email, mailbox=box), "markdown")
     )

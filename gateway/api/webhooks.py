@@ -186,14 +186,16 @@ def list_webhooks(request: KeyedRequest) -> JsonResponse:
 def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
     mailbox = _mailbox(request.auth, body.mailbox_id)
-    with body.confirmed(request.auth, "create_webhook", summary=_summary(body.url)):
+    with body.confirmed(request.auth, "create_webhook", _summary(body.url)):
         webhook = subscriptions.add_webhook(
             request.auth,
-            url=body.url,
-            events=body.events,
-            mailbox=mailbox,
-            secret=body.secret,
-            include_sandbox=body.include_sandbox,
+            Webhook(
+                url=body.url,
+                events=body.events,
+                mailbox=mailbox,
+                secret=body.secret or "",
+                include_sandbox=body.include_sandbox,
+            ),
         )
     return JsonResponse(WebhookWithSecret.of(webhook), status=201)
 
@@ -222,7 +224,7 @@ def change_webhook(
     if "mailbox_id" in body.model_fields_set:
         changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
     summary = _summary(body.url or webhook.url)
-    with body.confirmed(request.auth, "update_webhook", summary=summary, id=webhook.pk):
+    with body.confirmed(request.auth, "update_webhook", summary, id=webhook.pk):
         changed = subscriptions.change_webhook(request.auth, webhook, changes=changes)
     return JsonResponse(WebhookAnswer.of(changed) | {"status": "updated"})
 

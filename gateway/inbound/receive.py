@@ -42,15 +42,6 @@ from parsing.jobs import unpack
 log = logging.getLogger(__name__)
 
 
-def sending_mailbox(email_id: str) -> Mailbox | None:
-    """Return the live mailbox that an email left from."""
-    email = Email.objects.select_related("mailbox__account").filter(pk=email_id).first()
-    mailbox = email.mailbox if email else None
-    return (
-        mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
-    )
-
-
 def receive_mail(
     mailbox: Mailbox, mail: Mail, *, digest: str, recipient: str, sender: str
 ) -> str:
@@ -131,9 +122,7 @@ def receive_mail(
                 "email.received", email, automatic=mail.automatic, cut=list(mail.cut)
             )
             events.announce(
-                email,
-                events.PENDING if held else events.RECEIVED,
-                at=email.created_at,
+                email, events.PENDING if held else events.RECEIVED, at=email.created_at
             )
             if not held:
                 notices.forward(email)

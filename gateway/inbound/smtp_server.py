@@ -35,12 +35,12 @@ from gateway.inbound.receive import (
     digest_of,
     read_mail,
     receive_mail,
-    sending_mailbox,
     take_report,
 )
 from gateway.inbound.received_mail import MAX_LINES, NotAccepted
 from gateway.lookups import mailbox_for
 from gateway.messages.content import ForgedAddress, email_id_in
+from gateway.models import Mailbox
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -130,21 +130,6 @@ class Reception:
         if not self.bytes_of[address]:
             del self.bytes_of[address]
 
-    async def admit(self, address: str) -> str:
-        """Return the answer to a recipient."""
-        try:
-            if email_id_in(address):
-                return "250 2.1.5 OK"
-            found = await self._in_database(mailbox_for, address)
-        except ForgedAddress:
-            return UNKNOWN
-        except (DatabaseError, InterfaceError) as error:
-            log.warning(
-                "recipient not looked up", extra={"reason": type(error).__name__}
-            )
-            return AWAY
-        return "250 2.1.5 OK" if found else UNKNOWN
-
     async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
         self,
         server: "InboundSession",
@@ -156,16 +141,26 @@ class Reception:
         """Take a recipient that is ours."""
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return f"452 4.5.3 At most {MAX_RECIPIENTS} recipients"
-        answer = await self.admit(address)
-        if answer.startswith("250"):
+        try:
+            is_known = email_id_in(address) or await self._in_database(
+                mailbox_for, address
+            )
+        except ForgedAddress:
+            is_known = None
+        except (DatabaseError, InterfaceError) as error:
+            log.warning(
+                "recipient not looked up", extra={"reason": type(error).__name__}
+            )
+            return AWAY
+        if is_known:
             envelope.rcpt_tos.append(address)
-        elif answer.startswith("5"):
-            server.unknown += 1
-            if server.unknown > MAX_UNKNOWN:
-                # Closed once the answer is out.
-                server.loop.call_soon(server.transport.close)
-                return "421 4.7.0 Too many unknown recipients"
-        return answer
+            return "250 2.1.5 OK"
+        server.unknown += 1
+        if server.unknown > MAX_UNKNOWN:
+            # Closed once the answer is out.
+            server.loop.call_soon(server.transport.close)
+            return "421 4.7.0 Too many unknown recipients"
+        return UNKNOWN
 
     async def take_in(
         self, *, content: bytes, sender: str, recipients: list[str]
@@ -185,16 +180,14 @@ class Reception:
                 return "reported"
             if mailbox is None and (email_id := email_id_in(recipient)):
                 # Automatic replies go to the return address too (RFC 3834).
-                mailbox = sending_mailbox(email_id)
+                mailbox = Mailbox.objects.filter(
+                    emails=email_id, is_active=True, account__is_active=True
+                ).first()
                 recipient = mailbox.address if mailbox else recipient
             if mailbox is None:
                 return "unknown"
             return receive_mail(
-                mailbox,
-                mail,
-                digest=digest,
-                recipient=recipient,
-                sender=sender,
+                mailbox, mail, digest=digest, recipient=recipient, sender=sender
             )
 
         try:

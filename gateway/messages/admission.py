@@ -21,7 +21,7 @@ from gateway.allowlists import judge, record_refusal
 from gateway.errors import Forbidden, Invalid
 from gateway.messages.content import additions_of
 from gateway.models import ApiKey, Email, Mailbox, Suppression
-from gateway.states import Mode, effective_mode, is_gated
+from gateway.states import Mode, is_gated
 
 # How many addresses a sentence names, and how many an audit entry.
 _NAMED = 3
@@ -75,7 +75,7 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
             recipients=list(outsiders),
             refusal_id=refusal.pk,
         )
-    mode = _mode_of(mailbox, asked)
+    mode = mailbox.mode_for(asked)
     if mode is Mode.READ_ONLY:
         sentence = "This call asks for oversight_mode read_only, in which nothing can be sent. Leave the field out."
         if mailbox.oversight_mode == Mode.READ_ONLY:
@@ -156,16 +156,8 @@ def recheck(email: Email) -> tuple[str, bool]:
         return "", False
     # The mailbox may have become stricter, calls may not loosen it any more, or its
     # bypass has ended.
-    mode = _mode_of(mailbox, Mode(email.oversight_mode))
+    mode = mailbox.mode_for(Mode(email.oversight_mode))
     return "", is_gated(mode) or mode is Mode.READ_ONLY
-
-
-def _mode_of(mailbox: Mailbox, asked: Mode | None) -> Mode:
-    return effective_mode(
-        mailbox=Mode(mailbox.oversight_mode),
-        asked=asked,
-        allow_looser=mailbox.allow_looser_per_call,
-    )
 
 
 def _with_copies(recipients: Recipients, auto_cc: str, auto_bcc: str) -> Recipients:

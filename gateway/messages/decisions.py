@@ -134,11 +134,7 @@ def set_expiry(key: ApiKey, email_id: str, *, expires_at: datetime | None) -> Em
         email.expires_at = expires_at
         email.save(update_fields=["expires_at"])
         auditing.record(
-            "email.expiry_set",
-            email,
-            key,
-            before=iso(before),
-            after=iso(expires_at),
+            "email.expiry_set", email, key, before=iso(before), after=iso(expires_at)
         )
     return email
 

@@ -56,7 +56,7 @@ def add_tags(key: ApiKey, email: Email, *, tags: dict[str, str]) -> dict[str, st
     merged = held | tags
     if len(merged) > MAX_TAGS:
         raise Invalid(
-            f"tags: a message has at most {MAX_TAGS} tags; this would make {len(merged)}.",
+            f"tags: a message has at most {MAX_TAGS} tags; this would make {len(merged)}."
         )
     if merged != held:
         Email.objects.filter(pk=email.pk).update(tags=merged)

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
 from common.identifiers import ulid
-from gateway.states import GateTiming, Mode
+from gateway.states import GateTiming, Mode, stricter
 
 Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
 
@@ -268,11 +268,24 @@ class Mailbox(UlidModel):
         ]
         indexes = [
             # The list of an account's mailboxes, and the only mailbox of an account.
-            models.Index(fields=["account", "id"], name="mailbox_of_account"),
+            models.Index(fields=["account", "id"], name="mailbox_of_account")
         ]
 
     def __str__(self) -> str:
         return self.address
+
+    def mode_for(self, asked: Mode | None) -> Mode:
+        """Return the mode that holds for one message, whose call asks for `asked`.
+
+        A call can tighten. It can loosen only where the operator switched that on for
+        the mailbox, and never read_only.
+        """
+        own = Mode(self.oversight_mode)
+        if asked is None:
+            return own
+        if self.allow_looser_per_call and own is not Mode.READ_ONLY:
+            return asked
+        return stricter(own, asked)
 
 
 MOST_FEEDBACK = 100
@@ -343,7 +356,7 @@ class AuditLogEntry(UlidModel):
     class Meta:
         indexes = [
             # The log of an account, newest first, by cursor.
-            models.Index(fields=["account", "-id"], name="audit_log_of_account"),
+            models.Index(fields=["account", "-id"], name="audit_log_of_account")
         ]
 
     def __str__(self) -> str:
@@ -378,7 +391,7 @@ class UsageDay(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["account", "day"], name="usage_day_once"),
+            models.UniqueConstraint(fields=["account", "day"], name="usage_day_once")
         ]
 
     def __str__(self) -> str:

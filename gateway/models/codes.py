@@ -103,11 +103,11 @@ class UpgradeRequest(OneTimeCode):
         constraints = [
             models.CheckConstraint(
                 condition=Q(target_mode__in=Mode.values), name="upgrade_mode_known"
-            ),
+            )
         ]
         indexes = [
             # How many were asked for within the hour, and the newest one.
-            models.Index(fields=["mailbox", "-created_at"], name="upgrade_of_mailbox"),
+            models.Index(fields=["mailbox", "-created_at"], name="upgrade_of_mailbox")
         ]
 
     def __str__(self) -> str:
@@ -129,7 +129,7 @@ class ApprovalRequest(OneTimeCode):
         indexes = [
             models.Index(
                 fields=["account", "action", "-created_at"], name="approval_of_account"
-            ),
+            )
         ]
 
     def __str__(self) -> str:
@@ -203,12 +203,12 @@ class Notice(UlidModel):
                 condition=Q(approval__isnull=True, received__isnull=False)
                 | Q(approval__isnull=False, received__isnull=True),
                 name="notice_of_one_thing",
-            ),
+            )
         ]
         indexes = [
             models.Index(
                 fields=["due_at"], condition=Q(due_at__isnull=False), name="notice_due"
-            ),
+            )
         ]
 
     def __str__(self) -> str:

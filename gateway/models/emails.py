@@ -568,7 +568,7 @@ class Attachment(models.Model):
             # Attachments are addressed by name.
             models.UniqueConstraint(
                 fields=["email", "name"], name="attachment_name_once_an_email"
-            ),
+            )
         ]
 
     def __str__(self) -> str:
@@ -614,7 +614,7 @@ class IdempotencyRecord(models.Model):
         ]
         indexes = [
             # Clearing out by age.
-            models.Index(fields=["expires_at"], name="idempotency_expiry"),
+            models.Index(fields=["expires_at"], name="idempotency_expiry")
         ]
 
     def __str__(self) -> str:

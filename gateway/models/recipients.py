@@ -5,11 +5,11 @@ addresses.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, FilteredRelation, Q
+from django.db.models import FilteredRelation, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -47,15 +47,6 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
             .annotate(named=named)
             .values_list("kind", "mode", "version", "named__pattern")
         )
-
-    def raise_version(
-        self, *, mailbox_id: str, kind: str, version: int, **fields: Any
-    ) -> bool:
-        """Make the next version out of `version`, by compare-and-set; False when the
-        list is at another one.
-        """
-        mine = self.filter(mailbox_id=mailbox_id, kind=kind, version=version)
-        return bool(mine.update(version=F("version") + 1, **fields))
 
 
 class MailRefusalQuerySet(models.QuerySet["Refusal"]):
@@ -141,7 +132,7 @@ class AllowlistEntry(UlidModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["allowlist", "pattern"], name="allowlist_pattern_once"
-            ),
+            )
         ]
 
     def __str__(self) -> str:
@@ -166,9 +157,7 @@ class Refusal(UlidModel):
     objects = MailRefusalQuerySet.as_manager()
 
     class Meta:
-        indexes = [
-            models.Index(fields=["account", "-id"], name="refusal_of_account"),
-        ]
+        indexes = [models.Index(fields=["account", "-id"], name="refusal_of_account")]
 
     def __str__(self) -> str:
         return f"{self.mailbox_id}: {self.rule}"
@@ -259,7 +248,7 @@ class Contact(UlidModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["account", "email"], name="contact_once_an_account"
-            ),
+            )
         ]
 
     def __str__(self) -> str:
@@ -298,7 +287,7 @@ class Suppression(UlidModel):
             ),
         ]
         indexes = [
-            models.Index(fields=["account", "-id"], name="suppression_of_account"),
+            models.Index(fields=["account", "-id"], name="suppression_of_account")
         ]
 
     def __str__(self) -> str:

@@ -288,7 +288,7 @@ class Webhook(UlidModel):
                 fields=["account"],
                 condition=Q(deleted_at=None),
                 name="webhook_listening",
-            ),
+            )
         ]
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ from common.identifiers import ulid
 from common.origins import is_public, origin_of
 from gateway import auditing, tasks
 from gateway.errors import Conflict, Invalid
-from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
+from gateway.models import ApiKey, Webhook, WebhookDelivery
 from gateway.models.webhooks import TEST_EVENT
 from gateway.webhooks import deliveries
 from gateway.webhooks.events import KNOWN, SPELLINGS, envelope
@@ -28,30 +28,19 @@ _DISPUTED = re.compile(r"[\s\\]")
 _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
 
 
-def add_webhook(
-    key: ApiKey,
-    *,
-    url: str,
-    events: list[str],
-    mailbox: Mailbox | None,
-    secret: str | None,
-    include_sandbox: bool,
-) -> Webhook:
+def add_webhook(key: ApiKey, webhook: Webhook) -> Webhook:
     """Subscribe an address to events. Raises Invalid for an address or an event name
     that is not accepted.
     """
-    check_url(url)
-    _check_events(events)
+    check_url(webhook.url)
+    _check_events(webhook.events)
+    webhook.account_id = key.account_id
+    webhook.sandbox = key.sandbox
+    webhook.include_sandbox = webhook.include_sandbox and not key.sandbox
+    webhook.events = list(dict.fromkeys(webhook.events))
+    webhook.secret = webhook.secret or new_secret()
     with transaction.atomic():
-        webhook = Webhook.objects.create(
-            account_id=key.account_id,
-            mailbox=mailbox,
-            sandbox=key.sandbox,
-            include_sandbox=include_sandbox and not key.sandbox,
-            url=url,
-            events=list(dict.fromkeys(events)),
-            secret=secret or new_secret(),
-        )
+        webhook.save()
         auditing.record("webhook.created", webhook, key)
     webhook.refresh_from_db(fields=["created_at"])
     return webhook
@@ -78,12 +67,7 @@ def change_webhook(
         webhook.save_fields(**changes)
         if moved:
             deliveries.wake(webhook)
-        auditing.record(
-            "webhook.updated",
-            webhook,
-            key,
-            fields=sorted(changes),
-        )
+        auditing.record("webhook.updated", webhook, key, fields=sorted(changes))
     return webhook
 
 
@@ -95,8 +79,7 @@ def delete_webhook(key: ApiKey, webhook: Webhook) -> None:
         webhook=webhook, state=WebhookDelivery.State.DUE
     )
     waiting.update(
-        state=WebhookDelivery.State.FAILED,
-        last_error="The subscription was deleted.",
+        state=WebhookDelivery.State.FAILED, last_error="The subscription was deleted."
     )
     auditing.record("webhook.deleted", webhook, key)
 
@@ -121,10 +104,7 @@ def rotate_secret(
         previous_until=now + overlap if overlap else None,
     )
     auditing.record(
-        "webhook.rotated",
-        webhook,
-        key,
-        overlap_s=int(overlap.total_seconds()),
+        "webhook.rotated", webhook, key, overlap_s=int(overlap.total_seconds())
     )
     return webhook
 
@@ -163,7 +143,7 @@ def _check_events(events: list[str]) -> None:
     if unknown := [name for name in events if name not in KNOWN]:
         names = ", ".join([*SPELLINGS, "email.decided"])
         raise Invalid(
-            f"events: there is no event named {unknown[0][:60]!a}; there are {names}.",
+            f"events: there is no event named {unknown[0][:60]!a}; there are {names}."
         )
 
 
@@ -185,11 +165,11 @@ def check_url(url: str) -> None:
         return
     if parts.scheme != "https":
         raise Invalid(
-            "url: must be https. The operator can allow exceptions in OUTGOING_ALLOW.",
+            "url: must be https. The operator can allow exceptions in OUTGOING_ALLOW."
         )
     if _is_private(host):
         raise Invalid(
-            "url: is a private address. The operator can allow it in OUTGOING_ALLOW.",
+            "url: is a private address. The operator can allow it in OUTGOING_ALLOW."
         )
 
 

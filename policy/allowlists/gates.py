@@ -130,7 +130,10 @@ def _push(
 ) -> str:
     connection = gate.mailbox.connection
     client = AdminClient(
-        base_url=connection.api_url, key=connection.admin_key, within=within
+        base_url=connection.api_url,
+        key=connection.admin_key,
+        within=within,
+        approval_code=approval_code,
     )
     content = content_for(gate, now=clock())
     there = client.read_allowlist(mailbox_id=gate.mailbox.upstream_id, kind=gate.kind)
@@ -154,16 +157,18 @@ def _push(
             f"Somebody else had changed it at the gate: it was at version {there.version}, "
             f"and the desk had brought version {gate.gate_version}. The gate now has the desk's list."
         )
+    entries = [
+        {"pattern": pattern, "expires_at": end, "note": note or None}
+        for pattern, (end, note) in content.entries.items()
+    ]
     put = client.replace_allowlist(
-        mailbox_id=gate.mailbox.upstream_id,
-        kind=gate.kind,
-        mode=content.mode,
-        version=there.version,
-        entries=[
-            {"pattern": pattern, "expires_at": end, "note": note or None}
-            for pattern, (end, note) in content.entries.items()
-        ],
-        approval_code=approval_code,
+        gate.mailbox.upstream_id,
+        {
+            "kind": gate.kind,
+            "mode": content.mode,
+            "version": there.version,
+            "entries": entries,
+        },
     )
     if put.waits_for:
         _postpone(

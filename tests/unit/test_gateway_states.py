@@ -6,12 +6,12 @@ import itertools
 
 import pytest
 
+from gateway.models import Mailbox
 from gateway.states import (
     Change,
     InvalidTransition,
     Mode,
     allows,
-    effective_mode,
     is_gated,
     next_state,
     stricter,
@@ -69,21 +69,20 @@ def test_every_state_by_every_change_follows_the_table():
 
 def test_effective_mode_is_the_stricter_unless_the_mailbox_allows_looser():
     for mailbox, asked in itertools.product(Mode, Mode):
-        held = effective_mode(mailbox=mailbox, asked=asked, allow_looser=False)
+        held = Mailbox(oversight_mode=mailbox).mode_for(asked)
         assert (
             held
             is stricter(mailbox, asked)
             is min(mailbox, asked, key=list(Mode).index)
         ), (mailbox, asked)
-        loosened = effective_mode(mailbox=mailbox, asked=asked, allow_looser=True)
+        free = Mailbox(oversight_mode=mailbox, allow_looser_per_call=True)
+        loosened = free.mode_for(asked)
         assert loosened is (Mode.READ_ONLY if mailbox is Mode.READ_ONLY else asked), (
             mailbox,
             asked,
         )
-    assert (
-        effective_mode(mailbox=Mode.AUTONOMOUS, asked=None, allow_looser=True)
-        is Mode.AUTONOMOUS
-    )
+    free = Mailbox(oversight_mode=Mode.AUTONOMOUS, allow_looser_per_call=True)
+    assert free.mode_for(None) is Mode.AUTONOMOUS
     assert list(Mode) == [
         "read_only",
         "gated_all",

@@ -211,7 +211,9 @@ def test_one_refused_recipient_bounces_and_the_others_get_it(listening, mail_ser
     assert noted("email.sent").metadata["refused"] == 1
 
 
-def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server, caplog):
+def test_refused_mail_fails_bounces_and_is_not_retried(
+    listening, mail_server, caplog, sent_tasks, django_capture_on_commit_callbacks
+):
     email = listening.approved(to=[DANA, "b@x.example"])
     with undone():
         # The message itself is refused: it reaches nobody.
@@ -234,7 +236,8 @@ def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server, c
     mail_server.refuse = dict.fromkeys(
         (DANA, "b@x.example"), f"550 no such user {DANA}"
     )
-    assert [leave(email), leave(email)] == ["failed", "not due"]
+    with django_capture_on_commit_callbacks(execute=True):
+        assert [leave(email), leave(email)] == ["failed", "not due"]
     email.refresh_from_db()
     assert email.status == Status.SEND_FAILED
     assert email.bounce_type == "recipient_refused"
@@ -336,12 +339,19 @@ def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
     "mood", ["drop", pytest.param("stall", marks=pytest.mark.slow)]
 )
 def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
-    listening, mail_server, monkeypatch, caplog, mood
+    listening,
+    mail_server,
+    monkeypatch,
+    caplog,
+    sent_tasks,
+    django_capture_on_commit_callbacks,
+    mood,
 ):
     monkeypatch.setattr(smtp, "ANSWER_TIMEOUT", 0.5)
     mail_server.mood = mood
     email = listening.approved()
-    assert leave(email) == "unknown"
+    with django_capture_on_commit_callbacks(execute=True):
+        assert leave(email) == "unknown"
     email.refresh_from_db()
     assert email.status == Status.SENT
     assert email.fate_unknown is True
