@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
+from annotated_types import Len, MaxLen
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from ninja import Query, Router
@@ -59,9 +60,9 @@ class AccountPatch(Confirmable):
 
     model_config = example({"name": "Acme", "oversight_email": "boss@example.com"})
 
-    name: Annotated[Line, Field(min_length=1, max_length=200)] | None = None
+    name: Annotated[Line, Len(1, 200)] | None = None
     oversight_email: OptionalAddress = None
-    physical_address: Annotated[str, Field(max_length=300)] | None = None
+    physical_address: Annotated[str, MaxLen(300)] | None = None
     hold_all: bool | None = None
     require_fingerprint: bool | None = None
     # Empty: any mode.
@@ -245,7 +246,7 @@ def _plan(account: Account) -> Json:
     }
 
 
-router = Router(tags=["account"])
+router = Router(tags=["account"], auth=ADMIN)
 
 
 @router.get("/account", auth=ANY_KEY, response=AccountAnswer)
@@ -281,9 +282,7 @@ def report_issue(request: KeyedRequest, body: FeedbackIn) -> JsonResponse:
     return JsonResponse({"id": kept.pk, "status": "received"}, status=201)
 
 
-@router.patch(
-    "/account", auth=ADMIN, response={200: AccountChanged, 202: PendingApproval}
-)
+@router.patch("/account", response={200: AccountChanged, 202: PendingApproval})
 def update_account(request: KeyedRequest, body: AccountPatch) -> JsonResponse:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved
     after it was set.
@@ -315,16 +314,13 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> JsonResponse:
         # on.
         loosens = loosens or copies != account.oversight_email
     with body.confirmed(
-        key,
-        "update_account",
-        "; ".join(parts) or "Change the account",
-        needed=loosens,
+        key, "update_account", "; ".join(parts) or "Change the account", needed=loosens
     ):
         account = accounts.change_account(key, changes=changes, hold_all=body.hold_all)
     return JsonResponse(account_json(account) | {"status": "updated"})
 
 
-@router.delete("/account", auth=ADMIN, response={200: Changed, 202: PendingApproval})
+@router.delete("/account", response={200: Changed, 202: PendingApproval})
 def delete_account(
     request: KeyedRequest,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008 - never changed
@@ -368,7 +364,7 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> JsonRespo
     return JsonResponse(result)
 
 
-@router.get("/audit-log", auth=ADMIN, response=AuditLog)
+@router.get("/audit-log", response=AuditLog)
 def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> JsonResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
+from annotated_types import MaxLen
 from django.conf import settings
 from django.http import JsonResponse
 from django.utils import timezone
@@ -68,7 +69,7 @@ class EntryIn(Body):
 
     pattern: Annotated[str, BeforeValidator(_pattern)]
     expires_at: Moment | None = None
-    note: Annotated[Line, Field(max_length=300)] | None = None
+    note: Annotated[Line, MaxLen(300)] | None = None
 
 
 class AllowlistIn(Confirmable):
@@ -112,7 +113,7 @@ class AllowlistIn(Confirmable):
             ]
         ],
         BeforeValidator(_few),
-        Field(max_length=allowlists.MAX_ENTRIES),
+        MaxLen(allowlists.MAX_ENTRIES),
     ]
 
     @model_validator(mode="after")
@@ -129,7 +130,7 @@ class NewEntryIn(Confirmable):
 
     model_config = example({"pattern": "*@example.org", "note": "Our printer"})
 
-    pattern: Annotated[str, BeforeValidator(_pattern), Field(max_length=MAX_PATTERN)]
+    pattern: Annotated[str, BeforeValidator(_pattern), MaxLen(MAX_PATTERN)]
     note: ShortLine | None = None
 
 
@@ -223,7 +224,7 @@ class Refusals(Answer):
     cursor: str | None
 
 
-router = Router(tags=["allowlists"])
+router = Router(tags=["allowlists"], auth=ADMIN)
 
 
 @router.get(_PATH, auth=READ, response=BypassEntries | AllowlistAnswer)
@@ -246,7 +247,7 @@ def read_allowlist(
     return JsonResponse(_allowlist(_found(box, kind)))
 
 
-@router.post(_PATH, auth=ADMIN, response={201: BypassEntry, 202: PendingApproval})
+@router.post(_PATH, response={201: BypassEntry, 202: PendingApproval})
 def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResponse:
     """Add an entry to the bypass list of a mailbox. It always takes an operator's code.
 
@@ -270,9 +271,7 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
     )
 
 
-@router.put(
-    _PATH + "/mode", auth=ADMIN, response={200: BypassStatus, 202: PendingApproval}
-)
+@router.put(_PATH + "/mode", response={200: BypassStatus, 202: PendingApproval})
 def set_list_mode(
     request: KeyedRequest, mailbox: str, body: ListModeIn
 ) -> JsonResponse:
@@ -307,9 +306,7 @@ def read_list_status(
     )
 
 
-@router.delete(
-    _PATH + "/{entry_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval}
-)
+@router.delete(_PATH + "/{entry_id}", response={200: Changed, 202: PendingApproval})
 def remove_entry(
     request: KeyedRequest,
     mailbox: str,
@@ -332,7 +329,7 @@ def remove_entry(
     return JsonResponse({"id": entry_id, "status": "removed"})
 
 
-@router.put(_PATH, auth=ADMIN, response={200: AllowlistAnswer, 202: PendingApproval})
+@router.put(_PATH, response={200: AllowlistAnswer, 202: PendingApproval})
 def replace_allowlist(
     request: KeyedRequest, mailbox: str, body: AllowlistIn
 ) -> JsonResponse:

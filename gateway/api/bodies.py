@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
+from annotated_types import MaxLen
 from django.http import HttpRequest
 from ninja.parser import Parser
 from pydantic import (
@@ -145,10 +146,7 @@ Addresses = Annotated[
     BeforeValidator(lambda value: [] if value is None else value),
 ]
 Address = Annotated[
-    str,
-    AfterValidator(_keeps_its_header),
-    AfterValidator(clean_address),
-    Field(max_length=320),
+    str, AfterValidator(_keeps_its_header), AfterValidator(clean_address), MaxLen(320)
 ]
 OptionalAddress = Annotated[
     Address | None, BeforeValidator(lambda value: value or None)
@@ -156,10 +154,11 @@ OptionalAddress = Annotated[
 Line = Annotated[
     str, AfterValidator(_keeps_its_header), AfterValidator(check_header_text)
 ]
-Text = Annotated[str, Field(max_length=MAX_BODY)]
-ShortText = Annotated[str, Field(max_length=200)]
-ShortLine = Annotated[Line, Field(max_length=200)]
-MailboxName = Annotated[str, Field(max_length=320)]
+Text = Annotated[str, MaxLen(MAX_BODY)]
+ShortText = Annotated[str, MaxLen(200)]
+ShortLine = Annotated[Line, MaxLen(200)]
+Id = Annotated[str, MaxLen(64)]
+MailboxName = Annotated[str, MaxLen(320)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Subject = Annotated[Line, AfterValidator(_short_subject)]
 Metadata = Annotated[Json, AfterValidator(_small)]
@@ -228,9 +227,9 @@ class StrictBody(Body):
 class NamesEmail(Body):
     """A body that names a message under any of its three names."""
 
-    email_id: str = Field("", max_length=64)
-    message_id: str = Field("", max_length=64)
-    id: str = Field("", max_length=64)
+    email_id: Id = ""
+    message_id: Id = ""
+    id: Id = ""
 
     def names_email(self) -> str:
         """Return the id of the message, or an empty text."""
@@ -251,8 +250,8 @@ class NamesMailbox(Body):
     """A body that names a mailbox under any of its three names."""
 
     sender: str = Field("", alias="from", max_length=320)
-    mailbox: str = Field("", max_length=320)
-    mailbox_id: str = Field("", max_length=320)
+    mailbox: MailboxName = ""
+    mailbox_id: MailboxName = ""
 
     def names_mailbox(self) -> str:
         """Return the id or address of the mailbox that the body names, or an empty
@@ -264,7 +263,7 @@ class NamesMailbox(Body):
 class Confirmable(Body):
     """A request that may have to be repeated with a code."""
 
-    approval_code: Annotated[str | None, Field(max_length=40)] = None
+    approval_code: Annotated[str | None, MaxLen(40)] = None
 
     def confirmed(
         self,
@@ -287,12 +286,7 @@ class Confirmable(Body):
         # No field of the body stands for what the address names.
         act = asked | about
         return confirmed(
-            key,
-            action,
-            act,
-            summary,
-            code=self.approval_code or code,
-            needed=needed,
+            key, action, act, summary, code=self.approval_code or code, needed=needed
         )
 
 

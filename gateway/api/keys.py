@@ -2,6 +2,7 @@
 
 from typing import Annotated, Self
 
+from annotated_types import Len
 from django.http import JsonResponse
 from ninja import Router
 from pydantic import AfterValidator, Field, model_validator
@@ -26,11 +27,9 @@ def _known(scopes: list[str]) -> list[str]:
     return scopes
 
 
-Scopes = Annotated[
-    list[str], Field(min_length=1, max_length=20), AfterValidator(_known)
-]
-MailboxNames = Annotated[list[MailboxName], Field(min_length=1, max_length=100)]
-KeyName = Annotated[Line, Field(min_length=1, max_length=100)]
+Scopes = Annotated[list[str], Len(1, 20), AfterValidator(_known)]
+MailboxNames = Annotated[list[MailboxName], Len(1, 100)]
+KeyName = Annotated[Line, Len(1, 100)]
 
 
 class KeyIn(Confirmable):
@@ -113,17 +112,17 @@ class Keys(Answer):
     api_keys: list[KeyAnswer]
 
 
-router = Router(tags=["account"])
+router = Router(tags=["account"], auth=ADMIN)
 
 
-@router.get("/api-keys", auth=ADMIN, response=Keys)
+@router.get("/api-keys", response=Keys)
 def list_keys(request: KeyedRequest) -> JsonResponse:
     """List the account's keys, revoked ones too; never their texts."""
     rows = ApiKey.objects.manageable_by(request.auth).order_by("id")
     return JsonResponse({"api_keys": [KeyAnswer.of(key) for key in rows]})
 
 
-@router.post("/api-keys", auth=ADMIN, response={201: KeyMade, 202: PendingApproval})
+@router.post("/api-keys", response={201: KeyMade, 202: PendingApproval})
 def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
     """Make a key. Its text is in this answer and nowhere else.
 
@@ -144,9 +143,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
     return JsonResponse(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 
 
-@router.patch(
-    "/api-keys/{key_id}", auth=ADMIN, response={200: KeyChanged, 202: PendingApproval}
-)
+@router.patch("/api-keys/{key_id}", response={200: KeyChanged, 202: PendingApproval})
 def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> JsonResponse:
     """Change name, scopes or mailboxes, or pause a key: it sends nothing until it is
     resumed, and may read.
@@ -177,9 +174,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> JsonRespon
     return JsonResponse(KeyAnswer.of(changed) | {"status": "updated"})
 
 
-@router.delete(
-    "/api-keys/{key_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval}
-)
+@router.delete("/api-keys/{key_id}", response={200: Changed, 202: PendingApproval})
 def revoke_key(
     request: KeyedRequest,
     key_id: str,

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Self
 
+from annotated_types import MaxLen
 from django.http import JsonResponse
 from ninja import Router
 from pydantic import AfterValidator, AliasPath, BeforeValidator, Field, model_validator
@@ -93,7 +94,7 @@ class MailboxIn(MailboxSettings, Confirmable):
     )
 
     address: MailboxName | None = None
-    address_local: Annotated[str, Field(max_length=64)] | None = None
+    address_local: Annotated[str, MaxLen(64)] | None = None
 
     @model_validator(mode="after")
     def _has_address(self) -> Self:
@@ -155,7 +156,7 @@ class Mailboxes(Answer):
     mailboxes: list[MailboxAnswer]
 
 
-router = Router(tags=["account"])
+router = Router(tags=["account"], auth=ADMIN)
 MADE: dict[int, Any] = {201: MailboxAnswer, 202: PendingApproval}
 
 
@@ -176,7 +177,7 @@ def read_mailbox(request: KeyedRequest, mailbox: str) -> JsonResponse:
     return JsonResponse(MailboxAnswer.of(mailbox_named(request.auth, mailbox)))
 
 
-@router.post("/mailboxes", auth=ADMIN, response=MADE)
+@router.post("/mailboxes", response=MADE)
 def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
     """Make a mailbox. A mode looser than gated_send is not taken; the answer shows the
     real one.
@@ -197,9 +198,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
 
 
 @router.patch(
-    "/mailboxes/{mailbox}",
-    auth=ADMIN,
-    response={200: MailboxChanged, 202: PendingApproval},
+    "/mailboxes/{mailbox}", response={200: MailboxChanged, 202: PendingApproval}
 )
 def update_mailbox(
     request: KeyedRequest, mailbox: str, body: MailboxPatch
@@ -226,7 +225,6 @@ def update_mailbox(
 
 @router.patch(
     "/mailboxes/{mailbox}/configure",
-    auth=ADMIN,
     response={200: MailboxChanged, 202: PendingApproval},
 )
 def configure_mailbox(
@@ -236,9 +234,7 @@ def configure_mailbox(
     return update_mailbox(request, mailbox, body)
 
 
-@router.delete(
-    "/mailboxes/{mailbox}", auth=ADMIN, response={200: Changed, 202: PendingApproval}
-)
+@router.delete("/mailboxes/{mailbox}", response={200: Changed, 202: PendingApproval})
 def delete_mailbox(
     request: KeyedRequest,
     mailbox: str,
@@ -276,7 +272,7 @@ class DomainIn(Body):
 
     model_config = example({"domain": "mail.example.com"})
 
-    domain: Annotated[str, AfterValidator(clean_domain), Field(max_length=300)]
+    domain: Annotated[str, AfterValidator(clean_domain), MaxLen(300)]
 
 
 class DnsRecord(Answer):
@@ -356,7 +352,7 @@ def domain_json(row: Domain) -> Json:
     }
 
 
-@router.get("/domains", auth=ADMIN, response=Domains)
+@router.get("/domains", response=Domains)
 def list_domains(request: KeyedRequest) -> JsonResponse:
     """List the account's domains."""
     check_unlimited(request.auth)
@@ -369,20 +365,20 @@ def list_domains(request: KeyedRequest) -> JsonResponse:
     )
 
 
-@router.post("/domains", auth=ADMIN, response={201: DomainAnswer})
+@router.post("/domains", response={201: DomainAnswer})
 def create_domain(request: KeyedRequest, body: DomainIn) -> JsonResponse:
     """Claim a domain. It is pending until `dns_records` are set and it is verified."""
     made = domains.add_domain(request.auth, body.domain)
     return JsonResponse(domain_json(made), status=201)
 
 
-@router.get("/domains/{domain_id}", auth=ADMIN, response=DomainAnswer)
+@router.get("/domains/{domain_id}", response=DomainAnswer)
 def read_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
     """Read one domain."""
     return JsonResponse(domain_json(_domain_named(request.auth, domain_id)))
 
 
-@router.post("/domains/{domain_id}/verify", auth=ADMIN, response=DomainLookedAt)
+@router.post("/domains/{domain_id}/verify", response=DomainLookedAt)
 def verify_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
     """Look each of `dns_records` up in DNS. `status` says whether the proof was found,
     `problem` what is wrong.
@@ -392,7 +388,7 @@ def verify_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
     return JsonResponse(domain_json(domain) | {"message": message})
 
 
-@router.post("/domains/{domain_id}/rotate-dkim", auth=ADMIN, response=DomainAnswer)
+@router.post("/domains/{domain_id}/rotate-dkim", response=DomainAnswer)
 def rotate_dkim(request: KeyedRequest, domain_id: str) -> JsonResponse:
     """Make another DKIM key. The old one signs until the new one is in DNS and the
     domain verified again.
@@ -401,7 +397,7 @@ def rotate_dkim(request: KeyedRequest, domain_id: str) -> JsonResponse:
     return JsonResponse(domain_json(domains.rotate_key(request.auth, domain)))
 
 
-@router.delete("/domains/{domain_id}", auth=ADMIN, response=Changed)
+@router.delete("/domains/{domain_id}", response=Changed)
 def delete_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
     """Give a domain back. 409 while mailboxes live under it."""
     domain = _domain_named(request.auth, domain_id)

@@ -195,10 +195,10 @@ class SpamFilters(ListFilters):
     ] = Status.SPAM_QUARANTINED
 
 
-router = Router(tags=["messages"])
+router = Router(tags=["messages"], auth=READ)
 
 
-@router.get("/mailboxes/{mailbox}/emails", auth=READ, response=Messages)
+@router.get("/mailboxes/{mailbox}/emails", response=Messages)
 def list_emails(
     request: KeyedRequest, mailbox: str, filters: Query[ListFilters]
 ) -> JsonResponse:
@@ -208,7 +208,7 @@ def list_emails(
     return _page(request.auth, rows, filters.page_size(), flat=False)
 
 
-@router.get(_EMAIL, auth=READ, response=Message)
+@router.get(_EMAIL, response=Message)
 def read_email(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
     """Read one message whole. An unread one is read from then on."""
     found = _email(request, mailbox, email)
@@ -277,7 +277,7 @@ def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> JsonResponse:
     )
 
 
-@router.get("/mailboxes/{mailbox}/threads/{thread}", auth=READ, response=Thread)
+@router.get("/mailboxes/{mailbox}/threads/{thread}", response=Thread)
 def read_thread(
     request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False
 ) -> JsonResponse:
@@ -348,7 +348,7 @@ def _thread(
     return JsonResponse(result)
 
 
-@router.get(_TAGS, auth=READ, response=Tags)
+@router.get(_TAGS, response=Tags)
 def read_tags(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
     """Get the tags of a message."""
     return JsonResponse({"tags": _email(request, mailbox, email).tags})
@@ -391,7 +391,7 @@ def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
 
 
 # Before the route of the bytes, which would take this suffix for a part of the name.
-@router.get(_FILE + "/url", auth=READ, response=FileLink)
+@router.get(_FILE + "/url", response=FileLink)
 def link_to_file(
     request: KeyedRequest, mailbox: str, email: str, name: str
 ) -> HttpResponse:
@@ -412,7 +412,7 @@ def link_to_file(
     return JsonResponse(result)
 
 
-@router.get(_FILE, auth=READ, include_in_schema=False)
+@router.get(_FILE, include_in_schema=False)
 def read_file(
     request: KeyedRequest, mailbox: str, email: str, name: str
 ) -> HttpResponse:

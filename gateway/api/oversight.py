@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Self
 
+from annotated_types import Len, MaxLen
 from django.http import JsonResponse
 from ninja import Query, Router
 from pydantic import ConfigDict, Field, model_validator
@@ -27,6 +28,7 @@ from gateway.api.answers import (
 )
 from gateway.api.bodies import (
     Body,
+    Id,
     Line,
     MailboxName,
     ModeWord,
@@ -87,9 +89,9 @@ class FieldChange(StrictBody):
     line with commas.
     """
 
-    field: Annotated[Line, Field(max_length=40)]
-    before: Annotated[str, Field(max_length=MAX_FIELD)]
-    after: Annotated[str, Field(max_length=MAX_FIELD)]
+    field: Annotated[Line, MaxLen(40)]
+    before: Annotated[str, MaxLen(MAX_FIELD)]
+    after: Annotated[str, MaxLen(MAX_FIELD)]
 
 
 class Verdict(StrictBody, NamesEmail):
@@ -102,14 +104,14 @@ class Verdict(StrictBody, NamesEmail):
 
     action: str = ""
     decision: str = ""
-    reason: Annotated[str, Field(max_length=2000)] | None = None
+    reason: Annotated[str, MaxLen(2000)] | None = None
     # Whom the client names as the person behind the key; the audit log keeps the key.
     decided_by: ShortLine | None = None
     expected_fingerprint: Sha256 | None = None
     # What the agent gets as data beside the reason of a rejection.
-    suggested_markdown: Annotated[str, Field(max_length=MAX_SUGGESTION)] | None = None
+    suggested_markdown: Annotated[str, MaxLen(MAX_SUGGESTION)] | None = None
     replaced_by: ShortLine | None = None
-    changes: Annotated[list[FieldChange], Field(max_length=10)] | None = None
+    changes: Annotated[list[FieldChange], MaxLen(10)] | None = None
 
     @model_validator(mode="after")
     def _is_clear(self) -> Self:
@@ -182,7 +184,7 @@ class UpgradeCode(Body):
 
     model_config = example({"code": "A7X-29K"})
 
-    code: Annotated[str, Field(min_length=1, max_length=40)]
+    code: Annotated[str, Len(1, 40)]
 
 
 class ExpirySet(Answer):
@@ -219,7 +221,7 @@ class UpgradeRequests(Answer):
 class PendingFilters(PageFilters):
     """The parameters of the pending list."""
 
-    email_id: Annotated[str, Field(max_length=64)] = ""
+    email_id: Id = ""
     mailbox: MailboxName = ""
     only: Annotated[
         str,

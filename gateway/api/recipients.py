@@ -4,6 +4,7 @@ addresses.
 
 from typing import Annotated
 
+from annotated_types import Len
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.html import format_html
 from ninja import Query, Router
@@ -59,9 +60,7 @@ class ContactIn(Body):
     email: Address
     name: ShortLine | None = None
     tags: Annotated[
-        list[Annotated[Line, Field(min_length=1, max_length=100)]],
-        AfterValidator(_few),
-        BeforeValidator(_tags),
+        list[Annotated[Line, Len(1, 100)]], AfterValidator(_few), BeforeValidator(_tags)
     ] = Field(default_factory=list)
     mailbox: MailboxName | None = None
     mailbox_id: MailboxName | None = None

@@ -5,6 +5,7 @@ in the flat one.
 from datetime import datetime
 from typing import Annotated, Any, Self
 
+from annotated_types import MaxLen
 from django.http import JsonResponse
 from ninja import Router
 from pydantic import BeforeValidator, Field, model_validator
@@ -14,6 +15,7 @@ from gateway.api.bodies import (
     MAX_KEY,
     Addresses,
     Body,
+    Id,
     Line,
     Metadata,
     ModeWord,
@@ -93,7 +95,7 @@ class Composed(Body):
     send_at: Moment | None = None
     scheduled_at: Moment | None = None
     gate_timing: TimingWord | None = None
-    idempotency_key: Annotated[Line, Field(max_length=MAX_KEY)] | None = None
+    idempotency_key: Annotated[Line, MaxLen(MAX_KEY)] | None = None
     # What the agent claims that it may do (a UCAN), sent as X-Agent-Identity and not
     # checked.
     ucan: (
@@ -131,7 +133,7 @@ class SendIn(Composed, NamesMailbox):
     subject: Subject
     # The message that this one is sent in place of: it stands in the thread where that
     # one stood.
-    replaces: str = Field("", max_length=64)
+    replaces: Id = ""
 
 
 class CancelIn(MustNameEmail):
@@ -157,7 +159,7 @@ class FlatReplyIn(ReplyFromIn, NamesEmail):
 
     model_config = example({"thread_id": "01JD0000000000000000000000", "body": _WORDS})
 
-    thread_id: str = Field("", max_length=64)
+    thread_id: Id = ""
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
@@ -300,10 +302,10 @@ def accept(
     return JsonResponse(result, status=202)
 
 
-router = Router(tags=["send"])
+router = Router(tags=["send"], auth=SEND)
 
 
-@router.post("/mailboxes/{mailbox}/send", auth=SEND, response={202: Sent, 200: Sent})
+@router.post("/mailboxes/{mailbox}/send", response={202: Sent, 200: Sent})
 def send(request: KeyedRequest, mailbox: str, body: SendIn) -> JsonResponse:
     """Send a message from a mailbox. Gated mailboxes hold it for review."""
     return _new(request, mailbox_named(request.auth, mailbox), body, flat=False)
@@ -335,9 +337,7 @@ def _new(
     return accept(request, mailbox, body, fields, flat=flat)
 
 
-@router.post(
-    "/mailboxes/{mailbox}/reply/{email}", auth=SEND, response={202: Sent, 200: Sent}
-)
+@router.post("/mailboxes/{mailbox}/reply/{email}", response={202: Sent, 200: Sent})
 def reply(
     request: KeyedRequest, mailbox: str, email: str, body: ReplyIn
 ) -> JsonResponse:
@@ -385,9 +385,7 @@ def reply_to(
     )
 
 
-@router.patch(
-    "/mailboxes/{mailbox}/emails/{email}/schedule", auth=SEND, response=Message
-)
+@router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", response=Message)
 def edit_scheduled(
     request: KeyedRequest, mailbox: str, email: str, body: EditIn
 ) -> JsonResponse:

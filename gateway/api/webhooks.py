@@ -5,6 +5,7 @@ WebhookWithSecret.
 from datetime import timedelta
 from typing import Annotated
 
+from annotated_types import Len
 from django.http import JsonResponse
 from ninja import Query, Router
 from pydantic import Field
@@ -19,7 +20,7 @@ from gateway.api.answers import (
     PendingApproval,
     page_of,
 )
-from gateway.api.bodies import Body, Confirmable, Line, example
+from gateway.api.bodies import Body, Confirmable, Line, MailboxName, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.errors import Invalid
 from gateway.lookups import check_unlimited, first_or_404, mailbox_named
@@ -37,9 +38,9 @@ STATUS_WORDS = {
 _WORD_OF = {state: word for word, states in STATUS_WORDS.items() for state in states}
 
 
-_Url = Annotated[Line, Field(min_length=1, max_length=2000)]
-_Events = Annotated[list[str], Field(min_length=1, max_length=40)]
-_Secret = Annotated[str, Field(min_length=8, max_length=200)]
+_Url = Annotated[Line, Len(1, 2000)]
+_Events = Annotated[list[str], Len(1, 40)]
+_Secret = Annotated[str, Len(8, 200)]
 
 
 class WebhookIn(Confirmable):
@@ -51,7 +52,7 @@ class WebhookIn(Confirmable):
 
     url: _Url
     events: _Events
-    mailbox_id: str | None = Field(None, max_length=320)
+    mailbox_id: MailboxName | None = None
     secret: _Secret | None = None
     # Whether a live key's subscription gets events of sandbox mail too. A sandbox key's
     # subscription gets only those.
@@ -65,7 +66,7 @@ class WebhookChange(Confirmable):
 
     url: _Url = ""
     events: _Events = Field(default_factory=list)
-    mailbox_id: str | None = Field(None, max_length=320)
+    mailbox_id: MailboxName | None = None
     include_sandbox: bool = True
 
 
@@ -167,10 +168,10 @@ def delivery_json(row: WebhookDelivery) -> Json:
     }
 
 
-router = Router(tags=["webhooks"])
+router = Router(tags=["webhooks"], auth=ADMIN)
 
 
-@router.get("/webhooks", auth=ADMIN, response=Webhooks)
+@router.get("/webhooks", response=Webhooks)
 def list_webhooks(request: KeyedRequest) -> JsonResponse:
     """List subscriptions, without their secrets."""
     shown = [
@@ -180,9 +181,7 @@ def list_webhooks(request: KeyedRequest) -> JsonResponse:
     return JsonResponse({"webhooks": shown, "subscriptions": shown})
 
 
-@router.post(
-    "/webhooks", auth=ADMIN, response={201: WebhookWithSecret, 202: PendingApproval}
-)
+@router.post("/webhooks", response={201: WebhookWithSecret, 202: PendingApproval})
 def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
     mailbox = _mailbox(request.auth, body.mailbox_id)
@@ -200,16 +199,14 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
     return JsonResponse(WebhookWithSecret.of(webhook), status=201)
 
 
-@router.get("/webhooks/{webhook_id}", auth=ADMIN, response=WebhookWithSecret)
+@router.get("/webhooks/{webhook_id}", response=WebhookWithSecret)
 def read_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     """Read one subscription, with its secret."""
     return JsonResponse(WebhookWithSecret.of(_webhook_named(request.auth, webhook_id)))
 
 
 @router.patch(
-    "/webhooks/{webhook_id}",
-    auth=ADMIN,
-    response={200: WebhookAnswer, 202: PendingApproval},
+    "/webhooks/{webhook_id}", response={200: WebhookAnswer, 202: PendingApproval}
 )
 def change_webhook(
     request: KeyedRequest, webhook_id: str, body: WebhookChange
@@ -229,7 +226,7 @@ def change_webhook(
     return JsonResponse(WebhookAnswer.of(changed) | {"status": "updated"})
 
 
-@router.delete("/webhooks/{webhook_id}", auth=ADMIN, response=Changed)
+@router.delete("/webhooks/{webhook_id}", response=Changed)
 def delete_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     """End a subscription."""
     webhook = _webhook_named(request.auth, webhook_id)
@@ -237,7 +234,7 @@ def delete_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     return JsonResponse({"id": webhook.pk, "status": "deleted"})
 
 
-@router.post("/webhooks/{webhook_id}/rotate", auth=ADMIN, response=WebhookWithSecret)
+@router.post("/webhooks/{webhook_id}/rotate", response=WebhookWithSecret)
 def rotate_webhook(
     request: KeyedRequest, webhook_id: str, body: RotateIn
 ) -> JsonResponse:
@@ -256,7 +253,7 @@ def rotate_webhook(
     return JsonResponse(WebhookWithSecret.of(webhook))
 
 
-@router.post("/webhooks/{webhook_id}/test", auth=ADMIN, response=DeliveryAnswer)
+@router.post("/webhooks/{webhook_id}/test", response=DeliveryAnswer)
 def test_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     """Send one signed `webhook.test` event, which is about no message. A paused
     subscription is active again if the receiver takes the event.
@@ -274,7 +271,7 @@ class DeliveryFilters(PageFilters):
     email_id: str = ""
 
 
-@router.get("/webhook-deliveries", auth=ADMIN, response=Deliveries)
+@router.get("/webhook-deliveries", response=Deliveries)
 def list_deliveries(
     request: KeyedRequest, filters: Query[DeliveryFilters]
 ) -> JsonResponse:
@@ -303,9 +300,7 @@ def list_deliveries(
     )
 
 
-@router.post(
-    "/webhook-deliveries/{delivery_id}/replay", auth=ADMIN, response=DeliveryAnswer
-)
+@router.post("/webhook-deliveries/{delivery_id}/replay", response=DeliveryAnswer)
 def replay(request: KeyedRequest, delivery_id: str) -> JsonResponse:
     """Send a finished delivery again: the same bytes, with the same `event_id`. 409
     while it is on its way.

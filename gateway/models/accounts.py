@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, Self, TypeVar
 
@@ -24,13 +24,22 @@ def hash_key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def one_of(column: str, values: Iterable[str], name: str) -> models.CheckConstraint:
+    """Return the constraint of this name, by which a column holds one of `values`."""
+    return models.CheckConstraint(condition=Q(**{f"{column}__in": values}), name=name)
+
+
 class UlidModel(models.Model):
     """A row whose id is a ULID: opaque to clients, and in order of creation."""
 
     id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
+    created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         abstract = True
+
+    def __str__(self) -> str:
+        return self.pk
 
     @classmethod
     def locked(cls, pk: str) -> Self:
@@ -67,7 +76,6 @@ class Account(UlidModel):
     # A new sender may send little a day at first; 0: warmed up.
     warmup_stage = models.PositiveSmallIntegerField(default=0)
     warmup_daily_limit = models.PositiveIntegerField(null=True, blank=True)
-    created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return self.name
@@ -132,7 +140,6 @@ class ApiKey(UlidModel):
     # requests need no join.
     mailbox_ids = ArrayField(models.CharField(max_length=26), default=list, blank=True)
     sandbox = models.BooleanField(default=False)
-    created_at = models.DateTimeField(db_default=Now())
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     # While set, whatever asks for the scope send is refused; reading goes on.
@@ -252,18 +259,14 @@ class Mailbox(UlidModel):
     simplify_html = models.BooleanField(default=True, db_default=True)
     mcp_configured = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(db_default=Now())
 
     objects = AccountMailboxQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                condition=Q(oversight_mode__in=Mode.values), name="mailbox_mode_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(default_gate_timing__in=GateTiming.values),
-                name="mailbox_gate_timing_known",
+            one_of("oversight_mode", Mode.values, "mailbox_mode_known"),
+            one_of(
+                "default_gate_timing", GateTiming.values, "mailbox_gate_timing_known"
             ),
         ]
         indexes = [
@@ -308,15 +311,11 @@ class Feedback(UlidModel):
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
     report = models.JSONField()
-    created_at = models.DateTimeField(db_default=Now())
 
     objects = FeedbackQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
-
-    def __str__(self) -> str:
-        return self.pk
 
 
 class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
@@ -349,7 +348,6 @@ class AuditLogEntry(UlidModel):
     resource_id = models.CharField(max_length=40)
     actor_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
     metadata = models.JSONField(default=dict)
-    created_at = models.DateTimeField(db_default=Now())
 
     objects = AuditLogQuerySet.as_manager()
 
@@ -433,7 +431,6 @@ class Domain(UlidModel):
     # look-up in DNS; empty: none.
     dns_problems = models.JSONField(default=dict)
     looked_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(db_default=Now())
     verified_at = models.DateTimeField(null=True)
 
     objects = DomainQuerySet.as_manager()
@@ -449,10 +446,7 @@ class Domain(UlidModel):
                 condition=Q(status="active"),
                 name="domain_active_once",
             ),
-            models.CheckConstraint(
-                condition=Q(status__in=["pending", "active"]),
-                name="domain_status_known",
-            ),
+            one_of("status", ["pending", "active"], "domain_status_known"),
         ]
 
     def __str__(self) -> str:

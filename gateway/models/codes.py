@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.encryption import EncryptedTextField
-from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
 from gateway.models.emails import OUTBOX_LEASE, Email
 from gateway.states import Mode
 
@@ -43,7 +43,6 @@ class OneTimeCode(UlidModel):
 
     code = EncryptedTextField()
     requested_by_key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
-    created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     wrong_attempts = models.PositiveIntegerField(default=0)
@@ -100,11 +99,7 @@ class UpgradeRequest(OneTimeCode):
     objects = UpgradeRequestQuerySet.as_manager()
 
     class Meta:
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(target_mode__in=Mode.values), name="upgrade_mode_known"
-            )
-        ]
+        constraints = [one_of("target_mode", Mode.values, "upgrade_mode_known")]
         indexes = [
             # How many were asked for within the hour, and the newest one.
             models.Index(fields=["mailbox", "-created_at"], name="upgrade_of_mailbox")
@@ -187,7 +182,6 @@ class Notice(UlidModel):
         ApprovalRequest, models.CASCADE, null=True, related_name="+"
     )
     received = models.OneToOneField(Email, models.CASCADE, null=True, related_name="+")
-    created_at = models.DateTimeField(db_default=Now())
     # None once its bytes were offered to the mail server: without an answer nobody
     # knows whether it has them, so it is not sent again.
     due_at = models.DateTimeField(null=True, db_default=Now())
@@ -210,6 +204,3 @@ class Notice(UlidModel):
                 fields=["due_at"], condition=Q(due_at__isnull=False), name="notice_due"
             )
         ]
-
-    def __str__(self) -> str:
-        return self.pk

@@ -16,7 +16,7 @@ from django.db.models.functions import Now, TruncDate
 
 from common.references import split_reference
 from gateway.attachments import File
-from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
 from gateway.states import (
     AWAITING_DECISION,
     HIDDEN,
@@ -431,20 +431,10 @@ class Email(UlidModel):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                condition=Q(status__in=Status.values), name="email_status_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(direction__in=Direction.values),
-                name="email_direction_known",
-            ),
-            models.CheckConstraint(
-                condition=Q(oversight_mode__in=Mode.values), name="email_mode_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(decision__in=["", *Decision.values]),
-                name="email_decision_known",
-            ),
+            one_of("status", Status.values, "email_status_known"),
+            one_of("direction", Direction.values, "email_direction_known"),
+            one_of("oversight_mode", Mode.values, "email_mode_known"),
+            one_of("decision", ["", *Decision.values], "email_decision_known"),
             # Nothing that is gated leaves without a recorded decision, whatever the
             # code does.
             models.CheckConstraint(
@@ -507,9 +497,6 @@ class Email(UlidModel):
                 name="email_decided_in_period",
             ),
         ]
-
-    def __str__(self) -> str:
-        return self.id
 
     def ids(self) -> dict[str, Any]:
         """Return the id under each of the names that clients read it by."""
@@ -607,9 +594,8 @@ class IdempotencyRecord(models.Model):
                 fields=["mailbox", "sandbox", "operation", "key"],
                 name="idempotency_key_once",
             ),
-            models.CheckConstraint(
-                condition=Q(operation__in=["send", "reply", "content"]),
-                name="idempotency_operation_known",
+            one_of(
+                "operation", ["send", "reply", "content"], "idempotency_operation_known"
             ),
         ]
         indexes = [

@@ -10,11 +10,10 @@ from typing import Self
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import FilteredRelation, Q
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.patterns import comparable
-from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
 
 # Kind, mode and version of a list, and an entry of it or None.
 ListMatch = tuple[str, str, int, str | None]
@@ -90,13 +89,11 @@ class Allowlist(models.Model):
             models.UniqueConstraint(
                 fields=["mailbox", "kind"], name="allowlist_kind_once_a_mailbox"
             ),
-            models.CheckConstraint(
-                condition=Q(kind__in=["restriction", "bypass"]),
-                name="allowlist_kind_known",
-            ),
-            models.CheckConstraint(
-                condition=Q(mode__in=["off", "monitor", "enforce", "contacts"]),
-                name="allowlist_mode_known",
+            one_of("kind", ["restriction", "bypass"], "allowlist_kind_known"),
+            one_of(
+                "mode",
+                ["off", "monitor", "enforce", "contacts"],
+                "allowlist_mode_known",
             ),
             models.CheckConstraint(
                 condition=~Q(kind="bypass", mode="contacts"),
@@ -124,7 +121,6 @@ class AllowlistEntry(UlidModel):
     expires_at = models.DateTimeField(null=True)
     note = models.CharField(max_length=300, blank=True)
     added_by_key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
-    created_at = models.DateTimeField(db_default=Now())
 
     objects = AllowlistEntryQuerySet.as_manager()
 
@@ -152,7 +148,6 @@ class Refusal(UlidModel):
     refused = ArrayField(models.CharField(max_length=254))
     rule = models.CharField(max_length=300)
     metadata = models.JSONField(default=dict)
-    created_at = models.DateTimeField(db_default=Now())
 
     objects = MailRefusalQuerySet.as_manager()
 
@@ -240,7 +235,6 @@ class Contact(UlidModel):
     name = models.CharField(max_length=200)
     email = models.CharField(max_length=254)
     tags = ArrayField(models.CharField(max_length=100), default=list)
-    created_at = models.DateTimeField(db_default=Now())
 
     objects = MailContactQuerySet.as_manager()
 
@@ -270,7 +264,6 @@ class Suppression(UlidModel):
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
     email_address = models.CharField(max_length=254)
     reason = models.CharField(max_length=12, choices=Reason)
-    created_at = models.DateTimeField(db_default=Now())
 
     objects = SuppressionQuerySet.as_manager()
 
@@ -279,11 +272,10 @@ class Suppression(UlidModel):
             models.UniqueConstraint(
                 fields=["account", "email_address"], name="suppression_once_an_account"
             ),
-            models.CheckConstraint(
-                condition=Q(
-                    reason__in=["bounce", "complaint", "manual", "unsubscribed"]
-                ),
-                name="suppression_reason_known",
+            one_of(
+                "reason",
+                ["bounce", "complaint", "manual", "unsubscribed"],
+                "suppression_reason_known",
             ),
         ]
         indexes = [

@@ -12,7 +12,7 @@ from django.db.models.functions import Now, RowNumber
 from django.utils import timezone
 
 from common.encryption import EncryptedTextField
-from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
 from gateway.models.emails import Email
 from gateway.models.recipients import Refusal
 from outgoing.models import Delivery, DeliveryQuerySet
@@ -276,7 +276,6 @@ class Webhook(UlidModel):
     slow_attempts = models.PositiveIntegerField(default=0)
     # Why the newest attempt failed; empty after a success.
     last_error = models.TextField(blank=True, default="")
-    created_at = models.DateTimeField(db_default=Now())
     deleted_at = models.DateTimeField(null=True)
 
     objects = WebhookQuerySet.as_manager()
@@ -290,9 +289,6 @@ class Webhook(UlidModel):
                 name="webhook_listening",
             )
         ]
-
-    def __str__(self) -> str:
-        return self.id
 
     @property
     def is_active(self) -> bool:
@@ -325,10 +321,7 @@ class WebhookDelivery(Delivery):
             models.UniqueConstraint(
                 fields=["webhook", "event_id"], name="webhook_event_once"
             ),
-            models.CheckConstraint(
-                condition=Q(state__in=Delivery.State.values),
-                name="webhook_delivery_state_known",
-            ),
+            one_of("state", Delivery.State.values, "webhook_delivery_state_known"),
         ]
         indexes = [
             # The sweep: what should be tried now.
