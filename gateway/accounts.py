@@ -109,7 +109,7 @@ def key_named(key: ApiKey, key_id: str) -> ApiKey:
     return first_or_404(ApiKey.objects.manageable_by(key).filter(pk=key_id), "API key")
 
 
-def create_key(key: ApiKey, made: ApiKey, *, mailboxes: list[str] | None) -> str:
+def create_key(key: ApiKey, made: ApiKey, mailboxes: list[str] | None) -> str:
     """Store `made`, a key of the account of `key`, and return its text, which is not
     stored. Raises NotFound for a mailbox, or Forbidden.
     """
@@ -120,7 +120,7 @@ def create_key(key: ApiKey, made: ApiKey, *, mailboxes: list[str] | None) -> str
     return _store(made, key=key)
 
 
-def make_operator_key(made: ApiKey, *, addresses: list[str]) -> str:
+def make_operator_key(made: ApiKey, addresses: list[str]) -> str:
     """Store a key on the operator's word, and return its text. Raises NotFound for an
     address.
     """
@@ -199,7 +199,7 @@ def revoke_key(key: ApiKey, *, revoked: ApiKey) -> None:
 
 
 def needs_approval_code(
-    key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()
+    key: ApiKey, scopes: Collection[str], before: Collection[str] = ()
 ) -> bool:
     """Whether a person confirms that `key` makes a key with `scopes`, or gives them to
     one that had `before`.

@@ -189,7 +189,7 @@ def add_entry(
 
 
 @transaction.atomic
-def remove_entry(key: ApiKey, mailbox: Mailbox, *, entry_id: str) -> None:
+def remove_entry(key: ApiKey, mailbox: Mailbox, entry_id: str) -> None:
     """Remove one entry from the bypass of a mailbox. Raises NotFound."""
     bypass = _locked(mailbox, Allowlist.Kind.BYPASS)
     entry = bypass.entries.filter(pk=entry_id).first()
@@ -200,7 +200,7 @@ def remove_entry(key: ApiKey, mailbox: Mailbox, *, entry_id: str) -> None:
 
 
 @transaction.atomic
-def set_bypass_mode(key: ApiKey, mailbox: Mailbox, *, mode: str) -> Allowlist:
+def set_bypass_mode(key: ApiKey, mailbox: Mailbox, mode: str) -> Allowlist:
     """Set the mode of the bypass of a mailbox."""
     bypass = _locked(mailbox, Allowlist.Kind.BYPASS)
     bypass.mode = mode

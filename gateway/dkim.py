@@ -78,7 +78,7 @@ def activate_published(domain: Domain, published: list[str]) -> bool:
     return bool(seen)
 
 
-def signed(message: bytes, *, sender: str) -> bytes:
+def signed(message: bytes, sender: str) -> bytes:
     """Return a message with a signature of its sender's domain, where that has a key
     that signs.
     """

@@ -33,7 +33,7 @@ T = TypeVar("T")
 _DAY = timedelta(days=1)
 
 
-def hit(key: ApiKey, *, limit: int, now: datetime) -> int:
+def hit(key: ApiKey, limit: int, *, now: datetime) -> int:
     """Count one call of a key, and return its calls in this minute; 0 while Redis is
     away.
     """
@@ -82,7 +82,7 @@ def check_rate(key: ApiKey, *, now: datetime) -> None:
     """
     own = key.account.requests_per_minute
     limit = settings.GATEWAY_RATE_LIMIT if own is None else own
-    calls = hit(key, limit=limit, now=now)
+    calls = hit(key, limit, now=now)
     if not limit or calls <= limit:
         return
     raise TooManyRequests(

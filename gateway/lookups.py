@@ -20,7 +20,7 @@ LASTS = 3600
 _SALT = "gateway.file_links"
 
 
-def first_or_404(rows: QuerySet[Row], what: str, *, code: str = "") -> Row:
+def first_or_404(rows: QuerySet[Row], what: str, code: str = "") -> Row:
     """Return the first of `rows`. Raises NotFound, saying that the account has no
     `what`.
     """
@@ -32,12 +32,15 @@ def first_or_404(rows: QuerySet[Row], what: str, *, code: str = "") -> Row:
 
 def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     """Return the mailbox with this id or address. Raises NotFound."""
-    mailbox = Mailbox.objects.named(name, key=key)
+    named = {"address": name.strip().lower()} if "@" in name else {"pk": name}
+    mailbox = Mailbox.objects.visible_to(key).filter(**named).first()
     if mailbox is None:
         raise NotFound(
             "There is no such mailbox in this account, or this key may not use it. GET /v1/mailboxes lists them.",
             code="unknown_mailbox",
         )
+    # Known already: no query of its own.
+    mailbox.account = key.account
     return mailbox
 
 
@@ -80,7 +83,7 @@ def bare_address(name: str) -> str:
     return name.rpartition("<")[2].rstrip("> ") if name.rstrip().endswith(">") else name
 
 
-def email_named(key: ApiKey, email_id: str, *, mailbox: Mailbox | None = None) -> Email:
+def email_named(key: ApiKey, email_id: str, mailbox: Mailbox | None = None) -> Email:
     """Return the email with this id, in `mailbox` where one is given. Raises NotFound."""
     emails = Email.objects.visible_to(key).with_mailbox().with_attachments()
     if mailbox is not None:
@@ -100,7 +103,7 @@ def check_unlimited(key: ApiKey) -> None:
 
 
 def thread_named(
-    key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None
+    key: ApiKey, thread_id: str, mailbox: Mailbox | None = None
 ) -> EmailQuerySet:
     """Return what the key may read of a thread, newest first; possibly nothing."""
     emails = Email.objects.visible_to(key).readable_by(key).in_sight()

@@ -83,7 +83,7 @@ def create_mailbox(
 
 
 def change_mailbox(
-    key: ApiKey, mailbox: Mailbox, *, mode: Mode | None, changes: dict[str, Any]
+    key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]
 ) -> Mailbox:
     """Change settings, and tighten the oversight mode.
 
@@ -196,7 +196,7 @@ def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
 
 
 @transaction.atomic
-def request_upgrade(key: ApiKey, mailbox: Mailbox, *, target: Mode) -> UpgradeRequest:
+def request_upgrade(key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRequest:
     """Store a request for a looser mode with its code; an older request of the mailbox
     ends.
 
@@ -245,7 +245,7 @@ def request_upgrade(key: ApiKey, mailbox: Mailbox, *, target: Mode) -> UpgradeRe
     return request
 
 
-def upgrade(key: ApiKey, mailbox: Mailbox, *, code: str) -> Mailbox:
+def upgrade(key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
     """Loosen the mailbox as the request of this code says. Raises NotFound when nothing
     waits, or Forbidden.
 

@@ -117,10 +117,10 @@ def send_due(notice_id: str) -> str:
             )
         with smtp.watched():
             smtp.hand_over(
-                server=Server.from_url(settings.EMAIL_URL),
-                sender=sender,
-                recipients=[notice.to],
-                message=signed(message.as_bytes(), sender=sender),
+                Server.from_url(settings.EMAIL_URL),
+                sender,
+                [notice.to],
+                signed(message.as_bytes(), sender),
                 accept_partial=False,
                 before_message=begin,
             )

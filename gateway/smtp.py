@@ -69,11 +69,11 @@ class HandoverResult:
 
 
 def hand_over(
-    *,
     server: Server,
     sender: str,
     recipients: list[str],
     message: bytes,
+    *,
     accept_partial: bool,
     before_message: Callable[[], bool],
     envelope_id: str = "",

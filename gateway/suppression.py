@@ -73,7 +73,7 @@ def suppress_gone(email: Email, refused: smtp.Replies) -> None:
         suppress(email, address, Suppression.Reason.BOUNCE)
 
 
-def announce_bounce(email: Email, refused: smtp.Replies, *, at: datetime) -> None:
+def announce_bounce(email: Email, refused: smtp.Replies, at: datetime) -> None:
     """Announce that mail servers refused an email for these recipients; without any, for
     all of them.
     """
@@ -121,16 +121,6 @@ def suppressed_recipients(email: Email, recipients: list[str]) -> smtp.Replies:
         )
         for recipient, reason in suppressed.items()
     }
-
-
-def unsubscribed(recipients: list[str], account_id: str) -> tuple[str, ...]:
-    """Return those recipients who want no more mail of the account."""
-    suppressed = Suppression.objects.among(recipients, account_id)
-    return tuple(
-        one
-        for one, reason in suppressed.items()
-        if reason == Suppression.Reason.UNSUBSCRIBED
-    )
 
 
 @transaction.atomic

@@ -95,11 +95,9 @@ def parse(body: bytes) -> Event:
     """
     try:
         text = body.decode("utf-8")
-        if _depth(text) > MAX_DEPTH:
-            raise UnreadableEvent(
-                f"The body is nested more than {MAX_DEPTH} levels deep."
-            )
         payload = _DECODER.decode(text)
+        if _depth(payload) > MAX_DEPTH:
+            raise RecursionError
         if "\\u" in text:
             # Only an escape can bring in half a surrogate pair or U+0000.
             json.dumps(payload, ensure_ascii=False).encode("utf-8")
@@ -110,7 +108,11 @@ def parse(body: bytes) -> Event:
         raise UnreadableEvent(
             "The body holds text that is not valid Unicode."
         ) from None
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise UnreadableEvent(
+            f"The body is nested more than {MAX_DEPTH} levels deep."
+        ) from None
+    except ValueError:
         raise UnreadableEvent("The body is not valid JSON.") from None
     if not isinstance(payload, dict):
         raise UnreadableEvent("The body must be a JSON object.")
@@ -270,26 +272,11 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _depth(text: str) -> int:
-    """Return how deep the brackets go, before the parser has to follow them; those
-    inside of texts do not count.
-    """
-    if (most := text.count("[") + text.count("{")) <= MAX_DEPTH:
-        return most
-    deepest = level = 0
-    in_text = escaped = False
-    for character in text:
-        if in_text:
-            in_text = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-        elif character == '"':
-            in_text = True
-        elif character in "[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif character in "]}":
-            level -= 1
-    return deepest
+def _depth(value: Any) -> int:
+    """Return how deep the lists and objects of parsed JSON go."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
 def _text(value: Any) -> str:

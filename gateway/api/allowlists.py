@@ -291,7 +291,7 @@ def set_list_mode(
         needed=loosens or None,
         mailbox=box.pk,
     ):
-        changed = allowlists.set_bypass_mode(key, box, mode=body.mode)
+        changed = allowlists.set_bypass_mode(key, box, body.mode)
     return JsonResponse(_status(changed, box))
 
 
@@ -325,7 +325,7 @@ def remove_entry(
         mailbox=box.pk,
         id=entry_id,
     ):
-        allowlists.remove_entry(key, box, entry_id=entry_id)
+        allowlists.remove_entry(key, box, entry_id)
     return JsonResponse({"id": entry_id, "status": "removed"})
 
 

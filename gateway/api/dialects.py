@@ -148,9 +148,7 @@ def not_spam(request: KeyedRequest, email: str) -> JsonResponse:
 
 
 def _label(request: KeyedRequest, email: str, user_label: str) -> JsonResponse:
-    found = labels.label(
-        request.auth, email_named(request.auth, email), user_label=user_label
-    )
+    found = labels.label(request.auth, email_named(request.auth, email), user_label)
     return JsonResponse(
         {
             "id": found.pk,

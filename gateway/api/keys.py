@@ -139,7 +139,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
     ):
         sandbox = request.auth.sandbox if body.sandbox is None else body.sandbox
         made = ApiKey(name=body.name, scopes=scopes, sandbox=sandbox)
-        text = accounts.create_key(request.auth, made, mailboxes=body.mailboxes)
+        text = accounts.create_key(request.auth, made, body.mailboxes)
     return JsonResponse(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 
 
@@ -165,7 +165,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> JsonRespon
         "update_api_key",
         summary,
         needed=accounts.needs_approval_code(
-            request.auth, changes.get("scopes", ()), before=found.scopes
+            request.auth, changes.get("scopes", ()), found.scopes
         )
         or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
         id=found.pk,

@@ -218,7 +218,7 @@ def update_mailbox(
         id=found.pk,
     ):
         changed = mailboxes.change_mailbox(
-            request.auth, found, mode=body.oversight_mode, changes=body.changes()
+            request.auth, found, body.oversight_mode, body.changes()
         )
     return JsonResponse(MailboxAnswer.of(changed) | {"status": "updated"})
 

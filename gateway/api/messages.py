@@ -204,8 +204,7 @@ def list_emails(
 ) -> JsonResponse:
     """List a mailbox, newest first; with `since_id` only what is newer, oldest first."""
     box = mailbox_named(request.auth, mailbox)
-    rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box))
-    return _page(request.auth, rows, filters.page_size(), flat=False)
+    return _page(request.auth, filters, flat=False, mailbox=box)
 
 
 @router.get(_EMAIL, response=Message)
@@ -226,16 +225,14 @@ def cancel(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
 def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> JsonResponse:
     """List received mail, unread if nothing else is asked for."""
     box = mailbox_named_or_only(request.auth, filters.mailbox, field="mailbox")
-    rows = filters.apply(
-        _searched(request.auth, filters).filter(mailbox=box).received()
+    return _page(
+        request.auth, filters, flat=True, mailbox=box, direction=Direction.INBOUND
     )
-    return _page(request.auth, rows, filters.page_size(), flat=True)
 
 
 def list_of_all(request: KeyedRequest, filters: SpamFilters) -> JsonResponse:
     """List received mail of all mailboxes that the key may use."""
-    rows = filters.apply(_searched(request.auth, filters).received())
-    return _page(request.auth, rows, filters.page_size(), flat=True)
+    return _page(request.auth, filters, flat=True, direction=Direction.INBOUND)
 
 
 def read_flat(
@@ -261,14 +258,14 @@ def _cancel(key: ApiKey, email: Email) -> JsonResponse:
     return JsonResponse(cancelled.ids() | {"status": cancelled.status})
 
 
-def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
-    emails = Email.objects.visible_to(key)
-    # A key must not learn withheld text by searching for it.
-    return emails.readable_by(key) if filters.subject_contains else emails
-
-
-def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> JsonResponse:
-    page, cursor = cut(rows.with_mailbox(), limit)
+def _page(
+    key: ApiKey, filters: ListFilters, *, flat: bool, **only: Any
+) -> JsonResponse:
+    emails = Email.objects.visible_to(key).filter(**only)
+    if filters.subject_contains:
+        # A key must not learn withheld text by searching for it.
+        emails = emails.readable_by(key)
+    page, cursor = cut(filters.apply(emails).with_mailbox(), filters.page_size())
     return JsonResponse(
         {
             "emails": [list_row(key, email, flat=flat) for email in page],
@@ -311,7 +308,7 @@ def _thread(
     flat: bool,
     bodies: bool = False,
 ) -> JsonResponse:
-    found = thread_named(key, thread_id, mailbox=mailbox)
+    found = thread_named(key, thread_id, mailbox)
     most = MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
     emails = list(found[: most + 1])
     if not emails:
@@ -360,7 +357,7 @@ def write_tags(
 ) -> JsonResponse:
     """Add tags to a message; those of the same name are overwritten, all others stay."""
     found = _email(request, mailbox, email)
-    return JsonResponse({"tags": labels.add_tags(request.auth, found, tags=body.tags)})
+    return JsonResponse({"tags": labels.add_tags(request.auth, found, body.tags)})
 
 
 @router.delete(_TAGS + "/{path:name}", auth=SEND, response=TagDeleted)
@@ -369,7 +366,7 @@ def delete_tag(
 ) -> JsonResponse:
     """Take one tag away; its name may hold slashes."""
     found = _email(request, mailbox, email)
-    return JsonResponse({"deleted": labels.drop_tag(request.auth, found, name=name)})
+    return JsonResponse({"deleted": labels.drop_tag(request.auth, found, name)})
 
 
 def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> JsonResponse:
@@ -380,14 +377,12 @@ def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> JsonResponse:
 def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> JsonResponse:
     """Add tags to the message of this id; the answer lists their names."""
     found = email_named(request.auth, email)
-    merged = labels.add_tags(request.auth, found, tags=tags)
+    merged = labels.add_tags(request.auth, found, tags)
     return JsonResponse(found.ids() | {"tags": list(merged), "tag_map": merged})
 
 
 def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
-    return email_named(
-        request.auth, email, mailbox=mailbox_named(request.auth, mailbox)
-    )
+    return email_named(request.auth, email, mailbox_named(request.auth, mailbox))
 
 
 # Before the route of the bytes, which would take this suffix for a part of the name.

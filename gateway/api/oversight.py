@@ -289,9 +289,7 @@ def set_expiry(request: KeyedRequest, body: ExpiryIn) -> JsonResponse:
     """Set until when a held message may be approved. A later approval gets 409 with the
     code `approval_expired`.
     """
-    email = decisions.set_expiry(
-        request.auth, body.names_email(), expires_at=body.expires_at
-    )
+    email = decisions.set_expiry(request.auth, body.names_email(), body.expires_at)
     return JsonResponse(
         {**email.ids(), "status": email.status, "expires_at": iso(email.expires_at)}
     )
@@ -318,12 +316,11 @@ def _list_pending(
             # shown.
             outcome = found.outcome() | delivery_of(found)
     else:
-        held = (
+        emails = (
             Email.objects.visible_to(request.auth)
             .readable_by(request.auth)
             .awaiting_decision()
         )
-        emails = held.with_mailbox().with_key().with_attachments()
         if filters.mailbox:
             emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
         if cursor := read_cursor(filters.cursor):
@@ -394,7 +391,7 @@ def request_upgrade(
     operator.
     """
     asked = mailboxes.request_upgrade(
-        request.auth, mailbox_named(request.auth, mailbox), target=body.target_mode
+        request.auth, mailbox_named(request.auth, mailbox), body.target_mode
     )
     return JsonResponse(
         UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED}
@@ -411,7 +408,7 @@ def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> JsonRespo
     matter.
     """
     changed = mailboxes.upgrade(
-        request.auth, mailbox_named(request.auth, mailbox), code=body.code
+        request.auth, mailbox_named(request.auth, mailbox), body.code
     )
     return JsonResponse(MailboxAnswer.of(changed) | {"status": "upgraded"})
 

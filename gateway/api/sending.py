@@ -328,7 +328,7 @@ def _new(
 ) -> JsonResponse:
     fields: Json = {"to": body.to, "subject": body.subject}
     if body.replaces:
-        first = email_named(request.auth, body.replaces, mailbox=mailbox)
+        first = email_named(request.auth, body.replaces, mailbox)
         fields |= {
             "thread_id": first.thread_id,
             "in_reply_to": first.in_reply_to,
@@ -346,7 +346,7 @@ def reply(
     """
     box = mailbox_named(request.auth, mailbox)
     return _answer(
-        request, box, email_named(request.auth, email, mailbox=box), body, flat=False
+        request, box, email_named(request.auth, email, box), body, flat=False
     )
 
 
@@ -372,13 +372,13 @@ def reply_to(
     named = body.names_mailbox()
     box = mailbox_named(key, named) if named else None
     if email:
-        parent = email_named(key, email, mailbox=box)
+        parent = email_named(key, email, box)
         if thread_id and parent.thread_id != thread_id:
             raise Invalid("thread_id: is not the thread of the given message.")
     else:
-        emails = thread_named(key, thread_id, mailbox=box)
+        emails = thread_named(key, thread_id, box)
         parent = emails.received().first() or first_or_404(
-            emails, "thread", code="unknown_thread"
+            emails, "thread", "unknown_thread"
         )
     return _answer(
         request, mailbox_named(key, parent.mailbox_id), parent, body, flat=True
@@ -391,10 +391,6 @@ def edit_scheduled(
 ) -> JsonResponse:
     """Change a scheduled message. Of an approved one only the time can be moved."""
     box = mailbox_named(request.auth, mailbox)
-    found = email_named(request.auth, email, mailbox=box)
-    submission.edit_scheduled(
-        request.auth, found, send_at=body.time(), content=body.content()
-    )
-    return JsonResponse(
-        full_email(email_named(request.auth, email, mailbox=box), "markdown")
-    )
+    found = email_named(request.auth, email, box)
+    submission.edit_scheduled(request.auth, found, body.time(), body.content())
+    return JsonResponse(full_email(email_named(request.auth, email, box), "markdown"))

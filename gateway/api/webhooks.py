@@ -222,7 +222,7 @@ def change_webhook(
         changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
     summary = _summary(body.url or webhook.url)
     with body.confirmed(request.auth, "update_webhook", summary, id=webhook.pk):
-        changed = subscriptions.change_webhook(request.auth, webhook, changes=changes)
+        changed = subscriptions.change_webhook(request.auth, webhook, changes)
     return JsonResponse(WebhookAnswer.of(changed) | {"status": "updated"})
 
 

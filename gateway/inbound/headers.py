@@ -147,11 +147,6 @@ def ids_of(message: Message, name: str) -> list[str]:
     return list(dict.fromkeys(_ID.findall(value[-MAX_HEADER:])))[-MAX_IDS:]
 
 
-def has_long_header(message: Message) -> bool:
-    """Whether a header was longer than what is read of it."""
-    return any(len(str(value)) > MAX_HEADER for _, value in message.raw_items())
-
-
 MAX_RECIPIENTS_REPORTED = 100
 _MOST_TEXT = 500
 # Of one block, one part's headers, and all parts together.

@@ -300,7 +300,7 @@ def _take(
         )
         if is_hard and may_suppress:
             suppression.suppress_gone(email, {address: reply})
-        suppression.announce_bounce(email, {address: reply}, at=now)
+        suppression.announce_bounce(email, {address: reply}, now)
     elif result.action == COMPLAINT:
         if may_suppress:
             suppression.suppress(email, address, Suppression.Reason.COMPLAINT)

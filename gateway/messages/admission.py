@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain
-from typing import Any
 
 from django.utils import timezone
 
 from common.mail_addresses import clean_addresses
 from gateway import auditing
-from gateway.allowlists import judge, record_refusal
+from gateway.allowlists import Ruling, judge, record_refusal
 from gateway.errors import Forbidden, Invalid
 from gateway.messages.content import additions_of
 from gateway.models import ApiKey, Email, Mailbox, Suppression
@@ -38,17 +37,21 @@ Recipients = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Admission:
-    """How an email is accepted: its mode, whether it is gated, and the audit entries of
-    the lists.
-
-    `unlisted` are the recipients because of whom it is gated, where a bypass in force
-    lets others through.
+    """How an email is accepted: its mode, whether a bypass may let it skip the gate, and
+    what the lists say.
     """
 
     mode: Mode
     gated: bool
-    records: tuple[tuple[str, dict[str, Any]], ...] = ()
-    unlisted: tuple[str, ...] = ()
+    may_skip: bool
+    ruling: Ruling
+
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """The recipients because of whom it is gated, where a bypass in force lets
+        others through.
+        """
+        return self.ruling.unlisted if self.may_skip else ()
 
 
 def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
@@ -58,9 +61,8 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
     Must not be called inside a transaction: a refusal is stored in one of its own.
     """
     mailbox = email.mailbox
-    fields = {"to": email.to, "cc": email.cc, "bcc": email.bcc}
-    recipients = _addresses(fields)
-    everyone = _with_copies(fields, mailbox.auto_cc, mailbox.auto_bcc)
+    recipients = list(dict.fromkeys(email.addressees()))
+    everyone = _with_copies(email, mailbox.auto_cc, mailbox.auto_bcc)
     ruling = judge(mailbox, _addresses(everyone))
     refuse = partial(record_refusal, key=key, mailbox=mailbox, metadata=email.metadata)
     if outsiders := ruling.outsiders:
@@ -97,14 +99,14 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
         raise Forbidden(
             f"{_named(gone)} unsubscribed from this account's mail. Nothing was queued.",
             code="recipient_unsubscribed",
-            field=_field_of(fields, gone[0]),
+            field=_field_of(everyone, gone[0]),
             hint="Remove the recipient. Only an admin key can take it off the suppression list.",
             recipients=list(gone),
             refusal_id=refusal.pk,
         )
     if suppressed:
         first = next(address for address in recipients if address in suppressed)
-        field = _field_of(fields, first)
+        field = _field_of(everyone, first)
         raise Invalid(
             f"{field}: {first} is suppressed, because mail to it bounced or was marked as spam.",
             code="recipient_suppressed",
@@ -117,22 +119,9 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
     # A call that asks for gated_send is always gated, and nothing skips the gate under
     # hold_all.
     may_skip = mode is Mode.GATED_SEND and asked is None and not holds_all
-    records: list[tuple[str, dict[str, Any]]] = []
-    if strangers := ruling.strangers:
-        facts = {
-            "rule": ruling.rule,
-            "recipients": list(strangers[:_RECORDED]),
-            "count": len(strangers),
-        }
-        records.append(("email.would_be_refused", facts))
     if may_skip and ruling.skips:
         gated = False
-        records.append(("email.bypassed", {"rule": ruling.bypass_rule}))
-    elif may_skip and ruling.would_skip:
-        records.append(("email.would_bypass", {"rule": ruling.bypass_rule}))
-    return Admission(
-        mode, gated, tuple(records), unlisted=ruling.unlisted if may_skip else ()
-    )
+    return Admission(mode, gated, may_skip, ruling)
 
 
 def recheck(email: Email) -> tuple[str, bool]:
@@ -142,9 +131,8 @@ def recheck(email: Email) -> tuple[str, bool]:
     The copy of monitored mail is not checked: it goes to the account's own overseer.
     """
     additions = additions_of(email)
-    fields = {"to": email.to, "cc": email.cc, "bcc": email.bcc}
     everyone = _with_copies(
-        fields, additions.get("auto_cc", ""), additions.get("auto_bcc", "")
+        email, additions.get("auto_cc", ""), additions.get("auto_bcc", "")
     )
     mailbox = email.mailbox
     ruling = judge(mailbox, _addresses(everyone))
@@ -160,9 +148,11 @@ def recheck(email: Email) -> tuple[str, bool]:
     return "", is_gated(mode) or mode is Mode.READ_ONLY
 
 
-def _with_copies(recipients: Recipients, auto_cc: str, auto_bcc: str) -> Recipients:
+def _with_copies(email: Email, auto_cc: str, auto_bcc: str) -> Recipients:
     return {
-        **recipients,
+        "to": email.to,
+        "cc": email.cc,
+        "bcc": email.bcc,
         "auto_cc": clean_addresses(auto_cc),
         "auto_bcc": clean_addresses(auto_bcc),
     }
@@ -176,8 +166,20 @@ def note_admission(admission: Admission, email: Email, key: ApiKey) -> None:
     """Record what the lists did or would have done, in the transaction that stores the
     email.
     """
-    for action, facts in admission.records:
-        auditing.record(action, email, key, **facts)
+    ruling = admission.ruling
+    if strangers := ruling.strangers:
+        auditing.record(
+            "email.would_be_refused",
+            email,
+            key,
+            rule=ruling.rule,
+            recipients=list(strangers[:_RECORDED]),
+            count=len(strangers),
+        )
+    if admission.may_skip and ruling.skips:
+        auditing.record("email.bypassed", email, key, rule=ruling.bypass_rule)
+    elif admission.may_skip and ruling.would_skip:
+        auditing.record("email.would_bypass", email, key, rule=ruling.bypass_rule)
 
 
 def check_time(mailbox: Mailbox, send_at: datetime | None) -> None:

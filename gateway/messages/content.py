@@ -78,16 +78,14 @@ def all_recipients(email: Email) -> list[str]:
     """Return all recipients of an outgoing email, those that the mailbox adds included."""
     additions = additions_of(email)
     added = ", ".join(filter(None, (additions.get(name) for name in _COPIES)))
-    return list(
-        dict.fromkeys([*email.to, *email.cc, *email.bcc, *clean_addresses(added)])
-    )
+    return list(dict.fromkeys([*email.addressees(), *clean_addresses(added)]))
 
 
 def reaches_a_recipient(email: Email) -> bool:
     """Whether a recipient of the author has not refused the email; the mailbox's own
     copies do not count.
     """
-    return bool({*email.to, *email.cc, *email.bcc} - email.refused_recipients.keys())
+    return bool(set(email.addressees()) - email.refused_recipients.keys())
 
 
 def content_of(email: Email) -> Content:

@@ -15,12 +15,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.postgres import clock
-from gateway import auditing, notices, suppression, tasks
+from gateway import auditing, notices, tasks
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import first_or_404
 from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, fingerprint_of
-from gateway.models import ApiKey, Email, EmailQuerySet, Mailbox
+from gateway.models import ApiKey, Email, EmailQuerySet, Mailbox, Suppression
 from gateway.states import (
     AWAITING_DECISION,
     Change,
@@ -120,7 +120,7 @@ def decide_email(
 
 
 @transaction.atomic
-def set_expiry(key: ApiKey, email_id: str, *, expires_at: datetime | None) -> Email:
+def set_expiry(key: ApiKey, email_id: str, expires_at: datetime | None) -> Email:
     """Set until when a held email may be approved; None: without end. A later time
     extends it.
 
@@ -243,12 +243,11 @@ def _check_may_approve(email: Email) -> None:
             hint="Change the mailbox's list or what it adds, or reject the message.",
             **email.outcome(),
         )
-    gone = suppression.unsubscribed(
-        [*email.to, *email.cc, *email.bcc], email.account_id
-    )
+    unsubscribed = Suppression.objects.filter(reason=Suppression.Reason.UNSUBSCRIBED)
+    gone = unsubscribed.among(email.addressees(), email.account_id)
     if gone and not email.sandbox:
         raise Conflict(
-            f"{gone[0]} unsubscribed from this account's mail. Nothing was decided.",
+            f"{next(iter(gone))} unsubscribed from this account's mail. Nothing was decided.",
             code="recipient_unsubscribed",
             hint="Reject the message.",
             **email.outcome(),

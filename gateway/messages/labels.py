@@ -48,7 +48,7 @@ def parse_tags(value: object) -> dict[str, str]:
 
 
 @transaction.atomic
-def add_tags(key: ApiKey, email: Email, *, tags: dict[str, str]) -> dict[str, str]:
+def add_tags(key: ApiKey, email: Email, tags: dict[str, str]) -> dict[str, str]:
     """Merge `tags` into those of the message, and return them all. Raises Invalid when
     they become too many.
     """
@@ -65,7 +65,7 @@ def add_tags(key: ApiKey, email: Email, *, tags: dict[str, str]) -> dict[str, st
 
 
 @transaction.atomic
-def drop_tag(key: ApiKey, email: Email, *, name: str) -> bool:
+def drop_tag(key: ApiKey, email: Email, name: str) -> bool:
     """Remove one tag; False when there was none of that name."""
     held = _locked(email)
     if name not in held:
@@ -100,7 +100,7 @@ NOT_SPAM = "not_spam"
 _CHANGES = {SPAM: Change.REPORT_SPAM, NOT_SPAM: Change.NOT_SPAM}
 
 
-def label(key: ApiKey, email: Email, *, user_label: str) -> Email:
+def label(key: ApiKey, email: Email, user_label: str) -> Email:
     """Label a message as spam or not, and move it; twice is no error. Raises Conflict."""
     if email.direction != Direction.INBOUND:
         raise Conflict(

@@ -104,7 +104,7 @@ def _attempt(email: Email) -> str:
     recipients = content.all_recipients(email)
     suppressed = suppression.suppressed_recipients(email, recipients)
     # Copies that the mailbox adds are no reason to send.
-    if suppressed and suppressed.keys() >= {*email.to, *email.cc, *email.bcc}:
+    if suppressed and suppressed.keys() >= set(email.addressees()):
         why = "every recipient is suppressed or has unsubscribed"
         refusal = smtp.HandoverFailed(why, permanent=True, refused=suppressed)
         return _fail(email, refusal)
@@ -112,10 +112,10 @@ def _attempt(email: Email) -> str:
     try:
         with smtp.watched():
             result = smtp.hand_over(
-                server=server,
-                sender=return_address(email) if server.dsn else email.from_address,
-                recipients=[one for one in recipients if one not in suppressed],
-                message=signed(message, sender=email.from_address),
+                server,
+                return_address(email) if server.dsn else email.from_address,
+                [one for one in recipients if one not in suppressed],
+                signed(message, email.from_address),
                 accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
                 before_message=partial(
                     _checkpoint, email, has_return_address=server.dsn
@@ -233,7 +233,7 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
         events.announce(email, *reached, at=now)
         if refused:
             suppression.suppress_gone(email, refused)
-            suppression.announce_bounce(email, refused, at=now)
+            suppression.announce_bounce(email, refused, now)
 
 
 def _fail(email: Email, error: smtp.HandoverFailed) -> str:
@@ -262,7 +262,7 @@ def _fail(email: Email, error: smtp.HandoverFailed) -> str:
         )
         if error.permanent:
             suppression.suppress_gone(email, refused)
-            suppression.announce_bounce(email, refused, at=now)
+            suppression.announce_bounce(email, refused, now)
         events.announce(email, events.FAILED, at=now, diagnostic=str(error)[:500])
     return "failed"
 

@@ -158,7 +158,7 @@ def _hold(email: Email, change: Change, **fields: Any) -> bool:
 
 
 def edit_scheduled(
-    key: ApiKey, email: Email, *, send_at: datetime | None, content: dict[str, Any]
+    key: ApiKey, email: Email, send_at: datetime | None, content: dict[str, Any]
 ) -> None:
     """Change the time of a message that waits for it, or fields of its content.
 

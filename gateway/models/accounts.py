@@ -218,17 +218,6 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
         """Deleted ones, and those of deleted accounts."""
         return self.filter(Q(is_active=False) | Q(account__is_active=False))
 
-    def named(self, name: str, *, key: ApiKey) -> Mailbox | None:
-        """The mailbox with this id or address, if it is among those visible to `key`;
-        both have unique indexes.
-        """
-        named = {"address": name.strip().lower()} if "@" in name else {"pk": name}
-        mailbox = self.visible_to(key).filter(**named).first()
-        if mailbox is not None:
-            # Known already: no query of its own.
-            mailbox.account = key.account
-        return mailbox
-
 
 class Mailbox(UlidModel):
     """An address that agents send from, and how closely people look at it."""

@@ -53,10 +53,11 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return key.limited(self.filter(account_id=key.account_id, **key.mail_filter()))
 
     def awaiting_decision(self) -> Self:
-        """Held mail of both directions, oldest first; relies on the partial index
-        email_awaiting_decision.
+        """Held mail of both directions, oldest first, with all that a pending row names;
+        relies on the partial index email_awaiting_decision.
         """
-        return self.filter(status__in=AWAITING_DECISION).order_by("id")
+        held = self.filter(status__in=AWAITING_DECISION).order_by("id")
+        return held.with_mailbox().with_attachments().select_related("sent_by_key")
 
     def received(self) -> Self:
         """Inbound mail only."""
@@ -99,10 +100,6 @@ class EmailQuerySet(models.QuerySet["Email"]):
     def with_mailbox(self) -> Self:
         """Loads the mailbox and account along, which every answer and event names."""
         return self.select_related("mailbox", "account")
-
-    def with_key(self) -> Self:
-        """Loads the key that composed it along, which a pending row names."""
-        return self.select_related("sent_by_key")
 
     def with_attachments(self) -> Self:
         """Loads what there is to know of attachments, without their bytes, in one query
@@ -501,6 +498,10 @@ class Email(UlidModel):
     def ids(self) -> dict[str, Any]:
         """Return the id under each of the names that clients read it by."""
         return dict.fromkeys(("id", "email_id", "message_id"), self.pk)
+
+    def addressees(self) -> list[str]:
+        """Return its recipients, without those that the mailbox adds."""
+        return [*self.to, *self.cc, *self.bcc]
 
     def attach_files_to(self, message: EmailMessage) -> None:
         """Attach its files to a message that is built."""

@@ -46,9 +46,7 @@ def add_webhook(key: ApiKey, webhook: Webhook) -> Webhook:
     return webhook
 
 
-def change_webhook(
-    key: ApiKey, webhook: Webhook, *, changes: dict[str, Any]
-) -> Webhook:
+def change_webhook(key: ApiKey, webhook: Webhook, changes: dict[str, Any]) -> Webhook:
     """Change `url`, `events`, `mailbox` or `include_sandbox` of a subscription; a new
     address starts without failures.
 

@@ -63,7 +63,7 @@ class Command(BaseCommand):
                 scopes=wanted.scopes or [],
                 sandbox=sandbox,
             )
-            text = make_operator_key(made, addresses=wanted.mailboxes or [])
+            text = make_operator_key(made, wanted.mailboxes or [])
         except ValidationError as error:
             first: dict[str, Any] = dict(error.errors()[0])
             raise CommandError(f"{first['loc'][0]}: {sentence_of(first)}") from None
