@@ -115,15 +115,14 @@ def send_due(notice_id: str) -> str:
             raise smtp.HandoverFailed(
                 "given up: every attempt ended without an outcome", permanent=True
             )
-        with smtp.watched():
-            smtp.hand_over(
-                Server.from_url(settings.EMAIL_URL),
-                sender,
-                [notice.to],
-                signed(message.as_bytes(), sender),
-                accept_partial=False,
-                before_message=begin,
-            )
+        smtp.hand_over(
+            Server.from_url(settings.EMAIL_URL),
+            sender,
+            [notice.to],
+            signed(message.as_bytes(), sender),
+            accept_partial=False,
+            before_message=begin,
+        )
     except smtp.LeaseLost:
         return "not due"
     except (smtp.FateUnknown, smtp.HandoverFailed) as error:

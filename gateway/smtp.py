@@ -68,6 +68,26 @@ class HandoverResult:
     reports_delivery: bool
 
 
+class State:
+    """When the mail server may be asked again, on the monotonic clock."""
+
+    asked_again_at = 0.0
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Run one attempt; a slow failure makes the server rest."""
+    began = time.monotonic()
+    try:
+        yield
+    except (HandoverFailed, FateUnknown):
+        ended = time.monotonic()
+        if ended - began > SLOW:
+            State.asked_again_at = ended + REST
+        raise
+
+
+@watched()
 def hand_over(
     server: Server,
     sender: str,
@@ -195,27 +215,8 @@ def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)
 
 
-class State:
-    """When the mail server may be asked again, on the monotonic clock."""
-
-    asked_again_at = 0.0
-
-
 def rests_for() -> float:
     """Return for how many seconds the mail server is to be left alone; 0 when it can be
     asked.
     """
     return max(0.0, State.asked_again_at - time.monotonic())
-
-
-@contextmanager
-def watched() -> Iterator[None]:
-    """Run one attempt; a slow failure makes the server rest."""
-    began = time.monotonic()
-    try:
-        yield
-    except (HandoverFailed, FateUnknown):
-        ended = time.monotonic()
-        if ended - began > SLOW:
-            State.asked_again_at = ended + REST
-        raise

@@ -110,18 +110,15 @@ def _attempt(email: Email) -> str:
         return _fail(email, refusal)
     server = Server.from_url(settings.EMAIL_URL)
     try:
-        with smtp.watched():
-            result = smtp.hand_over(
-                server,
-                return_address(email) if server.dsn else email.from_address,
-                [one for one in recipients if one not in suppressed],
-                signed(message, email.from_address),
-                accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
-                before_message=partial(
-                    _checkpoint, email, has_return_address=server.dsn
-                ),
-                envelope_id=envelope_id(email),
-            )
+        result = smtp.hand_over(
+            server,
+            return_address(email) if server.dsn else email.from_address,
+            [one for one in recipients if one not in suppressed],
+            signed(message, email.from_address),
+            accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
+            before_message=partial(_checkpoint, email, has_return_address=server.dsn),
+            envelope_id=envelope_id(email),
+        )
     except smtp.LeaseLost:
         log.warning(
             "attempt given up, not its to send",

@@ -62,7 +62,7 @@ _JUDGED = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AttemptResult:
     """How an attempt went: an empty `error` is a success."""
 
@@ -70,9 +70,7 @@ class AttemptResult:
     status: int | None = None
     error: str = ""
     # A retry cannot help.
-    hopeless: bool = False
-    # The endpoint answered 410 Gone.
-    gone: bool = False
+    is_hopeless: bool = False
 
 
 def deliver(delivery_id: int) -> int | None:
@@ -122,9 +120,9 @@ def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
         # Saved with the outcome.
         delivery.history = [*delivery.history, entry][-_KEPT_ATTEMPTS:]
         wait = None
-        if not outcome.hopeless:
+        if not outcome.is_hopeless:
             wait = retry_after_attempt(delivery.attempts, schedule=RETRIES)
-        if outcome.gone and wait is None:
+        if status == _GONE and wait is None:
             # A 410 pauses the endpoint, so this delivery waits like all others.
             wait = 0
         finished = False
@@ -168,20 +166,19 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
         "X-MultiMail-Event-Id": delivery.event_id,
         "X-Request-Id": delivery.event_id,
     }
+    status = None
+    error = ""
+    is_hopeless = False
     began = time.monotonic()
     try:
         answer = request("POST", webhook.url, body=body, headers=headers, limit=TIMEOUT)
-    except DeliveryError as error:
-        return AttemptResult(
-            seconds=time.monotonic() - began, error=str(error), hopeless=error.refused
-        )
-    good = 200 <= answer.status < 300
-    return AttemptResult(
-        seconds=time.monotonic() - began,
-        status=answer.status,
-        error="" if good else f"The answer was {answer.status}.",
-        gone=answer.status == _GONE,
-    )
+        status = answer.status
+        if not 200 <= status < 300:
+            error = f"The answer was {status}."
+    except DeliveryError as failure:
+        error = str(failure)
+        is_hopeless = failure.refused
+    return AttemptResult(time.monotonic() - began, status, error, is_hopeless)
 
 
 def drain(delivery_id: int) -> int | None:
@@ -257,7 +254,7 @@ def judge(webhook: Webhook, outcome: AttemptResult, *, lost: bool) -> None:
     else:
         _rest(webhook, outcome.seconds)
     reason = ""
-    if outcome.gone:
+    if outcome.status == _GONE:
         reason = "The endpoint answered 410: it is gone."
     elif webhook.failures >= ENOUGH:
         reason = f"{ENOUGH} deliveries in a row failed for good."
