@@ -138,7 +138,7 @@ def make_operator_key(made: ApiKey, addresses: list[str]) -> str:
 def _store(made: ApiKey, **facts: Any) -> str:
     text = new_key_text(sandbox=made.sandbox)
     made.sha256 = hash_key(text)
-    made.prefix = _prefix_of(text)
+    made.prefix = f"{text[:11]}..."
     made.save()
     auditing.record(
         "api_key.created",
@@ -257,15 +257,11 @@ def new_key_text(*, sandbox: bool = False) -> str:
     return (SANDBOX_PREFIX if sandbox else LIVE_PREFIX) + secrets.token_hex(20)
 
 
-def _prefix_of(text: str) -> str:
-    return f"{text[:11]}..."
-
-
 def register_key(account: Account, text: str, **fields: Any) -> ApiKey:
     """Return the key of this text; where there is none, made with these fields."""
     fields |= {
         "account": account,
-        "prefix": _prefix_of(text),
+        "prefix": f"{text[:11]}...",
         "sandbox": text.startswith(SANDBOX_PREFIX),
     }
     return ApiKey.objects.get_or_create(sha256=hash_key(text), defaults=fields)[0]

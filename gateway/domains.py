@@ -299,30 +299,24 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
         make_key(domain)
     records = records_of(domain)
     found = look_up([(record.name, record.type) for record in records])
-    record_errors = {
+    result = {
         record.key: record_error(record, found[record.name, record.type])
         for record in records
     }
-    result = dict(record_errors)
     # Records that could not be looked up keep their last result.
-    unasked = [
-        record.key for record in records if found[record.name, record.type].error
-    ]
-    record_errors |= {
-        key: domain.dns_problems[key] for key in unasked if key in domain.dns_problems
+    known = result | {
+        record.key: domain.dns_problems[record.key]
+        for record in records
+        if found[record.name, record.type].error and record.key in domain.dns_problems
     }
-    if (
-        domain.status == Domain.Status.PENDING
-        and not record_errors[OWNERSHIP]
-        and OWNERSHIP not in unasked
-    ):
+    if domain.status == Domain.Status.PENDING and not result[OWNERSHIP]:
         _activate(domain, key)
     published = [
-        name.removeprefix("dkim:") for name, error in record_errors.items() if not error
+        name.removeprefix("dkim:") for name, error in known.items() if not error
     ]
     activate_published(domain, published)
     Domain.objects.filter(pk=domain.pk).update(
-        dns_problems=record_errors, looked_at=timezone.now()
+        dns_problems=known, looked_at=timezone.now()
     )
     domain.refresh_from_db()
     if domain.status == Domain.Status.PENDING:

@@ -28,27 +28,6 @@ log = logging.getLogger(__name__)
 # included.
 RESERVED_NAME = "approval-codes"
 _POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
-_CODE = """\
-The API key "{key}" asks for this in the account {account}:
-
-    {summary}
-
-If you agree, give this code to whoever asked for it:
-
-    {code}
-
-The code is valid for this act alone, until {until} UTC. If you do not know who asked, do nothing.
-"""
-_RECEIVED = """\
-{mailbox} received this message. An answer goes to its sender.
-
-From: {sender}
-To: {to}
-Date: {date} UTC
-Subject: {subject}
-
-{text}
-"""
 
 
 def mail_code(request: ApprovalRequest) -> None:
@@ -157,14 +136,17 @@ def _build(notice: Notice) -> tuple[str, EmailMessage]:
         if answer_to := email.reply_to or email.from_address:
             message["Reply-To"] = Address(addr_spec=answer_to)
         message["Subject"] = f"Fwd: {one_plain_line(email.subject)}"
-        text = _RECEIVED.format(
-            mailbox=sender,
-            sender=f"{one_plain_line(email.from_name)} <{email.from_address}>".strip(),
-            to=", ".join(email.to),
-            date=f"{email.created_at:%Y-%m-%d %H:%M}",
-            subject=one_plain_line(email.subject),
-            text=email.markdown,
-        )
+        author = f"{one_plain_line(email.from_name)} <{email.from_address}>".strip()
+        text = f"""\
+{sender} received this message. An answer goes to its sender.
+
+From: {author}
+To: {", ".join(email.to)}
+Date: {email.created_at:%Y-%m-%d %H:%M} UTC
+Subject: {one_plain_line(email.subject)}
+
+{email.markdown}
+"""
     else:
         request = notice.approval
         assert request is not None
@@ -174,13 +156,18 @@ def _build(notice: Notice) -> tuple[str, EmailMessage]:
         # Nobody reads the sender's address.
         message["Reply-To"] = to
         message["Subject"] = f"Approval code for {account}"
-        text = _CODE.format(
-            key=one_plain_line(request.requested_by_key.name),
-            account=account,
-            summary=one_plain_line(request.summary),
-            code=request.code,
-            until=f"{request.expires_at:%Y-%m-%d %H:%M}",
-        )
+        until = f"{request.expires_at:%Y-%m-%d %H:%M}"
+        text = f"""\
+The API key "{one_plain_line(request.requested_by_key.name)}" asks for this in the account {account}:
+
+    {one_plain_line(request.summary)}
+
+If you agree, give this code to whoever asked for it:
+
+    {request.code}
+
+The code is valid for this act alone, until {until} UTC. If you do not know who asked, do nothing.
+"""
     message.set_content(text, charset="utf-8")
     if email:
         email.attach_files_to(message)

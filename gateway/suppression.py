@@ -17,7 +17,6 @@ from datetime import datetime
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
-from django.utils import timezone
 
 from common.patterns import comparable
 from gateway import auditing, smtp
@@ -96,7 +95,6 @@ def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
         mailbox_id=email.mailbox_id,
         email_address=comparable(address),
         reason=reason,
-        created_at=timezone.now(),
     )
     # Another message to the same address may bounce at this moment.
     Suppression.objects.bulk_create([row], ignore_conflicts=True)

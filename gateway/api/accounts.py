@@ -8,14 +8,7 @@ from annotated_types import Len, MaxLen
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from ninja import Query, Router
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    RootModel,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from gateway import accounts
 from gateway.api.answers import (
@@ -24,6 +17,7 @@ from gateway.api.answers import (
     Changed,
     Iso,
     Json,
+    OrNone,
     PageFilters,
     PendingApproval,
     Problem,
@@ -34,11 +28,10 @@ from gateway.api.bodies import (
     Confirmable,
     ConfirmIn,
     Line,
+    Lower,
     Metadata,
     OptionalAddress,
     example,
-    lower,
-    none_if_empty,
 )
 from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
@@ -94,14 +87,8 @@ class FeedbackKept(Answer):
     status: str
 
 
-_Breakdown = Annotated[
-    Literal["summary", "daily"] | None,
-    BeforeValidator(none_if_empty),
-    BeforeValidator(lower),
-]
-_Milliseconds = Annotated[
-    Annotated[int, Field(ge=0, le=_LATEST)] | None, BeforeValidator(none_if_empty)
-]
+_Breakdown = Annotated[Literal["summary", "daily"] | None, OrNone, Lower]
+_Milliseconds = Annotated[Annotated[int, Field(ge=0, le=_LATEST)] | None, OrNone]
 
 
 class UsageFilters(BaseModel):

@@ -25,11 +25,11 @@ from gateway.api.bodies import (
     Confirmable,
     ConfirmIn,
     Line,
+    Lower,
     Moment,
     OptionalAddress,
     ShortLine,
     example,
-    lower,
 )
 from gateway.auth import ADMIN, READ, KeyedRequest, check_scopes, needs
 from gateway.lookups import mailbox_named
@@ -58,10 +58,8 @@ def _few(value: object) -> object:
 
 # Words and not the model's classes: the API's document knows a class by its bare name,
 # and has another `Mode`.
-KindWord = Annotated[Literal["restriction", "bypass"], BeforeValidator(lower)]
-ListModeWord = Annotated[
-    Literal["off", "monitor", "enforce", "contacts"], BeforeValidator(lower)
-]
+KindWord = Annotated[Literal["restriction", "bypass"], Lower]
+ListModeWord = Annotated[Literal["off", "monitor", "enforce", "contacts"], Lower]
 
 
 class EntryIn(Body):
@@ -139,7 +137,7 @@ class ListModeIn(Confirmable):
 
     model_config = example({"mode": "monitor"})
 
-    mode: Annotated[Literal["off", "monitor", "enforce"], BeforeValidator(lower)]
+    mode: Annotated[Literal["off", "monitor", "enforce"], Lower]
 
 
 class StatusFilters(BaseModel):

@@ -33,7 +33,7 @@ from common.mail_addresses import clean_address, clean_addresses
 from common.unique_keys import DuplicateKey, unique_keys
 from gateway import middleware
 from gateway.accounts import confirmed
-from gateway.api.answers import Json
+from gateway.api.answers import Json, OrNone
 from gateway.errors import BadRequest, Invalid
 from gateway.lookups import bare_address
 from gateway.models import ApiKey
@@ -113,14 +113,10 @@ def _small(value: Json) -> Json:
     return value
 
 
-def lower(value: object) -> object:
-    """Return a word in lower case; anything else as it is."""
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def none_if_empty(value: Any) -> Any:
-    """Return None for an empty text."""
-    return None if value == "" else value
+# A word in any case.
+Lower = BeforeValidator(
+    lambda value: value.strip().lower() if isinstance(value, str) else value
+)
 
 
 def _keeps_its_header(value: object) -> object:
@@ -148,9 +144,7 @@ Addresses = Annotated[
 Address = Annotated[
     str, AfterValidator(_keeps_its_header), AfterValidator(clean_address), MaxLen(320)
 ]
-OptionalAddress = Annotated[
-    Address | None, BeforeValidator(lambda value: value or None)
-]
+OptionalAddress = Annotated[Address | None, OrNone]
 Line = Annotated[
     str, AfterValidator(_keeps_its_header), AfterValidator(check_header_text)
 ]
@@ -163,8 +157,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Subject = Annotated[Line, AfterValidator(_short_subject)]
 Metadata = Annotated[Json, AfterValidator(_small)]
 Moment = Annotated[datetime, BeforeValidator(parse_iso)]
-ModeWord = Annotated[Mode, BeforeValidator(lower)]
-TimingWord = Annotated[GateTiming, BeforeValidator(lower)]
+ModeWord = Annotated[Mode, Lower]
+TimingWord = Annotated[GateTiming, Lower]
 
 
 def example(value: JsonDict) -> ConfigDict:

@@ -18,6 +18,7 @@ from gateway.api.answers import (
     Message,
     Messages,
     Original,
+    OrNone,
     PageFilters,
     TagDeleted,
     Tags,
@@ -29,14 +30,7 @@ from gateway.api.answers import (
     list_row,
     read_cursor,
 )
-from gateway.api.bodies import (
-    Body,
-    MailboxName,
-    NamesEmail,
-    ShortText,
-    example,
-    none_if_empty,
-)
+from gateway.api.bodies import Body, MailboxName, NamesEmail, ShortText, example
 from gateway.api.sending import CancelIn
 from gateway.auth import READ, SEES_HELD, SEND, KeyedRequest
 from gateway.errors import Invalid, NotFound
@@ -87,9 +81,9 @@ class FlatTagsIn(NamesEmail):
 
 
 MAX_OFFSET = 1_000_000
-_MaybeStatus = Annotated[Status | None, BeforeValidator(none_if_empty)]
-_MaybeDirection = Annotated[Direction | None, BeforeValidator(none_if_empty)]
-_MaybeFlag = Annotated[bool | None, BeforeValidator(none_if_empty)]
+_MaybeStatus = Annotated[Status | None, OrNone]
+_MaybeDirection = Annotated[Direction | None, OrNone]
+_MaybeFlag = Annotated[bool | None, OrNone]
 _MaybeMoment = Annotated[
     datetime | None,
     BeforeValidator(lambda value: parse_loosely(value) if value else None),

@@ -49,16 +49,12 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """Id and events of who may want an event of this mailbox, oldest first; by the
         index webhook_listening.
         """
-        rows = self.filter(account=about.account_id, deleted_at=None).order_by("pk")
-        listening = []
-        for row in rows.values_list(
-            "pk", "events", "mailbox", "sandbox", "include_sandbox"
-        ):
-            pk, events, mailbox, sandbox, include_sandbox = row
-            hears = sandbox or include_sandbox if about.sandbox else not sandbox
-            if hears and mailbox in (None, about.mailbox_id):
-                listening.append((pk, events))
-        return listening
+        mine = self.alive().filter(account=about.account_id)
+        hears = Q(sandbox=False)
+        if about.sandbox:
+            hears = Q(sandbox=True) | Q(include_sandbox=True)
+        mine = mine.filter(hears, Q(mailbox=None) | Q(mailbox=about.mailbox_id))
+        return list(mine.order_by("pk").values_list("pk", "events"))
 
     def awake(self) -> Self:
         """Those whose endpoint is neither paused nor resting."""
