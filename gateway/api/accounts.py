@@ -237,7 +237,7 @@ router = Router(tags=["account"], auth=ADMIN)
 
 
 @router.get("/account", auth=ANY_KEY, response=AccountAnswer)
-def read_account(request: KeyedRequest) -> JsonResponse:
+def read_account(request: KeyedRequest) -> Json:
     """Read the account. A key without `read` gets only its id, its scopes and its
     mailboxes.
     """
@@ -248,10 +248,11 @@ def read_account(request: KeyedRequest) -> JsonResponse:
         .order_by("id")
         .values("id", "address", "oversight_mode")
     )
-    return JsonResponse(
-        facts
-        | {"id": key.account_id, "scopes": key.scopes, "mailboxes": list(mailboxes)}
-    )
+    return facts | {
+        "id": key.account_id,
+        "scopes": key.scopes,
+        "mailboxes": list(mailboxes),
+    }
 
 
 @router.post("/account", auth=None, response={501: Problem})
@@ -270,7 +271,7 @@ def report_issue(request: KeyedRequest, body: FeedbackIn) -> JsonResponse:
 
 
 @router.patch("/account", response={200: AccountChanged, 202: PendingApproval})
-def update_account(request: KeyedRequest, body: AccountPatch) -> JsonResponse:
+def update_account(request: KeyedRequest, body: AccountPatch) -> Json:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved
     after it was set.
 
@@ -304,7 +305,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> JsonResponse:
         key, "update_account", "; ".join(parts) or "Change the account", needed=loosens
     ):
         account = accounts.change_account(key, changes=changes, hold_all=body.hold_all)
-    return JsonResponse(account_json(account) | {"status": "updated"})
+    return account_json(account) | {"status": "updated"}
 
 
 @router.delete("/account", response={200: Changed, 202: PendingApproval})
@@ -312,7 +313,7 @@ def delete_account(
     request: KeyedRequest,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008 - never changed
     approval_code: str = "",
-) -> JsonResponse:
+) -> Json:
     """Delete the account: nothing leaves any more, what waits is cancelled, and all its
     keys are refused.
     """
@@ -326,11 +327,11 @@ def delete_account(
     ):
         accounts.close_account(key)
     decisions.cancel_in_closed_mailboxes(key)
-    return JsonResponse({"id": key.account_id, "status": "deleted"})
+    return {"id": key.account_id, "status": "deleted"}
 
 
 @router.get("/usage", tags=["usage"], auth=READ, response=Usage, by_alias=True)
-def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> JsonResponse:
+def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> Json:
     """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked
     for, day by day on request.
     """
@@ -348,13 +349,11 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> JsonRespo
     if "daily" in (filters.period, filters.breakdown):
         rows = [{"date": day.isoformat(), **counts} for day, counts in days.items()]
         result |= {"breakdown": "daily", "data": rows}
-    return JsonResponse(result)
+    return result
 
 
 @router.get("/audit-log", response=AuditLog)
-def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> JsonResponse:
+def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
-    return JsonResponse(
-        page_of(rows, "entries", AuditEntry.of, filters, default=100, most=500)
-    )
+    return page_of(rows, "entries", AuditEntry.of, filters, default=100, most=500)

@@ -228,7 +228,7 @@ router = Router(tags=["allowlists"], auth=ADMIN)
 @router.get(_PATH, auth=READ, response=BypassEntries | AllowlistAnswer)
 def read_allowlist(
     request: KeyedRequest, mailbox: str, kind: Query[KindWord | None] = None
-) -> JsonResponse:
+) -> Json:
     """List the live entries of a mailbox's bypass list; with `kind` read one whole
     list, which needs `admin`.
 
@@ -238,11 +238,9 @@ def read_allowlist(
     if kind is None:
         found = _found(box, Allowlist.Kind.BYPASS)
         entries = [_bypass_entry(one) for one in _live(found)]
-        return JsonResponse(
-            {"mailbox_id": box.pk, "count": len(entries), "entries": entries}
-        )
+        return {"mailbox_id": box.pk, "count": len(entries), "entries": entries}
     check_scopes(request.auth, Scope.ADMIN)
-    return JsonResponse(_allowlist(_found(box, kind)))
+    return _allowlist(_found(box, kind))
 
 
 @router.post(_PATH, response={201: BypassEntry, 202: PendingApproval})
@@ -270,9 +268,7 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
 
 
 @router.put(_PATH + "/mode", response={200: BypassStatus, 202: PendingApproval})
-def set_list_mode(
-    request: KeyedRequest, mailbox: str, body: ListModeIn
-) -> JsonResponse:
+def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Json:
     """Set the mode of a mailbox's bypass list: off, monitor or enforce. To enforce it
     takes an operator's code.
     """
@@ -290,18 +286,16 @@ def set_list_mode(
         mailbox=box.pk,
     ):
         changed = allowlists.set_bypass_mode(key, box, body.mode)
-    return JsonResponse(_status(changed, box))
+    return _status(changed, box)
 
 
 @router.get(_PATH + "/status", auth=READ, response=BypassStatus)
 def read_list_status(
     request: KeyedRequest, mailbox: str, filters: Query[StatusFilters]
-) -> JsonResponse:
+) -> Json:
     """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
     box = mailbox_named(request.auth, mailbox)
-    return JsonResponse(
-        _status(_found(box, Allowlist.Kind.BYPASS), box, filters.recipient)
-    )
+    return _status(_found(box, Allowlist.Kind.BYPASS), box, filters.recipient)
 
 
 @router.delete(_PATH + "/{entry_id}", response={200: Changed, 202: PendingApproval})
@@ -311,7 +305,7 @@ def remove_entry(
     entry_id: str,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008
     approval_code: str = "",
-) -> JsonResponse:
+) -> Json:
     """Remove an entry from the bypass list of a mailbox."""
     key = request.auth
     box = mailbox_named(key, mailbox)
@@ -324,13 +318,11 @@ def remove_entry(
         id=entry_id,
     ):
         allowlists.remove_entry(key, box, entry_id)
-    return JsonResponse({"id": entry_id, "status": "removed"})
+    return {"id": entry_id, "status": "removed"}
 
 
 @router.put(_PATH, response={200: AllowlistAnswer, 202: PendingApproval})
-def replace_allowlist(
-    request: KeyedRequest, mailbox: str, body: AllowlistIn
-) -> JsonResponse:
+def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) -> Json:
     """Replace one list of a mailbox whole.
 
     Entries are `name@domain`, `domain`, or `*.domain` for subdomains. Of two changes to
@@ -363,7 +355,7 @@ def replace_allowlist(
                 for entry in body.entries
             ],
         )
-    return JsonResponse(_allowlist(changed))
+    return _allowlist(changed)
 
 
 def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
@@ -393,11 +385,11 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
     auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
     response=Refusals,
 )
-def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> JsonResponse:
+def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
 
-    page = page_of(
+    return page_of(
         rows,
         "refusals",
         lambda refusal: {
@@ -409,7 +401,6 @@ def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> JsonRes
         default=50,
         most=100,
     )
-    return JsonResponse(page)
 
 
 def _found(box: Mailbox, kind: str) -> Allowlist:

@@ -2,7 +2,7 @@
 
 Answers are documented by classes, for the OpenAPI document. Where one is a row as it is
 stored, its class makes it; elsewhere handlers build plain objects, which may have more
-keys. Handlers return a JsonResponse: what is ours needs no second validation.
+keys. They are sent as they are (`api.site`).
 """
 
 import re
@@ -121,11 +121,6 @@ _WITHHELD: Json = {
 }
 
 
-def address_list(addresses: list[str], *, flat: bool) -> str | list[str]:
-    """Return recipients as this dialect shows them in lists: the flat one as text."""
-    return ", ".join(addresses) if flat else addresses
-
-
 def summary_of(email: Email, *, flat: bool = False) -> Json:
     """Return an email without its body, for lists."""
     bcc = email.bcc if email.direction == Direction.OUTBOUND else []
@@ -142,7 +137,8 @@ def summary_of(email: Email, *, flat: bool = False) -> Json:
         "from": email.from_address,
         "from_address": email.from_address,
         "from_name": email.from_name,
-        "to": address_list(email.to, flat=flat),
+        # The flat dialect shows recipients as text.
+        "to": ", ".join(email.to) if flat else email.to,
         "to_addresses": email.to,
         "recipient": email.to[0] if email.to else None,
         "cc": email.cc,
@@ -260,11 +256,7 @@ def list_row(key: ApiKey, email: Email, *, flat: bool = False) -> Json:
     return (
         result
         | _WITHHELD
-        | {
-            "to": address_list([own], flat=flat),
-            "to_addresses": [own],
-            "recipient": own,
-        }
+        | {"to": own if flat else [own], "to_addresses": [own], "recipient": own}
     )
 
 

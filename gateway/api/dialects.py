@@ -17,6 +17,7 @@ from gateway.api.answers import (
     BY_OPERATOR,
     Changed,
     Decided,
+    Json,
     Message,
     Messages,
     PendingMessages,
@@ -35,7 +36,7 @@ from gateway.messages import labels
 
 _SENT = {202: Sent, 200: Sent}
 # Method, path, checks, answers, handler.
-_FLAT: tuple[tuple[str, str, Any, Any, Callable[..., JsonResponse]], ...] = (
+_FLAT: tuple[tuple[str, str, Any, Any, Callable[..., Json | JsonResponse]], ...] = (
     ("POST", "/send_email", SEND, _SENT, sending.send_flat),
     ("POST", "/reply_email", SEND, _SENT, sending.reply_flat),
     ("GET", "/check_inbox", READ, Messages, messages.check_inbox),
@@ -72,7 +73,7 @@ router = Router(tags=["zapier"])
 
 
 @router.get("/emails", auth=READ, response=Messages)
-def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> JsonResponse:
+def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> Json:
     """List received mail of all mailboxes that was put away as spam; with `status` what
     has another one.
     """
@@ -88,25 +89,25 @@ def send_email(request: KeyedRequest, body: SendIn) -> JsonResponse:
 
 
 @router.get("/emails/inbox", auth=READ, response=Messages)
-def check_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> JsonResponse:
+def check_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> Json:
     """List received mail, read or not."""
     return messages.check_inbox(request, filters)
 
 
 @router.get("/emails/pending", auth=SEES_HELD, response=PendingMessages)
-def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> JsonResponse:
+def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
     """List held messages, oldest first."""
     return oversight.list_pending_flat(request, filters)
 
 
 @router.get("/emails/thread/{thread}", auth=READ, response=Thread)
-def read_thread(request: KeyedRequest, thread: str) -> JsonResponse:
+def read_thread(request: KeyedRequest, thread: str) -> Json:
     """List a thread, oldest first."""
     return messages.read_thread_flat(request, thread_id=thread)
 
 
 @router.get("/emails/{email}", auth=READ, response=Message)
-def read_email(request: KeyedRequest, email: str) -> JsonResponse:
+def read_email(request: KeyedRequest, email: str) -> Json:
     """Read one message whole. An unread one is read from then on."""
     return messages.read_flat(request, id=email)
 
@@ -118,7 +119,7 @@ def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> JsonResponse:
 
 
 @router.post("/emails/{email}/tag", auth=SEND, response=TagWords)
-def tag(request: KeyedRequest, email: str, body: TagsIn) -> JsonResponse:
+def tag(request: KeyedRequest, email: str, body: TagsIn) -> Json:
     """Add tags to a message; the answer lists their names."""
     return messages.tag_by_id(request, email, body.tags)
 
@@ -130,33 +131,31 @@ def tag(request: KeyedRequest, email: str, body: TagsIn) -> JsonResponse:
     response=Decided,
     operation_id="decide_by_patch",
 )
-def decide_email(request: KeyedRequest, email: str, body: Verdict) -> JsonResponse:
+def decide_email(request: KeyedRequest, email: str, body: Verdict) -> Json:
     """Approve or reject a held message."""
     return oversight.decide(request, email, body, flat=True)
 
 
 @router.post("/emails/{email}/report-spam", auth=SEND, response=SpamLabel)
-def report_spam(request: KeyedRequest, email: str) -> JsonResponse:
+def report_spam(request: KeyedRequest, email: str) -> Json:
     """Put a received message away as spam."""
     return _label(request, email, labels.SPAM)
 
 
 @router.post("/emails/{email}/not-spam", auth=SEND, response=SpamLabel)
-def not_spam(request: KeyedRequest, email: str) -> JsonResponse:
+def not_spam(request: KeyedRequest, email: str) -> Json:
     """Bring a message back that was put away as spam."""
     return _label(request, email, labels.NOT_SPAM)
 
 
-def _label(request: KeyedRequest, email: str, user_label: str) -> JsonResponse:
+def _label(request: KeyedRequest, email: str, user_label: str) -> Json:
     found = labels.label(request.auth, email_named(request.auth, email), user_label)
-    return JsonResponse(
-        {
-            "id": found.pk,
-            "email_id": found.pk,
-            "status": found.status,
-            "user_label": found.user_label,
-        }
-    )
+    return {
+        "id": found.pk,
+        "email_id": found.pk,
+        "status": found.status,
+        "user_label": found.user_label,
+    }
 
 
 _NOT_OFFERED = {

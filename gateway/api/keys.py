@@ -116,10 +116,10 @@ router = Router(tags=["account"], auth=ADMIN)
 
 
 @router.get("/api-keys", response=Keys)
-def list_keys(request: KeyedRequest) -> JsonResponse:
+def list_keys(request: KeyedRequest) -> Json:
     """List the account's keys, revoked ones too; never their texts."""
     rows = ApiKey.objects.manageable_by(request.auth).order_by("id")
-    return JsonResponse({"api_keys": [KeyAnswer.of(key) for key in rows]})
+    return {"api_keys": [KeyAnswer.of(key) for key in rows]}
 
 
 @router.post("/api-keys", response={201: KeyMade, 202: PendingApproval})
@@ -129,29 +129,31 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
     One that decides takes an operator's code; from a key that also sends, so does one
     that administers.
     """
+    key = request.auth
     scopes = body.scopes or [str(Scope.READ)]
     reach = ", ".join(body.mailboxes or ["all mailboxes"])
     with body.confirmed(
-        request.auth,
+        key,
         "create_api_key",
         f"Create the API key {body.name} with {', '.join(scopes)} for {reach}",
-        needed=accounts.needs_approval_code(request.auth, scopes) or None,
+        needed=accounts.needs_approval_code(key, scopes) or None,
     ):
-        sandbox = request.auth.sandbox if body.sandbox is None else body.sandbox
+        sandbox = key.sandbox if body.sandbox is None else body.sandbox
         made = ApiKey(name=body.name, scopes=scopes, sandbox=sandbox)
-        text = accounts.create_key(request.auth, made, body.mailboxes)
+        text = accounts.create_key(key, made, body.mailboxes)
     return JsonResponse(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 
 
 @router.patch("/api-keys/{key_id}", response={200: KeyChanged, 202: PendingApproval})
-def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> JsonResponse:
+def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> Json:
     """Change name, scopes or mailboxes, or pause a key: it sends nothing until it is
     resumed, and may read.
 
     Giving a key the scope oversight takes an operator's code; from a key that also
     sends, so does letting a key administer without sending, and resuming a paused key.
     """
-    found = accounts.key_named(request.auth, key_id)
+    key = request.auth
+    found = accounts.key_named(key, key_id)
     changes = body.changes()
     summary = f"Change the API key {found.name}"
     if "scopes" in changes:
@@ -161,17 +163,17 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> JsonRespon
     elif changes.get("paused") is False:
         summary = f"Resume the API key {found.name}"
     with body.confirmed(
-        request.auth,
+        key,
         "update_api_key",
         summary,
         needed=accounts.needs_approval_code(
-            request.auth, changes.get("scopes", ()), found.scopes
+            key, changes.get("scopes", ()), found.scopes
         )
-        or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
+        or (changes.get("paused") is False and key.has_conflict_of_interest()),
         id=found.pk,
     ):
-        changed = accounts.change_key(request.auth, changed=found, changes=changes)
-    return JsonResponse(KeyAnswer.of(changed) | {"status": "updated"})
+        changed = accounts.change_key(key, changed=found, changes=changes)
+    return KeyAnswer.of(changed) | {"status": "updated"}
 
 
 @router.delete("/api-keys/{key_id}", response={200: Changed, 202: PendingApproval})
@@ -180,7 +182,7 @@ def revoke_key(
     key_id: str,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008
     approval_code: str = "",
-) -> JsonResponse:
+) -> Json:
     """Revoke a key at once."""
     found = accounts.key_named(request.auth, key_id)
     with body.confirmed(
@@ -191,4 +193,4 @@ def revoke_key(
         id=found.pk,
     ):
         accounts.revoke_key(request.auth, revoked=found)
-    return JsonResponse({"id": found.pk, "status": "revoked"})
+    return {"id": found.pk, "status": "revoked"}

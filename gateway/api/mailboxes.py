@@ -161,20 +161,20 @@ MADE: dict[int, Any] = {201: MailboxAnswer, 202: PendingApproval}
 
 
 @router.get("/mailboxes", auth=READ, response=Mailboxes)
-def list_mailboxes(request: KeyedRequest) -> JsonResponse:
+def list_mailboxes(request: KeyedRequest) -> Json:
     """List the mailboxes that the key may use."""
     rows = (
         Mailbox.objects.visible_to(request.auth)
         .select_related("account")
         .order_by("id")
     )
-    return JsonResponse({"mailboxes": [MailboxAnswer.of(mailbox) for mailbox in rows]})
+    return {"mailboxes": [MailboxAnswer.of(mailbox) for mailbox in rows]}
 
 
 @router.get("/mailboxes/{mailbox}", auth=READ, response=MailboxAnswer)
-def read_mailbox(request: KeyedRequest, mailbox: str) -> JsonResponse:
+def read_mailbox(request: KeyedRequest, mailbox: str) -> Json:
     """Read one mailbox."""
-    return JsonResponse(MailboxAnswer.of(mailbox_named(request.auth, mailbox)))
+    return MailboxAnswer.of(mailbox_named(request.auth, mailbox))
 
 
 @router.post("/mailboxes", response=MADE)
@@ -200,36 +200,33 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
 @router.patch(
     "/mailboxes/{mailbox}", response={200: MailboxChanged, 202: PendingApproval}
 )
-def update_mailbox(
-    request: KeyedRequest, mailbox: str, body: MailboxPatch
-) -> JsonResponse:
+def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> Json:
     """Change a mailbox. A stricter oversight mode is taken, a looser one needs
     request-upgrade and a code.
 
     Switching `require_fingerprint` off takes an operator's code.
     """
-    found = mailbox_named(request.auth, mailbox)
+    key = request.auth
+    found = mailbox_named(key, mailbox)
     with body.confirmed(
-        request.auth,
+        key,
         "update_mailbox",
         f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
-        needed=_loosens_own_oversight(request.auth, body)
+        needed=_loosens_own_oversight(key, body)
         or (found.require_fingerprint and body.require_fingerprint is False),
         id=found.pk,
     ):
         changed = mailboxes.change_mailbox(
-            request.auth, found, body.oversight_mode, body.changes()
+            key, found, body.oversight_mode, body.changes()
         )
-    return JsonResponse(MailboxAnswer.of(changed) | {"status": "updated"})
+    return MailboxAnswer.of(changed) | {"status": "updated"}
 
 
 @router.patch(
     "/mailboxes/{mailbox}/configure",
     response={200: MailboxChanged, 202: PendingApproval},
 )
-def configure_mailbox(
-    request: KeyedRequest, mailbox: str, body: MailboxPatch
-) -> JsonResponse:
+def configure_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> Json:
     """Change a mailbox, as MCP clients call it."""
     return update_mailbox(request, mailbox, body)
 
@@ -240,21 +237,22 @@ def delete_mailbox(
     mailbox: str,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008
     approval_code: str = "",
-) -> JsonResponse:
+) -> Json:
     """Delete a mailbox. What waits in it is cancelled, and its address is never given
     out again.
     """
-    found = mailbox_named(request.auth, mailbox)
+    key = request.auth
+    found = mailbox_named(key, mailbox)
     with body.confirmed(
-        request.auth,
+        key,
         "delete_mailbox",
         f"Delete the mailbox {found.address}",
         code=approval_code,
         id=found.pk,
     ):
-        mailboxes.delete_mailbox(request.auth, found)
-    decisions.cancel_in_closed_mailboxes(request.auth)
-    return JsonResponse({"id": found.pk, "status": "deleted"})
+        mailboxes.delete_mailbox(key, found)
+    decisions.cancel_in_closed_mailboxes(key)
+    return {"id": found.pk, "status": "deleted"}
 
 
 def _loosens_own_oversight(key: ApiKey, body: MailboxSettings) -> bool:
@@ -353,16 +351,12 @@ def domain_json(row: Domain) -> Json:
 
 
 @router.get("/domains", response=Domains)
-def list_domains(request: KeyedRequest) -> JsonResponse:
+def list_domains(request: KeyedRequest) -> Json:
     """List the account's domains."""
     check_unlimited(request.auth)
-    return JsonResponse(
-        {
-            "domains": [
-                domain_json(row) for row in Domain.objects.visible_to(request.auth)
-            ]
-        }
-    )
+    return {
+        "domains": [domain_json(row) for row in Domain.objects.visible_to(request.auth)]
+    }
 
 
 @router.post("/domains", response={201: DomainAnswer})
@@ -373,36 +367,36 @@ def create_domain(request: KeyedRequest, body: DomainIn) -> JsonResponse:
 
 
 @router.get("/domains/{domain_id}", response=DomainAnswer)
-def read_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
+def read_domain(request: KeyedRequest, domain_id: str) -> Json:
     """Read one domain."""
-    return JsonResponse(domain_json(_domain_named(request.auth, domain_id)))
+    return domain_json(_domain_named(request.auth, domain_id))
 
 
 @router.post("/domains/{domain_id}/verify", response=DomainLookedAt)
-def verify_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
+def verify_domain(request: KeyedRequest, domain_id: str) -> Json:
     """Look each of `dns_records` up in DNS. `status` says whether the proof was found,
     `problem` what is wrong.
     """
     domain = _domain_named(request.auth, domain_id)
     message = domains.verify_domain(request.auth, domain)
-    return JsonResponse(domain_json(domain) | {"message": message})
+    return domain_json(domain) | {"message": message}
 
 
 @router.post("/domains/{domain_id}/rotate-dkim", response=DomainAnswer)
-def rotate_dkim(request: KeyedRequest, domain_id: str) -> JsonResponse:
+def rotate_dkim(request: KeyedRequest, domain_id: str) -> Json:
     """Make another DKIM key. The old one signs until the new one is in DNS and the
     domain verified again.
     """
     domain = _domain_named(request.auth, domain_id)
-    return JsonResponse(domain_json(domains.rotate_key(request.auth, domain)))
+    return domain_json(domains.rotate_key(request.auth, domain))
 
 
 @router.delete("/domains/{domain_id}", response=Changed)
-def delete_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
+def delete_domain(request: KeyedRequest, domain_id: str) -> Json:
     """Give a domain back. 409 while mailboxes live under it."""
     domain = _domain_named(request.auth, domain_id)
     domains.remove_domain(request.auth, domain)
-    return JsonResponse({"id": domain_id, "status": "deleted"})
+    return {"id": domain_id, "status": "deleted"}
 
 
 def _domain_named(key: ApiKey, domain_id: str) -> Domain:

@@ -195,28 +195,28 @@ router = Router(tags=["messages"], auth=READ)
 @router.get("/mailboxes/{mailbox}/emails", response=Messages)
 def list_emails(
     request: KeyedRequest, mailbox: str, filters: Query[ListFilters]
-) -> JsonResponse:
+) -> Json:
     """List a mailbox, newest first; with `since_id` only what is newer, oldest first."""
     box = mailbox_named(request.auth, mailbox)
     return _page(request.auth, filters, flat=False, mailbox=box)
 
 
 @router.get(_EMAIL, response=Message)
-def read_email(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
+def read_email(request: KeyedRequest, mailbox: str, email: str) -> Json:
     """Read one message whole. An unread one is read from then on."""
     found = _email(request, mailbox, email)
     lookups.open_email(request.auth, found)
     names = ["markdown"] if is_by_mcp_server(request) else ["markdown", "text_body"]
-    return JsonResponse(full_email(found, *names))
+    return full_email(found, *names)
 
 
 @router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)
-def cancel(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
+def cancel(request: KeyedRequest, mailbox: str, email: str) -> Json:
     """Take back a message that has not left."""
     return _cancel(request.auth, _email(request, mailbox, email))
 
 
-def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> JsonResponse:
+def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> Json:
     """List received mail, unread if nothing else is asked for."""
     box = mailbox_named_or_only(request.auth, filters.mailbox, field="mailbox")
     return _page(
@@ -224,14 +224,14 @@ def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> JsonResp
     )
 
 
-def list_of_all(request: KeyedRequest, filters: SpamFilters) -> JsonResponse:
+def list_of_all(request: KeyedRequest, filters: SpamFilters) -> Json:
     """List received mail of all mailboxes that the key may use."""
     return _page(request.auth, filters, flat=True, direction=Direction.INBOUND)
 
 
 def read_flat(
     request: KeyedRequest, id: str = "", email_id: str = "", message_id: str = ""
-) -> JsonResponse:
+) -> Json:
     """Read one message whole, by its id alone."""
     named = id or email_id or message_id
     if not named:
@@ -239,39 +239,35 @@ def read_flat(
     found = email_named(request.auth, named)
     lookups.open_email(request.auth, found)
     whole = full_email(found, "markdown", "text", "body", "text_body", flat=True)
-    return JsonResponse(whole | {"html_body": found.html})
+    return whole | {"html_body": found.html}
 
 
-def cancel_flat(request: KeyedRequest, body: CancelIn) -> JsonResponse:
+def cancel_flat(request: KeyedRequest, body: CancelIn) -> Json:
     """Take back a message that has not left, by its id alone."""
     return _cancel(request.auth, email_named(request.auth, body.names_email()))
 
 
-def _cancel(key: ApiKey, email: Email) -> JsonResponse:
+def _cancel(key: ApiKey, email: Email) -> Json:
     cancelled = decisions.cancel_email(key, email)
-    return JsonResponse(cancelled.ids() | {"status": cancelled.status})
+    return cancelled.ids() | {"status": cancelled.status}
 
 
-def _page(
-    key: ApiKey, filters: ListFilters, *, flat: bool, **only: Any
-) -> JsonResponse:
+def _page(key: ApiKey, filters: ListFilters, *, flat: bool, **only: Any) -> Json:
     emails = Email.objects.visible_to(key).filter(**only)
     if filters.subject_contains:
         # A key must not learn withheld text by searching for it.
         emails = emails.readable_by(key)
     page, cursor = cut(filters.apply(emails).with_mailbox(), filters.page_size())
-    return JsonResponse(
-        {
-            "emails": [list_row(key, email, flat=flat) for email in page],
-            "cursor": cursor,
-        }
-    )
+    return {
+        "emails": [list_row(key, email, flat=flat) for email in page],
+        "cursor": cursor,
+    }
 
 
 @router.get("/mailboxes/{mailbox}/threads/{thread}", response=Thread)
 def read_thread(
     request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False
-) -> JsonResponse:
+) -> Json:
     """List a thread, oldest first; with `bodies` the newest messages, and what they
     say. Nothing is marked read.
     """
@@ -286,7 +282,7 @@ def read_thread(
 
 def read_thread_flat(
     request: KeyedRequest, thread_id: str = "", mailbox: str = ""
-) -> JsonResponse:
+) -> Json:
     """List a thread, oldest first, by its id alone; `to` is text."""
     if not thread_id:
         raise Invalid("thread_id: give the id of the thread.")
@@ -301,7 +297,7 @@ def _thread(
     *,
     flat: bool,
     bodies: bool = False,
-) -> JsonResponse:
+) -> Json:
     found = thread_named(key, thread_id, mailbox)
     most = MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
     emails = list(found[: most + 1])
@@ -336,43 +332,39 @@ def _thread(
         if bodies and lookups.may_read(key, email):
             row |= {"markdown": email.markdown, "html_body": email.html}
         result["emails"].append(row)
-    return JsonResponse(result)
+    return result
 
 
 @router.get(_TAGS, response=Tags)
-def read_tags(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
+def read_tags(request: KeyedRequest, mailbox: str, email: str) -> Json:
     """Get the tags of a message."""
-    return JsonResponse({"tags": _email(request, mailbox, email).tags})
+    return {"tags": _email(request, mailbox, email).tags}
 
 
 @router.put(_TAGS, auth=SEND, response=Tags)
-def write_tags(
-    request: KeyedRequest, mailbox: str, email: str, body: TagsIn
-) -> JsonResponse:
+def write_tags(request: KeyedRequest, mailbox: str, email: str, body: TagsIn) -> Json:
     """Add tags to a message; those of the same name are overwritten, all others stay."""
     found = _email(request, mailbox, email)
-    return JsonResponse({"tags": labels.add_tags(request.auth, found, body.tags)})
+    return {"tags": labels.add_tags(request.auth, found, body.tags)}
 
 
 @router.delete(_TAGS + "/{path:name}", auth=SEND, response=TagDeleted)
-def delete_tag(
-    request: KeyedRequest, mailbox: str, email: str, name: str
-) -> JsonResponse:
+def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> Json:
     """Take one tag away; its name may hold slashes."""
     found = _email(request, mailbox, email)
-    return JsonResponse({"deleted": labels.drop_tag(request.auth, found, name)})
+    return {"deleted": labels.drop_tag(request.auth, found, name)}
 
 
-def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> JsonResponse:
+def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> Json:
     """Add tags to a message, by its id alone; the answer lists their names."""
     return tag_by_id(request, body.names_email(), body.tags)
 
 
-def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> JsonResponse:
+def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> Json:
     """Add tags to the message of this id; the answer lists their names."""
     found = email_named(request.auth, email)
     merged = labels.add_tags(request.auth, found, tags)
-    return JsonResponse(found.ids() | {"tags": list(merged), "tag_map": merged})
+    return found.ids() | {"tags": list(merged), "tag_map": merged}
 
 
 def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
@@ -427,15 +419,16 @@ def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse
 
 
 @router.get("/oversight/pending/{email}/original", auth=SEES_HELD, response=Original)
-def read_original(request: KeyedRequest, email: str) -> JsonResponse:
+def read_original(request: KeyedRequest, email: str) -> Json:
     """Get the HTML of a message as its author handed it in, and what simplifying it
     changed.
     """
     found = email_named(request.auth, email)
     check_may_read(request.auth, found)
-    return JsonResponse(
-        {"html": found.original_html or found.html or "", "changes": found.simplified}
-    )
+    return {
+        "html": found.original_html or found.html or "",
+        "changes": found.simplified,
+    }
 
 
 @router.get("/files/{token}", auth=None, include_in_schema=False)

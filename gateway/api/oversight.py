@@ -7,7 +7,6 @@ from functools import partial
 from typing import Annotated, Self
 
 from annotated_types import Len, MaxLen
-from django.http import JsonResponse
 from ninja import Query, Router
 from pydantic import ConfigDict, Field, model_validator
 
@@ -243,7 +242,7 @@ router = Router(tags=["oversight"])
 
 
 @router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
-def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> JsonResponse:
+def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
     """List held messages, oldest first, with all that a decision needs; with `email_id`
     only that one.
 
@@ -266,15 +265,13 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> JsonR
     return _list_pending(request, filters, with_body_once)
 
 
-def list_pending_flat(
-    request: KeyedRequest, filters: Query[PendingFilters]
-) -> JsonResponse:
+def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
     """List held messages, oldest first; `to` is text."""
     return _list_pending(request, filters, partial(pending_row, flat=True))
 
 
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
-def decide_email(request: KeyedRequest, body: DecideIn) -> JsonResponse:
+def decide_email(request: KeyedRequest, body: DecideIn) -> Json:
     """Approve or reject a held message. The first decision wins; 409 says what became
     of it otherwise.
 
@@ -285,44 +282,39 @@ def decide_email(request: KeyedRequest, body: DecideIn) -> JsonResponse:
 
 
 @router.post("/oversight/expiry", auth=OVERSIGHT, response=ExpirySet)
-def set_expiry(request: KeyedRequest, body: ExpiryIn) -> JsonResponse:
+def set_expiry(request: KeyedRequest, body: ExpiryIn) -> Json:
     """Set until when a held message may be approved. A later approval gets 409 with the
     code `approval_expired`.
     """
     email = decisions.set_expiry(request.auth, body.names_email(), body.expires_at)
-    return JsonResponse(
-        {**email.ids(), "status": email.status, "expires_at": iso(email.expires_at)}
-    )
+    return {**email.ids(), "status": email.status, "expires_at": iso(email.expires_at)}
 
 
-def decide_flat(request: KeyedRequest, body: DecideIn) -> JsonResponse:
+def decide_flat(request: KeyedRequest, body: DecideIn) -> Json:
     """Approve or reject a held message."""
     return decide(request, body.names_email(), body, flat=True)
 
 
 def _list_pending(
     request: KeyedRequest, filters: PendingFilters, shape: Callable[[Email], Json]
-) -> JsonResponse:
+) -> Json:
+    key = request.auth
     page: Sequence[Email] = []
     following = None
     outcome: Json = {}
     if filters.email_id:
-        found = email_named(request.auth, filters.email_id)
+        found = email_named(key, filters.email_id)
         if found.status in AWAITING_DECISION:
-            check_may_read(request.auth, found)
+            check_may_read(key, found)
             page = [found]
         else:
             # Decided, closed or not yet held: nothing to decide, but its outcome is
             # shown.
             outcome = found.outcome() | delivery_of(found)
     else:
-        emails = (
-            Email.objects.visible_to(request.auth)
-            .readable_by(request.auth)
-            .awaiting_decision()
-        )
+        emails = Email.objects.visible_to(key).readable_by(key).awaiting_decision()
         if filters.mailbox:
-            emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
+            emails = emails.filter(mailbox=mailbox_named(key, filters.mailbox))
         if cursor := read_cursor(filters.cursor):
             emails = emails.filter(id__gt=cursor)
         page, following = cut(emails, filters.page_size())
@@ -330,14 +322,12 @@ def _list_pending(
     names = (
         ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
     )
-    return JsonResponse(
+    return (
         dict.fromkeys(names, rows) | {"count": len(rows), "cursor": following} | outcome
     )
 
 
-def decide(
-    request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool
-) -> JsonResponse:
+def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> Json:
     """Approve or reject the held message of this id."""
     # Ignored, these would decide something else.
     if body.names_email() not in ("", email_id):
@@ -376,7 +366,7 @@ def decide(
     }
     if leaves_now:
         result["postmark_message_id"] = email.message_id_header
-    return JsonResponse(result)
+    return result
 
 
 @router.post(
@@ -384,18 +374,14 @@ def decide(
     auth=needs(Scope.SEND, Scope.ADMIN),
     response=UpgradeAsked,
 )
-def request_upgrade(
-    request: KeyedRequest, mailbox: str, body: UpgradeWish
-) -> JsonResponse:
+def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> Json:
     """Ask for a looser oversight mode; three times an hour at most. The code goes to an
     operator.
     """
     asked = mailboxes.request_upgrade(
         request.auth, mailbox_named(request.auth, mailbox), body.target_mode
     )
-    return JsonResponse(
-        UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED}
-    )
+    return UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED}
 
 
 @router.post(
@@ -403,18 +389,18 @@ def request_upgrade(
     auth=needs(Scope.SEND, Scope.ADMIN),
     response=MailboxChanged,
 )
-def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> JsonResponse:
+def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> Json:
     """Loosen the mode with the code that an operator gave. Dashes and case do not
     matter.
     """
     changed = mailboxes.upgrade(
         request.auth, mailbox_named(request.auth, mailbox), body.code
     )
-    return JsonResponse(MailboxAnswer.of(changed) | {"status": "upgraded"})
+    return MailboxAnswer.of(changed) | {"status": "upgraded"}
 
 
 @router.get("/upgrade-requests", auth=ADMIN, response=UpgradeRequests)
-def list_upgrade_requests(request: KeyedRequest) -> JsonResponse:
+def list_upgrade_requests(request: KeyedRequest) -> Json:
     """List what waits for a code, newest first, with who asked, and with the codes for
     a person to pass on.
 
@@ -437,4 +423,4 @@ def list_upgrade_requests(request: KeyedRequest) -> JsonResponse:
         }
         for one in rows
     ]
-    return JsonResponse({"requests": result})
+    return {"requests": result}

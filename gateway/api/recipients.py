@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.patterns import comparable_text
 from gateway import contacts, suppression
-from gateway.api.answers import Answer, Iso, PageFilters, page_of
+from gateway.api.answers import Answer, Iso, Json, PageFilters, page_of
 from gateway.api.bodies import (
     Address,
     Body,
@@ -133,9 +133,7 @@ class ContactFilters(PageFilters):
 
 
 @router.get("/contacts", auth=READ, response=Contacts)
-def list_contacts(
-    request: KeyedRequest, filters: Query[ContactFilters]
-) -> JsonResponse:
+def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Json:
     """List contacts, newest first: those whose name or address holds `q` (or `query`),
     or that carry it as a tag.
     """
@@ -145,9 +143,7 @@ def list_contacts(
     # Contacts store addresses in this form.
     if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
-    return JsonResponse(
-        page_of(rows, "contacts", ContactAnswer.of, filters, default=500, most=1000)
-    )
+    return page_of(rows, "contacts", ContactAnswer.of, filters, default=500, most=1000)
 
 
 @router.post("/contacts", auth=SEND, response={201: ContactAnswer})
@@ -172,32 +168,28 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
     auth=needs(Scope.ADMIN, Scope.SEND),
     response=ContactDeleted,
 )
-def delete_contact(request: KeyedRequest, contact_id: str) -> JsonResponse:
+def delete_contact(request: KeyedRequest, contact_id: str) -> Json:
     """Remove a contact."""
     contact = first_or_404(
         Contact.objects.visible_to(request.auth).filter(pk=contact_id), "contact"
     )
     contacts.remove_contact(request.auth, contact)
-    return JsonResponse({"id": contact.pk, "deleted": True})
+    return {"id": contact.pk, "deleted": True}
 
 
 @router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=Suppressions)
-def list_suppressions(
-    request: KeyedRequest, filters: Query[PageFilters]
-) -> JsonResponse:
+def list_suppressions(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
     """List suppressed addresses, newest first. Mail to one is refused, until it is
     taken off the list.
     """
     rows = Suppression.objects.applying_to(request.auth)
-    return JsonResponse(
-        page_of(
-            rows, "suppressions", SuppressionAnswer.of, filters, default=500, most=1000
-        )
+    return page_of(
+        rows, "suppressions", SuppressionAnswer.of, filters, default=500, most=1000
     )
 
 
 @router.delete("/suppression/{path:address}", auth=ADMIN, response=SuppressionLifted)
-def lift_suppression(request: KeyedRequest, address: str) -> JsonResponse:
+def lift_suppression(request: KeyedRequest, address: str) -> Json:
     """Take an address off the list, so that it is written to again. It may be
     percent-encoded or not.
     """
@@ -209,9 +201,7 @@ def lift_suppression(request: KeyedRequest, address: str) -> JsonResponse:
     if found is None:
         raise NotFound("This address is not suppressed.")
     suppression.lift(request.auth, found)
-    return JsonResponse(
-        {"id": found.pk, "email_address": found.email_address, "status": "removed"}
-    )
+    return {"id": found.pk, "email_address": found.email_address, "status": "removed"}
 
 
 _PAGE = """<!doctype html>

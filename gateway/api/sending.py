@@ -388,9 +388,10 @@ def reply_to(
 @router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", response=Message)
 def edit_scheduled(
     request: KeyedRequest, mailbox: str, email: str, body: EditIn
-) -> JsonResponse:
+) -> Json:
     """Change a scheduled message. Of an approved one only the time can be moved."""
-    box = mailbox_named(request.auth, mailbox)
-    found = email_named(request.auth, email, box)
-    submission.edit_scheduled(request.auth, found, body.time(), body.content())
-    return JsonResponse(full_email(email_named(request.auth, email, box), "markdown"))
+    key = request.auth
+    box = mailbox_named(key, mailbox)
+    found = email_named(key, email, box)
+    submission.edit_scheduled(key, found, body.time(), body.content())
+    return full_email(email_named(key, email, box), "markdown")

@@ -172,13 +172,13 @@ router = Router(tags=["webhooks"], auth=ADMIN)
 
 
 @router.get("/webhooks", response=Webhooks)
-def list_webhooks(request: KeyedRequest) -> JsonResponse:
+def list_webhooks(request: KeyedRequest) -> Json:
     """List subscriptions, without their secrets."""
     shown = [
         WebhookAnswer.of(webhook)
         for webhook in Webhook.objects.visible_to(request.auth)
     ]
-    return JsonResponse({"webhooks": shown, "subscriptions": shown})
+    return {"webhooks": shown, "subscriptions": shown}
 
 
 @router.post("/webhooks", response={201: WebhookWithSecret, 202: PendingApproval})
@@ -200,44 +200,41 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
 
 
 @router.get("/webhooks/{webhook_id}", response=WebhookWithSecret)
-def read_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
+def read_webhook(request: KeyedRequest, webhook_id: str) -> Json:
     """Read one subscription, with its secret."""
-    return JsonResponse(WebhookWithSecret.of(_webhook_named(request.auth, webhook_id)))
+    return WebhookWithSecret.of(_webhook_named(request.auth, webhook_id))
 
 
 @router.patch(
     "/webhooks/{webhook_id}", response={200: WebhookAnswer, 202: PendingApproval}
 )
-def change_webhook(
-    request: KeyedRequest, webhook_id: str, body: WebhookChange
-) -> JsonResponse:
+def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) -> Json:
     """Change the address of a subscription, or its events. A paused subscription with
     a new address is active again.
     """
-    webhook = _webhook_named(request.auth, webhook_id)
+    key = request.auth
+    webhook = _webhook_named(key, webhook_id)
     changes: Json = body.model_dump(
         include=body.model_fields_set - {"mailbox_id", "approval_code"}
     )
     if "mailbox_id" in body.model_fields_set:
-        changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
+        changes["mailbox"] = _mailbox(key, body.mailbox_id)
     summary = _summary(body.url or webhook.url)
-    with body.confirmed(request.auth, "update_webhook", summary, id=webhook.pk):
-        changed = subscriptions.change_webhook(request.auth, webhook, changes)
-    return JsonResponse(WebhookAnswer.of(changed) | {"status": "updated"})
+    with body.confirmed(key, "update_webhook", summary, id=webhook.pk):
+        changed = subscriptions.change_webhook(key, webhook, changes)
+    return WebhookAnswer.of(changed) | {"status": "updated"}
 
 
 @router.delete("/webhooks/{webhook_id}", response=Changed)
-def delete_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
+def delete_webhook(request: KeyedRequest, webhook_id: str) -> Json:
     """End a subscription."""
     webhook = _webhook_named(request.auth, webhook_id)
     subscriptions.delete_webhook(request.auth, webhook)
-    return JsonResponse({"id": webhook.pk, "status": "deleted"})
+    return {"id": webhook.pk, "status": "deleted"}
 
 
 @router.post("/webhooks/{webhook_id}/rotate", response=WebhookWithSecret)
-def rotate_webhook(
-    request: KeyedRequest, webhook_id: str, body: RotateIn
-) -> JsonResponse:
+def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> Json:
     """Change the signing secret.
 
     For `overlap_s` seconds (24 hours if not said, at most 7 days)
@@ -250,17 +247,17 @@ def rotate_webhook(
         secret=body.secret,
         overlap=timedelta(seconds=body.overlap_s),
     )
-    return JsonResponse(WebhookWithSecret.of(webhook))
+    return WebhookWithSecret.of(webhook)
 
 
 @router.post("/webhooks/{webhook_id}/test", response=DeliveryAnswer)
-def test_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
+def test_webhook(request: KeyedRequest, webhook_id: str) -> Json:
     """Send one signed `webhook.test` event, which is about no message. A paused
     subscription is active again if the receiver takes the event.
     """
     webhook = _webhook_named(request.auth, webhook_id)
     delivery = subscriptions.test_webhook(request.auth, webhook)
-    return JsonResponse(delivery_json(delivery))
+    return delivery_json(delivery)
 
 
 class DeliveryFilters(PageFilters):
@@ -272,9 +269,7 @@ class DeliveryFilters(PageFilters):
 
 
 @router.get("/webhook-deliveries", response=Deliveries)
-def list_deliveries(
-    request: KeyedRequest, filters: Query[DeliveryFilters]
-) -> JsonResponse:
+def list_deliveries(request: KeyedRequest, filters: Query[DeliveryFilters]) -> Json:
     """List deliveries of events, newest first. `status` is pending, delivered or
     failed.
     """
@@ -287,21 +282,13 @@ def list_deliveries(
         rows = rows.filter(webhook_id=filters.webhook_id)
     if filters.email_id:
         rows = rows.filter(email_id=filters.email_id)
-    return JsonResponse(
-        page_of(
-            rows,
-            "deliveries",
-            delivery_json,
-            filters,
-            default=50,
-            most=100,
-            numbered=True,
-        )
+    return page_of(
+        rows, "deliveries", delivery_json, filters, default=50, most=100, numbered=True
     )
 
 
 @router.post("/webhook-deliveries/{delivery_id}/replay", response=DeliveryAnswer)
-def replay(request: KeyedRequest, delivery_id: str) -> JsonResponse:
+def replay(request: KeyedRequest, delivery_id: str) -> Json:
     """Send a finished delivery again: the same bytes, with the same `event_id`. 409
     while it is on its way.
     """
@@ -310,9 +297,7 @@ def replay(request: KeyedRequest, delivery_id: str) -> JsonResponse:
     delivery = first_or_404(
         rows.filter(pk=delivery_id) if known else rows.none(), "delivery"
     )
-    return JsonResponse(
-        delivery_json(subscriptions.replay_delivery(request.auth, delivery))
-    )
+    return delivery_json(subscriptions.replay_delivery(request.auth, delivery))
 
 
 def _summary(url: str) -> str:

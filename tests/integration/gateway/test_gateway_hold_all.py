@@ -32,10 +32,10 @@ def hold_before_the_next_attempt(world, monkeypatch):
     """
     connect = smtp.hand_over
 
-    def hold_first(**arguments):
+    def hold_first(*arguments, **options):
         monkeypatch.setattr(smtp, "hand_over", connect)
         hold(world)
-        return connect(**arguments)
+        return connect(*arguments, **options)
 
     monkeypatch.setattr(smtp, "hand_over", hold_first)
 
