@@ -5,6 +5,7 @@ way to change a status.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any, Self
@@ -287,11 +288,9 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         self.bulk_create(
             self.model(
                 email=email,
-                name=file.name,
-                content_type=file.content_type,
                 size=len(file.content),
                 sha256=file.sha256,
-                content=file.content,
+                **asdict(file),
             )
             for file in files
         )
