@@ -5,7 +5,7 @@ A key's text is returned once, to whoever made the key, and is never stored.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -57,7 +57,9 @@ _SLOTS = ("oversight", "read", "admin", "agent")
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key as MultiMail lists it; never its text. `mailboxes` empty: all of them."""
+    """A key as MultiMail lists it. `mailboxes` empty: all of them. Only a new key has
+    its `text`, which is shown once and not stored.
+    """
 
     id: str
     name: str
@@ -71,6 +73,7 @@ class ApiKey:
     is_paused: bool = False
     owner: Person | None = None
     used_as: str = ""
+    text: str = field(default="", repr=False)
 
     @property
     def label(self) -> str:
@@ -80,14 +83,6 @@ class ApiKey:
         if self.owner:
             return f"Key of {self.owner}"
         return f"This desk's {self.used_as} key" if self.used_as else "No name"
-
-
-@dataclass(frozen=True)
-class CreatedKey:
-    """A new key with its text, which is shown once and not stored."""
-
-    key: ApiKey
-    text: str
 
 
 def read_keys(connection: Connection, *, actor: Actor) -> list[ApiKey]:
@@ -123,7 +118,7 @@ def create_key(
     wanted: Mapping[str, Any],
     owner: Person | None = None,
     code: str = "",
-) -> CanWait[CreatedKey]:
+) -> CanWait[ApiKey]:
     """Make a key. The call is never repeated: if the answer is lost, the key may exist,
     but its text is lost.
 
@@ -176,7 +171,7 @@ def create_key(
             person=owner,
             actor=actor,
         )
-    return CreatedKey(key=made, text=text)
+    return replace(made, text=text)
 
 
 def _reaches_no_further(key: ApiKey, changes: Mapping[str, Any]) -> bool:

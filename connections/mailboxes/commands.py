@@ -29,7 +29,6 @@ from connections.changes import (
     text_in,
 )
 from connections.errors import (
-    ChangeNotOffered,
     ChangeRefused,
     ChangeUnknown,
     CodeWanted,
@@ -313,27 +312,15 @@ class UpgradeRequest:
     ends_at: datetime | None
 
 
-@dataclass(frozen=True)
-class UpgradeRequests:
-    """The pending requests for looser modes of one connection; `error` says why they
-    are not known.
+def read_upgrade_requests(connection: Connection) -> list[UpgradeRequest]:
+    """Read the pending requests for looser modes. The caller must check who may see the
+    codes. Raises ChangeRefused, ChangeUnknown.
     """
-
-    waiting: tuple[UpgradeRequest, ...] = ()
-    error: str = ""
-    is_offered: bool = True
-
-
-def read_upgrade_requests(connection: Connection) -> UpgradeRequests:
-    """Read the requests for looser modes. The caller must check who may see the codes."""
     try:
         rows = admin_client(connection, within=READ_SECONDS).list_upgrade_requests()
     except errors.UpstreamError as error:
-        refused = change_error(error)
-        return UpgradeRequests(
-            error=refused.sentence, is_offered=not isinstance(refused, ChangeNotOffered)
-        )
-    waiting = [
+        raise change_error(error) from None
+    return [
         UpgradeRequest(
             mailbox_id=text_in(row, "mailbox_id"),
             target=text_in(row, "target_mode"),
@@ -344,7 +331,15 @@ def read_upgrade_requests(connection: Connection) -> UpgradeRequests:
         )
         for row in rows
     ]
-    return UpgradeRequests(tuple(waiting))
+
+
+def requests_for(mailbox: Mailbox) -> list[UpgradeRequest]:
+    """Return the requests for looser modes of a mailbox, as far as they can be read."""
+    try:
+        found = read_upgrade_requests(mailbox.connection)
+    except (ChangeRefused, ChangeUnknown):
+        return []
+    return [one for one in found if one.mailbox_id == mailbox.upstream_id]
 
 
 @second_admin("Oversight mode", calls_multimail=True)
@@ -411,10 +406,7 @@ def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
 
 
 def _waiting(mailbox: Mailbox, target: str) -> UpgradeRequest | None:
-    for one in read_upgrade_requests(mailbox.connection).waiting:
-        if one.mailbox_id == mailbox.upstream_id and one.target == target:
-            return one
-    return None
+    return next((one for one in requests_for(mailbox) if one.target == target), None)
 
 
 # --- The minimum of the organisation, and what waits for a second admin ---------------

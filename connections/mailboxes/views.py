@@ -21,13 +21,14 @@ from common.actors import Actor
 from common.forms import SentenceForm, always
 from common.pages import DeskRequest, redirect_with_notice
 from connections.changes import READ_SECONDS, is_admin
+from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from connections.mailboxes.commands import (
-    UpgradeRequests,
     change_mailbox,
     create_mailbox,
     delete_mailbox,
     loosen,
     read_upgrade_requests,
+    requests_for,
     set_desk_settings,
 )
 from connections.mailboxes.forms import (
@@ -100,8 +101,15 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
     mailboxes = list(visible.order_by("address", "pk"))
     held = visible.held_in_each()
     active = [one for one in mailboxes if one.is_active]
-    may_ask = administers and connection.admin_key and not error
-    requests = read_upgrade_requests(connection) if may_ask else UpgradeRequests()
+    requests = []
+    lists_wishes = True
+    if administers and connection.admin_key and not error:
+        try:
+            requests = read_upgrade_requests(connection)
+        except ChangeNotOffered:
+            lists_wishes = False
+        except (ChangeRefused, ChangeUnknown) as unread:
+            error = unread.sentence
     # Only for mailboxes that the actor is an admin of: anyone with the code can loosen
     # the mode.
     by_id = {
@@ -112,14 +120,12 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
         "boxes": [(one, held.get(one.pk, 0)) for one in active],
         "gone": [one for one in mailboxes if not one.is_active],
         "wishes": [
-            (one, by_id[one.mailbox_id])
-            for one in requests.waiting
-            if one.mailbox_id in by_id
+            (one, by_id[one.mailbox_id]) for one in requests if one.mailbox_id in by_id
         ],
-        "error": error or (requests.error if requests.is_offered else ""),
+        "error": error,
         "may_add": is_admin(actor, connection) and bool(connection.admin_key),
         "lacks_key": administers and not connection.admin_key,
-        "lists_wishes": requests.is_offered,
+        "lists_wishes": lists_wishes,
     }
 
 
@@ -273,9 +279,8 @@ def _loosen_page(
     is_refused: bool = False,
 ) -> HttpResponse:
     may_ask = found.connection.admin_key and not is_refused
-    requests = read_upgrade_requests(found.connection).waiting if may_ask else ()
-    wishes = [one for one in requests if one.mailbox_id == found.upstream_id]
     # First what setting this mode would grant; it would end the others.
+    wishes = requests_for(found) if may_ask else []
     wishes.sort(key=lambda one: one.target != to)
     context = {
         "box": found,

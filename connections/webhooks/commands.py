@@ -3,7 +3,7 @@ deliveries.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -40,7 +40,8 @@ _request = partial(request_change, failed="hook.change_failed")
 
 @dataclass(frozen=True)
 class Webhook:
-    """A subscription without its secret. `is_ours`: it notifies this desk.
+    """A subscription. `is_ours`: it notifies this desk. Only a new one, or one with
+    another secret, has its `secret`, which is shown once and not stored here.
 
     `name` is what people here call it; empty where nobody gave it a name. `label` is
     never empty.
@@ -56,6 +57,7 @@ class Webhook:
     is_ours: bool
     name: str = ""
     label: str = UNNAMED
+    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,6 @@ class Delivery:
     def is_over(self) -> bool:
         """Whether it is finished, so that it can be sent again."""
         return self.status in ("delivered", "failed")
-
-
-@dataclass(frozen=True)
-class CreatedWebhook:
-    """A subscription with its secret, which is shown once and not stored here."""
-
-    webhook: Webhook
-    secret: str
 
 
 def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
@@ -162,7 +156,7 @@ def register_webhook(
     name: str,
     wanted: Mapping[str, Any],
     code: str = "",
-) -> CanWait[CreatedWebhook]:
+) -> CanWait[Webhook]:
     """Subscribe an address to events. The call is never repeated: if the answer is
     lost, the list shows the outcome.
     """
@@ -199,7 +193,7 @@ def register_webhook(
     with transaction.atomic():
         _store_name(connection, webhook.id, name)
         _record("hook.registered", connection, webhook, actor, **details)
-    return CreatedWebhook(webhook, _secret_in(answer))
+    return replace(webhook, secret=_secret_in(answer))
 
 
 @atomic_with_retry
@@ -229,7 +223,7 @@ def _store_name(connection: Connection, webhook_id: str, name: str) -> None:
 @second_admin("Webhook", calls_multimail=True, made=lambda rotated: rotated.secret)
 def rotate_webhook(
     *, connection: Connection, webhook: Webhook, actor: Actor, overlap_s: int
-) -> CanWait[CreatedWebhook]:
+) -> CanWait[Webhook]:
     """Make another secret, which replaces the old one when the overlap is over (our
     gateway). Raises as the others.
     """
@@ -251,7 +245,7 @@ def rotate_webhook(
         after=f"another one; the old one for {overlap_s} seconds more",
     )
     _record("hook.rotated", connection, webhook, actor, **details)
-    return CreatedWebhook(webhook, _secret_in(answer))
+    return replace(webhook, secret=_secret_in(answer))
 
 
 def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Delivery:
