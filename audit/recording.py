@@ -234,7 +234,8 @@ def record(
 ) -> Entry:
     """Append one entry, in the caller's transaction, and notify the listeners.
 
-    `details` are personal or free text by name; empty ones are left out. `outcome` is
+    `details` are personal or free text by name; empty ones are left out, but where one
+    is what a setting was `before` or is `after`, it was or is nothing. `outcome` is
     one word that stays when they are removed. `about` is the row that the entry is
     about, for the listeners. `words` are what else it is found by: `ledger_words()` of
     the message.
@@ -253,6 +254,9 @@ def record(
     fields = {"actor": actor.label or actor.kind, "address": actor.address}
     fields |= dict(actor.proof)
     fields |= details or {}
+    for side in ("before", "after"):
+        if side in fields:
+            fields[side] = fields[side] or NOTHING
     fields = {
         name: text.replace("\0", "\ufffd") for name, text in fields.items() if text
     }

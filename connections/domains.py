@@ -12,7 +12,6 @@ from django import forms
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
-from audit.recording import changed
 from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
@@ -90,7 +89,7 @@ def add_domain(*, connection: Connection, actor: Actor, name: str) -> CanWait[Do
         lambda admin: admin.add_domain(name),
         what=f"add the domain {name}",
     )
-    record_change("domain.added", connection, actor, **changed(before="", after=name))
+    record_change("domain.added", connection, actor, before="", after=name)
     return _domain(answer)
 
 
@@ -137,10 +136,13 @@ def rotate_dkim(
         lambda admin: admin.rotate_dkim(domain_id),
         what="rotate a DKIM key",
     )
-    details = changed(
-        before="its DKIM keys", after=f"another key for {_domain(answer).name}"
+    record_change(
+        "domain.dkim_rotated",
+        connection,
+        actor,
+        before="its DKIM keys",
+        after=f"another key for {_domain(answer).name}",
     )
-    record_change("domain.dkim_rotated", connection, actor, **details)
 
 
 @second_admin("Domain", calls_multimail=True)
@@ -164,7 +166,7 @@ def delete_domain(
         lambda admin: admin.delete_domain(domain_id),
         what=f"remove the domain {name}",
     )
-    record_change("domain.removed", connection, actor, **changed(before=name, after=""))
+    record_change("domain.removed", connection, actor, before=name, after="")
     return name
 
 

@@ -17,7 +17,6 @@ from django.utils.text import slugify
 from approvals import tasks
 from approvals.models import Decision
 from approvals.reconcile.closing import leave_queue
-from audit.recording import changed
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from connections.accounts.keys import SLOTS, KeyCheck, check_all, keys_of
@@ -120,7 +119,8 @@ def add_connection(
         connection,
         actor,
         explanation=f"{name}, keys: {there}.",
-        **changed(before="", after=f"name: {name}; at: {api_url}; keys: {there}"),
+        before="",
+        after=f"name: {name}; at: {api_url}; keys: {there}",
     )
     return connection
 
@@ -146,10 +146,10 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> CanWait[Connec
     yield lambda: in_words(locked, "rename it", name=name)
     check_name(name, connection=locked)
     if locked.name != name:
-        details = changed(before=locked.name, after=name)
+        before = locked.name
         locked.name = name
         locked.save(update_fields=["name"])
-        record_entry("connection.changed", locked, actor, **details)
+        record_entry("connection.changed", locked, actor, before=before, after=name)
     return locked
 
 
@@ -181,7 +181,7 @@ def set_address(
             "A decision is being carried out at the old address. Try again in a few seconds, or pause the connection "
             "first."
         )
-    details = changed(before=f"at: {locked.api_url}", after=f"at: {api_url}")
+    before = locked.api_url
     locked.api_url = api_url
     # Keep the times that pages show: when the account was last read and its keys last
     # checked.
@@ -200,7 +200,8 @@ def set_address(
         locked,
         actor,
         explanation=f"The account {account} answered at {api_url} with these keys.",
-        **details,
+        before=f"at: {before}",
+        after=f"at: {api_url}",
     )
     return locked
 
@@ -318,8 +319,14 @@ def _store_key(
     locked.key_scopes = others | scopes
     locked.surveyed_at = None
     locked.save(update_fields=[field, "key_scopes", "keys_checked_at", "surveyed_at"])
-    details = changed(before=before, after=_slot_in_words(locked, slot))
-    record_entry(action, locked, actor, slot=SLOTS[slot].label, **details)
+    record_entry(
+        action,
+        locked,
+        actor,
+        slot=SLOTS[slot].label,
+        before=before,
+        after=_slot_in_words(locked, slot),
+    )
 
 
 MAX_REASON = 500
@@ -346,8 +353,14 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
         paused_because=f"{reason[:MAX_REASON]} ({actor.label})",
         paused_by_hand=True,
     )
-    details = changed(before=before, after="paused by hand")
-    record_entry("connection.paused_by_hand", locked, actor, reason=reason, **details)
+    record_entry(
+        "connection.paused_by_hand",
+        locked,
+        actor,
+        reason=reason,
+        before=before,
+        after="paused by hand",
+    )
     locked.refresh_from_db()
     return locked
 
@@ -367,9 +380,14 @@ def resume(*, connection: Connection, actor: Actor) -> CanWait[Connection]:
     Connection.objects.filter(pk=locked.pk).update(
         paused_at=None, paused_because="", paused_by_hand=False, read_at=None
     )
-    details = changed(before="paused by hand", after="at work")
-    reason = locked.paused_because
-    record_entry("connection.resumed", locked, actor, reason=reason, **details)
+    record_entry(
+        "connection.resumed",
+        locked,
+        actor,
+        reason=locked.paused_because,
+        before="paused by hand",
+        after="at work",
+    )
     tasks.execute_due.delay_on_commit()
     locked.refresh_from_db()
     return locked
@@ -429,9 +447,14 @@ def remove_connection(
     locked.save()
     Connection.objects.filter(pk=locked.pk).update(removed_at=Now(), paused_at=Now())
     locked.refresh_from_db()
-    details = changed(before=f"name: {locked.name}; at: {locked.api_url}", after="")
-    name = locked.name
-    record_entry("connection.removed", locked, actor, explanation=name, **details)
+    record_entry(
+        "connection.removed",
+        locked,
+        actor,
+        explanation=locked.name,
+        before=f"name: {locked.name}; at: {locked.api_url}",
+        after="",
+    )
     return locked
 
 

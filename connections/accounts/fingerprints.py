@@ -4,7 +4,6 @@ fingerprint of the content that was read; and off.
 
 from django.urls import reverse
 
-from audit.recording import changed
 from common.actors import Actor
 from connections.changes import check_admin, record_change, request_change
 from connections.errors import ChangeRefused
@@ -53,7 +52,7 @@ def require_fingerprint(
             "The gateway did not confirm the change. An older version of the gateway cannot require fingerprints."
         )
     Connection.objects.filter(pk=connection.pk).update(require_fingerprint=on)
-    details = changed(before=before, after=_WORDS[on])
-    record_change("connection.changed", connection, actor, **details)
+    after = _WORDS[on]
+    record_change("connection.changed", connection, actor, before=before, after=after)
     connection.require_fingerprint = on
     return connection

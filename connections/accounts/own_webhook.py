@@ -20,7 +20,6 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.recording import changed
 from common.actors import Actor
 from common.origins import is_public
 from common.postgres import clock
@@ -93,11 +92,17 @@ def record_registration(
 ) -> Connection:
     """Store the id under which the webhook is registered at MultiMail."""
     locked = lock(connection, actor)
-    details = changed(before=locked.upstream_webhook_id, after=webhook_id)
+    before = locked.upstream_webhook_id
     locked.upstream_webhook_id = webhook_id
     locked.save(update_fields=["upstream_webhook_id"])
-    explanation = address_of(locked)
-    record_entry("hook.registered", locked, actor, explanation=explanation, **details)
+    record_entry(
+        "hook.registered",
+        locked,
+        actor,
+        explanation=address_of(locked),
+        before=before,
+        after=webhook_id,
+    )
     return locked
 
 
@@ -238,7 +243,7 @@ def _save_secrets(
     after = BOTH if locked.previous_webhook_secret else ONE
     if locked.previous_secret_until:
         after = f"{BOTH} for a time"
-    details = {"explanation": explanation, **changed(before=before, after=after)}
+    details = {"explanation": explanation, "before": before, "after": after}
     record_entry("connection.secret_rotated", locked, actor, **details)
 
 

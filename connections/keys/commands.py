@@ -12,7 +12,6 @@ from typing import Any
 
 from django.urls import reverse
 
-from audit.recording import changed
 from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from connections.changes import (
@@ -156,9 +155,15 @@ def create_key(
         raise SecretLost(lost) from None
     text = text_in(answer, "api_key", "key")
     made = _key(answer, connection, {})
-    details = changed(before="", after=_reach_in_words(made))
-    details |= {"name": made.name, "prefix": made.prefix}
-    record_change("api_key.created", connection, actor, **details)
+    record_change(
+        "api_key.created",
+        connection,
+        actor,
+        name=made.name,
+        prefix=made.prefix,
+        before="",
+        after=_reach_in_words(made),
+    )
     if not text or not made.id:
         raise SecretLost(
             "MultiMail's answer has no key. If the list shows a new one, revoke it."
@@ -222,9 +227,7 @@ def change_key(
         code=code,
     )
     before = _in_words({name: getattr(key, name) for name in changes})
-    details = changed(before=before, after=_in_words(changes))
-    details |= {"name": key.label, "prefix": key.prefix, "key": key.id}
-    record_change("api_key.changed", connection, actor, **details)
+    _record("api_key.changed", connection, key, actor, before, _in_words(changes))
 
 
 def revoke_key(
@@ -249,9 +252,27 @@ def revoke_key(
         code=code,
         has_happened=is_revoked,
     )
-    details = changed(before=_reach_in_words(key), after="")
-    details |= {"name": key.label, "prefix": key.prefix, "key": key.id}
-    record_change("api_key.revoked", connection, actor, **details)
+    _record("api_key.revoked", connection, key, actor, _reach_in_words(key), "")
+
+
+def _record(
+    action: str,
+    connection: Connection,
+    key: ApiKey,
+    actor: Actor,
+    before: str,
+    after: str,
+) -> None:
+    record_change(
+        action,
+        connection,
+        actor,
+        name=key.label,
+        prefix=key.prefix,
+        key=key.id,
+        before=before,
+        after=after,
+    )
 
 
 def may_pause(actor: Actor, connection: Connection, mailbox: int | None) -> bool:
@@ -332,10 +353,15 @@ def _set_paused(
             "This MultiMail cannot pause a key. Take the scope send from it on its page, or revoke it."
         )
     words = ("sends", "paused")
-    details = changed(before=words[not on], after=words[on])
-    details |= {"name": name, "key": key_id}
-    action = "api_key.paused" if on else "api_key.resumed"
-    record_change(action, connection, actor, **details)
+    record_change(
+        "api_key.paused" if on else "api_key.resumed",
+        connection,
+        actor,
+        name=name,
+        key=key_id,
+        before=words[not on],
+        after=words[on],
+    )
 
 
 def read_key_state(connection: Connection, key_id: str) -> bool | None:

@@ -14,7 +14,6 @@ from typing import Any
 from django.db import transaction
 from django.urls import reverse
 
-from audit.recording import changed
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from connections.changes import (
@@ -125,9 +124,14 @@ def create_mailbox(
             raise ChangeUnknown(
                 "MultiMail's answer does not say which mailbox it made. Check the list."
             )
-    details = changed(before="", after=f"oversight_mode: {made.oversight_mode}")
-    details["mailbox"] = made.address
-    record_change("mailbox.created", connection, actor, **details)
+    record_change(
+        "mailbox.created",
+        connection,
+        actor,
+        mailbox=made.address,
+        before="",
+        after=f"oversight_mode: {made.oversight_mode}",
+    )
     return made
 
 
@@ -194,10 +198,14 @@ def change_mailbox(
     answered = facts_in(answer) if answer.get("address") else {}
     now = _keep(mailbox, kept | answered)
     if kept:
-        before = {name: getattr(mailbox, name) for name in kept}
-        details = changed(before=_in_words(before), after=_in_words(kept))
-        action = "mailbox.loosened" if loosens else "mailbox.changed"
-        record_change(action, connection, actor, mailbox=mailbox.address, **details)
+        record_change(
+            "mailbox.loosened" if loosens else "mailbox.changed",
+            connection,
+            actor,
+            mailbox=mailbox.address,
+            before=_in_words({name: getattr(mailbox, name) for name in kept}),
+            after=_in_words(kept),
+        )
     if refused:
         left_out = ", ".join(_WORDS[name] for name in refused)
         rest = "The rest is saved" if kept else "Nothing changed"
@@ -228,8 +236,7 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> CanWait
         code=code,
         has_happened=lambda: _is_now(mailbox, is_active=False),
     )
-    details = changed(before=before, after="")
-    details["mailbox"] = mailbox.address
+    details = {"mailbox": mailbox.address, "before": before, "after": ""}
     with transaction.atomic():
         Mailbox.objects.filter(pk=mailbox.pk).update(is_active=False)
         record_entry("mailbox.deleted", connection, actor, **details)
@@ -268,9 +275,14 @@ def set_desk_settings(
     for name, value in after.items():
         setattr(locked, name, value)
     locked.save(update_fields=list(after))
-    details = changed(before=_in_words(before), after=_in_words(after))
-    details["mailbox"] = mailbox.address
-    record_entry("mailbox.changed", mailbox.connection, actor, **details)
+    record_entry(
+        "mailbox.changed",
+        mailbox.connection,
+        actor,
+        mailbox=mailbox.address,
+        before=_in_words(before),
+        after=_in_words(after),
+    )
     return locked
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from connections.changes import is_admin
@@ -58,7 +58,7 @@ def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
     locked.minimum_set_by_id = int(actor.id)
     locked.save(update_fields=["minimum_oversight", "minimum_set_at", "minimum_set_by"])
     compare_soon()
-    details = changed(before=before or _ANY, after=mode or _ANY)
+    details = {"before": before or _ANY, "after": mode or _ANY}
     record("oversight_minimum.set", actor=actor, details=details)
     return True
 

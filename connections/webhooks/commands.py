@@ -11,7 +11,6 @@ from typing import Any
 from django.db import transaction
 from django.urls import reverse
 
-from audit.recording import changed
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from connections.changes import (
@@ -189,10 +188,10 @@ def register_webhook(
     webhook = _webhook(
         answer, connection, names={text_in(answer, "id"): name}, boxes={}
     )
-    details = changed(before="", after=", ".join(webhook.events))
+    events = ", ".join(webhook.events)
     with transaction.atomic():
         _store_name(connection, webhook.id, name)
-        _record("hook.registered", connection, webhook, actor, **details)
+        _record("hook.registered", connection, webhook, actor, before="", after=events)
     return replace(webhook, secret=_secret_in(answer))
 
 
@@ -209,7 +208,7 @@ def rename_webhook(
     if name == webhook.name:
         return
     _store_name(connection, webhook.id, name)
-    details = {"name": name, **changed(before=webhook.label, after=name)}
+    details = {"name": name, "before": webhook.label, "after": name}
     _record("hook.renamed", connection, webhook, actor, **details)
 
 
@@ -240,11 +239,14 @@ def rotate_webhook(
         lambda admin: admin.rotate_webhook(webhook.id, overlap_s=overlap_s),
         what=f"give the webhook {webhook.label} another secret",
     )
-    details = changed(
+    _record(
+        "hook.rotated",
+        connection,
+        webhook,
+        actor,
         before="its secret until now",
         after=f"another one; the old one for {overlap_s} seconds more",
     )
-    _record("hook.rotated", connection, webhook, actor, **details)
     return replace(webhook, secret=_secret_in(answer))
 
 
@@ -304,10 +306,10 @@ def delete_webhook(
         what=f"delete the webhook {webhook.label}",
         has_happened=is_deleted,
     )
-    details = changed(before=", ".join(webhook.events), after="")
+    events = ", ".join(webhook.events)
     with transaction.atomic():
         connection.webhook_names.filter(upstream_id=webhook.id).delete()
-        _record("hook.deleted", connection, webhook, actor, **details)
+        _record("hook.deleted", connection, webhook, actor, before=events, after="")
 
 
 def _record(

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from people.errors import LinkedElsewhere, LinkNotGood
@@ -125,6 +125,7 @@ def _record(
         "email": account.person.email,
         "discord": account.name,
         "discord_id": account.discord_id,
-        **changed(before=was, after=now),
+        "before": was,
+        "after": now,
     }
     record(action, actor=actor, details=details, about=account.person)

@@ -4,7 +4,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from people.models import Person
@@ -37,7 +37,7 @@ def set_away(*, actor: Actor, first: date | None, last: date | None) -> None:
         day_after = last + timedelta(days=1)
         person.away_from = datetime.combine(first, time(), zone)
         person.away_until = datetime.combine(day_after, time(), zone)
-    details = changed(before=before, after=away_in_words(person))
+    details = {"before": before, "after": away_in_words(person)}
     if details["after"] != before:
         person.save(update_fields=["away_from", "away_until"])
         record("person.away_set", actor=actor, details=details, about=person)
@@ -107,7 +107,7 @@ def _set(
     if before != value:
         setattr(person, field, value)
         person.save(update_fields=[field])
-        details = changed(before=before, after=value)
+        details = {"before": before, "after": value}
         if words:
-            details = changed(before=words[before], after=words[value])
+            details = {"before": words[before], "after": words[value]}
         record(action, actor=actor, details=details, about=person if is_about else None)

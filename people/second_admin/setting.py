@@ -9,7 +9,7 @@ teams of three and more are shown.
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from people.errors import NotYours
@@ -70,7 +70,7 @@ def set_second_admin(*, actor: Actor, on: bool) -> CanWait[bool]:
     locked.second_admin_since = Now() if on else None
     locked.second_admin_set_by_id = int(actor.id)
     locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-    details = changed(before=_LOOSENING[not on], after=_LOOSENING[on])
+    details = {"before": _LOOSENING[not on], "after": _LOOSENING[on]}
     record("second_admin.set", actor=actor, details=details)
     return True
 
@@ -86,7 +86,7 @@ def switch_off_by_operator(*, actor: Actor) -> bool:
     locked.second_admin_since = None
     locked.second_admin_set_by = None
     locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-    details = changed(before=_LOOSENING[True], after=_LOOSENING[False])
+    details = {"before": _LOOSENING[True], "after": _LOOSENING[False]}
     record("second_admin.set", actor=actor, details=details)
     return True
 
@@ -143,7 +143,8 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[
     fields = ["person_figures_since", "person_figures_set_by", "person_figures_because"]
     locked.save(update_fields=fields)
     details = {
-        **changed(before=_FIGURES[not on], after=_FIGURES[on]),
+        "before": _FIGURES[not on],
+        "after": _FIGURES[on],
         "reason": because,
     }
     record("person_figures.set", actor=actor, details=details)

@@ -29,7 +29,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.urls import reverse
 
-from audit.recording import changed, record
+from audit.recording import record
 from common.actors import Actor, Role
 from common.encryption import decrypt, encrypt
 from common.postgres.retry import atomic_with_retry
@@ -218,7 +218,7 @@ def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
         record(
             "person.factor_renamed",
             actor=actor,
-            details=changed(before=before, after=name),
+            details={"before": before, "after": name},
         )
 
 
@@ -308,7 +308,8 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[bool]:
     details = {
         "role": role.value,
         "needed": "yes" if needed else "no",
-        **changed(before=_RULES[not needed], after=_RULES[needed]),
+        "before": _RULES[not needed],
+        "after": _RULES[needed],
     }
     record("role.second_factor_set", actor=actor, details=details)
     return True
@@ -351,7 +352,7 @@ def _add(
     record(
         "person.factor_added",
         actor=actor,
-        details={"factor": words, **changed(before="", after=words)},
+        details={"factor": words, "before": "", "after": words},
     )
 
 
@@ -368,7 +369,8 @@ def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
         details = {
             "factor": one.name,
             "of": person.email,
-            **changed(before=one.name, after=""),
+            "before": one.name,
+            "after": "",
         }
         record("person.factor_removed", actor=actor, details=details)
 
