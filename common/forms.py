@@ -2,6 +2,7 @@
 forms that refuse nothing.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -48,6 +49,20 @@ class SentenceForm(forms.Form):
     def errors_by_field(self) -> dict[str, str]:
         """Return the first thing that is wrong with each field, by its name."""
         return {name: str(errors[0]) for name, errors in self.errors.items() if errors}
+
+
+class ChoicesForm(SentenceForm):
+    """A form with fields whose choices, by the field's name, depend on who fills it in."""
+
+    def __init__(
+        self,
+        *args: Any,
+        choices: Mapping[str, Iterable[tuple[str, str]]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        for name, offered in choices.items():
+            self.fields[name].choices = list(offered)  # type: ignore[attr-defined]
 
 
 class LenientForm(forms.Form):

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
-from common.forms import SentenceForm, WordsField
+from common.forms import ChoicesForm, WordsField
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from connections.changes import CHANGE_SECONDS, READ_SECONDS, is_admin, record_change
 from connections.errors import ChangeUnknown
@@ -112,7 +112,7 @@ def _read(account: dict[str, object]) -> HoldAll:
     return HoldAll(None, str(message)[:300])
 
 
-class StopForm(SentenceForm):
+class StopForm(ChoicesForm):
     """What the kill switch stops, and why. Everybody sees the reason until it is
     released.
     """
@@ -130,12 +130,6 @@ class StopForm(SentenceForm):
             "max_length": "Keep the reason under 1000 characters.",
         },
     )
-
-    def __init__(
-        self, *args: Any, scopes: list[tuple[str, str]], **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["scope"].choices = scopes  # type: ignore[attr-defined]
 
 
 @require_safe
@@ -157,12 +151,11 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
     """Stop every decision of a scope, with a reason that everybody sees."""
     actor = request.actor
     scopes = _scopes(actor)
-    form = StopForm(request.POST, scopes=[(value, label) for value, label, _ in scopes])
+    labels = [(value, label) for value, (label, _) in scopes.items()]
+    form = StopForm(request.POST, choices={"scope": labels})
     if not form.is_valid():
         return _answer(request, status=422, error=form.first_error())
-    chosen = next(
-        scope for value, _, scope in scopes if value == form.cleaned_data["scope"]
-    )
+    _, chosen = scopes[form.cleaned_data["scope"]]
     try:
         switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
     except ActNotAllowed as error:
@@ -228,7 +221,7 @@ def _answer(
         "switches": [(switch, may_release(actor, switch)) for switch in switches],
         "scopes": [
             (value, label)
-            for value, label, scope in _scopes(actor)
+            for value, (label, scope) in _scopes(actor).items()
             if (scope.get("connection"), scope.get("mailbox")) not in stopped
         ],
         "gateways": [
@@ -243,17 +236,19 @@ def _answer(
     return render(request, "connections/kill_switch.html", context, status=status)
 
 
-def _scopes(actor: Actor) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return what the actor may stop: a value for the form, a label, and the arguments
-    of the command.
+def _scopes(actor: Actor) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return what the actor may stop: by its value in the form a label, and the
+    arguments of the command.
     """
-    scopes: list[tuple[str, str, dict[str, Any]]] = [("all", "Everything", {})]
+    scopes: dict[str, tuple[str, dict[str, Any]]] = {"all": ("Everything", {})}
     for one in Connection.objects.at_work().visible_to(actor).order_by("name"):
-        scopes.append(
-            (f"connection-{one.pk}", f"Connection {one}", {"connection": one})
-        )
+        scopes[f"connection-{one.pk}"] = (f"Connection {one}", {"connection": one})
     mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
     for box in mailboxes.select_related("connection"):
         label = f"Mailbox {box} ({box.connection})"
-        scopes.append((f"mailbox-{box.pk}", label, {"mailbox": box}))
-    return [one for one in scopes if may_pull(actor, **one[2])]
+        scopes[f"mailbox-{box.pk}"] = (label, {"mailbox": box})
+    return {
+        value: (label, scope)
+        for value, (label, scope) in scopes.items()
+        if may_pull(actor, **scope)
+    }

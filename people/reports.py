@@ -5,10 +5,9 @@ moment, within the reader's visible scope.
 triggers write them from its first role on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -23,6 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.recording import record
 from common.actors import Actor, Role
 from common.csv_rows import csv_row
+from common.forms import ChoicesForm
 from common.pages import DeskRequest
 from common.time_zones import there, zone_name
 from people.models import GrantPeriod, Person
@@ -101,7 +101,7 @@ _COLUMNS = (
 )
 
 
-class RightsForm(forms.Form):
+class RightsForm(ChoicesForm):
     """A moment in the reader's time zone, and a target. Invalid input means now and
     everywhere.
     """
@@ -127,11 +127,10 @@ class RightsForm(forms.Form):
     )
     person = forms.IntegerField(required=False, min_value=1, max_value=2**62)
 
-    def __init__(self, data: Any, *, targets: Mapping[str, GrantTarget]) -> None:
-        super().__init__(data)
-        choices = [(value, target.label) for value, target in targets.items()]
-        self.fields["place"].choices = [("", "Everywhere"), *choices]  # type: ignore[attr-defined]
-        self._zone = ZoneInfo(zone_name())
+    @property
+    def zone(self) -> ZoneInfo:
+        """The reader's time zone."""
+        return ZoneInfo(zone_name())
 
     def moment(self, now: datetime) -> datetime:
         """Return the requested moment; a future one becomes now."""
@@ -144,13 +143,13 @@ class RightsForm(forms.Form):
     @property
     def asks_for_later(self) -> bool:
         """Whether the requested moment is in the future."""
-        return self._wanted is not None and self._wanted > datetime.now(self._zone)
+        return self._wanted is not None and self._wanted > datetime.now(self.zone)
 
     @property
     def _wanted(self) -> datetime | None:
         # The form parses it as UTC, but it was typed in the reader's time zone.
         wanted: datetime | None = self.cleaned_data.get("at")
-        return wanted.replace(tzinfo=self._zone) if wanted else None
+        return wanted.replace(tzinfo=self.zone) if wanted else None
 
     @property
     def wanted_target(self) -> str:
@@ -234,7 +233,8 @@ def _asked(
     targets, or of those that include one, by person.
     """
     targets = named_targets(request.actor)
-    form = RightsForm(data, targets=targets)
+    choices = [(value, target.label) for value, target in targets.items()]
+    form = RightsForm(data, choices={"place": [("", "Everywhere"), *choices]})
     at = form.moment(timezone.now())
     found = GrantPeriod.objects.read_by(request.actor).in_force_at(at)
     if value := form.wanted_target:

@@ -16,7 +16,7 @@ from django.views.decorators.http import (
 )
 
 from approvals.models import Brake
-from common.forms import SentenceForm
+from common.forms import ChoicesForm, SentenceForm
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from connections.changes import is_admin
 from connections.keys.commands import (
@@ -44,12 +44,12 @@ from connections.pages import (
     take_ticket,
 )
 from mirror.errors import DeskError
-from mirror.models import Connection, Mailbox
+from mirror.models import Connection
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import reauthenticated
 
 
-class KeyForm(ApprovalCodeForm):
+class KeyForm(ApprovalCodeForm, ChoicesForm):
     """What can be changed of a key. No mailbox ticked means all of them."""
 
     name = forms.CharField(
@@ -73,12 +73,6 @@ class KeyForm(ApprovalCodeForm):
         },
     )
 
-    def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["mailboxes"].choices = [  # type: ignore[attr-defined]
-            (box.upstream_id, box.address) for box in mailboxes
-        ]
-
     def clean_scopes(self) -> list[str]:
         """Refuse the pair of scopes that would let a program approve its own mail."""
         scopes = list(self.cleaned_data["scopes"])
@@ -99,6 +93,11 @@ class KeyForm(ApprovalCodeForm):
         if set(typed["mailboxes"]) != set(key.mailboxes):
             changes["mailboxes"] = typed["mailboxes"] or None
         return changes
+
+
+def _mailboxes(connection: Connection) -> dict[str, Iterable[tuple[str, str]]]:
+    there = connection.mailboxes.there()
+    return {"mailboxes": there.values_list("upstream_id", "address")}
 
 
 class OwnerForm(SentenceForm):
@@ -159,7 +158,7 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
     typed = request.POST if request.method == "POST" else None
-    form = NewKeyForm(typed, mailboxes=connection.mailboxes.there())
+    form = NewKeyForm(typed, choices=_mailboxes(connection))
     failed = None
     if request.method == "POST":
         try:
@@ -196,7 +195,7 @@ def _key_page(
     context = {
         "connection": connection,
         "key": key,
-        "form": KeyForm(typed, initial=now, mailboxes=connection.mailboxes.there()),
+        "form": KeyForm(typed, initial=now, choices=_mailboxes(connection)),
         "owner_form": OwnerForm(initial={"owner": key.owner}),
         "waiting_changes": PendingChange.objects.at("api-key", connection.pk, key.id),
     }
@@ -225,7 +224,7 @@ def api_key(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRe
 @_of_key
 def change(request: DeskRequest, connection: Connection, key: ApiKey) -> str:
     """Change name, scopes or mailboxes of a key."""
-    form = KeyForm(request.POST, mailboxes=connection.mailboxes.there())
+    form = KeyForm(request.POST, choices=_mailboxes(connection))
     typed = cleaned(form)
     change_key(
         connection=connection,

@@ -2,7 +2,6 @@
 deliveries, test, secret and deletion.
 """
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from common.forms import SentenceForm, always
+from common.forms import ChoicesForm, SentenceForm, always
 from common.pages import DeskRequest, redirect_with_notice
 from connections.changes import is_admin
 from connections.pages import (
@@ -46,7 +45,7 @@ from connections.webhooks.commands import (
 )
 from connections.webhooks.events import GROUPS, OWN_GROUPS, USED_BY
 from mirror.errors import DeskError
-from mirror.models import Connection, Mailbox
+from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
 
 # MultiMail's limit.
@@ -71,7 +70,7 @@ def _name_field() -> forms.CharField:
     )
 
 
-class WebhookForm(ApprovalCodeForm):
+class WebhookForm(ApprovalCodeForm, ChoicesForm):
     """A webhook to register."""
 
     name = _name_field()
@@ -106,14 +105,6 @@ class WebhookForm(ApprovalCodeForm):
             "A secret has 8 to 200 characters. Empty: MultiMail creates one."
         ),
     )
-
-    def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        choices = [
-            ("", "All mailboxes"),
-            *((box.upstream_id, box.address) for box in mailboxes),
-        ]
-        self.fields["mailbox"].choices = choices  # type: ignore[attr-defined]
 
     def clean_url(self) -> str:
         """Accept a web server's address; MultiMail decides whether it may be called."""
@@ -205,11 +196,12 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
+    mailboxes = connection.mailboxes.there().values_list("upstream_id", "address")
     ticked = (request.POST or request.GET).getlist("events")
     form = WebhookForm(
         request.POST if request.method == "POST" else None,
         initial={"events": ticked, "include_sandbox": True},
-        mailboxes=connection.mailboxes.there(),
+        choices={"mailbox": [("", "All mailboxes"), *mailboxes]},
     )
     failed = None
     if request.method == "POST":

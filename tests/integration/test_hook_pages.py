@@ -92,7 +92,8 @@ def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, accou
 def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
     signed_in, admin, account
 ):
-    mailboxes = account.connection.mailboxes.there()
+    there = account.connection.mailboxes.there()
+    mailboxes = there.values_list("upstream_id", "address")
     for name, value, words in (
         ("url", "ftp://x.example", "begins with https://"),
         ("url", "https://[x", "begins with https://"),
@@ -100,7 +101,7 @@ def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
         ("secret", "short", "8 to 200"),
         ("mailbox", "01ELSEWHERE", "not in this account"),
     ):
-        form = WebhookForm({**WANTED, name: value}, mailboxes=mailboxes)
+        form = WebhookForm({**WANTED, name: value}, choices={"mailbox": mailboxes})
         ((field, error),) = form.errors_by_field().items()
         assert field == name, error
         assert words in error, error

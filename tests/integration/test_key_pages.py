@@ -120,7 +120,8 @@ def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(
 
 
 def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, account):
-    mailboxes = account.connection.mailboxes.there()
+    there = account.connection.mailboxes.there()
+    mailboxes = there.values_list("upstream_id", "address")
     for name, value, words in (
         ("scopes", [], "Select at least one"),
         ("scopes", ["root"], "no such scope"),
@@ -128,7 +129,7 @@ def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, ac
         ("mailboxes", ["01ELSEWHERE"], "not in this account"),
         ("owner", "999999", "Choose a person at this desk"),
     ):
-        form = NewKeyForm({**WANTED, name: value}, mailboxes=mailboxes)
+        form = NewKeyForm({**WANTED, name: value}, choices={"mailboxes": mailboxes})
         ((field, error),) = form.errors_by_field().items()
         assert field == name, error
         assert words in error, error
