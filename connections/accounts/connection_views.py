@@ -18,15 +18,6 @@ from django.views.decorators.http import (
 from approvals import tasks
 from common.pages import DeskRequest, redirect_with_notice
 from connections.accounts import commands, fingerprints, own_webhook
-from connections.accounts.forms import (
-    AddressForm,
-    KeyForm,
-    NameForm,
-    OverlapForm,
-    PauseForm,
-    RemoveForm,
-    SecretForm,
-)
 from connections.accounts.keys import (
     SLOTS,
     check_address,
@@ -34,7 +25,16 @@ from connections.accounts.keys import (
     scope_error,
     shown_start,
 )
-from connections.accounts.views import rows_of
+from connections.accounts.views import (
+    AddressForm,
+    KeyForm,
+    NameForm,
+    OverlapForm,
+    PauseForm,
+    RemoveForm,
+    SecretForm,
+    rows_of,
+)
 from connections.changes import is_admin
 from connections.errors import ConnectionNotChanged
 from connections.pages import (

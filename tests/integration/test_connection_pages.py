@@ -7,7 +7,7 @@ import re
 import pytest
 from django.urls import reverse
 
-from connections.accounts.forms import AddConnectionForm
+from connections.accounts.views import AddConnectionForm
 from connections.accounts.keys import check_all
 from mirror.models import Connection
 from tests.account import account
