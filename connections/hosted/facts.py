@@ -6,7 +6,6 @@ It returns what is otherwise, without content, or an empty text.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from connections.hosted.probe import (
@@ -14,9 +13,9 @@ from connections.hosted.probe import (
     Host,
     Look,
     NotSeen,
-    fact,
     names,
     parsed,
+    rows_in,
     without,
 )
 
@@ -187,13 +186,18 @@ def _epochs(host: Host) -> str:
 def _pages(host: Host) -> str:
     if len(_emails(host)) < 2:
         raise NotSeen("fewer than two messages are listed")
-    target = ("read", "/v1/mailboxes/{}/emails", host.mailbox())
-    cursor = host.object(*target, limit="1").get("cursor")
-    if not cursor:
+
+    def page(**params: str) -> dict[str, Any]:
+        path = "/v1/mailboxes/{}/emails"
+        found = host.call("read", "GET", path, host.mailbox(), limit="1", **params)
+        return parsed(found) or {}
+
+    first = page()
+    if not first.get("cursor"):
         return "one row of several, without a cursor"
-    first = host.rows(*target, limit="1")[0].get("id")
-    second = host.rows(*target, limit="1", cursor=str(cursor))[0].get("id")
-    return "the second page repeats the first" if first == second else ""
+    second = page(cursor=str(first["cursor"]))
+    is_same = rows_in(first)[0].get("id") == rows_in(second)[0].get("id")
+    return "the second page repeats the first" if is_same else ""
 
 
 def _file(host: Host) -> str:
@@ -217,12 +221,6 @@ def _secret(host: Host) -> str:
     return "" if str(secret).startswith("whsec_") else "missing, or of another form"
 
 
-# Looked at after all other calls.
-ANSWER_FACTS: Facts = {}
-_of_answers = partial(fact, ANSWER_FACTS, "Errors and limits")
-
-
-@_of_answers("Errors are JSON objects with a sentence in error.")
 def _errors(host: Host) -> str:
     refused = [one for one in host.answers.items() if one[1].status >= 400]
     if not refused:
@@ -234,7 +232,6 @@ def _errors(host: Host) -> str:
     )
 
 
-@_of_answers("A success is a JSON object, except for an attachment.")
 def _objects(host: Host) -> str:
     done = [
         (call, answer)
@@ -246,7 +243,6 @@ def _objects(host: Host) -> str:
     return ", ".join(call for call, answer in done if parsed(answer) is None)
 
 
-@_of_answers("Retry-After of a 429 is a plain number of seconds.")
 def _retry_after(host: Host) -> str:
     found = [
         answer.headers.get("Retry-After", "")
@@ -350,4 +346,12 @@ FACTS: Facts = {
             _deliveries, "id", "event_type", "status"
         ),
     },
+}
+# Looked at after all other calls.
+ANSWER_FACTS: Facts = {
+    "Errors and limits": {
+        "Errors are JSON objects with a sentence in error.": _errors,
+        "A success is a JSON object, except for an attachment.": _objects,
+        "Retry-After of a 429 is a plain number of seconds.": _retry_after,
+    }
 }

@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from common.exchange import Deadline
 from upstream import errors
 from upstream.client import Client, path
-from upstream.wire import TOTAL_TIMEOUT, Answer
+from upstream.wire import Answer
 
-MAX_ANSWER = 8 * 1024 * 1024
 # Seconds that MultiMail may ask to wait.
 MAX_WAIT = 60
 _NAME = re.compile(r"[a-z][a-z_]{0,39}")
@@ -24,28 +22,7 @@ class NotSeen(Exception):
 class Probe(Client):
     """MultiMail's API with one key. Whatever it answers is an answer here."""
 
-    def ask(
-        self,
-        method: str,
-        target: str,
-        params: dict[str, str] | None,
-        body: dict[str, Any] | None,
-    ) -> Answer:
-        """Make one call, and once more if MultiMail says how many seconds to wait."""
-        for _ in range(2):
-            answer = self._exchange(
-                method,
-                target,
-                params=params,
-                body=body,
-                limit=MAX_ANSWER,
-                deadline=Deadline.after(TOTAL_TIMEOUT),
-            )
-            wait = answer.headers.get("Retry-After", "")
-            if answer.status != 429 or not wait.isdecimal() or int(wait) > MAX_WAIT:
-                break
-            time.sleep(int(wait))
-        return answer
+    exchange = Client._exchange
 
 
 class Host:
@@ -59,7 +36,7 @@ class Host:
             kind: Probe(base_url=address, key=key) for kind, key in known.items() if key
         }
         self.answers: dict[str, Answer] = {}
-        self._reads: dict[tuple[Any, ...], Answer | NotSeen] = {}
+        self._reads: dict[tuple[str, ...], Answer | NotSeen] = {}
         # What the sandbox step sent, and what became of it.
         self.sent: dict[str, Any] = {}
 
@@ -72,47 +49,52 @@ class Host:
         body: Any = None,
         **params: str,
     ) -> Answer:
-        """Make one call with this kind of key. Raises NotSeen where no answer comes."""
+        """Make one call with this kind of key, and once more if MultiMail says how many
+        seconds to wait. Raises NotSeen where no answer comes.
+        """
         if kind not in self.probes:
             raise NotSeen(f"no {kind} key was given")
-        try:
-            answer = self.probes[kind].ask(method, path(template, *parts), params, body)
-        except errors.UpstreamError as error:
-            raise NotSeen(f"{method} {template}: {type(error).__name__}") from None
+        probe = self.probes[kind]
+        target = path(template, *parts)
+        for _ in range(2):
+            try:
+                answer = probe.exchange(method, target, params=params, body=body)
+            except errors.UpstreamError as error:
+                raise NotSeen(f"{method} {template}: {type(error).__name__}") from None
+            wait = answer.headers.get("Retry-After", "")
+            if answer.status != 429 or not wait.isdecimal() or int(wait) > MAX_WAIT:
+                break
+            time.sleep(int(wait))
         self.answers[f"{method} {template} {answer.status}"] = answer
         return answer
 
-    def read(self, kind: str, template: str, *parts: str, **params: str) -> Answer:
+    def read(self, kind: str, template: str, *parts: str) -> Answer:
         """Return the answer to a GET, which is asked for once."""
-        asked = (kind, template, parts, *params.items())
+        asked = (kind, template, *parts)
         if asked not in self._reads:
             try:
-                self._reads[asked] = self.call(kind, "GET", template, *parts, **params)
+                self._reads[asked] = self.call(kind, "GET", template, *parts)
             except NotSeen as error:
                 self._reads[asked] = error
         if isinstance(found := self._reads[asked], NotSeen):
             raise found
         return found
 
-    def object(
-        self, kind: str, template: str, *parts: str, **params: str
-    ) -> dict[str, Any]:
+    def object(self, kind: str, template: str, *parts: str) -> dict[str, Any]:
         """Return the JSON object of a GET. Raises NotSeen where it is refused."""
-        answer = self.read(kind, template, *parts, **params)
+        answer = self.read(kind, template, *parts)
         found = parsed(answer)
-        if answer.status != 200 or found is None:
-            raise NotSeen(
-                f"GET {template} answered {answer.status}{' without a JSON object' * (answer.status == 200)}"
-            )
+        if answer.status != 200:
+            raise NotSeen(f"GET {template} answered {answer.status}")
+        if found is None:
+            raise NotSeen(f"GET {template} answered 200 without a JSON object")
         return found
 
-    def rows(
-        self, kind: str, template: str, *parts: str, **params: str
-    ) -> list[dict[str, Any]]:
+    def rows(self, kind: str, template: str, *parts: str) -> list[dict[str, Any]]:
         """Return the rows of the list in the answer to a GET. Raises NotSeen where it
         is empty.
         """
-        rows = rows_in(self.object(kind, template, *parts, **params))
+        rows = rows_in(self.object(kind, template, *parts))
         if not rows:
             raise NotSeen(f"GET {template} lists nothing")
         return rows
@@ -125,16 +107,6 @@ class Host:
 Look = Callable[[Host], str]
 # The function that looks at each fact, by its section of docs/multimail.md.
 Facts = dict[str, dict[str, Look]]
-
-
-def fact(facts: Facts, section: str, sentence: str) -> Callable[[Look], Look]:
-    """Decorate the function that looks at a fact, and add the fact to its section."""
-
-    def add(look: Look) -> Look:
-        facts.setdefault(section, {})[sentence] = look
-        return look
-
-    return add
 
 
 def parsed(answer: Answer) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ begin with mm_test_.
 """
 
 import time
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +13,6 @@ from connections.hosted.probe import (
     Facts,
     Host,
     NotSeen,
-    fact,
     names,
     parsed,
     rows_in,
@@ -30,14 +28,8 @@ SCAN_SECONDS = 30
 _REASON = "Countersign hosted_check"
 # The fingerprint of other content: only our gateway compares it, and refuses.
 _OTHER = "0" * 64
-SANDBOX_FACTS: Facts = {}
-_fact = partial(fact, SANDBOX_FACTS)
 
 
-@_fact(
-    "Sending and replying",
-    "A send is 202 with id, thread_id and the status pending_scan or queued.",
-)
 def _send(host: Host) -> str:
     box = host.rows(AGENT, "/v1/mailboxes")[0]
     if box.get("oversight_mode") not in ("gated_all", "gated_send"):
@@ -56,10 +48,6 @@ def _send(host: Host) -> str:
     return without(found, "id", "thread_id")
 
 
-@_fact(
-    "Sending and replying",
-    "POST /v1/send_email is there: an empty one is 400 or 422.",
-)
 def _flat(host: Host) -> str:
     status = host.call(AGENT, "POST", "/v1/send_email", body={}).status
     return "" if status in (400, 422) else f"answered {status}"
@@ -84,10 +72,6 @@ def _id(host: Host) -> str:
     return str(host.sent["id"])
 
 
-@_fact(
-    "Idempotency",
-    "A send with the same idempotency_key answers the first id, and idempotent.",
-)
 def _send_again(host: Host) -> str:
     first = _id(host)
     found = parsed(_post_message(host)) or {}
@@ -98,7 +82,6 @@ def _send_again(host: Host) -> str:
     return "another id"
 
 
-@_fact("Deciding", "What a gated mailbox sends comes to the pending list.")
 def _held(host: Host) -> str:
     wanted = _id(host)
     ends = time.monotonic() + SCAN_SECONDS
@@ -111,13 +94,11 @@ def _held(host: Host) -> str:
         time.sleep(1)
 
 
-@_fact("Deciding", "An agent's key cannot decide: 403.")
 def _agent_decides(host: Host) -> str:
     status = _decide(host, _id(host), AGENT).status
     return "" if status == 403 else f"answered {status}"
 
 
-@_fact("Deciding", "Fields of a decision that only our gateway knows are ignored.")
 def _reject(host: Host) -> str:
     """Reject with every field that the desk sends, and again without those that are
     refused.
@@ -150,19 +131,16 @@ def _rejected(host: Host) -> dict[str, Any]:
     return dict(host.sent["rejected"])
 
 
-@_fact("Deciding", "A decision takes a reason.")
 def _reason(host: Host) -> str:
     _rejected(host)
     return "it is refused" if "reason" in host.sent["refused"] else ""
 
 
-@_fact("Deciding", "A rejection answers the status rejected.")
 def _word(host: Host) -> str:
     word = _rejected(host).get("status")
     return "" if word == "rejected" else names([word])
 
 
-@_fact("Deciding", "A second decision is 409.")
 def _second(host: Host) -> str:
     _rejected(host)
     answer = _decide(host, _id(host))
@@ -170,14 +148,12 @@ def _second(host: Host) -> str:
     return "" if answer.status == 409 else f"answered {answer.status}"
 
 
-@_fact("Deciding", "That 409 has status and decision.")
 def _conflict(host: Host) -> str:
     if "conflict" not in host.sent:
         raise NotSeen("there was no second decision")
     return without(host.sent["conflict"], "status", "decision")
 
 
-@_fact("Deciding", "The reason comes back, in that 409 or when the message is read.")
 def _reason_back(host: Host) -> str:
     _rejected(host)
     path = "/v1/mailboxes/{}/emails/{}"
@@ -189,10 +165,6 @@ def _reason_back(host: Host) -> str:
     return "neither has it"
 
 
-@_fact(
-    "Reading",
-    "A single read marks received mail as read, its thread and lists do not.",
-)
 def _marks(host: Host) -> str:
     box = host.mailbox(AGENT)
 
@@ -211,3 +183,27 @@ def _marks(host: Host) -> str:
         return "its thread marked it"
     host.call(AGENT, "GET", "/v1/mailboxes/{}/emails/{}", box, str(row.get("id")))
     return "a single read did not mark it" if row in unread() else ""
+
+
+SANDBOX_FACTS: Facts = {
+    "Sending and replying": {
+        "A send is 202 with id, thread_id and the status pending_scan or queued.": _send,
+        "POST /v1/send_email is there: an empty one is 400 or 422.": _flat,
+    },
+    "Idempotency": {
+        "A send with the same idempotency_key answers the first id, and idempotent.": _send_again,
+    },
+    "Deciding": {
+        "What a gated mailbox sends comes to the pending list.": _held,
+        "An agent's key cannot decide: 403.": _agent_decides,
+        "Fields of a decision that only our gateway knows are ignored.": _reject,
+        "A decision takes a reason.": _reason,
+        "A rejection answers the status rejected.": _word,
+        "A second decision is 409.": _second,
+        "That 409 has status and decision.": _conflict,
+        "The reason comes back, in that 409 or when the message is read.": _reason_back,
+    },
+    "Reading": {
+        "A single read marks received mail as read, its thread and lists do not.": _marks,
+    },
+}
