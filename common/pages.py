@@ -9,11 +9,15 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_http_methods
 from django_htmx.middleware import HtmxDetails
 
 from common.actors import Actor
 
 Row = TypeVar("Row", bound=Model)
+
+# For a view that shows a form, and takes it.
+require_get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 
 class DeskRequest(HttpRequest):

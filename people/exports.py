@@ -18,7 +18,6 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import (
     require_GET,
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -37,7 +36,12 @@ from audit.export.formats import FORMATS, ExportForm
 from audit.models import Export
 from audit.search.filters import Filters
 from common.actors import Actor, Role
-from common.pages import DeskRequest, first_or_404, page_or_fragment
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    page_or_fragment,
+    require_get_or_post,
+)
 from common.postgres import statements_within
 from common.time_zones import there, zone_name
 from people.models import Person
@@ -53,7 +57,7 @@ PAGE = 50
 COUNTED_WITHIN = 4_000
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def export(request: DeskRequest) -> HttpResponse:
     """Show a preview of an export, and start it."""
     _check(request)

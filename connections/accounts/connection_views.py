@@ -10,13 +10,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
 
 from approvals import tasks
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
 from connections.accounts import commands, fingerprints, own_webhook
 from connections.accounts.keys import (
     SLOTS,
@@ -227,7 +226,7 @@ def resume(request: DeskRequest, found: Connection) -> str:
     return f"{found} is resumed. Decisions that are due are carried out now."
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 @_changes("remove")
 def remove(request: DeskRequest, found: Connection) -> HttpResponse:

@@ -16,7 +16,6 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -25,7 +24,12 @@ from approvals.reconcile.ask_again import read_again, readable_by
 from approvals.tasks import read_connection
 from common.actors import Actor
 from common.forms import SentenceForm, always
-from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    page_or_fragment,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from connections.accounts import commands
 from connections.accounts.commands import MAX_NAME, MAX_REASON
 from connections.accounts.keys import SLOTS, address_error, check_all
@@ -303,7 +307,7 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
     return Health(word, "amber", advice)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 def add(request: DeskRequest) -> HttpResponse:
     """Add a connection. Nothing is saved before MultiMail has accepted its keys."""

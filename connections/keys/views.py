@@ -10,14 +10,18 @@ from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
 
 from approvals.models import Brake
 from common.forms import ChoicesForm, SentenceForm
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from connections.changes import is_admin
 from connections.keys.commands import (
     SCOPES,
@@ -150,7 +154,7 @@ def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
 _list_page = partial(accounts_page, template=_LIST, read=read_keys, shown=_shown)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Show the form for a key; make it, and show its text once."""
@@ -294,7 +298,7 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
     return redirect_with_notice(request, notice, "brake", brake_id=flood.pk)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 @_of_key
 def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:

@@ -12,14 +12,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
 
 from common.actors import Actor
 from common.forms import SentenceForm, always
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
 from connections.changes import READ_SECONDS, is_admin
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from connections.mailboxes.commands import (
@@ -129,7 +128,7 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
     }
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 def add_mailbox(request: DeskRequest) -> HttpResponse:
     """Show the form for a mailbox, and make it."""
@@ -244,7 +243,7 @@ def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse | str:
     return f"{found} is stricter now: {_mode_words(changed)}."
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 @_of_mailbox
 def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse | str:
@@ -293,7 +292,7 @@ def _loosen_page(
     return answer(request, "connections/mailbox_loosen.html", context, failed=failed)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 @_of_mailbox
 def delete(request: DeskRequest, found: Mailbox) -> HttpResponse:

@@ -10,13 +10,12 @@ from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
 
 from common.forms import ChoicesForm, SentenceForm, always
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
 from connections.changes import is_admin
 from connections.pages import (
     CHANGE_ERRORS,
@@ -189,7 +188,7 @@ def _shown(connection: Connection, hooks: list[Webhook]) -> dict[str, Any]:
 _list_page = partial(accounts_page, template=_LIST, read=read_webhooks, shown=_shown)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Show the form for a webhook; register it, and show its secret once."""
@@ -319,7 +318,7 @@ def rotate(
     return render(request, "connections/webhook_made.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 @_of_webhook
 def delete(

@@ -12,7 +12,6 @@ from django import forms
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -20,7 +19,7 @@ from qrcode.image.svg import SvgPathFillImage
 
 from common.encryption import decrypt, encrypt
 from common.forms import first_error
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
 from people.errors import FactorNotAllowed
 from people.sign_in import factors
 from people.sign_in.backend import needs_second_factor
@@ -51,7 +50,7 @@ def list_factors(request: DeskRequest) -> HttpResponse:
     return _list(request)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 def app(request: DeskRequest) -> HttpResponse:
     """Show the secret for an authenticator app, and check the code that proves that the
@@ -76,7 +75,7 @@ def app(request: DeskRequest) -> HttpResponse:
     return _added(request, factors.APP.value, "Your authenticator app is set up.")
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @reauthenticated
 def passkey(request: DeskRequest) -> HttpResponse:
     """Ask the browser for a new passkey, and store it."""

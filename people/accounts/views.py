@@ -16,13 +16,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
 
 from common.forms import first_error
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
 from people.accounts import profile
 from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
 from people.errors import LinkedElsewhere, LinkNotGood
@@ -189,7 +188,7 @@ def own_away(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "account")
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @limited("change_password")
 def own_password(request: DeskRequest) -> HttpResponse:
     """Change the password. The old one is always required, so no other confirmation is."""
@@ -317,7 +316,7 @@ def unlink_discord(request: DeskRequest) -> HttpResponse:
     return redirect("own-discord")
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def link_discord(request: DeskRequest, token: str) -> HttpResponse:
     """Ask whether the Discord account of a link is the person's, and link it when they
     confirm.

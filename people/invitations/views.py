@@ -17,12 +17,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
 
 from common.actors import ROLE_CHOICES, Role
 from common.forms import always, first_error
 from common.mail_addresses import clean_address
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
 from people.errors import LinkNotGood, PeopleError, WrongPerson
 from people.invitations.links import (
     DAYS,
@@ -121,7 +120,7 @@ class JoinForm(NewPasswordForm):
     field_order = ("name", "password", "password_again")
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def invite_person(request: DeskRequest) -> HttpResponse:
     """Show the form of an invitation, or make one and show its link once."""
     if not request.actor.has(Role.ADMIN):
@@ -174,7 +173,7 @@ def _form(
 
 @login_not_required
 @never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def join_page(request: DeskRequest, token: str) -> HttpResponse:
     """Show who a link is for and who made it, and use it when its form is posted."""
     try:

@@ -40,11 +40,11 @@ from django.http import (
 from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
 from audit.recording import record
 from common.encryption import decrypt, encrypt
-from common.pages import DeskRequest
+from common.pages import DeskRequest, require_get_or_post
 
 View = Callable[..., HttpResponse]
 
@@ -197,7 +197,7 @@ def ask_first(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(address)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @limited("reauthenticate")
 def reauthenticate(request: DeskRequest) -> HttpResponse:
     """Ask for the password again; people without one are redirected to another method."""
