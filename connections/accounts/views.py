@@ -229,14 +229,11 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
     notice = f"{connection} is being read. The result appears here in a moment."
-    match request.POST.get("back"):
-        case "connection":
-            return redirect_with_notice(
-                request, notice, "connection", connection_id=connection.pk
-            )
-        case "attention":
-            return redirect_with_notice(request, notice, "attention")
-    return redirect_with_notice(request, notice, "connections")
+    back = request.POST.get("back")
+    if back == "connection":
+        return redirect_with_notice(request, notice, back, connection_id=connection.pk)
+    page = back if back == "attention" else "connections"
+    return redirect_with_notice(request, notice, page)
 
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:

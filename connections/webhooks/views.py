@@ -120,14 +120,9 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
 
     def wanted(self) -> dict[str, Any]:
         """Return the fields of the request to MultiMail."""
-        cleaned = self.cleaned_data
-        return {
-            "url": cleaned["url"],
-            "events": cleaned["events"],
-            "mailbox_id": cleaned["mailbox"],
-            "secret": cleaned["secret"],
-            "include_sandbox": cleaned["include_sandbox"],
-        }
+        names = ("url", "events", "secret", "include_sandbox")
+        wanted = {name: self.cleaned_data[name] for name in names}
+        return wanted | {"mailbox_id": self.cleaned_data["mailbox"]}
 
 
 class NameForm(SentenceForm):

@@ -28,7 +28,7 @@ def set_away(*, actor: Actor, first: date | None, last: date | None) -> None:
     """Set from which day to which the actor is out of office, by their own clock;
     recorded if it changed.
     """
-    person = Person.objects.select_for_update().get(pk=int(actor.id))
+    person = Person.objects.locked(actor)
     before = away_in_words(person)
     zone = ZoneInfo(person.time_zone)
     person.away_from = None
@@ -82,7 +82,7 @@ def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
 
     That session still holds the old password's hash: the caller must renew it.
     """
-    person = Person.objects.select_for_update().get(pk=int(actor.id))
+    person = Person.objects.locked(actor)
     person.set_password(password)
     person.save(update_fields=["password"])
     details = {"sessions ended": str(end_sessions(person, except_key=this_key))}
@@ -102,7 +102,7 @@ def _set(
     """Set a field of the actor if it differs, and record its values before and after;
     `words` are those of a field that is off or on.
     """
-    person = Person.objects.select_for_update().get(pk=int(actor.id))
+    person = Person.objects.locked(actor)
     before = getattr(person, field)
     if before != value:
         setattr(person, field, value)

@@ -38,7 +38,6 @@ from people.invitations.links import (
 from people.models import Person
 from people.roles import (
     ROLES_TO_GIVE,
-    GrantTarget,
     GrantTargetForm,
     role_words,
     targets_to_give,
@@ -73,16 +72,15 @@ class InviteForm(GrantTargetForm):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
 
-    def wanted(self) -> list[tuple[Role, GrantTarget]]:
-        """Return the roles that the link grants."""
-        return [
-            (Role(one), self.cleaned_data["place"])
-            for one in self.cleaned_data["roles"]
-        ]
-
-    def lasts(self) -> timedelta:
-        """Return how long the link is valid."""
-        return timedelta(days=self.cleaned_data["days"] or DAYS)
+    def wanted(self) -> dict[str, Any]:
+        """Return the arguments of `invite`."""
+        typed = self.cleaned_data
+        return {
+            "email": typed["email"],
+            "name": typed["name"],
+            "roles": [(Role(one), typed["place"]) for one in typed["roles"]],
+            "lasts": timedelta(days=typed["days"] or DAYS),
+        }
 
 
 class NewPasswordForm(PersonForm):
@@ -135,13 +133,7 @@ def _make(request: DeskRequest) -> HttpResponse:
         wrong, sentence = first_error(form)
         return _form(request, status=422, wrong=wrong, error=sentence)
     try:
-        made = invite(
-            actor=request.actor,
-            email=form.cleaned_data["email"],
-            name=form.cleaned_data["name"],
-            roles=form.wanted(),
-            lasts=form.lasts(),
-        )
+        made = invite(actor=request.actor, **form.wanted())
     except PeopleError as error:
         return _form(request, status=403, wrong="email", error=error.sentence)
     return show_link(request, made, roles=roles_of(made.invitation))

@@ -32,6 +32,10 @@ class PersonManager(BaseUserManager["Person"]):
         person.save(using=self._db)
         return person
 
+    def locked(self, actor: Actor) -> "Person":
+        """Return the person who acts, locked until the transaction ends."""
+        return self.select_for_update().get(pk=int(actor.id))
+
     def seeing(self, *, connection: int, mailbox: int | None) -> "QuerySet[Person]":
         """Return active people with any role that includes this mailbox of this
         connection, sorted by name.

@@ -183,10 +183,9 @@ def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
     command = command_of(PendingChange.objects.only("command").get(pk=change_id))
     if not command.calls_multimail:
         return _accept(change_id, command, actor)
-    both = _claim(change_id, actor)
-    change = PendingChange.objects.values_list("change", flat=True).get(pk=change_id)
+    found = _claim(change_id, actor)
     try:
-        result = command.carry_out(change, actor=both, code=code)
+        result = command.carry_out(found.change, actor=_both(found, actor), code=code)
     except SentenceError as error:
         state = State.REFUSED if error.is_final else State.WAITING
         return Ended(_finish(change_id, state, actor, error.sentence[:1000]))
@@ -232,7 +231,7 @@ def reveal_secret(*, change_id: int, actor: Actor) -> tuple[PendingChange, str]:
     if not found.has_secret:
         raise ChangeNotWaiting("This change made no secret, or it was shown before.")
     secret = decrypt(found.change.pop("secret"))
-    found.save(update_fields=["change"])
+    found.save()
     record_change("change.secret_shown", found, actor)
     return found, secret
 
@@ -255,12 +254,12 @@ def _made(command: WaitingCommand, result: object) -> str:
 
 
 @atomic_with_retry
-def _claim(change_id: int, actor: Actor) -> Actor:
-    """Take the change for one call, and return the actor that carries it out."""
+def _claim(change_id: int, actor: Actor) -> PendingChange:
+    """Take the change for one call."""
     found = _lock_waiting(change_id)
     check_may_accept(found, actor)
     PendingChange.objects.filter(pk=found.pk).update(lease_until=Now() + LEASE)
-    return _both(found, actor)
+    return found
 
 
 @atomic_with_retry
@@ -273,7 +272,7 @@ def _finish(
         return _end(change, state, actor, outcome, made)
     change.lease_until = None
     change.outcome = outcome
-    change.save(update_fields=["lease_until", "outcome"])
+    change.save()
     return change
 
 
@@ -349,15 +348,6 @@ def _end(
     change.change.pop("secret", None)
     if made:
         change.change["secret"] = made
-    change.save(
-        update_fields=[
-            "state",
-            "outcome",
-            "lease_until",
-            "ended_by",
-            "ended_at",
-            "change",
-        ]
-    )
+    change.save()
     record_change(f"change.{state}", change, actor)
     return change

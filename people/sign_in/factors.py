@@ -176,7 +176,7 @@ def add_app(*, actor: Actor, secret: str, code: str) -> None:
 
     Raises FactorNotAllowed for a wrong code, or if there is an app already.
     """
-    person = _lock(actor)
+    person = Person.objects.locked(actor)
     if Authenticator.objects.filter(user=person, type=APP).exists():
         raise FactorNotAllowed(
             "You already have an authenticator app. Remove it first."
@@ -196,7 +196,7 @@ def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
     """Store a verified passkey of the actor's. Raises FactorNotAllowed if there are too
     many.
     """
-    person = _lock(actor)
+    person = Person.objects.locked(actor)
     if Authenticator.objects.filter(user=person, type=PASSKEY).count() >= MAX_PASSKEYS:
         raise FactorNotAllowed(
             f"You have {MAX_PASSKEYS} passkeys. Remove one that you do not use."
@@ -227,7 +227,7 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
     """Remove one of the actor's own factors. Raises FactorNotAllowed for the last one
     if a role needs one.
     """
-    person = _lock(actor)
+    person = Person.objects.locked(actor)
     found = factors_of(person.pk)
     removed = next(one for one in found if one.id == factor_id)
     if len(found) == 1 and needs_second_factor(person):
@@ -341,10 +341,6 @@ def _check_may_set(actor: Actor) -> None:
         )
 
 
-def _lock(actor: Actor) -> Person:
-    return Person.objects.select_for_update().get(pk=int(actor.id))
-
-
 def _add(
     actor: Actor, person: Person, kind: str, words: str, data: dict[str, Any]
 ) -> None:
@@ -404,7 +400,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
 
     Raises FactorNotAllowed without a second factor: there is nothing to replace.
     """
-    person = Person.objects.select_for_update().get(pk=int(actor.id))
+    person = Person.objects.locked(actor)
     if not has_second_factor(person.pk):
         raise FactorNotAllowed(
             "Recovery codes replace a second factor. Add a passkey or an app first."
