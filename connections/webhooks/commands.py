@@ -147,7 +147,12 @@ def _in_words(
     )
 
 
-@second_admin("Webhook", calls_multimail=True, made=lambda created: created.secret)
+@second_admin(
+    "Webhook",
+    calls_multimail=True,
+    secrets=("wanted",),
+    made=lambda created: created.secret,
+)
 def register_webhook(
     *,
     connection: Connection,
@@ -163,7 +168,7 @@ def register_webhook(
     yield lambda: ChangeInWords(
         title=f"{connection}: register the webhook {name}",
         before=connection_in_words(connection),
-        after=listed(wanted),
+        after=listed({**wanted, "secret": ""}),
         page=reverse("webhooks"),
         connection=connection.pk,
     )

@@ -26,7 +26,8 @@ from connections.keys.commands import change_key, create_key, read_keys, set_own
 from connections.kill_switch import hold_all
 from connections.mailboxes.commands import change_mailbox, loosen, set_desk_settings
 from connections.mailboxes.minimum import set_minimum
-from gateway.models import Account, ApprovalRequest
+from connections.webhooks.commands import register_webhook
+from gateway.models import Account, ApprovalRequest, Webhook
 from mirror.models import Connection, Mailbox
 from people.errors import NotYours
 from people.invitations.links import invite, make_password_link, set_password, withdraw
@@ -924,6 +925,32 @@ def test_secret_of_an_accepted_change_is_shown_once_to_whoever_asked_and_is_not_
     assert reveal_secret(change_id=change.pk, actor=by(world))[1] == text
     assert "shown before" in refuses(reveal_secret, change, admin)
     assert Entry.objects.filter(action="change.secret_shown").count() == 1
+
+
+def test_secret_of_a_webhook_that_waits_is_read_by_nobody(admin, second, account):
+    connection = World(admin, account.mailbox, None).box().connection
+    switch_on()
+    secret = "my own good secret"
+    wanted = {
+        "url": "https://elsewhere.example.org/hook",
+        "events": ["message.sent"],
+        "mailbox_id": "",
+        "secret": secret,
+        "include_sandbox": True,
+    }
+    change = ask(
+        lambda: register_webhook(
+            connection=connection, actor=actor_of(admin), name="Orders", wanted=wanted
+        ),
+        actor_of(admin),
+    )
+    asked = Entry.objects.get(action="change.asked").detail.fields
+    assert "elsewhere.example.org" in asked["after"]
+    assert secret not in f"{asked} {PendingChange.objects.values()}"
+    ended = accept(change_id=change.pk, actor=actor_of(second))
+    if ended.change.state == "waiting":
+        ended = accept(change_id=change.pk, actor=actor_of(second), code=newest_code())
+    assert Webhook.objects.get().secret == secret
 
 
 def test_link_for_a_password_waits_and_is_not_shown_to_whoever_accepts(
