@@ -73,7 +73,6 @@ def add_connection(
     scopes: Mapping[str, list[str] | None],
     is_our_gateway: bool,
     account: str,
-    now: datetime,
 ) -> CanWait[Connection]:
     """Add a connection with these keys, by slot. The caller has checked them. Only an
     admin of everything may do this.
@@ -111,7 +110,7 @@ def add_connection(
         webhook_secret=new_secret(),
         account_id=account,
         key_scopes={slot: found for slot, found in scopes.items() if keys.get(slot)},
-        keys_checked_at=now,
+        keys_checked_at=Now(),
         **{f"{slot}_key": key for slot, key in keys.items()},
     )
     record_entry(
@@ -215,7 +214,6 @@ def set_key(
     key: str,
     scopes: list[str] | None,
     actor: Actor,
-    now: datetime,
 ) -> CanWait[Connection]:
     """Put a key into a slot; the caller has checked it. A pause that the old oversight
     key caused is checked at once, because the next read shows whether MultiMail accepts
@@ -230,7 +228,7 @@ def set_key(
             raise ConnectionNotChanged(
                 f"This is the {other} key already. Each needs its own key."
             )
-    locked.keys_checked_at = now
+    locked.keys_checked_at = Now()
     _store_key(locked, slot, key, {slot: scopes}, actor, "connection.key_set")
     if slot == "oversight":
         Connection.objects.filter(pk=locked.pk).update(read_at=None, checked_key="")

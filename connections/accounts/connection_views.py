@@ -284,7 +284,6 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
         key=key,
         scopes=checked.scopes,
         actor=request.actor,
-        now=timezone.now(),
     )
     if slot == "oversight":
         tasks.read_connection.delay_on_commit(found.pk)

@@ -338,7 +338,6 @@ def add(request: DeskRequest) -> HttpResponse:
             account=next(
                 (check.account for check in checks.values() if check.account), ""
             ),
-            now=timezone.now(),
         )
     except AccountConnected as error:
         form.add_error("oversight_key", error.sentence)

@@ -345,7 +345,7 @@ def _set_paused(
             code=code,
         )
     except ChangeUnknown:
-        if read_key_state(connection, key_id) is not on:
+        if (_paused_by_id(connection) or {}).get(key_id) is not on:
             raise
         answer = {"paused_at": "read again" if on else None}
     if "paused_at" not in answer or bool(answer["paused_at"]) is not on:
@@ -362,11 +362,6 @@ def _set_paused(
         before=words[not on],
         after=words[on],
     )
-
-
-def read_key_state(connection: Connection, key_id: str) -> bool | None:
-    """Return whether a key is paused; None where that is not known."""
-    return (_paused_by_id(connection) or {}).get(key_id)
 
 
 def _paused_by_id(connection: Connection) -> dict[str, bool] | None:

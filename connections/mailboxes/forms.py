@@ -58,10 +58,6 @@ class NewMailboxForm(ApprovalCodeForm):
     )
     allow_looser_per_call = forms.BooleanField(required=False)
 
-    def __init__(self, *args: Any, connections: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["connection"].queryset = connections  # type: ignore[attr-defined]
-
     def clean_address(self) -> str:
         """Accept a whole address, or the part before the @."""
         typed = str(self.cleaned_data["address"]).strip().lower()

@@ -145,8 +145,9 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
             "connection": request.GET.get("connection", ""),
             "oversight_mode": "gated_send",
         },
-        connections=Connection.objects.filter(pk__in=keys).order_by("name", "pk"),
     )
+    offered = Connection.objects.filter(pk__in=keys).order_by("name", "pk")
+    form.fields["connection"].queryset = offered  # type: ignore[attr-defined]
     context = {"form": form}
     if typed is None:
         return answer(request, template, context)

@@ -141,19 +141,12 @@ class OverlapForm(SentenceForm):
     )
 
 
-class DeleteWebhookForm(SentenceForm):
-    """Confirms deleting a webhook; for the desk's own, also that the consequences were
-    read.
-    """
+class DeleteOwnForm(SentenceForm):
+    """Confirms that the consequences of deleting the desk's own webhook were read."""
 
-    understood = forms.BooleanField(required=False)
-
-    def __init__(self, *args: Any, is_ours: bool, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["understood"].required = is_ours
-        self.fields["understood"].error_messages["required"] = (
-            "Confirm that you understand what this desk loses."
-        )
+    understood = forms.BooleanField(
+        error_messages={"required": "Confirm that you understand what this desk loses."}
+    )
 
 
 _LIST = "connections/webhooks.html"
@@ -325,7 +318,8 @@ def delete(
     if request.method != "POST":
         return render(request, template, context)
     try:
-        cleaned(DeleteWebhookForm(request.POST, is_ours=found.is_ours))
+        if found.is_ours:
+            cleaned(DeleteOwnForm(request.POST))
         delete_webhook(connection=connection, webhook=found, actor=request.actor)
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)

@@ -208,11 +208,6 @@ def begin_session(request: HttpRequest, person: Person) -> None:
     UserSession.objects.filter(session_key__in=expired).delete()
 
 
-def forget_session(request: HttpRequest) -> None:
-    """Delete the record of the request's session, which ends."""
-    UserSession.objects.filter(session_key=request.session.session_key).delete()
-
-
 def renew_session(
     request: HttpRequest, *, with_password_of: Person | None = None
 ) -> None:
@@ -302,7 +297,8 @@ def _on_failed(
 @transaction.atomic
 def _on_signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
     if user is not None:
-        forget_session(request)
+        key = request.session.session_key
+        UserSession.objects.filter(session_key=key).delete()
         record("person.signed_out", actor=actor_of(request, user))
 
 

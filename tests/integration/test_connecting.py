@@ -145,7 +145,6 @@ def add(actor, name="Acme support", keys=None):
         scopes={},
         is_our_gateway=True,
         account="",
-        now=NOW,
     )
 
 
@@ -185,7 +184,6 @@ def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(
         key="mm_live_hidden",
         scopes=["read"],
         actor=ida,
-        now=NOW,
     )
     now = Connection.objects.get()
     assert now.read_key == "mm_live_hidden"

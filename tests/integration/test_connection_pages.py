@@ -7,8 +7,8 @@ import re
 import pytest
 from django.urls import reverse
 
-from connections.accounts.views import AddConnectionForm
 from connections.accounts.keys import check_all
+from connections.accounts.views import AddConnectionForm
 from mirror.models import Connection
 from tests.account import account
 from tests.factories import make_connection, make_message

@@ -10,7 +10,6 @@ from django.db.models.functions import Now
 from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
 from audit.models import Entry
-from common.postgres import clock
 from connections.accounts.commands import set_key
 from connections.errors import ChangeRefused, ConnectionNotChanged
 from connections.mailboxes.commands import change_mailbox
@@ -265,6 +264,6 @@ def test_mailbox_that_is_made_looser_elsewhere_is_told_once(desk):
 
 
 def test_key_that_decides_cannot_be_the_one_that_writes(desk, admin):
-    agent = {"slot": "agent", "key": OVERSIGHT, "scopes": None, "now": clock()}
+    agent = {"slot": "agent", "key": OVERSIGHT, "scopes": None}
     with pytest.raises(ConnectionNotChanged, match="the oversight key already"):
         set_key(connection=desk.connection, actor=actor_of(admin), **agent)

@@ -416,7 +416,8 @@ def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(
         ("oversight_mode", "autonomous", "Choose a mode"),
         ("connection", "", "Choose an account"),
     ):
-        form = NewMailboxForm(new(account, **{name: value}), connections=connections)
+        form = NewMailboxForm(new(account, **{name: value}))
+        form.fields["connection"].queryset = connections
         ((field, error),) = form.errors_by_field().items()
         assert field == name, error
         assert words in error, error
