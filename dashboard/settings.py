@@ -168,7 +168,7 @@ else:
         "allauth.account.middleware.AccountMiddleware",
         "people.sign_in.middleware.SignInMiddleware",
         "dashboard.frame.middleware.DenialsMiddleware",
-        "people.directory.second_admin_views.SecondAdminMiddleware",
+        "people.directory.safeguard_views.SecondAdminMiddleware",
         # Every page asks who one is, but those that say @login_not_required.
         "people.sign_in.middleware.SignedInMiddleware",
     ]

@@ -10,8 +10,7 @@ from django.urls import path
 
 from people import exports, reports
 from people.accounts import views as accounts
-from people.directory import second_admin_views as second_admin
-from people.directory import second_factor_views as second_factor
+from people.directory import safeguard_views as safeguards
 from people.directory import views as directory
 from people.invitations import views as invitations
 from people.lazy_views import lazy_view
@@ -146,32 +145,32 @@ urlpatterns = [
     ),
     path(
         "people/<int:person_id>/factors/remove/",
-        second_factor.remove_factors,
+        safeguards.remove_factors,
         name="take-factors-off",
     ),
-    path("people/second-factor/", second_factor.second_factor, name="second-factor"),
-    path("people/second-factor/set/", second_factor.set_rule, name="set-second-factor"),
-    path("changes/", second_admin.pending_changes, name="pending-changes"),
-    path("changes/ask/", second_admin.ask, name="ask-second-admin"),
-    path("changes/setting/", second_admin.set_setting, name="set-second-admin"),
+    path("people/second-factor/", safeguards.second_factor, name="second-factor"),
+    path("people/second-factor/set/", safeguards.set_rule, name="set-second-factor"),
+    path("changes/", safeguards.pending_changes, name="pending-changes"),
+    path("changes/ask/", safeguards.ask, name="ask-second-admin"),
+    path("changes/setting/", safeguards.set_setting, name="set-second-admin"),
     path(
         "changes/<int:change_id>/accept/",
-        second_admin.accept_change,
+        safeguards.accept_change,
         name="accept-change",
     ),
     path(
         "changes/<int:change_id>/decline/",
-        second_admin.decline_change,
+        safeguards.decline_change,
         name="decline-change",
     ),
     path(
         "changes/<int:change_id>/secret/",
-        second_admin.show_secret,
+        safeguards.show_secret,
         name="change-secret",
     ),
     path(
         "changes/<int:change_id>/withdraw/",
-        second_admin.withdraw,
+        safeguards.withdraw,
         name="withdraw-change",
     ),
     path(

@@ -2,7 +2,7 @@
 
 Commands are decorated with `registry.second_admin`: instead of running, one that has to
 wait raises SecondAdminNeeded. The middleware of the pages then asks for a reason
-(`people.directory.second_admin_views`), `ask_second_admin` stores the change, and
+(`people.directory.safeguard_views`), `ask_second_admin` stores the change, and
 `accept` calls the same command again, as the person who asked. Commands that can only
 tighten stand in `tightening.py`. Start reading at `registry.py`.
 """
