@@ -158,11 +158,8 @@ class RightsForm(ChoicesForm):
     @property
     def problems(self) -> list[str]:
         """The errors, as sentences."""
-        return [
-            str(sentence)
-            for name in ("at", "place")
-            for sentence in self.errors.get(name, ())
-        ]
+        wrong = self.errors_by_field()
+        return [wrong[name] for name in ("at", "place") if name in wrong]
 
 
 @require_safe

@@ -345,8 +345,6 @@ def add(request: DeskRequest) -> HttpResponse:
     except ConnectionNotChanged as error:
         form.add_error("name", error.sentence)
         return _add_page(request, form)
-    except ActNotAllowed as error:
-        return connections_page(request, status=403, error=error.sentence)
     read_connection.delay_on_commit(added.pk)
     read_mailboxes.delay_on_commit(added.pk)
     notice = f"{added} is connected and being read. Register its webhook next."

@@ -124,14 +124,10 @@ class Factor:
     """One second factor of a person."""
 
     id: int
-    kind: str
+    is_passkey: bool
     name: str
     added_at: datetime
     used_at: datetime | None
-
-    @property
-    def is_passkey(self) -> bool:
-        return self.kind == str(PASSKEY.value)
 
 
 def factors_of(person_id: int) -> list[Factor]:
@@ -140,7 +136,7 @@ def factors_of(person_id: int) -> list[Factor]:
     return [
         Factor(
             one.pk,
-            one.type,
+            one.type == PASSKEY,
             one.data.get("name") or KINDS[one.type],
             one.created_at,
             one.last_used_at,
