@@ -2,6 +2,7 @@
 one.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.contrib import messages
@@ -15,6 +16,9 @@ from django_htmx.middleware import HtmxDetails
 from common.actors import Actor
 
 Row = TypeVar("Row", bound=Model)
+View = Callable[..., HttpResponse]
+# A view that changes something, and returns the notice to show.
+Change = Callable[..., HttpResponse | str]
 
 # For a view that shows a form, and takes it.
 require_get_or_post = require_http_methods(["GET", "HEAD", "POST"])

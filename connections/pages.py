@@ -14,7 +14,13 @@ from django.shortcuts import render
 
 from common.actors import Actor
 from common.forms import SentenceForm
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    Change,
+    DeskRequest,
+    View,
+    first_or_404,
+    redirect_with_notice,
+)
 from connections.changes import is_admin
 from connections.errors import (
     ChangeNotOffered,
@@ -25,10 +31,6 @@ from connections.errors import (
 )
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
-
-View = Callable[..., HttpResponse]
-# A view that changes something, and returns the notice to show.
-Change = Callable[..., HttpResponse | str]
 
 _DAY = 24 * 3600
 

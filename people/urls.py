@@ -6,6 +6,8 @@ are here, not with the ledger: they need the signed-in person, and the ledger do
 import people.
 """
 
+from functools import partial
+
 from django.urls import path
 
 from people import exports, reports
@@ -16,35 +18,37 @@ from people.invitations import views as invitations
 from people.lazy_views import lazy_view
 from people.sign_in import reauthentication
 
+_public = partial(lazy_view, is_public=True)
+
 urlpatterns = [
     path(
         "accounts/login/",
-        lazy_view("people.sign_in.views.DeskLoginView", is_public=True),
+        _public("people.sign_in.views.DeskLoginView"),
         name="account_login",
     ),
     path(
         "accounts/login/passkey/",
-        lazy_view("people.sign_in.views.PasskeyLoginView", is_public=True),
+        _public("people.sign_in.views.PasskeyLoginView"),
         name="mfa_login_webauthn",
     ),
     path(
         "accounts/login/second/",
-        lazy_view("people.sign_in.views.StepView", is_public=True),
+        _public("people.sign_in.views.StepView"),
         name="mfa_authenticate",
     ),
     path(
         "accounts/login/provider/",
-        lazy_view("people.sign_in.provider.begin", is_public=True),
+        _public("people.sign_in.provider.begin"),
         name="oidc-login",
     ),
     path(
         "accounts/login/provider/back/",
-        lazy_view("people.sign_in.provider.come_back", is_public=True),
+        _public("people.sign_in.provider.come_back"),
         name="oidc-callback",
     ),
     path(
         "accounts/logout/",
-        lazy_view("people.sign_in.views.sign_out", is_public=True),
+        _public("people.sign_in.views.sign_out"),
         name="account_logout",
     ),
     path(

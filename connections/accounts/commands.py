@@ -81,7 +81,7 @@ def add_connection(
     show each message twice.
     """
     check_may_add(actor)
-    check_name(name, connection=None)
+    check_name(name, key=None)
     same = Connection.objects.at_work().filter(api_url=api_url, account_id=account)
     if account and (known := same.first()):
         raise AccountConnected(
@@ -124,12 +124,12 @@ def add_connection(
     return connection
 
 
-def check_name(name: str, *, connection: Connection | None) -> None:
-    """Raise ConnectionNotChanged for a name that another active connection has."""
+def check_name(name: str, *, key: int | None) -> None:
+    """Raise ConnectionNotChanged for a name that another active connection has than the
+    one of this key.
+    """
     others = Connection.objects.at_work().filter(name__iexact=name)
-    if connection is not None:
-        others = others.exclude(pk=connection.pk)
-    if others.exists():
+    if others.exclude(pk=key).exists():
         raise ConnectionNotChanged(
             f"There is a connection named {name} already. Choose another name."
         )
@@ -143,7 +143,7 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> CanWait[Connec
     """
     locked = lock(connection, actor)
     yield lambda: in_words(locked, "rename it", name=name)
-    check_name(name, connection=locked)
+    check_name(name, key=locked.pk)
     if locked.name != name:
         before = locked.name
         locked.name = name

@@ -15,7 +15,13 @@ from django.views.decorators.http import (
 )
 
 from approvals import tasks
-from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
+from common.pages import (
+    Change,
+    DeskRequest,
+    View,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from connections.accounts import commands, fingerprints, own_webhook
 from connections.accounts.keys import (
     SLOTS,
@@ -39,9 +45,7 @@ from connections.errors import ConnectionNotChanged
 from connections.pages import (
     CHANGE_ERRORS,
     ApprovalCodeForm,
-    Change,
     FormInvalid,
-    View,
     answer,
     cleaned,
     get_visible_connection_or_404,

@@ -151,13 +151,13 @@ def _is(status: int, kind: str, template: str) -> Look:
 # --- facts of their own kind ----------------------------------------------------------
 
 
-def _no_header(host: Host) -> str:
+def check_header(host: Host) -> str:
     if "X-Countersign-Gateway" in host.read(*_PENDING).headers:
         return "the header is there: this is our gateway"
     return ""
 
 
-def _ids(host: Host) -> str:
+def check_ids(host: Host) -> str:
     for row in (*_messages(host), *_mailboxes(host)):
         value = row.get("id")
         if not isinstance(value, str):
@@ -167,7 +167,7 @@ def _ids(host: Host) -> str:
     return ""
 
 
-def _times(host: Host) -> str:
+def check_times(host: Host) -> str:
     for row in _messages(host):
         try:
             if datetime.fromisoformat(row["received_at"]).utcoffset() != timedelta(0):
@@ -177,13 +177,13 @@ def _times(host: Host) -> str:
     return ""
 
 
-def _epochs(host: Host) -> str:
+def check_epochs(host: Host) -> str:
     value = _mailboxes(host)[0].get("created_at")
     is_epoch = isinstance(value, int) and value > 1e11
     return "" if is_epoch else f"a JSON {type(value).__name__}"
 
 
-def _pages(host: Host) -> str:
+def check_pages(host: Host) -> str:
     if len(_emails(host)) < 2:
         raise NotSeen("fewer than two messages are listed")
 
@@ -200,7 +200,7 @@ def _pages(host: Host) -> str:
     return "the second page repeats the first" if is_same else ""
 
 
-def _file(host: Host) -> str:
+def check_file(host: Host) -> str:
     email = _email(host)[0]
     for file in email.get("attachments") or []:
         if isinstance(file, dict) and file.get("name"):
@@ -215,13 +215,13 @@ def _file(host: Host) -> str:
     return f"answered {answer.status}, fields: {names(parsed(answer) or ()) or 'none'}"
 
 
-def _secret(host: Host) -> str:
+def check_secret(host: Host) -> str:
     webhook = str(_webhooks(host)[0].get("id"))
     secret = host.object("admin", "/v1/webhooks/{}", webhook).get("signing_secret")
     return "" if str(secret).startswith("whsec_") else "missing, or of another form"
 
 
-def _errors(host: Host) -> str:
+def check_errors(host: Host) -> str:
     refused = [one for one in host.answers.items() if one[1].status >= 400]
     if not refused:
         raise NotSeen("no call was refused")
@@ -232,7 +232,7 @@ def _errors(host: Host) -> str:
     )
 
 
-def _objects(host: Host) -> str:
+def check_objects(host: Host) -> str:
     done = [
         (call, answer)
         for call, answer in host.answers.items()
@@ -243,7 +243,7 @@ def _objects(host: Host) -> str:
     return ", ".join(call for call, answer in done if parsed(answer) is None)
 
 
-def _retry_after(host: Host) -> str:
+def check_retry_after(host: Host) -> str:
     found = [
         answer.headers.get("Retry-After", "")
         for answer in host.answers.values()
@@ -256,7 +256,7 @@ def _retry_after(host: Host) -> str:
 
 FACTS: Facts = {
     "Hosted MultiMail or our gateway": {
-        "Hosted MultiMail sends no header X-Countersign-Gateway.": _no_header
+        "Hosted MultiMail sends no header X-Countersign-Gateway.": check_header
     },
     "Accounts and keys": {
         "The account has id, name and plan.": lambda host: without(
@@ -269,9 +269,9 @@ FACTS: Facts = {
         "A list of API keys shows no whole key.": _hide(_keys, "api_key", "key"),
     },
     "Messages": {
-        "Ids are text of at most 200 characters.": _ids,
-        "received_at is ISO 8601 in UTC.": _times,
-        "created_at of a mailbox is a number, epoch milliseconds.": _epochs,
+        "Ids are text of at most 200 characters.": check_ids,
+        "received_at is ISO 8601 in UTC.": check_times,
+        "created_at of a mailbox is a number, epoch milliseconds.": check_epochs,
         "Listed messages have from and subject.": _have(_messages, "from", "subject"),
         "Listed messages have an array in to.": lambda host: (
             "" if isinstance(_messages(host)[0].get("to"), list) else "no array"
@@ -288,10 +288,10 @@ FACTS: Facts = {
         "Lists of messages have the newest first.": _are_ordered(
             _emails, newest_first=True
         ),
-        "A list goes on at its cursor.": _pages,
+        "A list goes on at its cursor.": check_pages,
     },
     "Threads": {"A thread carries no bodies.": _hide(_thread, *_TEXTS)},
-    "Attachments": {"An attachment comes as its raw bytes.": _file},
+    "Attachments": {"An attachment comes as its raw bytes.": check_file},
     "The pending list": {
         "What is held stands under pending, emails or messages.": _lists(
             _PENDING, "pending", "emails", "messages"
@@ -323,7 +323,7 @@ FACTS: Facts = {
         "A list of webhooks shows no secrets.": _hide(
             _webhooks, "signing_secret", "secret"
         ),
-        "A single webhook shows a signing_secret that begins with whsec_.": _secret,
+        "A single webhook shows a signing_secret that begins with whsec_.": check_secret,
     },
     "Allowlists at the gate": {
         "Entries of allowlists have id and pattern.": _have(
@@ -350,8 +350,8 @@ FACTS: Facts = {
 # Looked at after all other calls.
 ANSWER_FACTS: Facts = {
     "Errors and limits": {
-        "Errors are JSON objects with a sentence in error.": _errors,
-        "A success is a JSON object, except for an attachment.": _objects,
-        "Retry-After of a 429 is a plain number of seconds.": _retry_after,
+        "Errors are JSON objects with a sentence in error.": check_errors,
+        "A success is a JSON object, except for an attachment.": check_objects,
+        "Retry-After of a 429 is a plain number of seconds.": check_retry_after,
     }
 }

@@ -30,7 +30,7 @@ _REASON = "Countersign hosted_check"
 _OTHER = "0" * 64
 
 
-def _send(host: Host) -> str:
+def check_send(host: Host) -> str:
     box = host.rows(AGENT, "/v1/mailboxes")[0]
     if box.get("oversight_mode") not in ("gated_all", "gated_send"):
         raise NotSeen("the first mailbox does not hold what it sends")
@@ -48,7 +48,7 @@ def _send(host: Host) -> str:
     return without(found, "id", "thread_id")
 
 
-def _flat(host: Host) -> str:
+def check_flat_send(host: Host) -> str:
     status = host.call(AGENT, "POST", "/v1/send_email", body={}).status
     return "" if status in (400, 422) else f"answered {status}"
 
@@ -72,7 +72,7 @@ def _id(host: Host) -> str:
     return str(host.sent["id"])
 
 
-def _send_again(host: Host) -> str:
+def check_repeated_send(host: Host) -> str:
     first = _id(host)
     found = parsed(_post_message(host)) or {}
     if str(found.get("id")) == first:
@@ -82,7 +82,7 @@ def _send_again(host: Host) -> str:
     return "another id"
 
 
-def _held(host: Host) -> str:
+def check_held(host: Host) -> str:
     wanted = _id(host)
     ends = time.monotonic() + SCAN_SECONDS
     while True:
@@ -94,12 +94,12 @@ def _held(host: Host) -> str:
         time.sleep(1)
 
 
-def _agent_decides(host: Host) -> str:
+def check_agent(host: Host) -> str:
     status = _decide(host, _id(host), AGENT).status
     return "" if status == 403 else f"answered {status}"
 
 
-def _reject(host: Host) -> str:
+def check_rejection(host: Host) -> str:
     """Reject with every field that the desk sends, and again without those that are
     refused.
     """
@@ -131,30 +131,30 @@ def _rejected(host: Host) -> dict[str, Any]:
     return dict(host.sent["rejected"])
 
 
-def _reason(host: Host) -> str:
+def check_reason(host: Host) -> str:
     _rejected(host)
     return "it is refused" if "reason" in host.sent["refused"] else ""
 
 
-def _word(host: Host) -> str:
+def check_word(host: Host) -> str:
     word = _rejected(host).get("status")
     return "" if word == "rejected" else names([word])
 
 
-def _second(host: Host) -> str:
+def check_second_decision(host: Host) -> str:
     _rejected(host)
     answer = _decide(host, _id(host))
     host.sent["conflict"] = parsed(answer) or {}
     return "" if answer.status == 409 else f"answered {answer.status}"
 
 
-def _conflict(host: Host) -> str:
+def check_conflict(host: Host) -> str:
     if "conflict" not in host.sent:
         raise NotSeen("there was no second decision")
     return without(host.sent["conflict"], "status", "decision")
 
 
-def _reason_back(host: Host) -> str:
+def check_reason_back(host: Host) -> str:
     _rejected(host)
     path = "/v1/mailboxes/{}/emails/{}"
     read = host.object(AGENT, path, host.mailbox(AGENT), _id(host))
@@ -165,7 +165,7 @@ def _reason_back(host: Host) -> str:
     return "neither has it"
 
 
-def _marks(host: Host) -> str:
+def check_marks(host: Host) -> str:
     box = host.mailbox(AGENT)
 
     def unread() -> list[dict[str, Any]]:
@@ -187,23 +187,23 @@ def _marks(host: Host) -> str:
 
 SANDBOX_FACTS: Facts = {
     "Sending and replying": {
-        "A send is 202 with id, thread_id and the status pending_scan or queued.": _send,
-        "POST /v1/send_email is there: an empty one is 400 or 422.": _flat,
+        "A send is 202 with id, thread_id and the status pending_scan or queued.": check_send,
+        "POST /v1/send_email is there: an empty one is 400 or 422.": check_flat_send,
     },
     "Idempotency": {
-        "A send with the same idempotency_key answers the first id, and idempotent.": _send_again,
+        "A send with the same idempotency_key answers the first id, and idempotent.": check_repeated_send,
     },
     "Deciding": {
-        "What a gated mailbox sends comes to the pending list.": _held,
-        "An agent's key cannot decide: 403.": _agent_decides,
-        "Fields of a decision that only our gateway knows are ignored.": _reject,
-        "A decision takes a reason.": _reason,
-        "A rejection answers the status rejected.": _word,
-        "A second decision is 409.": _second,
-        "That 409 has status and decision.": _conflict,
-        "The reason comes back, in that 409 or when the message is read.": _reason_back,
+        "What a gated mailbox sends comes to the pending list.": check_held,
+        "An agent's key cannot decide: 403.": check_agent,
+        "Fields of a decision that only our gateway knows are ignored.": check_rejection,
+        "A decision takes a reason.": check_reason,
+        "A rejection answers the status rejected.": check_word,
+        "A second decision is 409.": check_second_decision,
+        "That 409 has status and decision.": check_conflict,
+        "The reason comes back, in that 409 or when the message is read.": check_reason_back,
     },
     "Reading": {
-        "A single read marks received mail as read, its thread and lists do not.": _marks,
+        "A single read marks received mail as read, its thread and lists do not.": check_marks,
     },
 }

@@ -18,7 +18,13 @@ from django.views.decorators.http import (
 
 from common.actors import Actor
 from common.forms import SentenceForm, always
-from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
+from common.pages import (
+    Change,
+    DeskRequest,
+    View,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from connections.changes import READ_SECONDS, is_admin
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from connections.mailboxes.commands import (
@@ -42,8 +48,6 @@ from connections.mailboxes.forms import (
 from connections.mailboxes.minimum import mailboxes_below, raise_to_minimum, set_minimum
 from connections.pages import (
     CHANGE_ERRORS,
-    Change,
-    View,
     administered_connections,
     answer,
     cleaned,

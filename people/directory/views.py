@@ -21,7 +21,12 @@ from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
 from common.forms import always, first_error
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import (
+    Change,
+    DeskRequest,
+    View,
+    redirect_with_notice,
+)
 from people.accounts.discord import accounts_of, unlink_of
 from people.accounts.views import DiscordAccountForm
 from people.errors import LastAdmin, PeopleError
@@ -169,8 +174,6 @@ def _row(actor: Actor, person: Any) -> PersonRow:
 
 # The number of ledger entries on a person's page.
 MAX_LINES = 15
-View = Callable[..., HttpResponse]
-Change = Callable[..., HttpResponse | str]
 
 
 @require_safe

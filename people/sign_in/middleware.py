@@ -124,7 +124,22 @@ class SignInMiddleware:
         if name not in PROVING and (
             name not in SETTING_UP or has_second_factor(person)
         ):
-            return _stopped(request)
+            # Lead to the page where a factor is set up or proved; a post has no effect.
+            path = reverse("factors")
+            if request.headers.get("HX-Request"):
+                return HttpResponse(
+                    SECOND_FACTOR_REQUIRED,
+                    status=403,
+                    headers={"HX-Redirect": path},
+                    content_type="text/plain",
+                )
+            accepted = request.headers.get("Accept", "")
+            wants_json = "text/html" not in accepted and "application/json" in accepted
+            if wants_json or request.GET.get("format") == "json":
+                return JsonResponse({"error": SECOND_FACTOR_REQUIRED}, status=403)
+            if request.method == "GET":
+                path = f"{path}?{urlencode({'next': request.get_full_path()})}"
+            return HttpResponseRedirect(path)
         # These pages run without any role, so that their layout shows nothing of the
         # desk.
         request.actor = request.actor.acting_as()  # type: ignore[attr-defined]
@@ -143,22 +158,3 @@ class SignInMiddleware:
 
 def _url_name(request: HttpRequest) -> str | None:
     return request.resolver_match.url_name if request.resolver_match else None
-
-
-def _stopped(request: HttpRequest) -> HttpResponse:
-    """Redirect to the page where a factor is set up or proved; a post has no effect."""
-    path = reverse("factors")
-    if request.headers.get("HX-Request"):
-        return HttpResponse(
-            SECOND_FACTOR_REQUIRED,
-            status=403,
-            headers={"HX-Redirect": path},
-            content_type="text/plain",
-        )
-    accepted = request.headers.get("Accept", "")
-    wants_json = "text/html" not in accepted and "application/json" in accepted
-    if wants_json or request.GET.get("format") == "json":
-        return JsonResponse({"error": SECOND_FACTOR_REQUIRED}, status=403)
-    if request.method == "GET":
-        path = f"{path}?{urlencode({'next': request.get_full_path()})}"
-    return HttpResponseRedirect(path)

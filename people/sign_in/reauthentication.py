@@ -44,9 +44,11 @@ from django.views.decorators.http import require_safe
 
 from audit.recording import record
 from common.encryption import decrypt, encrypt
-from common.pages import DeskRequest, require_get_or_post
-
-View = Callable[..., HttpResponse]
+from common.pages import (
+    DeskRequest,
+    View,
+    require_get_or_post,
+)
 
 
 def limited(action: str) -> Callable[[View], View]:
