@@ -14,7 +14,7 @@ from django import forms
 from django.urls import reverse
 
 from audit.recording import record
-from common.actors import ROLE_CHOICES, Actor, Role, Scope
+from common.actors import Actor, Role, Scope
 from common.postgres.retry import atomic_with_retry
 from mirror.models import Connection, Mailbox
 from people.errors import LastAdmin, NotYours
@@ -22,14 +22,11 @@ from people.models import Grant, Invitation, Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.sessions import access_changed, end_sessions
 
-# Descriptions of the roles, for the form that grants one.
-ROLE_MEANINGS = {
-    Role.REVIEWER: "reads and decides waiting messages",
-    Role.ADMIN: "sets up connections, mailboxes, allowlists and people",
-    Role.AUDITOR: "reads everything and decides nothing",
-}
+# The roles with what they are for, for the form that grants one.
 ROLES_TO_GIVE = [
-    (value, label, ROLE_MEANINGS[Role(value)]) for value, label in ROLE_CHOICES
+    (Role.REVIEWER, "Reviewer", "reads and decides waiting messages"),
+    (Role.ADMIN, "Admin", "sets up connections, mailboxes, allowlists and people"),
+    (Role.AUDITOR, "Auditor", "reads everything and decides nothing"),
 ]
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from connections.changes import CHANGE_SECONDS
+from connections.changes import CHANGE_SECONDS, text_in
 from connections.errors import ConnectionNotChanged
 from mirror.models import Connection
 from upstream import errors, hosts
@@ -152,7 +152,7 @@ def check_key(
             scopes = [str(one)[:40] for one in listed[:20]]
         if scopes is not None or slot.name != "oversight":
             problem = scope_error(slot, scopes)
-            its_account = str(found.get("id") or "")[:200]
+            its_account = text_in(found, "id", most=200)
             if not problem and account and its_account not in ("", account):
                 problem = ANOTHER_ACCOUNT
             return KeyCheck(scopes, problem, account=its_account)

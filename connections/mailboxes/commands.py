@@ -370,7 +370,7 @@ def loosen(
             f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode."
         )
     check_minimum(target)
-    yield lambda: _as_change(mailbox, {"oversight_mode": target}, tightens=False)
+    yield lambda: _as_change(mailbox, {"oversight_mode": target})
     connection = mailbox.connection
     code = code or _code_for(mailbox, actor, target)
     answer = _request(
@@ -466,7 +466,7 @@ _LABELS = {
 
 
 def _as_change(
-    mailbox: Mailbox, after: Mapping[str, Any], *, tightens: bool
+    mailbox: Mailbox, after: Mapping[str, Any], *, tightens: bool = False
 ) -> ChangeInWords:
     """Return a change of settings of a mailbox in words."""
     before = {name: getattr(mailbox, name) for name in after}

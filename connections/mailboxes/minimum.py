@@ -56,7 +56,7 @@ def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
     locked.minimum_oversight = mode
     locked.minimum_set_at = Now()
     locked.minimum_set_by_id = int(actor.id)
-    locked.save(update_fields=["minimum_oversight", "minimum_set_at", "minimum_set_by"])
+    locked.save()
     compare_soon()
     details = {"before": before or _ANY, "after": mode or _ANY}
     record("oversight_minimum.set", actor=actor, details=details)

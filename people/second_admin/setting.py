@@ -67,11 +67,7 @@ def set_second_admin(*, actor: Actor, on: bool) -> CanWait[bool]:
         raise NotYours(
             "You are the only admin of everything, so nobody could accept a change. Invite another first."
         )
-    locked.second_admin_since = Now() if on else None
-    locked.second_admin_set_by_id = int(actor.id)
-    locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-    details = {"before": _LOOSENING[not on], "after": _LOOSENING[on]}
-    record("second_admin.set", actor=actor, details=details)
+    _switch(locked, actor, on=on)
     return True
 
 
@@ -83,12 +79,16 @@ def switch_off_by_operator(*, actor: Actor) -> bool:
     locked = lock_settings()
     if locked.second_admin_since is None:
         return False
-    locked.second_admin_since = None
-    locked.second_admin_set_by = None
-    locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-    details = {"before": _LOOSENING[True], "after": _LOOSENING[False]}
-    record("second_admin.set", actor=actor, details=details)
+    _switch(locked, actor, on=False)
     return True
+
+
+def _switch(locked: OrganisationSettings, actor: Actor, *, on: bool) -> None:
+    locked.second_admin_since = Now() if on else None
+    locked.second_admin_set_by_id = int(actor.id) if actor.kind == "person" else None
+    locked.save()
+    details = {"before": _LOOSENING[not on], "after": _LOOSENING[on]}
+    record("second_admin.set", actor=actor, details=details)
 
 
 def has_another_admin(actor: Actor) -> bool:
@@ -140,8 +140,7 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> CanWait[
     locked.person_figures_since = Now() if on else None
     locked.person_figures_set_by_id = int(actor.id)
     locked.person_figures_because = because if on else ""
-    fields = ["person_figures_since", "person_figures_set_by", "person_figures_because"]
-    locked.save(update_fields=fields)
+    locked.save()
     details = {
         "before": _FIGURES[not on],
         "after": _FIGURES[on],
