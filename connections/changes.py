@@ -33,6 +33,8 @@ T = TypeVar("T")
 # The time limit in seconds for all calls of a page, because a person waits for it.
 READ_SECONDS = 3.0
 CHANGE_SECONDS = 10.0
+# The slots for the desk's own keys to an account.
+KEY_SLOTS = ("oversight", "read", "admin", "agent")
 
 
 def admin_client(
@@ -72,13 +74,12 @@ def check_admin(
 
 def connection_in_words(connection: Connection) -> str:
     """Return the state of a connection that a change of it is based on; never its keys."""
-    slots = ("oversight", "read", "admin", "agent")
     paused = connection.paused_because if connection.paused_by_hand else ""
     return listed(
         {
             "name": connection.name,
             "at": connection.api_url,
-            "keys": [slot for slot in slots if getattr(connection, f"{slot}_key")],
+            "keys": [slot for slot in KEY_SLOTS if getattr(connection, f"{slot}_key")],
             "paused by hand": paused,
             "webhook": connection.upstream_webhook_id,
         }

@@ -60,7 +60,7 @@ COUNTED_WITHIN = 4_000
 @require_get_or_post
 def export(request: DeskRequest) -> HttpResponse:
     """Show a preview of an export, and start it."""
-    _check(request)
+    check_reads_people(request)
     filters = Filters.from_query(request.GET, zone_name())
     form = ExportForm(request.POST or {"format": "csv", "details": "on"})
     error = ""
@@ -181,7 +181,7 @@ def past(request: DeskRequest) -> HttpResponse:
     """List exports, newest first: one's own, or everybody's for an auditor of
     everything.
     """
-    _check(request)
+    check_reads_people(request)
     note_lost_exports()
     of_all = _sees_all(request.actor)
     shown = Export.objects.readable_by(request.actor, all_of_them=of_all).newest_first()
@@ -211,7 +211,8 @@ def past(request: DeskRequest) -> HttpResponse:
     return render(request, "audit/exports.html", context)
 
 
-def _check(request: DeskRequest) -> None:
+def check_reads_people(request: DeskRequest) -> None:
+    """Raise PermissionDenied for people who are neither admin nor auditor."""
     if not request.actor.looks_after_people:
         raise PermissionDenied
 
@@ -229,7 +230,7 @@ def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Expor
         ),
         "There is no such export, or it is not yours.",
     )
-    _check(request)
+    check_reads_people(request)
     return found
 
 

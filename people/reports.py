@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
@@ -25,6 +24,7 @@ from common.csv_rows import csv_row
 from common.forms import ChoicesForm
 from common.pages import DeskRequest
 from common.time_zones import there, zone_name
+from people.exports import check_reads_people
 from people.models import GrantPeriod, Person
 from people.roles import GrantTarget, all_targets
 
@@ -165,14 +165,14 @@ class RightsForm(ChoicesForm):
 @require_safe
 def reports(request: DeskRequest) -> HttpResponse:
     """List the desk's reports, and other pages with figures."""
-    _check(request)
+    check_reads_people(request)
     return render(request, "people/reports.html")
 
 
 @require_safe
 def rights(request: DeskRequest) -> HttpResponse:
     """Show who had which role where at a moment, or all roles that one person ever had."""
-    _check(request)
+    check_reads_people(request)
     form, at, found = _asked(request, request.GET)
     if person := form.cleaned_data.get("person"):
         periods = GrantPeriod.objects.read_by(request.actor).of_person(person)
@@ -198,7 +198,7 @@ def rights(request: DeskRequest) -> HttpResponse:
 @require_POST
 def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
     """Download the report as CSV; the download is recorded in the ledger."""
-    _check(request)
+    check_reads_people(request)
     form, at, found = _asked(request, request.POST)
     shown = as_rights(request.actor, found)
     with transaction.atomic():
@@ -216,11 +216,6 @@ def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
-
-
-def _check(request: DeskRequest) -> None:
-    if not request.actor.looks_after_people:
-        raise PermissionDenied
 
 
 def _asked(

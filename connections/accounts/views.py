@@ -55,12 +55,12 @@ _NAME_ERRORS = {
 class SecretField(forms.RegexField):
     """A secret without spaces, which no page shows again."""
 
-    def __init__(self, *, word: str = "key", least: int = 8, **options: Any) -> None:
+    def __init__(self, *, word: str = "key", **options: Any) -> None:
         errors = {
-            "invalid": f"This is not a {word}. It is one word of {least} to 200 characters. Copy all of it.",
+            "invalid": f"This is not a {word}. It is one word of 8 to 200 characters. Copy all of it.",
             "required": "Put it in.",
         }
-        pattern = rf"\A[\x21-\x7e]{{{least},200}}\Z"
+        pattern = r"\A[\x21-\x7e]{8,200}\Z"
         super().__init__(pattern, error_messages=errors, strip=True, **options)
 
 

@@ -15,6 +15,7 @@ from django.urls import reverse
 from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from connections.changes import (
+    KEY_SLOTS,
     READ_SECONDS,
     admin_client,
     check_admin,
@@ -49,9 +50,6 @@ SCOPES = {
 # What a key with a scope may do without the other scope, too.
 _INCLUDES = {"oversight": "oversight_read", "admin": "read"}
 _request = partial(request_change, failed="api_key.change_failed")
-# The desk's own slots. The key in a slot is recognised by its prefix, which MultiMail
-# shows.
-_SLOTS = ("oversight", "read", "admin", "agent")
 
 
 @dataclass(frozen=True)
@@ -390,6 +388,7 @@ def set_owner(
     owners = KeyOwner.objects.select_for_update().select_related(None)
     found = owners.filter(connection=connection, upstream_key_id=key_id).first()
     was = found.person if found else None
+    was_key = was.pk if was else None
     yield lambda: ChangeInWords(
         title=f"Owner of the API key {name}",
         before=f"{was}, who may not approve what it sends" if was else "nobody",
@@ -397,8 +396,8 @@ def set_owner(
         page=reverse("api-key", args=[connection.pk, key_id]),
         connection=connection.pk,
         # Nobody lets themselves approve.
-        about=was.pk if was else None,
-        based_on=was.pk if was else None,
+        about=was_key,
+        based_on=was_key,
         # Nobody stops being the owner, who then could approve.
         tightens=was in (None, person),
     )
@@ -424,11 +423,13 @@ def _key(
 ) -> ApiKey:
     prefix = text_in(row, "prefix")
     key_id = text_in(row, "id")
-    # The slot in which the desk itself may use this key. Only prefixes are compared, so
-    # it is no proof.
+    # The slot in which the desk itself may use this key, by the prefix that MultiMail
+    # shows. Only prefixes are compared, so it is no proof.
     begins = prefix.rstrip(".…")
     slots = [
-        slot for slot in _SLOTS if getattr(connection, f"{slot}_key").startswith(begins)
+        slot
+        for slot in KEY_SLOTS
+        if getattr(connection, f"{slot}_key").startswith(begins)
     ]
     return ApiKey(
         id=key_id,

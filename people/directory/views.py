@@ -103,7 +103,7 @@ class PersonRow:
     elsewhere: int
 
 
-def directory(actor: Actor, *, q: str = "") -> tuple[list[PersonRow], int]:
+def directory(actor: Actor, q: str) -> tuple[list[PersonRow], int]:
     """Return the first people that the actor may see, by name, and how many there are
     in all.
     """
@@ -191,7 +191,7 @@ def _list_page(
         raise PermissionDenied
     form = SearchForm(request.GET)
     q = form.cleaned_data["q"] if form.is_valid() else ""
-    listed, total = directory(actor, q=q)
+    listed, total = directory(actor, q)
     context = {
         "listed": listed,
         "total": total,

@@ -203,10 +203,8 @@ def ask_first(request: HttpRequest) -> HttpResponse:
 @limited("reauthenticate")
 def reauthenticate(request: DeskRequest) -> HttpResponse:
     """Ask for the password again; people without one are redirected to another method."""
-    wanted = own_address(
-        request, request.POST.get("next") or request.GET.get("next", "")
-    )
-    back = own_address(request, request.POST.get("back") or request.GET.get("back", ""))
+    wanted = own_address(request, _sent(request, "next"))
+    back = own_address(request, _sent(request, "back"))
     person: Any = request.user
     others = [
         {**method, "url": f"{method['url']}?{urlencode({'next': wanted})}"}
@@ -260,7 +258,7 @@ def what_waits(request: HttpRequest, wanted: str = "") -> dict[str, Any]:
     """Return the name of the address that waits for the confirmation, and whether
     posted data is stored for it.
     """
-    wanted = wanted or request.POST.get("next") or request.GET.get("next", "")
+    wanted = wanted or _sent(request, "next")
     saved = _read_saved(request)
     path = saved["path"] if saved and wanted == reverse("account_resubmit") else wanted
     try:
@@ -268,6 +266,10 @@ def what_waits(request: HttpRequest, wanted: str = "") -> dict[str, Any]:
     except (Resolver404, ValueError):
         name = ""
     return {"waiting": name, "has_kept": saved is not None}
+
+
+def _sent(request: HttpRequest, name: str) -> str:
+    return request.POST.get(name) or request.GET.get(name, "")
 
 
 def own_address(request: HttpRequest, address: str) -> str:
