@@ -347,7 +347,7 @@ class EventChannel(Channel):
 
 
 class NotInstalled(CardChannel, EventChannel):
-    """Placeholder for a kind whose folder was removed. The next due delivery switches
+    """Placeholder for a kind whose file was removed. The next due delivery switches
     the destination off.
     """
 

@@ -190,7 +190,7 @@ def test_resent_event_has_the_same_id_a_new_signature_and_only_data_allowed_now(
     actor = admin.actor(surface="web")
     with monkeypatch.context() as patched:
         patched.setattr(
-            "alerts.channels.signed_webhook.channel.time.time", lambda: 1_700_000_000.5
+            "alerts.channels.signed_webhook.time.time", lambda: 1_700_000_000.5
         )
         assert deliver(delivery_id=delivery.pk) == "delivered"
     Message.objects.update(subject="Another")

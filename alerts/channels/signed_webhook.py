@@ -1,5 +1,5 @@
-"""Posts events to a program's address, signed as the Standard Webhooks specification
-asks.
+"""Signed webhook: each event is posted to a program's address, signed as the Standard
+Webhooks specification asks. It must not know cards.
 """
 
 import base64
@@ -160,3 +160,6 @@ def signed_headers(
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
+
+
+CHANNELS = (SignedWebhook(),)

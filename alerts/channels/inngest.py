@@ -1,5 +1,5 @@
-"""Speaks to Inngest's event API: one event a request, with an id by which a second one
-is dropped.
+"""Inngest: each event is posted to its event API, with an id by which a second one is
+dropped. It must not know cards.
 
 Whoever has the event key can post, and it is part of the address: no sentence and no
 log contains it.
@@ -146,3 +146,6 @@ class Inngest(EventChannel):
         if status in _REFUSED:
             raise CardRefused(f"{sentence} It does not accept this event.", **answered)
         raise RetryLater(sentence, **answered)
+
+
+CHANNELS = (Inngest(),)
