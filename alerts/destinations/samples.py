@@ -16,7 +16,7 @@ from alerts.deliveries.event_bodies import event_body
 from alerts.destinations.wording import TO_PEOPLE, TO_PROGRAMS
 from alerts.ledger_events import CHANGE_ASKED, REFUSED, Event, about_key, event_of
 from alerts.models import Destination
-from approvals.decisions.status import Status
+from approvals.decisions.status import Status, status_of
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
 from mirror.states import MessageState
@@ -65,20 +65,11 @@ _DETAILS = {
     "connection.failing": {"explanation": "It did not answer within 10 seconds."},
     "connection.paused": {"explanation": "MultiMail no longer accepts the key."},
 }
-_HELD = Status("Held", "amber", "Waiting for a decision")
-# The card's status for these events; for others it is held.
+# Where the card shows more than the message's state; the words are the real card's.
 _STATUSES = {
     "email.expiring": Status("Held, expires soon", "orange", "Waiting for a decision"),
-    "email.decided": Status("Approved", "green", "On its way to delivery"),
-    "email.sent": Status("Sent", "green"),
-    "email.delivered": Status("Delivered", "green"),
-    "email.bounced": Status("Bounced", "rose", "The recipient's server refused it"),
-    "email.complained": Status("Marked as spam", "rose"),
-    "email.failed": Status("Failed", "rose", "It could not be sent"),
-    "email.cancelled": Status("Cancelled", "plain"),
-    "email.received": Status("Received", "plain"),
     "decision.unknown": Status(
-        "Not known", "rose", "It is not known whether the decision took effect"
+        "Outcome unknown", "violet", "It is being checked with MultiMail"
     ),
 }
 _MARKUP = Markup()
@@ -135,17 +126,19 @@ def _shown(
         fingerprint=_HASH,
     )
     entry.details = _DETAILS.get(action, {})
+    message = _sample_message(action) if event.about == "message" else None
     if not channel_of(destination.kind).posts_cards:
-        message = _sample_message(action) if event.about == "message" else None
         body = event_body(entry, message, destination)
         return None, json.dumps(json.loads(body), ensure_ascii=False, indent=2)
-    if event.about == "message":
-        message = _sample_message("message.held")
-        facts = CardFacts(
-            message, destination.privacy, risk="first message to this address"
-        )
-        return message_card(facts, _STATUSES.get(event.name, _HELD), _MARKUP), ""
-    return notice_card(about_key(entry), entry, destination, _MARKUP), ""
+    if message is None:
+        return notice_card(about_key(entry), entry, destination, _MARKUP), ""
+    # It was decided at this desk.
+    message.upstream_decided_by = ""
+    status = _STATUSES.get(event.name) or status_of(message, None)
+    facts = CardFacts(
+        message, destination.privacy, risk="first message to this address"
+    )
+    return message_card(facts, status, _MARKUP), ""
 
 
 def _sample_message(action: str) -> Message:
