@@ -6,6 +6,7 @@ under the lock of its setting, so that a worker that dies leaves nothing and two
 plant one.
 """
 
+import json
 import logging
 import random
 import re
@@ -230,28 +231,17 @@ def _row(
     """Return the copy as a row of MultiMail's list, with the fields that the copied
     message showed.
     """
-    fields = {
+    # As JSON, which has lists and no tuples.
+    fields = json.loads(json.dumps(asdict(content))) | {
         "from": content.sender,
         "from_name": content.sender_name,
-        "reply_to": content.reply_to,
-        "to_addresses": list(content.to),
-        "cc": list(content.cc),
-        "bcc": list(content.bcc),
-        "subject": content.subject,
-        "markdown": content.markdown,
-        "html_body": content.html,
         # Neither a thread nor a time of sending: both would lead to the real message.
         "in_reply_to": None,
-        "attachments": [asdict(one) for one in content.attachments],
-        "additions": dict(content.additions),
         "send_at": None,
     }
-    covered = {"to_addresses": "to", "html_body": "html"}
-    row = {
-        name: value
-        for name, value in fields.items()
-        if covered.get(name, name) in content.coverage
-    }
+    row = {name: fields[name] for name in content.coverage}
+    if "html" in row:
+        row["html_body"] = row.pop("html")
     trigger = {**source.trigger}
     for name in _LEADS_ELSEWHERE:
         trigger.pop(name, None)
