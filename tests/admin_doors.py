@@ -2,7 +2,7 @@
 keys, webhooks, lists, alerts.
 """
 
-from alerts.channels.discord.transport import EXAMPLE
+from alerts.channels.discord.channel import EXAMPLE
 from tests.doors_of import A, Button, Door, R, U, nothing
 
 NEW = "a gannet counts slow wagons"

@@ -5,7 +5,7 @@ its address stays secret.
 import pytest
 from django.db import connection as db
 
-from alerts.channels.discord.transport import masked_webhook, webhook_error
+from alerts.channels import channel_of
 from alerts.destinations import commands as trying
 from alerts.models import Card, Delivery, Destination, Digest, Route
 from audit.models import Entry, EntryDetail
@@ -112,13 +112,15 @@ WRONG = {
 
 def test_only_webhook_addresses_at_discord_or_an_allowed_origin_are_accepted(settings):
     settings.OUTGOING_ALLOW = ["http://10.0.0.5:8080"]
+    channel = channel_of("discord_webhook")
     for url, words in WRONG.items():
-        assert words in webhook_error(url), url
+        assert words in channel.url_error(url), url
     for host in ("discord.com", "canary.discord.com"):
-        assert webhook_error(f"https://{host}{PATH}") == ""
-        assert webhook_error(f"https://{host}{PATH}?thread_id=12") == ""
-        assert TOKEN not in masked_webhook(f"https://{host}{PATH}")
-    assert webhook_error(f"http://10.0.0.5:8080{PATH}") == ""
+        url = f"https://{host}{PATH}"
+        assert channel.url_error(url) == ""
+        assert channel.url_error(f"{url}?thread_id=12") == ""
+        assert TOKEN not in channel.address(Destination(url=url))
+    assert channel.url_error(f"http://10.0.0.5:8080{PATH}") == ""
 
 
 def test_test_is_posted_without_mentions_and_remembered(

@@ -1,31 +1,70 @@
-"""Discord's two kinds, webhook and bot: their fields, and how a test is answered in
-words.
+"""Discord's two kinds, webhook and bot: their fields, how they post and edit, and how an
+answer is read.
+
+Every request goes by the limits (rates.py), and every answer updates them. No sentence
+and no log contains an address's token or the bot's.
 """
 
+import json
+import math
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
-from alerts.channels.base import CardChannel, FormField, Posted
+from alerts.channels.base import (
+    CardChannel,
+    CardGone,
+    CardRefused,
+    DestinationGone,
+    FormField,
+    Posted,
+    RetryLater,
+)
+from alerts.channels.discord import rates
 from alerts.channels.discord.commands.run import arrived_mail, note_proofs
 from alerts.channels.discord.embeds import buttons, embed, payload, shortened
 from alerts.channels.discord.interactions import forget_answers, old_answers
 from alerts.channels.discord.markdown import MARKDOWN
 from alerts.channels.discord.replies import due_interactions, enqueue_due
-from alerts.channels.discord.transport import (
-    HOSTS,
-    masked_webhook,
-    speak,
-    webhook_error,
+from alerts.channels.requests import (
+    MASK,
+    address_error,
+    is_allowed,
+    json_object,
+    masked_host,
+    redacted,
+    send,
+    split_address,
 )
 from alerts.models import Destination
+from common.origins import origin_of
 from common.sweeps import Duty, duty
-from outgoing.guarded import TOTAL_TIMEOUT
+from outgoing.guarded import TOTAL_TIMEOUT, Answer
 
+HOSTS = ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com")
+EXAMPLE = "https://discord.com/api/webhooks/1180000000000000427/a-long-token"
+HINT = "In Discord, open the channel's settings, Integrations, Webhooks, and press “Copy Webhook URL”."
+UNKNOWN_MESSAGE = 10008
+_LOGGED_HEADERS = (
+    "Retry-After",
+    "X-RateLimit-Global",
+    "X-RateLimit-Scope",
+    "X-RateLimit-Remaining",
+    "Via",
+)
+_ID = re.compile(r"[0-9]{1,32}")
+_WEBHOOK = re.compile(r"/webhooks/([0-9]+)/([A-Za-z0-9_-]+)")
+_PATH = re.compile(
+    r"/api(/v[0-9]{1,2})?/webhooks/(?P<id>[0-9]{1,20})/(?P<token>[A-Za-z0-9_-]{1,200})/?"
+)
+_THREAD = re.compile(r"[0-9]{1,20}")
 # A channel's id, or its address, which ends with it.
 _CHANNEL = re.compile(
     r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?",
@@ -35,6 +74,20 @@ _CHANNEL_HINT = (
     "In Discord, turn on Developer Mode, right-click or long-press the channel, and "
     "choose “Copy Channel ID”."
 )
+
+
+@dataclass(frozen=True)
+class Target:
+    """How one destination is spoken to: its address, who we are there, its limit, and
+    what must not be logged.
+    """
+
+    base: str
+    headers: dict[str, str]
+    limit_key: str
+    secret: str
+    query: str = ""
+    is_bot: bool = False
 
 
 class _Discord(CardChannel):
@@ -48,6 +101,10 @@ class _Discord(CardChannel):
         "Check that this server can reach discord.com on port 443, then test again."
     )
 
+    @abstractmethod
+    def target(self, destination: Destination) -> Target:
+        """Return how to speak to it. Raises DestinationGone."""
+
     def body(self, card: Card) -> dict[str, Any]:
         return payload(embed(card))
 
@@ -60,12 +117,12 @@ class _Discord(CardChannel):
         *,
         limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
-        return speak(destination, "POST", body, limit=limit)
+        return _speak(self.target(destination), "POST", body, limit=limit)
 
     def edit(
         self, destination: Destination, message_id: str, body: dict[str, Any]
     ) -> Posted:
-        return speak(destination, "PATCH", body, message_id=message_id)
+        return _speak(self.target(destination), "PATCH", body, message_id=message_id)
 
     def command_channel(self, typed: str) -> str:
         """Return its id where its address was typed, or its name without the # before
@@ -110,10 +167,48 @@ class DiscordWebhook(_Discord):
             "allowed_mentions": {"parse": []},
         }
 
-    url_error = staticmethod(webhook_error)
+    def url_error(self, url: str) -> str:
+        if error := address_error(url, example=EXAMPLE, hint=HINT):
+            return error
+        parts = urlsplit(url)
+        if not is_allowed(url):
+            if parts.hostname not in HOSTS:
+                begins = "https://discord.com/api/webhooks/"
+                return f"This is not a Discord webhook address: it starts with {begins}. {HINT}"
+            if origin_of(url) != f"https://{parts.hostname}:443":
+                return "Discord's addresses start with https:// and have no port. Enter it without one."
+        if not _PATH.fullmatch(parts.path):
+            if parts.path.startswith("/channels/"):
+                return f"This is the address of a channel. The desk needs its webhook. {HINT}"
+            if re.fullmatch(r"/api(/v[0-9]+)?/webhooks/[0-9]+/?", parts.path):
+                return f"The address is incomplete: after the number comes a slash and a long token. {HINT}"
+            longer = rf"{_PATH.pattern.rstrip('?')}(github|slack|messages/.*)"
+            if re.fullmatch(longer, parts.path):
+                return "Remove everything after the token."
+            return f"This is not the address of a webhook. One looks like {EXAMPLE}. {HINT}"
+        for name, value in parse_qsl(parts.query, keep_blank_values=True):
+            if name != "thread_id" or not _THREAD.fullmatch(value):
+                return "Remove everything after the question mark, except thread_id and its number."
+        return ""
 
     def address(self, destination: Destination) -> str:
-        return masked_webhook(destination.url)
+        """Return where it leads, with the end of its number."""
+        parts = split_address(destination.url)
+        found = _PATH.fullmatch(parts.path) if parts else None
+        if parts is None or found is None:
+            return masked_host(destination.url)
+        return f"{parts.netloc}/api/webhooks/…{found['id'][-4:]}/{MASK}"
+
+    def target(self, destination: Destination) -> Target:
+        if error := self.url_error(destination.url):
+            # It may have been accepted because of an origin that is no longer allowed.
+            raise DestinationGone(error)
+        parts = urlsplit(destination.url)
+        found = _WEBHOOK.search(parts.path)
+        webhook, token = found.groups() if found else ("", "")
+        url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+        headers = {"User-Agent": "Countersign (webhook, 1)"}
+        return Target(url, headers, webhook, token, query=parts.query)
 
 
 class DiscordBot(_Discord):
@@ -169,6 +264,19 @@ class DiscordBot(_Discord):
     def address(self, destination: Destination) -> str:
         return f"channel {destination.channel}"
 
+    def target(self, destination: Destination) -> Target:
+        if self.not_ready:
+            raise DestinationGone(self.not_ready)
+        if not _ID.fullmatch(destination.channel):
+            raise DestinationGone("The destination has no channel.")
+        token = settings.DISCORD_BOT_TOKEN
+        url = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}"
+        headers = {
+            "Authorization": f"Bot {token}",
+            "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
+        }
+        return Target(url, headers, destination.channel, token, is_bot=True)
+
     def duties(self) -> Mapping[str, Duty]:
         return {
             "proofs": duty(arrived_mail, lambda _: note_proofs()),
@@ -177,3 +285,96 @@ class DiscordBot(_Discord):
                 lambda: old_answers().order_by("created_at"), lambda _: forget_answers()
             ),
         }
+
+
+def _speak(
+    target: Target,
+    method: str,
+    body: dict[str, Any],
+    *,
+    message_id: str = "",
+    limit: float = TOTAL_TIMEOUT,
+) -> Posted:
+    """Post a new message (POST), or edit one in place (PATCH), and return its id."""
+    parts = urlsplit(target.base)
+    # The same for all of Discord; a stand-in has limits of its own.
+    service = "discord" if parts.hostname in HOSTS else parts.netloc
+    scope = rates.Scope(service, target.limit_key, method)
+    pause = 0.0
+    try:
+        if wait := rates.take(scope):
+            raise RetryLater("Its rate limit is used up for now.", seconds=wait)
+    except rates.Unknown:
+        pause = rates.ALONE_SECONDS
+    url = f"{target.base}/messages" if target.is_bot or message_id else target.base
+    if message_id:
+        url += f"/{message_id}"
+    if not target.is_bot:
+        # "wait" makes Discord answer with the message, and a webhook shows buttons only
+        # when asked to. The webhook's own query names a thread and must stay.
+        asked = {}
+        if method == "POST":
+            asked["wait"] = "true"
+        if body.get("components"):
+            asked["with_components"] = "true"
+        query = "&".join(filter(None, (target.query, urlencode(asked))))
+        url += f"?{query}" if query else ""
+    answer = send(
+        method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
+    )
+    result = json_object(answer)
+    channel = str(result.get("channel_id") or "")
+    channel = channel if answer.status == 200 and _ID.fullmatch(channel) else ""
+    rates.learn(scope, status=answer.status, headers=answer.headers, channel=channel)
+    return replace(
+        _read(answer, result, target, message_id=message_id),
+        pause=pause,
+        channel=channel,
+    )
+
+
+def _read(
+    answer: Answer, result: dict[str, Any], target: Target, *, message_id: str
+) -> Posted:
+    status = answer.status
+    stored = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
+    if status in (200, 204):
+        new_id = str(result.get("id") or "")
+        # It becomes part of an address.
+        return Posted(
+            new_id if _ID.fullmatch(new_id) else message_id, status, answer=stored
+        )
+    answered: dict[str, Any] = {"status": status, "answer": stored}
+    if status == 429:
+        raise RetryLater(
+            "Discord asked to wait.",
+            seconds=_wait_seconds(answer, result),
+            whole_service=result.get("global") is True
+            or "X-RateLimit-Global" in answer.headers,
+            **answered,
+        )
+    if status == 404 and result.get("code") == UNKNOWN_MESSAGE:
+        raise CardGone("Somebody deleted the card in Discord.", **answered)
+    if status in (401, 403, 404):
+        why = (
+            "the bot may not post there"
+            if target.is_bot
+            else "the webhook was deleted or may not post"
+        )
+        raise DestinationGone(f"Discord answered {status}: {why}.", **answered)
+    if status == 400:
+        raise CardRefused(
+            f"Discord refused the card (code {result.get('code')}).", **answered
+        )
+    raise RetryLater(f"Discord answered {status}.", **answered)
+
+
+def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:
+    for value in (result.get("retry_after"), answer.headers.get("Retry-After")):
+        try:
+            seconds = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if not math.isnan(seconds):
+            return min(max(seconds, 0.1), 86400.0)
+    return 5.0
