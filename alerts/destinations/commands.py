@@ -57,7 +57,8 @@ class Settings:
     # answered.
     channel: str = ""
     answers_channel: str = ""
-    # A bot's token.
+    # Both are secrets: an address, and a bot's token.
+    url: str = ""
     secret: str = ""
 
 
@@ -90,28 +91,26 @@ def managed_destination(destination_id: int, actor: Actor) -> Destination:
 @atomic_with_retry
 @second_admin(
     "Destination",
-    secrets=("settings", "url"),
+    secrets=("settings",),
     made=lambda destination: destination.secret,
 )
-def add_destination(
-    *, settings: Settings, url: str, actor: Actor
-) -> CanWait[Destination]:
+def add_destination(*, settings: Settings, actor: Actor) -> CanWait[Destination]:
     """Add a destination, whose address a form has checked; alerts begin at once. Some
     kinds get a new secret.
     """
     check_may_manage(actor)
-    shown = vars(settings) | {"secret": "", "address": urlsplit(url).hostname}
+    hidden = {"url": "", "secret": "", "address": urlsplit(settings.url).hostname}
     yield lambda: ChangeInWords(
         title=f"Destination {settings.name}: add it",
         before="no such destination",
-        after=listed(shown),
+        after=listed(vars(settings) | hidden),
         page=reverse("alerts"),
     )
     with _answering_alone(settings.answers_channel):
         destination = Destination.objects.create(
             kind=settings.kind,
             name=settings.name,
-            url=url,
+            url=settings.url,
             channel=settings.channel,
             secret=settings.secret or channel_of(settings.kind).new_secret(),
             answers_channel=settings.answers_channel,
@@ -145,17 +144,17 @@ def _in_words(destination: Destination, did: str, **arguments: Any) -> ChangeInW
 
 
 @atomic_with_retry
-@second_admin("Destination", secrets=("settings", "url"))
+@second_admin("Destination", secrets=("settings",))
 def change_destination(
-    *, destination_id: int, settings: Settings, url: str, actor: Actor
+    *, destination_id: int, settings: Settings, actor: Actor
 ) -> CanWait[Destination]:
     """Change a destination's settings, and its address where one is given, which then
     has to be tested again.
     """
     destination = managed_destination(destination_id, actor)
-    moves = url or settings.secret
-    shown = vars(settings) | {"secret": "", "address": "another one" if moves else ""}
-    yield lambda: _in_words(destination, "change it", **shown)
+    moves = "another one" if settings.url or settings.secret else ""
+    hidden = {"url": "", "secret": "", "address": moves}
+    yield lambda: _in_words(destination, "change it", **vars(settings) | hidden)
     before = describe(destination)
     was_witness = destination.witnesses
     destination.name = settings.name
@@ -166,7 +165,7 @@ def change_destination(
         destination.told_since = clock()
     where = attrgetter("url", "channel", "secret")
     was_at = where(destination)
-    destination.url = url or destination.url
+    destination.url = settings.url or destination.url
     destination.channel = settings.channel or destination.channel
     destination.secret = settings.secret or destination.secret
     if where(destination) != was_at:
@@ -191,7 +190,7 @@ def change_destination(
     with _answering_alone(settings.answers_channel):
         destination.save()
     _enqueue_head(destination, was=was_witness)
-    moved = {"webhook": "another one"} if url else {}
+    moved = {"webhook": "another one"} if settings.url else {}
     waits.record_change(
         "destination.changed",
         destination,

@@ -146,13 +146,9 @@ class DestinationForm(SentenceForm):
             connections=[int(key) for key in values["connections"]],
             kind=self.channel.kind,
             channel=values.get("channel", ""),
+            url=values.get("url", ""),
             secret=values.get("secret", ""),
         )
-
-    @property
-    def url(self) -> str:
-        """The address that was typed, or nothing."""
-        return str(self.cleaned_data.get("url", ""))
 
     def channel_fields(self) -> list[tuple[FormField, forms.BoundField]]:
         """Return the fields of the kind, each with what was typed in it. The values of

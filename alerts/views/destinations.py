@@ -90,13 +90,13 @@ def edit(request: DeskRequest, destination_id: int | None = None) -> HttpRespons
     form = _form(request, destination)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form, destination)
-    wanted: dict[str, Any] = {"settings": form.settings(), "url": form.url}
+    settings = form.settings()
     try:
         if destination is None:
-            saved = commands.add_destination(**wanted, actor=request.actor)
+            saved = commands.add_destination(settings=settings, actor=request.actor)
         else:
             saved = commands.change_destination(
-                destination_id=destination.pk, **wanted, actor=request.actor
+                destination_id=destination.pk, settings=settings, actor=request.actor
             )
     except NotChanged as error:
         form.add_error("answers_channel", error.sentence)

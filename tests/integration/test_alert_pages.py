@@ -129,7 +129,6 @@ def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
         change_destination,
         destination_id=second.pk,
         settings=wanted,
-        url="",
         actor=actor,
     )
     with pytest.raises(NotChanged):

@@ -373,7 +373,7 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
     for one in (off, bot):
         switch_on(destination_id=one.pk, actor=actor)
     mapped = Settings(name=answers.name, privacy="headers", answers_channel="#outreach")
-    change_destination(destination_id=answers.pk, settings=mapped, url="", actor=actor)
+    change_destination(destination_id=answers.pk, settings=mapped, actor=actor)
     assert plan_waiting() == 1
     assert planned() == []
     with monkeypatch.context() as broken:
