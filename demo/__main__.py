@@ -11,11 +11,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from mailbox import Maildir
 from pathlib import Path
 
 from common.logs import JsonFormatter
 from demo.agent import Agent
-from demo.inbox import Maildir, listen, serve_smtp
+from demo.inbox import listen, serve_smtp
 from demo.site import DemoSite
 from demo.web import Server
 
@@ -80,10 +81,11 @@ def make_parts(environ: Mapping[str, str]) -> dict[str, Callable[[], None]]:
     hosts = environ.get("ALLOWED_HOSTS") or "127.0.0.1,localhost"
     allowed_hosts = frozenset(hosts.lower().replace(" ", "").split(",")) - {""}
     # Everything that was delivered; `credentials.env` names the same folder.
-    maildir = Maildir(data_dir / "outbox")
-    maildir.create()
+    outbox = data_dir / "outbox"
+    # Makes the folders, readable by their owner alone.
+    Maildir(outbox)
     app_id = environ.get("DISCORD_APP_ID", "").strip()
-    site = DemoSite(data_dir, maildir, public_url, app_id)
+    site = DemoSite(data_dir, outbox, public_url, app_id)
     server = Server(int(environ["DISCORD_PORT"]), site, allowed_hosts)
     listener = listen(int(environ["SMTP_PORT"]))
     log.info(
@@ -96,7 +98,7 @@ def make_parts(environ: Mapping[str, str]) -> dict[str, Callable[[], None]]:
     )
     parts = {
         "discord": server.serve_forever,
-        "smtp": lambda: serve_smtp(listener, maildir),
+        "smtp": lambda: serve_smtp(listener, outbox),
     }
     if environ.get("DEMO", "1") == "1":
         gateway_url = (environ.get("MULTIMAIL_API_URL") or "").rstrip("/")

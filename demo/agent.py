@@ -14,7 +14,7 @@ import secrets
 import smtplib
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
@@ -38,6 +38,9 @@ LONGEST_LEAVING_SECONDS = 20
 HEARSAY_SECONDS = 4.0
 LONGEST_DELIVERY_SECONDS = 10.0
 SECOND_THOUGHT_SECONDS = 3.0
+# Where no answer came.
+NO_REPLY = requests.Response()
+NO_REPLY.status_code = 0
 
 
 @dataclass(frozen=True)
@@ -52,24 +55,6 @@ class Account:
     second_address: str
     # Where mail to the mailboxes comes in; 0 where none does.
     inbound_port: int = 0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The gateway's answer; status 0 when there was none."""
-
-    status: int = 0
-    body: dict[str, Any] = field(default_factory=dict)
-    retry_after: float = 0.0
-
-    @property
-    def is_final(self) -> bool:
-        """Whether a retry would change nothing: the message was accepted, or refused
-        for its content.
-        """
-        return 200 <= self.status < 300 or (
-            400 <= self.status < 500 and self.status not in (401, 404, 408, 429)
-        )
 
 
 class Agent:
@@ -101,21 +86,24 @@ class Agent:
         while True:
             # Read each time: a `./run reset` changes them under a running agent.
             account = read_account(self._credentials, self._gateway_url)
-            reply = send(account, message, sequence, run) if account else Reply()
-            if account and reply.is_final:
+            reply = send(account, message, sequence, run) if account else NO_REPLY
+            status = reply.status_code
+            # Accepted, or refused for its content: a retry would change nothing.
+            is_refused = 400 <= status < 500 and status not in (401, 404, 408, 429)
+            if account and (200 <= status < 300 or is_refused):
                 break
             if tries == 0:
-                about = {"event": "agent.waits", "status": reply.status}
+                about = {"event": "agent.waits", "status": status}
                 log.warning("gateway does not take mail yet", extra=about)
             # A gateway that is not up yet is looked for more often.
-            longest = LONGEST_WAIT_SECONDS if reply.status else LONGEST_LOOK_SECONDS
-            self._stop.wait(
-                max(reply.retry_after, min(0.25 * 2.0 ** min(tries, 10), longest))
-            )
+            longest = LONGEST_WAIT_SECONDS if status else LONGEST_LOOK_SECONDS
+            asked = reply.headers.get("Retry-After", "")
+            pause = float(asked) if asked.isdigit() else 0.0
+            self._stop.wait(max(pause, min(0.25 * 2.0 ** min(tries, 10), longest)))
             tries += 1
-        about = {"event": "agent.sent", "letter": message.name, "status": reply.status}
+        about = {"event": "agent.sent", "letter": message.name, "status": status}
         log.info("letter sent", extra=about)
-        if message.question and account.inbound_port and reply.status < 300:
+        if message.question and account.inbound_port and status < 300:
             # The answered customer writes again, before anybody can have approved the
             # answer.
             self._stop.wait(SECOND_THOUGHT_SECONDS)
@@ -166,21 +154,23 @@ def read_account(path: Path, gateway_url: str) -> Account | None:
         return None
 
 
-def send(account: Account, message: Message, sequence: int, run: str) -> Reply:
+def send(
+    account: Account, message: Message, sequence: int, run: str
+) -> requests.Response:
     """Send one message; where it answers a customer's question, after that came in."""
     path, payload = compose(account, message, sequence, run, datetime.now(UTC))
     asked = ""
     if message.question and account.inbound_port:
         asked = write_as_customer(account, message, sequence, run)
     ends = time.monotonic() + LONGEST_DELIVERY_SECONDS
-    mailbox = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}"
+    mailbox = account.mailbox_id
     while asked and time.monotonic() < ends:
-        received = call(account, "GET", f"{mailbox}/emails?direction=inbound&limit=50")
-        for row in received.body.get("emails") or []:
+        for row in emails(account, mailbox, "direction=inbound&limit=50") or []:
             if row.get("message_id_header") == asked:
                 # Whom an answer goes to, and its subject, follow from what is answered.
                 del payload["to"], payload["subject"]
-                return call(account, "POST", f"{mailbox}/reply/{row['id']}", payload)
+                path = f"/v1/mailboxes/{quote(mailbox, safe='')}/reply/{row['id']}"
+                return call(account, "POST", path, payload)
         time.sleep(0.25)
     return call(account, "POST", path, payload)
 
@@ -236,9 +226,16 @@ def count(account: Account, mailbox: str, status: str) -> int:
     """Return how many messages of a mailbox are in this status; many when the gateway
     does not say.
     """
-    path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?status={status}&limit=100"
+    rows = emails(account, mailbox, f"status={status}&limit=100")
+    return MOST_WAITING if rows is None else len(rows)
+
+
+def emails(account: Account, mailbox: str, query: str) -> list[dict[str, Any]] | None:
+    """Return messages of a mailbox; None when the gateway does not say."""
+    path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?{query}"
     reply = call(account, "GET", path)
-    return len(reply.body.get("emails") or []) if reply.status == 200 else MOST_WAITING
+    found: dict[str, Any] = reply.json() if reply.status_code == 200 else {}
+    return found.get("emails")
 
 
 def compose(
@@ -293,29 +290,21 @@ def compose(
 
 def call(
     account: Account, method: str, path: str, payload: dict[str, Any] | None = None
-) -> Reply:
+) -> requests.Response:
     """Make one request. Never raises: a gateway that is down is an ordinary thing while
     everything starts.
     """
-    headers = {"Authorization": f"Bearer {account.key}"}
     try:
         with requests.Session() as session:
             # Proxies are for what is outside.
             session.trust_env = False
-            response = session.request(
+            return session.request(
                 method,
                 account.gateway_url + path,
                 json=payload,
-                headers=headers,
+                headers={"Authorization": f"Bearer {account.key}"},
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
             )
     except requests.RequestException:
-        return Reply()
-    try:
-        answer = response.json()
-    except ValueError:
-        answer = {}
-    retry_after = response.headers.get("Retry-After", "")
-    wait = float(retry_after) if retry_after.isdigit() else 0.0
-    return Reply(response.status_code, answer if isinstance(answer, dict) else {}, wait)
+        return NO_REPLY

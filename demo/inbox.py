@@ -9,14 +9,12 @@ message.
 
 import asyncio
 import hashlib
-import itertools
 import logging
-import os
 import re
 import socket
-import time
 import unicodedata
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.errors import MessageError
@@ -25,6 +23,7 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from email.utils import getaddresses
 from html import escape
+from mailbox import Maildir
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,65 +42,11 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _NOTHING = '<li class="none">Nothing has been delivered yet. Approve a message and it arrives here.</li>'
 
 
-@dataclass(frozen=True)
-class Maildir:
-    """A folder with tmp, new and cur, as any mail reader understands it: each message
-    one file, complete or absent.
-    """
-
-    path: Path
-    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
-
-    def create(self) -> None:
-        """Make the folders, readable by their owner alone."""
-        for part in ("tmp", "new", "cur"):
-            (self.path / part).mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def add(self, content: bytes) -> str:
-        """Store a message so that it survives a crash once this returns; return its
-        key.
-        """
-        seconds, rest = divmod(time.time_ns(), 1_000_000_000)
-        key = f"{seconds}.M{rest // 1000:06d}P{os.getpid()}Q{next(self._numbers):06d}.countersign"
-        waiting = self.path / "tmp" / key
-        with waiting.open("xb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        waiting.rename(self.path / "new" / key)
-        return key
-
-    def files(self) -> dict[str, Path]:
-        """Return the files by their keys, newest first: a key begins with its time."""
-        # A mail reader may move a message to cur and put its flags after a colon.
-        found = {
-            entry.name.partition(":")[0]: Path(entry.path)
-            for part in ("new", "cur")
-            for entry in os.scandir(self.path / part)
-            if not entry.name.startswith(".")
-        }
-        return dict(sorted(found.items(), reverse=True))
-
-    def read(self, key: str) -> bytes | None:
-        """Return the message with this key, or nothing. A key that is not in the folder
-        never becomes a path.
-        """
-        path = self.files().get(key)
-        return _content(path) if path else None
-
-
-def _content(file: Path) -> bytes | None:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:  # deleted or moved by a mail reader in between
-        return None
-
-
 @dataclass
 class SmtpHandler:
     """What aiosmtpd asks at each step of a delivery."""
 
-    maildir: Maildir
+    folder: Path
 
     async def handle_RCPT(  # noqa: N802  the name aiosmtpd calls
         self,
@@ -127,9 +72,9 @@ class SmtpHandler:
         sender = _UNSAFE.sub("", envelope.mail_from or "")
         recipients = ", ".join(_UNSAFE.sub("", one) for one in envelope.rcpt_tos)
         headers = f"X-Envelope-From: {sender}\r\nX-Envelope-To: {recipients}\r\n"
-        key = self.maildir.add(
-            headers.encode("utf-8", "surrogateescape") + envelope.content
-        )
+        content = headers.encode("utf-8", "surrogateescape") + envelope.content
+        # It is on the disk when this returns.
+        key = Maildir(self.folder).add(content)
         number = len(envelope.rcpt_tos)
         about = {"event": "smtp.kept", "key": key, "recipients": number}
         log.info("message kept", extra=about)
@@ -143,14 +88,14 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def serve_smtp(listener: socket.socket, maildir: Maildir) -> None:
+def serve_smtp(listener: socket.socket, folder: Path) -> None:
     """Accept mail until the process ends."""
 
     async def accept() -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
             lambda: SMTP(
-                SmtpHandler(maildir),
+                SmtpHandler(folder),
                 loop=loop,
                 hostname="inbox.test",
                 ident="Countersign demo",
@@ -168,24 +113,30 @@ def serve_smtp(listener: socket.socket, maildir: Maildir) -> None:
 class InboxPages:
     """The list of what was delivered, and one message beside it."""
 
-    maildir: Maildir
+    folder: Path
     dashboard_url: str
 
-    @property
-    def count(self) -> int:
-        """How many messages were delivered."""
-        return len(self.maildir.files())
+    def keys(self) -> list[str]:
+        """Return the keys of the messages, newest first: a key begins with its time."""
+
+        def numbers(key: str) -> list[int]:
+            return [int(number) for number in re.findall("[0-9]+", key)[:4]]
+
+        return sorted(Maildir(self.folder).keys(), key=numbers, reverse=True)
 
     @property
     def version(self) -> str:
         """A word that changes with the list."""
-        files = self.maildir.files()
-        return f"{len(files)}-{next(iter(files), '')}"
+        keys = self.keys()
+        return f"{len(keys)}-{keys[0] if keys else ''}"
 
     def rows(self, chosen: str = "") -> str:
         """Return the rows, newest first."""
-        newest = itertools.islice(self.maildir.files().items(), MOST_LISTED)
-        rows = "".join(_row(key, _content(file) or b"", chosen) for key, file in newest)
+        maildir = Maildir(self.folder)
+        rows = ""
+        for key in self.keys()[:MOST_LISTED]:
+            with suppress(KeyError, OSError):  # a mail reader deleted it in between
+                rows += _row(key, maildir.get_bytes(key), chosen)
         return rows or _NOTHING
 
     def index(self) -> str:
@@ -195,10 +146,11 @@ class InboxPages:
 
     def detail(self, key: str) -> str | None:
         """Return the page of one message beside the list, or nothing when there is none
-        with this key.
+        with this key. A key that is not in the folder never becomes a path.
         """
-        content = self.maildir.read(key)
-        if content is None:
+        try:
+            content = Maildir(self.folder).get_bytes(key)
+        except (KeyError, OSError):
             return None
         title = _header(message_from_bytes(content), "Subject") or "(no subject)"
         # The message has the first heading.
@@ -214,7 +166,7 @@ class InboxPages:
             title=escape(title),
             view=view,
             heading=f'<{heading}>Delivered <span class="small faint">newest first</span></{heading}>',
-            count=str(self.count),
+            count=str(len(self.keys())),
             rows=self.rows(chosen),
             chosen=quote(chosen),
             version=escape(self.version),

@@ -11,7 +11,7 @@ from demo.discord.api import DiscordApi
 from demo.discord.guild import Guild
 from demo.discord.interactions import PATH, channel_named, member_of, play
 from demo.discord.page import channel_page, message_list
-from demo.inbox import InboxPages, Maildir
+from demo.inbox import InboxPages
 from demo.programs import Programs
 from demo.web import Answer, Request, asset, fill, html_answer, json_answer
 
@@ -23,7 +23,7 @@ class DemoSite:
     """Answers every request of the demo's port."""
 
     def __init__(
-        self, data_dir: Path, maildir: Maildir, desk_url: str, app_id: str
+        self, data_dir: Path, outbox: Path, desk_url: str, app_id: str
     ) -> None:
         """Read the data of an earlier run. `app_id` is the desk's application, which
         may not be the stand-in's.
@@ -32,7 +32,7 @@ class DemoSite:
         self.guild = Guild(data_dir)
         self.api = DiscordApi(self.guild)
         self.is_playable = app_id in ("", self.guild.application.id)
-        self.inbox = InboxPages(maildir, desk_url)
+        self.inbox = InboxPages(outbox, desk_url)
         self.programs = Programs(data_dir, desk_url)
 
     def __call__(self, request: Request) -> Answer:
@@ -82,7 +82,7 @@ class DemoSite:
             case "/inbox/rows/":
                 chosen = request.query.get("chosen", "")
                 answer = _fresh(request, inbox.version, lambda: inbox.rows(chosen))
-                answer.headers["X-Count"] = str(inbox.count)
+                answer.headers["X-Count"] = str(len(inbox.keys()))
                 return answer
             case "/programs/":
                 return html_answer(programs.page())

@@ -18,8 +18,8 @@ def test_answer_of_the_demo_stands_in_a_thread_that_moves_on(product, ana):
     account = read_account(Path(product.stack.data) / "credentials.env", "")
     run = uuid.uuid4().hex[:8]
     reply = send(account, MESSAGE, 0, run)
-    assert reply.status == 202, reply
-    row = product.held(ana, reply.body["id"])
+    assert reply.status_code == 202, reply.text
+    row = product.held(ana, reply.json()["id"])
     assert row["subject"] == "Re: two broken mugs"
     assert write_as_customer(account, MESSAGE, 0, run, is_second=True)
     page = f"/queue/{row['id']}/"
@@ -35,4 +35,4 @@ def test_answer_of_the_demo_stands_in_a_thread_that_moves_on(product, ana):
     refused = ana.decide(row["id"], "approve", row["fingerprint"])
     assert refused.status_code == 409
     # The same messages again, as after a restart: nothing is repeated.
-    assert send(account, MESSAGE, 0, run).body["id"] == reply.body["id"]
+    assert send(account, MESSAGE, 0, run).json()["id"] == reply.json()["id"]
