@@ -75,6 +75,16 @@ def _list(most: int, check_one: Check, *, least: int = 0) -> Check:
     return check
 
 
+def _then(first: Check, more: Check) -> Check:
+    """Return a check that goes on to `more` only where the first found nothing."""
+
+    def check(value: Any, path: Path) -> Iterator[Error]:
+        errors = list(first(value, path))
+        yield from errors or more(value, path)
+
+    return check
+
+
 def _text(most: int) -> Check:
     def check(value: Any, path: Path) -> Iterator[Error]:
         if not isinstance(value, str):
@@ -129,11 +139,7 @@ _embed = _fields(
 )
 
 
-def _embeds(value: Any, path: Path) -> Iterator[Error]:
-    errors = list(_list(10, _embed)(value, path))
-    yield from errors
-    if errors:
-        return
+def _embed_size(value: Any, path: Path) -> Iterator[Error]:
     total = 0
     for embed in value:
         texts = [embed.get("title"), embed.get("description")]
@@ -151,11 +157,9 @@ _ids = _list(100, _text(20))
 _kinds = _list(3, _one_of("roles", "users", "everyone"))
 
 
-def _mentions(value: Any, path: Path) -> Iterator[Error]:
-    errors = list(_fields(parse=_kinds, users=_ids, roles=_ids)(value, path))
-    yield from errors
+def _exclusive(value: Any, path: Path) -> Iterator[Error]:
     for kind in ("users", "roles"):
-        if not errors and kind in (value.get("parse") or []) and value.get(kind):
+        if kind in (value.get("parse") or []) and value.get(kind):
             message = f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.'
             yield path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message
 
@@ -191,11 +195,9 @@ _row = _fields(
 )
 
 
-def _rows(value: Any, path: Path) -> Iterator[Error]:
-    errors = list(_list(5, _row)(value, path))
-    yield from errors
+def _unique_ids(value: Any, path: Path) -> Iterator[Error]:
     seen = set()
-    for number, row in enumerate([] if errors else value):
+    for number, row in enumerate(value):
         for position, button in enumerate(row["components"]):
             custom_id = button.get("custom_id")
             if custom_id is not None and custom_id in seen:
@@ -208,9 +210,9 @@ def _rows(value: Any, path: Path) -> Iterator[Error]:
 _message = _fields(
     content=_text(2000),
     username=_text(80),
-    embeds=_embeds,
-    allowed_mentions=_mentions,
-    components=_rows,
+    embeds=_then(_list(10, _embed), _embed_size),
+    allowed_mentions=_then(_fields(parse=_kinds, users=_ids, roles=_ids), _exclusive),
+    components=_then(_list(5, _row), _unique_ids),
 )
 
 
@@ -274,10 +276,8 @@ _option = _fields(
 )
 
 
-def _options(value: Any, path: Path) -> Iterator[Error]:
-    errors = list(_list(25, _option)(value, path))
-    yield from errors
-    needed = [] if errors else [bool(one.get("required")) for one in value]
+def _required_first(value: Any, path: Path) -> Iterator[Error]:
+    needed = [bool(one.get("required")) for one in value]
     if needed != sorted(needed, reverse=True):
         message = "Required options must be placed before non-required options"
         yield path, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message
@@ -289,18 +289,19 @@ _command = _fields(
     type=_one_of(CHAT_INPUT),
     name=_command_name,
     description=_text(100),
-    options=_options,
+    options=_then(_list(25, _option), _required_first),
 )
 
 
-def _commands(value: Any, path: Path) -> Iterator[Error]:
-    errors = list(_list(100, _command)(value, path))
-    yield from errors
-    names = [] if errors else [one["name"] for one in value]
+def _unique_names(value: Any, path: Path) -> Iterator[Error]:
+    names = [one["name"] for one in value]
     for number, name in enumerate(names):
         if name in names[:number]:
             message = "Application command names must be unique"
             yield (number, "name"), "APPLICATION_COMMANDS_DUPLICATE_NAME", message
+
+
+_commands = _then(_list(100, _command), _unique_names)
 
 
 def find_command_errors(commands: object) -> dict[str, Any]:
