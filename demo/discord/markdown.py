@@ -8,6 +8,7 @@ the meaning of what follows.
 import re
 from datetime import UTC, datetime
 from html import escape
+from itertools import groupby
 
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _PRIVATE_USE = 0xE000  # escaped characters hide here until all markup has been found
@@ -42,34 +43,25 @@ def render(text: str, *, links: bool = True) -> str:
     # Characters of the private range in the text itself would turn into others; no card
     # needs them.
     text = _HIDDEN.sub("\ufffd", text)
-    out = []
-    end = 0
-    for block in _BLOCK.finditer(text):
-        out += [
-            _quotes(text[end : block.start()], links),
-            f"<pre>{escape(block[1].strip(chr(10)))}</pre>",
-        ]
-        end = block.end()
-    return "".join([*out, _quotes(text[end:], links)])
+    out = ""
+    for number, piece in enumerate(_BLOCK.split(text)):
+        is_block = number % 2
+        out += (
+            f"<pre>{escape(piece.strip(chr(10)))}</pre>"
+            if is_block
+            else _quotes(piece, links)
+        )
+    return out
 
 
 def _quotes(text: str, links: bool) -> str:
     """Turn runs of lines that begin with "> " into quotes, other line ends into breaks."""
-    lines = text.strip("\n").split("\n") if text.strip("\n") else []
-    out: list[str] = []
-    quote: list[str] = []
-    for line in [*lines, None]:
-        if line is not None and line.startswith("> "):
-            quote.append(_inline(line[2:], links))
-            continue
-        if quote:
-            out.append(f"<blockquote>{'<br>'.join(quote)}</blockquote>")
-            quote = []
-        elif out and line is not None:
-            out.append("<br>")
-        if line is not None:
-            out.append(_inline(line, links))
-    return "".join(out)
+    out = ""
+    lines = text.strip("\n").split("\n")
+    for is_quote, run in groupby(lines, key=lambda line: line.startswith("> ")):
+        html = "<br>".join(_inline(line.removeprefix("> "), links) for line in run)
+        out += f"<blockquote>{html}</blockquote>" if is_quote else html
+    return out
 
 
 def _inline(text: str, links: bool) -> str:
