@@ -2,9 +2,14 @@
 Rows and queries alone: they know no channel. Start reading at destinations.py.
 """
 
-from alerts.models.deliveries import Card, Delivery, Digest, UnplannedAct
+from alerts.models.deliveries import (
+    Card,
+    Delivery,
+    Digest,
+    Interaction,
+    UnplannedAct,
+)
 from alerts.models.destinations import Destination, Route
-from alerts.models.interactions import Interaction
 
 __all__ = [
     "Card",
