@@ -18,7 +18,7 @@ from string import ascii_uppercase, digits
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef
 
 from approvals import examination
 from approvals.models import Decision
@@ -135,7 +135,28 @@ def plant_in(
 
     `signed_by` names the two admins who switched practice messages on.
     """
-    sources = list(_sources(mailbox)[:_AMONG])
+    approved = Decision.objects.applied_as(Outcome.APPROVE).filter(
+        message=OuterRef("pk"), given_by__isnull=False
+    )
+    copied = PracticeMessage.objects.filter(copied_from=OuterRef("pk"))
+    # What a person approved there lately, without files, and not copied yet. The
+    # content of an edit or of a test is nobody's usual mail.
+    found = Message.objects.real().filter(
+        Exists(approved),
+        ~Exists(copied),
+        mailbox=mailbox,
+        state__in=_LEFT,
+        direction="outbound",
+        sandbox=False,
+        changed_at__gt=clock() - COPIED_FROM,
+        has_attachments=False,
+        revision__isnull=False,
+    )
+    found = found.exclude(trigger__has_key="countersign_edit")
+    newest = found.select_related("revision", "connection").order_by(
+        "-changed_at", "-pk"
+    )
+    sources = list(newest[:_AMONG])
     rng.shuffle(sources)
     lists = Allowlist.objects.in_force(
         kind=Allowlist.Kind.RESTRICTION, connections=[mailbox.connection_id]
@@ -151,29 +172,6 @@ def plant_in(
                 return _store(mailbox, source, made, rng, signed_by)
     log.info("no message to copy for a practice message", extra={"mailbox": mailbox.pk})
     return None
-
-
-def _sources(mailbox: Mailbox) -> QuerySet[Message]:
-    """Return what a person approved in the mailbox lately, the newest first, without
-    files, and not copied yet.
-    """
-    approved = Decision.objects.applied_as(Outcome.APPROVE).filter(
-        message=OuterRef("pk"), given_by__isnull=False
-    )
-    copied = PracticeMessage.objects.filter(copied_from=OuterRef("pk"))
-    found = Message.objects.real().filter(
-        mailbox=mailbox, state__in=_LEFT, direction="outbound", sandbox=False
-    )
-    found = found.filter(
-        changed_at__gt=clock() - COPIED_FROM,
-        has_attachments=False,
-        revision__isnull=False,
-    )
-    # The content of an edit or of a test is nobody's usual mail.
-    found = found.filter(Q(Exists(approved)) & ~Q(Exists(copied))).exclude(
-        trigger__has_key="countersign_edit"
-    )
-    return found.select_related("revision", "connection").order_by("-changed_at", "-pk")
 
 
 def _store(
