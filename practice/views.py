@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
-from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Role
 from common.forms import SentenceForm
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange
@@ -131,15 +131,11 @@ def _check_may_see(request: DeskRequest) -> None:
 def _mailbox(request: DeskRequest, where: str) -> Mailbox | None:
     if where == ALL:
         return None
-    found = (
-        Mailbox.objects.visible_to(request.actor)
-        .select_related("connection")
-        .filter(pk=int(where))
-        .first()
+    visible = Mailbox.objects.visible_to(request.actor).select_related("connection")
+    return first_or_404(
+        visible.filter(pk=int(where)),
+        "There is no such mailbox, or you may not see it.",
     )
-    if found is None:
-        raise Http404("There is no such mailbox, or you may not see it.")
-    return found
 
 
 def _page(

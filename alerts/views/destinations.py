@@ -35,7 +35,7 @@ from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
 from alerts.ledger_events import EVENTS, actions_of, events_named
 from alerts.models import Delivery, Destination, Route
 from audit.models import Entry
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.models import Connection, Mailbox
 from people.sign_in.reauthentication import reauthenticated
 
@@ -64,10 +64,10 @@ def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
 
 def find_destination(destination_id: int) -> Destination:
     """Return a destination with its routes; one that was removed is a 404."""
-    destination = Destination.objects.for_list().filter(pk=destination_id).first()
-    if destination is None:
-        raise Http404("There is no such destination. Somebody may have removed it.")
-    return destination
+    return first_or_404(
+        Destination.objects.for_list().filter(pk=destination_id),
+        "There is no such destination. Somebody may have removed it.",
+    )
 
 
 @require_safe

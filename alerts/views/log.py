@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -16,9 +16,10 @@ from alerts.destinations.forms import LogForm
 from alerts.errors import NotResent
 from alerts.models import Delivery, Destination
 from alerts.views.destinations import managing
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 
 PAGE = 50
+NO_SUCH = "There is no such delivery."
 # The most that one request sends again, so that it cannot flood a channel.
 MAX_AGAIN = 100
 
@@ -72,9 +73,8 @@ def one(request: DeskRequest, alert_id: int) -> HttpResponse:
     """
     may_manage = actor_may_manage(request.actor)
     seen = Delivery.objects.for_list(request.actor)
-    found = (seen.defer(None) if may_manage else seen).filter(pk=alert_id).first()
-    if found is None:
-        raise Http404("There is no such delivery.")
+    shown = seen.defer(None) if may_manage else seen
+    found = first_or_404(shown.filter(pk=alert_id), NO_SUCH)
     context = {
         "one": found,
         "again": seen.filter(again_of=found),
@@ -89,8 +89,7 @@ def one(request: DeskRequest, alert_id: int) -> HttpResponse:
 @managing
 def again(request: DeskRequest, alert_id: int) -> HttpResponse:
     """Send one delivery again."""
-    if not Delivery.objects.for_list(request.actor).filter(pk=alert_id).exists():
-        raise Http404("There is no such delivery.")
+    first_or_404(Delivery.objects.for_list(request.actor).filter(pk=alert_id), NO_SUCH)
     try:
         resend(alert_id, request.actor)
     except NotResent as error:
