@@ -14,7 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Role
-from common.forms import SentenceForm
+from common.forms import SentenceForm, always
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
@@ -44,9 +44,8 @@ class OnForm(WhereForm):
     one_in = forms.IntegerField(
         min_value=setting.LEAST,
         max_value=setting.MOST,
-        error_messages=dict.fromkeys(
-            ("required", "invalid", "min_value", "max_value"),
-            f"Write a number from {setting.LEAST} to {setting.MOST:,}.",
+        error_messages=always(
+            f"Write a number from {setting.LEAST} to {setting.MOST:,}."
         ),
     )
 

@@ -13,7 +13,7 @@ from alerts.channels.base import FormField
 from alerts.destinations.commands import Settings
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
-from common.forms import SentenceForm
+from common.forms import SentenceForm, always
 
 _EVENTS = [(event.name, event.words) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."
@@ -37,7 +37,7 @@ class DestinationForm(SentenceForm):
     kind = forms.ChoiceField(
         required=False,
         choices=lambda: [(one.kind, one.label) for one in all_channels().values()],
-        error_messages={"invalid_choice": "Choose one of these kinds."},
+        error_messages=always("Choose one of these kinds."),
     )
     name = forms.CharField(
         max_length=80,
@@ -49,7 +49,7 @@ class DestinationForm(SentenceForm):
     answers_channel = forms.CharField(
         required=False,
         max_length=100,
-        error_messages={"max_length": "Keep the channel under 100 characters."},
+        error_messages=always("Keep the channel under 100 characters."),
     )
     privacy = forms.ChoiceField(
         choices=Destination.Privacy.choices,
@@ -61,13 +61,11 @@ class DestinationForm(SentenceForm):
     events = forms.MultipleChoiceField(
         required=False,
         choices=_EVENTS,
-        error_messages={"invalid_choice": _NO_SUCH_EVENT},
+        error_messages=always(_NO_SUCH_EVENT),
     )
     connections = forms.MultipleChoiceField(
         required=False,
-        error_messages={
-            "invalid_choice": "One of these connections is gone. Choose again."
-        },
+        error_messages=always("One of these connections is gone. Choose again."),
     )
     witnesses = forms.BooleanField(required=False)
 
@@ -91,7 +89,7 @@ class DestinationForm(SentenceForm):
             self.fields[one.name] = forms.CharField(
                 required=False,
                 max_length=one.max_length,
-                error_messages={"max_length": one.too_long},
+                error_messages=always(one.too_long),
             )
 
     def clean_answers_channel(self) -> str:
@@ -184,9 +182,7 @@ class RouteForm(SentenceForm):
     )
     place = forms.ChoiceField(
         required=False,
-        error_messages={
-            "invalid_choice": "This connection or mailbox is gone. Choose again."
-        },
+        error_messages=always("This connection or mailbox is gone. Choose again."),
     )
 
     def __init__(
