@@ -84,14 +84,10 @@ class Guild:
         self._lock = threading.RLock()
         journal = data_dir / "discord.jsonl"
         journal.touch(mode=0o600)
-        torn = False
         with journal.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                torn = not line.endswith("\n")
                 self._replay(line)
         self._journal = journal.open("a", encoding="utf-8")
-        if torn:
-            self._journal.write("\n")
 
     @property
     def version(self) -> str:
@@ -174,14 +170,15 @@ class Guild:
             entry |= {"message": message.content}
             entry |= {"edits": message.edits, "pings": message.pings}
         with self._lock:
-            self._journal.write(json.dumps(entry) + "\n")
+            # On a line of its own, also after one that a kill tore.
+            self._journal.write(f"\n{json.dumps(entry)}")
             self._journal.flush()
 
     def _replay(self, line: str) -> None:
         try:
             entry = json.loads(line)
         except ValueError:
-            return  # torn by a kill in the middle of a write
+            return  # empty, or torn by a kill in the middle of a write
         if not isinstance(entry, dict) or not 200 <= entry.get("status", 0) < 300:
             return
         if entry.get("method") == "DELETE" and "message_id" in entry:
