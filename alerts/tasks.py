@@ -34,7 +34,7 @@ def drain(destinations: int | str) -> str:
 @shared_task(base=AfterCommitTask)
 def run_command(interaction_id: int) -> str:
     """Run a command that somebody gave on Discord, and answer it."""
-    from alerts.channels.discord.commands.run import run_command
+    from alerts.channels.discord.run_command import run_command
 
     return run_command(interaction_id=interaction_id)
 

@@ -17,15 +17,15 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.channels.discord import replies
-from alerts.channels.discord.commands import run as running
-from alerts.channels.discord.commands.command import (
+from alerts.channels.discord import run_command as running
+from alerts.channels.discord.commands import (
     CommandRefused,
     mailbox_for,
     read_command,
     with_typed_text,
 )
-from alerts.channels.discord.commands.registration import COMMANDS
-from alerts.channels.discord.commands.run import note_proofs, run_command
+from alerts.channels.discord.registration import COMMANDS
+from alerts.channels.discord.run_command import note_proofs, run_command
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
 from approvals.message_page.side_panel import is_verified

@@ -1,7 +1,7 @@
 """Discord: cards by webhook or by a bot, buttons under them, and slash commands.
 
 channel.py knows addresses and answers, rates.py the limits, embeds.py the form of a card,
-interactions.py what people press, commands/ what they type. It must not know routes or
+interactions.py what people press, commands.py what they type. It must not know routes or
 deliveries. Start reading at channel.py.
 """
 

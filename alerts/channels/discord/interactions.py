@@ -28,7 +28,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from alerts.channels.discord.commands.command import suggest
+from alerts.channels.discord.commands import suggest
 from alerts.channels.discord.replies import (
     BROKEN,
     DEFERRED,

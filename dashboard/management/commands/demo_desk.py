@@ -16,7 +16,7 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from alerts.channels import channel_of
-from alerts.channels.discord.commands.registration import COMMANDS
+from alerts.channels.discord.registration import COMMANDS
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from alerts.channels.discord.commands.registration import NotRegistered, register
+from alerts.channels.discord.registration import NotRegistered, register
 
 
 class Command(BaseCommand):

@@ -17,19 +17,17 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from alerts.cards.markup import cut
-from alerts.channels.discord.commands.command import (
+from alerts.channels.discord.commands import (
     WRITING,
     Command,
     CommandRefused,
-    command_details,
-    read_command,
-    with_typed_text,
-)
-from alerts.channels.discord.commands.mail import (
     check_inbox,
+    command_details,
     pending,
+    read_command,
     reply,
     send_email,
+    with_typed_text,
 )
 from alerts.channels.discord.markdown import escape
 from alerts.channels.discord.replies import (
