@@ -6,8 +6,7 @@ from alerts.cards.message import CardFacts, card_status, message_card, message_f
 from alerts.cards.notice import notice_card
 from alerts.channels import channel_of
 from alerts.channels.discord import embeds
-from alerts.channels.discord.embeds import payload
-from alerts.channels.discord.markdown import MARKDOWN
+from alerts.channels.discord.embeds import MARKDOWN, payload
 from alerts.deliveries.deliver import card_content
 from alerts.models import Delivery, Destination
 from mirror.models import Message, Revision

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alerts.channels import channel_of
-from alerts.channels.discord.markdown import escape
+from alerts.channels.discord.embeds import escape
 from alerts.deliveries.witness import head_lines
 from alerts.models import Card, Destination
 from audit.models import Seal

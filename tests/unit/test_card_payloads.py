@@ -17,14 +17,16 @@ from alerts.cards.markup import Card, cut, units
 from alerts.cards.message import desk_link, message_card, triggered_by
 from alerts.channels.discord.channel import DiscordBot
 from alerts.channels.discord.embeds import (
+    MARKDOWN,
     Button,
     buttons,
     custom_id,
+    escape,
+    literal,
     payload,
     read_custom_id,
     shortened,
 )
-from alerts.channels.discord.markdown import MARKDOWN, escape, literal
 from alerts.channels.discord.replies import reason_form
 from approvals.decisions.status import Status
 from demo.discord.api import count_pings

@@ -28,9 +28,8 @@ from alerts.channels.base import (
     RetryLater,
 )
 from alerts.channels.discord import rates
-from alerts.channels.discord.embeds import buttons, embed, payload, shortened
+from alerts.channels.discord.embeds import MARKDOWN, buttons, embed, payload, shortened
 from alerts.channels.discord.interactions import forget_answers, old_answers
-from alerts.channels.discord.markdown import MARKDOWN
 from alerts.channels.discord.replies import due_interactions, enqueue_due
 from alerts.channels.discord.run_command import arrived_mail, note_proofs
 from alerts.channels.requests import (

@@ -21,7 +21,7 @@ from django.db.models import F
 from django.urls import reverse
 
 from alerts.cards.markup import cut, units
-from alerts.channels.discord.markdown import escape, literal
+from alerts.channels.discord.embeds import escape, literal
 from alerts.channels.discord.replies import MAX_CONTENT, link_instructions
 from alerts.models import Interaction
 from approvals.desk_messages import desk_messages

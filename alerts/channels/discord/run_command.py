@@ -29,7 +29,7 @@ from alerts.channels.discord.commands import (
     send_email,
     with_typed_text,
 )
-from alerts.channels.discord.markdown import escape
+from alerts.channels.discord.embeds import escape
 from alerts.channels.discord.replies import (
     BROKEN,
     FAULT,

@@ -16,8 +16,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from alerts.cards.markup import MAX_VALUE
-from alerts.channels.discord.embeds import Button, read_custom_id
-from alerts.channels.discord.markdown import literal
+from alerts.channels.discord.embeds import Button, literal, read_custom_id
 from alerts.channels.discord.replies import (
     REASON,
     Reply,
