@@ -1,8 +1,13 @@
 """Cards as Discord gets them, made straight from what the desk knows."""
 
-from alerts.cards.answer import answer_card
 from alerts.cards.digest import digest_card
-from alerts.cards.message import CardFacts, card_status, message_card, message_facts
+from alerts.cards.message import (
+    CardFacts,
+    answer_card,
+    card_status,
+    message_card,
+    message_facts,
+)
 from alerts.cards.notice import notice_card
 from alerts.channels import channel_of
 from alerts.channels.discord import embeds

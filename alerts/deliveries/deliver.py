@@ -19,10 +19,9 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from alerts.cards.answer import answer_card
 from alerts.cards.digest import digest_card, digest_rows
 from alerts.cards.markup import Card as CardContent
-from alerts.cards.message import card_of_message, read_message
+from alerts.cards.message import answer_card, card_of_message, read_message
 from alerts.cards.notice import newest_entry, notice_card
 from alerts.channels import channel_of
 from alerts.channels.base import (

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from alerts.cards.answer import answer_card
+from alerts.cards.message import answer_card
 from alerts.channels.discord.embeds import MARKDOWN
 from alerts.deliveries.event_bodies import event_data
 from approvals.models import Decision
