@@ -25,6 +25,7 @@ _DEFAULT_EVENTS = (
     "email.failed",
     "decision.unknown",
 )
+_SHOWN = ("kind", "name", "privacy", "witnesses", "channel", "answers_channel")
 
 
 class DestinationForm(SentenceForm):
@@ -52,6 +53,7 @@ class DestinationForm(SentenceForm):
         error_messages=always("Keep the channel under 100 characters."),
     )
     privacy = forms.ChoiceField(
+        initial=Destination.Privacy.HEADERS,
         choices=Destination.Privacy.choices,
         error_messages={
             "required": "Choose what a card shows.",
@@ -60,6 +62,7 @@ class DestinationForm(SentenceForm):
     )
     events = forms.MultipleChoiceField(
         required=False,
+        initial=_DEFAULT_EVENTS,
         choices=_EVENTS,
         error_messages=always(_NO_SUCH_EVENT),
     )
@@ -73,15 +76,19 @@ class DestinationForm(SentenceForm):
         self,
         *args: Any,
         connections: Iterable[tuple[int, str]],
-        kind: str,
+        destination: Destination | None,
         **kwargs: Any,
     ) -> None:
+        if destination:
+            kwargs["initial"] = model_to_dict(destination, fields=_SHOWN)
         super().__init__(*args, **kwargs)
         self.choices = [(str(key), name) for key, name in connections]
-        # A destination's kind never changes.
-        self.is_new = not kind
-        wanted = kind or self.data.get("kind") or self.initial.get("kind", "")
-        if not kind and wanted not in all_channels():
+        self.is_new = destination is None
+        wanted = self.initial.get("kind", "")
+        if self.is_new:
+            # A destination's kind never changes.
+            wanted = self.data.get("kind") or wanted
+        if self.is_new and wanted not in all_channels():
             wanted = DEFAULT_KIND
         self.channel = channel_of(wanted)
         self.fields["connections"].choices = self.choices  # type: ignore[attr-defined]
@@ -153,21 +160,6 @@ class DestinationForm(SentenceForm):
         secrets are never shown.
         """
         return [(one, self[one.name]) for one in self.channel.fields]
-
-
-def initial_of(destination: Destination | None, kind: str = "") -> dict[str, Any]:
-    """Return what the form begins with: a destination as it is, or what suits most."""
-    if destination is None:
-        return {
-            "kind": kind or DEFAULT_KIND,
-            "name": "",
-            "privacy": "headers",
-            "witnesses": False,
-            "events": [*_DEFAULT_EVENTS],
-            "connections": [],
-        }
-    shown = ("kind", "name", "privacy", "witnesses", "channel", "answers_channel")
-    return model_to_dict(destination, fields=shown)
 
 
 class RouteForm(SentenceForm):

@@ -22,7 +22,7 @@ from django.views.decorators.http import (
 from alerts.channels import all_channels, channel_of
 from alerts.deliveries.planning import Act, asks, read_acts
 from alerts.destinations import commands
-from alerts.destinations.forms import DestinationForm, RouteForm, initial_of
+from alerts.destinations.forms import DestinationForm, RouteForm
 from alerts.destinations.samples import event_samples, privacy_samples
 from alerts.destinations.wording import (
     destination_status,
@@ -301,8 +301,8 @@ def _form(
     return DestinationForm(
         request.POST if request.method == "POST" and is_sent else None,
         connections=connections.values_list("pk", "name"),
-        kind=destination.kind if destination else "",
-        initial=initial_of(destination, request.GET.get("kind", "")),
+        destination=destination,
+        initial={"kind": request.GET.get("kind", "")},
     )
 
 

@@ -42,7 +42,7 @@ def form(kind, **fields):
 def problems(kind, **fields):
     """The form's errors for a new destination, by field."""
     return DestinationForm(
-        form(kind, **fields), connections=[], kind=""
+        form(kind, **fields), connections=[], destination=None
     ).errors_by_field()
 
 
