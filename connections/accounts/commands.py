@@ -129,7 +129,7 @@ def check_name(name: str, *, key: int | None) -> None:
     one of this key.
     """
     others = Connection.objects.at_work().filter(name__iexact=name)
-    if others.exclude(pk=key).exists():
+    if others.exclude(pk=key or 0).exists():
         raise ConnectionNotChanged(
             f"There is a connection named {name} already. Choose another name."
         )
