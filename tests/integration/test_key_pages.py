@@ -12,6 +12,7 @@ from connections.errors import ChangeRefused, ChangeUnknown, CodeWanted
 from connections.keys.commands import (
     change_key,
     create_key,
+    pause_key,
     read_key,
     revoke_key,
     set_owner,
@@ -213,9 +214,17 @@ def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(
     account.gateway.lost.add(("DELETE", f"/api-keys/{agent.pk}"))
     revoke_key(**here, key=read_key(**here, key_id=agent.pk))
     assert recorded()[-1] == "api_key.revoked"
+    assert Entry.objects.latest("pk").detail.fields["after"] == "nothing"
     last = ApiKey.objects.get(name="Key admin")
     with pytest.raises(ChangeRefused, match="last key that can administer"):
         revoke_key(**here, key=read_key(**here, key_id=last.pk))
+
+
+def test_key_is_paused_even_if_the_response_was_lost(account, agent, here):
+    account.gateway.lost.add(("PATCH", f"/api-keys/{agent.pk}"))
+    pause_key(**here, key_id=agent.pk, name="Agent")
+    assert recorded()[-1] == "api_key.paused"
+    assert read_key(**here, key_id=agent.pk).is_paused
 
 
 @pytest.mark.slow

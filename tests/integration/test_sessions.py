@@ -196,6 +196,13 @@ def test_signing_in_puts_away_what_is_over(reviewer):
     assert UserSession.objects.count() == 1
 
 
+def test_signing_out_leaves_no_session_to_be_listed(reviewer):
+    client = sign_in(reviewer)
+    assert UserSession.objects.exists()
+    client.post("/accounts/logout/")
+    assert not UserSession.objects.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_streams_are_notified_once_ended_sessions_are_deleted(client):
