@@ -43,7 +43,7 @@ from mirror.recipients import addresses_of, in_compared_form, written_to
 from mirror.recording import record_about
 from mirror.states import Outcome
 from mirror.store import parsed_content, stored_content
-from policy.allowlists.applicable import judge_content
+from policy.allowlists.judgement import judge_content
 from policy.rules.facts import stored_facts
 from rendering import ParsedContent
 from risk import Rejected, RiskContext, find_risks

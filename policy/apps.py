@@ -12,4 +12,4 @@ class PolicyConfig(AppConfig):
         import policy.allowlists.changes
         import policy.kill_switch
         import policy.plans.commands
-        import policy.rules.groups  # noqa: F401
+        import policy.rules.changes  # noqa: F401

@@ -10,8 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from common.patterns import patterns_for
-from policy.rules.conditions import MessageFacts
-from policy.rules.fields import as_json, from_json
+from policy.rules.conditions import MessageFacts, as_json, from_json
 from policy.rules.rules import listed
 
 ORIGINS = frozenset({"agent"})

@@ -15,9 +15,9 @@ from policy.models import GateList
 @connection_task("pk")
 def read_refusals(connection_id: int) -> str:
     """Read what the gate of one connection refused."""
-    from policy.allowlists import refusals
+    from policy.allowlists import gates
 
-    return refusals.read_refusals(connection_id=connection_id)
+    return gates.read_refusals(connection_id=connection_id)
 
 
 @shared_task(base=AfterCommitTask)
@@ -60,6 +60,6 @@ def push_lists() -> str:
 @shared_task(base=AfterCommitTask)
 def count_hits() -> str:
     """Count what entries of allowlists let through, for a few seconds at a time."""
-    from policy.allowlists import applicable
+    from policy.allowlists import judgement
 
-    return count_hits.repeat(partial(applicable.count_hits, limit=100))
+    return count_hits.repeat(partial(judgement.count_hits, limit=100))

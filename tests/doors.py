@@ -15,7 +15,7 @@ from policy.allowlists.changes import WantedEntry
 from policy.allowlists.drafts import Draft, pack
 from policy.models import Allowlist
 from policy.plans.commands import seen_calendar
-from policy.rules.groups import seen_state
+from policy.rules.changes import seen_state
 from policy.rules.rules import PolicyRule
 from risk import restored
 from tests.admin_doors import (

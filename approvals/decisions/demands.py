@@ -10,16 +10,20 @@ from common.actors import Actor, Role, Scope
 from mirror.models import Message
 from mirror.states import Outcome
 from people.models import Grant
-from policy.calendars.stored import all_calendars
+from policy.calendars import all_calendars
 from policy.evaluation import Contributors
 from policy.models import Group
-from policy.rules.conditions import entries_of
+from policy.rules.conditions import Calendars, entries_of
 from policy.rules.demand import Approval, Demand, Requirement
-from policy.rules.facts import facts_of, lists_by_entry
-from policy.rules.hours import Calendars
+from policy.rules.facts import (
+    NO_POLICY,
+    Policy,
+    active_policy,
+    facts_of,
+    lists_by_entry,
+)
 from policy.rules.rules import RuleError
 from policy.rules.satisfiable import can_be_completed
-from policy.rules.versions import NO_POLICY, Policy, active_policy
 
 
 @dataclass(frozen=True)

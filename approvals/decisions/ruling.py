@@ -15,8 +15,7 @@ from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
-from policy.allowlists.applicable import judge_messages
-from policy.allowlists.judgement import OFF, Judgement, allowable
+from policy.allowlists.judgement import OFF, Judgement, allowable, judge_messages
 from policy.evaluation import Ruling, RulingFacts, rule
 from policy.models import KillSwitch
 from policy.rules.demand import Demand

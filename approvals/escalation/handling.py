@@ -25,7 +25,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about
 from people.models import Person
-from policy.calendars.stored import is_working_time
+from policy.calendars import is_working_time
 from policy.models import DutyTurn
 
 ACTOR = rule("review plan")

@@ -29,9 +29,8 @@ from policy.rules.changes import (
     policies,
     save_rule,
 )
-from policy.rules.drafts import ACTS, find, with_rule
 from policy.rules.names import names_for
-from policy.rules.rules import PolicyRule, as_sentence
+from policy.rules.rules import ACTS, PolicyRule, as_sentence, find, with_rule
 
 _DONE = {
     "up": "is moved up.",

@@ -21,12 +21,12 @@ from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Group
-from policy.rules.changes import policies
-from policy.rules.groups import (
+from policy.rules.changes import (
     MAX_NAME,
     add_group,
     change_group,
     delete_group,
+    policies,
     rules_naming,
     seen_state,
 )

@@ -30,12 +30,12 @@ from mirror.models import Mailbox, Message
 from policy.rules.changes import Policies, policies
 from policy.rules.conditions import Conditions, MessageFacts, entries_of
 from policy.rules.demand import required
-from policy.rules.drafts import Rules
 from policy.rules.facts import lookups_for
 from policy.rules.names import names_for
 from policy.rules.rules import (
     Names,
     PolicyRule,
+    Rules,
     as_sentence,
     conditions_in_words,
     listed,

@@ -26,9 +26,9 @@ from django.db.models.lookups import In
 from common.actors import Actor
 from mirror.models import Message
 from mirror.models.messages import MessageQuerySet, as_json, recipients_in, within
+from policy.calendars import open_spans
 from policy.rules.conditions import Conditions, MessageFacts, entries_of
 from policy.rules.facts import CLAIMED, Lookups, amounts_in, lookups_for
-from policy.rules.hours import open_spans
 from policy.rules.rules import Effects, PolicyRule, merged
 
 DAYS = 30
@@ -329,7 +329,9 @@ def _by_columns(
             columns[f"facts_{name}"] = Cast(stored, TextField())
     hours = [each for one in asked for each in (one.during, one.outside) if each]
     for place, each in enumerate(dict.fromkeys(hours)):
-        spans = open_spans(each, now - timedelta(days=DAYS + 1), now, lookups.calendars)
+        calendar = each.calendar_in(lookups.calendars)
+        since = now - timedelta(days=DAYS + 1)
+        spans = open_spans(calendar, since, now) if calendar else []
         columns[f"hours_{place}"] = within("held_at", spans)
     apart = [
         replace(

@@ -17,7 +17,7 @@ from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
 from people.models import Person
-from policy.calendars.opening import DAYS, NOTE, write_day
+from policy.calendars import DAYS, NOTE, write_day
 from policy.models import Allowlist, Group, WorkCalendar
 from policy.plans.forms import HoursField
 from policy.rules.conditions import (
@@ -26,10 +26,10 @@ from policy.rules.conditions import (
     MOST_TRIES,
     ORIGINS,
     Conditions,
+    Hours,
     own_word_key,
     read_entry,
 )
-from policy.rules.hours import Hours
 from policy.rules.names import FINDINGS, api_keys
 from policy.rules.rules import (
     ANY_REVIEWER,

@@ -31,18 +31,20 @@ from policy.rules.changes import (
     Policies,
     activate_draft,
     begin_draft,
+    begin_ready_made,
     discard_draft,
     policies,
     rules_in,
 )
-from policy.rules.drafts import Difference, Rules, differences
-from policy.rules.groups import begin_ready_made
 from policy.rules.names import names_for, read_staff
 from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
 from policy.rules.rules import (
+    Difference,
     Names,
     PolicyRule,
+    Rules,
     as_sentence,
+    differences,
     listed,
     outcome_in_words,
 )

@@ -13,7 +13,7 @@ from common.durations import minutes_in_words
 from mirror import store
 from mirror.models import Message
 from policy.models import StandingApproval, StandingUse
-from policy.rules.fields import from_json
+from policy.rules.conditions import from_json
 
 MOST_REASONS = 6
 MOST_EXAMPLES = 5

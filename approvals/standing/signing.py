@@ -25,7 +25,7 @@ from mirror.models import Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings, organisation_settings
 from policy.models import StandingApproval
-from policy.rules.fields import as_json
+from policy.rules.conditions import as_json
 from policy.standing import MOST_RECIPIENTS, StandingScope
 from risk.lookalikes import PROVIDERS
 

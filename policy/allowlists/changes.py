@@ -22,13 +22,13 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy import tasks
-from policy.allowlists.applicable import lists_in_force
 from policy.allowlists.judgement import (
     MONITOR,
     OFF,
     ListScope,
     allowable,
     judge,
+    lists_in_force,
     loosens,
 )
 from policy.errors import StaleAllowlist

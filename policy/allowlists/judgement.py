@@ -1,16 +1,37 @@
 """Judges which recipients the allowlists allow, and whether a change of a list loosens
-it: pure functions of lists.
+it, by pure functions of lists; then reads the lists that apply to messages, and judges
+many messages at once. The cost of that does not grow with the lists: entries are found
+by their patterns (index allow_entry_pattern).
 
 A mailbox is under the lists for all, of its connection and of its own. Their live
 entries count together, and the strictest of their modes holds; a list that is off does
 not count.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from copy import copy
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from operator import itemgetter
 
-from common.patterns import compared, is_pattern, patterns_for
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from common.fingerprint import Content
+from common.patterns import (
+    compared,
+    is_pattern,
+    patterns_for,
+    read_pattern,
+    stored_pattern,
+)
+from common.postgres import clock
+from mirror.models import Connection, KnownContact, Message
+from mirror.recipients import in_compared_form, written_to, written_to_in
+from policy.models import AllowEntry, Allowlist
 
 OFF = "off"
 MONITOR = "monitor"
@@ -223,3 +244,234 @@ def loosens(
         return becomes > was
     is_joining = mode_before == OFF and has_live_entries and not is_alone
     return becomes < was or (becomes > was and is_joining)
+
+
+log = logging.getLogger(__name__)
+
+# How long the contacts that were read of an account are valid, by the database's clock.
+CONTACTS_LAST = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class ListsInForce:
+    """All lists in force of some connections, with the entries that were asked for."""
+
+    lists: Sequence[Allowlist]
+    # By the key of the list; None for one that is not stored yet.
+    entries: Mapping[int | None, Mapping[str, Entry]]
+
+    def for_mailbox(self, connection: int, mailbox: int | None) -> list[ApplicableList]:
+        """Return the lists that apply to a mailbox, the narrowest first.
+
+        Mail whose mailbox is not known may belong to any mailbox of its connection: the
+        modes of all of them apply to it, and none of their entries.
+        """
+        found = []
+        for one in self.lists:
+            counts = True
+            if one.mailbox is not None:
+                width = 0
+                counts = mailbox is not None
+                applies = one.mailbox.connection_id == connection and mailbox in (
+                    None,
+                    one.mailbox_id,
+                )
+            else:
+                width = 2 if one.connection_id is None else 1
+                applies = one.connection_id in (None, connection)
+            if applies:
+                label = str(one.mailbox or one.connection or "all")
+                entries = self.entries.get(one.pk, {}) if counts else {}
+                listing = ApplicableList(one.pk, label, one.mode, entries)
+                found.append((width, listing))
+        return [one for _, one in sorted(found, key=itemgetter(0))]
+
+
+def lists_in_force(
+    *,
+    connections: Collection[int],
+    mailboxes: Collection[int] | None = None,
+    patterns: Collection[str],
+    also: Allowlist | None = None,
+) -> ListsInForce:
+    """Return the restrictions in force for these connections with the entries of these
+    patterns, in two queries.
+
+    Those of `mailboxes`, else of any mailbox of the connections. `also` is a list that
+    is read whatever its mode is.
+    """
+    lists = list(
+        Allowlist.objects.in_force(
+            kind=Allowlist.Kind.RESTRICTION,
+            connections=connections,
+            mailboxes=mailboxes,
+        )
+    )
+    if also is not None and also not in lists:
+        lists.append(also)
+    entries: dict[int | None, dict[str, Entry]] = {}
+    stored = [one.pk for one in lists if one.pk is not None]
+    # As values: a rehearsal asks for tens of thousands.
+    rows = AllowEntry.objects.naming(patterns, lists=stored).values_list(
+        "allowlist_id", "pattern", "expires_at", "pk"
+    )
+    for list_id, pattern, expires_at, key in rows:
+        entries.setdefault(list_id, {})[pattern] = Entry(pattern, expires_at, key)
+    return ListsInForce(lists, entries)
+
+
+def with_change(
+    in_force: ListsInForce,
+    changed: Allowlist,
+    *,
+    mode: str | None,
+    put: Iterable[Entry],
+    remove: Iterable[str],
+) -> ListsInForce:
+    """Return the lists as they would be after this change of one of them."""
+    other = copy(changed)
+    other.mode = mode or changed.mode
+    entries = dict(in_force.entries.get(changed.pk, {}))
+    for pattern in remove:
+        entries.pop(stored_pattern(pattern), None)
+    for entry in put:
+        pattern = read_pattern(entry.pattern)
+        entries[pattern] = replace(entry, pattern=pattern)
+    lists = [other if one == changed else one for one in in_force.lists]
+    return ListsInForce(lists, {**in_force.entries, changed.pk: entries})
+
+
+def judge_messages(
+    messages: Sequence[Message], *, now: datetime
+) -> dict[int, Judgement]:
+    """Return the judgement of each message by its key, in four queries at most. No list
+    applies to received mail.
+    """
+    recipients = {
+        one.pk: written_to_in(one.revision)
+        for one in messages
+        if one.direction != "inbound" and one.revision
+    }
+    restricted = [one for one in messages if one.pk in recipients]
+    judged = {one.pk: Judgement() for one in messages}
+    return judged | _judge_restricted(restricted, recipients, now)
+
+
+def judge_content(message: Message, content: Content) -> Judgement:
+    """Return the judgement of a content that has just been read, by the current lists
+    and the database's clock.
+    """
+    if message.direction == "inbound" or not (recipients := written_to(content)):
+        return Judgement()
+    judged = _judge_restricted([message], {message.pk: recipients}, None)
+    return judged.get(message.pk, Judgement())
+
+
+def _judge_restricted(
+    messages: Sequence[Message],
+    recipients: Mapping[int, Collection[str]],
+    now: datetime | None,
+) -> dict[int, Judgement]:
+    """Return the judgement of messages that are no received mail, by their keys;
+    nothing where no list is in force.
+    """
+    if not messages:
+        return {}
+    mailboxes = {one.mailbox_id for one in messages if one.mailbox_id is not None}
+    is_unknown = any(one.mailbox_id is None for one in messages)
+    in_force = lists_in_force(
+        connections={one.connection_id for one in messages},
+        # A message whose mailbox is not known may belong to any of its connection.
+        mailboxes=None if is_unknown else mailboxes,
+        patterns=patterns_of(
+            address for one in messages for address in recipients[one.pk]
+        ),
+    )
+    if not in_force.lists:
+        return {}
+    lists = {
+        one.pk: in_force.for_mailbox(one.connection_id, one.mailbox_id)
+        for one in messages
+    }
+    by_contacts = [
+        one
+        for one in messages
+        if strictest(each.mode for each in lists[one.pk]) == CONTACTS
+    ]
+    addresses = in_compared_form(
+        address for one in by_contacts for address in recipients[one.pk]
+    )
+    contacts = contacts_among({one.connection_id for one in by_contacts}, addresses)
+    at = now or clock()
+    return {
+        one.pk: judge(
+            recipients[one.pk], lists[one.pk], contacts.get(one.connection_id), at
+        )
+        for one in messages
+    }
+
+
+def contacts_among(
+    connections: Collection[int], addresses: Collection[str]
+) -> dict[int, set[str]]:
+    """Return by connection those of `addresses` that are contacts, for connections that
+    were read lately enough.
+    """
+    if not connections:
+        return {}
+    fresh = Connection.objects.filter(
+        pk__in=connections, contacts_read_at__gte=Now() - CONTACTS_LAST
+    )
+    return stored_contacts(list(fresh.values_list("pk", flat=True)), addresses)
+
+
+def stored_contacts(
+    connections: Iterable[int], addresses: Collection[str]
+) -> dict[int, set[str]]:
+    """Return by connection those of `addresses` that are contacts as last read, however
+    long ago.
+    """
+    found: dict[int, set[str]] = {one: set() for one in connections}
+    rows = KnownContact.objects.filter(connection__in=found, address__in=addresses)
+    for connection, address in rows.values_list("connection_id", "address"):
+        found[connection].add(address)
+    return found
+
+
+@transaction.atomic
+def count_hits(*, limit: int) -> int:
+    """Count the hits of some messages that were not counted yet; return how many
+    messages.
+    """
+    # Locked, so that none is counted twice; one locked by a decision is counted later.
+    rows = Message.objects.to_count().select_for_update(
+        of=("self",), no_key=True, skip_locked=True
+    )
+    messages = list(rows.select_related("revision")[:limit])
+    if not messages:
+        return 0
+    counted = []
+    for one in messages:
+        if one.sandbox:
+            continue
+        # One that names no recipients must not keep all others from being counted.
+        if one.revision and isinstance(one.revision.content, dict):
+            counted.append(one)
+        else:
+            log.error(
+                "hits not counted: the content is not readable",
+                extra={"email": one.upstream_id},
+            )
+    hits: Counter[int] = Counter()
+    for judged in judge_messages(counted, now=clock()).values():
+        # A message counts once for each entry.
+        hits.update({one.entry for one in judged.passed.values() if one.entry})
+    # In a fixed order, so that two counts at once do not deadlock.
+    for entry, number in sorted(hits.items()):
+        AllowEntry.objects.filter(pk=entry).update(
+            hits=F("hits") + number, last_hit_at=Now()
+        )
+    Message.objects.filter(pk__in=[one.pk for one in messages]).update(
+        hits_counted_at=Now()
+    )
+    return len(messages)

@@ -19,13 +19,6 @@ from common.actors import Actor
 from mirror.models import Message
 from mirror.models.messages import SameRecipients, recipients_in
 from mirror.recipients import in_compared_form, written_to_in
-from policy.allowlists.applicable import (
-    ListsInForce,
-    contacts_among,
-    lists_in_force,
-    stored_contacts,
-    with_change,
-)
 from policy.allowlists.changes import Change
 from policy.allowlists.judgement import (
     CONTACTS,
@@ -34,10 +27,15 @@ from policy.allowlists.judgement import (
     ApplicableList,
     Entry,
     ListScope,
+    ListsInForce,
+    contacts_among,
     judge,
     let_through,
+    lists_in_force,
     patterns_of,
+    stored_contacts,
     strictest,
+    with_change,
 )
 from policy.models import Allowlist, GateRefusal
 

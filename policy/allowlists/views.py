@@ -18,9 +18,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
-from policy.allowlists.applicable import lists_in_force
 from policy.allowlists.changes import allow_for_days, apply_change
-from policy.allowlists.csv_files import LineError, written
 from policy.allowlists.drafts import (
     MAX_OFFERED,
     Draft,
@@ -38,9 +36,11 @@ from policy.allowlists.forms import (
     CodeForm,
     FindForm,
     ImportForm,
+    LineError,
+    written,
 )
 from policy.allowlists.gates import gate_status, try_now
-from policy.allowlists.judgement import judge, patterns_of
+from policy.allowlists.judgement import judge, lists_in_force, patterns_of
 from policy.allowlists.lists import (
     changes_in_words,
     get_visible_list_or_404,

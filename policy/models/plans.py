@@ -10,7 +10,7 @@ from policy.models.rules import Group
 
 class WorkCalendar(models.Model):
     """Working hours: weekly, by the clock of a time zone, with holidays.
-    `calendars.opening` computes with them.
+    `policy.calendars` computes with them.
     """
 
     name = models.CharField(max_length=60, unique=True)

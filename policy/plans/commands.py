@@ -20,8 +20,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
-from policy.calendars.opening import DAYS, is_within, write_day
-from policy.calendars.stored import calendar_of
+from policy.calendars import DAYS, calendar_of, is_within, write_day
 from policy.errors import PlanRefused, StalePlan
 from policy.models import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import RISKS

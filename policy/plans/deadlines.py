@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, QuerySet
 
-from policy.calendars.opening import NeverOpen, after_working_time
-from policy.calendars.stored import calendar_of
+from policy.calendars import after_working_time, calendar_of
 from policy.models import LadderStep, ReviewPlan
 
 # The risk of messages that have targets of their own; any other has those of "".
@@ -112,7 +111,4 @@ def _after(plan: ReviewPlan, start: datetime, minutes: int | None) -> datetime |
     duration = timedelta(minutes=minutes)
     if plan.calendar is None:
         return start + duration
-    try:
-        return after_working_time(calendar_of(plan.calendar), start, duration)
-    except NeverOpen:
-        return None
+    return after_working_time(calendar_of(plan.calendar), start, duration)

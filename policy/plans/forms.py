@@ -9,7 +9,7 @@ from django import forms
 from common.durations import minutes_in_words, read_minutes
 from common.forms import SentenceForm, WordsField
 from common.time_zones import zone_name, zone_named
-from policy.calendars.opening import DAY, DAYS, MAX_LINE, read_day, write_day
+from policy.calendars import DAY, DAYS, MAX_LINE, read_day, write_day
 from policy.models import Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.commands import WantedCalendar, WantedPlan, WantedStep
 from policy.plans.deadlines import RISKS

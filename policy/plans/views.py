@@ -22,8 +22,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.calendars.opening import NOTE
-from policy.calendars.stored import is_working_time
+from policy.calendars import NOTE, is_working_time
 from policy.errors import PlanRefused, StalePlan
 from policy.models import DutyTurn, ReviewPlan, WorkCalendar
 from policy.plans import commands

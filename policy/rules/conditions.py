@@ -10,15 +10,168 @@ its sentence in `rules.py`, and its field in the editor,
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import datetime, time
+from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from common.patterns import patterns_for, read_pattern
-from policy.rules.hours import Calendars, Hours, is_open
+from common.time_zones import zone_named
+from policy.calendars import DAY, DAYS, Calendar, Weekly, is_open, write_day
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as it is stored: of a dataclass only the fields that are not as
+    they are by default.
+    """
+    if is_dataclass(value):
+        stored = {}
+        for one in fields(value):
+            found = getattr(value, one.name)
+            default = one.default
+            if one.default_factory is not MISSING:
+                default = one.default_factory()
+            if found != default:
+                stored[one.name] = as_json(found)
+        return stored
+    if isinstance(value, Mapping):
+        return {str(key): as_json(one) for key, one in sorted(value.items())}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [as_json(one) for one in value]
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def from_json(kind: Any, value: Any) -> Any:
+    """Return what `as_json` wrote, as a value of this type. Raises ValueError with a
+    sentence for anything else.
+    """
+    parts = get_args(kind)
+    if NoneType in parts:
+        return None if value is None else from_json(parts[0], value)
+    origin = get_origin(kind)
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        dataclass: Any = kind
+        hints = _hints(dataclass)
+        if unknown := sorted(value.keys() - hints.keys()):
+            raise ValueError(f"There is no field {unknown[0][:40]!a}.")
+        return dataclass(
+            **{name: from_json(hints[name], one) for name, one in value.items()}
+        )
+    if origin is Mapping and isinstance(value, Mapping):
+        return {parts[0](key): from_json(parts[1], one) for key, one in value.items()}
+    if origin in (tuple, frozenset) and isinstance(value, list):
+        if origin is frozenset or Ellipsis in parts:
+            return origin(from_json(parts[0], part) for part in value)
+        return tuple(
+            from_json(one, part) for one, part in zip(parts, value, strict=True)
+        )
+    if kind is Decimal and isinstance(value, str):
+        try:
+            amount = Decimal(value)
+        except InvalidOperation:
+            amount = Decimal("NaN")
+        # Nothing can be compared with what is no number.
+        if not amount.is_finite():
+            raise ValueError(f"{value[:40]!a} is no amount.")
+        return amount
+    if type(value) is not kind:
+        raise ValueError(f"{str(value)[:40]!a} is of another type.")
+    return value
+
+
+@lru_cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+# The calendars that there are, by their keys.
+Calendars = Mapping[int, Calendar]
+
+
+@dataclass(frozen=True)
+class Hours:
+    """The hours of the calendar with this key, or weekly hours as `Calendar` has them,
+    by the clock of `zone`.
+    """
+
+    weekly: Weekly = ()
+    zone: str = ""
+    calendar: int = 0
+
+    def __post_init__(self) -> None:
+        if self.calendar > 0 and not self.weekly and not self.zone:
+            return
+        if (
+            self.calendar
+            or len(self.weekly) != 7
+            or not any(self.weekly)
+            or zone_named(self.zone) is None
+        ):
+            raise ValueError(
+                "Hours are those of a calendar, or of seven days in a time zone."
+            )
+        for day in self.weekly:
+            last = -1
+            for begin, end in day:
+                if not last < begin < DAY or not begin < end <= begin + DAY:
+                    raise ValueError(
+                        "The hours of a day are pairs of minutes, in order."
+                    )
+                last = end
+
+    @classmethod
+    def on(cls, days: Sequence[int], opens: time, closes: time, zone: str) -> "Hours":
+        """Return the same hours on some days, 0 for Monday. Where `closes` is not after
+        `opens`, on the next day.
+        """
+        begin = opens.hour * 60 + opens.minute
+        end = closes.hour * 60 + closes.minute
+        span = ((begin, end if end > begin else end + DAY),)
+        return cls(tuple(span if day in days else () for day in range(7)), zone)
+
+    @cached_property
+    def _own(self) -> Calendar:
+        zone = zone_named(self.zone)
+        assert zone is not None, "others are refused"
+        return Calendar("", zone, self.weekly)
+
+    def calendar_in(self, calendars: Calendars) -> Calendar | None:
+        """Return the calendar to compute with; None where it is not there any more."""
+        return calendars.get(self.calendar) if self.calendar else self._own
+
+    def are_open(self, at: datetime, calendars: Calendars) -> bool | None:
+        """Return whether `at` is within the hours, the end excluded; None where their
+        calendar is not there any more.
+        """
+        calendar = self.calendar_in(calendars)
+        return None if calendar is None else is_open(calendar, at)
+
+
+def hours_in_words(hours: Hours, names: Mapping[int, str]) -> str:
+    """Return the hours for the middle of a sentence: "Monday to Friday, 09:00 to 17:00
+    (Europe/Berlin)".
+    """
+    if hours.calendar:
+        return f"the hours of {names.get(hours.calendar) or f'calendar {hours.calendar} (deleted)'}"
+    by_spans: dict[tuple[tuple[int, int], ...], list[int]] = {}
+    for day, spans in enumerate(hours.weekly):
+        if spans:
+            by_spans.setdefault(spans, []).append(day)
+    parts = []
+    for spans, days in by_spans.items():
+        named = ", ".join(DAYS[day] for day in days)
+        if len(days) == 7:
+            named = "every day"
+        elif len(days) > 2 and days[-1] - days[0] == len(days) - 1:
+            named = f"{DAYS[days[0]]} to {DAYS[days[-1]]}"
+        parts.append(f"{named}, {' and '.join(write_day(spans, ' to '))}")
+    return f"{'; '.join(parts)} ({hours.zone})"
+
 
 # What a message may have come from, and the words for it.
 ORIGINS = {
@@ -230,10 +383,10 @@ _CHECKS: dict[str, _Check] = {
     ),
     "origins": _one_of("origins"),
     "during": lambda when, facts: (
-        not when.during or is_open(when.during, facts.now, facts.calendars) is not False
+        not when.during or when.during.are_open(facts.now, facts.calendars) is not False
     ),
     "outside": lambda when, facts: (
-        not when.outside or not is_open(when.outside, facts.now, facts.calendars)
+        not when.outside or not when.outside.are_open(facts.now, facts.calendars)
     ),
     "tries_from": lambda when, facts: (
         facts.tries is None or facts.tries >= (when.tries_from or 0)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from policy.rules.conditions import MessageFacts
-from policy.rules.hours import Calendars, hours_in_words, is_open, next_opening
+from policy.calendars import next_opening
+from policy.rules.conditions import Calendars, MessageFacts, hours_in_words
 from policy.rules.rules import (
     ANY_REVIEWER,
     Effects,
@@ -312,14 +312,17 @@ class Demand:
         closed = [
             one
             for one in self.effects.office_hours
-            if not is_open(one, self.now, self.calendars)
+            if not one.are_open(self.now, self.calendars)
         ]
         if not closed:
             return ""
         only = f"A rule lets this be approved and sent only within {hours_in_words(closed[0], self._calendar_names)}"
-        opens = [next_opening(one, self.now, self.calendars) for one in closed]
-        known = [at for at in opens if at is not None]
-        if len(known) < len(opens):
+        known = []
+        for one in closed:
+            calendar = one.calendar_in(self.calendars)
+            if calendar and (opens := next_opening(calendar, self.now)):
+                known.append(opens)
+        if len(known) < len(closed):
             return f"{only}. These hours never come: ask an admin to change the rule."
         return f"{only}: next {max(known):%a %-d %b at %H:%M} UTC."
 

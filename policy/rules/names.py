@@ -13,11 +13,11 @@ from django.db.models.functions import Now
 from common.actors import Actor, Role, Scope
 from mirror.models import Connection, Mailbox, Message
 from people.models import Grant, Person
-from policy.calendars.stored import all_calendars
+from policy.calendars import all_calendars
 from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
+from policy.rules.facts import active_policy
 from policy.rules.rules import Names, PolicyRule
 from policy.rules.satisfiable import Problem, Staff, problems
-from policy.rules.versions import active_policy
 from risk import RULES
 
 FINDINGS: Mapping[str, str] = {one.name: one.words for one in RULES.values()}

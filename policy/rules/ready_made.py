@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import time
 from decimal import Decimal
 
-from policy.rules.conditions import Conditions
-from policy.rules.hours import Hours
+from policy.rules.conditions import Conditions, Hours
 from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 
 # In place of groups' keys, until it is loaded.

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from policy.calendars.opening import is_open
+from policy.calendars import is_open
+from policy.rules.conditions import Calendars
 from policy.rules.demand import progress
-from policy.rules.hours import Calendars, calendar_of
 from policy.rules.rules import (
     Effects,
     Names,
@@ -232,7 +232,7 @@ def _ever_open(effects: Effects, staff: Staff) -> bool:
     """Whether there is a quarter of an hour of a week without holidays in which all
     hours are open.
     """
-    calendars = [calendar_of(one, staff.calendars) for one in effects.office_hours]
+    calendars = [one.calendar_in(staff.calendars) for one in effects.office_hours]
     weeks = [replace(one, holidays={}) for one in calendars if one is not None]
     instants = (_MONDAY + _STEP * number for number in range(7 * 24 * 4))
     return len(weeks) == len(calendars) and any(

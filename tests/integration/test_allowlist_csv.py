@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.models import Entry
-from policy.allowlists.csv_files import UnreadableFile, read_file, written
-from policy.allowlists.forms import ImportForm
+from policy.allowlists.forms import ImportForm, UnreadableFile, read_file, written
 from policy.models import AllowEntry, Allowlist
 from tests.factories import change_list
 from tests.integration.test_allowlist_pages import ALL, patterns, save
@@ -52,7 +51,7 @@ def test_files_in_common_csv_dialects_are_read():
 
 
 def test_file_that_cannot_be_read_says_why(monkeypatch):
-    monkeypatch.setattr("policy.allowlists.csv_files.MAX_ROWS", 20)
+    monkeypatch.setattr("policy.allowlists.forms.MAX_ROWS", 20)
     for text, words in (
         (b"pattern\nx\xff.example\n", "Line 2 is not in UTF-8"),
         ("pattern\nx.example\n".encode("utf-16"), "zero bytes"),

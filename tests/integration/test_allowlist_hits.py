@@ -11,7 +11,7 @@ from mirror.models import Connection, KnownContact, Message, Revision
 from mirror.sync.address_lists import read_contacts
 from mirror.tasks import read_all_contacts
 from policy import tasks
-from policy.allowlists.applicable import contacts_among, count_hits
+from policy.allowlists.judgement import contacts_among, count_hits
 from policy.models import AllowEntry
 from tests.factories import make_connection, make_list, make_message
 from tests.integration.deciding import at_once

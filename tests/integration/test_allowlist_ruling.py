@@ -25,7 +25,7 @@ from mirror.models import (
     Message,
     Revision,
 )
-from policy.allowlists.applicable import judge_messages
+from policy.allowlists.judgement import judge_messages
 from policy.models import AllowEntry, KeyOwner, KillSwitch
 from tests.factories import (
     MAILBOX,

@@ -15,8 +15,8 @@ from audit.models import Entry
 from mirror.models import Connection, WebhookEvent
 from policy import tasks
 from policy.allowlists.changes import Change, WantedEntry
+from policy.allowlists.gates import read_refusals
 from policy.allowlists.lists import get_visible_list_or_404, scope_of
-from policy.allowlists.refusals import read_refusals
 from policy.allowlists.rehearsal import rehearse_refusals
 from policy.models import AllowEntry, Allowlist, GateRefusal
 from tests.factories import (

@@ -35,8 +35,7 @@ from policy.models import (
     WorkCalendar,
 )
 from policy.rules.changes import activate_draft, begin_draft, policies
-from policy.rules.fields import as_json
-from policy.rules.hours import Hours
+from policy.rules.conditions import Hours, as_json
 from policy.rules.rules import PolicyRule
 from tests.factories import (
     actor_of,

@@ -19,8 +19,7 @@ from policy.rules.changes import (
     rules_in,
     save_rule,
 )
-from policy.rules.fields import as_json
-from policy.rules.hours import Hours
+from policy.rules.conditions import Hours, as_json
 from policy.rules.names import names_of_all
 from policy.rules.ready_made import READY_MADE
 from policy.rules.rules import PolicyRule, as_sentence, rules_from_json

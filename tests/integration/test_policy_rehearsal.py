@@ -15,11 +15,9 @@ from approvals.models import Review
 from approvals.policy_rules.rehearsal import POINTS, asks, rehearse
 from mirror.models import Mailbox, Message
 from policy.models import KeyOwner, WorkCalendar
-from policy.rules.conditions import Conditions, entries_of
+from policy.rules.conditions import Conditions, Hours, as_json, entries_of, from_json
 from policy.rules.demand import required
 from policy.rules.facts import lookups_for
-from policy.rules.fields import as_json, from_json
-from policy.rules.hours import Hours
 from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 from tests.factories import (
     actor_of,

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from mirror.models import Connection, KnownContact, Mailbox, Message
 from mirror.recipients import in_compared_form
-from policy.allowlists.applicable import judge_messages
 from policy.allowlists.changes import Change, WantedEntry, apply_change
-from policy.allowlists.judgement import ListScope
+from policy.allowlists.judgement import ListScope, judge_messages
 from policy.allowlists.rehearsal import rehearse
 from policy.models import AllowChange, Allowlist
 from tests.factories import make_connection, make_message, make_person, rolled_back

@@ -68,10 +68,16 @@ from policy.plans.commands import (
     save_calendar,
     seen_calendar,
 )
-from policy.rules.changes import activate_draft, begin_draft, discard_draft, policies
-from policy.rules.conditions import Conditions
-from policy.rules.groups import add_group, change_group, seen_state
-from policy.rules.hours import Hours
+from policy.rules.changes import (
+    activate_draft,
+    add_group,
+    begin_draft,
+    change_group,
+    discard_draft,
+    policies,
+    seen_state,
+)
+from policy.rules.conditions import Conditions, Hours
 from policy.rules.rules import Effects, PolicyRule
 from risk.phrases import read_phrase
 from tests.factories import actor_of, make_list, make_person

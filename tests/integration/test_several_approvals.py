@@ -31,8 +31,7 @@ from audit.models import Entry
 from common.postgres import clock
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
-from policy.rules.fields import as_json
-from policy.rules.hours import Hours
+from policy.rules.conditions import Hours, as_json
 from policy.rules.names import problems_now
 from tests.factories import change_row, make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.rules.conditions import Conditions
-from policy.rules.drafts import rules_loosen
-from policy.rules.rules import Effects, PolicyRule, is_as_strict, merged
+from policy.rules.rules import Effects, PolicyRule, is_as_strict, merged, rules_loosen
 
 WHENS = (
     Conditions(),

@@ -11,12 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.calendars.opening import Calendar
+from policy.calendars import Calendar
 from policy.rules import satisfiable
-from policy.rules.conditions import Amount, Conditions, MessageFacts, own_word_key
+from policy.rules.conditions import (
+    Amount,
+    Conditions,
+    Hours,
+    MessageFacts,
+    as_json,
+    from_json,
+    hours_in_words,
+    own_word_key,
+)
 from policy.rules.demand import Approval, Demand, Requirement, progress, required
-from policy.rules.fields import as_json, from_json
-from policy.rules.hours import Hours, hours_in_words
 from policy.rules.rules import (
     Effects,
     Names,

@@ -13,9 +13,8 @@ from common.fingerprint import Content
 from demo.messages.business import BUSINESS
 from demo.messages.message import blanks, fill_in
 from demo.messages.support import SUPPORT
-from policy.rules.conditions import Conditions, MessageFacts
+from policy.rules.conditions import Conditions, MessageFacts, from_json
 from policy.rules.facts import amounts_in, stored_facts
-from policy.rules.fields import from_json
 from rendering.render import parse_content
 from risk.sums import MOST_READ, read_sums, sums_of
 from tests.linear import is_linear

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.calendars.opening import (
+from policy.calendars import (
     DAY,
     Calendar,
-    NeverOpen,
     after_working_time,
     is_open,
     is_within,
@@ -193,6 +192,5 @@ def test_daylight_saving_changes_how_long_a_night_is(at, begin, end, real):
 
 def test_calendar_without_hours_says_so():
     never = Calendar("Never", OFFICE.zone, ((),) * 7)
-    with pytest.raises(NeverOpen):
-        after_working_time(never, berlin(2026, 1, 1), HOUR)
+    assert after_working_time(never, berlin(2026, 1, 1), HOUR) is None
     assert not is_open(never, berlin(2026, 1, 1))

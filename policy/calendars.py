@@ -1,11 +1,12 @@
 """Working hours: how people write them, when a calendar is open, and when so much
-working time is over. Pure; it knows no rows.
+working time is over. Only the last functions know rows.
 
 Weekly hours are by the clock of the calendar's time zone: it is open whenever that
 clock shows a time within them. Where the clock is put back, hours that come twice are
 open twice; hours that are left out are never open.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TypeVar
 from zoneinfo import ZoneInfo
+
+from policy.models import WorkCalendar
 
 DAY = 24 * 60
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -42,10 +45,6 @@ class Calendar:
     holidays: Mapping[date, str] = field(default_factory=dict, hash=False)
 
 
-class NeverOpen(ValueError):
-    """The calendar has no working hours, or a holiday on each of them."""
-
-
 # Kept: many rules share their hours, and a page asks about all of its rows at one
 # moment.
 @lru_cache(maxsize=1024)
@@ -56,14 +55,12 @@ def is_open(calendar: Calendar, at: datetime) -> bool:
     )
 
 
-def next_opening(calendar: Calendar, at: datetime) -> datetime:
+def next_opening(calendar: Calendar, at: datetime) -> datetime | None:
     """Return this time where it is working time, otherwise when the calendar opens
-    next. Raises NeverOpen.
+    next; None where it never does.
     """
-    for begin, end in _spans(calendar, at):
-        if end > at:
-            return max(begin, at)
-    raise NeverOpen(calendar.name)
+    spans = _spans(calendar, at)
+    return next((max(begin, at) for begin, end in spans if end > at), None)
 
 
 def open_spans(
@@ -82,9 +79,9 @@ def open_spans(
 
 def after_working_time(
     calendar: Calendar, start: datetime, duration: timedelta
-) -> datetime:
-    """Return the first time by which so much working time has passed since `start`.
-    Raises NeverOpen.
+) -> datetime | None:
+    """Return the first time by which so much working time has passed since `start`;
+    None where the calendar is never open.
 
     That is inside working time or just where it ends; without a duration it is `start`.
     """
@@ -98,7 +95,7 @@ def after_working_time(
         if end - begins >= left:
             return begins + left
         left -= end - begins
-    raise NeverOpen(calendar.name)
+    return None
 
 
 def is_within(one: Calendar, other: Calendar) -> bool:
@@ -226,3 +223,31 @@ def write_day(spans: Sequence[Sequence[int]], to: str = "-") -> list[str]:
 def clock(minute: int) -> str:
     """Return a minute of the day as its clock shows it."""
     return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def calendar_of(row: WorkCalendar) -> Calendar:
+    """Return the calendar of a row, to compute with."""
+    return _calendar(
+        row.name, row.zone, json.dumps(row.weekly), json.dumps(row.holidays)
+    )
+
+
+def all_calendars() -> dict[int, Calendar]:
+    """Return all calendars by their keys."""
+    return {row.pk: calendar_of(row) for row in WorkCalendar.objects.all()}
+
+
+@lru_cache(maxsize=256)
+def _calendar(name: str, zone: str, weekly: str, holidays: str) -> Calendar:
+    days = tuple(
+        tuple((begin, end) for begin, end in day) for day in json.loads(weekly)
+    )
+    closed = {
+        date.fromisoformat(day): called for day, called in json.loads(holidays).items()
+    }
+    return Calendar(name, ZoneInfo(zone), days, closed)
+
+
+def is_working_time(row: WorkCalendar | None, at: datetime) -> bool:
+    """Return whether a calendar is open; without one, always."""
+    return row is None or is_open(calendar_of(row), at)

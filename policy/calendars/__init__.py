@@ -1,3 +1,0 @@
-"""Working hours with holidays: the arithmetic (`opening`, pure), and the pages on which
-admins set them.
-"""
