@@ -28,7 +28,7 @@ from common.pages import DeskRequest
 from common.time_zones import zone_name
 from mirror.models import Mailbox, Message
 from policy.rules.changes import Policies, policies
-from policy.rules.conditions import Conditions, MessageFacts, entries_of
+from policy.rules.conditions import Conditions, MessageFacts
 from policy.rules.demand import required
 from policy.rules.facts import lookups_for
 from policy.rules.names import names_for
@@ -242,9 +242,7 @@ def _pasted(cleaned: Mapping[str, Any]) -> Message:
 def _result(
     actor: Actor, rules: Rules, message: Message, at: datetime
 ) -> dict[str, Any]:
-    entries = set().union(*map(entries_of, message.written_to or ()))
-    lookups = lookups_for(rules, entries, at)
-    facts = lookups.facts(message, message.review, at)
+    facts = lookups_for(rules, at).facts(message, message.review, at)
     asked = required(rules, facts)
     names = names_for(actor, rules)
     told = []

@@ -1,20 +1,20 @@
 """Rehearses a change of the rules on the messages of the last 30 days: what it would
 have asked of them.
 
-All conditions of a rule must hold, so they are asked apart: recipients once for all
-messages to the same people, sums once for equal ones, and all else once for each group
-of messages that PostgreSQL found to be equal. The answers are numbers with a bit for
-each rule, and a rule speaks where all of them have its bit. Hours are those at which a
-message was held; owners and lists are those of now.
+All conditions of a rule must hold, so they are asked in three parts, each once for
+messages that PostgreSQL found to be equal in what the part asks about: recipients,
+sums, and all else. The answers are numbers with a bit for each rule that a part does
+not let apply. Hours are those at which a message was held; owners and lists are those
+of now.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from heapq import nlargest
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import F, Min, Q, TextField, Value
 from django.db.models.expressions import ExpressionWrapper
@@ -27,14 +27,12 @@ from common.actors import Actor
 from mirror.models import Message
 from mirror.models.messages import MessageQuerySet, as_json, recipients_in, within
 from policy.calendars import open_spans
-from policy.rules.conditions import Conditions, MessageFacts, entries_of
-from policy.rules.facts import CLAIMED, Lookups, amounts_in, lookups_for
+from policy.rules.conditions import Conditions
+from policy.rules.facts import CLAIMED, Lookups, lookups_for
 from policy.rules.rules import Effects, PolicyRule, merged
 
 DAYS = 30
 LIMIT = 20
-# Of `policy_facts`, those that are asked together with the columns.
-_FACTS = ("attachments", "own_words")
 
 
 @dataclass(frozen=True)
@@ -130,12 +128,15 @@ def rehearse(
         [rules.index(one) for one in side if one.is_on] for side in (before, after)
     ]
     mail = Message.objects.visible_to(actor).held_since(now - timedelta(days=DAYS))
-    spoke, looked_at = _spoke(rules, mail, now)
+    silent = _silent(rules, mail, now)
     counts: Counter[str] = Counter()
     turned: dict[int, tuple[Effects, Effects]] = {}
-    for bits, keys in spoke.items():
+    alike: dict[int, list[int]] = defaultdict(list)
+    for key, bits in silent.items():
+        alike[bits].append(key)
+    for bits, keys in alike.items():
         was, becomes = (
-            merged(rules[place].then for place in side if bits >> place & 1)
+            merged(rules[place].then for place in side if not bits >> place & 1)
             for side in sides
         )
         if asks(was) == asks(becomes):
@@ -148,7 +149,7 @@ def rehearse(
     rows = Message.objects.filter(pk__in=nlargest(limit, turned))
     named = rows.select_related("mailbox", "connection").order_by("-pk")
     return Rehearsal(
-        looked_at,
+        len(silent),
         len(turned),
         {one.more: counts[one.more] for one in POINTS if counts[one.more]},
         {one.less: counts[one.less] for one in POINTS if counts[one.less]},
@@ -161,149 +162,62 @@ def asks(then: Effects) -> tuple[object, ...]:
     return then.total, then.named_groups, replace(then, approvals={})
 
 
-def _bits(places: Iterable[int]) -> int:
-    return sum(1 << place for place in places)
-
-
-def _spoke(
+def _silent(
     rules: Sequence[PolicyRule], mail: MessageQuerySet, now: datetime
-) -> tuple[dict[int, list[int]], int]:
-    """Return the keys of messages by the bits of the rules that speak to them, and how
-    many messages there are.
-    """
-    by_recipients, lookups = _by_recipients(rules, mail, now)
-    by_amount = _by_amount(rules, mail)
-    spoke: dict[int, list[int]] = defaultdict(list)
-    looked_at = 0
-    for keys, bits in _by_columns(rules, mail, lookups, now):
-        looked_at += len(keys)
-        for key in keys:
-            found = bits & by_recipients.get(key, bits) & by_amount.get(key, bits)
-            spoke[found].append(key)
-    return spoke, looked_at
-
-
-def _keys(stored: str) -> list[int]:
-    return cast(list[int], json.loads(stored))
-
-
-def _by_recipients(
-    rules: Sequence[PolicyRule], mail: MessageQuerySet, now: datetime
-) -> tuple[dict[int, int], Lookups]:
-    """Return by message the rules whose conditions on recipients hold, for those
-    messages for which not all of them do; and what these rules need to know.
-
-    Where somebody is not known all of them do.
-    """
-    all_bits = _bits(range(len(rules)))
-    asks_named = asks_others = asks_lists = 0
-    # The rules that name an entry, except one, and ask for a list.
-    names: dict[str, int] = defaultdict(int)
-    excepts: dict[str, int] = defaultdict(int)
-    of_list: dict[int, int] = defaultdict(int)
-    numbers: list[tuple[int, int]] = []
-    for place, rule in enumerate(rules):
-        bit = 1 << place
-        for entry in rule.when.recipients:
-            asks_named |= bit
-            names[entry] |= bit
-        for entry in rule.when.recipients_except:
-            asks_others |= bit
-            excepts[entry] |= bit
-        for key in rule.when.lists:
-            asks_lists |= bit
-            of_list[key] |= bit
-        if rule.when.recipients_from:
-            numbers.append((bit, rule.when.recipients_from))
-    # Read once for those to the same people.
-    groups: list[tuple[list[str], str]] = []
-    if names or excepts or of_list or numbers:
-        for stored, keys in mail.grouped_by({"by_to": as_json("written_to")}):
-            if stored is not None:
-                groups.append((recipients_in(stored), keys))
-    everybody = {one for recipients, _ in groups for one in recipients}
-    entries = {one: entries_of(one) for one in everybody}
-    asked = set().union(*entries.values()) if of_list else set()
-    lookups = lookups_for(rules, asked, now)
-    by_list: dict[str, int] = defaultdict(int)
-    for entry, lists in lookups.lists.items():
-        for key in lists:
-            by_list[entry] |= of_list[key]
-    # Of each recipient: the rules that name them, those that name only others in their
-    # exceptions, and those by a list.
-    of: dict[str, tuple[int, int, int]] = {}
-    for recipient, own in entries.items():
-        named = excepted = listed = 0
-        for entry in own:
-            named |= names.get(entry, 0)
-            excepted |= excepts.get(entry, 0)
-            listed |= by_list.get(entry, 0)
-        of[recipient] = (named, asks_others & ~excepted, listed)
-    by_bits: dict[int, list[str]] = defaultdict(list)
-    for recipients, keys in groups:
-        if not all("@" in one for one in recipients):
-            continue
-        named = others = listed = 0
-        for one in recipients:
-            found = of[one]
-            named |= found[0]
-            others |= found[1]
-            listed |= found[2]
-        bits = all_bits & (named | ~asks_named) & (others | ~asks_others)
-        bits &= listed | ~asks_lists
-        for bit, least in numbers:
-            if len(recipients) < least:
-                bits &= ~bit
-        if bits != all_bits:
-            by_bits[bits].append(keys)
-    by_key: dict[int, int] = {}
-    for bits, texts in by_bits.items():
-        # Read together: to read 40,000 short lists takes four times as long.
-        joined = ",".join(one[1:-1] for one in texts)
-        by_key |= dict.fromkeys(_keys(f"[{joined}]"), bits)
-    return by_key, lookups
-
-
-_NO_TIME = datetime(1, 1, 1)  # noqa: DTZ001 - nothing about amounts depends on it
-
-
-def _by_amount(rules: Sequence[PolicyRule], mail: MessageQuerySet) -> dict[int, int]:
-    """Return by message the rules whose amount it names, for those messages that not
-    all name.
-    """
-    asked = {
-        place: one.when
-        for place, one in enumerate(rules)
-        if one.when.amount is not None
-    }
-    if not asked:
-        return {}
-    all_bits = _bits(range(len(rules)))
-    found: dict[int, int] = {}
-    named = Cast(KeyTransform("amounts", "review__policy_facts"), TextField())
-    for stored, keys in mail.grouped_by({"by_amounts": named}):
-        amounts = amounts_in(json.loads(stored)) if stored else None
-        facts = MessageFacts(connection=0, now=_NO_TIME, amounts=amounts)
-        only = (
-            (
-                place,
-                Conditions(amount=one.amount, currency=one.currency).apply_to(facts),
-            )
-            for place, one in asked.items()
-        )
-        bits = all_bits & ~_bits(place for place, holds in only if not holds)
-        if bits != all_bits:
-            found |= dict.fromkeys(_keys(keys), bits)
-    return found
-
-
-def _by_columns(
-    rules: Sequence[PolicyRule], mail: MessageQuerySet, lookups: Lookups, now: datetime
-) -> Iterator[tuple[list[int], int]]:
-    """Yield the keys of messages that are equal in all columns, besides recipients and
-    amounts, that these rules ask about; with the rules that these keep speaking.
-    """
+) -> dict[int, int]:
+    """Return by the keys of messages the bits of the rules that do not apply to them."""
     asked = [one.when for one in rules]
+    lookups = lookups_for(rules, now)
+    of_recipients = [
+        Conditions(
+            recipients=one.recipients,
+            recipients_except=one.recipients_except,
+            lists=one.lists,
+            recipients_from=one.recipients_from,
+        )
+        for one in asked
+    ]
+    of_amounts = [Conditions(amount=one.amount, currency=one.currency) for one in asked]
+    others = [
+        replace(
+            one,
+            recipients=frozenset(),
+            recipients_except=frozenset(),
+            lists=frozenset(),
+            recipients_from=None,
+            amount=None,
+            currency="",
+        )
+        for one in asked
+    ]
+    silent: dict[int, int] = {}
+    for parts, columns in (
+        (others, _columns(others, lookups, now)),
+        (of_recipients, {"written_to": as_json("written_to")}),
+        (of_amounts, {"facts_amounts": _fact("amounts")}),
+    ):
+        bits = [
+            (1 << place, one) for place, one in enumerate(parts) if not one.is_empty
+        ]
+        if silent and not bits:
+            continue
+        # By names that no column of a message has.
+        by = {f"by_{name}": one for name, one in columns.items()}
+        for *values, since, keys in mail.grouped_by(by, since=Min("held_at")):
+            found: Any = _group_of(dict(zip(columns, values, strict=True)))
+            facts = lookups.facts(found, found, since)
+            failing = sum(bit for bit, one in bits if not one.apply_to(facts))
+            for key in json.loads(keys):
+                silent[key] = silent.get(key, 0) | failing
+    return silent
+
+
+def _columns(
+    asked: Sequence[Conditions], lookups: Lookups, now: datetime
+) -> dict[str, Any]:
+    """Return the columns, besides recipients and amounts, that these conditions ask
+    about.
+    """
     columns: dict[str, Any] = {
         "connection_id": F("connection_id"),
         "mailbox_id": F("mailbox_id"),
@@ -323,35 +237,21 @@ def _by_columns(
     if any(one.origins for one in asked):
         for origin, names in CLAIMED.items():
             columns[f"claims_{origin}"] = _claims(names)
-    for name in _FACTS:
-        if any(getattr(one, name) for one in asked):
-            stored = KeyTransform(name, "review__policy_facts")
-            columns[f"facts_{name}"] = Cast(stored, TextField())
+    if any(one.attachments for one in asked):
+        columns["facts_attachments"] = _fact("attachments")
+    if any(one.own_words for one in asked):
+        columns["facts_own_words"] = _fact("own_words")
     hours = [each for one in asked for each in (one.during, one.outside) if each]
     for place, each in enumerate(dict.fromkeys(hours)):
         calendar = each.calendar_in(lookups.calendars)
         since = now - timedelta(days=DAYS + 1)
         spans = open_spans(calendar, since, now) if calendar else []
         columns[f"hours_{place}"] = within("held_at", spans)
-    apart = [
-        replace(
-            one,
-            recipients=(),
-            recipients_except=(),
-            lists=frozenset(),
-            recipients_from=None,
-            amount=None,
-            currency="",
-        )
-        for one in asked
-    ]
-    # By names that no column has.
-    by = {f"by_{name}": one for name, one in columns.items()}
-    for *values, since, keys in mail.grouped_by(by, since=Min("held_at")):
-        found: Any = _columns_of(dict(zip(columns, values, strict=True)))
-        facts = lookups.facts(found, found, since)
-        speak = _bits(place for place, one in enumerate(apart) if one.apply_to(facts))
-        yield _keys(keys), speak
+    return columns
+
+
+def _fact(name: str) -> Cast:
+    return Cast(KeyTransform(name, "review__policy_facts"), TextField())
 
 
 def _claims(names: Iterable[str]) -> Any:
@@ -366,8 +266,8 @@ def _claims(names: Iterable[str]) -> Any:
 
 
 @dataclass(frozen=True)
-class _Columns:
-    """The columns of a group in place of a message, for `facts_of`."""
+class _Group:
+    """The columns of equal messages in place of a message, for `facts_of`."""
 
     connection_id: int
     mailbox_id: int | None
@@ -381,18 +281,24 @@ class _Columns:
     policy_facts: Mapping[str, Any]
 
 
-def _columns_of(values: Mapping[str, Any]) -> _Columns:
+def _group_of(values: Mapping[str, Any]) -> _Group:
     claimed = [
         names[0] for one, names in CLAIMED.items() if values.get(f"claims_{one}")
     ]
-    facts = {name: values.get(f"facts_{name}") for name in _FACTS}
-    return _Columns(
-        connection_id=values["connection_id"],
-        mailbox_id=values["mailbox_id"],
-        direction=values["direction"],
+    # Where recipients are asked apart it matters only that they are known.
+    written_to: list[str] | None = [] if values.get("is_known") else None
+    if stored := values.get("written_to"):
+        written_to = recipients_in(stored)
+    facts = {
+        name: values.get(f"facts_{name}")
+        for name in ("attachments", "own_words", "amounts")
+    }
+    return _Group(
+        connection_id=values.get("connection_id", 0),
+        mailbox_id=values.get("mailbox_id"),
+        direction=values.get("direction", ""),
         sent_by_key=values.get("sent_by_key") or "",
-        # It matters only that they are known: who they are is asked apart.
-        written_to=[] if values["is_known"] else None,
+        written_to=written_to,
         risk_level=values.get("risk_level") or "",
         rules=json.loads(values.get("rules") or "[]"),
         trigger=dict.fromkeys(claimed, "claimed"),

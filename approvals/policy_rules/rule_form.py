@@ -215,14 +215,14 @@ class AddressesField(WordsField):
 class PatternsField(AddressesField):
     """Entries of a rule, one a line, in the form in which rules compare them."""
 
-    def clean(self, value: Any) -> tuple[str, ...]:
+    def clean(self, value: Any) -> frozenset[str]:
         lines = typed_lines(super().clean(value))
         if len(lines) > 500:
             raise forms.ValidationError(
                 "At most 500 addresses and domains fit into one rule: use an allowlist."
             )
         try:
-            return tuple(sorted({read_entry(one) for one in lines}))
+            return frozenset(map(read_entry, lines))
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
 
@@ -512,8 +512,8 @@ def typed_of(rule: PolicyRule, groups: Collection[str]) -> dict[str, Any]:
         "name": rule.name,
         "note": rule.note,
         "owner": str(rule.owner or ""),
-        "recipients": "\n".join(when.recipients),
-        "recipients_except": "\n".join(when.recipients_except),
+        "recipients": "\n".join(sorted(when.recipients)),
+        "recipients_except": "\n".join(sorted(when.recipients_except)),
         "recipients_from": when.recipients_from,
         "first_contact": when.first_contact,
         "risk": when.risk,

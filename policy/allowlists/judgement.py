@@ -312,9 +312,10 @@ def lists_in_force(
     entries: dict[int | None, dict[str, Entry]] = {}
     stored = [one.pk for one in lists if one.pk is not None]
     # As values: a rehearsal asks for tens of thousands.
-    rows = AllowEntry.objects.naming(patterns, lists=stored).values_list(
-        "allowlist_id", "pattern", "expires_at", "pk"
+    named = AllowEntry.objects.not_removed().filter(
+        allowlist__in=stored, pattern__in=patterns
     )
+    rows = named.values_list("allowlist_id", "pattern", "expires_at", "pk")
     for list_id, pattern, expires_at, key in rows:
         entries.setdefault(list_id, {})[pattern] = Entry(pattern, expires_at, key)
     return ListsInForce(lists, entries)

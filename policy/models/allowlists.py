@@ -273,12 +273,6 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         """Those that were not removed, expired or not."""
         return self.filter(removed_at=None)
 
-    def naming(self, patterns: Collection[str], *, lists: Collection[int]) -> Self:
-        """Those of these lists that have one of the patterns (relies on
-        allow_entry_pattern).
-        """
-        return self.not_removed().filter(allowlist__in=lists, pattern__in=patterns)
-
     def live(self, at: datetime) -> Self:
         """Those neither removed nor expired at this time."""
         return self.not_removed().exclude(expires_at__lte=at)

@@ -264,8 +264,8 @@ class Conditions:
     mailboxes: frozenset[int] = frozenset()
     keys: frozenset[str] = frozenset()
     key_owners: frozenset[int] = frozenset()
-    recipients: tuple[str, ...] = ()
-    recipients_except: tuple[str, ...] = ()
+    recipients: frozenset[str] = frozenset()
+    recipients_except: frozenset[str] = frozenset()
     lists: frozenset[int] = frozenset()
     first_contact: bool = False
     risk: str = ""

@@ -311,14 +311,8 @@ class Lookups:
         )
 
 
-def lookups_for(
-    rules: Iterable[PolicyRule],
-    entries: Collection[str],
-    now: datetime,
-) -> Lookups:
-    """Return what these rules need to know about messages, in four queries at most.
-    `entries` are all that name one of the recipients.
-    """
+def lookups_for(rules: Iterable[PolicyRule], now: datetime) -> Lookups:
+    """Return what these rules need to know about messages, in four queries at most."""
     conditions = [one.when for one in rules]
     found = Lookups(
         gateways=dict(Connection.objects.values_list("pk", "is_our_gateway"))
@@ -332,17 +326,20 @@ def lookups_for(
         ):
             found.owners.setdefault((connection, key), set()).add(person)
     if asked := set().union(*(one.lists for one in conditions)):
-        found.lists = lists_by_entry(asked, entries, now)
+        found.lists = lists_by_entry(asked, None, now)
     return found
 
 
 def lists_by_entry(
-    lists: Collection[int], entries: Collection[str], now: datetime
+    lists: Collection[int], entries: Collection[str] | None, now: datetime
 ) -> dict[str, set[int]]:
-    """Return by each of these entries which of these lists have it, unless it has
-    expired.
+    """Return by each of these entries, or by every entry, which of these lists have it,
+    unless it has expired.
     """
+    rows = AllowEntry.objects.live(now).filter(allowlist__in=lists)
+    if entries is not None:
+        rows = rows.filter(pattern__in=entries)
     found: dict[str, set[int]] = {}
-    for entry in AllowEntry.objects.naming(entries, lists=lists).live(now):
-        found.setdefault(entry.pattern, set()).add(entry.allowlist_id)
+    for pattern, key in rows.values_list("pattern", "allowlist_id"):
+        found.setdefault(pattern, set()).add(key)
     return found

@@ -15,7 +15,7 @@ from approvals.models import Review
 from approvals.policy_rules.rehearsal import POINTS, asks, rehearse
 from mirror.models import Mailbox, Message
 from policy.models import KeyOwner, WorkCalendar
-from policy.rules.conditions import Conditions, Hours, as_json, entries_of, from_json
+from policy.rules.conditions import Conditions, Hours, as_json, from_json
 from policy.rules.demand import required
 from policy.rules.facts import lookups_for
 from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
@@ -157,10 +157,7 @@ def one_by_one(before, after, now):
     counts = Counter()
     turned = []
     looked_at = 0
-    entries = set()
-    for message in Message.objects.all():
-        entries.update(*map(entries_of, message.written_to or ()))
-    lookups = lookups_for([*before, *after], entries, now)
+    lookups = lookups_for([*before, *after], now)
     for message in Message.objects.select_related("connection").order_by("-pk"):
         facts = lookups.facts(message, message.review, message.held_at)
         sides = [required(rules, facts).effects for rules in (before, after)]
