@@ -22,7 +22,9 @@ from mirror.sync.reads import UpstreamStatus
 from people.models import Grant, Person
 from policy.allowlists.changes import Change, WantedEntry, apply_change
 from policy.allowlists.judgement import ListScope
+from policy.calendars import DAY
 from policy.models import AllowEntry, Allowlist
+from policy.rules.conditions import Hours
 from upstream.signatures import HEADER, sign
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -232,3 +234,13 @@ def change_list(
         version=at.version,
         actor=by if isinstance(by, Actor) else actor_of(by),
     )
+
+
+def hours_on(days, opens, closes, zone):
+    """The same hours of a rule on some days, 0 for Monday; where they do not close
+    after they open, until the next day.
+    """
+    begin = opens.hour * 60 + opens.minute
+    end = closes.hour * 60 + closes.minute
+    span = ((begin, end if end > begin else end + DAY),)
+    return Hours(tuple(span if day in days else () for day in range(7)), zone)

@@ -10,9 +10,9 @@ its sentence in `rules.py`, and its field in the editor,
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from datetime import datetime, time
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from types import NoneType
@@ -123,16 +123,6 @@ class Hours:
                         "The hours of a day are pairs of minutes, in order."
                     )
                 last = end
-
-    @classmethod
-    def on(cls, days: Sequence[int], opens: time, closes: time, zone: str) -> "Hours":
-        """Return the same hours on some days, 0 for Monday. Where `closes` is not after
-        `opens`, on the next day.
-        """
-        begin = opens.hour * 60 + opens.minute
-        end = closes.hour * 60 + closes.minute
-        span = ((begin, end if end > begin else end + DAY),)
-        return cls(tuple(span if day in days else () for day in range(7)), zone)
 
     @cached_property
     def _own(self) -> Calendar:

@@ -35,11 +35,12 @@ from policy.models import (
     WorkCalendar,
 )
 from policy.rules.changes import activate_draft, begin_draft, policies
-from policy.rules.conditions import Hours, as_json
+from policy.rules.conditions import as_json
 from policy.rules.rules import PolicyRule
 from tests.factories import (
     actor_of,
     change_row,
+    hours_on,
     make_connection,
     make_message,
     make_person,
@@ -200,7 +201,7 @@ def hours_around(at):
     """Return hours of twenty minutes before and after this time, each day."""
     begin = at - timedelta(minutes=20)
     end = at + timedelta(minutes=20)
-    return as_json(Hours.on(range(7), begin.time(), end.time(), "UTC"))
+    return as_json(hours_on(range(7), begin.time(), end.time(), "UTC"))
 
 
 def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):

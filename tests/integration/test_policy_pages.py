@@ -19,11 +19,11 @@ from policy.rules.changes import (
     rules_in,
     save_rule,
 )
-from policy.rules.conditions import Hours, as_json
+from policy.rules.conditions import as_json
 from policy.rules.names import names_of_all
 from policy.rules.ready_made import READY_MADE
 from policy.rules.rules import PolicyRule, as_sentence, rules_from_json
-from tests.factories import actor_of, make_message, make_person
+from tests.factories import actor_of, hours_on, make_message, make_person
 from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
@@ -120,7 +120,7 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
     )
     box = Mailbox.objects.get()
     group = Group.objects.create(name="Finance")
-    hours = as_json(Hours.on((0, 4), time(8), time(17, 30), "Europe/Lisbon"))
+    hours = as_json(hours_on((0, 4), time(8), time(17, 30), "Europe/Lisbon"))
     when = {
         "mailboxes": [box.pk], "keys": [f"{connection.pk}:k9"], "key_owners": [admin.pk], "lists": [77],
         "recipients": ["*.gov", "acme.com"], "recipients_except": ["ana@acme.com"], "first_contact": True,
@@ -284,6 +284,12 @@ def test_old_version_as_a_draft_says_what_became_active_since(admin, signed_in):
     changes = client.get("/policy/draft/activate/").context
     assert [(one.what, one.name) for one in changes["meanwhile"]] == [("Added", "B")]
     assert [(one.what, one.name) for one in changes["changed"]] == [("Removed", "B")]
+
+
+def test_ready_made_policies_are_all_read_from_their_file():
+    numbers = {name: len(one.rules) for name, one in READY_MADE.items()}
+    assert numbers == {"small-team": 4, "agency": 6, "regulated": 7}
+    assert [*READY_MADE["agency"].groups.values()] == ["Client leads"]
 
 
 @pytest.mark.parametrize("name", READY_MADE)

@@ -15,12 +15,13 @@ from approvals.models import Review
 from approvals.policy_rules.rehearsal import POINTS, asks, rehearse
 from mirror.models import Mailbox, Message
 from policy.models import KeyOwner, WorkCalendar
-from policy.rules.conditions import Conditions, Hours, as_json, from_json
+from policy.rules.conditions import Conditions, as_json, from_json
 from policy.rules.demand import required
 from policy.rules.facts import lookups_for
 from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 from tests.factories import (
     actor_of,
+    hours_on,
     make_connection,
     make_list,
     make_message,
@@ -30,8 +31,8 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-OFFICE = Hours.on((0, 1, 2, 3, 4), time(8), time(17, 30), "Europe/Lisbon")
-NIGHT = Hours.on((5, 6), time(22), time(6), "UTC")
+OFFICE = hours_on((0, 1, 2, 3, 4), time(8), time(17, 30), "Europe/Lisbon")
+NIGHT = hours_on((5, 6), time(22), time(6), "UTC")
 TRIGGERS = (
     {},
     {"discord_user": "ana#1"},

@@ -31,9 +31,9 @@ from audit.models import Entry
 from common.postgres import clock
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
-from policy.rules.conditions import Hours, as_json
+from policy.rules.conditions import as_json
 from policy.rules.names import problems_now
-from tests.factories import change_row, make_message, make_person, show_row
+from tests.factories import change_row, hours_on, make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due
 
 pytestmark = pytest.mark.django_db
@@ -333,7 +333,7 @@ def test_what_changes_before_it_is_carried_out_holds_it_again(
 def closed_now():
     """Return working hours of one day that is not today."""
     day = (clock().weekday() + 3) % 7
-    return as_json(Hours.on([day], time(9), time(17), "UTC"))
+    return as_json(hours_on([day], time(9), time(17), "UTC"))
 
 
 def test_a_looser_policy_lets_the_next_press_decide(message, reviewer, two):

@@ -35,12 +35,13 @@ from policy.rules.rules import (
     rules_from_json,
 )
 from policy.rules.satisfiable import Staff, problems
+from tests.factories import hours_on
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FACTS = MessageFacts(
     1, NOON, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",)
 )
-OFFICE = Hours.on((0, 1, 2, 3, 4), time(9), time(17), "Europe/Berlin")
+OFFICE = hours_on((0, 1, 2, 3, 4), time(9), time(17), "Europe/Berlin")
 
 groups = st.integers(1, 4)
 effects = st.builds(
@@ -455,7 +456,7 @@ def test_of_rules_of_which_none_is_named_any_can_be_satisfied_together(
                 rule_asking(
                     2,
                     office_hours=[
-                        as_json(Hours.on((5, 6), time(9), time(17), "Europe/Berlin"))
+                        as_json(hours_on((5, 6), time(9), time(17), "Europe/Berlin"))
                     ],
                 ),
             ],
