@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from approvals.decisions.shown import finding_name
 from approvals.policy_rules.editor import digest
 from policy.allowlists.changes import WantedEntry
-from policy.allowlists.drafts import Draft, pack
+from policy.allowlists.preview import Draft, pack
 from policy.models import Allowlist
 from policy.plans.commands import seen_calendar
 from policy.rules.changes import seen_state

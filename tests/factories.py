@@ -225,13 +225,13 @@ def change_list(
     **wanted,
 ):
     """Change an allowlist as it is now, as its page does."""
-    at = Allowlist.objects.for_scope(connection, mailbox, kind)
+    at = Allowlist.objects.filter(connection=connection, mailbox=mailbox, kind=kind)
     put = tuple(WantedEntry(one, **wanted) for one in patterns)
     return apply_change(
         scope=ListScope(connection, mailbox),
         kind=kind,
         change=Change(mode, put, tuple(remove)),
-        version=at.version,
+        version=at.values_list("version", flat=True).first() or 0,
         actor=by if isinstance(by, Actor) else actor_of(by),
     )
 

@@ -1,15 +1,16 @@
-"""Changes allowlists: one version at a time, with the history of each entry, and marks
-the gates to be updated.
+"""Changes allowlists: one version at a time, with the history of each entry, which it
+also tells in words, and marks the gates to be updated.
 
 A change based on an older version is refused, so that nobody overwrites a change that
 they have not seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -20,6 +21,7 @@ from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
+from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy import tasks
 from policy.allowlists.judgement import (
@@ -366,3 +368,57 @@ def _record(
 def _first_few(patterns: Sequence[str]) -> str:
     more = len(patterns) - _RECORDED
     return ", ".join(patterns[:_RECORDED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def changes_in_words(changes: Iterable[AllowChange]) -> list[dict[str, Any]]:
+    """Return changes for a page, each with its mode or entry before and after in words;
+    with one query for all owners.
+    """
+    listed = list(changes)
+    states = [state for one in listed for state in (one.before, one.after)]
+    owners = {state.get("owner") for state in states} - {None}
+    people = Person.objects.in_bulk(owners)
+    found = []
+    for one in listed:
+        line: dict[str, Any] = {"change": one}
+        if one.what == AllowChange.What.MODE:
+            words_of = one.allowlist.words_of
+            line["mode_before"] = words_of(str(one.before.get("mode"))).name
+            line["mode_after"] = words_of(str(one.after.get("mode"))).name
+        else:
+            line["before"] = _entry_in_words(one.before, people)
+            line["after"] = _entry_in_words(one.after, people)
+        found.append(line)
+    return found
+
+
+def _entry_in_words(state: Mapping[str, Any], people: Mapping[int, Person]) -> str:
+    if not state:
+        return ""
+    note = f"“{state['note']}”" if state.get("note") else "no note"
+    owner = people.get(state.get("owner") or 0)
+    whose = f"owner {owner}" if owner else "no owner"
+    until = "never ends"
+    if ends := state.get("expires_at"):
+        moment = datetime.fromisoformat(ends).astimezone(UTC)
+        until = f"ends {moment:%Y-%m-%d %H:%M} UTC"
+    return f"{note}, {whose}, {until}"
+
+
+@transaction.atomic
+def note_export(
+    *, at: Allowlist, actor: Actor, number: int, text: str, show: str
+) -> None:
+    """Record who exported how many entries of which list."""
+    record(
+        "allowlist.exported",
+        actor=actor,
+        connection=at.owning_connection,
+        details={
+            "scope": at.label,
+            "list": at.kind,
+            "entries": str(number),
+            "search": text,
+            "filter": show,
+        },
+    )

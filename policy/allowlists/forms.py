@@ -17,7 +17,7 @@ from common.forms import LenientForm, SentenceForm
 from common.patterns import MAX_TYPED, read_pattern
 from people.models import Person
 from policy.allowlists.changes import MAX_NOTE, WantedEntry
-from policy.allowlists.drafts import MAX_OFFERED, Draft, without_repeats
+from policy.allowlists.preview import MAX_OFFERED, Draft, without_repeats
 from policy.models import Allowlist
 
 COLUMNS = ("pattern", "note", "owner", "expires_at")

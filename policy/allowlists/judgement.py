@@ -11,8 +11,7 @@ not count.
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
 
@@ -25,8 +24,6 @@ from common.patterns import (
     compared,
     is_pattern,
     patterns_for,
-    read_pattern,
-    stored_pattern,
 )
 from common.postgres import clock
 from mirror.models import Connection, KnownContact, Message
@@ -132,11 +129,25 @@ def judge(
     if not counting:
         return Judgement()
     mode = strictest(one.mode for one in counting)
+    known = contacts if mode == CONTACTS and contacts is not None else ()
     passed: dict[str, AllowedBy] = {}
     missed: list[str] = []
     for address in dict.fromkeys(recipients):
-        if listed := let_through(patterns_of([address]), counting, mode, contacts, now):
-            passed[address] = listed
+        patterns = patterns_of([address])
+        # The most exact entry of the narrowest list.
+        found = next(
+            (
+                AllowedBy(pattern, listing.label, entry.id)
+                for pattern in patterns
+                for listing in counting
+                if (entry := listing.entries.get(pattern)) and entry.is_live(now)
+            ),
+            None,
+        )
+        if found:
+            passed[address] = found
+        elif patterns and patterns[0] in known:
+            passed[address] = AllowedBy("", "the contacts of the account")
         else:
             missed.append(address)
     is_trial = mode == MONITOR
@@ -147,33 +158,6 @@ def judge(
         would_be_refused=tuple(missed) if is_trial else (),
         lacks_contacts=mode == CONTACTS and contacts is None,
     )
-
-
-def let_through(
-    patterns: Sequence[str],
-    lists: Sequence[ApplicableList],
-    mode: str,
-    contacts: Collection[str] | None,
-    now: datetime,
-) -> AllowedBy | None:
-    """Return why a recipient passes lists of which none is off: the most exact entry of
-    the narrowest list.
-
-    `patterns` are those of `patterns_of` for this recipient alone.
-    """
-    for pattern in patterns:
-        for listing in lists:
-            entry = listing.entries.get(pattern)
-            if entry is not None and entry.is_live(now):
-                return AllowedBy(pattern, listing.label, entry.id)
-    if (
-        mode == CONTACTS
-        and contacts is not None
-        and patterns
-        and patterns[0] in contacts
-    ):
-        return AllowedBy("", "the contacts of the account")
-    return None
 
 
 def strictest(modes: Iterable[str]) -> str:
@@ -319,27 +303,6 @@ def lists_in_force(
     for list_id, pattern, expires_at, key in rows:
         entries.setdefault(list_id, {})[pattern] = Entry(pattern, expires_at, key)
     return ListsInForce(lists, entries)
-
-
-def with_change(
-    in_force: ListsInForce,
-    changed: Allowlist,
-    *,
-    mode: str | None,
-    put: Iterable[Entry],
-    remove: Iterable[str],
-) -> ListsInForce:
-    """Return the lists as they would be after this change of one of them."""
-    other = copy(changed)
-    other.mode = mode or changed.mode
-    entries = dict(in_force.entries.get(changed.pk, {}))
-    for pattern in remove:
-        entries.pop(stored_pattern(pattern), None)
-    for entry in put:
-        pattern = read_pattern(entry.pattern)
-        entries[pattern] = replace(entry, pattern=pattern)
-    lists = [other if one == changed else one for one in in_force.lists]
-    return ListsInForce(lists, {**in_force.entries, changed.pk: entries})
 
 
 def judge_messages(

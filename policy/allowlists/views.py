@@ -2,6 +2,7 @@
 after a preview, and refusals.
 """
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +19,11 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
-from policy.allowlists.changes import allow_for_days, apply_change
-from policy.allowlists.drafts import (
-    MAX_OFFERED,
-    Draft,
-    InvalidDraft,
-    blocked_domains,
-    pack,
-    preview,
-    save_label,
-    unpack,
+from policy.allowlists.changes import (
+    allow_for_days,
+    apply_change,
+    changes_in_words,
+    note_export,
 )
 from policy.allowlists.forms import (
     SHOWN,
@@ -40,14 +36,19 @@ from policy.allowlists.forms import (
     written,
 )
 from policy.allowlists.gates import gate_status, try_now
-from policy.allowlists.judgement import judge, lists_in_force, patterns_of
-from policy.allowlists.lists import (
-    changes_in_words,
-    get_visible_list_or_404,
-    note_export,
-    scope_of,
+from policy.allowlists.judgement import ListScope, judge, lists_in_force, patterns_of
+from policy.allowlists.preview import (
+    MAX_OFFERED,
+    Draft,
+    InvalidDraft,
+    blocked_domains,
+    pack,
+    preview,
+    rehearse,
+    rehearse_refusals,
+    save_label,
+    unpack,
 )
-from policy.allowlists.rehearsal import rehearse, rehearse_refusals
 from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal
 from policy.models.allowlists import KINDS
@@ -67,6 +68,29 @@ NOTE = "Written to in the last 30 days"
 TAKEN_AT_GATE = 5000
 _NOT_YOURS = "Only an admin of everything that this list covers can change it."
 _TOO_OLD = "This preview is of another list or person, or more than a day old. Make the change again."
+_SCOPE = re.compile(r"all|(connection|mailbox)-([0-9]{1,18})")
+_MISSING = "There is no such list, or you may not see it."
+
+
+def get_visible_list_or_404(scope: str, kind: str, actor: Actor) -> Allowlist:
+    """Return the list that a URL names, unsaved where it was never written.
+
+    Raises Http404 where there can be none, or the actor may not see it. The list for
+    all mail applies to every mailbox, so everybody who sees a mailbox may see it.
+    """
+    named = _SCOPE.fullmatch(scope)
+    if named is None or kind not in Allowlist.Kind.values or not actor.scopes:
+        raise Http404(_MISSING)
+    connection = mailbox = None
+    if named[1] == "connection":
+        connections = Connection.objects.visible_to(actor).filter(pk=named[2])
+        connection = first_or_404(connections, _MISSING)
+    if named[1] == "mailbox":
+        mailboxes = Mailbox.objects.visible_to(actor).filter(pk=named[2])
+        mailbox = first_or_404(mailboxes, _MISSING)
+    of = {"connection": connection, "mailbox": mailbox, "kind": kind}
+    rows = Allowlist.objects.select_related("mailbox__connection", "connection")
+    return rows.filter(**of).first() or Allowlist(**of)
 
 
 @require_safe
@@ -176,9 +200,7 @@ def answer_list(
     matching = rows.found_by(text).showing(show, now)
     entries = list(matching.for_page(after)[: PAGE + 1])
     gates = GateList.objects.visible_to(actor).for_page()
-    mine = gates.of_lists(
-        connection=at.connection_id, mailbox=at.mailbox_id, kind=at.kind
-    )
+    mine = gates.of_list(at)
     initial = {
         "owner": getattr(request.user, "email", ""),
         "lines": request.GET.get("add", "")[:320],
@@ -263,7 +285,7 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     shown = preview(draft, at, now=timezone.now()).change
     try:
         saved = apply_change(
-            scope=scope_of(at),
+            scope=ListScope(at.connection_id, at.mailbox_id),
             kind=at.kind,
             change=shown,
             version=version,
@@ -324,16 +346,15 @@ def _show(
         packed = pack(draft, at, actor)
     except ValueError as error:
         return _import_form(request, at, status=422, error=str(error))
-    rehearsal = passing = None
-    fewer = 0
+    rehearsal = None
+    passing: list[GateRefusal] = []
+    refused = fewer = 0
     # A bypass is judged at the gate alone.
     if not at.is_bypass and not shown.is_nothing:
-        scope = scope_of(at)
-        rehearsal = rehearse(scope=scope, change=shown.change, actor=actor, now=now)
-        passing = rehearse_refusals(
-            scope=scope, change=shown.change, actor=actor, now=now
-        )
-        fewer = rehearsal.fewer + len(passing.rows)
+        change = shown.change
+        rehearsal = rehearse(at=at, change=change, actor=actor, now=now)
+        passing, refused = rehearse_refusals(at=at, change=change, actor=actor, now=now)
+        fewer = rehearsal.fewer + len(passing)
     blocked = rehearsal.blocked if rehearsal else {}
     ticked = form["allow"].value() if form else None
     changes = AllowChange.objects.filter(allowlist=at.pk)
@@ -347,6 +368,7 @@ def _show(
         "packed": packed,
         "rehearsal": rehearsal,
         "passing": passing,
+        "refused": refused,
         "fewer": fewer,
         "save_label": save_label(
             shown, rehearsal, saw_version=at.version if stale else None

@@ -127,18 +127,6 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         named = self.exclude(mode="off").prefetch_related("mailbox", "connection")
         return named.filter(here, kind=kind).order_by("pk")
 
-    def for_scope(
-        self, connection: int | None, mailbox: int | None, kind: str
-    ) -> "Allowlist":
-        """Return the list of one scope with its names; where there is none yet, one
-        that is off and not stored.
-        """
-        named = self.select_related("mailbox__connection", "connection")
-        found = named.filter(connection=connection, mailbox=mailbox, kind=kind)
-        return found.first() or self.model(
-            connection_id=connection, mailbox_id=mailbox, kind=kind
-        )
-
 
 class Allowlist(models.Model):
     """One list of one scope. A restriction says who may be written to; a bypass whose

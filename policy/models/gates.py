@@ -68,15 +68,13 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         )
         return named.order_by("mailbox__address", "mailbox", "-kind")
 
-    def of_lists(
-        self, *, connection: int | None, mailbox: int | None, kind: str
-    ) -> Self:
-        """Those that a list of this scope and kind is part of."""
-        mine = self.filter(kind=kind)
-        if mailbox is not None:
-            return mine.filter(mailbox=mailbox)
-        if connection is not None:
-            return mine.filter(mailbox__connection=connection)
+    def of_list(self, at: Allowlist) -> Self:
+        """Those that a list is part of."""
+        mine = self.filter(kind=at.kind)
+        if at.mailbox_id is not None:
+            return mine.filter(mailbox=at.mailbox_id)
+        if at.connection_id is not None:
+            return mine.filter(mailbox__connection=at.connection_id)
         return mine
 
     def ensure(self) -> None:
@@ -145,11 +143,13 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
         connections, mailboxes = scoped(actor)
         return self.filter(Q(connection__in=connections) | Q(mailbox__in=mailboxes))
 
-    def under(self, *, connection: int | None, mailbox: int | None) -> Self:
-        """Those that a list of this scope applies to."""
-        if mailbox is not None:
-            return self.filter(mailbox=mailbox)
-        return self if connection is None else self.filter(connection=connection)
+    def under(self, at: Allowlist) -> Self:
+        """Those that a list applies to."""
+        if at.mailbox_id is not None:
+            return self.filter(mailbox=at.mailbox_id)
+        if at.connection_id is not None:
+            return self.filter(connection=at.connection_id)
+        return self
 
     def since(self, at: datetime) -> Self:
         """Of real mail, refused from then on."""

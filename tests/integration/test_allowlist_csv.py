@@ -200,7 +200,7 @@ def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
 def test_reading_is_limited_to_the_maximum_size_of_a_form(
     signed_in, admin, monkeypatch
 ):
-    monkeypatch.setattr("policy.allowlists.drafts.MAX_PACKED", 100)
+    monkeypatch.setattr("policy.allowlists.preview.MAX_PACKED", 100)
     answer = post_import(
         signed_in(admin),
         "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)),

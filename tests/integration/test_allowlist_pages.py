@@ -15,10 +15,10 @@ from django.utils import timezone
 from audit.models import Entry
 from mirror.models import Message
 from policy.allowlists.changes import WantedEntry
-from policy.allowlists.drafts import Draft, InvalidDraft, pack, unpack
 from policy.allowlists.forms import ChangeForm
 from policy.allowlists.gates import gate_status
-from policy.allowlists.lists import get_visible_list_or_404
+from policy.allowlists.preview import Draft, InvalidDraft, pack, unpack
+from policy.allowlists.views import get_visible_list_or_404
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.factories import (
     actor_of,

@@ -16,8 +16,8 @@ from mirror.models import Connection, WebhookEvent
 from policy import tasks
 from policy.allowlists.changes import Change, WantedEntry
 from policy.allowlists.gates import read_refusals
-from policy.allowlists.lists import get_visible_list_or_404, scope_of
-from policy.allowlists.rehearsal import rehearse_refusals
+from policy.allowlists.preview import rehearse_refusals
+from policy.allowlists.views import get_visible_list_or_404
 from policy.models import AllowEntry, Allowlist, GateRefusal
 from tests.factories import (
     MAILBOX,
@@ -265,13 +265,13 @@ def test_pages_list_each_refusal_once_with_the_same_number_of_queries(
 
 def passing(admin, change, scope="all"):
     actor = actor_of(admin)
-    found = rehearse_refusals(
-        scope=scope_of(get_visible_list_or_404(scope, "restriction", actor)),
+    found, _ = rehearse_refusals(
+        at=get_visible_list_or_404(scope, "restriction", actor),
         change=change,
         actor=actor,
         now=timezone.now(),
     )
-    return [one.refused[0] for one in found.rows]
+    return [one.refused[0] for one in found]
 
 
 def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gateway):

@@ -14,7 +14,7 @@ from mirror.models import Connection, KnownContact, Mailbox, Message
 from mirror.recipients import in_compared_form
 from policy.allowlists.changes import Change, WantedEntry, apply_change
 from policy.allowlists.judgement import ListScope, judge_messages
-from policy.allowlists.rehearsal import rehearse
+from policy.allowlists.preview import rehearse
 from policy.models import AllowChange, Allowlist
 from tests.factories import make_connection, make_message, make_person, rolled_back
 
@@ -132,13 +132,13 @@ def test_rehearsal_is_what_judging_each_message_before_and_after_says_of_the_mai
             compare_rehearsal_with_judging(mail, root, *change)
     _, second, second_mailbox = mail
     asked = {"change": Change(mode="enforce"), "now": timezone.now()}
-    everything = rehearse(scope=ListScope(), actor=root, **asked)
+    everything = rehearse(at=Allowlist(kind="restriction"), actor=root, **asked)
     assert everything.more == everything.looked_at
     assert len(everything.rows) == 13
     pat = make_person(
         "p@yourteam.example", "Pat", "admin", mailbox=second_mailbox
     ).actor(surface="web")
-    result = rehearse(scope=ListScope(), actor=pat, **asked, limit=3)
+    result = rehearse(at=Allowlist(kind="restriction"), actor=pat, **asked, limit=3)
     assert result.looked_at == 4
     assert result.more == 4
     assert len(result.rows) == 3
@@ -152,7 +152,9 @@ def test_rehearsal_is_what_judging_each_message_before_and_after_says_of_the_mai
     Message.objects.filter(pk=old.pk).update(
         held_at=timezone.now() - timedelta(days=31)
     )
-    result = rehearse(scope=ListScope(connection=second.pk), actor=root, **asked)
+    result = rehearse(
+        at=Allowlist(connection=second, kind="restriction"), actor=root, **asked
+    )
     assert [row.message for row in result.rows] == others
 
 
@@ -190,13 +192,12 @@ def compare_rehearsal_with_judging(mail, root, before, where, mode, put, remove)
             actor=root,
         )
     change = Change(mode=mode, put=wanted(put, now), remove=tuple(remove))
-    result = rehearse(
-        scope=scopes[where], change=change, actor=root, now=now, limit=1000
-    )
-    was = refused_now(now)
     connection = scopes[where].connection
     mailbox = scopes[where].mailbox
-    there = Allowlist.objects.for_scope(connection, mailbox, "restriction")
+    of = {"connection_id": connection, "mailbox_id": mailbox, "kind": "restriction"}
+    there = Allowlist.objects.filter(**of).first() or Allowlist(**of)
+    result = rehearse(at=there, change=change, actor=root, now=now, limit=1000)
+    was = refused_now(now)
     apply_change(
         scope=scopes[where],
         kind="restriction",
