@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from django import forms
 from django.http import Http404, HttpResponse
@@ -104,9 +105,9 @@ def _edit(
     actor = request.actor
     typed = request.POST if request.method == "POST" else None
     offered = offered_to(actor, rule, names_for(actor, (rule,) if rule else ()))
-    initial = {"owner": str(actor.id), "expire_unit": "60"}
+    initial: dict[str, Any] = {"owner": actor.id, "expire_unit": "60"}
     if rule:
-        initial = typed_of(rule, offered["groups"])
+        initial = typed_of(rule)
     form = RuleForm(typed, offered=offered, stored=rule, initial=initial)
     if typed is None:
         if now.draft is None:

@@ -13,7 +13,7 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from approvals.policy_rules.rule_form import ChecksField, tick_first
+from approvals.policy_rules.rule_form import CHOOSE, ChecksField, tick_first
 from approvals.policy_rules.views import admin_or_403, visible_rules
 from common.forms import SentenceForm
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
@@ -42,12 +42,7 @@ class GroupForm(SentenceForm):
             "max_length": f"Keep the name under {MAX_NAME} characters.",
         },
     )
-    members = ChecksField(
-        required=False,
-        error_messages=dict.fromkeys(
-            ("invalid_choice", "invalid_list"), "Choose from the list."
-        ),
-    )
+    members = ChecksField(required=False, coerce=int, error_messages=CHOOSE)
     seen = forms.CharField(required=False, max_length=16)
 
     def __init__(self, data: Any, *, group: Group | None) -> None:
@@ -56,7 +51,7 @@ class GroupForm(SentenceForm):
         initial: dict[str, Any] = {}
         if group:
             members = list(group.members.all())
-            initial = {"name": group.name, "members": [str(one.pk) for one in members]}
+            initial = {"name": group.name, "members": [one.pk for one in members]}
             # Those who left and still are members, too.
             people |= {
                 str(one.pk): f"{one} (left)" for one in members if not one.is_active
@@ -67,9 +62,6 @@ class GroupForm(SentenceForm):
 
     def clean_name(self) -> str:
         return " ".join(str(self.cleaned_data["name"]).split())
-
-    def clean_members(self) -> list[int]:
-        return [int(one) for one in self.cleaned_data["members"]]
 
 
 @require_safe

@@ -2,8 +2,8 @@
 beside each entry that is wrong.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 
 from approvals.models import OwnWord
 from common.actors import Actor
-from common.forms import SentenceForm, WordsField
+from common.forms import SentenceForm, WordsField, always
 from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
@@ -67,55 +67,64 @@ _NOTES = {
     "mailboxes": "Of several, one that fits is enough.",
     "keys": "Those that sent something in the last 30 days, or have an owner.",
 }
-_OF_KEYS = ("mailboxes", "key_owners", "lists")
+_BARRED = ("barred_groups", "Nobody of these groups")
+_OF_KEYS = ("mailboxes", "key_owners", "lists", "barred_groups")
 # Conditions that are as the form cleans them.
 _AS_TYPED = (
     *("recipients", "recipients_except", "recipients_from", "first_contact"),
     *("risk", "amount", "during", "outside", "tries_from"),
 )
 # The sections of the editor, first what the rule is called, then when it applies, then
-# what it asks for: of each its name, title, part and note.
-_SECTIONS = (
-    ("about", "The rule", "about", ""),
-    ("sender", "Where it comes from", "when", ""),
-    ("recipients", "Who gets it", "when", ""),
-    ("content", "What is in it", "when", ""),
-    ("during", "During these hours", "when", ""),
-    ("outside", "Outside these hours", "when", ""),
-    ("approvals", "Approvals", "then", "One person counts for one group only."),
-    ("who_not", "Who may not approve", "then", ""),
-    ("how", "How it is approved", "then", ""),
-    ("office", "Only within these hours", "then", "Approved and sent only then."),
-    ("ends", "Expiry", "then", "An expired message is rejected, never sent."),
-    ("rejects", "Rejection", "then", ""),
-)
-_SECTION_FIELDS: Mapping[str, Sequence[str]] = {
-    "about": ("name", "owner", "note"),
-    "sender": ("mailboxes", "keys", "key_owners", "origins", "tries_from"),
-    "recipients": (
+# what it asks for: of each its name, title, part, note and fields. Those of hours and
+# of approvals are as many as there are days and groups.
+_SECTIONS: Sequence[tuple[str, str, str, str, Sequence[str]]] = (
+    ("about", "The rule", "about", "", ("name", "owner", "note")),
+    (
+        "sender",
+        "Where it comes from",
+        "when",
+        "",
+        ("mailboxes", "keys", "key_owners", "origins", "tries_from"),
+    ),
+    (
         "recipients",
-        "recipients_except",
-        "lists",
-        "first_contact",
-        "recipients_from",
+        "Who gets it",
+        "when",
+        "",
+        (
+            *("recipients", "recipients_except", "lists"),
+            *("first_contact", "recipients_from"),
+        ),
     ),
-    "content": (
-        "risk",
-        "findings",
-        "own_words",
-        "amount",
-        "currency",
-        "attachments",
+    (
+        "content",
+        "What is in it",
+        "when",
+        "",
+        ("risk", "findings", "own_words", "amount", "currency", "attachments"),
     ),
-    "who_not": ("barred_groups", "bar_editor"),
-    "how": ("reauthenticate", "never_in_bulk", "high_risk_page"),
-    "ends": ("expire_number", "expire_unit"),
-    "rejects": ("reject",),
-}
-_CHOOSE = {
-    "invalid_choice": "Choose from the list.",
-    "invalid_list": "Choose from the list.",
-}
+    ("during", "During these hours", "when", "", ()),
+    ("outside", "Outside these hours", "when", "", ()),
+    ("approvals", "Approvals", "then", "One person counts for one group only.", ()),
+    ("who_not", "Who may not approve", "then", "", ("barred_groups", "bar_editor")),
+    (
+        "how",
+        "How it is approved",
+        "then",
+        "",
+        ("reauthenticate", "never_in_bulk", "high_risk_page"),
+    ),
+    ("office", "Only within these hours", "then", "Approved and sent only then.", ()),
+    (
+        "ends",
+        "Expiry",
+        "then",
+        "An expired message is rejected, never sent.",
+        ("expire_number", "expire_unit"),
+    ),
+    ("rejects", "Rejection", "then", "", ("reject",)),
+)
+CHOOSE = always("Choose from the list.") | {"invalid_list": "Choose from the list."}
 _ADDRESSES = "An address, a domain or *.domain on each line."
 
 
@@ -215,6 +224,9 @@ class AddressesField(WordsField):
 class PatternsField(AddressesField):
     """Entries of a rule, one a line, in the form in which rules compare them."""
 
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(sorted(value)) if isinstance(value, frozenset) else value
+
     def clean(self, value: Any) -> frozenset[str]:
         lines = typed_lines(super().clean(value))
         if len(lines) > 500:
@@ -232,10 +244,13 @@ def typed_lines(typed: str) -> list[str]:
     return [one.strip() for one in typed.replace(",", "\n").split("\n") if one.strip()]
 
 
-class ChecksField(forms.MultipleChoiceField):
+class ChecksField(forms.TypedMultipleChoiceField):
     """Boxes to tick."""
 
     widget = forms.CheckboxSelectMultiple
+
+    def prepare_value(self, value: Any) -> list[str]:
+        return [str(one) for one in value or ()]
 
 
 def tick_first(field: forms.BoundField) -> None:
@@ -284,7 +299,7 @@ class RuleForm(SentenceForm):
         label="Risk",
         required=False,
         choices=list(RISKS.items()),
-        error_messages=_CHOOSE,
+        error_messages=CHOOSE,
     )
     amount = forms.CharField(
         label="An amount of at least",
@@ -310,7 +325,7 @@ class RuleForm(SentenceForm):
         label="Unit",
         required=False,
         choices=list(UNITS.items()),
-        error_messages=_CHOOSE,
+        error_messages=CHOOSE,
     )
     # The digest of the rule that the page before showed as a preview.
     previewed = forms.CharField(required=False, max_length=64)
@@ -325,14 +340,14 @@ class RuleForm(SentenceForm):
     ) -> None:
         super().__init__(data, initial=initial)
         self.stored = stored
-        barred = ("barred_groups", "Nobody of these groups")
-        for name, label in (*_LISTS.items(), barred):
+        for name, label in (*_LISTS.items(), _BARRED):
             self.fields[name] = ChecksField(
                 label=label,
                 help_text=_NOTES.get(name, ""),
                 required=False,
                 choices=list(offered[name].items()),
-                error_messages=_CHOOSE,
+                coerce=int if name in _OF_KEYS else str,
+                error_messages=CHOOSE,
             )
             tick_first(self[name])
         self._add_choice(
@@ -370,27 +385,29 @@ class RuleForm(SentenceForm):
     def _add_choice(
         self, name: str, label: str, help_text: str, offered: Mapping[str, str]
     ) -> None:
-        self.fields[name] = forms.ChoiceField(
+        self.fields[name] = forms.TypedChoiceField(
             label=label,
             help_text=help_text,
             required=False,
             choices=list(offered.items()),
-            error_messages=_CHOOSE,
+            coerce=int,
+            empty_value=None,
+            error_messages=CHOOSE,
         )
 
     def sections(self) -> list[Section]:
         """Return the editor: first what the rule is called, then when it applies, then
         what it asks for.
         """
-
-        named = dict(_SECTION_FIELDS)
-        named["approvals"] = [f"approvals_{group}" for group in self.approvals]
+        named = {"approvals": [f"approvals_{group}" for group in self.approvals]}
         for name in _HOURS:
             days = [f"{name}_day{day}" for day in range(7)]
             named[name] = [f"{name}_calendar", *days, f"{name}_zone"]
         return [
-            Section(name, title, part, [self[one] for one in named[name]], note)
-            for name, title, part, note in _SECTIONS
+            Section(
+                name, title, part, [self[one] for one in fields or named[name]], note
+            )
+            for name, title, part, note, fields in _SECTIONS
         ]
 
     def clean_amount(self) -> Decimal | None:
@@ -435,12 +452,11 @@ class RuleForm(SentenceForm):
         if not self.errors:
             try:
                 self.rule(rule_id="new")
-            except RuleError as error:
-                field = "name" if "needs a name" in error.sentence else "approvals_0"
-                sentence = error.sentence
-                if "asks for nothing" in sentence:
-                    sentence = "Ask for something: more than one approval, a group, or one of the points below."
-                self.add_error(field, sentence)
+            except RuleError:
+                self.add_error(
+                    "approvals_0",
+                    "Ask for something: more than one approval, a group, or one of the points below.",
+                )
         return cleaned
 
     def _hours(self, name: str, cleaned: Mapping[str, Any]) -> Hours | None:
@@ -451,7 +467,7 @@ class RuleForm(SentenceForm):
                 self.add_error(
                     f"{name}_calendar", "Choose a calendar or write hours, not both."
                 )
-            return Hours(calendar=int(calendar))
+            return Hours(calendar=calendar)
         zone = zone_named(str(cleaned.get(f"{name}_zone") or "UTC"))
         if zone is None:
             self.add_error(
@@ -464,7 +480,6 @@ class RuleForm(SentenceForm):
         """Return the rule that was typed. Raises RuleError for what no rule can say."""
         cleaned = self.cleaned_data
         chosen: dict[str, Any] = {name: frozenset(cleaned[name]) for name in _LISTS}
-        chosen |= {name: frozenset(map(int, chosen[name])) for name in _OF_KEYS}
         chosen |= {name: cleaned[name] for name in _AS_TYPED}
         then: dict[str, Any] = {
             name: cleaned[name] for name in (*_FLAGS, "approvals", "expire_minutes")
@@ -476,14 +491,14 @@ class RuleForm(SentenceForm):
         return PolicyRule(
             id=rule_id,
             name=" ".join(cleaned["name"].split()),
-            owner=int(cleaned["owner"]) if cleaned["owner"] else None,
+            owner=cleaned["owner"],
             note=cleaned["note"].strip(),
             is_on=self.stored.is_on if self.stored else True,
             when=Conditions(**chosen, currency=cleaned["currency"].upper()),
             then=Effects(
                 **then,
                 reject=cleaned["reject"].strip(),
-                barred_groups=frozenset(map(int, cleaned["barred_groups"])),
+                barred_groups=frozenset(cleaned["barred_groups"]),
                 office_hours=tuple(dict.fromkeys(office)),
             ),
         ).checked()
@@ -492,43 +507,30 @@ class RuleForm(SentenceForm):
 def _number(
     most: int, label: str, help_text: str = "", *, least: int = 1
 ) -> forms.IntegerField:
-    sentence = f"Write a whole number from {least} to {most:,}."
-    messages = dict.fromkeys(("invalid", "min_value", "max_value"), sentence)
     return forms.IntegerField(
         label=label,
         help_text=help_text,
         required=False,
         min_value=least,
         max_value=most,
-        error_messages=messages,
+        error_messages=always(f"Write a whole number from {least} to {most:,}."),
     )
 
 
-def typed_of(rule: PolicyRule, groups: Collection[str]) -> dict[str, Any]:
-    """Return what stands in the form for a stored rule, as the browser would send it."""
+def typed_of(rule: PolicyRule) -> dict[str, Any]:
+    """Return what stands in the form for a stored rule."""
     when = rule.when
     then = rule.then
     typed: dict[str, Any] = {
+        **asdict(when),
+        **asdict(then),
         "name": rule.name,
         "note": rule.note,
-        "owner": str(rule.owner or ""),
-        "recipients": "\n".join(sorted(when.recipients)),
-        "recipients_except": "\n".join(sorted(when.recipients_except)),
-        "recipients_from": when.recipients_from,
-        "first_contact": when.first_contact,
-        "risk": when.risk,
+        "owner": rule.owner,
         "amount": "" if when.amount is None else f"{when.amount:f}",
-        "currency": when.currency,
-        "tries_from": when.tries_from,
-        "barred_groups": [str(one) for one in then.barred_groups],
-        "reject": then.reject,
     }
-    for name in _LISTS:
-        typed[name] = [str(one) for one in getattr(when, name)]
-    for name in _FLAGS:
-        typed[name] = getattr(then, name)
-    for group in (str(ANY_REVIEWER), *groups):
-        typed[f"approvals_{group}"] = then.approvals.get(int(group))
+    for group, number in then.approvals.items():
+        typed[f"approvals_{group}"] = number
     if then.expire_minutes:
         unit = next(size for size in (1440, 60, 1) if then.expire_minutes % size == 0)
         typed["expire_number"] = then.expire_minutes // unit
@@ -536,7 +538,7 @@ def typed_of(rule: PolicyRule, groups: Collection[str]) -> dict[str, Any]:
     office = then.office_hours[0] if then.office_hours else None
     for name, hours in zip(_HOURS, (when.during, when.outside, office), strict=True):
         if hours is not None:
-            typed[f"{name}_calendar"] = str(hours.calendar or "")
+            typed[f"{name}_calendar"] = hours.calendar or None
             typed[f"{name}_zone"] = hours.zone
             for day, spans in enumerate(hours.weekly):
                 typed[f"{name}_day{day}"] = ", ".join(write_day(spans))

@@ -88,7 +88,7 @@ def get_visible_list_or_404(scope: str, kind: str, actor: Actor) -> Allowlist:
     if named[1] == "mailbox":
         mailboxes = Mailbox.objects.visible_to(actor).filter(pk=named[2])
         mailbox = first_or_404(mailboxes, _MISSING)
-    of = {"connection": connection, "mailbox": mailbox, "kind": kind}
+    of: dict[str, Any] = {"connection": connection, "mailbox": mailbox, "kind": kind}
     rows = Allowlist.objects.select_related("mailbox__connection", "connection")
     return rows.filter(**of).first() or Allowlist(**of)
 
