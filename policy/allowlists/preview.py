@@ -317,8 +317,8 @@ def rehearse(
     blocked: Counter[str] = Counter()
     for group in mail:
         connection, mailbox, number, _, _, stored = group
-        was = becomes = is_noted = False
-        missed = []
+        was = is_noted = False
+        missed: list[str] = []
         # Each recipient once, however many messages go to them.
         for one in dict.fromkeys(recipients_in(stored)):
             before, after = judged(connection, mailbox, (one,))
