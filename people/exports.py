@@ -22,8 +22,10 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from audit.export.download import Download
-from audit.export.exports import (
+from audit.exports import (
+    FORMATS,
+    Download,
+    ExportForm,
     NotExported,
     begin_export,
     entries_of,
@@ -32,7 +34,6 @@ from audit.export.exports import (
     start_export,
     take_cut,
 )
-from audit.export.formats import FORMATS, ExportForm
 from audit.models import Export
 from audit.search.filters import Filters
 from common.actors import Actor, Role

@@ -15,9 +15,9 @@ from django.test import override_settings
 
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import record
-from audit.sealing.batch import Batch
-from audit.sealing.preconditions import check_end, latest_seal
-from audit.verification.database import check_database
+from audit.sealing.sealer import Batch
+from audit.sealing.signing import check_end, latest_seal
+from audit.verification.checks import check_database
 from common.actors import worker
 from common.postgres import clock
 from common.postgres.server import cluster_id

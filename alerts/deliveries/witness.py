@@ -18,7 +18,7 @@ from alerts.deliveries.waits import hold_back, switch_off
 from alerts.models import Destination
 from audit.models import Anchor, Seal
 from audit.sealing.anchors import add_anchor
-from audit.sealing.preconditions import latest_seal
+from audit.sealing.signing import latest_seal
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from mirror.states import (
     MessageState,
     reported_of,
 )
-from mirror.sync import capabilities, health
+from mirror.sync import account, health
 from outgoing.backoff import retry_after_attempt
 from upstream import errors
 
@@ -133,7 +133,7 @@ def end_with_error(
         return current
     if isinstance(error, errors.FieldsRefused):
         # It is carried out again without what MultiMail does not take here.
-        capabilities.note_refused(message.connection, error, actor=ACTOR)
+        account.note_refused(message.connection, error, actor=ACTOR)
         tasks.execute_decision.delay_on_commit(current.pk)
         return _postpone(current, error, had_left=had_left)
     event = event_for(error, had_left=had_left)

@@ -39,8 +39,7 @@ from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, MessageState, Outcome
 from mirror.store import stored_content
 from mirror.sync import health
-from mirror.sync.capabilities import without_refused
-from mirror.sync.mailboxes import read_mailboxes
+from mirror.sync.account import read_mailboxes, without_refused
 from outgoing.backoff import retry_after_attempt
 from upstream import errors
 from upstream.agent import Agent

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.utils import timezone
 
-from audit.search.dates import EXAMPLES, Span, read_span
+from audit.search.filters import EXAMPLES, Span, read_span
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed

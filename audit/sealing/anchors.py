@@ -21,7 +21,7 @@ from django.db.models import Max
 
 from audit.models import Anchor, Entry, Seal
 from audit.recording import record
-from audit.sealing.preconditions import SEALER, SealingRefused
+from audit.sealing.signing import SEALER, SealingRefused
 
 log = logging.getLogger(__name__)
 

@@ -3,26 +3,35 @@ transaction, one sealer at a time.
 
 It writes nothing before it has read the horizon, so that it never waits for itself.
 Whoever kills it leaves a whole seal or none; the keys of seals and sealed entries keep
-two from forking the chain even without the lock.
+two from forking the chain even without the lock. Before an entry is sealed, it is
+checked that the desk wrote it and that its time fits.
 """
 
+import hashlib
 import logging
 import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any
 
 from django.db import transaction
+from django.db.models import Max
 
-from audit.models import Entry, Seal
-from audit.recording import record
-from audit.sealing import anchors, restoring, signing
-from audit.sealing.batch import AT_MOST, Batch
-from audit.sealing.preconditions import (
+from audit.models import AT_ONCE, Entry, Seal, SealedEntry
+from audit.recording import entry_hash, is_authentic, last_number, record
+from audit.sealing import anchors, signing
+from audit.sealing.signing import (
     SEALER,
     SealingRefused,
     check_end,
     latest_seal,
+    public_key,
     record_refusal,
+    sign,
 )
-from audit.verifier.countersign_verify import Ranges, fingerprint_of
+from audit.verifier.countersign_verify import Ranges, fingerprint_of, window
+from common.actors import Actor
 from common.postgres import clock, try_lock
 from common.postgres.server import cluster_id, current_snapshot
 
@@ -71,12 +80,10 @@ def _seal_next(horizon: int) -> int | None:
         signer = last.expected_key
         if signer not in signing.public_keys():
             raise SealingRefused(signing.missing_key(signer), is_breach=False)
-        if why := restoring.why_not_automatic(last, cluster):
+        if why := why_not_automatic(last, cluster):
             raise SealingRefused(why, is_breach=False)
-        if restoring.is_other_cluster(last, cluster):
-            return restoring.begin_epoch(
-                last, because=restoring.OTHER_CLUSTER, actor=SEALER
-            )
+        if is_other_cluster(last, cluster):
+            return begin_epoch(last, because=OTHER_CLUSTER, actor=SEALER)
         new = signing.public_key()
         if signer != new:
             # Seal, with the old key, which key comes next.
@@ -106,3 +113,244 @@ def _seal_next(horizon: int) -> int | None:
         details = {"seal": str(seal.number), "numbers": numbers}
         record("ledger.misdated", actor=SEALER, details=details)
     return seal.count
+
+
+# --- The entries of the next seal -----------------------------------------------------
+
+
+# The most entries of one seal.
+AT_MOST = 1000
+
+
+class Batch:
+    """The entries that the next seal takes."""
+
+    def __init__(self, last: Seal | None) -> None:
+        self.last = last
+        self.number = last.number + 1 if last else 1
+        self.size = last.size if last else 0
+        self.count = 0
+        self.misdated: list[int] = []
+        self._digest = hashlib.sha256()
+        # Whether the last entry that was sealed has a code. Entries of releases before
+        # 0009 have none.
+        newest = SealedEntry.objects.order_by("-position").values("entry")[:1]
+        self._had_macs = Entry.objects.filter(pk__in=newest).exclude(mac="").exists()
+        self._end = (last.end_xid, last.end_id) if last else (0, 0)
+
+    def take(self, entries: Sequence[Entry], *, at: datetime | None = None) -> None:
+        """Add these entries, and note which were not written between the last seal and
+        `at`.
+
+        Raises SealingRefused for one that is not as the desk wrote it, or that repeats
+        another one.
+        """
+        if at is not None:
+            begin, end = window(
+                self.last.at.isoformat() if self.last else "", at.isoformat()
+            )
+            self.misdated += [
+                entry.pk
+                for entry in entries
+                if not begin <= entry.at.isoformat(timespec="microseconds") <= end
+            ]
+        first: dict[str, int] = {}
+        for entry in entries:
+            if entry_hash(entry) != entry.hash:
+                raise SealingRefused(
+                    f"Entry {entry.pk} is not as it was written: its hash does not fit."
+                )
+            if not entry.mac:
+                if self._had_macs:
+                    raise SealingRefused(
+                        f"Entry {entry.pk} was not written by the desk: it has no code."
+                    )
+                continue
+            self._had_macs = True
+            if not is_authentic(entry):
+                raise SealingRefused(
+                    f"Entry {entry.pk} was not written by the desk: its code does not fit."
+                )
+            if entry.mac in first:
+                raise SealingRefused(
+                    f"Entry {entry.pk} repeats entry {first[entry.mac]}."
+                )
+            first[entry.mac] = entry.pk
+        repeated = Entry.objects.filter(mac__in=list(first))
+        if earlier := repeated.exclude(pk__in=first.values()).first():
+            raise SealingRefused(
+                f"Entry {first[earlier.mac]} repeats entry {earlier.pk}."
+            )
+        sealed = []
+        for position, entry in enumerate(entries, start=self.size):
+            digest = bytes.fromhex(entry.hash)
+            sealed.append(
+                SealedEntry(
+                    entry=entry.pk, seal=self.number, position=position, hash=digest
+                )
+            )
+            self._digest.update(digest)
+            self._end = (entry.xid, entry.pk)
+        SealedEntry.objects.bulk_create(sealed)
+        self.count += len(entries)
+        self.size += len(entries)
+
+    def seal(self, *, at: datetime, cluster: str, key: str = "", **fields: Any) -> Seal:
+        """Sign the batch as it is now. What `fields` leave out is as in the last seal."""
+        last = self.last
+        key = key or (last.expected_key if last else public_key())
+        end_xid, end_id = self._end
+        seal = Seal(
+            number=self.number,
+            epoch=last.epoch if last else 1,
+            count=self.count,
+            size=self.size,
+            entries=self._digest.hexdigest(),
+            previous=last.hash if last else "",
+            end_xid=end_xid,
+            end_id=end_id,
+            after_id=last.after_id if last else 0,
+            cluster=cluster,
+            at=at,
+            key=key,
+        )
+        for name, value in fields.items():
+            setattr(seal, name, value)
+        seal.signature = sign(seal)
+        seal.save(force_insert=True)
+        return seal
+
+
+# --- After a restore ------------------------------------------------------------------
+
+
+OTHER_CLUSTER = "The database came from a backup: the cluster it is in is another one."
+# Longer ledgers are compared for longer than a task may run: about a minute for a
+# million entries.
+LONGEST_IN_TASK = 1_500_000
+# Seconds to wait for transactions that were open when the restore was noticed.
+PATIENCE = 10.0
+LOOK_EVERY = 0.05
+
+
+def is_other_cluster(last: Seal, cluster: str) -> bool:
+    """Whether the database is in another cluster than when it was last sealed, as far
+    as that may be read.
+    """
+    return bool(last.cluster and cluster and last.cluster != cluster)
+
+
+def why_not_automatic(last: Seal, cluster: str) -> str:
+    """Return why the ledger is not continued automatically: a long one needs the
+    command, which has no time limit.
+    """
+    if not is_other_cluster(last, cluster) or last.size <= LONGEST_IN_TASK:
+        return ""
+    return (
+        f"{OTHER_CLUSTER} With {last.size:,} sealed entries the comparison takes longer than a task may run; do it "
+        'with ./run manage audit_restored --because "...".'
+    )
+
+
+def begin_epoch(last: Seal, *, because: str, actor: Actor, key: str = "") -> int:
+    """Seal every entry that is there and in no seal, and begin the next epoch; return
+    how many there were.
+
+    What was sealed is compared with the entries first, all of it, whose time is the
+    ledger's length. Must be called by whoever holds the sealers' lock and has written
+    nothing yet.
+    """
+    check_end(last)
+    _check_entries(last)
+    begin, last_id = _close_epoch()
+    batch = Batch(last)
+    unsealed = Entry.objects.unsealed().filter(pk__lte=last_id).iterator(AT_ONCE)
+    while entries := list(islice(unsealed, AT_ONCE)):
+        batch.take(entries)
+    # The new epoch's entries have greater numbers, and transactions from `begin` on.
+    seal = batch.seal(
+        at=clock(),
+        cluster=cluster_id(),
+        key=key,
+        kind=Seal.Kind.RESTORED,
+        epoch=last.epoch + 1,
+        after_id=last_id,
+        end_xid=begin,
+        end_id=last_id,
+        note=because,
+    )
+    details = {
+        "seal": str(seal.number),
+        "epoch": str(seal.epoch),
+        "entries": str(seal.count),
+        "reason": because,
+    }
+    record("ledger.restored", actor=actor, details=details)
+    return seal.count
+
+
+def _close_epoch() -> tuple[int, int]:
+    """Return where the next epoch begins: a transaction id and an entry's number, all
+    entries up to which are there.
+
+    An entry's number and its transaction's id are taken together (audit.recording), the
+    id first. So whoever took a number up to `last_id` has an id below `everybody`, and
+    is waited for; and whoever takes a later number was still open, or not there yet,
+    when `begin` was read.
+    """
+    begin = current_snapshot().xmin
+    last_id = max(last_number(), Entry.objects.aggregate(last=Max("pk"))["last"] or 0)
+    everybody = current_snapshot().xmax
+    ends = time.monotonic() + PATIENCE
+    while current_snapshot().xmin < everybody:
+        if time.monotonic() > ends:
+            raise SealingRefused(
+                "The restore waits for a transaction that is still open.",
+                is_breach=False,
+            )
+        time.sleep(LOOK_EVERY)
+    return begin, last_id
+
+
+# --- Comparing what was sealed with the entries of the backup -------------------------
+
+
+def _check_entries(last: Seal) -> None:
+    """Raise SealingRefused for the first entry that is not what was sealed, or the
+    first seal that is out of place.
+    """
+    sealed = _sealed_hashes()
+    previous = ""
+    seals = Seal.objects.filter(number__lte=last.number).order_by("number")
+    for seal in seals.iterator():
+        if seal.previous != previous:
+            raise SealingRefused(
+                f"Seal {seal.number} does not follow the seal before it."
+            )
+        previous = seal.hash
+        digest = hashlib.sha256()
+        for one in islice(sealed, seal.count):
+            digest.update(one)
+        if digest.hexdigest() != seal.entries:
+            raise SealingRefused(
+                f"The entries under seal {seal.number} are not the ones that it was made over."
+            )
+
+
+def _sealed_hashes() -> Iterator[bytes]:
+    """Yield the hashes of the sealed entries in order, each computed again from its
+    entry.
+    """
+    for position, (sealed, entry) in enumerate(
+        SealedEntry.objects.with_entries(Entry.objects.all())
+    ):
+        sealed_hash = bytes(sealed.hash)
+        if sealed.position != position:
+            raise SealingRefused(
+                f"No entry is listed as sealed at position {position}."
+            )
+        if entry is None:
+            raise SealingRefused(f"Entry {sealed.entry} was sealed, and is not there.")
+        if entry_hash(entry) != sealed_hash.hex():
+            raise SealingRefused(f"Entry {entry.pk} is not the one that was sealed.")
+        yield sealed_hash

@@ -13,8 +13,8 @@ from django.db.models.functions import Cast, Coalesce, Now
 
 from audit.fields import TransactionIdField
 from audit.models import Entry, Seal
-from audit.sealing import anchors, restoring, signing
-from audit.sealing.preconditions import latest_seal, refusal_since
+from audit.sealing import anchors, sealer, signing
+from audit.sealing.signing import latest_seal, refusal_since
 from common.grace import STUCK_AFTER
 from common.postgres.server import (
     OpenTransaction,
@@ -68,7 +68,7 @@ def sealing_state(now: datetime) -> SealingState:
     elif is_on and last and last.expected_key not in signing.public_keys():
         stopped = signing.missing_key(last.expected_key)
     elif is_on and last:
-        stopped = restoring.why_not_automatic(last, cluster_id())
+        stopped = sealer.why_not_automatic(last, cluster_id())
     holder = oldest_writer() if is_late else None
     if not is_on:
         why = str(signing.NoKey())

@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from audit.models import Check
-from audit.sealing.preconditions import latest_seal
+from audit.sealing.signing import latest_seal
 
 register = template.Library()
 

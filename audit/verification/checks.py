@@ -2,7 +2,8 @@
 
 Rows of Check say what is to be done and how far it is. A check runs in a process of its
 own, because it takes longer than any task may; a process that dies leaves a row that
-makes no progress, and the check is started again.
+makes no progress, and the check is started again. It reads the whole ledger as one
+moment saw it, and checks it with the code that checks a bundle.
 """
 
 import logging
@@ -10,21 +11,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Exists, Max, OuterRef
 from django.db.models.functions import Now
 
 from audit import tasks
-from audit.models import Check
-from audit.recording import record
-from audit.sealing.preconditions import BROKEN, latest_seal
-from audit.verification.database import check_database
+from audit.models import AT_ONCE, Anchor, Check, Entry, Seal, SealedEntry
+from audit.recording import are_found_by, canonical_entry, record
+from audit.sealing import signing
+from audit.sealing.anchors import end_of_file, heads_in
+from audit.sealing.signing import BROKEN, latest_seal
+from audit.verifier import countersign_verify as verifier
 from audit.verifier.countersign_verify import Report
 from common.actors import Actor, Role
+from common.postgres import one_moment
 
 log = logging.getLogger(__name__)
 
@@ -193,3 +199,177 @@ def _end_lost() -> Check | None:
         log.warning("a check did not end", extra={"check": still.pk})
         return still
     return None
+
+
+# --- Checking the database ------------------------------------------------------------
+
+
+def check_database(progress: Callable[[int], None] | None = None) -> verifier.Report:
+    """Check all entries and seals in one snapshot; must not be called within a
+    transaction.
+
+    It holds where the report has no findings. `progress` is called now and then with
+    the number of entries that were checked.
+    """
+    report = verifier.Report(progress)
+    # Read first: what is written there later may be of seals that the snapshot does not
+    # see.
+    heads = _heads(report)
+    with one_moment():
+        chain = verifier.Chain(report, verifier.Trust(signing.public_keys()))
+        seals = (
+            chain.read(seal.as_line().strip())
+            for seal in Seal.objects.order_by("number").iterator()
+        )
+        positions = _Positions(report)
+        items = _items(positions, report)
+        verifier.check_ledger(
+            report, items, (seal for seal in seals if seal), heads, excuse_restored=True
+        )
+        if chain.keys:
+            # Before its first seal a desk has nothing that its key could have signed.
+            chain.end()
+        positions.end(report.last.size if report.last else 0)
+        _check_anchors(report)
+    if report.more:
+        report.findings.append(f"And {report.more} more.")
+    return report
+
+
+def _heads(report: verifier.Report) -> verifier.Heads:
+    """Return the seals at the end of the seals' file; none where there is no file."""
+    try:
+        data = end_of_file()
+        return verifier.Heads.read(data) if b"\n" in data else verifier.Heads()
+    except FileNotFoundError:
+        report.note(
+            "There is no seals' file, so deleted newest entries cannot be detected."
+        )
+    except OSError as error:
+        report.note(f"The seals' file cannot be read: {error.strerror}.")
+    except verifier.Unreadable as error:
+        report.find(f"The seals' file has a line that is not a seal. {error}")
+    return verifier.Heads()
+
+
+def _items(positions: "_Positions", report: verifier.Report) -> Iterator[verifier.Item]:
+    for sealed, entry in SealedEntry.objects.with_entries(Entry.objects.with_salts()):
+        yield from positions.missing_before(sealed)
+        positions.take(sealed)
+        sealed_hash = bytes(sealed.hash)
+        if entry is None:
+            yield verifier.Item(None, sealed.entry, sealed_hash)
+            continue
+        if entry.hash != sealed_hash.hex():
+            report.find(
+                f"Entry {entry.pk} and the list of sealed entries do not have the same hash."
+            )
+        yield _item(entry, sealed_hash, report)
+    for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE):
+        listed = bytes.fromhex(entry.hash) if len(entry.hash) == 64 else None
+        yield _item(entry, listed, report)
+
+
+def _item(
+    entry: Any, sealed_hash: bytes | None, report: verifier.Report
+) -> verifier.Item:
+    if entry.details and not are_found_by(entry.words or "", entry.details):
+        report.find(
+            f"The search words of entry {entry.pk} were changed: a search may not find it."
+        )
+    salt = None if entry.salt is None else bytes(entry.salt)
+    return verifier.Item(
+        canonical_entry(entry), entry.pk, sealed_hash, salt, entry.details
+    )
+
+
+class _Positions:
+    """What only the database has: positions without gaps, and the seal that each sealed
+    entry is listed under.
+    """
+
+    def __init__(self, report: verifier.Report) -> None:
+        self._report = report
+        self._next = 0
+        self._seals = (
+            Seal.objects.order_by("number").values_list("number", "size").iterator()
+        )
+        self._seal = next(self._seals, None)
+
+    def missing_before(self, row: SealedEntry) -> Iterator[verifier.Item]:
+        """Yield an empty item for each position that is missing."""
+        for position in range(self._next, row.position):
+            self._report.find(f"No entry is listed as sealed at position {position}.")
+            yield verifier.Item(None)
+
+    def take(self, row: SealedEntry) -> None:
+        """Check one entry's position and seal."""
+        while self._seal is not None and row.position >= self._seal[1]:
+            self._seal = next(self._seals, None)
+        if self._seal is not None and row.seal != self._seal[0]:
+            self._report.find(
+                f"Entry {row.entry} is listed under seal {row.seal}, and seal {self._seal[0]} covers it."
+            )
+        self._next = row.position + 1
+
+    def end(self, size: int) -> None:
+        """Check that no more entries are listed as sealed than the last seal covers."""
+        if self._next > size:
+            self._report.find(
+                f"{self._next} entries are listed as sealed, and the last seal covers {size}: seals were removed."
+            )
+
+
+# --- Anchors: whether what was written outside the database is still there ------------
+
+
+def _check_anchors(report: verifier.Report) -> None:
+    """Find anchors and lines of the seals' file that were removed."""
+    newest = Anchor.objects.aggregate(seal=Max("seal"))["seal"] or 0
+    last = report.last.number if report.last else 0
+    if newest > last:
+        report.find(
+            f"Seal {newest} was written outside, and the last one here is {last}: the end was deleted."
+        )
+    # Each anchor names the seal that was written to the same place before it.
+    earlier = Anchor.objects.filter(kind=OuterRef("kind"), seal=OuterRef("previous"))
+    removed = Anchor.objects.filter(~Exists(earlier), previous__gt=0)
+    for anchor in removed.order_by("previous").iterator():
+        is_file = anchor.kind == Anchor.Kind.FILE
+        where = "the seals' file" if is_file else "Discord"
+        report.find(
+            f"Seal {anchor.previous} was written to {where} before seal {anchor.seal}, and its anchor was removed."
+        )
+    # The file is read after the anchors: a line is written before its anchor.
+    try:
+        heads = heads_in(end_of_file())
+    except OSError:
+        return
+    if not heads:
+        return
+    places = {
+        (head["number"], head["signature"]): place for place, head in enumerate(heads)
+    }
+    lowest = min(number for number, _ in places)
+    anchors = Anchor.objects.filter(kind=Anchor.Kind.FILE, seal__gte=lowest)
+    pairs = list(anchors.values_list("previous", "seal"))
+    seals = Seal.objects.filter(
+        number__in={number for pair in pairs for number in pair}
+    )
+    signatures = dict(seals.values_list("number", "signature"))
+    gone = set()
+    # Several hosts may have a file each: a pair counts where one of the two is in this
+    # one.
+    for previous, seal in pairs:
+        if previous not in signatures or seal not in signatures:
+            continue
+        first = places.get((previous, signatures[previous]))
+        second = places.get((seal, signatures[seal]))
+        if first is not None and second is None:
+            gone.add(seal)
+        elif first is None and second:
+            gone.add(previous)
+    for number in sorted(gone):
+        report.find(
+            f"Seal {number} was written to the seals' file, and its line is gone."
+        )

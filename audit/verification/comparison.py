@@ -11,7 +11,7 @@ from django.db import transaction
 from audit.models import Check, Seal
 from audit.recording import record
 from audit.sealing import signing
-from audit.sealing.preconditions import latest_seal
+from audit.sealing.signing import latest_seal
 from audit.verifier.countersign_verify import fingerprint_of
 from common.actors import Actor
 from parsing.client import ParserKilled, ParserUnavailable, parse

@@ -35,7 +35,7 @@ from connections.changes import (
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
-from mirror.sync.capabilities import without_refused
+from mirror.sync.account import without_refused
 from people.second_admin.registry import CanWait, second_admin
 from upstream import errors
 from upstream.admin import AdminClient

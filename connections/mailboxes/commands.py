@@ -34,8 +34,12 @@ from connections.errors import (
 )
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
-from mirror.sync.capabilities import without_refused
-from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
+from mirror.sync.account import (
+    facts_in,
+    read_mailboxes,
+    store_mailboxes,
+    without_refused,
+)
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from people.second_admin.setting import organisation_settings
 from upstream import errors

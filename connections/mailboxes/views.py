@@ -64,7 +64,7 @@ from mirror.oversight_modes import (
     is_minimum_lower,
     mode_named,
 )
-from mirror.sync.mailboxes import read_mailboxes
+from mirror.sync.account import read_mailboxes
 from people.models import PendingChange
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated

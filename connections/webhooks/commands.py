@@ -29,7 +29,7 @@ from connections.errors import (
 )
 from connections.webhooks.events import usual_receiver
 from mirror.models import Connection, WebhookName
-from mirror.sync.capabilities import without_refused
+from mirror.sync.account import without_refused
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from upstream.events import read_time
 

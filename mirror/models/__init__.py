@@ -2,7 +2,7 @@
 has them.
 """
 
-from mirror.models.attachments import AttachedFile
+from mirror.models.attachments import AttachedFile, RemotePicture
 from mirror.models.connections import (
     Connection,
     KnownContact,
@@ -11,7 +11,6 @@ from mirror.models.connections import (
     WebhookName,
 )
 from mirror.models.messages import Message, Revision
-from mirror.models.pictures import RemotePicture
 from mirror.models.threads import Thread, ThreadMessage
 from mirror.models.webhooks import WebhookEvent
 

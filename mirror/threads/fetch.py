@@ -24,7 +24,7 @@ from mirror.recording import record_about
 from mirror.states import MessageState
 from mirror.store import expect_thread
 from mirror.sync import health, reads
-from mirror.sync.capabilities import without_refused
+from mirror.sync.account import without_refused
 from mirror.sync.health import ACTOR
 from mirror.threads.conversation import (
     conversation_of,

@@ -20,7 +20,7 @@ from audit.recording import entry_hash, mac_of
 from audit.sealing import signing
 from audit.tasks import seal
 from audit.verification.bundle import write_bundle
-from audit.verification.database import check_database
+from audit.verification.checks import check_database
 from audit.verifier import countersign_verify as verifier
 from tests.ledger import append, as_superuser, batch_hash
 

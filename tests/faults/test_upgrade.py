@@ -18,7 +18,7 @@ from audit.models import Entry
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
 from audit.sealing.status import sealing_state
-from audit.verification.database import check_database
+from audit.verification.checks import check_database
 from common.postgres import clock
 from dashboard.backup.database import MARKER
 from dashboard.health.checks import examine_postgresql, pending_migrations

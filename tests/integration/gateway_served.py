@@ -17,7 +17,7 @@ from django.db import connections
 from django.test import override_settings
 
 from mirror.models import Connection
-from mirror.sync.mailboxes import read_mailboxes
+from mirror.sync.account import read_mailboxes
 from tests.factories import make_connection
 from tests.integration.gateway.world import World, make_world
 from tests.serving import named

@@ -19,7 +19,7 @@ from approvals.reconcile.closing import SETTLE_TIME
 from approvals.reconcile.resolve import resolve
 from common.postgres import clock
 from mirror.models import Connection, Message
-from mirror.sync.mailboxes import read_mailboxes
+from mirror.sync.account import read_mailboxes
 from tests.hosted.running import ADMIN, AGENT, OVERSIGHT, READ, Hosted
 from tests.integration.deciding import decide, make_due
 from tests.serving import Handler, named, serving

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from mirror.models import Connection, KnownContact, Message, Revision
-from mirror.sync.address_lists import read_contacts
+from mirror.sync.account import read_contacts
 from mirror.tasks import read_all_contacts
 from policy import tasks
 from policy.allowlists.judgement import contacts_among, count_hits

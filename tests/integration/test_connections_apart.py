@@ -8,7 +8,7 @@ import pytest
 
 from approvals import tasks
 from mirror.models import Connection
-from mirror.sync.connection_slots import ConnectionSlots
+from mirror.tasks import ConnectionSlots
 from tests.factories import NOW, make_connection, make_message
 from tests.integration.deciding import decide
 

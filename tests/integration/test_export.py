@@ -14,10 +14,17 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.export import download
-from audit.export.download import Download
-from audit.export.exports import Cut, NotExported, begin_export, start_export, take_cut
-from audit.export.formats import COLUMNS, FORMATS
+from audit import exports
+from audit.exports import (
+    COLUMNS,
+    FORMATS,
+    Cut,
+    Download,
+    NotExported,
+    begin_export,
+    start_export,
+    take_cut,
+)
 from audit.models import Entry, Export, SealedEntry
 from audit.recording import record
 from audit.search.filters import Filters
@@ -216,7 +223,7 @@ def test_csv_row_holds_subject_fingerprint_and_seal_and_no_names_without_details
 
 
 def test_entries_added_during_an_export_are_not_in_it(auditor, monkeypatch):
-    monkeypatch.setattr(download, "AT_ONCE", 3)
+    monkeypatch.setattr(exports, "AT_ONCE", 3)
     made = [entry.pk for entry in append(8)]
     export = begin(auditor)
     # Written after the request, and while it runs.
@@ -242,7 +249,7 @@ def test_entries_from_before_a_restore_are_exported(auditor):
 
 
 def test_export_stops_when_its_owner_loses_the_right(signed_in, auditor, monkeypatch):
-    monkeypatch.setattr(download, "AT_ONCE", 2)
+    monkeypatch.setattr(exports, "AT_ONCE", 2)
     append(6)
     for end in (
         lambda: Person.objects.update(is_active=False),
@@ -261,7 +268,7 @@ def test_export_stops_when_its_owner_loses_the_right(signed_in, auditor, monkeyp
             assert set(json.loads(last)) == {"broken_off"}
             ((_, broken),) = recorded("ledger.export_broken_off")
             assert broken["handed_out"] == "2"
-            assert broken["reason"] == download.NO_LONGER
+            assert broken["reason"] == exports.NO_LONGER
             export.refresh_from_db()
             assert export.state == "broken_off"
             assert export.sha256 == ""
@@ -271,7 +278,7 @@ def test_export_stops_when_its_owner_loses_the_right(signed_in, auditor, monkeyp
 def test_closed_download_cancels_the_export_and_can_be_restarted(
     signed_in, auditor, monkeypatch, parts_read
 ):
-    monkeypatch.setattr(download, "AT_ONCE", 2)
+    monkeypatch.setattr(exports, "AT_ONCE", 2)
     made = [entry.pk for entry in append(6)]
     client = signed_in(auditor)
     export = begin(auditor)
@@ -283,7 +290,7 @@ def test_closed_download_cancels_the_export_and_can_be_restarted(
         close()
     export.refresh_from_db()
     assert export.state == "broken_off"
-    assert recorded("ledger.export_broken_off")[0][1]["reason"] == download.GONE
+    assert recorded("ledger.export_broken_off")[0][1]["reason"] == exports.GONE
     assert "The file is incomplete" in client.get(f"{PATH}{export.pk}/").text
     assert client.post(reverse("export-again", args=[export.pk])).status_code == 302
     assert ids(b"".join(hand_out(auditor, export)).decode()) == made
@@ -296,15 +303,15 @@ def test_closed_download_cancels_the_export_and_can_be_restarted(
 def test_error_or_slow_reader_cancels_the_export_and_the_file_says_so(
     auditor, monkeypatch
 ):
-    monkeypatch.setattr(download, "AT_ONCE", 2)
+    monkeypatch.setattr(exports, "AT_ONCE", 2)
     append(4)
     with monkeypatch.context() as patched:
-        patched.setattr(download, "SLOWEST", -1.0)
+        patched.setattr(exports, "SLOWEST", -1.0)
         assert len(whole(auditor).splitlines()) == 3
         assert Export.objects.get().state == "broken_off"
     parts = hand_out(auditor, begin(auditor, "", "csv"))
     got = [next(parts), next(parts)]
-    monkeypatch.setattr(download, "READ_WITHIN", -1)
+    monkeypatch.setattr(exports, "READ_WITHIN", -1)
     *_, last = csv.reader(
         io.StringIO(b"".join([*got, *parts]).decode()[1:], newline="")
     )
@@ -354,7 +361,7 @@ def test_list_shows_own_exports_and_to_global_auditors_all(
 def test_file_equals_the_pages_for_any_filter(signed_in, auditor, monkeypatch):
     # Small pages and small batches.
     monkeypatch.setattr("audit.search.results.PAGE", 3)
-    monkeypatch.setattr(download, "AT_ONCE", 2)
+    monkeypatch.setattr(exports, "AT_ONCE", 2)
     message = make_message(make_connection("one"), subject="About a refund")
     make_message(make_connection("two"), subject="Another refund")
     append(3, words=[(CONTENT, "refund")])

@@ -21,7 +21,7 @@ from common.postgres import clock
 from launcher.processes import DESK_THREADS
 from mirror.models import Connection, Mailbox, Message
 from mirror.sync import reads
-from mirror.sync.connection_slots import KEPT_FREE
+from mirror.tasks import KEPT_FREE
 from tests.factories import make_connection
 from tests.hosted.running import OVERSIGHT, READ, hosted
 from tests.integration.deciding import decide

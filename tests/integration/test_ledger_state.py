@@ -14,7 +14,7 @@ from audit.sealing import signing
 from audit.sealing.anchors import add_anchor, write_anchors
 from audit.sealing.sealer import seal_all
 from audit.trail.proof import prove
-from audit.verification import comparison, status
+from audit.verification import comparison, views
 from audit.verification.bundle import VERIFIER
 from audit.verification.comparison import EvidenceUnreadable, compare_with
 from tests.factories import make_message
@@ -73,7 +73,7 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
 ):
     seals = seal_five_times(seal_all)
     add_anchor(seals[2], "discord", "#proofs", "1190")
-    monkeypatch.setattr(status, "SEALS", 3)
+    monkeypatch.setattr(views, "SEALS", 3)
     client = signed_in(reviewer)
     with django_assert_max_num_queries(32):
         page = words(client.get(PATH))

@@ -17,7 +17,7 @@ from gateway.models import ApprovalRequest, UpgradeRequest
 from gateway.models import Mailbox as GatewayMailbox
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
-from mirror.sync.mailboxes import read_mailboxes
+from mirror.sync.account import read_mailboxes
 from mirror.tasks import read_all_mailboxes
 from people.models import Grant
 from tests.factories import actor_of, make_connection, make_message, make_person

@@ -14,12 +14,12 @@ from django.db.models.signals import post_save
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import record
 from audit.sealing import sealer, signing, status
-from audit.sealing.preconditions import (
+from audit.sealing.sealer import seal_all
+from audit.sealing.signing import (
     SealingRefused,
     check_end,
     latest_seal,
 )
-from audit.sealing.sealer import seal_all
 from audit.sealing.status import sealing_state
 from common.postgres import clock
 from common.postgres.server import cluster_id

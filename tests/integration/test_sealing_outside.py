@@ -9,10 +9,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from audit.models import Anchor, Entry, Seal, SealedEntry
-from audit.sealing import restoring, sealer, signing, status
+from audit.sealing import sealer, signing, status
 from audit.sealing.anchors import write_anchors
-from audit.sealing.preconditions import latest_seal
 from audit.sealing.sealer import seal_all
+from audit.sealing.signing import latest_seal
 from audit.sealing.status import sealing_state
 from audit.tasks import seal
 from audit.verifier.countersign_verify import fingerprint_of
@@ -162,7 +162,7 @@ def _move_elsewhere(monkeypatch):
     """As after a logical restore: the last seal was made in another cluster, whose
     transactions had higher ids.
     """
-    for module in (restoring, sealer, status):
+    for module in (sealer, status):
         monkeypatch.setattr(module, "cluster_id", lambda: "7000000000000000001")
 
 
@@ -236,15 +236,15 @@ def test_altered_or_long_backup_is_not_adopted_automatically(monkeypatch):
                 wrong[sql] = (sealed, why)
             transaction.set_rollback(True)
     assert wrong == {}
-    monkeypatch.setattr(restoring, "LONGEST_IN_TASK", 5)
+    monkeypatch.setattr(sealer, "LONGEST_IN_TASK", 5)
     assert seal_all() == 0
     assert (
         "With 6 sealed entries the comparison takes longer than a task may run"
         in sealing_state(clock()).why
     )
-    monkeypatch.setattr(restoring, "LONGEST_IN_TASK", 6)
+    monkeypatch.setattr(sealer, "LONGEST_IN_TASK", 6)
     assert sealing_state(clock()).why == ""
-    monkeypatch.setattr(restoring, "LONGEST_IN_TASK", 0)
+    monkeypatch.setattr(sealer, "LONGEST_IN_TASK", 0)
     call_command("audit_restored", because="moved to another server")
     assert check_chain()[-1].kind == "restored"
 
@@ -252,7 +252,7 @@ def test_altered_or_long_backup_is_not_adopted_automatically(monkeypatch):
 def test_restore_waits_for_whoever_took_a_number_before_it(monkeypatch):
     append(2)
     seal_all()
-    monkeypatch.setattr(restoring, "PATIENCE", 0.1)
+    monkeypatch.setattr(sealer, "PATIENCE", 0.1)
     with another_session() as session:
         session.execute("SELECT pg_current_xact_id(), nextval('audit_entry_id_seq')")
         append()
@@ -300,7 +300,7 @@ def test_cluster_that_may_not_be_read_is_no_other_one():
         cursor.execute("CREATE ROLE nobody_special; SET ROLE nobody_special")
         assert cluster_id() == ""
         cursor.execute("RESET ROLE")
-    assert restoring.is_other_cluster(Seal(cluster="1"), "2")
-    assert not restoring.is_other_cluster(Seal(cluster="1"), "1")
-    assert not restoring.is_other_cluster(Seal(cluster="1"), "")
-    assert not restoring.is_other_cluster(Seal(cluster=""), "2")
+    assert sealer.is_other_cluster(Seal(cluster="1"), "2")
+    assert not sealer.is_other_cluster(Seal(cluster="1"), "1")
+    assert not sealer.is_other_cluster(Seal(cluster="1"), "")
+    assert not sealer.is_other_cluster(Seal(cluster=""), "2")

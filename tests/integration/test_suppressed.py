@@ -5,8 +5,8 @@ import re
 import pytest
 
 from mirror.models import Connection, SuppressedAddress
-from mirror.sync import address_lists
-from mirror.sync.address_lists import read_suppressed
+from mirror.sync import account
+from mirror.sync.account import read_suppressed
 from mirror.tasks import read_all_suppressed
 from tests.factories import make_connection, make_message
 
@@ -88,7 +88,7 @@ def test_list_that_cannot_be_read_stays_as_it_was(gateway, upstream):
 def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkeypatch):
     set_suppressions(upstream, "old@northwind.example")
     read_suppressed(connection_id=gateway.pk)
-    monkeypatch.setattr(address_lists, "MAX_SUPPRESSED", 2)
+    monkeypatch.setattr(account, "MAX_SUPPRESSED", 2)
     set_suppressions(
         upstream, "a@x.example", "b@x.example", "c@x.example", cursor="more"
     )

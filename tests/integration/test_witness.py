@@ -12,7 +12,7 @@ from alerts.deliveries.witness import post_heads
 from alerts.models import Card, Delivery, Destination
 from audit.models import Anchor, Entry, Seal
 from audit.sealing.sealer import seal_all
-from audit.verification.database import check_database
+from audit.verification.checks import check_database
 from tests.alerting import deliver
 from tests.factories import make_message
 from tests.ledger import append, as_superuser, latest_details

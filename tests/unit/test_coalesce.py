@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mirror.sync.coalesce import Coalesced, Late
+from mirror.sync.reads import Coalesced, Late
 
 # For what comes in the end, on a machine however busy.
 PATIENCE = 60

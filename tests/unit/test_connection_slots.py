@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from mirror.sync import connection_slots
-from mirror.sync.connection_slots import KEPT_FREE, ConnectionSlots
+from mirror import tasks
+from mirror.tasks import KEPT_FREE, ConnectionSlots
 
 READ = "tasks.hydrate"
 DECIDE = "tasks.execute_decision"
@@ -48,11 +48,11 @@ def test_connection_leaves_threads_to_the_others_and_reads_leave_some_to_decisio
 
 def test_slow_connection_has_two_slots_until_it_is_fast_again(monkeypatch):
     shared = ConnectionSlots(8)
-    times = iter([0.0, connection_slots.SLOW + 1, 10.0, 10.1])
-    monkeypatch.setattr(connection_slots.time, "monotonic", lambda: next(times))
+    times = iter([0.0, tasks.SLOW + 1, 10.0, 10.1])
+    monkeypatch.setattr(tasks.time, "monotonic", lambda: next(times))
     with shared.enter(1, (READ, 1), is_well=True, is_urgent=False):
         pass
-    monkeypatch.setattr(connection_slots.time, "monotonic", lambda: 10.0)
+    monkeypatch.setattr(tasks.time, "monotonic", lambda: 10.0)
     with ExitStack() as stack:
         assert fill(stack, shared, 1) == 2
         assert fill(stack, shared, 2) > 2
@@ -89,7 +89,7 @@ def test_slot_is_free_again_after_an_error():
 
 
 def test_queue_of_jobs_is_bounded(monkeypatch):
-    monkeypatch.setattr(connection_slots, "MAX_QUEUED", 3)
+    monkeypatch.setattr(tasks, "MAX_QUEUED", 3)
     shared = ConnectionSlots(8)
     with ExitStack() as stack:
         fill(stack, shared, 1, is_well=False)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.actions import ACTIONS
-from audit.search.dates import read_span
 from audit.search.filters import (
     AREAS,
     GROUPS,
@@ -16,6 +15,7 @@ from audit.search.filters import (
     actions_of,
     fingerprint_prefixes,
     normalize_fingerprint,
+    read_span,
 )
 from common.fingerprint import short_fingerprint
 

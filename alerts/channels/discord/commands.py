@@ -28,7 +28,7 @@ from approvals.desk_messages import desk_messages
 from approvals.models import CommandedMail
 from common.actors import Actor, Role
 from mirror.models import Mailbox, Message
-from mirror.sync.capabilities import without_refused
+from mirror.sync.account import without_refused
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
 from upstream.agent import Agent

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from audit.sealing import anchors, restoring, signing
-from audit.sealing.preconditions import SealingRefused, latest_seal
+from audit.sealing import anchors, sealer, signing
 from audit.sealing.sealer import LOCK
+from audit.sealing.signing import SealingRefused, latest_seal
 from common.actors import operator
 from common.postgres import try_lock
 
@@ -50,7 +50,7 @@ class Command(BaseCommand):
                 key = signing.public_key() if new_key else last.expected_key
                 if key not in signing.public_keys():
                     raise CommandError(signing.missing_key(key))
-                entries = restoring.begin_epoch(
+                entries = sealer.begin_epoch(
                     last, because=because.strip(), actor=OPERATOR, key=key
                 )
         except (SealingRefused, signing.NoKey) as refused:

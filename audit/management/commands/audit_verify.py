@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError
 
-from audit.verification.database import check_database
+from audit.verification.checks import check_database
 from audit.verifier.countersign_verify import fingerprint_of
 
 # The most findings that are printed.

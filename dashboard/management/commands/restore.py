@@ -25,8 +25,8 @@ from django.db import connection
 
 from audit.models import Entry
 from audit.sealing import anchors, signing
-from audit.sealing.preconditions import latest_seal
-from audit.verification.database import check_database
+from audit.sealing.signing import latest_seal
+from audit.verification.checks import check_database
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import (
     drop_all,
