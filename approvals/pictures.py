@@ -26,8 +26,8 @@ from common.actors import Actor, worker
 from common.logs import traced
 from common.postgres.retry import atomic_with_retry
 from common.time_zones import there, zone_word
+from mirror.attachments.file_types import Refused
 from mirror.attachments.parsed import draw_picture
-from mirror.attachments.renderings.refusals import Refused
 from mirror.errors import ActNotAllowed
 from mirror.models import Message, RemotePicture
 from mirror.recording import record_about

@@ -255,7 +255,7 @@ def forget() -> str:
     """Delete old webhooks, bytes of old files and pictures, renderings and old threads,
     a few at a time.
     """
-    from mirror.attachments.renderings.store import drop_old_renderings
+    from mirror.attachments.parsed import drop_old_renderings
     from mirror.sync import retention
 
     drop_old_renderings()

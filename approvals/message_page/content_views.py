@@ -60,9 +60,9 @@ from audit.models import Entry
 from audit.trail import first_at, lines
 from common.actors import Actor
 from common.pages import DeskRequest, first_or_404, page_or_fragment
+from mirror.attachments.file_types import SENTENCES, Refused
+from mirror.attachments.parsed import page_picture
 from mirror.attachments.preview import document_of, pdf_pages
-from mirror.attachments.renderings.refusals import SENTENCES, Refused
-from mirror.attachments.renderings.store import page_picture
 from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about

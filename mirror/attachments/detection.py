@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from common.fingerprint import Attachment
 from mirror.attachments.file_types import (
     KINDS,
+    Detection,
+    Flag,
     Kind,
     by_magic,
     claimed_by_ending,
     claimed_by_type,
-)
-from mirror.attachments.flags import (
-    Detection,
-    Flag,
     ending_of,
     flags_of_name,
     with_article,

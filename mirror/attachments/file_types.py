@@ -1,8 +1,13 @@
-"""The kinds of files that the desk can tell apart: what each is called, and which names
-and types claim it.
+"""The kinds of files that the desk can tell apart, what is known of a file by its bytes
+or by its name and type alone, and why one is not shown.
 """
 
+import re
 from dataclasses import dataclass
+
+from common.fingerprint import Attachment
+from rendering import found_in, stripped
+from risk.check_attachments import why_dangerous
 
 
 @dataclass(frozen=True)
@@ -165,3 +170,89 @@ def claimed_by_type(content_type: str) -> Kind | None:
     as octet-stream.
     """
     return _BY_TYPE.get(content_type.partition(";")[0].strip().lower())
+
+
+# --- What is known of a file ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One thing to know about a file."""
+
+    level: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was seen of a file. `members` are the names in an archive, `more` those that
+    are not listed.
+
+    `is_unsafe`: the parser was killed over it twice.
+    """
+
+    kind: str
+    flags: tuple[Flag, ...] = ()
+    members: tuple[str, ...] = ()
+    more: int = 0
+    width: int = 0
+    height: int = 0
+    encoding: str = ""
+    is_unsafe: bool = False
+
+
+def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
+    """Return what the name and the declared type alone give away, before any byte was
+    fetched.
+    """
+    why, level = why_dangerous(Attachment(name=name, content_type=content_type, size=0))
+    flags = [Flag(level, f"Be careful: {why}.")] if why else []
+    if invisible := found_in(name):
+        flags.append(
+            Flag(
+                "high",
+                f"Its name contains invisible characters: {', '.join(invisible).lower()}.",
+            )
+        )
+    return tuple(flags)
+
+
+def ending_of(name: str) -> str:
+    """Return the file name extension."""
+    last = re.split(r"[/\\]", stripped(name))[-1].strip().rstrip(". ")
+    return last.rpartition(".")[2].strip().lower() if "." in last else ""
+
+
+def with_article(words: str) -> str:
+    """Return a kind's words as one of its kind: "a PDF", "an SVG drawing"."""
+    return f"{'an' if words[0].lower() in 'aeio' or words.startswith(('SVG', 'XML')) else 'a'} {words}"
+
+
+# --- Why a file is not shown ----------------------------------------------------------
+
+
+SENTENCES = {
+    "broken": "It is damaged, or in a form that cannot be read here.",
+    "busy": "Other files are being prepared. Open it again in a moment.",
+    "entities": "Its XML declares entities of its own, which can fill the memory or fetch files. It was not read.",
+    "form": "It is in a form that cannot be shown here.",
+    "kind": "It is no picture that can be drawn here.",
+    "locked": "It is encrypted with a password, so its content cannot be shown.",
+    "no_page": "It has no such page, or the page is beyond those shown here.",
+    "no_room": "The desk's disk is full, so it cannot be prepared.",
+    "pixels": "It claims more pixels than fit in the memory.",
+    "tiny": "It is too small to be seen.",
+    "too_large": "It unpacks to far more than any message needs, so it was not read.",
+    "too_much": "Showing it takes too much memory or time, or crashes the renderer.",
+}
+
+
+class Refused(Exception):
+    """The file is not rendered; `reason` is a key of SENTENCES, `detail` what it is
+    about.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail

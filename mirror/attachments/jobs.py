@@ -9,23 +9,13 @@ from functools import wraps
 from typing import Any
 
 from mirror.attachments.detection import detect_file
-from mirror.attachments.renderings import (
-    opendocument,
-    pdf_pages,
-    pictures,
-    slides,
-    word,
-    workbook,
-)
-from mirror.attachments.renderings.refusals import Refused
+from mirror.attachments.file_types import Refused
+from mirror.attachments.renderings import documents, pdf_pages, pictures
 from parsing.jobs import MEGABYTE, Job, pack, unpack
 
 _READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
     "pdf": pdf_pages.read,
-    "docx": word.read,
-    "xlsx": workbook.read,
-    "pptx": slides.read,
-    "odf": opendocument.read,
+    **dict.fromkeys(("docx", "xlsx", "pptx", "odf"), documents.read),
     **dict.fromkeys(("png", "jpeg", "gif", "webp"), pictures.read),
 }
 
@@ -36,7 +26,7 @@ def _detect(request: bytes) -> bytes:
 
 
 def _answering(answer: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """Have a job answer `{"error": …}` with a key of `refusals.SENTENCES` for what
+    """Have a job answer `{"error": …}` with a key of `file_types.SENTENCES` for what
     cannot be read or drawn.
     """
 

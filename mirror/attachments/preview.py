@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mirror.attachments import frame_html
-from mirror.attachments.file_types import KINDS, Kind
-from mirror.attachments.flags import Flag, flags_of_name, with_article
+from mirror.attachments import frame_html, parsed
+from mirror.attachments.file_types import (
+    KINDS,
+    SENTENCES,
+    Flag,
+    Kind,
+    Refused,
+    flags_of_name,
+    with_article,
+)
 from mirror.attachments.parsed import AT_ONCE
-from mirror.attachments.renderings import store
-from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.models import AttachedFile
 
 # Kinds that are shown as a rendering. As many pages of a PDF are listed at once as are
@@ -185,13 +190,13 @@ def document_of(file: AttachedFile) -> FrameDocument:
         content = bytes(file.content)
         if KINDS[file.kind].family == "image":
             try:
-                facts = store.read_rendering(file).get("facts")
+                facts = parsed.read_rendering(file).get("facts")
             except Refused:
                 facts = None
             body = frame_html.as_picture(content, file.kind, file.name, facts)
         elif file.kind in RENDERED:
             try:
-                body = frame_html.as_outline(store.read_rendering(file))
+                body = frame_html.as_outline(parsed.read_rendering(file))
             except Refused as refused:
                 refusal = f"{SENTENCES[refused.reason]} {UNCHANGED}"
         else:
@@ -225,7 +230,7 @@ def pdf_pages(file: AttachedFile, *, first: int = 1) -> PdfPages:
     if refusal or file.kind != "pdf":
         return PdfPages(refusal=refusal or "It has no pages that can be shown.")
     try:
-        found = store.read_rendering(file)
+        found = parsed.read_rendering(file)
     except Refused as refused:
         return PdfPages(
             refusal=f"{SENTENCES[refused.reason]} {UNCHANGED}",
@@ -234,7 +239,7 @@ def pdf_pages(file: AttachedFile, *, first: int = 1) -> PdfPages:
     with suppress(Refused):
         # Before a browser asks for these pictures, each at the same time. A page that
         # cannot be drawn says so itself.
-        store.page_picture(file, first)
+        parsed.page_picture(file, first)
     listed = found["pages"]
     pages = [{**page, "number": number} for number, page in enumerate(listed, start=1)]
     shown = pages[first - 1 : first - 1 + AT_ONCE]

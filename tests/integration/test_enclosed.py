@@ -17,7 +17,7 @@ from approvals.models import OpenedPart, Verdict
 from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.attachments import fetch
-from mirror.attachments.flags import Detection
+from mirror.attachments.file_types import Detection
 from mirror.attachments.parsed import NOT_SAFE, detect_file
 from mirror.attachments.preview import document_of, refusal_of
 from mirror.models import AttachedFile, Connection, Message

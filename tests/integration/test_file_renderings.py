@@ -8,10 +8,10 @@ from dataclasses import asdict
 import pytest
 
 from demo.messages.files import INVOICE_PDF, RETURN_LABEL
+from mirror.attachments import parsed
+from mirror.attachments.file_types import SENTENCES, Refused
 from mirror.attachments.parsed import detect_file
 from mirror.attachments.preview import document_of, pdf_pages
-from mirror.attachments.renderings import store
-from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.models import AttachedFile
 from parsing import client
 from tests import office_files
@@ -46,7 +46,7 @@ def refusal_of(content):
     """
     file = fetched(content)
     with pytest.raises(Refused) as refused:
-        store.read_rendering(file)
+        parsed.read_rendering(file)
     said = pdf_pages(file).refusal if file.kind == "pdf" else document_of(file).html
     assert SENTENCES[refused.value.reason].replace("'", "&#x27;") in said.replace(
         "'", "&#x27;"
@@ -66,20 +66,20 @@ def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(
     assert shown.next == 0
     assert page["number"] == 1
     assert "EUR 1,225.00" in page["text"]
-    picture = store.page_picture(file, 1)
+    picture = parsed.page_picture(file, 1)
     assert (
         struct.unpack(">II", picture[16:24])
         == (page["width"], page["height"])
         == (1190, 1684)
     )
-    monkeypatch.setattr(store, "draw_pages", None)
-    assert store.page_picture(file, 1) == picture
+    monkeypatch.setattr(parsed, "draw_pages", None)
+    assert parsed.page_picture(file, 1) == picture
     # What is kept is deleted when it is too much, or old.
-    assert store.drop_old_renderings() == 0
-    monkeypatch.setattr(store, "MAX_KEPT", len(picture))
-    assert store.drop_old_renderings() == 1
-    monkeypatch.setattr(store, "MAX_AGE", -1.0)
-    assert store.drop_old_renderings() == 1
+    assert parsed.drop_old_renderings() == 0
+    monkeypatch.setattr(parsed, "MAX_KEPT", len(picture))
+    assert parsed.drop_old_renderings() == 1
+    monkeypatch.setattr(parsed, "MAX_AGE", -1.0)
+    assert parsed.drop_old_renderings() == 1
     assert list(empty_folder.glob("*-*")) == []
 
 
@@ -93,14 +93,14 @@ def test_long_pdf_is_shown_in_parts_and_huge_or_tiny_pages_in_bounds():
     assert pdf_pages(file).next == 5
     assert pdf_pages(file, first=201).refusal == SENTENCES["no_page"]
     for box in ("0 0 100000 100000", "0 0 14400 1", "0 0 1 1"):
-        picture = store.page_picture(fetched(office_files.pdf_of(1, box=box)), 1)
+        picture = parsed.page_picture(fetched(office_files.pdf_of(1, box=box)), 1)
         assert max(struct.unpack(">II", picture[16:24])) <= 1701, box
 
 
 def test_script_of_a_pdf_does_nothing():
     action = b"/OpenAction << /S /JavaScript /JS (while\\(true\\){}; app.launchURL\\('http://evil.example/'\\)) >> "
     file = fetched(office_files.pdf_of(1, action=action))
-    assert store.page_picture(file, 1).startswith(PNG)
+    assert parsed.page_picture(file, 1).startswith(PNG)
     assert any("JavaScript" in flag["sentence"] for flag in file.seen["flags"])
 
 
@@ -275,13 +275,13 @@ def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(
     monkeypatch,
 ):
     file = fetched(endless_pdf())
-    assert store.page_picture(file, 1).startswith(PNG)
+    assert parsed.page_picture(file, 1).startswith(PNG)
     with pytest.raises(Refused, match="too_much"):
-        store.page_picture(file, 2)
+        parsed.page_picture(file, 2)
     # It costs its time once.
-    monkeypatch.setattr(store, "draw_pages", None)
+    monkeypatch.setattr(parsed, "draw_pages", None)
     with pytest.raises(Refused, match="too_much"):
-        store.page_picture(file, 2)
+        parsed.page_picture(file, 2)
 
 
 def test_files_wait_for_a_parser_that_is_busy_or_away(monkeypatch):
@@ -304,7 +304,7 @@ def test_full_disk_is_said(monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "_folder", full)
+    monkeypatch.setattr(parsed, "_folder", full)
     assert SENTENCES["no_room"] in pdf_pages(fetched(INVOICE_PDF)).refusal
 
 

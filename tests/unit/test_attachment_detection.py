@@ -15,9 +15,8 @@ from mirror.attachments.detection import (
     kind_of,
     zip_members,
 )
-from mirror.attachments.flags import flags_of_name
-from mirror.attachments.renderings.office_package import Package
-from mirror.attachments.renderings.refusals import Refused
+from mirror.attachments.file_types import Refused, flags_of_name
+from mirror.attachments.renderings.office import Package
 from rendering.pictures import size_of
 from tests.linear import is_linear
 

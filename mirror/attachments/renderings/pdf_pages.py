@@ -13,7 +13,7 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
-from mirror.attachments.renderings.refusals import Refused
+from mirror.attachments.file_types import Refused
 
 # Imported now: no file can be opened once this process is confined.
 Image.init()

@@ -1,0 +1,474 @@
+"""Reads Word documents, PowerPoint slides, OpenDocument files and Excel workbooks: each
+as headings, paragraphs and tables, with what the program would not show marked.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from mirror.attachments.file_types import Refused
+from mirror.attachments.renderings.office import (
+    Cell,
+    Outline,
+    Package,
+    Relation,
+    Run,
+)
+
+# --- Word -----------------------------------------------------------------------------
+
+
+# Half points: smaller letters are not read by anybody.
+TINY = 8
+_ALSO = {
+    "header": "Header",
+    "footer": "Footer",
+    "footnotes": "Footnotes",
+    "endnotes": "Endnotes",
+    "comments": "Comments",
+}
+Relations = Mapping[str, Relation]
+_CHANGED = {
+    "ins": "inserted",
+    "del": "deleted",
+    "moveFrom": "deleted",
+    "moveTo": "inserted",
+}
+_BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+
+
+def read_word(package: Package, outline: Outline) -> None:
+    """Read a document. Raises Refused."""
+    body, relations = package.main()
+    _word_blocks(body, relations, outline)
+    for relation in relations.values():
+        if relation.kind in _ALSO and not relation.is_external:
+            outline.heading(_ALSO[relation.kind])
+            _word_blocks(*package.opened(relation.target), outline)
+
+
+def _word_blocks(element: Element, relations: Relations, outline: Outline) -> None:
+    for child in element:
+        if child.tag == "p":
+            runs = _joined(_runs(child, "", relations))
+            style = child.find("pPr/pStyle")
+            name = style.get("val", "") if style is not None else ""
+            level = re.fullmatch(r"[Hh]eading ?([1-6])", name)
+            if level and len(runs) == 1:
+                outline.heading(runs[0][0], level=int(level[1]) + 1, mark=runs[0][1])
+            elif runs:
+                is_listed = child.find("pPr/numPr") is not None
+                outline.text(*([("• ", "")] if is_listed else []), *runs)
+        elif child.tag == "tbl":
+            outline.grid(
+                [_cell_runs(cell, relations) for cell in row.iter("tc")]
+                for row in child.iter("tr")
+            )
+        elif child.tag not in ("sectPr", "Fallback"):
+            if child.tag == "comment":
+                outline.heading(child.get("author", ""), level=4)
+            _word_blocks(child, relations, outline)
+
+
+def _cell_runs(cell: Element, relations: Relations) -> list[Run]:
+    found: list[Run] = []
+    for paragraph in cell.iter("p"):
+        if found:
+            found.append(("\n", ""))
+        found += _joined(_runs(paragraph, "", relations))
+    return found
+
+
+def _runs(element: Element, mark: str, relations: Relations) -> Iterator[Run]:
+    """Yield the text below an element in order, with the mark of what hides or changes
+    it.
+    """
+    for child in element:
+        if child.tag in ("t", "delText"):
+            yield child.text or "", mark
+        elif child.tag == "instrText":
+            yield child.text or "", "field"
+        elif child.tag in _BREAKS:
+            yield _BREAKS[child.tag], mark
+        elif child.tag == "fldSimple":
+            yield child.get("instr", ""), "field"
+            yield from _runs(child, mark, relations)
+        elif child.tag == "hyperlink":
+            yield from _runs(child, mark, relations)
+            relation = relations.get(child.get("r:id", ""))
+            if relation and relation.is_external:
+                yield relation.target, "link"
+        elif child.tag not in ("pPr", "rPr", "Fallback"):
+            yield from _runs(
+                child,
+                mark or _CHANGED.get(child.tag, "") or _hidden_by(child),
+                relations,
+            )
+
+
+def _hidden_by(run: Element) -> str:
+    """Return the mark of a run whose letters Word does not show, or hardly."""
+    style = run.find("rPr") if run.tag == "r" else None
+    if style is None:
+        return ""
+    # The first of each counts.
+    said = {one.tag: one.get("val", "") for one in reversed(style)}
+    vanish = style.find("vanish")
+    if vanish is not None and vanish.get("val", "1") not in ("0", "false", "off"):
+        return "hidden"
+    if said.get("color", "").upper() == "FFFFFF":
+        return "white"
+    size = said.get("sz", "")
+    return "tiny" if size.isdigit() and int(size) <= TINY else ""
+
+
+def _joined(runs: Iterator[Run]) -> list[Run]:
+    """Return the runs with neighbours of the same mark as one, and without those that
+    hold nothing.
+    """
+    found: list[Run] = []
+    for text, mark in runs:
+        if found and found[-1][1] == mark:
+            found[-1] = (found[-1][0] + text, mark)
+        elif text:
+            found.append((text, mark))
+    return found if any(text.strip() for text, _ in found) else []
+
+
+# --- PowerPoint -----------------------------------------------------------------------
+
+
+MAX_SLIDES = 300
+
+
+def read_slides(package: Package, outline: Outline) -> None:
+    """Read slides: their text, tables and notes in order. Raises Refused."""
+    root, relations = package.main()
+    ids = [one.get("r:id", "") for one in root.iterfind("sldIdLst/sldId")]
+    for number, slide_id in enumerate(ids[:MAX_SLIDES], start=1):
+        if (relation := relations.get(slide_id)) and not relation.is_external:
+            slide, others = package.opened(relation.target)
+            is_hidden = slide.get("show") in ("0", "false")
+            outline.heading(f"Slide {number}", mark="hidden" if is_hidden else "")
+            _slide_blocks(slide, outline)
+            for other in others.values():
+                if other.kind == "notesSlide" and not other.is_external:
+                    outline.heading("Notes of the speaker", level=3)
+                    _slide_blocks(package.part(other.target), outline)
+    if len(ids) > MAX_SLIDES:
+        outline.notes.append(f"{len(ids) - MAX_SLIDES} more slides are left out here.")
+
+
+def _slide_blocks(element: Element, outline: Outline) -> None:
+    for child in element:
+        if child.tag == "tbl":
+            outline.grid(
+                [[(_slide_text(one), "")] for one in row.iter("tc")]
+                for row in child.iter("tr")
+            )
+        elif child.tag == "p":
+            if (text := _slide_text(child)).strip():
+                outline.text((text, ""))
+        elif child.tag == "sp" and child.find("nvSpPr/cNvPr[@hidden='1']") is not None:
+            outline.text((_slide_text(child), "hidden"))
+        elif child.tag != "Fallback":
+            _slide_blocks(child, outline)
+
+
+def _slide_text(element: Element) -> str:
+    """Return the text below an element, its paragraphs as lines."""
+    return "".join(
+        one.text or "" if one.tag == "t" else "\n"
+        for one in element.iter()
+        if one.tag in ("t", "br", "p")
+    ).strip("\n")
+
+
+# --- OpenDocument ---------------------------------------------------------------------
+
+
+MAX_ROWS = 500
+MAX_COLUMNS = 60
+
+
+def read_opendocument(package: Package, outline: Outline) -> None:
+    """Read a text, a sheet or a presentation. Raises Refused."""
+    root = package.part("content.xml")
+    styles = "automatic-styles/style[@family='table']"
+    hidden = {
+        style.get("name", "")
+        for style in root.iterfind(styles)
+        if style.find("table-properties[@display='false']") is not None
+    }
+    _blocks(root, outline, hidden)
+
+
+def _blocks(element: Element, outline: Outline, hidden: set[str]) -> None:
+    for child in element:
+        if child.tag == "h":
+            level = child.get("outline-level", "1")
+            outline.heading(_text(child), level=_number(level) + 1)
+        elif child.tag == "p":
+            if (text := _text(child)).strip():
+                outline.text((text, ""))
+        elif child.tag == "table":
+            mark = "hidden" if child.get("style-name") in hidden else ""
+            outline.heading(child.get("name", ""), level=3, mark=mark)
+            _table(child, outline)
+        elif child.tag not in ("automatic-styles", "scripts", "font-face-decls"):
+            _blocks(child, outline, hidden)
+
+
+def _table(table: Element, outline: Outline) -> None:
+    rows: list[tuple[str, str, dict[int, Cell]]] = []
+    for number, _, row in _repeated(table.iter("table-row"), "rows"):
+        if len(rows) == MAX_ROWS:
+            outline.text((f"Only {MAX_ROWS} rows are shown here.", "note"))
+            break
+        elements = [
+            one for one in row if one.tag in ("table-cell", "covered-table-cell")
+        ]
+        cells: dict[int, Cell] = {}
+        for place, _, cell in _repeated(elements, "columns"):
+            if len(cell) and place <= MAX_COLUMNS:
+                text = "\n".join(map(_text, cell.iter("p")))
+                cells[place] = ([(text, "")], cell.get("formula", ""))
+        if cells:
+            rows.append((str(number), _mark(row), cells))
+    marks = {
+        one: _mark(column)
+        for first, last, column in _repeated(table.iter("table-column"), "columns")
+        for one in range(first, min(last, MAX_COLUMNS) + 1)
+    }
+    if rows:
+        last = max(max(cells) for _, _, cells in rows)
+        outline.sheet(rows, range(1, last + 1), marks)
+
+
+def _repeated(
+    elements: Iterable[Element], what: str
+) -> Iterator[tuple[int, int, Element]]:
+    """Yield the first and last number of each row, column or cell, from 1: one element
+    can stand for many.
+    """
+    at = 1
+    for one in elements:
+        last = at + max(_number(one.get(f"number-{what}-repeated")), 1) - 1
+        yield at, last, one
+        at = last + 1
+
+
+def _mark(element: Element) -> str:
+    return "hidden" if element.get("visibility") in ("collapse", "filter") else ""
+
+
+def _text(element: Element) -> str:
+    """Return the text below an element, with its spaces and tabs."""
+    found = element.text or ""
+    for child in element:
+        if child.tag == "s":
+            found += " " * min(_number(child.get("c", "1")), 9999)
+        else:
+            found += {"tab": "\t", "line-break": "\n"}.get(child.tag) or _text(child)
+        found += child.tail or ""
+    return found
+
+
+# --- Excel ----------------------------------------------------------------------------
+
+
+MAX_SHEETS = 50
+MAX_NAMES = 50
+_STATES = {"hidden": "hidden", "veryHidden": "hidden, and not listed in Excel's menu"}
+_KINDS = {
+    "chartsheet": "chart",
+    "dialogsheet": "dialog",
+    "xlMacrosheet": "macros",
+    "xlIntlMacrosheet": "macros",
+}
+# Built-in number formats that are dates or times.
+_DATES = frozenset({*range(14, 23), 45, 46, 47})
+_QUOTED = re.compile(r'"[^"]*+"|\[[^\[\]]*+\]|\\.')
+_EPOCHS = {False: datetime(1899, 12, 30), True: datetime(1904, 1, 1)}  # noqa: DTZ001 -- a sheet knows no zone
+
+
+class _Book:
+    """What the sheets of one workbook share."""
+
+    def __init__(self, package: Package) -> None:
+        self.package = package
+        self.root, self.relations = package.main()
+        properties = self.root.find("workbookPr")
+        self.epoch = _EPOCHS[
+            properties is not None and properties.get("date1904") in ("1", "true")
+        ]
+        self.strings = [_words(one) for one in self._shared("sharedStrings", "si")]
+        formats = {str(one) for one in _DATES}
+        for one in self._shared("styles", "numFmts/*"):
+            code = _QUOTED.sub("", one.get("formatCode", "")).lower()
+            if re.search("[ymdhs]", code.replace("general", "")):
+                formats.add(one.get("numFmtId", ""))
+        # The numbers of the styles that show dates.
+        self.dates = {
+            number
+            for number, style in enumerate(self._shared("styles", "cellXfs/*"))
+            if style.get("numFmtId") in formats
+        }
+
+    def _shared(self, kind: str, path: str) -> list[Element]:
+        for relation in self.relations.values():
+            is_here = relation.target in self.package.names
+            if relation.kind == kind and is_here and not relation.is_external:
+                return self.package.part(relation.target).findall(path)
+        return []
+
+
+def read_workbook(package: Package, outline: Outline) -> None:
+    """Read each sheet as a table with values and formulas. Raises Refused."""
+    book = _Book(package)
+    sheets = book.root.findall("sheets/sheet")
+    if not sheets:
+        raise Refused("form")
+    for sheet in sheets[:MAX_SHEETS]:
+        relation = book.relations.get(sheet.get("r:id", ""))
+        marks = [
+            _STATES.get(sheet.get("state", ""), ""),
+            _KINDS.get(relation.kind, "") if relation else "",
+        ]
+        outline.heading(
+            f"Sheet “{sheet.get('name', '')}”", mark=", ".join(filter(None, marks))
+        )
+        if relation and not relation.is_external and relation.target in package.names:
+            root, others = package.opened(relation.target)
+            _sheet(root, book, outline)
+            for other in others.values():
+                if other.kind == "comments" and other.target in package.names:
+                    outline.heading("Comments", level=3)
+                    for one in package.part(other.target).iter("comment"):
+                        text = "".join(text.text or "" for text in one.iter("t"))
+                        outline.text((f"{one.get('ref', '')}: {text}", ""))
+    if len(sheets) > MAX_SHEETS:
+        outline.notes.append(
+            f"{len(sheets) - MAX_SHEETS} more sheets are left out here."
+        )
+    names = book.root.findall("definedNames/definedName")
+    if names:
+        outline.heading("Names")
+    for one in names[:MAX_NAMES]:
+        mark = "hidden" if one.get("hidden") in ("1", "true") else ""
+        outline.text((f"{one.get('name', '')} = {one.text or ''}", mark))
+
+
+def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
+    hidden_columns = [
+        range(_number(one.get("min")), _number(one.get("max")) + 1)
+        for one in sheet.iterfind("cols/col")
+        if _is_hidden(one, "width")
+    ]
+    rows: list[tuple[str, str, dict[int, Cell]]] = []
+    used: set[int] = set()
+    left_out = 0
+    # Cells that share a formula name it by a number; only the first has its text.
+    formulas: dict[str, str] = {}
+    for at, row in enumerate(sheet.iterfind("sheetData/row"), start=1):
+        elements = {
+            _column(cell.get("r", ""), place): cell
+            for place, cell in enumerate(row.findall("c"), start=1)
+        }
+        filled = {column: cell for column, cell in elements.items() if len(cell)}
+        if not filled:
+            continue
+        if len(rows) == MAX_ROWS:
+            left_out += 1
+            continue
+        cells: dict[int, Cell] = {}
+        for column, cell in filled.items():
+            shown = ""
+            formula = cell.find("f")
+            if formula is not None:
+                key = formula.get("si", "")
+                if formula.text:
+                    formulas[key] = f"{formula.text} (shared from {cell.get('r', '')})"
+                shown = f"={formula.text or formulas.get(key, '')}"
+            cells[column] = ([(_value(cell, book), "")], shown)
+        used.update(cells)
+        mark = "hidden" if _is_hidden(row, "ht") else ""
+        rows.append((row.get("r", str(at)), mark, cells))
+    columns = sorted(used)[:MAX_COLUMNS]
+    if len(used) > MAX_COLUMNS or left_out:
+        note = f"{left_out} more rows and {len(used) - len(columns)} more columns are left out here."
+        outline.text((note, "note"))
+    marks = {
+        one: "hidden" for listed in hidden_columns for one in columns if one in listed
+    }
+    if rows:
+        outline.sheet(rows, columns, marks)
+    else:
+        outline.text(("It is empty.", "note"))
+
+
+def _value(cell: Element, book: _Book) -> str:
+    kind = cell.get("t", "n")
+    value = cell.findtext("v", "")
+    if kind == "inlineStr":
+        inline = cell.find("is")
+        return _words(inline) if inline is not None else ""
+    if kind == "s":
+        is_known = value.isdigit() and int(value) < len(book.strings)
+        return book.strings[int(value)] if is_known else ""
+    if kind == "b":
+        return "TRUE" if value == "1" else "FALSE"
+    style = cell.get("s", "")
+    if kind != "n" or not style.isdigit() or int(style) not in book.dates:
+        return value
+    try:
+        days = float(value)
+        moment = book.epoch + timedelta(days=days)
+    except (ValueError, OverflowError):
+        return value
+    if 0 <= days < 1:
+        return f"{moment:%H:%M:%S}"
+    return f"{moment:%Y-%m-%d}" if days.is_integer() else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _words(element: Element) -> str:
+    """Return the text of a string, without how it is pronounced."""
+    runs = [element, *element.findall("r")]
+    return "".join(text.text or "" for run in runs for text in run.findall("t"))
+
+
+def _is_hidden(element: Element, size: str) -> bool:
+    return element.get("hidden") in ("1", "true") or element.get(size) in ("0", "0.0")
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() and len(text) < 9 else 0
+
+
+def _column(reference: str, otherwise: int) -> int:
+    """Return the number of the column in a reference such as AB12."""
+    letters = re.match("[A-Z]{1,3}", reference)
+    number = 0
+    for letter in letters[0] if letters else "":
+        number = number * 26 + ord(letter) - 64
+    return number or otherwise
+
+
+# --- All of them ----------------------------------------------------------------------
+
+_READERS: dict[str, Callable[[Package, Outline], None]] = {
+    "docx": read_word,
+    "xlsx": read_workbook,
+    "pptx": read_slides,
+    "odf": read_opendocument,
+}
+
+
+def read(content: bytes, kind: str) -> dict[str, Any]:
+    """Return the outline of an Office file of this kind. Raises Refused."""
+    package = Package(content)
+    outline = Outline(package.notes())
+    _READERS[kind](package, outline)
+    return outline.found()

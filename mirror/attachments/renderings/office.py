@@ -1,0 +1,272 @@
+"""Opens an Office file, a zip archive of XML parts, each bounded when it is unpacked and
+when it is read; and what a reader makes of it: headings, paragraphs and tables, bounded
+all together.
+"""
+
+import io
+import posixpath
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from mirror.attachments.file_types import Refused
+
+MAX_TEXT = 200_000
+MAX_CELLS = 20_000
+MAX_BLOCKS = 10_000
+
+# Text with a mark, which is empty for plain text: "hidden", "deleted" and so on.
+Run = tuple[str, str]
+# What stands in a cell, and the formula that it is worked out by; empty for none.
+Cell = tuple[list[Run], str]
+# The name of a row, its mark, and its cells.
+Row = tuple[str, str, list[Cell]]
+
+
+class Outline:
+    """The blocks of one file; what is beyond the limits is left out, and a note says
+    so.
+    """
+
+    def __init__(self, notes: Iterable[str] = ()) -> None:
+        self.notes = list(notes)
+        self._blocks: list[dict[str, Any]] = []
+        self._text = MAX_TEXT
+        self._cells = MAX_CELLS
+        self._is_full = False
+
+    def heading(self, text: str, *, level: int = 2, mark: str = "") -> None:
+        """Add a heading of a level from 2 to 6."""
+        self._add({"heading": self._cut(text), "level": level, "mark": mark})
+
+    def text(self, *runs: Run) -> None:
+        """Add a paragraph."""
+        self._add({"runs": [(self._cut(text), mark) for text, mark in runs]})
+
+    def table(
+        self, rows: Sequence[Row], columns: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Add a table; of each column the name and the mark."""
+        kept: list[dict[str, Any]] = []
+        for name, mark, row in rows:
+            length = 0
+            for runs, formula in row:
+                length += len(formula) + sum(len(run) for run, _ in runs)
+            if len(row) > self._cells or length > self._text:
+                self._is_full = True
+                break
+            self._cells -= len(row)
+            self._text -= length
+            shown = [{"runs": runs, "formula": formula} for runs, formula in row]
+            kept.append({"name": name, "mark": mark, "cells": shown})
+        heads = [{"name": name, "mark": mark} for name, mark in columns]
+        left_out = len(rows) - len(kept)
+        self._add({"columns": heads, "rows": kept, "left_out": left_out})
+
+    def grid(self, rows: Iterable[Iterable[list[Run]]]) -> None:
+        """Add a table of which only the text in its cells is known."""
+        self.table([("", "", [(runs, "") for runs in row]) for row in rows])
+
+    def sheet(
+        self,
+        rows: Iterable[tuple[str, str, Mapping[int, Cell]]],
+        columns: Sequence[int],
+        marks: Mapping[int, str],
+    ) -> None:
+        """Add a table of a sheet: its cells, and the marks of its columns, are known by
+        the columns' numbers.
+        """
+        nothing: Cell = ([], "")
+        self.table(
+            [
+                (name, mark, [cells.get(one, nothing) for one in columns])
+                for name, mark, cells in rows
+            ],
+            [(column_name(one), marks.get(one, "")) for one in columns],
+        )
+
+    def _cut(self, text: str) -> str:
+        kept = text[: self._text]
+        self._text -= len(kept)
+        self._is_full = self._is_full or len(kept) < len(text)
+        return kept
+
+    def _add(self, block: dict[str, Any]) -> None:
+        if len(self._blocks) < MAX_BLOCKS:
+            self._blocks.append(block)
+        else:
+            self._is_full = True
+
+    def found(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        if self._is_full:
+            self.notes.append(
+                "Not all of it is shown here. Download the file to read the rest."
+            )
+        return {"notes": self.notes, "blocks": self._blocks}
+
+
+def column_name(column: int) -> str:
+    """Return the letters of a sheet's column, counted from 1."""
+    letters = ""
+    while column > 0:
+        column, rest = divmod(column - 1, 26)
+        letters = chr(65 + rest) + letters
+    return letters
+
+
+# --- The archive ----------------------------------------------------------------------
+
+
+MAX_ENTRIES = 5_000
+# Bytes of XML, of one part and of all that are read.
+MAX_PART = 16 * 1024 * 1024
+MAX_ALL = 40 * 1024 * 1024
+MAX_DEPTH = 150
+MAX_LINKS = 20
+# What a program loads when it opens the file, by the last word of the relation's type.
+_LOADED = {
+    "attachedTemplate": "template",
+    "externalLinkPath": "workbook",
+    "image": "picture",
+    "oleObject": "object",
+    "frame": "page",
+    "subDocument": "document",
+    "mailMergeSource": "data source",
+}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What one part says of another: `kind` is the last word of the type, `target` a
+    part's name or an address.
+    """
+
+    id: str
+    kind: str
+    target: str
+    is_external: bool
+
+
+class Package:
+    """The parts of one Office file. What is damaged raises an error of whatever kind,
+    and a job answers that the file is broken.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._zip = zipfile.ZipFile(io.BytesIO(content))
+        # A ZIP64 record may name another directory than the one that office programs open.
+        end = content.rfind(b"PK\x05\x06")
+        if content[end - 20 : end].startswith(b"PK\x06\x07"):
+            raise Refused("form")
+        if len(self._zip.filelist) > MAX_ENTRIES:
+            raise Refused("too_large")
+        self._left = MAX_ALL
+        self.names = frozenset(self._zip.namelist())
+
+    def part(self, name: str) -> Element:
+        """Return a part's XML. Raises Refused."""
+        if name not in self.names:
+            raise Refused("form")
+        info = self._zip.getinfo(name)
+        if info.flag_bits & 1:
+            raise Refused("locked")
+        most = min(MAX_PART, self._left)
+        if info.file_size > most:
+            raise Refused("too_large")
+        with self._zip.open(info) as stream:
+            # A directory may state less than what comes.
+            data = stream.read(most + 1)
+        if len(data) > most:
+            raise Refused("too_large")
+        self._left -= len(data)
+        return parse(data)
+
+    def relations(self, name: str) -> Mapping[str, Relation]:
+        """Return what this part names, by id."""
+        folder, base = posixpath.split(name)
+        listed = posixpath.join(folder, "_rels", f"{base}.rels")
+        if listed not in self.names:
+            return {}
+        return {one.id: one for one in self._relations(listed, folder)}
+
+    def _relations(self, listed: str, folder: str) -> Iterator[Relation]:
+        for one in self.part(listed).iter("Relationship"):
+            kind = one.get("Type", "").rpartition("/")[2]
+            target = one.get("Target", "")
+            is_external = one.get("TargetMode") == "External"
+            if not is_external:
+                target = posixpath.normpath(posixpath.join("/", folder, target))
+                target = target.lstrip("/")
+            yield Relation(one.get("Id", ""), kind, target, is_external)
+
+    def opened(self, name: str) -> tuple[Element, Mapping[str, Relation]]:
+        """Return a part's XML, and what it names, by id. Raises Refused."""
+        return self.part(name), self.relations(name)
+
+    def main(self) -> tuple[Element, Mapping[str, Relation]]:
+        """Open the part with which reading begins. Raises Refused."""
+        for relation in self.relations("").values():
+            if relation.kind == "officeDocument":
+                return self.opened(relation.target)
+        raise Refused("form")
+
+    def notes(self) -> list[str]:
+        """Return sentences on what a program would load from elsewhere when it opens
+        the file.
+        """
+        notes: list[str] = []
+        for listed in sorted(name for name in self.names if name.endswith(".rels")):
+            for relation in self._relations(listed, ""):
+                what = _LOADED.get(relation.kind)
+                if relation.is_external and what and len(notes) < MAX_LINKS:
+                    target = relation.target[:500]
+                    notes.append(
+                        f"A program that opens it may load a {what} from {target}. Nothing was loaded here."
+                    )
+        return list(dict.fromkeys(notes))
+
+
+def parse(data: bytes) -> Element:
+    """Return the XML as elements with local names. Raises Refused; a document type is
+    refused whole, with entities.
+    """
+    builder = TreeBuilder()
+    depth = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise Refused("broken")
+        found = {}
+        for key, value in attributes.items():
+            # A relation's id keeps its prefix, as some elements have an id of their own
+            # too.
+            is_relation = key.rpartition(" ")[0].endswith("/relationships")
+            found[f"r:{_local(key)}" if is_relation else _local(key)] = value
+        builder.start(_local(name), found)
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(_local(name))
+
+    def refuse(*_: object) -> None:
+        raise Refused("entities")
+
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse
+    parser.Parse(data, True)
+    return builder.close()
+
+
+def _local(name: str) -> str:
+    return name.rpartition(" ")[2]
