@@ -214,33 +214,11 @@ def check_database(progress: Callable[[int], None] | None = None) -> verifier.Re
     report = verifier.Report(progress)
     # Read first: what is written there later may be of seals that the snapshot does not
     # see.
-    heads = _heads(report)
-    with one_moment():
-        chain = verifier.Chain(report, verifier.Trust(signing.public_keys()))
-        seals = (
-            chain.read(seal.as_line().strip())
-            for seal in Seal.objects.order_by("number").iterator()
-        )
-        positions = _Positions(report)
-        items = _items(positions, report)
-        verifier.check_ledger(
-            report, items, (seal for seal in seals if seal), heads, excuse_restored=True
-        )
-        if chain.keys:
-            # Before its first seal a desk has nothing that its key could have signed.
-            chain.end()
-        positions.end(report.last.size if report.last else 0)
-        _check_anchors(report)
-    if report.more:
-        report.findings.append(f"And {report.more} more.")
-    return report
-
-
-def _heads(report: verifier.Report) -> verifier.Heads:
-    """Return the seals at the end of the seals' file; none where there is no file."""
+    heads = verifier.Heads()
     try:
         data = end_of_file()
-        return verifier.Heads.read(data) if b"\n" in data else verifier.Heads()
+        if b"\n" in data:
+            heads = verifier.Heads.read(data)
     except FileNotFoundError:
         report.note(
             "There is no seals' file, so deleted newest entries cannot be detected."
@@ -249,13 +227,38 @@ def _heads(report: verifier.Report) -> verifier.Heads:
         report.note(f"The seals' file cannot be read: {error.strerror}.")
     except verifier.Unreadable as error:
         report.find(f"The seals' file has a line that is not a seal. {error}")
-    return verifier.Heads()
+    with one_moment():
+        chain = verifier.Chain(report, verifier.Trust(signing.public_keys()))
+        rows = Seal.objects.order_by("number").iterator()
+        seals = filter(None, (chain.read(seal.as_line().strip()) for seal in rows))
+        verifier.check_ledger(
+            report, _items(report), seals, heads, excuse_restored=True
+        )
+        chain.end()
+        _check_anchors(report)
+    if report.more:
+        report.findings.append(f"And {report.more} more.")
+    return report
 
 
-def _items(positions: "_Positions", report: verifier.Report) -> Iterator[verifier.Item]:
+def _items(report: verifier.Report) -> Iterator[verifier.Item]:
+    """Yield all entries in the order of the seals; find what only the database can
+    have wrong: positions, and the seal that an entry is listed under.
+    """
+    seals = Seal.objects.order_by("number").values_list("number", "size").iterator()
+    seal, size = next(seals, (0, 0))
+    taken = 0
     for sealed, entry in SealedEntry.objects.with_entries(Entry.objects.with_salts()):
-        yield from positions.missing_before(sealed)
-        positions.take(sealed)
+        for position in range(taken, sealed.position):
+            report.find(f"No entry is listed as sealed at position {position}.")
+            yield verifier.Item(None)
+        taken = sealed.position + 1
+        while taken > size and (following := next(seals, None)):
+            seal, size = following
+        if taken <= size and sealed.seal != seal:
+            report.find(
+                f"Entry {sealed.entry} is listed under seal {sealed.seal}, and seal {seal} covers it."
+            )
         sealed_hash = bytes(sealed.hash)
         if entry is None:
             yield verifier.Item(None, sealed.entry, sealed_hash)
@@ -265,6 +268,10 @@ def _items(positions: "_Positions", report: verifier.Report) -> Iterator[verifie
                 f"Entry {entry.pk} and the list of sealed entries do not have the same hash."
             )
         yield _item(entry, sealed_hash, report)
+    if taken > size:
+        report.find(
+            f"{taken} entries are listed as sealed, and the last seal covers {size}: seals were removed."
+        )
     for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE):
         listed = bytes.fromhex(entry.hash) if len(entry.hash) == 64 else None
         yield _item(entry, listed, report)
@@ -281,43 +288,6 @@ def _item(
     return verifier.Item(
         canonical_entry(entry), entry.pk, sealed_hash, salt, entry.details
     )
-
-
-class _Positions:
-    """What only the database has: positions without gaps, and the seal that each sealed
-    entry is listed under.
-    """
-
-    def __init__(self, report: verifier.Report) -> None:
-        self._report = report
-        self._next = 0
-        self._seals = (
-            Seal.objects.order_by("number").values_list("number", "size").iterator()
-        )
-        self._seal = next(self._seals, None)
-
-    def missing_before(self, row: SealedEntry) -> Iterator[verifier.Item]:
-        """Yield an empty item for each position that is missing."""
-        for position in range(self._next, row.position):
-            self._report.find(f"No entry is listed as sealed at position {position}.")
-            yield verifier.Item(None)
-
-    def take(self, row: SealedEntry) -> None:
-        """Check one entry's position and seal."""
-        while self._seal is not None and row.position >= self._seal[1]:
-            self._seal = next(self._seals, None)
-        if self._seal is not None and row.seal != self._seal[0]:
-            self._report.find(
-                f"Entry {row.entry} is listed under seal {row.seal}, and seal {self._seal[0]} covers it."
-            )
-        self._next = row.position + 1
-
-    def end(self, size: int) -> None:
-        """Check that no more entries are listed as sealed than the last seal covers."""
-        if self._next > size:
-            self._report.find(
-                f"{self._next} entries are listed as sealed, and the last seal covers {size}: seals were removed."
-            )
 
 
 # --- Anchors: whether what was written outside the database is still there ------------

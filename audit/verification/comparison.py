@@ -3,15 +3,15 @@ somebody received.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 
 from audit.models import Check, Seal
 from audit.recording import record
 from audit.sealing import signing
-from audit.sealing.signing import latest_seal
 from audit.verifier.countersign_verify import fingerprint_of
 from common.actors import Actor
 from parsing.client import ParserKilled, ParserUnavailable, parse
@@ -19,6 +19,8 @@ from parsing.jobs import pack
 
 # Seconds that a request waits.
 PATIENCE = 20.0
+# The newest seals, whose chain a comparison follows; checks follow all of it.
+MOST_SEALS = 10_000
 
 
 class EvidenceUnreadable(Exception):
@@ -39,20 +41,40 @@ class Checkpoint:
     is_signed: bool = False
 
 
+# A sentence, and whether it speaks for the ledger (None: neither).
+Step = tuple[bool | None, str]
+
+
 @dataclass(frozen=True)
-class CheckedProof:
-    """What the verifier says of a proof."""
+class Comparison:
+    """What came of it, step by step: the last one is the answer, because a difference
+    ends the comparison.
 
-    findings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-
-
-def read_evidence(content: bytes, *, keys: Iterable[str]) -> Checkpoint | CheckedProof:
-    """Return what these bytes are; a proof is checked against these keys. Raises
-    EvidenceUnreadable.
+    The outcome is `same`, `differs`, or `unsigned`: nobody made this statement, so it
+    proves nothing.
     """
-    request = pack({"keys": list(keys)}, content)
+
+    checkpoint: Checkpoint
+    steps: list[Step]
+    # A check of the whole ledger that went at least that far.
+    check: Check | None
+
+    @property
+    def outcome(self) -> str:
+        if self.steps[-1][0] is not False:
+            return "same"
+        is_unsigned = self.checkpoint.key and not self.checkpoint.is_signed
+        return "unsigned" if is_unsigned else "differs"
+
+
+def compare_with(content: bytes, *, actor: Actor) -> dict[str, Any]:
+    """Compare a checkpoint or check a proof, and record that and what came of it.
+    Return it as `compared` or as `proof`, which is what the verifier says. Raises
+    EvidenceUnreadable.
+
+    Must not be called within a transaction: another process reads it.
+    """
+    request = pack({"keys": list(known_keys())}, content)
     try:
         found = json.loads(parse("read_evidence", request, tries=1, patience=PATIENCE))
     except ParserKilled:
@@ -66,79 +88,26 @@ def read_evidence(content: bytes, *, keys: Iterable[str]) -> Checkpoint | Checke
     if error := found.get("error"):
         raise EvidenceUnreadable(error)
     if "proof" in found:
-        return CheckedProof(**found["proof"])
-    return Checkpoint(**found["checkpoint"])
-
-
-# The newest seals, whose chain a comparison follows; checks follow all of it.
-MOST_SEALS = 10_000
-
-
-@dataclass
-class Comparison:
-    """What came of it, step by step: each a sentence and whether it speaks for the
-    ledger (None: neither).
-
-    The outcome is `same`, `differs`, or `unsigned`: nobody made this statement, so it
-    proves nothing.
-    """
-
-    checkpoint: Checkpoint
-    outcome: str = "same"
-    steps: list[tuple[bool | None, str]] = field(default_factory=list)
-    last: Seal | None = None
-    # A check of the whole ledger that went at least that far.
-    check: Check | None = None
-
-    def add(
-        self, speaks_for: bool | None, sentence: str, outcome: str = "differs"
-    ) -> bool:
-        """Add a step; return whether to go on."""
-        self.steps.append((speaks_for, sentence))
-        if speaks_for is False:
-            self.outcome = outcome
-        return speaks_for is not False
-
-    @property
-    def is_same(self) -> bool:
-        return self.outcome == "same"
-
-    @property
-    def answer(self) -> str:
-        """The sentence of the result: the last one, because a difference ends the
-        comparison.
-        """
-        return self.steps[-1][1]
-
-
-def compare_with(content: bytes, *, actor: Actor) -> Comparison | CheckedProof:
-    """Compare a checkpoint or check a proof, and record that and what came of it.
-    Raises EvidenceUnreadable.
-
-    Must not be called within a transaction: another process reads it.
-    """
-    found = read_evidence(content, keys=known_keys())
-    if isinstance(found, Checkpoint):
-        return _compare(found, actor)
-    details = {
-        "result": "does not hold" if found.findings else "holds",
-        "answer": (found.findings or [""])[0],
-    }
+        findings = found["proof"]["findings"]
+        details = {
+            "result": "does not hold" if findings else "holds",
+            "answer": (findings or [""])[0],
+        }
+        with transaction.atomic():
+            record("ledger.proof_checked", actor=actor, details=details)
+        return {"proof": found["proof"]}
+    checkpoint = Checkpoint(**found["checkpoint"])
     with transaction.atomic():
-        record("ledger.proof_checked", actor=actor, details=details)
-    return found
-
-
-@transaction.atomic
-def _compare(found: Checkpoint, actor: Actor) -> Comparison:
-    made = Comparison(found, last=latest_seal())
-    if _check_signature(made) and _check_seal(made) and made.last:
-        checks = Check.objects.finished().filter(up_to__gte=found.number)
-        made.check = checks.newest_first().first()
-        _check_chain(made, made.last)
-    details = {"seal": str(found.number), "result": made.outcome, "answer": made.answer}
-    record("ledger.consistency_asked", actor=actor, details=details)
-    return made
+        checks = Check.objects.finished().filter(up_to__gte=checkpoint.number)
+        check = checks.newest_first().first()
+        made = Comparison(checkpoint, list(_steps(checkpoint, check)), check)
+        details = {
+            "seal": str(checkpoint.number),
+            "result": made.outcome,
+            "answer": made.steps[-1][1],
+        }
+        record("ledger.consistency_asked", actor=actor, details=details)
+    return {"compared": made}
 
 
 def known_keys() -> set[str]:
@@ -148,37 +117,73 @@ def known_keys() -> set[str]:
     return set(signing.public_keys()).union(first, *special) - {""}
 
 
-def _check_signature(made: Comparison) -> bool:
-    checkpoint = made.checkpoint
+def _steps(checkpoint: Checkpoint, check: Check | None) -> Iterator[Step]:
+    """Yield the steps up to the first difference: the signature, the seal, and the
+    chain from there to the newest seal.
+    """
+    number = checkpoint.number
+    last = signing.latest_seal()
     if not checkpoint.key:
-        sentence = "A post has no signature, so only its numbers are compared."
-        return made.add(None, sentence)
-    if not checkpoint.is_signed:
-        sentence = "Its signature does not match: it was altered, or only partly copied. It proves nothing."
-        return made.add(False, sentence, "unsigned")
-    named = fingerprint_of(checkpoint.key)
-    if checkpoint.key not in known_keys():
-        sentence = f"It is signed with the key {named}, which signed no seal here: it is another desk's, or this ledger"
-        return made.add(False, f"{sentence} was replaced.")
-    sentence = (
-        f"Its signature is valid: the key {named} signed it, and signed seals here."
-    )
-    return made.add(True, sentence)
-
-
-def _check_seal(made: Comparison) -> bool:
-    checkpoint = made.checkpoint
-    last = made.last
-    here = Seal.objects.filter(number=checkpoint.number).first()
-    if here is None:
+        yield None, "A post has no signature, so only its numbers are compared."
+    elif not checkpoint.is_signed:
+        yield (
+            False,
+            "Its signature does not match: it was altered, or only partly copied. It proves nothing.",
+        )
+        return
+    else:
+        named = fingerprint_of(checkpoint.key)
+        if checkpoint.key not in known_keys():
+            sentence = f"It is signed with the key {named}, which signed no seal here"
+            yield (
+                False,
+                f"{sentence}: it is another desk's, or this ledger was replaced.",
+            )
+            return
+        yield (
+            True,
+            f"Its signature is valid: the key {named} signed it, and signed seals here.",
+        )
+    here = Seal.objects.filter(number=number).first()
+    if here is None or last is None:
         ends = f"ends at seal {last.number}" if last else "has none"
-        sentence = f"It is seal {checkpoint.number}, and the database {ends}: newer entries were deleted, or an old"
-        sentence += f" backup was restored.{_restore_since(checkpoint)}"
-        return made.add(False, sentence)
+        sentence = f"It is seal {number}, and the database {ends}: newer entries were deleted, or an old"
+        yield False, f"{sentence} backup was restored.{_restore_since(checkpoint)}"
+        return
     if (here.size, here.hash) != (checkpoint.size, checkpoint.hash):
-        sentence = f"Seal {checkpoint.number} in the database is another one: its hash or its size differs."
-        return made.add(False, f"{sentence}{_restore_since(checkpoint)}")
-    return made.add(True, f"Seal {checkpoint.number} in the database is the same.")
+        sentence = f"Seal {number} in the database is another one: its hash or its size differs."
+        yield False, f"{sentence}{_restore_since(checkpoint)}"
+        return
+    yield True, f"Seal {number} in the database is the same."
+    first = max(number, last.number - MOST_SEALS + 1)
+    before: Seal | None = None
+    seals = Seal.objects.filter(number__gte=first).order_by("number")
+    for expected, seal in enumerate(seals.iterator(), start=first):
+        if seal.number != expected:
+            yield False, f"Seal {expected} is missing."
+            return
+        size = before.size + seal.count if before else 0
+        if before and (seal.previous, seal.size) != (before.hash, size):
+            yield False, f"Seal {seal.number} does not follow the seal before it."
+            return
+        before = seal
+    if not signing.is_signed(last):
+        yield (
+            False,
+            f"The signature of seal {last.number}, the newest one, does not match.",
+        )
+    elif number == last.number:
+        yield True, "It is the newest seal: nothing was sealed since."
+    elif first == number:
+        yield (
+            True,
+            f"Every seal from there to seal {last.number}, the newest one, follows the one before it.",
+        )
+    else:
+        followed = "are older than a comparison goes; a full check follows them too"
+        if check:
+            followed = "were followed by the last full check"
+        yield None, f"The seals before seal {first} {followed}."
 
 
 def _restore_since(checkpoint: Checkpoint) -> str:
@@ -192,36 +197,3 @@ def _restore_since(checkpoint: Checkpoint) -> str:
     if seal is None:
         return ""
     return f" Seal {seal.number} says that the database was restored since: {seal.note}"
-
-
-def _check_chain(made: Comparison, last: Seal) -> bool:
-    """Follow the chain from the checkpoint's seal to the newest one, as far back as a
-    request may take.
-    """
-    number = made.checkpoint.number
-    first = max(number, last.number - MOST_SEALS + 1)
-    before: Seal | None = None
-    expected = first
-    for seal in Seal.objects.filter(number__gte=first).order_by("number").iterator():
-        if seal.number != expected:
-            return made.add(False, f"Seal {expected} is missing.")
-        size = before.size + seal.count if before else 0
-        if before and (seal.previous, seal.size) != (before.hash, size):
-            sentence = f"Seal {seal.number} does not follow the seal before it."
-            return made.add(False, sentence)
-        before = seal
-        expected += 1
-    if not signing.is_signed(last):
-        sentence = (
-            f"The signature of seal {last.number}, the newest one, does not match."
-        )
-        return made.add(False, sentence)
-    if number == last.number:
-        return made.add(True, "It is the newest seal: nothing was sealed since.")
-    if first == number:
-        sentence = f"Every seal from there to seal {last.number}, the newest one, follows the one before it."
-        return made.add(True, sentence)
-    followed = "are older than a comparison goes; a full check follows them too"
-    if made.check:
-        followed = "were followed by the last full check"
-    return made.add(None, f"The seals before seal {first} {followed}.")

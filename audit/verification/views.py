@@ -18,7 +18,7 @@ from audit.models import Anchor, Check, Seal
 from audit.sealing.signing import latest_seal
 from audit.sealing.status import COUNTED, SealingState, sealing_state
 from audit.verification.checks import CheckRefused, ask_for_check, may_ask
-from audit.verification.comparison import CheckedProof, EvidenceUnreadable, compare_with
+from audit.verification.comparison import EvidenceUnreadable, compare_with
 from audit.verifier import countersign_verify
 from common.forms import LenientForm, first_error
 from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
@@ -100,13 +100,6 @@ def ledger_status(now: datetime) -> LedgerStatus:
     return LedgerStatus(sealing_state(now), finished, running, given_up, locations[:50])
 
 
-def seals_before(number: int | None) -> tuple[list[Seal], int | None]:
-    """Return a page of seals, newest first, and the number that ends the page."""
-    seals = Seal.objects.order_by("-number")
-    found = list((seals.filter(number__lt=number) if number else seals)[: SEALS + 1])
-    return found[:SEALS], found[SEALS - 1].number if len(found) > SEALS else None
-
-
 class SealsForm(LenientForm):
     """Before which seal a page of the list begins."""
 
@@ -161,11 +154,12 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
     one is running.
     """
     before = SealsForm(request.GET).value("before")
-    rows, next_before = seals_before(before)
+    seals = Seal.objects.order_by("-number")
+    found = list((seals.filter(number__lt=before) if before else seals)[: SEALS + 1])
     context |= {
         "now": ledger_status(clock()),
-        "rows": rows,
-        "next_before": next_before,
+        "rows": found[:SEALS],
+        "next_before": found[SEALS - 1].number if len(found) > SEALS else None,
         "is_first_page": before is None,
         "may_check": may_ask(request.actor),
     }
@@ -209,9 +203,7 @@ def compare_ledger(request: DeskRequest) -> HttpResponse:
         found = compare_with(form.content(), actor=request.actor)
     except EvidenceUnreadable as why:
         return _page(request, evidence_error=str(why), pasted=pasted, status=422)
-    if isinstance(found, CheckedProof):
-        return _page(request, proof=found)
-    return _page(request, compared=found, pasted=pasted)
+    return _page(request, pasted="" if "proof" in found else pasted, **found)
 
 
 @require_safe

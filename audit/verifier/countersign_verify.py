@@ -30,6 +30,7 @@ if __name__ == "__main__" and not sys.flags.isolated:
     del sys.path[0]
 
 import argparse
+import bisect
 import collections
 import contextlib
 import datetime
@@ -105,7 +106,7 @@ class Ranges:
     @classmethod
     def over(cls, numbers: Iterable[int]) -> Ranges:
         made = cls()
-        for number in sorted(set(numbers)):
+        for number in sorted(numbers):
             made.add(number, number)
         return made
 
@@ -131,9 +132,7 @@ class Ranges:
         """
         self.runs += others.runs
         if len(self.runs) > MOST_RANGES:
-            self.runs = self.merged()
-            if len(self.runs) > MOST_RANGES // 2:
-                raise ValueError("it and others name too many ranges")
+            raise ValueError("it and others name too many ranges")
 
     def merged(self) -> list[tuple[int, int]]:
         made = Ranges()
@@ -143,14 +142,13 @@ class Ranges:
 
     def without(self, others: Ranges) -> Ranges:
         """Return the numbers that are not in the others; looks at each number."""
+        gone = others.merged()
+        begins = [first for first, _ in gone]
         left = Ranges()
-        gone = iter([*others.merged(), (MOST, 10**20)])
-        begin, end = next(gone)
         for first, last in self.merged():
             for number in range(first, last + 1):
-                while end < number:
-                    begin, end = next(gone)
-                if number < begin:
+                at = bisect.bisect(begins, number)
+                if not at or gone[at - 1][1] < number:
                     left.add(number, number)
         return left
 
@@ -475,8 +473,8 @@ _SEAL: dict[str, Rule] = {
     "note": TEXT,
     "signature": re.compile("[0-9a-f]{128}").fullmatch,
 }
-# Entries of a seal of the kind `seal`.
-LONGEST_BATCH = 1000
+# How many entries a seal of a kind covers at most: a change of the key adds none.
+LONGEST_BATCHES = {"seal": 1000, "key": 0, "restored": MOST}
 
 
 class Seal(types.SimpleNamespace):
@@ -495,6 +493,17 @@ class Seal(types.SimpleNamespace):
         self.end = (int(self.end_xid), self.end_id)
         self.name = f"seal {self.number} of {self.at[:19]} UTC"
 
+    def check_kind(self, report: Report) -> None:
+        """Find what a seal of its kind does not say."""
+        if bool(self.next_key) != (self.kind == "key") or self.next_key == self.key:
+            report.find(
+                f"Seal {self.number} is of the kind {self.kind}, which does not fit its next key."
+            )
+        if self.count > LONGEST_BATCHES[self.kind]:
+            report.find(
+                f"Seal {self.number} covers {self.count} entries, more than any desk seals by such a seal."
+            )
+
     def is_signed(self) -> bool:
         return is_signed(
             self.signed_bytes, bytes.fromhex(self.signature), bytes.fromhex(self.key)
@@ -510,7 +519,6 @@ class Chain:
         self.report = report
         self.trust = trust
         self.signatures = signatures
-        self.last: Seal | None = None
         # Each with the number of the first seal under it.
         self.keys: list[tuple[str, int]] = []
         self._verified: Seal | None = None
@@ -519,7 +527,7 @@ class Chain:
         """Check the seal of a line against the one before; None, with a finding, where
         the line holds none.
         """
-        last = self.last
+        last = self.report.last
         expected = last.number + 1 if last else 1
         try:
             seal = Seal(read_json(line, is_canonical=True))
@@ -545,16 +553,7 @@ class Chain:
             or seal.size != seal.count
         ):
             find("Seal 1 says that there was one before it.")
-        if bool(seal.next_key) != (seal.kind == "key") or seal.next_key == seal.key:
-            find(
-                f"Seal {seal.number} is of the kind {seal.kind}, which does not fit its next key."
-            )
-        if seal.kind == "key" and seal.count:
-            find(f"Seal {seal.number} changes the key, and adds entries.")
-        if seal.kind == "seal" and seal.count > LONGEST_BATCH:
-            find(
-                f"Seal {seal.number} covers {seal.count} entries, more than any desk seals at once."
-            )
+        seal.check_kind(self.report)
         if seal.kind != "seal":
             # Whoever has the next key, or found an old one, has not signed what is
             # before.
@@ -562,7 +561,6 @@ class Chain:
             self._check_signature(seal)
         if not self.keys or self.keys[-1][0] != seal.key:
             self.keys.append((seal.key, seal.number))
-        self.last = seal
         self.report.last = seal
         self.report.seals += 1
         return seal
@@ -627,7 +625,7 @@ class Chain:
         """Check the last signature, which covers all, and that one of the trusted keys
         signed.
         """
-        self._check_signature(self.last)
+        self._check_signature(self.report.last)
         if (
             self.keys
             and self.trust
@@ -1381,11 +1379,7 @@ def _check_batch(
         find(
             f"Seal {seal.number} is signed by {fingerprint_of(seal.key)}, which is not a key that you trust."
         )
-    most = {"seal": LONGEST_BATCH, "key": 0}.get(seal.kind, MOST)
-    if seal.count > most:
-        find(
-            f"Seal {seal.number} covers {seal.count} entries, more than any desk seals by such a seal."
-        )
+    seal.check_kind(report)
     report.last = seal
     report.seals += 1
     hashes = [bytes.fromhex(one) for one in batch["hashes"]]

@@ -48,7 +48,7 @@ def saved(seal):
 
 def compared(person, text):
     """The text of the comparison, and its verdict."""
-    found = compare_with(text.encode(), actor=person.actor(surface="web"))
+    found = compare_with(text.encode(), actor=person.actor(surface="web"))["compared"]
     return " ".join(sentence for _, sentence in found.steps), found.outcome
 
 
@@ -137,7 +137,8 @@ def test_saved_checkpoint_verifies_with_all_earlier_entries(
     Check.objects.update(ended_at=sealed[-1].at)
     actor = reviewer.actor(surface="web")
     checks = [
-        compare_with(saved(seal).encode(), actor=actor).check for seal in sealed[3:]
+        compare_with(saved(seal).encode(), actor=actor)["compared"].check
+        for seal in sealed[3:]
     ]
     assert checks == [Check.objects.get(), None]
     # A request follows the newest seals only.

@@ -268,7 +268,10 @@ SIGNED_LIES = [
     ),
     ({"kind": "key"}, "does not fit its next key"),
     ({"next_key": "0" * 64}, "does not fit its next key"),
-    ({"kind": "key", "next_key": "0" * 64}, "Seal 3 changes the key, and adds entries"),
+    (
+        {"kind": "key", "next_key": "0" * 64},
+        "Seal 3 covers 3 entries, more than any desk",
+    ),
     ({"previous": "0" * 64}, "Seal 3 does not follow the seal 2 that is here"),
     (
         {"kind": "restored", "after_id": 16},
