@@ -105,25 +105,6 @@ def erase_details_of(
     return ErasureResult(len(removed), left)
 
 
-@transaction.atomic
-def name_earlier_removals() -> int:
-    """Write once whose details were removed before entries named them; return how many
-    entries that are.
-
-    Verifiers report missing details as a breach where no entry names their removal.
-    """
-    removals = EntryDetail.objects.filter(entry__action__in=_REMOVALS)
-    if not removals.exists() or removals.filter(fields__has_key="numbers").exists():
-        return 0
-    lacking = Entry.objects.exclude(detail_hashes={}).filter(detail=None)
-    numbers = list(lacking.order_by("pk").values_list("pk", flat=True))
-    details = _removal_details(numbers) | {
-        "reason": "They were removed before the desk listed the entries concerned."
-    }
-    record("ledger.details_removed", actor=_RETENTION, details=details)
-    return len(numbers)
-
-
 def _sealed() -> "QuerySet[EntryDetail]":
     """Details of sealed entries, but for those of removals."""
     sealed = EntryDetail.objects.filter(

@@ -23,7 +23,6 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from audit.guards import APPEND_ONLY
-from audit.retention import name_earlier_removals
 from dashboard.backup.database import MARKER
 from dashboard.health.checks import applied_migrations, first_few, unknown_migrations
 from launcher.welcome import FIRST_RUN
@@ -76,7 +75,6 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
         self._grant(application_role)
-        name_earlier_removals()
         self._set_role_defaults()
         if restoring:
             return
