@@ -7,7 +7,6 @@ whatever kind, and a job answers that the file is broken.
 """
 
 import io
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -112,9 +111,6 @@ _FIELDS = {
 }
 # Windows writes these in UTF-16.
 _WIDE = range(ExifTags.Base.XPTitle, ExifTags.Base.XPSubject + 1)
-_XMP = re.compile(
-    rb"<(?:xmp|photoshop|dc|Iptc4xmpCore):(\w++)[^<>]*+>([^<]{1,500}+)<|xmp:(CreatorTool|\w+Date)=\"([^\"]{1,500})\""
-)
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
@@ -125,16 +121,6 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
             # Text may stand behind the pixels.
             picture.load()
         facts = [*_texts(picture.info), *_exif(picture.getexif())]
-    # Of a GIF one would have to read it whole to know where it ends.
-    ends = {
-        "png": content.find(b"IEND\xaeB`\x82") + 8,
-        "jpeg": content.rfind(b"\xff\xd9") + 2,
-        "webp": int.from_bytes(content[4:8], "little") + 8,
-    }
-    behind = len(content) - ends.get(kind, len(content))
-    if 0 < behind < len(content) - 8:
-        words = f"{behind:,} bytes that are not part of the picture"
-        facts.append(("After the picture", words))
     return {
         "facts": [
             (name, value.replace("\0", " ").strip()[:MAX_VALUE])
@@ -145,15 +131,11 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
 
 def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
     for name, value in info.items():
-        if name == "comment":
-            yield "Comment", _text(value)
-        elif isinstance(value, str) and name != "XML:com.adobe.xmp":
-            yield f"Text “{name[:79]}”", value
-    for found in _XMP.finditer(info.get("xmp", b"")):
-        name = found[1] or found[3]
-        value = found[2] or found[4]
-        if value.strip():
-            yield f"XMP {_text(name)}", _text(value)
+        is_comment = name == "comment"
+        if is_comment and isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, str) and name != "XML:com.adobe.xmp":
+            yield "Comment" if is_comment else f"Text “{name[:79]}”", value
 
 
 def _exif(exif: Image.Exif) -> Iterator[Fact]:
@@ -183,7 +165,3 @@ def _exif(exif: Image.Exif) -> Iterator[Fact]:
             "Embedded preview",
             "It contains a preview, which may show parts that were cut away.",
         )
-
-
-def _text(value: bytes | str) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
