@@ -10,4 +10,4 @@ class AuditConfig(AppConfig):
         # A wrong key stops every process at its start, not at the first seal.
         from audit.sealing import signing
 
-        signing.check_keys()
+        signing.public_keys()

@@ -410,10 +410,10 @@ class Seal(models.Model):
 class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):
     """Reads of what was sealed."""
 
-    def under(self, seal: Seal) -> Self:
-        """What one seal covers, in its order."""
+    def under(self, seal: Seal) -> models.QuerySet["SealedEntry", Any]:
+        """The hashes of what one seal covers, in its order."""
         rows = self.filter(position__gte=seal.size - seal.count, position__lt=seal.size)
-        return rows.order_by("position")
+        return rows.order_by("position").values_list("hash", flat=True)
 
     def with_entries(
         self, entries: EntryQuerySet

@@ -10,10 +10,9 @@ what it runs may send it.
 
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -34,14 +33,6 @@ WHEN_FAILING = 1
 MAX_QUEUED = 1000
 
 
-@dataclass
-class Entry:
-    """Whether there was a slot, and after the work which queued jobs may be sent again."""
-
-    is_in: bool
-    next: tuple[Job, ...] = ()
-
-
 class ConnectionSlots:
     """The slots of all connections in a process with so many threads."""
 
@@ -51,39 +42,53 @@ class ConnectionSlots:
         self._busy: Counter[int] = Counter()
         self._reading: Counter[int] = Counter()
         self._slow: set[int] = set()
-        self._queued: dict[tuple[int, bool], OrderedDict[Job, None]] = {}
+        self._queued = defaultdict[tuple[int, bool], OrderedDict[Job, None]](
+            OrderedDict
+        )
 
     @contextmanager
     def enter(
         self, connection: int, job: Job, *, is_well: bool, is_urgent: bool
-    ) -> Iterator[Entry]:
-        """Take a slot for as long as the block runs, or queue the job; the entry's
-        `is_in` says which.
+    ) -> Iterator[list[Job] | None]:
+        """Take a slot for as long as the block runs, or queue the job and yield None.
 
-        Urgent jobs (decisions) come before others, which never take more than half of
-        the slots.
+        The list that is yielded has, when the block has ended, the queued jobs that may
+        be sent again. Urgent jobs (decisions) come before others, which never take more
+        than half of the slots.
         """
+        freed: list[Job] | None = None
         with self._lock:
-            entry = Entry(self._is_free(connection, is_well, is_urgent))
-            if entry.is_in:
+            if self._is_free(connection, is_well, is_urgent):
+                freed = []
                 self._busy[connection] += 1
                 if not is_urgent:
                     self._reading[connection] += 1
-            else:
-                # Another job of this connection is running, and sends this one again
-                # when it ends.
-                queued = self._queued.setdefault((connection, is_urgent), OrderedDict())
-                if len(queued) < MAX_QUEUED:
-                    queued[job] = None
+            # Another job of this connection is running, and sends this one again when
+            # it ends.
+            elif len(queued := self._queued[connection, is_urgent]) < MAX_QUEUED:
+                queued[job] = None
         began = time.monotonic()
         try:
-            yield entry
+            yield freed
         finally:
-            if entry.is_in:
+            if freed is not None:
                 is_slow = time.monotonic() - began > SLOW
-                entry.next = self._leave(
-                    connection, is_slow=is_slow, is_urgent=is_urgent
-                )
+                with self._lock:
+                    # By subtracting, so that a connection without jobs is in neither.
+                    self._busy -= Counter([connection])
+                    if not is_urgent:
+                        self._reading -= Counter([connection])
+                    if is_slow:
+                        self._slow.add(connection)
+                    else:
+                        self._slow.discard(connection)
+                    # Two, so that a connection which is fast again gets all its slots
+                    # back; the second one reads.
+                    for first in (True, False):
+                        queued = self._queued[connection, first]
+                        queued = queued or self._queued[connection, not first]
+                        if queued:
+                            freed.append(queued.popitem(last=False)[0])
 
     def _is_free(self, connection: int, is_well: bool, is_urgent: bool) -> bool:
         mine = self._busy[connection]
@@ -101,28 +106,6 @@ class ConnectionSlots:
             # the connection is healthy.
             return self._reading[connection] < (max(1, most // 2) if mine < most else 1)
         return mine < most
-
-    def _leave(
-        self, connection: int, *, is_slow: bool, is_urgent: bool
-    ) -> tuple[Job, ...]:
-        with self._lock:
-            # By subtracting, so that a connection without jobs is in neither.
-            self._busy -= Counter([connection])
-            if not is_urgent:
-                self._reading -= Counter([connection])
-            if is_slow:
-                self._slow.add(connection)
-            else:
-                self._slow.discard(connection)
-            # Two, so that a connection which is fast again gets all its slots back; the
-            # second one reads.
-            found: list[Job] = []
-            for order in ((True, False), (False, True)):
-                queues = [self._queued.get((connection, urgent)) for urgent in order]
-                queued = next(filter(None, queues), None)
-                if queued:
-                    found.append(queued.popitem(last=False)[0])
-            return tuple(found)
 
 
 # --- Tasks ----------------------------------------------------------------------------
@@ -154,10 +137,10 @@ def connection_task(
             try:
                 with SLOTS.enter(
                     connection.pk, (task, row_id), is_well=is_well, is_urgent=is_urgent
-                ) as entry:
-                    return command(row_id) if entry.is_in else "no room now"
+                ) as freed:
+                    return "no room now" if freed is None else command(row_id)
             finally:
-                for waiting, key in entry.next:
+                for waiting, key in freed or ():
                     waiting.delay_on_commit(key)
 
         return task

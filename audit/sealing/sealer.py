@@ -10,7 +10,7 @@ checked that the desk wrote it and that its time fits.
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -132,10 +132,6 @@ class Batch:
         self.count = 0
         self.misdated: list[int] = []
         self._digest = hashlib.sha256()
-        # Whether the last entry that was sealed has a code. Entries of releases before
-        # 0009 have none.
-        newest = SealedEntry.objects.order_by("-position").values("entry")[:1]
-        self._had_macs = Entry.objects.filter(pk__in=newest).exclude(mac="").exists()
         self._end = (last.end_xid, last.end_id) if last else (0, 0)
 
     def take(self, entries: Sequence[Entry], *, at: datetime | None = None) -> None:
@@ -160,16 +156,9 @@ class Batch:
                 raise SealingRefused(
                     f"Entry {entry.pk} is not as it was written: its hash does not fit."
                 )
-            if not entry.mac:
-                if self._had_macs:
-                    raise SealingRefused(
-                        f"Entry {entry.pk} was not written by the desk: it has no code."
-                    )
-                continue
-            self._had_macs = True
             if not is_authentic(entry):
                 raise SealingRefused(
-                    f"Entry {entry.pk} was not written by the desk: its code does not fit."
+                    f"Entry {entry.pk} was not written by the desk: it has no code that fits."
                 )
             if entry.mac in first:
                 raise SealingRefused(
@@ -262,7 +251,21 @@ def begin_epoch(last: Seal, *, because: str, actor: Actor, key: str = "") -> int
     """
     check_end(last)
     _check_entries(last)
-    begin, last_id = _close_epoch()
+    # Where the next epoch begins. An entry's number and its transaction's id are taken
+    # together (audit.recording), the id first. So whoever took a number up to `last_id`
+    # has an id below `everybody`, and is waited for; and whoever takes a later number
+    # was still open, or not there yet, when `begin` was read.
+    begin = current_snapshot().xmin
+    last_id = max(last_number(), Entry.objects.aggregate(last=Max("pk"))["last"] or 0)
+    everybody = current_snapshot().xmax
+    ends = time.monotonic() + PATIENCE
+    while current_snapshot().xmin < everybody:
+        if time.monotonic() > ends:
+            raise SealingRefused(
+                "The restore waits for a transaction that is still open.",
+                is_breach=False,
+            )
+        time.sleep(LOOK_EVERY)
     batch = Batch(last)
     unsealed = Entry.objects.unsealed().filter(pk__lte=last_id).iterator(AT_ONCE)
     while entries := list(islice(unsealed, AT_ONCE)):
@@ -289,37 +292,11 @@ def begin_epoch(last: Seal, *, because: str, actor: Actor, key: str = "") -> int
     return seal.count
 
 
-def _close_epoch() -> tuple[int, int]:
-    """Return where the next epoch begins: a transaction id and an entry's number, all
-    entries up to which are there.
-
-    An entry's number and its transaction's id are taken together (audit.recording), the
-    id first. So whoever took a number up to `last_id` has an id below `everybody`, and
-    is waited for; and whoever takes a later number was still open, or not there yet,
-    when `begin` was read.
-    """
-    begin = current_snapshot().xmin
-    last_id = max(last_number(), Entry.objects.aggregate(last=Max("pk"))["last"] or 0)
-    everybody = current_snapshot().xmax
-    ends = time.monotonic() + PATIENCE
-    while current_snapshot().xmin < everybody:
-        if time.monotonic() > ends:
-            raise SealingRefused(
-                "The restore waits for a transaction that is still open.",
-                is_breach=False,
-            )
-        time.sleep(LOOK_EVERY)
-    return begin, last_id
-
-
-# --- Comparing what was sealed with the entries of the backup -------------------------
-
-
 def _check_entries(last: Seal) -> None:
-    """Raise SealingRefused for the first entry that is not what was sealed, or the
-    first seal that is out of place.
+    """Compare what was sealed with the entries of the backup. Raise SealingRefused for
+    the first entry that is not what was sealed, or the first seal that is out of place.
     """
-    sealed = _sealed_hashes()
+    sealed = enumerate(SealedEntry.objects.with_entries(Entry.objects.all()))
     previous = ""
     seals = Seal.objects.filter(number__lte=last.number).order_by("number")
     for seal in seals.iterator():
@@ -329,28 +306,19 @@ def _check_entries(last: Seal) -> None:
             )
         previous = seal.hash
         digest = hashlib.sha256()
-        for one in islice(sealed, seal.count):
-            digest.update(one)
+        for position, (row, entry) in islice(sealed, seal.count):
+            if row.position != position:
+                raise SealingRefused(
+                    f"No entry is listed as sealed at position {position}."
+                )
+            if entry is None:
+                raise SealingRefused(f"Entry {row.entry} was sealed, and is not there.")
+            if entry_hash(entry) != bytes(row.hash).hex():
+                raise SealingRefused(
+                    f"Entry {entry.pk} is not the one that was sealed."
+                )
+            digest.update(row.hash)
         if digest.hexdigest() != seal.entries:
             raise SealingRefused(
                 f"The entries under seal {seal.number} are not the ones that it was made over."
             )
-
-
-def _sealed_hashes() -> Iterator[bytes]:
-    """Yield the hashes of the sealed entries in order, each computed again from its
-    entry.
-    """
-    for position, (sealed, entry) in enumerate(
-        SealedEntry.objects.with_entries(Entry.objects.all())
-    ):
-        sealed_hash = bytes(sealed.hash)
-        if sealed.position != position:
-            raise SealingRefused(
-                f"No entry is listed as sealed at position {position}."
-            )
-        if entry is None:
-            raise SealingRefused(f"Entry {sealed.entry} was sealed, and is not there.")
-        if entry_hash(entry) != sealed_hash.hex():
-            raise SealingRefused(f"Entry {entry.pk} is not the one that was sealed.")
-        yield sealed_hash

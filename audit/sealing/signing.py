@@ -32,15 +32,11 @@ class NoKey(Exception):
         super().__init__("SEAL_KEY is not set, so the ledger is not sealed.")
 
 
-def check_keys() -> None:
-    """Raise ImproperlyConfigured, in a sentence that names no key, where one of them is
-    none.
-    """
-    _keys(tuple(settings.SEAL_KEYS))
-
-
 def public_keys() -> list[str]:
-    """Return the public keys, the newest first; none where the ledger is not sealed."""
+    """Return the public keys, the newest first; none where the ledger is not sealed.
+
+    Raises ImproperlyConfigured, in a sentence that names no key, where one is none.
+    """
     return list(_keys(tuple(settings.SEAL_KEYS)))
 
 
@@ -163,16 +159,13 @@ def check_end(last: Seal | None) -> None:
             else "not all of them are listed as sealed"
         )
         raise SealingRefused(f"Seal {number} is over {size} entries, and {what}.")
-    if last is not None and last.entries != stored_batch_hash(last):
+    if last is None:
+        return
+    # Over the hashes of its entries as they were sealed.
+    digest = hashlib.sha256()
+    for sealed_hash in SealedEntry.objects.under(last).iterator():
+        digest.update(sealed_hash)
+    if last.entries != digest.hexdigest():
         raise SealingRefused(
             f"The sealed hashes of the entries are not the ones that seal {number} was made over."
         )
-
-
-def stored_batch_hash(seal: Seal) -> str:
-    """Return the hash over the hashes of a seal's entries as they were sealed."""
-    digest = hashlib.sha256()
-    hashes = SealedEntry.objects.under(seal).values_list("hash", flat=True)
-    for sealed_hash in hashes.iterator():
-        digest.update(sealed_hash)
-    return digest.hexdigest()

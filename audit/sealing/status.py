@@ -16,12 +16,7 @@ from audit.models import Entry, Seal
 from audit.sealing import anchors, sealer, signing
 from audit.sealing.signing import latest_seal, refusal_since
 from common.grace import STUCK_AFTER
-from common.postgres.server import (
-    OpenTransaction,
-    cluster_id,
-    current_snapshot,
-    oldest_writer,
-)
+from common.postgres.server import cluster_id, current_snapshot, oldest_writer
 
 # Entries are counted up to this many.
 COUNTED = 10_000
@@ -77,7 +72,23 @@ def sealing_state(now: datetime) -> SealingState:
         why = stopped
         advice = "Nothing is sealed until this is resolved; see docs/operators/ledger-seals.md."
     elif is_late:
-        why, advice = _why_late(holder)
+        # Nothing that began after the oldest open transaction that has written can be
+        # sealed before it ends.
+        if holder is None:
+            why = "No open transaction blocks it."
+            advice = "The sealing worker is not running, or it fails: see its log."
+        else:
+            named = holder.who
+            if holder.program:
+                named += f" ({holder.program})"
+            if holder.database:
+                named += f" in the database {holder.database}"
+            if holder.since:
+                named += f", open since {holder.since:%-d %b, %H:%M:%S} UTC"
+            why = f"An open transaction blocks it: {named}."
+            advice = (
+                "End it. On a shared server, transactions in other databases count too."
+            )
     elif seal := anchors.oldest_without_file(now):
         why = f"Seal {seal.number} and those after it are not in the seals' file: deleted entries would go unnoticed."
         advice = "SEAL_FILE must name a file that the worker can write."
@@ -95,27 +106,6 @@ def sealing_state(now: datetime) -> SealingState:
         is_blocked=holder is not None,
         why=why,
         advice=advice,
-    )
-
-
-def _why_late(holder: OpenTransaction | None) -> tuple[str, str]:
-    """Name the oldest open transaction that has written: nothing that began after it
-    can be sealed before it ends.
-    """
-    if holder is None:
-        return (
-            "No open transaction blocks it.",
-            "The sealing worker is not running, or it fails: see its log.",
-        )
-    named = holder.who
-    if holder.program:
-        named += f" ({holder.program})"
-    if holder.database:
-        named += f" in the database {holder.database}"
-    began = f", open since {holder.since:%-d %b, %H:%M:%S} UTC" if holder.since else ""
-    return (
-        f"An open transaction blocks it: {named}{began}.",
-        "End it. On a shared server, transactions in other databases count too.",
     )
 
 

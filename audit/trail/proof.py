@@ -104,7 +104,7 @@ def prove(
     for seal in seals:
         for entry in placed[seal.number]:
             entry["index"] -= seal.size - seal.count
-        hashes = SealedEntry.objects.under(seal).values_list("hash", flat=True)
+        hashes = SealedEntry.objects.under(seal)
         batch = {
             "seal": seal.as_json(),
             "hashes": [bytes(one).hex() for one in hashes],

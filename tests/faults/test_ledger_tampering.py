@@ -297,8 +297,8 @@ def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
     seal()
     mine = Entry.objects.get(pk=desk.entry).mac
     for fields, why in (
-        ({"ago": "35 min", "mac": ""}, "it has no code"),
-        ({"actor_id": "99", "mac": mine}, "its code does not fit"),
+        ({"ago": "35 min", "mac": ""}, "it has no code that fits"),
+        ({"actor_id": "99", "mac": mine}, "it has no code that fits"),
         ({"mac": mine}, f"repeats entry {desk.entry}"),
     ):
         number = put_in(desk.entry, **fields)

@@ -26,7 +26,7 @@ def fill(stack, shared, connection, *, is_well=True, is_urgent=True, times=20):
         )
         for key in range(times)
     ]
-    return sum(entry.is_in for entry in entries)
+    return sum(freed is not None for freed in entries)
 
 
 def test_connection_leaves_threads_to_the_others_and_reads_leave_some_to_decisions():
@@ -69,12 +69,12 @@ def test_job_without_a_slot_is_queued_once_and_decisions_go_first():
             ((READ, 2), False),
             ((DECIDE, 9), True),
         ):
-            with shared.enter(1, job, is_well=False, is_urgent=is_urgent) as entry:
-                assert not entry.is_in
-    assert first.next == ((DECIDE, 9), (READ, 1))
+            with shared.enter(1, job, is_well=False, is_urgent=is_urgent) as freed:
+                assert freed is None
+    assert first == [(DECIDE, 9), (READ, 1)]
     with shared.enter(1, (READ, 3), is_well=True, is_urgent=False) as last:
-        assert last.is_in
-    assert last.next == ((READ, 2),)
+        assert last is not None
+    assert last == [(READ, 2)]
 
 
 def test_slot_is_free_again_after_an_error():
@@ -84,8 +84,8 @@ def test_slot_is_free_again_after_an_error():
         shared.enter(1, (READ, 0), is_well=False, is_urgent=False),
     ):
         raise RuntimeError
-    with shared.enter(1, (READ, 1), is_well=False, is_urgent=False) as entry:
-        assert entry.is_in
+    with shared.enter(1, (READ, 1), is_well=False, is_urgent=False) as freed:
+        assert freed is not None
 
 
 def test_queue_of_jobs_is_bounded(monkeypatch):
@@ -102,12 +102,12 @@ def test_connection_that_fails_is_still_read_however_many_decisions_are_due():
         for number in range(2, 6):
             with shared.enter(
                 1, (DECIDE, number), is_well=False, is_urgent=True
-            ) as entry:
-                assert not entry.is_in
+            ) as freed:
+                assert freed is None
         with shared.enter(1, (READ, 1), is_well=False, is_urgent=False) as reading:
-            assert reading.is_in
+            assert reading is not None
             with shared.enter(1, (READ, 2), is_well=False, is_urgent=False) as second:
-                assert not second.is_in
-    assert (READ, 2) in (*reading.next, *first.next), (
+                assert second is None
+    assert (READ, 2) in (*reading, *first), (
         "what reads is not handed out after all decisions"
     )
