@@ -9,7 +9,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
@@ -23,6 +23,8 @@ from audit.verifier.countersign_verify import fingerprint_of
 from audit.visibility import visible_messages
 from common.actors import Actor, Role
 from common.fingerprint import canonical_json
+
+_Saved = TypeVar("_Saved", bound="Saved")
 
 # How many entries are in memory at once where all are read.
 AT_ONCE = 1000
@@ -479,17 +481,62 @@ class Anchor(models.Model):
 # --- Searches, exports and checks -----------------------------------------------------
 
 
-class SavedSearch(models.Model):
-    """A saved search of the ledger. Everybody who may read the ledger can use a shared
-    one.
+class SavedQuerySet(models.QuerySet[_Saved]):
+    """Reads of addresses that people saved."""
+
+    def of(self, actor: Actor) -> Self:
+        """Those that this person saved."""
+        return self.filter(person=actor.id) if actor.kind == "person" else self.none()
+
+    def usable_by(self, actor: Actor) -> Self:
+        """Their own and those that others share: their own first, then by name.
+
+        It is an address and nothing more: whoever opens it sees what they may see.
+        """
+        if actor.kind != "person":
+            return self.none()
+        mine = Q(person=actor.id)
+        found = self.filter(mine | Q(shared=True)).annotate(is_mine=mine)
+        return found.order_by("-is_mine", "name", "pk")
+
+
+class Saved(models.Model):
+    """The address of a list, saved under a name. Everybody who may read the list can
+    use a shared one.
     """
 
-    person = models.BigIntegerField()
+    # What people call it, the page that it leads to, and the actions of the ledger.
+    noun: str
+    page: str
+    saved: str
+    deleted: str
+
     name = models.CharField(max_length=60)
     # The query string in its one spelling.
     query = models.CharField(max_length=1000)
     shared = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = SavedQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SavedSearch(Saved):
+    """A saved search of the ledger."""
+
+    noun = "search"
+    page = "audit"
+    saved = "ledger.search_saved"
+    deleted = "ledger.search_deleted"
+
+    person = models.BigIntegerField()
+    # The person's name, where it is asked for.
+    owner = ""
 
     class Meta:
         constraints = [
@@ -502,9 +549,6 @@ class SavedSearch(models.Model):
                 fields=["shared"], condition=Q(shared=True), name="saved_search_shared"
             )
         ]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class ExportQuerySet(models.QuerySet["Export"]):

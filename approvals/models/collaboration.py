@@ -3,14 +3,14 @@ saved views, and what was done about messages that are late.
 """
 
 from collections.abc import Iterable
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
-from common.actors import Actor
+from audit.models import Saved
 from mirror.models import Message
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import MessageState
@@ -241,49 +241,17 @@ class OpenedPart(models.Model):
         return self.part
 
 
-class SavedViewQuerySet(models.QuerySet["SavedView"]):
-    """Reads of saved views."""
+class SavedView(Saved):
+    """A saved view of the queue: its filters and its order."""
 
-    def of(self, actor: Actor) -> Self:
-        """Those that this person saved."""
-        return self.filter(person=actor.id) if actor.kind == "person" else self.none()
-
-    def usable_by(self, actor: Actor) -> Self:
-        """Their own and those that others share: their own first, then by name.
-
-        A view is only an address: people who open it see what they may see anyway.
-        """
-        if actor.kind != "person":
-            return self.none()
-        found = self.filter(Q(person=actor.id) | Q(shared=True))
-        return found.order_by(
-            models.Case(models.When(person=actor.id, then=0), default=1), "name", "pk"
-        )
-
-    def for_menu(self, actor: Actor) -> models.QuerySet["SavedView", Any]:
-        """Return what a menu shows of each that the actor may use."""
-        is_mine = Q(person=actor.id)
-        owner = models.F("person__name")
-        return self.usable_by(actor).values(
-            "pk", "name", "query", "shared", is_mine=is_mine, owner=owner
-        )
-
-
-class SavedView(models.Model):
-    """A named address of the queue: its filters and its order. Everybody can use a
-    shared one.
-    """
+    noun = "view"
+    page = "queue"
+    saved = "view.saved"
+    deleted = "view.deleted"
 
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views"
     )
-    name = models.CharField(max_length=60)
-    # The queue's query string in canonical form.
-    query = models.CharField(max_length=1000)
-    shared = models.BooleanField(default=False)
-    created_at = models.DateTimeField(db_default=Now())
-
-    objects = SavedViewQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -296,9 +264,6 @@ class SavedView(models.Model):
                 fields=["shared"], condition=Q(shared=True), name="saved_view_shared"
             )
         ]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class StepDone(models.Model):

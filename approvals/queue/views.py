@@ -168,7 +168,7 @@ def queue_context(
         "next_query": filters.query(after=following) if following else "",
         "chips": chips_of(filters, mailboxes),
         "mailboxes": mailboxes,
-        "views": SavedView.objects.for_menu(actor),
+        "views": SavedView.objects.usable_by(actor).select_related("person"),
         "last_decision": last_decision,
         "now": now,
     }

@@ -277,13 +277,8 @@ def hidden_by_filters(actor: Actor, filters: Filters) -> int:
 # --- Counts beside it -----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Count:
-    """How many of the newest matches have one value, and the value's label."""
-
-    value: str
-    number: int
-    label: str = ""
+# A value, how many of the newest matches have it, and its label.
+Count = tuple[str, int, str]
 
 
 @dataclass(frozen=True)
@@ -358,10 +353,10 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
     frequent = actors.most_common(_MOST_VALUES)
     details = EntryDetail.objects.filter(pk__in=[last[who] for who, _ in frequent])
     names = dict(details.values_list("pk", "fields__actor"))
-    counts = {
-        "action": [Count(*one) for one in actions.most_common(_MOST_VALUES)],
-        "actor": [Count(*one, names.get(last[one[0]]) or "") for one in frequent],
-        "surface": [Count(*one) for one in surfaces.most_common(_MOST_VALUES)],
+    counts: dict[str, list[Count]] = {
+        "action": [(*one, "") for one in actions.most_common(_MOST_VALUES)],
+        "actor": [(*one, names.get(last[one[0]]) or "") for one in frequent],
+        "surface": [(*one, "") for one in surfaces.most_common(_MOST_VALUES)],
         "connection": [],
     }
     # A single connection needs no name.
@@ -371,7 +366,7 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
         known = {str(key): name for key, name in visible.values_list("pk", "name")}
         # Those that the actor may not see are not named at all.
         counts["connection"] = [
-            Count(*one, known[one[0]]) for one in frequent if one[0] in known
+            (*one, known[one[0]]) for one in frequent if one[0] in known
         ]
     folded = 0
     if filters.folds:

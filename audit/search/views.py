@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from django import forms
-from django.contrib import messages
-from django.http import Http404, HttpResponse, JsonResponse
-from django.shortcuts import redirect
+from django.http import HttpResponse, JsonResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from audit.models import reads_everything
+from audit.models import SavedSearch, reads_everything
+from audit.search import saved
 from audit.search.filters import GROUPS, SURFACES, Filters, kind_label
 from audit.search.results import (
     COUNTED,
@@ -30,14 +28,7 @@ from audit.search.results import (
     shown_of,
     within_time,
 )
-from audit.search.saved import (
-    SearchNotSavedError,
-    delete_search,
-    save_search,
-    searches_of,
-)
-from common.forms import SentenceForm
-from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
+from common.pages import DeskRequest, page_or_fragment
 from common.time_zones import zone_name
 
 # A facet shows so many values, and the others behind "more".
@@ -67,48 +58,38 @@ def ledger(request: DeskRequest) -> HttpResponse:
     filters = Filters.from_query(request.GET, zone_name())
     if request.GET.get("format") == "json":
         return _as_json(request, filters)
-    facets = None
-    decision = None
-    hidden = 0
-    try:
-        with within_time():
-            entries = readable(request.actor, filters)
-            page = page_of(shown_of(entries, filters), filters)
-            facets = facets_of(entries, filters, actor=request.actor)
-            is_first = not (filters.before or filters.after)
-            if is_first and filters.searches:
-                decision = decision_of(page, actor=request.actor)
-            if is_first and facets and not facets.total and not facets.folded:
-                hidden = hidden_by_filters(request.actor, filters)
-    except SearchTooLongError:
-        context = _frame(request, filters, None)
-        context |= {"took_too_long": True, "lines": []}
-        return page_or_fragment(
-            request,
-            page="audit/ledger.html",
-            fragment="audit/_ledger.html",
-            context=context,
-            status=422,
-        )
-    words = Filters(text=filters.text, to=filters.to, by=filters.by, technical=True)
-    context = _frame(request, filters, facets)
-    context |= {
-        "lines": [
-            line for line in page.lines if decision is None or line.pk != decision.pk
-        ],
-        "decision": decision,
-        "hidden": f"{COUNTED:,}+" if hidden > COUNTED else hidden,
-        "words_query": words.query(),
-        "reads_everything": reads_everything(request.actor),
-        "is_first_page": page.newer is None,
-        "older_query": filters.query(before=page.older) if page.older else "",
-        "newer_query": filters.query(after=page.newer) if page.newer else "",
-    }
+    context: dict[str, Any] = {"took_too_long": True, "lines": []}
+    status = 422
+    with suppress(SearchTooLongError), within_time():
+        entries = readable(request.actor, filters)
+        page = page_of(shown_of(entries, filters), filters)
+        facets = facets_of(entries, filters, actor=request.actor)
+        is_first = not (filters.before or filters.after)
+        decision = None
+        if is_first and filters.searches:
+            decision = decision_of(page, actor=request.actor)
+        hidden = 0
+        if is_first and facets and not facets.total and not facets.folded:
+            hidden = hidden_by_filters(request.actor, filters)
+        words = Filters(text=filters.text, to=filters.to, by=filters.by, technical=True)
+        status = 200
+        context = {
+            "facets": facets,
+            "lines": [line for line in page.lines if line != decision],
+            "decision": decision,
+            "hidden": f"{COUNTED:,}+" if hidden > COUNTED else hidden,
+            "words_query": words.query(),
+            "reads_everything": reads_everything(request.actor),
+            "is_first_page": page.newer is None,
+            "older_query": filters.query(before=page.older) if page.older else "",
+            "newer_query": filters.query(after=page.newer) if page.newer else "",
+        }
     answer = page_or_fragment(
         request,
         page="audit/ledger.html",
         fragment="audit/_ledger.html",
-        context=context,
+        context=_frame(request, filters, context.get("facets")) | context,
+        status=status,
     )
     # Fields that were left empty, and tokens that were typed, go into the address in
     # its one spelling.
@@ -144,9 +125,9 @@ def _frame(
     counts = facets.counts if facets else {}
     # The names of people and connections, from the newest entries.
     names = {
-        (name, one.value): one.label
+        (name, value): label
         for name in ("actor", "connection")
-        for one in counts.get(name, [])
+        for value, _, label in counts.get(name, [])
     }
     kinds = dict(GROUPS)
     if filters.action:
@@ -158,12 +139,11 @@ def _frame(
     return {
         "filters": filters,
         "first_query": filters.query(before=None, after=None),
-        "facets": facets,
         "facet_groups": _facet_groups(filters, counts, names),
         "chips": _chips(filters, names),
         "kinds": list(kinds.items()),
         "surfaces": SURFACES,
-        "searches": searches_of(request.actor),
+        "searches": saved.searches_of(request.actor),
         "carried": parse_qsl(
             replace(filters, **_IN_FORM).query(before=None, after=None)
         ),
@@ -226,12 +206,13 @@ def _facet_groups(
     groups = []
     for name, label in labels.items():
         choices = []
-        for one in counts.get(name, []):
-            is_on = (name, one.value) in filters.pairs()
-            value: Any = int(one.value) if name == "connection" else one.value
-            query = filters.without(name) if is_on else filters.query(**{name: value})
-            shown = _label(name, one.value, names)
-            choices.append(Choice(shown, one.number, query, is_on))
+        for value, number, _ in counts.get(name, []):
+            is_on = (name, value) in filters.pairs()
+            narrowed: Any = int(value) if name == "connection" else value
+            query = filters.query(**{name: narrowed})
+            if is_on:
+                query = filters.without(name)
+            choices.append(Choice(_label(name, value, names), number, query, is_on))
         if choices:
             groups.append((label, choices[:SHOWN], choices[SHOWN:]))
     return groups
@@ -240,48 +221,15 @@ def _facet_groups(
 # --- Saved searches -------------------------------------------------------------------
 
 
-class SavedSearchForm(SentenceForm):
-    """A name for what the ledger is searched for now."""
-
-    name = forms.CharField(
-        max_length=60,
-        error_messages={
-            "required": "Give the search a name.",
-            "max_length": "Keep the name under 60 characters.",
-        },
-    )
-    query = forms.CharField(required=False, max_length=4000, strip=False)
-    shared = forms.BooleanField(required=False)
-
-
 @require_POST
 def save(request: DeskRequest) -> HttpResponse:
     """Save what the ledger is searched for now, and lead back to it."""
-    form = SavedSearchForm(request.POST)
-    form.is_valid()
-    filters = Filters.from_query(form.cleaned_data.get("query", ""), zone_name())
-    error = form.first_error()
-    query = filters.query()
-    if not error:
-        name = form.cleaned_data["name"]
-        shared = form.cleaned_data["shared"]
-        try:
-            query = save_search(
-                name=name, filters=filters, shared=shared, actor=request.actor
-            ).query
-        except SearchNotSavedError as refused:
-            error = str(refused)
-    if error:
-        messages.error(request, error, extra_tags="desk")
-        return redirect(_address(query))
-    notice = f"Saved as “{name}”{', for everybody' if shared else ''}."
-    return redirect_with_notice(request, notice, _address(query))
+    filters = Filters.from_query(request.POST.get("query", "")[:4000], zone_name())
+    query = filters.query(before=None, after=None)
+    return saved.save(request, SavedSearch(person=int(request.actor.id), query=query))
 
 
 @require_POST
 def delete(request: DeskRequest, search_id: int) -> HttpResponse:
     """Delete one of the user's own searches; another person's is a 404."""
-    if not delete_search(search=search_id, actor=request.actor):
-        raise Http404("You have no such search.")
-    notice = "The saved search was deleted. No entries were changed."
-    return redirect_with_notice(request, notice, "audit")
+    return saved.delete(request, SavedSearch, search_id)

@@ -21,10 +21,10 @@ from approvals.models import (
     SavedView,
     Snooze,
 )
-from approvals.queue import saved_views
 from approvals.queue import views as listing
 from approvals.queue.filters import read_filters
 from audit.models import Entry
+from audit.search import saved as saved_rows
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
     NOW,
@@ -478,13 +478,13 @@ def test_view_with_an_invalid_name_or_over_the_limit_is_refused_with_an_error(
     for name in ("", "x" * 61, "a\0b"):
         save(client, name=name)
     assert saved() == []
-    monkeypatch.setattr(saved_views, "MAX_VIEWS", 1)
+    monkeypatch.setattr(saved_rows, "MOST", 1)
     save(client)
     save(client, name="One more")
     assert [name for name, _ in saved()] == ["Risky first"]
     page = queue(client)
     for words in (
-        "Give the view a name.", "under 60 characters", "Null characters", "You have 1 views already",
+        "Give the view a name.", "under 60 characters", "Null characters", "You have 1 saved already",
     ):  # fmt: skip
         assert words in page
 
