@@ -72,8 +72,7 @@ def bring_minimum(*, connection_id: int) -> str:
             account = client.ask("PATCH", "/v1/account", body=body)
             there = str(account.get("minimum_oversight_mode") or "")
     except errors.UpstreamError as error:
-        if isinstance(error, errors.Throttled):
-            health.wait(connection, error.retry_after)
+        health.wait(connection, error)
         log.warning(
             "minimum not at the gateway",
             extra={"connection": connection.slug, "reason": error.sentence},

@@ -131,7 +131,7 @@ def tell_expiry(*, message_id: int) -> str:
             extra={"email": message.upstream_id, "reason": error.sentence},
         )
     except errors.Throttled as error:
-        health.wait(message.connection, error.retry_after)
+        health.wait(message.connection, error)
         return "not now"
     except errors.UpstreamError as error:
         log.warning(

@@ -96,9 +96,8 @@ def end_with_error(
     that this one had no effect.
     """
     message, current = _lock(decision)
-    if isinstance(error, errors.Throttled):
-        health.wait(message.connection, error.retry_after)
-    elif isinstance(error, errors.KeyRefused):
+    health.wait(message.connection, error)
+    if isinstance(error, errors.KeyRefused):
         health.pause(message.connection, error.sentence, actor=ACTOR)
     if current is None:
         return _refreshed(decision)

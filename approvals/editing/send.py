@@ -171,9 +171,8 @@ def _send(row: Replacement) -> Replacement:
             return _end(row, _State.UNKNOWN, words)
         return _end(row, _State.REFUSED, f"{error.sentence} {_NOT_MADE}")
     except (errors.NotSent, errors.Throttled, errors.OutcomeUnknown) as error:
-        if isinstance(error, errors.Throttled):
-            health.wait(row.connection, error.retry_after)
-        elif isinstance(error, errors.OutcomeUnknown):
+        health.wait(row.connection, error)
+        if isinstance(error, errors.OutcomeUnknown):
             may_have_left = True
         # The call is repeated later, with the same idempotency key.
         wait = retry_after_attempt(row.attempts, schedule=BACKOFF, jitter=0.2)

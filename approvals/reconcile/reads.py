@@ -322,8 +322,7 @@ class _Reading:
         try:
             return reads.completed(self.connection, row)
         except errors.UpstreamError as error:
-            if isinstance(error, errors.Throttled):
-                health.wait(self.connection, error.retry_after)
+            health.wait(self.connection, error)
             # The next read tries again.
             log.warning(
                 "recipients not read",

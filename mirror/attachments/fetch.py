@@ -67,8 +67,7 @@ def fetch_file(*, file_id: int) -> str:
         except (errors.KeyRefused, errors.Forbidden) as error:
             return _failed(file, _State.NOT_VISIBLE, error.sentence)
         except errors.UpstreamError as error:
-            if isinstance(error, errors.Throttled):
-                health.wait(file.message.connection, error.retry_after)
+            health.wait(file.message.connection, error)
             return _failed(file, _State.FAILING, error.sentence)
         if content is None:
             return _failed(file, _State.NOT_VISIBLE)

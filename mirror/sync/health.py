@@ -97,11 +97,13 @@ def tell_of_staleness() -> int:
     return told
 
 
-def wait(connection: Connection, seconds: float) -> None:
-    """Make the whole connection wait after a 429; a shorter wait never ends a longer
-    one.
+def wait(connection: Connection, error: errors.UpstreamError) -> None:
+    """Make the whole connection wait where this is a 429; a shorter wait never ends a
+    longer one.
     """
-    until = Now() + timedelta(seconds=seconds)
+    if not isinstance(error, errors.Throttled):
+        return
+    until = Now() + timedelta(seconds=error.retry_after)
     Connection.objects.filter(pk=connection.pk).update(
         wait_until=Greatest(Coalesce("wait_until", until), until)
     )
@@ -111,8 +113,7 @@ def note_unread(connection: Connection, what: str, error: errors.UpstreamError) 
     """Log that something beside the held messages could not be read, and wait where
     MultiMail asked for that.
     """
-    if isinstance(error, errors.Throttled):
-        wait(connection, error.retry_after)
+    wait(connection, error)
     log.warning(
         f"{what} not read",
         extra={"connection": connection.slug, "reason": error.sentence},

@@ -57,7 +57,9 @@ class Coalesced(Generic[T]):
         all others wait for it. Raises what the work raises, for each of them, and Late
         after `patience` seconds without a turn or a result.
         """
-        run, is_mine = self._join()
+        with self._lock:
+            is_mine = self._next is None
+            self._next = run = self._next or _Run()
         if is_mine:
             has_turn = self._turn.acquire(timeout=patience)
             with self._lock:
@@ -79,13 +81,6 @@ class Coalesced(Generic[T]):
         if run.error is not None:
             raise run.error
         return run.result  # type: ignore[return-value]
-
-    def _join(self) -> tuple[_Run[T], bool]:
-        """Return the next run, and whether it is the caller's to do."""
-        with self._lock:
-            is_mine = self._next is None
-            self._next = run = self._next or _Run()
-            return run, is_mine
 
 
 log = logging.getLogger(__name__)
@@ -149,9 +144,8 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
         if email_id and isinstance(error, errors.NotFound):
             # An unknown message says nothing about the connection.
             return Pending(rows=[], closed=None, is_our_gateway=True)
-        if isinstance(error, errors.Throttled):
-            health.wait(connection, error.retry_after)
-        elif isinstance(error, errors.KeyRefused | errors.Forbidden):
+        health.wait(connection, error)
+        if isinstance(error, errors.KeyRefused | errors.Forbidden):
             # A key that may not read is as useless as no key.
             health.pause(connection, error.sentence)
         health.note_failure(connection, error.sentence)
@@ -168,7 +162,18 @@ def read_all(connection: Connection) -> Pending:
     reads = _reads.setdefault((connection.pk, _key_hash(connection)), Coalesced())
 
     def list_pending() -> Pending:
-        _wait_for_turn(connection)
+        mine = Connection.objects.filter(pk=connection.pk)
+        rested = mine.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE))
+        rest = ExpressionWrapper(
+            F("read_at") + READ_PAUSE - Now(), output_field=DurationField()
+        )
+        # Only a few tries: a clock that was set back must not block reading.
+        for _ in range(5):
+            if rested.update(read_at=Now()):
+                break
+            left = mine.annotate(rest=rest).values_list("rest", flat=True).first()
+            pause = min(left or timedelta(0), READ_PAUSE).total_seconds()
+            time.sleep(max(pause, 0.01))
         client = oversight_client(connection, for_reading=True)
         return without_refused(connection, client.list_pending)
 
@@ -178,21 +183,6 @@ def read_all(connection: Connection) -> Pending:
         raise errors.NotSent(
             "MultiMail's list of held messages is still being read."
         ) from None
-
-
-def _wait_for_turn(connection: Connection) -> None:
-    mine = Connection.objects.filter(pk=connection.pk)
-    rested = mine.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE))
-    rest = ExpressionWrapper(
-        F("read_at") + READ_PAUSE - Now(), output_field=DurationField()
-    )
-    # Only a few tries: a clock that was set back must not block reading.
-    for _ in range(5):
-        if rested.update(read_at=Now()):
-            return
-        left = mine.annotate(rest=rest).values_list("rest", flat=True).first()
-        pause = min(left or timedelta(0), READ_PAUSE).total_seconds()
-        time.sleep(max(pause, 0.01))
 
 
 def oversight_client(connection: Connection, *, for_reading: bool = False) -> Client:

@@ -224,7 +224,7 @@ def _done(
 def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
     connection = gate.mailbox.connection
     if isinstance(error, errors.Throttled):
-        health.wait(connection, error.retry_after)
+        health.wait(connection, error)
         _postpone(gate, error.sentence, seconds=error.retry_after, actor=actor)
         return "not now"
     is_useless = isinstance(
@@ -376,12 +376,7 @@ def read_refusals(*, connection_id: int) -> str:
             connection, AdminClient(base_url=connection.api_url, key=key, within=20.0)
         )
     except errors.UpstreamError as error:
-        if isinstance(error, errors.Throttled):
-            health.wait(connection, error.retry_after)
-        log.warning(
-            "refusals not read",
-            extra={"connection": connection.slug, "reason": error.sentence},
-        )
+        health.note_unread(connection, "refusals", error)
         return "not now"
     _store(connection, rows)
     return f"{len(rows)} read"
