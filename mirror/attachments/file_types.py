@@ -19,86 +19,82 @@ class Kind:
     name: str
     words: str
     family: str
-    endings: tuple[str, ...] = ()
-    types: tuple[str, ...] = ()
-
-
-def _kind(
-    name: str, words: str, family: str, endings: str = "", types: str = ""
-) -> Kind:
-    return Kind(name, words, family, tuple(endings.split()), tuple(types.split()))
+    endings: str = ""
+    types: str = ""
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        _kind("png", "PNG picture", "image", "png apng", "image/png image/apng"),
-        _kind("jpeg", "JPEG picture", "image", "jpg jpeg jpe jfif", "image/jpeg image/jpg image/pjpeg"),
-        _kind("gif", "GIF picture", "image", "gif", "image/gif"),
-        _kind("webp", "WebP picture", "image", "webp", "image/webp"),
-        _kind("bmp", "bitmap picture", "other", "bmp", "image/bmp image/x-ms-bmp"),
-        _kind("tiff", "TIFF picture", "other", "tif tiff", "image/tiff"),
-        _kind("icon", "icon", "other", "ico cur", "image/x-icon image/vnd.microsoft.icon"),
-        _kind("heif", "HEIF picture", "other", "heic heif avif", "image/heic image/heif image/avif"),
-        _kind("svg", "SVG drawing, which can hold scripts", "document", "svg svgz", "image/svg+xml"),
-        _kind("pdf", "PDF", "document", "pdf", "application/pdf application/x-pdf"),
-        _kind("postscript", "PostScript", "document", "ps eps ai", "application/postscript"),
-        _kind("rtf", "rich text", "document", "rtf", "application/rtf text/rtf"),
-        _kind("html", "web page", "document", "html htm xhtml shtml", "text/html application/xhtml+xml"),
-        _kind("xml", "XML file", "document", "xml xsl rss plist", "text/xml application/xml"),
-        _kind("docx", "Word document", "document", "docx docm dotx dotm",
+        Kind("png", "PNG picture", "image", "png apng", "image/png image/apng"),
+        Kind("jpeg", "JPEG picture", "image", "jpg jpeg jpe jfif", "image/jpeg image/jpg image/pjpeg"),
+        Kind("gif", "GIF picture", "image", "gif", "image/gif"),
+        Kind("webp", "WebP picture", "image", "webp", "image/webp"),
+        Kind("bmp", "bitmap picture", "other", "bmp", "image/bmp image/x-ms-bmp"),
+        Kind("tiff", "TIFF picture", "other", "tif tiff", "image/tiff"),
+        Kind("icon", "icon", "other", "ico cur", "image/x-icon image/vnd.microsoft.icon"),
+        Kind("heif", "HEIF picture", "other", "heic heif avif", "image/heic image/heif image/avif"),
+        Kind("svg", "SVG drawing, which can hold scripts", "document", "svg svgz", "image/svg+xml"),
+        Kind("pdf", "PDF", "document", "pdf", "application/pdf application/x-pdf"),
+        Kind("postscript", "PostScript", "document", "ps eps ai", "application/postscript"),
+        Kind("rtf", "rich text", "document", "rtf", "application/rtf text/rtf"),
+        Kind("html", "web page", "document", "html htm xhtml shtml", "text/html application/xhtml+xml"),
+        Kind("xml", "XML file", "document", "xml xsl rss plist", "text/xml application/xml"),
+        Kind("docx", "Word document", "document", "docx docm dotx dotm",
               "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
-        _kind("xlsx", "Excel workbook", "document", "xlsx xlsm xltx xltm xlsb xlam",
+        Kind("xlsx", "Excel workbook", "document", "xlsx xlsm xltx xltm xlsb xlam",
               "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
-        _kind("pptx", "PowerPoint slides", "document", "pptx pptm potx potm ppsx ppsm",
+        Kind("pptx", "PowerPoint slides", "document", "pptx pptm potx potm ppsx ppsm",
               "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
-        _kind("odf", "OpenDocument file", "document", "odt ods odp odg ott ots",
+        Kind("odf", "OpenDocument file", "document", "odt ods odp odg ott ots",
               "application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.spreadsheet "
               "application/vnd.oasis.opendocument.presentation"),
-        _kind("ole", "old Office file", "document", "doc xls ppt dot xlt pps msg msi mpp vsd pub",
+        Kind("ole", "old Office file", "document", "doc xls ppt dot xlt pps msg msi mpp vsd pub",
               "application/msword application/vnd.ms-excel application/vnd.ms-powerpoint application/vnd.ms-outlook"),
-        _kind("epub", "e-book", "document", "epub", "application/epub+zip"),
-        _kind("onenote", "OneNote notebook, which can hold programs", "document", "one", "application/onenote"),
-        _kind("zip", "zip archive", "archive", "zip", "application/zip application/x-zip-compressed"),
-        _kind("gzip", "gzip archive", "archive", "gz tgz", "application/gzip application/x-gzip"),
-        _kind("bzip2", "bzip2 archive", "archive", "bz2 tbz2", "application/x-bzip2"),
-        _kind("xz", "xz archive", "archive", "xz txz", "application/x-xz"),
-        _kind("zstd", "zstd archive", "archive", "zst", "application/zstd"),
-        _kind("7z", "7z archive", "archive", "7z", "application/x-7z-compressed"),
-        _kind("rar", "rar archive", "archive", "rar", "application/vnd.rar application/x-rar-compressed"),
-        _kind("tar", "tar archive", "archive", "tar", "application/x-tar"),
-        _kind("cab", "Windows cabinet", "archive", "cab", "application/vnd.ms-cab-compressed"),
-        _kind("iso", "disk image", "program", "iso img udf", "application/x-iso9660-image"),
-        _kind("jar", "Java program", "program", "jar war", "application/java-archive"),
-        _kind("apk", "Android program", "program", "apk", "application/vnd.android.package-archive"),
-        _kind("exe", "Windows program", "program", "exe dll scr com sys cpl ocx",
+        Kind("epub", "e-book", "document", "epub", "application/epub+zip"),
+        Kind("onenote", "OneNote notebook, which can hold programs", "document", "one", "application/onenote"),
+        Kind("zip", "zip archive", "archive", "zip", "application/zip application/x-zip-compressed"),
+        Kind("gzip", "gzip archive", "archive", "gz tgz", "application/gzip application/x-gzip"),
+        Kind("bzip2", "bzip2 archive", "archive", "bz2 tbz2", "application/x-bzip2"),
+        Kind("xz", "xz archive", "archive", "xz txz", "application/x-xz"),
+        Kind("zstd", "zstd archive", "archive", "zst", "application/zstd"),
+        Kind("7z", "7z archive", "archive", "7z", "application/x-7z-compressed"),
+        Kind("rar", "rar archive", "archive", "rar", "application/vnd.rar application/x-rar-compressed"),
+        Kind("tar", "tar archive", "archive", "tar", "application/x-tar"),
+        Kind("cab", "Windows cabinet", "archive", "cab", "application/vnd.ms-cab-compressed"),
+        Kind("iso", "disk image", "program", "iso img udf", "application/x-iso9660-image"),
+        Kind("jar", "Java program", "program", "jar war", "application/java-archive"),
+        Kind("apk", "Android program", "program", "apk", "application/vnd.android.package-archive"),
+        Kind("exe", "Windows program", "program", "exe dll scr com sys cpl ocx",
               "application/x-msdownload application/x-dosexec application/vnd.microsoft.portable-executable"),
-        _kind("elf", "Linux program", "program", "elf so bin run", "application/x-elf application/x-sharedlib"),
-        _kind("macho", "Mac program", "program", "dylib", "application/x-mach-binary"),
-        _kind("java", "Java class", "program", "class", "application/java-vm"),
-        _kind("wasm", "WebAssembly program", "program", "wasm", "application/wasm"),
-        _kind("lnk", "Windows shortcut, which starts a program", "program", "lnk", "application/x-ms-shortcut"),
-        _kind("chm", "Windows help file, which can hold scripts", "program", "chm", "application/vnd.ms-htmlhelp"),
-        _kind("script", "script", "program", "sh bash py pl rb", "text/x-sh text/x-shellscript text/x-python"),
-        _kind("sqlite", "SQLite database", "other", "sqlite db sqlite3", "application/vnd.sqlite3"),
-        _kind("media", "sound or film", "media", "mp3 mp4 m4a m4v mov ogg oga ogv wav flac webm mkv avi 3gp",
+        Kind("elf", "Linux program", "program", "elf so bin run", "application/x-elf application/x-sharedlib"),
+        Kind("macho", "Mac program", "program", "dylib", "application/x-mach-binary"),
+        Kind("java", "Java class", "program", "class", "application/java-vm"),
+        Kind("wasm", "WebAssembly program", "program", "wasm", "application/wasm"),
+        Kind("lnk", "Windows shortcut, which starts a program", "program", "lnk", "application/x-ms-shortcut"),
+        Kind("chm", "Windows help file, which can hold scripts", "program", "chm", "application/vnd.ms-htmlhelp"),
+        Kind("script", "script", "program", "sh bash py pl rb", "text/x-sh text/x-shellscript text/x-python"),
+        Kind("sqlite", "SQLite database", "other", "sqlite db sqlite3", "application/vnd.sqlite3"),
+        Kind("media", "sound or film", "media", "mp3 mp4 m4a m4v mov ogg oga ogv wav flac webm mkv avi 3gp",
               "audio/mpeg audio/mp4 audio/ogg audio/wav audio/flac video/mp4 video/webm video/quicktime"),
-        _kind("font", "font", "other", "woff woff2 ttf otf", "font/woff font/woff2 font/ttf font/otf"),
-        _kind("json", "JSON text", "text", "json geojson ndjson", "application/json"),
-        _kind("csv", "table as text", "text", "csv tsv", "text/csv text/tab-separated-values"),
-        _kind("calendar", "calendar entry", "text", "ics ical ifb", "text/calendar"),
-        _kind("card", "contact card", "text", "vcf vcard", "text/vcard text/x-vcard"),
-        _kind("key", "text with a key or certificate", "text", "pem crt cer key asc", "application/x-pem-file"),
-        _kind("mail", "email as a file", "text", "eml mbox", "message/rfc822"),
-        _kind("text", "plain text", "text", "txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch",
+        Kind("font", "font", "other", "woff woff2 ttf otf", "font/woff font/woff2 font/ttf font/otf"),
+        Kind("json", "JSON text", "text", "json geojson ndjson", "application/json"),
+        Kind("csv", "table as text", "text", "csv tsv", "text/csv text/tab-separated-values"),
+        Kind("calendar", "calendar entry", "text", "ics ical ifb", "text/calendar"),
+        Kind("card", "contact card", "text", "vcf vcard", "text/vcard text/x-vcard"),
+        Kind("key", "text with a key or certificate", "text", "pem crt cer key asc", "application/x-pem-file"),
+        Kind("mail", "email as a file", "text", "eml mbox", "message/rfc822"),
+        Kind("text", "plain text", "text", "txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch",
               "text/plain text/markdown text/x-log application/yaml text/yaml application/toml"),
-        _kind("empty", "empty file", "other"),
-        _kind("unknown", "unknown kind", "other"),
+        Kind("empty", "empty file", "other"),
+        Kind("unknown", "unknown kind", "other"),
     )
 }  # fmt: skip
 
-_BY_ENDING = {ending: kind for kind in KINDS.values() for ending in kind.endings}
-_BY_TYPE = {of: kind for kind in KINDS.values() for of in kind.types}
+_BY_ENDING = {
+    ending: kind for kind in KINDS.values() for ending in kind.endings.split()
+}
+_BY_TYPE = {of: kind for kind in KINDS.values() for of in kind.types.split()}
 
 # Magic bytes: kind, offset, and what stands there. The first match counts.
 MAGIC: tuple[tuple[str, int, bytes | tuple[bytes, ...]], ...] = (

@@ -24,7 +24,7 @@ from mirror.sync import health
 from mirror.sync.health import ACTOR
 from upstream import errors
 from upstream.admin import AdminClient
-from upstream.capabilities import WORDS, Capability, read_capabilities
+from upstream.capabilities import WORDS, read_capabilities
 from upstream.client import Client
 
 READ_SECONDS = 10.0
@@ -83,7 +83,22 @@ def store_mailboxes(
         facts = facts_in(by_id[upstream_id])
         mailbox = known.get(upstream_id)
         if mailbox is not None:
-            _record_changes(mailbox, facts)
+            # Changes that were made at MultiMail directly are recorded, so that a
+            # looser mode is noticed.
+            before = {name: getattr(mailbox, name) for name in facts}
+            names = [name for name in sorted(facts) if facts[name] != before[name]]
+            if names and mailbox.mirrored_at is not None:
+                mode = facts.get("oversight_mode", mailbox.oversight_mode)
+                looser = is_looser(mode, than=mailbox.oversight_mode)
+                words = changed(
+                    before=_in_words(before, names), after=_in_words(facts, names)
+                )
+                record(
+                    "mailbox.seen_looser" if looser else "mailbox.seen_changed",
+                    actor=ACTOR,
+                    connection=mailbox.connection_id,
+                    details={"mailbox": mailbox.address, **words},
+                )
             Mailbox.objects.filter(pk=mailbox.pk).update(mirrored_at=Now(), **facts)
         elif facts.get("address"):
             Mailbox.objects.get_or_create(
@@ -101,25 +116,6 @@ def store_mailboxes(
         connection.mailboxes.exclude(upstream_id__in=by_id).update(
             is_active=False, mirrored_at=Now()
         )
-
-
-def _record_changes(mailbox: Mailbox, facts: Mapping[str, Any]) -> None:
-    """Record changes that were made at MultiMail directly, so that a looser mode is
-    noticed.
-    """
-    before = {name: getattr(mailbox, name) for name in facts}
-    names = [name for name in sorted(facts) if facts[name] != before[name]]
-    if not names or mailbox.mirrored_at is None:
-        return
-    mode = facts.get("oversight_mode", mailbox.oversight_mode)
-    looser = is_looser(mode, than=mailbox.oversight_mode)
-    words = changed(before=_in_words(before, names), after=_in_words(facts, names))
-    record(
-        "mailbox.seen_looser" if looser else "mailbox.seen_changed",
-        actor=ACTOR,
-        connection=mailbox.connection_id,
-        details={"mailbox": mailbox.address, **words},
-    )
 
 
 def _in_words(facts: Mapping[str, Any], names: Iterable[str]) -> str:
@@ -273,40 +269,32 @@ def learn(*, connection_id: int) -> str:
             surveyed_at=Now() - EVERY + AGAIN
         )
         return "not now"
-    return _store_abilities(connection_id, found, keys)
-
-
-@transaction.atomic
-def _store_abilities(
-    connection_id: int, found: list[Capability], keys: dict[str, str]
-) -> str:
-    """Store what was seen. What could not be seen this time stays as it was, unless its
-    key is gone.
-    """
-    locked = Connection.objects.select_for_update(no_key=True).get(pk=connection_id)
-    before: dict[str, bool] = locked.capabilities
-    stored = {
-        name: is_there
-        for name, is_there in before.items()
-        if name in WORDS and keys[WORDS[name][1]]
-    }
-    stored |= {one.name: one.is_there for one in found if one.is_there is not None}
-    Connection.objects.filter(pk=connection_id).update(capabilities=stored)
-    news = [
-        name
-        for name, is_there in stored.items()
-        if before.get(name, is_there) != is_there
-    ]
-    if not news:
-        return "as before" if before else "learnt"
-    after = _abilities_in_words(stored, news)
-    words = changed(before=_abilities_in_words(before, news), after=after)
-    record(
-        "connection.capability_changed",
-        actor=ACTOR,
-        connection=connection_id,
-        details={"explanation": f"Seen now: {after}.", **words},
-    )
+    with transaction.atomic():
+        locked = Connection.objects.select_for_update(no_key=True).get(pk=connection_id)
+        before: dict[str, bool] = locked.capabilities
+        # What could not be seen this time stays as it was, unless its key is gone.
+        stored = {
+            name: is_there
+            for name, is_there in before.items()
+            if name in WORDS and keys[WORDS[name][1]]
+        }
+        stored |= {one.name: one.is_there for one in found if one.is_there is not None}
+        Connection.objects.filter(pk=connection_id).update(capabilities=stored)
+        news = [
+            name
+            for name, is_there in stored.items()
+            if before.get(name, is_there) != is_there
+        ]
+        if not news:
+            return "as before" if before else "learnt"
+        after = _abilities_in_words(stored, news)
+        words = changed(before=_abilities_in_words(before, news), after=after)
+        record(
+            "connection.capability_changed",
+            actor=ACTOR,
+            connection=connection_id,
+            details={"explanation": f"Seen now: {after}.", **words},
+        )
     return "changed"
 
 

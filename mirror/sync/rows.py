@@ -97,7 +97,25 @@ def _count_try(
     """
     message = store.lock_message(connection, upstream_id=upstream_id)
     if message is None:
-        message = _begin(connection, upstream_id, row, now)
+        message = store.create_message(
+            connection,
+            upstream_id=upstream_id,
+            event=MessageEvent.PENDING,
+            now=now,
+            held_at=store.held_since(row, now),
+            subject=str(row.get("subject") or "")[:998],
+            trace=trace_id.get(),
+        )
+        # The fields that a webhook would have. Nothing else of the row is touched here;
+        # recipients come with the content.
+        metadata = row.get("metadata")
+        key = row.get("sent_by_key_name") or row.get("sent_by_key")
+        _record_held(
+            message,
+            FOUND_BY_READING,
+            key if isinstance(key, str) else "",
+            metadata if isinstance(metadata, dict) else {},
+        )
     elif message.state not in _OPEN or message.connection.removed_at:
         return None
     elif message.fetch_tries > FETCH_TRIES:
@@ -110,29 +128,6 @@ def _count_try(
         return message
     record_about("message.unreadable", message, actor=ACTOR)
     return None
-
-
-def _begin(
-    connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime
-) -> Message:
-    message = store.create_message(
-        connection,
-        upstream_id=upstream_id,
-        event=MessageEvent.PENDING,
-        now=now,
-        held_at=store.held_since(row, now),
-        subject=str(row.get("subject") or "")[:998],
-        trace=trace_id.get(),
-    )
-    # The fields that a webhook would have. Nothing else of the row is touched here;
-    # recipients come with the content.
-    metadata = row.get("metadata")
-    key = row.get("sent_by_key_name") or row.get("sent_by_key")
-    trigger = metadata if isinstance(metadata, dict) else {}
-    _record_held(
-        message, FOUND_BY_READING, key if isinstance(key, str) else "", trigger
-    )
-    return message
 
 
 @transaction.atomic

@@ -5,7 +5,7 @@ It marks nothing as read: a message that the agent has not read is never opened 
 itself, because that would remove it from the agent's unread mail.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -112,7 +112,7 @@ def read_thread(*, thread_id: int) -> str:
             message.is_fact = True
             message.at = mirrored.at
         messages[message.upstream_id] = message
-    _store(thread, list(messages.values()))
+    _store(thread, messages.values())
     mine = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
     if problem:
         pause = health.pause_after(thread.tries, first=10, factor=3)
@@ -166,7 +166,7 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
 
 
 @transaction.atomic
-def _store(thread: Thread, messages: list[ThreadMessage]) -> None:
+def _store(thread: Thread, messages: Iterable[ThreadMessage]) -> None:
     """Store the messages; record once for each held draft that a message came after it."""
     news = {one.pk for one in store_messages(thread, messages)}
     if not news:
