@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from django import forms
@@ -248,49 +248,35 @@ def start_export(export: UUID) -> Export:
 
 def note_progress(export: UUID, rows: int) -> bool:
     """Store the progress; False where the export was interrupted meanwhile."""
-    return _change_running(export, rows_done=rows) is not None
+    running = Export.objects.running().filter(pk=export)
+    return bool(running.update(rows_done=rows, changed_at=Now()))
 
 
 @transaction.atomic
-def end_export(*, actor: Actor, export: UUID, rows: int, sha256: str) -> bool:
-    """Record that the export was sent completely, and its totals; False where it was
-    interrupted meanwhile.
+def end_export(
+    export: UUID, *, actor: Actor, rows: int, sha256: str = "", reason: str = ""
+) -> bool:
+    """Record that the export was sent completely, or for what reason only a part of
+    it; False where it was interrupted meanwhile.
     """
-    done = _change_running(
-        export, state=Export.State.DONE, rows_done=rows, sha256=sha256
-    )
-    if done is None:
+    state = Export.State.BROKEN_OFF if reason else Export.State.DONE
+    running = Export.objects.running().filter(pk=export)
+    if not running.update(state=state, rows_done=rows, sha256=sha256, changed_at=Now()):
         return False
-    _record("ledger.export_ended", done, actor, rows=str(rows), sha256=sha256)
+    ended = Export.objects.get(pk=export)
+    if reason:
+        action = "ledger.export_broken_off"
+        _record(action, ended, actor, handed_out=str(rows), reason=reason)
+    else:
+        _record("ledger.export_ended", ended, actor, rows=str(rows), sha256=sha256)
     return True
-
-
-@transaction.atomic
-def break_off(*, actor: Actor, export: UUID, rows: int, reason: str) -> None:
-    """Record that only a part of the export was sent."""
-    broken = _change_running(export, state=Export.State.BROKEN_OFF, rows_done=rows)
-    if broken is not None:
-        _record(
-            "ledger.export_broken_off",
-            broken,
-            actor,
-            handed_out=str(rows),
-            reason=reason,
-        )
 
 
 @transaction.atomic
 def note_lost_exports() -> None:
     """Record exports whose process has died as interrupted."""
     for lost in Export.objects.running().idle_for(LOST_AFTER):
-        break_off(actor=_EXPORTER, export=lost.pk, rows=lost.rows_done, reason=LOST)
-
-
-def _change_running(export: UUID, **fields: Any) -> Export | None:
-    """Change a running export and return it; None where it does not run any more."""
-    if Export.objects.running().filter(pk=export).update(**fields, changed_at=Now()):
-        return Export.objects.get(pk=export)
-    return None
+        end_export(lost.pk, actor=_EXPORTER, rows=lost.rows_done, reason=LOST)
 
 
 def _record(action: str, export: Export, actor: Actor, **more: str) -> None:
@@ -423,11 +409,9 @@ class Download:
                 self._rows += len(found)
                 if not note_progress(self._export.pk, self._rows):
                     raise _BrokenOff(TAKEN)
+            digest = self._sum.hexdigest()
             if not end_export(
-                actor=self._actor,
-                export=self._export.pk,
-                rows=self._rows,
-                sha256=self._sum.hexdigest(),
+                self._export.pk, actor=self._actor, rows=self._rows, sha256=digest
             ):
                 raise _BrokenOff(TAKEN)
             self._is_open = False
@@ -458,8 +442,7 @@ class Download:
             if not self._stays():
                 raise _BrokenOff(NO_LONGER)
             with statements_within(READ_WITHIN):
-                batch = entries.after(last)[:AT_ONCE]
-                found = lines(batch) if self._format.has_details else list(batch)
+                found = lines(entries.after(last)[:AT_ONCE])
                 if not self._format.has_details:
                     for entry in found:
                         entry.details = {}
@@ -484,11 +467,8 @@ class Download:
             return
         self._is_open = False
         try:
-            break_off(
-                actor=self._actor,
-                export=self._export.pk,
-                rows=self._rows,
-                reason=sentence,
+            end_export(
+                self._export.pk, actor=self._actor, rows=self._rows, reason=sentence
             )
         except DatabaseError as error:
             # A later check records it as an export that lost its process.

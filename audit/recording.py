@@ -10,7 +10,6 @@ import hmac
 import os
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -39,20 +38,10 @@ recorded = Signal()
 # --- Positions and hashes -------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class EntryPosition:
-    """A position in the ledger: the entry's number, the transaction it belongs to, and
-    the database's time.
-    """
-
-    number: int
-    xid: int
-    at: datetime
-
-
-def next_position() -> EntryPosition:
-    """Take the next number. By SQL of its own: no row has a sequence's next value, or
-    the transaction's id.
+def next_position() -> tuple[int, int, datetime]:
+    """Take the next number; return it with the id of the transaction and the database's
+    time. By SQL of its own: no row has a sequence's next value, or the transaction's
+    id.
 
     The id of the transaction comes first: a restore waits for all that may have taken a
     number by then.
@@ -62,7 +51,7 @@ def next_position() -> EntryPosition:
             "SELECT pg_current_xact_id()::text, nextval('audit_entry_id_seq'), clock_timestamp()"
         )
         xid, number, at = cursor.fetchone()
-    return EntryPosition(number, int(xid), at)
+    return number, int(xid), at
 
 
 def last_number() -> int:
@@ -181,16 +170,8 @@ def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:
     return all(
         _label(name) in there.get(word, set())
         for name, text in fields.items()
-        for word in _words_once(text[:_LONGEST])
+        for word in _words(text[:_LONGEST])
     )
-
-
-@lru_cache(maxsize=4096)
-def _words_once(text: str) -> frozenset[str]:
-    """Return the words of a text. Many entries have the same ones: actors, addresses,
-    reasons.
-    """
-    return frozenset(_words(text))
 
 
 def _label(name: str) -> str:
@@ -199,15 +180,17 @@ def _label(name: str) -> str:
     return BY if name.startswith(_BY) else CONTENT
 
 
-def _words(text: str) -> Iterable[str]:
+# Many entries have the same ones: actors, addresses, reasons.
+@lru_cache(maxsize=4096)
+def _words(text: str) -> tuple[str, ...]:
     if "@" not in text:
-        return words_of(text)
+        return tuple(words_of(text))
     parts = text.replace(",", " ").replace(";", " ").split()
-    return [
+    return tuple(
         word
         for part in parts
         for word in (words_of_address if "@" in part else words_of)(part)
-    ]
+    )
 
 
 # --- Recording ------------------------------------------------------------------------
@@ -261,11 +244,11 @@ def record(
         name: text.replace("\0", "\ufffd") for name, text in fields.items() if text
     }
     salt = os.urandom(16)
-    position = next_position()
+    number, xid, at = next_position()
     entry = Entry(
-        id=position.number,
-        xid=position.xid,
-        at=position.at,
+        id=number,
+        xid=xid,
+        at=at,
         actor_kind=actor.kind,
         actor_id=actor.id,
         surface=actor.surface,

@@ -42,10 +42,6 @@ class SealingState:
     why: str
     advice: str
 
-    @property
-    def is_well(self) -> bool:
-        return self.is_on and not self.is_stopped and not self.is_late and not self.why
-
 
 def sealing_state(now: datetime) -> SealingState:
     """Return the state at this moment, by the database's clock."""

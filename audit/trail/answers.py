@@ -201,18 +201,10 @@ def _is_signed(name: str, trigger: dict[str, str], command: Entry | None) -> boo
     return bool(signed) and signed == trigger.get(name)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The content of the first chapter: names and values with their evidence, and the
-    entry that has them.
+def message_origin(found: Sequence[Entry]) -> dict[str, Any]:
+    """Return the content of the first chapter: names and values with their evidence as
+    `facts`, and as `line` the entry that has them.
     """
-
-    line: Entry
-    facts: tuple[tuple[str, str, str], ...]
-
-
-def message_origin(found: Sequence[Entry]) -> Origin:
-    """Return where the message came from, by the first entries."""
     line = next((one for one in found if one.trigger), found[0])
     trigger = line.trigger
     command = _command_in(found)
@@ -230,7 +222,7 @@ def message_origin(found: Sequence[Entry]) -> Origin:
         facts.append(("API key", key, PROVED))
     if sender := _first(found, "sender"):
         facts.append(("From", sender, ""))
-    return Origin(line, tuple(facts))
+    return {"line": line, "facts": facts}
 
 
 # --- What was sent --------------------------------------------------------------------
@@ -297,6 +289,13 @@ _SURFACES = {
     "webhook": "a webhook",
 }
 _REASON = "[. Reason: “{reason}”]"
+# What else people did about a decision.
+_ALSO = {
+    "verdict.taken_back": "{actor} took the approval back, {at}.",
+    "decision.undone": "{actor} undid the decision, {at}.",
+    "verdict.refused": "{actor} tried to decide and was refused, {at}: {why}",
+    "interaction.refused": "{actor} pressed a button on Discord and was refused, {at}: {why}",
+}
 
 
 def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
@@ -335,17 +334,10 @@ def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
             rule = "the rule “{rule}”" if details.get("rule") else "a rule"
             did = _DID.get(details.get("outcome", ""), "decided")
             yield sentence(f"The desk {did} it by {rule}, {{at}}{_REASON}.", line)
-        elif action == "verdict.taken_back":
-            yield sentence("{actor} took the approval back, {at}.", line)
-        elif action == "decision.undone":
-            yield sentence("{actor} undid the decision, {at}.", line)
-        elif action == "verdict.refused":
-            form = "{actor} tried to decide and was refused, {at}: {why}"
-            yield sentence(form, line, why=why)
-        elif action == "interaction.refused":
-            form = "{actor} pressed a button on Discord and was refused, {at}: {why}"
-            yield sentence(form, line, why=why)
-            yield from _signed(line)
+        elif action in _ALSO:
+            yield sentence(_ALSO[action], line, why=why)
+            if action == "interaction.refused":
+                yield from _signed(line)
     if is_decided:
         return
     if reported := _of_action(found, "message.approved", "message.rejected"):

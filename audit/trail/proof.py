@@ -34,9 +34,6 @@ VERSION = 2
 MOST_ENTRIES = 10_000
 MOST_HASHES = 200_000
 MOST_BYTES = 16 * 1024 * 1024
-# A decision is what a proof is wanted for; of other acts, the newest that is no step of
-# a program.
-_DECISIONS = ("verdict.given",)
 
 
 class NotProvable(Exception):
@@ -111,9 +108,10 @@ def prove(
             "entries": placed[seal.number],
         }
         batches.append(batch)
-    # The heading, which the verifier compares with the entry that it names: a decision,
-    # or an act of a person.
-    decisions = [line for line in shown if line.action in _DECISIONS]
+    # The heading, which the verifier compares with the entry that it names. A decision
+    # is what a proof is wanted for; of other acts, the newest that is no step of a
+    # program.
+    decisions = [line for line in shown if line.action == "verdict.given"]
     acts = [line for line in shown if line.actor_kind == "person"]
     about = (decisions or acts or shown)[-1]
     data = {

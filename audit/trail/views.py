@@ -29,20 +29,6 @@ class PageForm(LenientForm):
     after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
 
 
-class ProofForm(forms.Form):
-    """Whether a proof contains the personal details, or only their hashes."""
-
-    details = forms.ChoiceField(
-        choices=[("yes", "With details"), ("no", "Without")], required=False
-    )
-
-    def wants_details(self) -> bool:
-        """Include the details unless the field says otherwise. An invalid value leaves
-        them out.
-        """
-        return self.is_valid() and self.cleaned_data["details"] != "no"
-
-
 @require_safe
 def message_trail(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show everything that happened to one message, oldest first, so many entries a
@@ -99,7 +85,9 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     """
     if not _readable(request, public_id).exists():
         raise Http404(_UNKNOWN)
-    with_details = ProofForm(request.GET or request.POST).wants_details()
+    # With the personal details, or with their hashes only.
+    asked = (request.GET or request.POST).get("details") or "yes"
+    with_details = asked == "yes"
     try:
         made = prove(
             public_id, actor=request.actor, form=form, with_details=with_details

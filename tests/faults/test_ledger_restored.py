@@ -120,7 +120,7 @@ def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
         ]
         assert seals[-1].size == Entry.objects.count()
         assert Entry.objects.of_action("ledger.restored").count() == 1
-        assert sealing_state(clock()).is_well
+        assert not sealing_state(clock()).why
 
 
 def test_altered_backup_is_not_adopted(target):

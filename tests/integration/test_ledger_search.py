@@ -5,7 +5,6 @@ visible scope.
 import json
 import re
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from unittest import mock
 
@@ -46,7 +45,8 @@ def write(action="comment.added", *, by=ANA, at=None, **fields):
     """Write an entry, at this time if there is one."""
     if not at:
         return record(action, actor=by, **fields)
-    position = replace(recording.next_position(), at=at)
+    number, xid, _ = recording.next_position()
+    position = (number, xid, at)
     with mock.patch.object(recording, "next_position", return_value=position):
         return record(action, actor=by, **fields)
 

@@ -107,7 +107,7 @@ def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
     now = sealing_state(clock())
     assert not now.is_on
     assert not now.is_stopped
-    assert not now.is_well
+    assert now.why
     assert "not sealed" in now.why
     settings.SEAL_KEYS = keys
     assert seal_all() == 1
@@ -140,7 +140,7 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
     now = sealing_state(clock())
     assert now.is_on
     assert now.is_stopped
-    assert not now.is_well
+    assert now.why
     assert "Put it back into SEAL_KEY" in now.why
 
     settings.SEAL_KEYS = [new, old]
@@ -280,7 +280,7 @@ def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
     assert now.last == latest_seal()
     assert now.unsealed == 0
     assert now.waits_since is None
-    assert now.is_well
+    assert not now.why
     assert now.age == timedelta(0)
 
     with another_session(application_name="somebody's report") as session:
@@ -292,7 +292,7 @@ def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
         now = sealing_state(since + timedelta(seconds=61))
         assert now.unsealed == 3
         assert now.is_late
-        assert not now.is_well
+        assert now.why
         assert now.age == timedelta(seconds=61)
         assert (
             f"process {session.info.backend_pid} (somebody's report), open since"

@@ -68,7 +68,7 @@ def test_file_that_cannot_be_written_is_reported_once_and_costs_no_seal(
     assert len(check_chain()) == 3
     found = sealing_state(latest_seal().at.replace(year=2100))
     assert "Seal 1 and those after it are not in the seals' file" in found.why
-    assert not found.is_well
+    assert found.why
     settings.SEAL_FILE = tmp_path / "seals.jsonl"
     _seal_in_turns(1)
     assert [head["number"] for head in _heads(settings.SEAL_FILE)] == [1, 2, 3, 4]
@@ -119,7 +119,7 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(
     assert after.kind == "seal"
     assert after.epoch == 2
     assert [head["number"] for head in _heads(file)] == [1, 2, 3, 4, 5, 4, 5]
-    assert sealing_state(clock()).is_well
+    assert not sealing_state(clock()).why
     details = Entry.objects.get(action="ledger.restored").detail.fields
     assert details["seal"] == "4"
     assert details["epoch"] == "2"

@@ -219,7 +219,7 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(
         history = lines(Entry.objects.of_message(message.public_id).oldest_first())
         facts = {
             name: status
-            for name, _, status in message_origin(history).facts
+            for name, _, status in message_origin(history)["facts"]
             if name != "API key"
         }
         found[subject] = message, facts, who_started(history)
