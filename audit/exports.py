@@ -286,7 +286,7 @@ def _record(action: str, export: Export, actor: Actor, **more: str) -> None:
         "format": FORMATS[export.format].label,
         "rows": str(export.rows_total),
     }
-    record(action, actor=actor, details=details | more)
+    record(action, actor, details=details | more)
 
 
 # --- Which entries it holds ----------------------------------------------------------

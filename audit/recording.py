@@ -196,7 +196,7 @@ def _words(text: str) -> tuple[str, ...]:
 # --- Recording ------------------------------------------------------------------------
 
 
-def changed(*, before: str, after: str) -> dict[str, str]:
+def changed(before: str, after: str) -> dict[str, str]:
     """Return the details with a setting's value before and after; something that was
     added had no value before.
     """
@@ -205,8 +205,8 @@ def changed(*, before: str, after: str) -> dict[str, str]:
 
 def record(
     action: str,
-    *,
     actor: Actor,
+    *,
     connection: int | None = None,
     message: uuid.UUID | None = None,
     fingerprint: str = "",

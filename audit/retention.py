@@ -70,7 +70,7 @@ def _remove_some(until: datetime) -> int:
     if numbers:
         details = _removal_details(numbers)
         details["up to"] = f"{until:%Y-%m-%d %H:%M:%S} UTC"
-        entry = record("ledger.details_removed", actor=_RETENTION, details=details)
+        entry = record("ledger.details_removed", _RETENTION, details=details)
         remove_details(numbers, entry)
     return len(numbers)
 
@@ -95,11 +95,7 @@ def erase_details_of(
     if removed:
         details = _removal_details(removed) | {"reason": because}
         entry = record(
-            _ERASED,
-            actor=actor,
-            connection=connection,
-            message=message,
-            details=details,
+            _ERASED, actor, connection=connection, message=message, details=details
         )
         remove_details(removed, entry)
     return ErasureResult(len(removed), left)

@@ -15,15 +15,13 @@ from mirror.models.messages import NAMED, readable_values
 MAX_TRIGGERS = 30
 
 
-def record_about(
-    action: str, message: "Message", *, actor: Actor, **more: Any
-) -> Entry:
+def record_about(action: str, message: "Message", actor: Actor, **more: Any) -> Entry:
     """Append an entry on a message, in the caller's transaction, with the words by
     which a search finds it.
     """
     return record(
         action,
-        actor=actor,
+        actor,
         connection=message.connection_id,
         message=message.public_id,
         words=message.ledger_words(),

@@ -153,7 +153,7 @@ def read_suppressed(connection_id: int) -> str:
     """Read the suppressed addresses of one connection."""
     from mirror.sync import account
 
-    return account.read_suppressed(connection_id=connection_id)
+    return account.read_suppressed(connection_id)
 
 
 @shared_task(base=AfterCommitTask)
@@ -170,7 +170,7 @@ def survey(connection_id: int) -> str:
     """Ask MultiMail what it can do at one connection."""
     from mirror.sync import account
 
-    return account.learn(connection_id=connection_id)
+    return account.learn(connection_id)
 
 
 @connection_task("pk")
@@ -178,7 +178,7 @@ def read_mailboxes(connection_id: int) -> str:
     """Read the mailboxes of one connection."""
     from mirror.sync import account
 
-    return account.read_mailboxes(connection_id=connection_id) or "read"
+    return account.read_mailboxes(connection_id) or "read"
 
 
 @shared_task(base=AfterCommitTask)
@@ -194,7 +194,7 @@ def read_contacts(connection_id: int) -> str:
     """Read the contacts of an account, for lists that go by them."""
     from mirror.sync import account
 
-    return account.read_contacts(connection_id=connection_id)
+    return account.read_contacts(connection_id)
 
 
 @shared_task(base=AfterCommitTask)
@@ -212,7 +212,7 @@ def fetch_file(file_id: int) -> str:
     """Fetch one attached file."""
     from mirror.attachments import fetch
 
-    return fetch.fetch_file(file_id=file_id)
+    return fetch.fetch_file(file_id)
 
 
 @connection_task("mailboxes__threads")
@@ -220,7 +220,7 @@ def read_thread(thread_id: int) -> str:
     """Read one thread."""
     from mirror.threads import fetch
 
-    return fetch.read_thread(thread_id=thread_id)
+    return fetch.read_thread(thread_id)
 
 
 @connection_task("messages")
@@ -230,7 +230,7 @@ def freshen_thread(message_id: int) -> str:
     """
     from mirror.threads import fetch
 
-    return fetch.freshen_thread(message_id=message_id)
+    return fetch.freshen_thread(message_id)
 
 
 @shared_task(base=AfterCommitTask)

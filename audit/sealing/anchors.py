@@ -84,7 +84,7 @@ def write_anchors() -> int:
         failures = Entry.objects.of_action(_FAILED).filter(at__gt=pending[0].at)
         with transaction.atomic():
             if not failures.exists():
-                record(_FAILED, actor=SEALER, details={"reason": sentence})
+                record(_FAILED, SEALER, details={"reason": sentence})
         return 0
     lines = there + [(seal.number, seal.signature) for seal in new]
     before = dict(zip(lines[1:], lines, strict=False))

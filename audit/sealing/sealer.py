@@ -96,7 +96,7 @@ def _seal_next(horizon: int) -> int | None:
                 "before": fingerprint_of(signer),
                 "after": fingerprint_of(new),
             }
-            record("ledger.key_changed", actor=SEALER, details=details)
+            record("ledger.key_changed", SEALER, details=details)
             return 0
     entries = list(Entry.objects.after_seal(last).filter(xid__lt=horizon)[:AT_MOST])
     if not entries:
@@ -111,7 +111,7 @@ def _seal_next(horizon: int) -> int | None:
             "entries out of their time", extra={"seal": seal.number, "entries": numbers}
         )
         details = {"seal": str(seal.number), "numbers": numbers}
-        record("ledger.misdated", actor=SEALER, details=details)
+        record("ledger.misdated", SEALER, details=details)
     return seal.count
 
 
@@ -288,7 +288,7 @@ def begin_epoch(last: Seal, *, because: str, actor: Actor, key: str = "") -> int
         "entries": str(seal.count),
         "reason": because,
     }
-    record("ledger.restored", actor=actor, details=details)
+    record("ledger.restored", actor, details=details)
     return seal.count
 
 

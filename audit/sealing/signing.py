@@ -120,7 +120,7 @@ def refusal_since(last: Seal | None) -> Entry | None:
 def record_refusal(sentence: str, last: Seal | None) -> None:
     """Write the refusal into the ledger, unless that was done since the last seal."""
     if refusal_since(last) is None:
-        record(BROKEN, actor=SEALER, details={"reason": sentence})
+        record(BROKEN, SEALER, details={"reason": sentence})
 
 
 def latest_seal() -> Seal | None:

@@ -50,8 +50,8 @@ def save_row(row: Saved, *, actor: Actor) -> None:
         raise NotSaved(
             f"You saved a {row.noun} called “{row.name}” a moment ago."
         ) from None
-    details = {"name": row.name, **changed(before=before, after=_description(row))}
-    record(row.saved, actor=actor, details=details)
+    details = {"name": row.name, **changed(before, _description(row))}
+    record(row.saved, actor, details=details)
 
 
 def _description(row: Saved) -> str:
@@ -106,8 +106,8 @@ def delete(request: DeskRequest, kind: type[Saved], key: int) -> HttpResponse:
     found = kind.objects.of(request.actor).filter(pk=key).select_for_update().first()
     if found is None:
         raise Http404(f"You have no such {kind.noun}.")
-    details = {"name": found.name, **changed(before=_description(found), after="")}
-    record(kind.deleted, actor=request.actor, details=details)
+    details = {"name": found.name, **changed(_description(found), "")}
+    record(kind.deleted, request.actor, details=details)
     found.delete()
     notice = f"The {kind.noun} was deleted. Nothing else was changed."
     return redirect_with_notice(request, notice, kind.page)

@@ -138,7 +138,7 @@ def prove(
     with transaction.atomic():
         record(
             "ledger.proof_taken",
-            actor=actor,
+            actor,
             connection=next(connections, None),
             message=message,
             details={

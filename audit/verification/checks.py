@@ -76,7 +76,7 @@ def ask_for_check(actor: Actor) -> Check:
         )
     _end_lost()
     check = _begin(asked_by=int(actor.id))
-    record("ledger.check_asked", actor=actor, details={"check": str(check.pk)})
+    record("ledger.check_asked", actor, details={"check": str(check.pk)})
     return check
 
 
@@ -169,14 +169,14 @@ def _settle(check_id: int, report: Report) -> str:
         "seals": str(report.seals),
     }
     if not findings:
-        record("ledger.checked", actor=CHECKER, details=details)
+        record("ledger.checked", CHECKER, details=details)
         return str(state)
     number = len(findings)
     log.critical(
         "the ledger does not hold", extra={"reason": findings[0], "number": number}
     )
     details |= {"reason": findings[0], "findings": str(number)}
-    record(BROKEN, actor=CHECKER, details=details)
+    record(BROKEN, CHECKER, details=details)
     return str(state)
 
 

@@ -94,7 +94,7 @@ def compare_with(content: bytes, *, actor: Actor) -> dict[str, Any]:
             "answer": (findings or [""])[0],
         }
         with transaction.atomic():
-            record("ledger.proof_checked", actor=actor, details=details)
+            record("ledger.proof_checked", actor, details=details)
         return {"proof": found["proof"]}
     checkpoint = Checkpoint(**found["checkpoint"])
     with transaction.atomic():
@@ -106,7 +106,7 @@ def compare_with(content: bytes, *, actor: Actor) -> dict[str, Any]:
             "result": made.outcome,
             "answer": made.steps[-1][1],
         }
-        record("ledger.consistency_asked", actor=actor, details=details)
+        record("ledger.consistency_asked", actor, details=details)
     return {"compared": made}
 
 

@@ -34,7 +34,7 @@ LEASE = timedelta(seconds=40)
 _State = AttachedFile.State
 
 
-def fetch_file(*, file_id: int) -> str:
+def fetch_file(file_id: int) -> str:
     """Fetch one file if that is due, and return what came of it."""
     due = AttachedFile.objects.to_fetch().filter(pk=file_id)
     if not due.update(tries=F("tries") + 1, not_before=Now() + LEASE):
@@ -119,7 +119,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
             record_about(
                 "message.file_differs",
                 file.message,
-                actor=ACTOR,
+                ACTOR,
                 fingerprint=file.revision.fingerprint,
                 details={
                     "file": file.name[:300],

@@ -46,7 +46,7 @@ _TEXTS = {
 }
 
 
-def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
+def read_mailboxes(connection_id: int, *, within: float = READ_SECONDS) -> str:
     """Read the mailboxes of one connection; return an empty text, or a sentence that
     says why it failed.
     """
@@ -90,12 +90,10 @@ def store_mailboxes(
             if names and mailbox.mirrored_at is not None:
                 mode = facts.get("oversight_mode", mailbox.oversight_mode)
                 looser = is_looser(mode, than=mailbox.oversight_mode)
-                words = changed(
-                    before=_in_words(before, names), after=_in_words(facts, names)
-                )
+                words = changed(_in_words(before, names), _in_words(facts, names))
                 record(
                     "mailbox.seen_looser" if looser else "mailbox.seen_changed",
-                    actor=ACTOR,
+                    ACTOR,
                     connection=mailbox.connection_id,
                     details={"mailbox": mailbox.address, **words},
                 )
@@ -157,7 +155,7 @@ _CHUNK = 5000
 _Rows = list[dict[str, Any]]
 
 
-def read_contacts(*, connection_id: int) -> str:
+def read_contacts(connection_id: int) -> str:
     """Read the contacts of one connection and return a short word."""
     connection = Connection.objects.get(pk=connection_id)
     if not connection.read_key:
@@ -192,7 +190,7 @@ def read_contacts(*, connection_id: int) -> str:
     return "read"
 
 
-def read_suppressed(*, connection_id: int) -> str:
+def read_suppressed(connection_id: int) -> str:
     """Read the suppressed addresses of one connection and return a short word."""
     connection = Connection.objects.get(pk=connection_id)
     if not connection.admin_key:
@@ -251,7 +249,7 @@ EVERY = timedelta(days=1)
 AGAIN = timedelta(minutes=10)
 
 
-def learn(*, connection_id: int) -> str:
+def learn(connection_id: int) -> str:
     """Ask MultiMail what it can do, if that is due, and store and tell what changed;
     return a short word.
     """
@@ -288,10 +286,10 @@ def learn(*, connection_id: int) -> str:
         if not news:
             return "as before" if before else "learnt"
         after = _abilities_in_words(stored, news)
-        words = changed(before=_abilities_in_words(before, news), after=after)
+        words = changed(_abilities_in_words(before, news), after)
         record(
             "connection.capability_changed",
-            actor=ACTOR,
+            ACTOR,
             connection=connection_id,
             details={"explanation": f"Seen now: {after}.", **words},
         )
@@ -334,7 +332,7 @@ def note_refused(
         explanation = f"{error.sentence} Left out from now on: {', '.join(new)}."
         record(
             "connection.fields_refused",
-            actor=actor,
+            actor,
             connection=connection.pk,
             details={"explanation": explanation},
         )

@@ -34,7 +34,7 @@ def note_failure(connection: Connection, sentence: str) -> None:
     if began:
         record(
             "connection.failing",
-            actor=ACTOR,
+            ACTOR,
             connection=connection.pk,
             details={"explanation": sentence},
         )
@@ -63,7 +63,7 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
         failing_since=None, last_error="", paused_at=None, paused_because=""
     )
     if still_paused or well:
-        record("connection.recovered", actor=ACTOR, connection=connection.pk)
+        record("connection.recovered", ACTOR, connection=connection.pk)
 
 
 def tell_of_staleness() -> int:
@@ -84,7 +84,7 @@ def tell_of_staleness() -> int:
                     sentence = f"Last complete read: {as_of:%Y-%m-%d %H:%M} UTC."
                 record(
                     "connection.stale",
-                    actor=ACTOR,
+                    ACTOR,
                     connection=key,
                     details={"explanation": sentence},
                 )
@@ -92,7 +92,7 @@ def tell_of_staleness() -> int:
     for key in fresh.values_list("pk", flat=True):
         with transaction.atomic():
             if fresh.filter(pk=key).update(stale_since=None):
-                record("connection.fresh_again", actor=ACTOR, connection=key)
+                record("connection.fresh_again", ACTOR, connection=key)
                 told += 1
     return told
 
@@ -136,7 +136,7 @@ def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None
     if going.update(paused_at=Now(), paused_because=because):
         record(
             "connection.paused",
-            actor=actor,
+            actor,
             connection=connection.pk,
             details={"explanation": because},
         )

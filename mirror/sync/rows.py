@@ -126,7 +126,7 @@ def _count_try(
     Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") + 1)
     if message.fetch_tries < FETCH_TRIES:
         return message
-    record_about("message.unreadable", message, actor=ACTOR)
+    record_about("message.unreadable", message, ACTOR)
     return None
 
 
@@ -169,7 +169,7 @@ def _record_held(
     record_about(
         "message.held",
         message,
-        actor=ACTOR,
+        ACTOR,
         fingerprint=message.fingerprint,
         details=details_of(message, key=key, found=found) | trigger_details(trigger),
     )
@@ -196,5 +196,5 @@ def retry_fetch(*, message: UUID, actor: Actor) -> Message:
         )
     locked.fetch_tries = 0
     locked.save(update_fields=["fetch_tries"])
-    record_about("message.fetch_again", locked, actor=actor)
+    record_about("message.fetch_again", locked, actor)
     return locked

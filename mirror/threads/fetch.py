@@ -47,7 +47,7 @@ _READ_BEFORE = ("read", "archived", "sent", "send_failed")
 _Problem = Thread.Problem
 
 
-def freshen_thread(*, message_id: int) -> str:
+def freshen_thread(message_id: int) -> str:
     """Read the thread of a message that somebody opened, unless it was just read."""
     message = Message.objects.filter(pk=message_id, state=MessageState.HELD).first()
     thread = expect_thread(message) if message else None
@@ -60,7 +60,7 @@ def freshen_thread(*, message_id: int) -> str:
         .exclude(wanted=False, not_before__gt=Now())
     )
     stale.update(wanted=True, not_before=Now())
-    return read_thread(thread_id=thread.pk)
+    return read_thread(thread.pk)
 
 
 def enqueue_freshen(message: Message) -> None:
@@ -87,7 +87,7 @@ def request_read(came: Message) -> None:
         tasks.read_thread.delay_on_commit(thread.pk)
 
 
-def read_thread(*, thread_id: int) -> str:
+def read_thread(thread_id: int) -> str:
     """Read one thread if that is due, and return what came of it."""
     due = Thread.objects.due().filter(pk=thread_id)
     if not due.update(wanted=False, tries=F("tries") + 1, not_before=Now() + LEASE):
@@ -180,7 +180,7 @@ def _store(thread: Thread, messages: Iterable[ThreadMessage]) -> None:
             record_about(
                 "message.answered",
                 message,
-                actor=ACTOR,
+                ACTOR,
                 fingerprint=message.fingerprint,
                 details={
                     "from": late[0].sender,

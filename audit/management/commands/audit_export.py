@@ -44,7 +44,7 @@ class Command(BaseCommand):
             "reason": because,
         }
         with transaction.atomic():
-            record("ledger.bundled", actor=OPERATOR, details=details)
+            record("ledger.bundled", OPERATOR, details=details)
         # So that the bundle carries a seal over what was written until now.
         seal_all()
         try:
