@@ -224,9 +224,6 @@ class Entry(models.Model):
             HashIndex(fields=["mac"], name="entry_mac"),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.id} {self.action}"
-
     @property
     def sentence(self) -> str:
         """What happened, as it reads after the actor's name."""
@@ -300,9 +297,6 @@ class EntryDetail(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        return f"details of {self.entry_id}"
-
 
 # --- Seals, docs/ledger.md ------------------------------------------------------------
 
@@ -361,9 +355,6 @@ class Seal(models.Model):
                 fields=["number"], condition=~Q(kind="seal"), name="seal_special"
             )
         ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.number} over {self.size}"
 
     @property
     def key_fingerprint(self) -> str:
@@ -447,9 +438,6 @@ class SealedEntry(models.Model):
 
     objects = SealedEntryQuerySet.as_manager()
 
-    def __str__(self) -> str:
-        return f"entry {self.entry} under seal {self.seal}"
-
 
 class Anchor(models.Model):
     """Where a seal was written outside the database, so that deleted entries at the end
@@ -473,9 +461,6 @@ class Anchor(models.Model):
     class Meta:
         # The newest anchor of each location, however many there are.
         indexes = [models.Index(fields=["kind", "place", "seal"], name="anchor_place")]
-
-    def __str__(self) -> str:
-        return f"{self.kind} of seal {self.seal}"
 
 
 # --- Searches, exports and checks -----------------------------------------------------
@@ -521,9 +506,6 @@ class Saved(models.Model):
 
     class Meta:
         abstract = True
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class SavedSearch(Saved):
@@ -600,9 +582,6 @@ class Export(models.Model):
     class Meta:
         indexes = [models.Index(fields=["person", "asked_at"], name="export_of_person")]
 
-    def __str__(self) -> str:
-        return f"{self.format} export {self.state}"
-
 
 class CheckQuerySet(models.QuerySet["Check"]):
     """Reads of the checks of the whole ledger."""
@@ -670,9 +649,6 @@ class Check(models.Model):
                 name="one_check_at_a_time",
             )
         ]
-
-    def __str__(self) -> str:
-        return f"check {self.state}"
 
     @property
     def is_broken(self) -> bool:

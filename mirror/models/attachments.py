@@ -131,9 +131,6 @@ class AttachedFile(models.Model):
             models.Index(fields=["fetched_at"], condition=Q(content__isnull=False), name="file_kept"),
         ]  # fmt: skip
 
-    def __str__(self) -> str:
-        return self.name
-
     @property
     def differs(self) -> bool:
         """Whether the fetched bytes are known to differ from those in the message's
@@ -302,6 +299,3 @@ class RemotePicture(models.Model):
                 name="remote_picture_kept",
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.url[:60]} {self.state}"

@@ -388,9 +388,6 @@ class SuppressedAddress(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        return self.address
-
 
 class KnownContact(models.Model):
     """An address among the contacts of the account, as the desk last read them; only
@@ -410,9 +407,6 @@ class KnownContact(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        return self.address
-
 
 class WebhookName(models.Model):
     """What people here call a webhook of the account. MultiMail keeps no names of
@@ -431,6 +425,3 @@ class WebhookName(models.Model):
                 fields=["connection", "upstream_id"], name="webhook_name_once"
             )
         ]
-
-    def __str__(self) -> str:
-        return self.name

@@ -617,9 +617,6 @@ class Revision(models.Model):
             models.UniqueConstraint(fields=["message", "number"], name="revision_once")
         ]
 
-    def __str__(self) -> str:
-        return f"version {self.number} {self.short_fingerprint}"
-
     @property
     def short_fingerprint(self) -> str:
         """The shortened fingerprint for display."""

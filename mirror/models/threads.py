@@ -101,9 +101,6 @@ class Thread(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        return self.upstream_id
-
 
 class ThreadMessage(models.Model):
     """One message of a conversation. Its key grows in the order in which messages came
@@ -136,9 +133,6 @@ class ThreadMessage(models.Model):
                 fields=["thread", "upstream_id"], name="thread_letter_once"
             )
         ]
-
-    def __str__(self) -> str:
-        return f"{self.sender}: {self.subject}"
 
     @property
     def status_words(self) -> str:

@@ -143,6 +143,3 @@ class WebhookEvent(models.Model):
             # Old bodies are deleted in batches.
             models.Index(fields=["received_at"], name="event_received"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.result}"
