@@ -9,16 +9,16 @@ from typing import Any
 from uuid import UUID
 
 from audit.models import Entry, Seal, SealedEntry
-from audit.trail.entries import lines
+from audit.trail import lines
 from audit.trail.sentences import (
     PROVED,
     SAYS,
     Answer,
     Sentence,
-    addresses_of,
     duration,
     lines_of,
     listed,
+    listed_addresses,
     sentence,
 )
 from common.references import split_reference
@@ -257,7 +257,7 @@ def _content(line: Entry, name: str) -> Sentence:
     if not sender or "@" not in address:
         sender = details.get("sender", "")
         address = ""
-    to = listed(addresses_of(details.get("to") or details.get("recipients", "")))
+    to = listed_addresses(details.get("to") or details.get("recipients", ""))
     files = lines_of(details.get("attachments", ""))
     return sentence(
         "{name:words}[ ({mark:code})]:"
@@ -271,8 +271,8 @@ def _content(line: Entry, name: str) -> Sentence:
         sender=sender,
         address=address,
         to=to,
-        cc=listed(addresses_of(details.get("cc", ""))),
-        bcc=listed(addresses_of(details.get("bcc", ""))),
+        cc=listed_addresses(details.get("cc", "")),
+        bcc=listed_addresses(details.get("bcc", "")),
         number=f"{len(files)} file{'' if len(files) == 1 else 's'}",
         files=listed(files),
         hidden=details.get("not_shown", "").replace("_", " "),

@@ -23,8 +23,8 @@ from django.utils.safestring import SafeString
 
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import canonical_entry, record
+from audit.trail import lines
 from audit.trail.answers import SealCoverage, answers_of
-from audit.trail.entries import lines
 from audit.trail.sentences import in_utc
 from common.actors import Actor
 from common.postgres import clock

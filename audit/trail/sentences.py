@@ -118,9 +118,9 @@ def listed(texts: Sequence[str], *, most: int = 12) -> list[Piece]:
     return pieces
 
 
-def addresses_of(text: str) -> list[str]:
+def listed_addresses(text: str) -> list[Piece]:
     """Return the addresses of a detail, which separates them by commas."""
-    return [one.strip() for one in text.split(",") if one.strip()]
+    return listed([one.strip() for one in text.split(",") if one.strip()])
 
 
 def lines_of(text: str) -> list[str]:

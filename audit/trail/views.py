@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import Entry, EntryQuerySet
+from audit.trail import lines
 from audit.trail.answers import message_origin, summary_of
-from audit.trail.entries import lines
 from audit.trail.proof import NotProvable, prove, readable_proof
 from audit.trail.story import chapters_of
 from common.forms import LenientForm

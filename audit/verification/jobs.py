@@ -5,15 +5,19 @@ Both may be anybody's bytes. The verifier is the one that auditors run.
 """
 
 import json
-from itertools import pairwise
+import re
 from typing import Any
 
 from audit.verifier import countersign_verify as verifier
 from parsing.jobs import MEGABYTE, Job, unpack
 
-# A number of a post, and the words of one that are looked at: whoever copies a post
-# copies some words around it.
-_DIGITS = 15
+# What is looked for in a post of a witness (alerts.deliveries.witness), and in how many
+# words: whoever copies a post copies some words around it.
+_POST = re.compile(
+    r"\bseal (?P<number>[0-9]{1,15})\b"
+    r"|\b(?P<size>[0-9][0-9,]{0,19}) entr(?:y|ies)\b"
+    r"|\bhash (?P<hash>[0-9a-f]{64})\b"
+)
 _WORDS = 500
 _NOT_KNOWN = (
     "This is neither a checkpoint nor a proof. Paste a whole line of the seals' file, the file under “Newest "
@@ -35,7 +39,16 @@ def _read(request: bytes) -> bytes:
 
 def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
     if not content.startswith(b"{"):
-        return _post(content.decode("utf-8", "replace"))
+        text = content.decode("utf-8", "replace").replace("*", " ").replace("`", " ")
+        stated: dict[str, str] = {}
+        for found in _POST.finditer(" ".join(text.lower().split()[:_WORDS])):
+            name = str(found.lastgroup)
+            stated.setdefault(name, found[name])
+        if len(stated) < 3:
+            return {"error": _NOT_KNOWN}
+        number = int(stated["number"])
+        size = int(stated["size"].replace(",", ""))
+        return {"checkpoint": {"number": number, "size": size, "hash": stated["hash"]}}
     try:
         read = verifier.read_json(content)
         is_proof = isinstance(read, dict) and "batches" in read
@@ -66,31 +79,6 @@ def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
             }
             return {"checkpoint": checkpoint}
     return {"error": f"This checkpoint cannot be read: {why}."}
-
-
-def _post(text: str) -> dict[str, Any]:
-    """Read the post of a witness (alerts.deliveries.witness), word by word."""
-    words = text.replace("*", " ").replace("`", " ").lower().split()[:_WORDS]
-    found: dict[str, Any] = {}
-    for before, word in pairwise(words):
-        number = before.replace(",", "")
-        if before == "seal" and _is_number(word):
-            found.setdefault("number", int(word))
-        elif word.strip(",.") in ("entry", "entries") and _is_number(number):
-            found.setdefault("size", int(number))
-        elif (
-            before == "hash"
-            and len(word) == 64
-            and not set(word) - set("0123456789abcdef")
-        ):
-            found.setdefault("hash", word)
-    if len(found) < 3:
-        return {"error": _NOT_KNOWN}
-    return {"checkpoint": found}
-
-
-def _is_number(word: str) -> bool:
-    return word.isascii() and word.isdecimal() and len(word) <= _DIGITS
 
 
 JOBS = {"read_evidence": Job(_read, seconds=10, memory=512 * MEGABYTE)}

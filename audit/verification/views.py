@@ -3,7 +3,6 @@ found, and how a saved checkpoint compares with it.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -80,26 +79,6 @@ class LedgerStatus:
         return str(person) if person else f"person {asked.asked_by}"
 
 
-def ledger_status(now: datetime) -> LedgerStatus:
-    """Return the ledger's status, by the database's clock."""
-    checks = Check.objects.newest_first()
-    newest = checks.first()
-    given_up = newest if newest and newest.state == Check.State.ENDED else None
-    finished = checks.finished().first()
-    running = checks.running().first()
-    # Two steps in anchor_place find the newest anchor of each location, however many it
-    # holds.
-    locations: list[Anchor] = []
-    for kind in Anchor.Kind.values:
-        anchors = Anchor.objects.filter(kind=kind)
-        found = anchors.order_by("place").first()
-        while found is not None:
-            locations += anchors.filter(place=found.place).order_by("-seal")[:1]
-            found = anchors.filter(place__gt=found.place).order_by("place").first()
-    locations.sort(key=lambda anchor: (-anchor.seal, anchor.place))
-    return LedgerStatus(sealing_state(now), finished, running, given_up, locations[:50])
-
-
 class SealsForm(LenientForm):
     """Before which seal a page of the list begins."""
 
@@ -156,8 +135,28 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
     before = SealsForm(request.GET).value("before")
     seals = Seal.objects.order_by("-number")
     found = list((seals.filter(number__lt=before) if before else seals)[: SEALS + 1])
+    checks = Check.objects.newest_first()
+    newest = checks.first()
+    given_up = newest if newest and newest.state == Check.State.ENDED else None
+    # Two steps in anchor_place find the newest anchor of each location, however many it
+    # holds.
+    locations: list[Anchor] = []
+    for kind in Anchor.Kind.values:
+        anchors = Anchor.objects.filter(kind=kind)
+        anchor = anchors.order_by("place").first()
+        while anchor is not None:
+            locations += anchors.filter(place=anchor.place).order_by("-seal")[:1]
+            anchor = anchors.filter(place__gt=anchor.place).order_by("place").first()
+    locations.sort(key=lambda anchor: (-anchor.seal, anchor.place))
+    now = LedgerStatus(
+        sealing_state(clock()),
+        checks.finished().first(),
+        checks.running().first(),
+        given_up,
+        locations[:50],
+    )
     context |= {
-        "now": ledger_status(clock()),
+        "now": now,
         "rows": found[:SEALS],
         "next_before": found[SEALS - 1].number if len(found) > SEALS else None,
         "is_first_page": before is None,

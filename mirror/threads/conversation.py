@@ -115,9 +115,8 @@ def conversation_of(message: Message) -> Conversation:
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
     thread = Thread.objects.of_message(message).first()
-    stored = list(thread.messages.all()) if thread else []
     siblings = messages_in(message.mailbox_id, message.thread_id)
-    return _conversation(message, thread, stored, siblings, with_text=True)
+    return _conversation(message, thread, siblings, with_text=True)
 
 
 def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
@@ -146,9 +145,7 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
     found = {}
     for draft in drafts:
         key = (draft.mailbox_id, draft.thread_id)
-        thread = threads.get(key)
-        stored = list(thread.messages.all()) if thread else []
-        whole = _conversation(draft, thread, stored, siblings[key], with_text=False)
+        whole = _conversation(draft, threads.get(key), siblings[key], with_text=False)
         if whole.late:
             found[draft.pk] = whole.late[0]
     return found
@@ -157,11 +154,11 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
 def _conversation(
     draft: Message,
     thread: Thread | None,
-    stored: Sequence[ThreadMessage],
     siblings: Sequence[Message],
     *,
     with_text: bool,
 ) -> Conversation:
+    stored = thread.messages.all() if thread else ()
     messages = {one.upstream_id: one for one in stored}
     own = messages.pop(draft.upstream_id, None)
     for sibling in siblings:
