@@ -103,8 +103,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
             "decision.recorded",
             "decision.calling",
             "decision.applied",
+            "approval.recorded",
+            "alert.delivered",
         )
-        return self.exclude(action__in=(*steps, "approval.recorded", "alert.delivered"))
+        return self.exclude(action__in=steps)
 
     def without_technical(self) -> Self:
         """Without what programs write in the ordinary course (relies on entry_shown)."""

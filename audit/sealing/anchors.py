@@ -60,7 +60,8 @@ def write_anchors() -> int:
     path = Path(settings.SEAL_FILE)
     try:
         with _locked(path) as file:
-            heads = heads_in(_read_tail(file)[1])
+            end, tail = _read_tail(file)
+            heads = heads_in(tail)
             # What may follow the file's end: all of it, or, where that is not known
             # here, what a restore began.
             wanted = pending
@@ -76,7 +77,15 @@ def write_anchors() -> int:
             new = [
                 seal for seal in wanted if (seal.number, seal.signature) not in there
             ]
-            _append(file, new)
+            if new:
+                # An incomplete line that a crash left is cut off: its seal has no
+                # anchor, and is written again.
+                end -= len(tail) - tail.rfind(b"\n") - 1
+                file.truncate(end)
+                file.seek(end)
+                file.write(b"".join(seal.as_line() for seal in new))
+                file.flush()
+                os.fsync(file.fileno())
     except OSError as error:
         sentence = f"The seals' file {path} cannot be written: {error.strerror}."
         log.error("no anchor", extra={"reason": sentence})
@@ -177,24 +186,6 @@ def _locked(path: Path) -> Iterator[IO[bytes]]:
     with open(descriptor, "rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
-
-
-def _append(file: IO[bytes], seals: list[Seal]) -> None:
-    """Add a line for each seal and sync the file, before the anchors are stored.
-
-    An incomplete line that a crash left is cut off: its seal has no anchor, and is
-    written again.
-    """
-    if not seals:
-        return
-    end, tail = _read_tail(file)
-    if tail and not tail.endswith(b"\n"):
-        end -= len(tail) - tail.rfind(b"\n") - 1
-        file.truncate(end)
-    file.seek(end)
-    file.write(b"".join(seal.as_line() for seal in seals))
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
