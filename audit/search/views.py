@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl
 
 from django.http import HttpResponse, JsonResponse
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import SavedSearch, reads_everything
@@ -150,7 +149,6 @@ def _frame(
         "technical_query": filters.query(technical=not filters.technical),
         "counted": COUNTED,
         "export_url": export_url,
-        "now": timezone.now(),
     }
 
 

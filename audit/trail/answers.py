@@ -51,7 +51,6 @@ class Summary:
 
     subject: str
     fingerprint: str
-    is_inbound: bool
     answers: tuple[Answer, ...]
     coverage: SealCoverage
     # Notes before the answers: that details were removed, or that not all entries were
@@ -81,7 +80,6 @@ def summary_of(message: UUID) -> Summary:
         fingerprint=next(
             (line.fingerprint for line in reversed(found) if line.fingerprint), ""
         ),
-        is_inbound=any(line.details.get("direction") == "inbound" for line in found),
         answers=answers_of(found, coverage),
         coverage=coverage,
         notes=tuple(notes),

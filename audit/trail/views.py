@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django import forms
 from django.http import Http404, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import Entry, EntryQuerySet
@@ -67,7 +66,6 @@ def _page(
         "is_first_page": not after,
         "next_after": next_after,
         "error": error,
-        "now": timezone.now(),
     }
     return page_or_fragment(
         request,
