@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -111,8 +111,6 @@ def _check_year(year: int) -> None:
     if not 1970 <= year <= 9000:
         raise ValueError(year)
 
-
-T = TypeVar("T")
 
 # The fields of an address that narrow, in the order in which they are written.
 NARROWING = (
@@ -286,7 +284,7 @@ class Filters:
             query = dict(parse_qsl(query.lstrip("?"), keep_blank_values=True))
         if isinstance(zone, str):
             zone = ZoneInfo(zone)
-        return _Reader(query, zone, now or datetime.now(UTC)).filters()
+        return _read_filters(query, zone, now or datetime.now(UTC))
 
     @property
     def narrows(self) -> bool:
@@ -312,8 +310,7 @@ class Filters:
         """
         changed = self
         if changes:
-            first_page = replace(self, before=None, after=None)
-            changed = replace(first_page, **changes)
+            changed = replace(self, **{"before": None, "after": None, **changes})
         pairs = changed.pairs()
         if changed.technical:
             pairs.append(("technical", "1"))
@@ -409,71 +406,58 @@ _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
-class _Reader:
-    """One address, read field by field; what is typed as a token counts before the
-    field of that name.
+def _read_filters(asked: Mapping[str, Any], zone: tzinfo, now: datetime) -> Filters:
+    """Read one address field by field; what is typed as a token counts before the field
+    of that name. What cannot be read is left out, and a remark says so.
     """
+    # One more than is searched, to find out whether there was more.
+    typed = read_typed(as_asked(asked.get("q"), MAX_TYPED + 1), _GRAMMAR)
+    remarks = list(typed.remarks)
+    given = {
+        name: typed.values.get(name) or as_asked(asked.get(name)) for name in TOKENS
+    }
 
-    def __init__(self, asked: Mapping[str, Any], zone: tzinfo, now: datetime) -> None:
-        self.asked = {
-            name: as_asked(asked.get(name))
-            for name in (*NARROWING, "on", "technical", "before", "after")
-        }
-        # One more than is searched, to find out whether there was more.
-        self.typed = read_typed(as_asked(asked.get("q"), MAX_TYPED + 1), _GRAMMAR)
-        self.remarks = list(self.typed.remarks)
-        self.read_span = partial(read_span, zone=zone, now=now)
-
-    def filters(self) -> Filters:
-        since, until = (
-            self._span(name) or self._span("on") for name in ("since", "until")
-        )
-        before = _page_key(self.asked["before"])
-        found = Filters(
-            text=self._words(" ".join(self.typed.words)),
-            to=self._words(self._value("to")),
-            by=self._words(self._value("by")),
-            **{
-                name: self._read(name, *how) or _DEFAULTS[name]
-                for name, how in _FIELDS.items()
-            },
-            since=since.written if since else "",
-            until=until.written if until else "",
-            begins=since.begins if since else None,
-            ends=until.ends if until else None,
-            technical=self.asked["technical"] == "1",
-            before=before,
-            after=None if before else _page_key(self.asked["after"]),
-        )
-        if found.begins and found.ends and found.begins >= found.ends:
-            self.remarks.append(
-                "The end of this time is before its start, so nothing can match."
-            )
-        return replace(found, remarks=tuple(dict.fromkeys(self.remarks)))
-
-    def _span(self, name: str) -> Span | None:
-        return self._read(name, self.read_span, EXAMPLES)
-
-    def _value(self, name: str) -> str:
-        return self.typed.values.get(name) or self.asked[name]
-
-    def _words(self, text: str) -> str:
-        if text and not words_of(text):
-            self.remarks.append(
-                f"“{text[:40]}” has no letter or number in it, so nothing was searched for it."
-            )
-            return ""
-        return text
-
-    def _read(self, name: str, read: Callable[[str], T], hint: str) -> T | None:
-        """Return the field as `read` understands it; where it does not, leave the field
-        out and say so.
-        """
-        value = self._value(name)
+    def read(name: str, how: Callable[[str], Any], hint: str) -> Any:
+        value = given[name]
         try:
-            return read(value) if value else None
+            return how(value) if value else None
         except ValueError:
-            self.remarks.append(
+            remarks.append(
                 f"There is no “{name}:{value[:40]}”, so it was left out. {hint}"
             )
             return None
+
+    def words(text: str) -> str:
+        if not text or words_of(text):
+            return text
+        remarks.append(
+            f"“{text[:40]}” has no letter or number in it, so nothing was searched for it."
+        )
+        return ""
+
+    times = partial(read_span, zone=zone, now=now)
+    since: Span | None
+    until: Span | None
+    since, until = (
+        read(name, times, EXAMPLES) or read("on", times, EXAMPLES)
+        for name in ("since", "until")
+    )
+    before = _page_key(as_asked(asked.get("before")))
+    found = Filters(
+        text=words(" ".join(typed.words)),
+        to=words(given["to"]),
+        by=words(given["by"]),
+        **{name: read(name, *how) or _DEFAULTS[name] for name, how in _FIELDS.items()},
+        since=since.written if since else "",
+        until=until.written if until else "",
+        begins=since.begins if since else None,
+        ends=until.ends if until else None,
+        technical=as_asked(asked.get("technical")) == "1",
+        before=before,
+        after=None if before else _page_key(as_asked(asked.get("after"))),
+    )
+    if found.begins and found.ends and found.begins >= found.ends:
+        remarks.append(
+            "The end of this time is before its start, so nothing can match."
+        )
+    return replace(found, remarks=tuple(dict.fromkeys(remarks)))
