@@ -7,7 +7,6 @@ database protects an entry, and its details are all that shows what it said.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -31,16 +30,6 @@ _ERASED = "ledger.details_erased"
 _REMOVALS = ("ledger.details_removed", _ERASED)
 _LOCK = "audit.retention"
 _RETENTION = worker("retention")
-
-
-@dataclass(frozen=True)
-class ErasureResult:
-    """How many entries of a message lost their details, and how many did not, because
-    they are not sealed yet.
-    """
-
-    removed: int
-    not_sealed: int
 
 
 def remove_old_details() -> int:
@@ -78,9 +67,10 @@ def _remove_some(until: datetime) -> int:
 @transaction.atomic
 def erase_details_of(
     message: UUID, *, because: str, actor: Actor, connection: int | None = None
-) -> ErasureResult:
+) -> tuple[int, int]:
     """Remove the details of all sealed entries of one message, whatever their age, and
-    note that with the reason.
+    note that with the reason. Return how many entries lost theirs, and how many did
+    not, because they are not sealed yet.
 
     Why details were removed earlier stays: it is about the removal, not about the
     message.
@@ -98,7 +88,7 @@ def erase_details_of(
             _ERASED, actor, connection=connection, message=message, details=details
         )
         remove_details(removed, entry)
-    return ErasureResult(len(removed), left)
+    return len(removed), left
 
 
 def _sealed() -> "QuerySet[EntryDetail]":

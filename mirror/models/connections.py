@@ -255,12 +255,11 @@ class Connection(models.Model):
         """What MultiMail cannot do here, or not with these keys, in words; whether it
         is our gateway is said apart.
         """
-        missing = (
-            name
+        return [
+            WORDS[name][0]
             for name in WORDS
             if self.capabilities.get(name) is False and name != "gateway"
-        )
-        return [WORDS[name][0] for name in missing]
+        ]
 
 
 class MailboxQuerySet(models.QuerySet["Mailbox"]):

@@ -11,7 +11,7 @@ from django.db import transaction
 from alerts.deliveries.erasing import erase_bodies
 from approvals import local_messages
 from audit.models import Entry
-from audit.retention import ErasureResult, erase_details_of
+from audit.retention import erase_details_of
 from audit.sealing.sealer import seal_all
 from common.actors import operator
 from mirror.errors import ActNotAllowed
@@ -54,11 +54,10 @@ class Command(BaseCommand):
         seal_all()
         try:
             erased, copies, deliveries = _erase(message, because.strip())
+            removed, not_sealed = erased
         except ActNotAllowed as error:
             raise CommandError(error.sentence) from None
-        self.stdout.write(
-            f"Removed the details of {erased.removed} entries of {message}."
-        )
+        self.stdout.write(f"Removed the details of {removed} entries of {message}.")
         if copies is not None:
             self.stdout.write(
                 f"Removed from the mirror: the bytes of {copies.files} files, {copies.pictures} remote pictures, "
@@ -66,15 +65,15 @@ class Command(BaseCommand):
                 f"{copies.threads} thread; and what {deliveries} deliveries of alerts told, with the answers to them."
             )
         self.stdout.write(_STAYS)
-        if erased.not_sealed:
+        if not_sealed:
             raise CommandError(
-                f"{erased.not_sealed} entries are not sealed yet and keep their details. Run this again in a minute. "
+                f"{not_sealed} entries are not sealed yet and keep their details. Run this again in a minute. "
                 "If entries are still not sealed, ./run manage doctor says what blocks sealing."
             )
 
 
 @transaction.atomic
-def _erase(public_id: UUID, because: str) -> tuple[ErasureResult, Copies | None, int]:
+def _erase(public_id: UUID, because: str) -> tuple[tuple[int, int], Copies | None, int]:
     found = (
         Message.objects.select_for_update(of=("self",))
         .filter(public_id=public_id)
