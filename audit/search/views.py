@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from django.http import HttpResponse, JsonResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import SavedSearch, reads_everything
@@ -17,7 +17,6 @@ from audit.search.filters import GROUPS, SURFACES, Filters, kind_label
 from audit.search.results import (
     COUNTED,
     Count,
-    Facets,
     SearchTooLongError,
     decision_of,
     facets_of,
@@ -57,6 +56,7 @@ def ledger(request: DeskRequest) -> HttpResponse:
     filters = Filters.from_query(request.GET, zone_name())
     if request.GET.get("format") == "json":
         return _as_json(request, filters)
+    facets = None
     context: dict[str, Any] = {"took_too_long": True, "lines": []}
     status = 422
     with suppress(SearchTooLongError), within_time():
@@ -83,11 +83,39 @@ def ledger(request: DeskRequest) -> HttpResponse:
             "older_query": filters.query(before=page.older) if page.older else "",
             "newer_query": filters.query(after=page.newer) if page.newer else "",
         }
+    counts = facets.counts if facets and status == 200 else {}
+    # The names of people and connections, from the newest entries.
+    names = {
+        (name, value): label
+        for name in ("actor", "connection")
+        for value, _, label in counts.get(name, [])
+    }
+    kinds = dict(GROUPS)
+    if filters.action:
+        kinds[filters.action] = kind_label(filters.action)
+    export_url = ""
+    if request.actor.looks_after_people:
+        export_url = _address(filters.query(technical=False), "export")
+    context |= {
+        "filters": filters,
+        "first_query": filters.query(before=None, after=None),
+        "facet_groups": _facet_groups(filters, counts, names),
+        "chips": _chips(filters, names),
+        "kinds": list(kinds.items()),
+        "surfaces": SURFACES,
+        "searches": saved.searches_of(request.actor),
+        "carried": parse_qsl(
+            replace(filters, **_IN_FORM).query(before=None, after=None)
+        ),
+        "technical_query": filters.query(technical=not filters.technical),
+        "counted": COUNTED,
+        "export_url": export_url,
+    }
     answer = page_or_fragment(
         request,
         page="audit/ledger.html",
         fragment="audit/_ledger.html",
-        context=_frame(request, filters, context.get("facets")) | context,
+        context=context,
         status=status,
     )
     # Fields that were left empty, and tokens that were typed, go into the address in
@@ -113,43 +141,6 @@ def _as_json(request: DeskRequest, filters: Filters) -> HttpResponse:
         following = f"{_address(filters.query(before=page.older))}&format=json"
     entries = [line.as_json() for line in page.lines]
     return JsonResponse({"entries": entries, "next": following, "remarks": remarks})
-
-
-def _frame(
-    request: DeskRequest, filters: Filters, facets: Facets | None
-) -> dict[str, Any]:
-    """Return the context around the entries: the form's values, chips, facets and saved
-    searches.
-    """
-    counts = facets.counts if facets else {}
-    # The names of people and connections, from the newest entries.
-    names = {
-        (name, value): label
-        for name in ("actor", "connection")
-        for value, _, label in counts.get(name, [])
-    }
-    kinds = dict(GROUPS)
-    if filters.action:
-        kinds[filters.action] = kind_label(filters.action)
-    export_url = ""
-    if request.actor.looks_after_people:
-        with suppress(NoReverseMatch):
-            export_url = _address(filters.query(technical=False), "export")
-    return {
-        "filters": filters,
-        "first_query": filters.query(before=None, after=None),
-        "facet_groups": _facet_groups(filters, counts, names),
-        "chips": _chips(filters, names),
-        "kinds": list(kinds.items()),
-        "surfaces": SURFACES,
-        "searches": saved.searches_of(request.actor),
-        "carried": parse_qsl(
-            replace(filters, **_IN_FORM).query(before=None, after=None)
-        ),
-        "technical_query": filters.query(technical=not filters.technical),
-        "counted": COUNTED,
-        "export_url": export_url,
-    }
 
 
 def _label(name: str, value: str, names: Names) -> str:
