@@ -412,7 +412,7 @@ def _read_filters(asked: Mapping[str, Any], zone: tzinfo, now: datetime) -> Filt
     """
     # One more than is searched, to find out whether there was more.
     typed = read_typed(as_asked(asked.get("q"), MAX_TYPED + 1), _GRAMMAR)
-    remarks = list(typed.remarks)
+    remarks = typed.remarks
     given = {
         name: typed.values.get(name) or as_asked(asked.get(name)) for name in TOKENS
     }
