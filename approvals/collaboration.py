@@ -19,7 +19,7 @@ from django.db.models.signals import post_save
 
 from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle
 from approvals.desk_messages import awaits_review, desk_messages
-from approvals.errors import AlreadyDecided, ClaimedByOther
+from approvals.errors import AlreadyDecided, ClaimedByOther, InvalidInput
 from approvals.models import Claim, Comment, Decision, Question, Snooze
 from approvals.models.collaboration import ClaimQuerySet, SnoozeQuerySet
 from audit.models import Entry
@@ -160,24 +160,24 @@ def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> datetime:
     """Hide a message from the actor's list until a time, or until an hour before it
     expires if that comes first.
 
-    Return which it is. Raises ActNotAllowed for a time in the past or too far ahead,
+    Return which it is. Raises InvalidInput for a time in the past or too far ahead,
     and for a message that awaits no decision.
     """
     locked = lock_visible(message, actor=actor)
     if not awaits_review(locked.pk):
-        raise ActNotAllowed(
+        raise InvalidInput(
             "This message is no longer waiting, so it cannot be snoozed."
         )
     at = clock()
     latest = locked.expires_at - BACK_BEFORE if locked.expires_at else None
     if latest is not None and latest <= at:
-        raise ActNotAllowed(
+        raise InvalidInput(
             "This message expires within an hour, so it cannot be snoozed."
         )
     if until <= at:
-        raise ActNotAllowed("That time is in the past. Choose a later one.")
+        raise InvalidInput("That time is in the past. Choose a later one.")
     if until > at + LONGEST_SNOOZE:
-        raise ActNotAllowed("Snooze it for at most 30 days.")
+        raise InvalidInput("Snooze it for at most 30 days.")
     wanted = min(until, latest) if latest else until
     snooze, _ = Snooze.objects.update_or_create(
         message=locked, person_id=int(actor.id), defaults={"until": wanted}

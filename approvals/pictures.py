@@ -137,15 +137,14 @@ def request_pictures(
     keys = {key_of(one.url): one for one in loadable(found)}
     again = list(stored.to_retry().values_list("url_sha256", flat=True))
     stored.ask_again()
-    new = [
+    new = [key for key in keys if key not in known]
+    RemotePicture.objects.bulk_create(
         RemotePicture(
-            message=locked, revision=locked.revision, url=one.url, url_sha256=key
+            message=locked, revision=locked.revision, url=keys[key].url, url_sha256=key
         )
-        for key, one in keys.items()
-        if key not in known
-    ]
-    RemotePicture.objects.bulk_create(new)
-    asked = [*(row.url_sha256 for row in new), *again]
+        for key in new
+    )
+    asked = [*new, *again]
     if asked:
         hosts = hosts_in_words([keys[key].host for key in asked if key in keys])
         details = {

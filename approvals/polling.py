@@ -15,7 +15,7 @@ from approvals.decisions.status import shown_status
 from approvals.desk_messages import desk_messages, shown_message
 from approvals.models import Claim, Decision
 from approvals.operations.attention import recent_attention_count
-from approvals.queue.filters import PulseForm
+from approvals.queue.filters import MessageForm
 from approvals.queue.views import tab_counts, waiting_of
 from common.actors import Actor
 from common.counts import COUNTED, counted
@@ -54,7 +54,7 @@ def _pulse_of(request: DeskRequest) -> str:
 
 def _open_message(request: DeskRequest) -> Message | None:
     """Return the message that the page has on screen."""
-    wanted = PulseForm(request.GET).value("open")
+    wanted = MessageForm(request.GET).value("open")
     return None if wanted is None else shown_message(request.actor, wanted)
 
 

@@ -28,7 +28,6 @@ from approvals.decisions.decide import (
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import OPENED, SERVED, has_links, links_key
 from approvals.decisions.status import (
-    AvailableActions,
     Status,
     available_actions,
     shown_status,
@@ -337,32 +336,20 @@ class Batch:
 
 @dataclass(frozen=True)
 class Line:
-    """One message of the batch as it stands now."""
+    """One message of the batch as it stands now. `kind` is that of the result; undone
+    where its decision was undone since.
+    """
 
     message: Message
     result: ItemResult
     decision: Decision | None
-    actions: AvailableActions
-
-    @property
-    def kind(self) -> str:
-        """The kind of the result; undone where its decision was undone since."""
-        is_undone = (
-            self.decision is not None and self.decision.state == DecisionState.UNDONE
-        )
-        return "undone" if is_undone else self.result.kind
+    kind: str
+    can_undo: bool
+    is_moving: bool
 
     @property
     def status(self) -> Status:
         return shown_status(self.message)
-
-    @property
-    def can_undo(self) -> bool:
-        return (
-            self.decision is not None
-            and self.actions.can_undo
-            and latest_decision(self.message) == self.decision
-        )
 
 
 def store_batch(session: MutableMapping[str, Any], batch: Batch) -> None:
@@ -425,7 +412,7 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
         "unseen": len(batch.items) - sum(map(len, lines.values())),
         "waiting": waiting,
         "seconds": seconds,
-        "is_moving": any(one.actions.is_moving for one in lines["decided"]),
+        "is_moving": any(one.is_moving for one in lines["decided"]),
         "verb": Decision(outcome=batch.outcome).result,
         "queue_query": batch.query,
         "pause": seconds + 2 if waiting else 3,
@@ -453,9 +440,16 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
         decision = next(
             (one for one in our_decisions(message) if one.pk == result.decision), None
         )
-        may_review = is_reviewer(actor, message)
+        newest = latest_decision(message)
         actions = available_actions(
-            message, latest_decision(message), is_reviewer=may_review, may_look=False
+            message,
+            newest,
+            is_reviewer=is_reviewer(actor, message),
+            may_look=False,
         )
-        lines.append(Line(message, result, decision, actions))
+        kind = result.kind
+        if decision is not None and decision.state == DecisionState.UNDONE:
+            kind = "undone"
+        can_undo = decision is not None and actions.can_undo and newest == decision
+        lines.append(Line(message, result, decision, kind, can_undo, actions.is_moving))
     return lines

@@ -184,9 +184,15 @@ def _compare(
         )
         for place in in_text
     ]
-    item.differences = [
-        _difference(place, index, item.text) for place in (own if is_like else odd)
-    ]
+    for place in own if is_like else odd:
+        before = f"{place.line}:"
+        if not place.line:
+            line = item.text[: place.starts[index]].rpartition("\n")[2]
+            if len(line) > BEFORE:
+                line = "…" + line[-BEFORE:].partition(" ")[2]
+            before = line.strip()
+        value = stretch_of(place.values[index])
+        item.differences.append(Difference(before, value, place.most))
     if is_like:
         item.like = model.message.public_id
         item.own_parts = own_parts
@@ -201,16 +207,6 @@ def _compare(
         labels = [line.label for line in item.fields]
         gone = [Field(label, ()) for label in lines if label not in labels]
         item.fields = own_lines + gone
-
-
-def _difference(place: Place, index: int, text: str) -> Difference:
-    before = f"{place.line}:"
-    if not place.line:
-        line = text[: place.starts[index]].rpartition("\n")[2]
-        if len(line) > BEFORE:
-            line = "…" + line[-BEFORE:].partition(" ")[2]
-        before = line.strip()
-    return Difference(before, stretch_of(place.values[index]), place.most)
 
 
 def _parts(item: Item) -> dict[str, Sequence[Any]]:

@@ -163,17 +163,18 @@ class Item:
     score: Score
     ruling: Ruling
     findings: Sequence[FoundLine]
-    fields: Sequence[Field]
     expiry: Expiry | None
-    files: Sequence[FilePreview]
-    holder: str
+    fields: Sequence[Field] = ()
+    files: Sequence[FilePreview] = ()
+    # Who else has claimed it.
+    holder: str = ""
     why_alone: str = ""
     # None where it is too long for the sheet.
     rendered: RenderedMessage | None = None
     text: str = ""
     like: UUID | None = None
     own_parts: frozenset[str] = frozenset()
-    differences: Sequence[Difference] = ()
+    differences: list[Difference] = field(default_factory=list)
     spans: Sequence[tuple[int, int, str]] = ()
 
     @property
@@ -264,53 +265,55 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     known = {message.public_id: message for message in found}
     messages = [known[one] for one in chosen if one in known]
     ruled = rulings(messages, actor, now=now)
+    weights = RuleWeight.objects.points_by_rule()
     left_out: list[tuple[Message | None, str]] = []
-    contents = []
+    items = []
     for message in messages:
+        ruling = ruled[message.pk]
         revision = message.revision
-        if why := _why_not(message, ruled[message.pk]):
+        if why := _why_not(message, ruling):
             left_out.append((message, why))
         elif revision is not None:
-            contents.append((message, revision, stored_content(revision)))
+            findings, score = findings_of(message, weights)
+            item = Item(
+                message,
+                revision,
+                stored_content(revision),
+                score,
+                ruling,
+                findings,
+                expiry_of(message, now=now),
+            )
+            claim = live_claim(message, now=now)
+            if claim is not None and str(claim.person_id) != actor.id:
+                item.holder = f"{claim.words} {claim.person}"
+            items.append(item)
     for one in chosen:
         if one not in known:
             left_out.append((None, "It does not exist, or you may not see it."))
-    weights = RuleWeight.objects.points_by_rule()
-    lines = lines_of_many([(one, content) for one, _, content in contents], actor=actor)
-    late = came_since([one for one, _, _ in contents])
+    fields = lines_of_many([(one.message, one.content) for one in items], actor=actor)
+    late = came_since([one.message for one in items])
     files: dict[int, list[FilePreview]] = defaultdict(list)
-    with_files = [revision.pk for _, revision, one in contents if one.attachments]
+    with_files = [one.revision.pk for one in items if one.content.attachments]
     stored = AttachedFile.objects.filter(revision__in=with_files)
     for file in stored.without_bytes().in_order():
         files[file.revision_id].append(FilePreview(file))
     ready = []
     alone = []
     left = MAX_SHEET
-    for message, revision, content in contents:
-        findings, score = findings_of(message, weights)
-        claim = live_claim(message, now=now)
-        is_others = claim is not None and str(claim.person_id) != actor.id
-        add_lists(lines[message.pk], ruled[message.pk].judged)
-        item = Item(
-            message,
-            revision,
-            content,
-            score,
-            ruled[message.pk],
-            findings,
-            lines[message.pk],
-            expiry_of(message, now=now),
-            files[revision.pk],
-            holder=f"{claim.words} {claim.person}" if claim and is_others else "",
-        )
+    for item in items:
+        content = item.content
+        item.fields = fields[item.message.pk]
+        item.files = files[item.revision.pk]
+        add_lists(item.fields, item.ruling.judged)
         size = len(content.html or "") + len(content.markdown or "")
         if size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT:
             left -= size
-            item.rendered = rendered_message_of(revision, content)
+            item.rendered = rendered_message_of(item.revision, content)
             item.text = without_surrogates(
                 item.rendered.read or item.rendered.text
             ).strip()
-        item.why_alone = _why_alone(item, late.get(message.pk))
+        item.why_alone = _why_alone(item, late.get(item.message.pk))
         if item.why_alone:
             alone.append(item)
         else:

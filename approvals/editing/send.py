@@ -266,9 +266,15 @@ def _body(row: Replacement) -> dict[str, Any]:
 
 def _end(row: Replacement, state: str, problem: str) -> Replacement:
     """End a row whose new message was not made, or of which nobody knows."""
-    action = "message.edit_refused"
-    fields = {"problem": problem, "lease_until": None, "next_attempt_at": None}
-    return _move(row, state, action, {"explanation": problem}, **fields)
+    return _move(
+        row,
+        state,
+        "message.edit_refused",
+        {"explanation": problem},
+        problem=problem,
+        lease_until=None,
+        next_attempt_at=None,
+    )
 
 
 @transaction.atomic

@@ -170,7 +170,7 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     except DeskError as error:
         asks = "yes" if isinstance(error, ClaimedByOther) else ""
         typed = {"outcome": "claim", "asks": asks}
-        return _refuse(request, message, error, status=http_status(error), typed=typed)
+        return _refuse(request, message, error, typed=typed)
     return _answer(request, message)
 
 
@@ -191,14 +191,14 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     form = SnoozeForm(request.POST)
     try:
         if not form.is_valid():
-            raise ActNotAllowed(form.first_error())
+            raise InvalidInput(form.first_error())
         own_zone = str(getattr(request.user, "time_zone", "UTC"))
         zone = zone_of(own_zone, form.cleaned_data["zone"])
         asked = form.until(now=clock(), zone=zone)
         until = snooze_message(message=public_id, actor=request.actor, until=asked)
-    except ActNotAllowed as error:
+    except InvalidInput as error:
         typed = {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
-        return _refuse(request, message, error, status=422, typed=typed)
+        return _refuse(request, message, error, typed=typed)
     why = ", an hour before it expires" if until < asked else ""
     at = until.astimezone(zone)
     notice = f"Snoozed until {at:%-d %b, %H:%M} ({zone}){why}."
@@ -217,8 +217,8 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         }
         answer = HttpResponseLocation(address, target="#message", swap="outerHTML")
         trigger_client_event(answer, "desk:note", note)
-        put_off = {"message": str(message.public_id)}
-        return trigger_client_event(answer, "desk:put-off", put_off)
+        key = {"message": str(message.public_id)}
+        return trigger_client_event(answer, "desk:put-off", key)
     messages.info(request, notice, extra_tags="desk")
     if request.htmx:
         return HttpResponse(status=204, headers={"HX-Redirect": address})
@@ -257,13 +257,12 @@ def _refuse(
     message: Message,
     error: DeskError,
     *,
-    status: int,
     typed: Mapping[str, str],
     fragment: str = "_side_panel",
 ) -> HttpResponse:
     """Say what is wrong, and leave what was typed in its place."""
     refusal: dict[str, Any] = {
-        "status": status,
+        "status": http_status(error),
         "error": error.sentence,
         "typed": typed,
     }
@@ -305,7 +304,6 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
             request,
             message,
             error,
-            status=http_status(error),
             typed=typed,
             fragment="_comments",
         )

@@ -295,8 +295,7 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     reports.
     """
     message = get_visible_message_or_404(request.actor, public_id)
-    is_of_links = request.POST.get("part") == "links"
-    if is_of_links and message.revision_id is not None:
+    if request.POST.get("part") == "links" and message.revision_id is not None:
         note_opened_part(message, key=links_key(message), actor=request.actor)
     return HttpResponse(status=204)
 

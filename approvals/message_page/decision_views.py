@@ -59,9 +59,9 @@ from approvals.message_page.views import (
     message_action,
     message_address,
 )
-from approvals.queue.decision_notice import notice_context
 from approvals.queue.filters import with_query
 from approvals.queue.querysets import queue_messages
+from approvals.queue.rows import notice_context
 from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.ask_again import look_again
 from approvals.usual_texts import BUILT_IN, presets_of

@@ -37,7 +37,7 @@ from mirror.states import LIVE_DECISIONS, DecisionState
 from mirror.store import stored_content
 from mirror.terms import BACK_BEFORE
 from risk import RULES, Finding, restored, score
-from risk.findings import IN_FRAME, PARTS
+from risk.findings import IN_FRAME, PARTS, rule_order
 from risk.score import Score, level_of, points_of
 
 MOST_COMMENTS = 50
@@ -202,7 +202,6 @@ def findings_of(
         [restored(one) for one in message.revision.findings] if message.revision else []
     )
     page = reverse("message", args=[message.public_id]) + query
-    order = {name: number for number, name in enumerate(RULES)}
     lines = []
     for one in findings:
         rule = RULES.get(one.rule)
@@ -219,7 +218,7 @@ def findings_of(
             evidence=one.evidence[:MAX_EVIDENCE] if len(one.evidence) > 3 else (),
         )
         lines.append(line)
-    lines.sort(key=lambda line: (-line.points, order.get(line.rule, len(order))))
+    lines.sort(key=lambda line: (-line.points, rule_order(line.rule)))
     return lines, score(findings, weights)
 
 

@@ -70,9 +70,8 @@ from approvals.message_page.side_panel import (
     ticks_shown,
 )
 from approvals.models import RuleWeight, Verdict
-from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
-from approvals.queue.rows import expiry_of
+from approvals.queue.rows import delay_of, expiry_of, notice_context
 from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_context
 from approvals.usual_texts import presets_of
 from common.actors import Actor

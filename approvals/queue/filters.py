@@ -62,9 +62,10 @@ def read_position(written: str, *, order: str) -> Position | None:
     for name, number in zip(names, numbers, strict=True):
         # Only the expiry, and since when it is late, may be missing; PostgreSQL compares
         # no larger numbers.
-        if number is None and name not in ("expires_at", "late_since"):
-            return None
-        if number is not None and number > _LARGEST.get(name, _LATEST):
+        may_be = name in ("expires_at", "late_since")
+        if number is not None:
+            may_be = number <= _LARGEST.get(name, _LATEST)
+        if not may_be:
             return None
     *values, key = numbers
     return Position(tuple(values), key or 0)
@@ -356,15 +357,11 @@ def with_query(address: str, query: str) -> str:
 
 
 class MessageForm(LenientForm):
-    """The message page's address: the version that the reader has read, to see what
-    changed since, and the message that they have just decided.
+    """What an address says of messages: the version that the reader has read, to see
+    what changed since, the message that they have just decided, and the one that is
+    open on the page that asks for the pulse.
     """
 
     since = forms.RegexField(FINGERPRINT, required=False)
     decided = forms.UUIDField(required=False)
-
-
-class PulseForm(LenientForm):
-    """The message that is open on the page that asks for the pulse."""
-
     open = forms.UUIDField(required=False)

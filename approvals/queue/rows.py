@@ -1,5 +1,7 @@
 """The rows of the queue, ready to show: what each message says of itself in one line.
-It reads nothing.
+
+Above them stands the notice of what a person has just decided, with Undo; the state of
+that decision is read each time, so that an old page or link is correct too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,11 +9,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, cached_property
 from typing import Any
+from uuid import UUID
 
 from django.urls import reverse
+from django.utils import timezone
 
-from approvals.decisions.status import Status, reported_in_words, shown_status
-from approvals.desk_messages import latest_decision
+from approvals.decisions.later import time_in_words
+from approvals.decisions.ruling import is_reviewer, stop_of
+from approvals.decisions.status import (
+    AvailableActions,
+    Status,
+    available_actions,
+    reported_in_words,
+    shown_status,
+)
+from approvals.desk_messages import latest_decision, shown_message
 from approvals.models import Claim, Decision, Question, Reminder, Snooze, Verdict
 from approvals.queue.filters import NARROWING, RISKS, Filters
 from common.actors import Actor
@@ -84,14 +96,12 @@ class Gathered:
 
 @dataclass
 class Approvals:
-    """How many of several approvals were given, as "1 of 2", and by whom; in what was
-    decided, by the last verdict.
+    """How many of several approvals led to what was decided, as "1 of 2" by the last
+    verdict, and by whom.
     """
 
     progress: str = ""
     by: tuple[str, ...] = ()
-    # Who must still approve, as a sentence.
-    missing: str = ""
 
     @property
     def are_several(self) -> bool:
@@ -102,29 +112,6 @@ class Approvals:
     def givers(self) -> str:
         """Who approved, as one list."""
         return listed(self.by)
-
-    def as_json(self) -> dict[str, Any] | None:
-        """Return it for scripts; None where one approval is enough."""
-        if not self.are_several:
-            return None
-        given, _, needed = self.progress.partition(" of ")
-        return {
-            "given": int(given),
-            "needed": int(needed),
-            "by": list(self.by),
-            "missing": self.missing,
-        }
-
-
-def approvals_of(demand: Demand | None) -> Approvals:
-    """Return the approvals of a held message."""
-    if demand is None or not demand.takes_several:
-        return Approvals()
-    return Approvals(
-        str(demand.progress),
-        tuple(one.name for one in demand.counted),
-        demand.missing_in_words(),
-    )
 
 
 def approvals_by_message(verdicts: Iterable[Verdict]) -> dict[int, Approvals]:
@@ -299,23 +286,20 @@ def rows_of(
     demands: Mapping[int, Demand] | None = None,
 ) -> list[Row]:
     """Return a line for each message; `demands` are what the policy asks of each."""
-    asked = demands or {}
-    return [
-        Row(one, actor, now, weights, asked.get(one.pk), _gathered(one, filters))
-        for one in messages
-    ]
-
-
-def _gathered(message: Message, filters: Filters) -> Gathered | None:
-    number, odd = getattr(message, "kinds", (0, 0))
-    if number < 2:
-        return None
-    words, members = {
-        "thread": ("in this thread", {"thread": message.thread_id}),
-        "run": ("of this run", {"run": message.run_id}),
-        "trigger": ("started by the same", {"started": message.started_by}),
-    }.get(filters.group, ("like this", {"alike": message.shape}))
-    return Gathered(number, odd, words, filters.query(**{"group": "none", **members}))
+    rows = []
+    for one in messages:
+        row = Row(one, actor, now, weights, (demands or {}).get(one.pk))
+        number, odd = getattr(one, "kinds", (0, 0))
+        if number > 1:
+            words, members = {
+                "thread": ("in this thread", {"thread": one.thread_id}),
+                "run": ("of this run", {"run": one.run_id}),
+                "trigger": ("started by the same", {"started": one.started_by}),
+            }.get(filters.group, ("like this", {"alike": one.shape}))
+            query = filters.query(**{"group": "none", **members})
+            row.gathered = Gathered(number, odd, words, query)
+        rows.append(row)
+    return rows
 
 
 def live_claim(message: Message, *, now: datetime) -> Claim | None:
@@ -375,30 +359,17 @@ def chips_of(
     return chips
 
 
-# The fields that scripts get as they are.
-_AS_STORED = (
-    *("upstream_id", "state", "subject", "recipients", "outside", "direction"),
-    *("started_by", "has_attachments", "sandbox"),
-)
-
-
-def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
-    """Return a message for scripts."""
+def as_json(message: Message) -> dict[str, Any]:
+    """Return a message for scripts: what it is, and what became of it."""
     decision = latest_decision(message)
-    review = message.review
     return {
-        **{name: getattr(message, name) for name in _AS_STORED},
         "id": str(message.public_id),
+        "upstream_id": message.upstream_id,
+        "subject": message.subject,
+        "state": message.state,
         "fingerprint": message.fingerprint or None,
         "decision": decision.state if decision else None,
-        "mailbox": str(message.mailbox) if message.mailbox else None,
-        "held_at": message.held_at.isoformat(),
-        "expires_at": message.expires_at.isoformat() if message.expires_at else None,
-        "risk": review.risk,
-        "risk_level": review.risk_level,
-        "rules": review.rules,
-        "late_since": review.late_since.isoformat() if review.late_since else None,
-        "approvals": approvals.as_json(),
+        "risk_level": message.review.risk_level,
     }
 
 
@@ -420,3 +391,105 @@ def note_people(rows: Sequence[Row], *, actor: Actor) -> None:
         row.is_reminded = row.message.pk in reminded
         row.snooze = snoozed.get(row.message.pk)
         row.asked_by = asking.get(row.message.pk, "")
+
+
+# No notice is shown for an older decision, whatever the address asks for.
+NEWS_LASTS = timedelta(minutes=10)
+# The kinds of actions of decisions that are still to be carried out.
+_TO_BE_SENT = ("leaving", "again")
+
+
+def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
+    """Return the notice's context: this person's decision, how long it can be undone,
+    and what it waits for otherwise. It is empty where there is none, or an old or
+    undone one.
+    """
+    if public_id is None:
+        return {}
+    message = shown_message(actor, public_id)
+    if message is None:
+        return {}
+    decision = latest_decision(message)
+    if (
+        decision is None
+        or str(decision.given_by_id) != actor.id
+        or timezone.now() - decision.recorded_at >= NEWS_LASTS
+        or decision.state == DecisionState.UNDONE
+    ):
+        # Perhaps an approval that waits for others, as "1 of 2".
+        if actor.kind != "person" or not message.is_held:
+            return {}
+        own = message.verdicts.filter(
+            person=int(actor.id), awaits_others=True, revision=message.revision_id
+        ).first()
+        if own is None or timezone.now() - own.given_at >= NEWS_LASTS:
+            return {}
+        approvals = own.seen.get("approvals") or ""
+        return {"just_approved": {"message": message, "approvals": approvals}}
+    actions = available_actions(
+        message, decision, is_reviewer=is_reviewer(actor, message), may_look=False
+    )
+    seconds, waits = delay_of(message, decision, actions, now=timezone.now())
+    stop = stop_of(message) if actions.kind in _TO_BE_SENT else None
+    if stop:
+        seconds = 0
+        waits = (
+            f"It waits until the kill switch, pulled by {stop.pulled_by}, is released."
+        )
+    status = shown_status(message)
+    word = decision.result
+    verb = "Takes effect"
+    # When the undo time is over, a message is sent; everything else takes effect.
+    if decision.outcome == Outcome.APPROVE:
+        verb = "Goes to the agent" if message.is_inbound else "Sends"
+        word = "Released" if message.is_inbound else word
+    is_under_way = actions.kind in ("leaving", "calling", "again")
+    if is_under_way:
+        tone = "amber" if waits else "green"
+    else:
+        is_void = decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED)
+        tone = "amber" if is_void else status.tone
+    just = {
+        "message": message,
+        "decision": decision,
+        "actions": actions,
+        "status": status,
+        "seconds": seconds,
+        "waits": waits,
+        "word": word,
+        "verb": verb,
+        "is_under_way": is_under_way,
+        "tone": tone,
+    }
+    return {"just": just}
+
+
+def delay_of(
+    message: Message,
+    decision: Decision | None,
+    actions: AvailableActions,
+    *,
+    now: datetime,
+) -> tuple[int, str]:
+    """Return in how many seconds a decision is carried out, and what it waits for as a
+    sentence.
+
+    That sentence says nothing of its undo window, and is empty where nothing else keeps
+    it.
+    """
+    if decision is not None and actions.kind == "later":
+        return 0, f"Sends {time_in_words(decision.later_at, decision.later_zone)}."
+    if decision is None or actions.kind not in _TO_BE_SENT:
+        return 0, ""
+    connection = message.connection
+    waits = ""
+    if connection.paused_at:
+        waits = (
+            f"It waits until {connection.name} works again: {connection.paused_because}"
+        )
+    elif connection.wait_until and connection.wait_until > now:
+        waits = f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
+    elif decision.attempt and decision.explanation:
+        at = f" at {decision.due_at:%H:%M:%S} UTC" if decision.due_at > now else ""
+        waits = f"The desk tries again{at}. {decision.explanation}"
+    return max(0, round((decision.due_at - now).total_seconds())), waits

@@ -17,7 +17,6 @@ from approvals.collaboration import count_asked_of, count_snoozed_by
 from approvals.decisions.demands import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, RuleWeight, SavedView, Verdict
-from approvals.queue.decision_notice import notice_context
 from approvals.queue.filters import (
     GROUPS,
     ORDERS,
@@ -37,10 +36,10 @@ from approvals.queue.querysets import (
 from approvals.queue.rows import (
     Approvals,
     approvals_by_message,
-    approvals_of,
     as_json,
     chips_of,
     note_people,
+    notice_context,
     rows_of,
 )
 from common.actors import Actor
@@ -52,6 +51,8 @@ from policy.rules.demand import Demand
 from risk import RULES
 
 PAGE = 50
+# What the fields of the search form offer.
+_CHOICES = {"risks": RISKS, "rules": RULES.values()}
 # The filters that no field of the search form has.
 _GROUPS_OWN = ("started", "thread", "run", "alike", "standing")
 # So many of the last that came are named to open pages.
@@ -79,16 +80,9 @@ def queue(request: DeskRequest) -> HttpResponse:
     if request.GET.get("format") == "json":
         # Each message by itself: a script counts on it.
         found = page_of(actor, filters)
-        shown = found[:PAGE]
-        approvals = approvals_by_message(Verdict.objects.given_on(shown))
-        for key, demand in _demands(actor, shown, clock()).items():
-            approvals[key] = approvals_of(demand)
         answer = {
-            "messages": [
-                as_json(one, approvals.get(one.pk, Approvals())) for one in shown
-            ],
+            "messages": [as_json(one) for one in found[:PAGE]],
             "next_after": str(_next_position(found, filters) or ""),
-            "remarks": list(filters.remarks),
         }
         return JsonResponse(answer)
     context = queue_context(
@@ -244,7 +238,7 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
         "order_label": "Newest first"
         if filters.newest_first
         else ORDERS[filters.order],
-        "choices": {"risks": RISKS, "rules": RULES.values()},
+        "choices": _CHOICES,
         "carried": [(name, value) for name, value in carried if name in sent_along],
         "first_query": filters.query(after=None),
         "cleared_query": filters.cleared(),
@@ -393,7 +387,7 @@ def history(request: DeskRequest) -> HttpResponse:
         "rows": rows,
         "filters": filters,
         "chips": chips_of(here, mailboxes),
-        "choices": {"risks": RISKS, "rules": RULES.values()},
+        "choices": _CHOICES,
         "mailboxes": mailboxes,
         "dates": (("since", "Since", filters.since), ("until", "Until", filters.until)),
         "matching": counted(number),

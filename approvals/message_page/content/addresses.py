@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from common.actors import Actor, Role
 from common.fingerprint import Content
@@ -20,7 +19,7 @@ from policy.allowlists.judgement import Judgement, allowable
 from rendering import named
 from rendering.links import unicode_host
 from risk.addresses import bare_address, shown_name
-from risk.findings import address_id
+from risk.findings import address_id, restored
 from risk.lookalikes import (
     Comparison,
     alike_pairs,
@@ -183,7 +182,14 @@ def _lines(message: Message, content: Content) -> list[Field]:
         ("Bcc", "bcc", content.bcc),
     ]
     findings = message.revision.findings if message.revision else []
-    suspicious = _marks_of(findings)
+    # Level and words by address, for the findings that are about single addresses.
+    suspicious: dict[str, list[tuple[str, str]]] = {}
+    for found in map(restored, findings):
+        if found.rule in _WORDS and found.evidence:
+            address, *others = found.evidence
+            with_other, alone = _WORDS[found.rule]
+            words = with_other.format(others[0]) if others else alone
+            suspicious.setdefault(address.lower(), []).append((found.level, words))
     alike = dict(alike_pairs(findings))
     fields = []
     for label, name, values in lines:
@@ -267,24 +273,6 @@ def _field(label: str, values: Sequence[str]) -> Field:
         else:
             addresses.append(Address(value.strip(), id=key))
     return Field(label, tuple(addresses), more=max(0, len(values) - SHOWN))
-
-
-def _marks_of(
-    findings: Sequence[Mapping[str, Any]],
-) -> dict[str, list[tuple[str, str]]]:
-    """Return level and words by address, for the findings that are about single
-    addresses.
-    """
-    marks: dict[str, list[tuple[str, str]]] = {}
-    for found in findings:
-        rule = str(found.get("rule", ""))
-        level = str(found.get("level", "notice"))
-        evidence = [str(piece) for piece in found.get("evidence") or ()]
-        if rule in _WORDS and evidence:
-            with_other, alone = _WORDS[rule]
-            words = with_other.format(evidence[1]) if len(evidence) > 1 else alone
-            marks.setdefault(evidence[0].lower(), []).append((level, words))
-    return marks
 
 
 def _domain(address: str) -> str:
