@@ -270,15 +270,31 @@ def decide(request: DeskRequest) -> HttpResponse:
                 typed=form.number_unread,
             )
     except InvalidInput as error:
-        return _refuse(request, shown, form, error.sentence)
+        # The sheet again, with all that was ticked and typed; without a valid sheet, only
+        # what was ticked.
+        again = [UUID(key) for key, _ in form.ticked if key]
+        still_ticked: set[str] = set()
+        if shown:
+            again = [one.message for one in shown.items]
+            still_ticked = {f"{key}.{version}" for key, version in form.ticked}
+        if not again:
+            messages.error(request, error.sentence, extra_tags="desk")
+            return redirect(_queue_address(request))
+        return _answer_with_sheet(
+            request,
+            again[:MAX_ITEMS],
+            error=error.sentence,
+            ticked=still_ticked,
+            status=422,
+        )
     # Only an approval makes many messages leave at once; a rejected message can be sent
     # again by its agent.
     if outcome == Outcome.APPROVE and not is_recently_authenticated(request):
         return ask_first(request)
-    if again := find_repeat(
+    if repeated := find_repeat(
         request.session, posted, chosen, outcome=outcome, actor=actor
     ):
-        return redirect(_done_address(again))
+        return redirect(_done_address(repeated))
     ended = decide_batch(
         sheet=posted,
         ticked=chosen,
@@ -314,30 +330,6 @@ def seen(request: DeskRequest) -> HttpResponse:
             error.sentence, status=422, content_type="text/plain; charset=utf-8"
         )
     return HttpResponse(status=204)
-
-
-def _refuse(
-    request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence: str
-) -> HttpResponse:
-    """Show the sheet again with all that was ticked and typed; without a valid sheet,
-    only what was ticked.
-    """
-    chosen = (
-        [one.message for one in shown.items]
-        if shown
-        else [UUID(key) for key, _ in form.ticked if key]
-    )
-    if not chosen:
-        messages.error(request, sentence, extra_tags="desk")
-        return redirect(_queue_address(request))
-    ticked = {f"{key}.{version}" for key, version in form.ticked} if shown else set()
-    return _answer_with_sheet(
-        request,
-        chosen[:MAX_ITEMS],
-        error=sentence,
-        ticked=ticked,
-        status=422,
-    )
 
 
 @require_safe

@@ -90,7 +90,8 @@ class SnoozeForm(SentenceForm):
     )
     at = forms.DateTimeField(
         required=False,
-        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
+        # ISO 8601 is read without one.
+        input_formats=[],
         error_messages={"invalid": "Enter day and time as 2026-11-20 14:30."},
     )
     zone = forms.CharField(required=False, max_length=64)

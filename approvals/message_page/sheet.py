@@ -367,15 +367,13 @@ def _tabs(
     ]
 
 
-def approve_label(
-    content: Content | None, message: Message, demand: Demand | None = None
-) -> str:
+def approve_label(content: Content | None, message: Message, demand: Demand) -> str:
     """Return the words on the button: what happens when it is pressed, and to how many.
 
     Where others have to approve too, that is only the number of approvals: "Approve (1
     of 2)".
     """
-    if demand is not None and demand.takes_several and not demand.is_last:
+    if demand.takes_several and not demand.is_last:
         return f"Approve ({demand.after()})"
     if message.is_inbound:
         return "Release to the agent"

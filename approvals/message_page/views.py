@@ -342,7 +342,7 @@ def message_context(
         thread = [one.text for one in conversation.messages if one.text]
         context["inbox"] = inbox_of(content, rendered)
         context["facts"] = facts_of(
-            f"{content.subject}\n{rendered.plain}", rendered.links, thread or None
+            f"{content.subject}\n{rendered.plain}", rendered.links, thread
         )
     context |= edits_context(
         message,

@@ -80,11 +80,9 @@ def queue(request: DeskRequest) -> HttpResponse:
     if request.GET.get("format") == "json":
         # Each message by itself: a script counts on it.
         found = page_of(actor, filters)
-        answer = {
-            "messages": [as_json(one) for one in found[:PAGE]],
-            "next_after": str(_next_position(found, filters) or ""),
-        }
-        return JsonResponse(answer)
+        messages = [as_json(one) for one in found[:PAGE]]
+        next_after = str(_next_position(found, filters) or "")
+        return JsonResponse({"messages": messages, "next_after": next_after})
     context = queue_context(
         actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request)
     )

@@ -237,17 +237,21 @@ def test_approve_button_names_how_many_get_it_and_how_many_of_them_outside():
             if (name, value) != ("bcc", None)
         }
         message = Message(addresses=["known"], outside=outside)
-        assert approve_label(content_of(seen), message) == f"Approve and {label}", row
+        assert (
+            approve_label(content_of(seen), message, Demand()) == f"Approve and {label}"
+        ), row
 
 
 def test_approve_button_guesses_nothing_and_releases_what_came_in():
     content = content_of(pending_row("01E"))
     assert (
-        approve_label(content, Message(addresses=[])) == "Approve and send to 1 person"
+        approve_label(content, Message(addresses=[]), Demand())
+        == "Approve and send to 1 person"
     )
-    assert approve_label(None, Message()) == "Approve"
+    assert approve_label(None, Message(), Demand()) == "Approve"
     assert (
-        approve_label(content, Message(direction="inbound")) == "Release to the agent"
+        approve_label(content, Message(direction="inbound"), Demand())
+        == "Release to the agent"
     )
 
 

@@ -182,9 +182,9 @@ def headers_of(message: Message, content: Content) -> dict[str, Sequence[Any]]:
     }
     stated = []
     for name, value in message.trigger.items():
-        is_text = isinstance(value, str)
-        text = value if is_text else json.dumps(value, ensure_ascii=False)
-        stated.append(_header(str(name), [text]))
+        if not isinstance(value, str):
+            value = json.dumps(value, ensure_ascii=False)
+        stated.append(_header(str(name), [value]))
     return {
         "lines": lines,
         "message": [_header(name, [value]) for name, value in about.items() if value],

@@ -123,9 +123,7 @@ class Facts:
     unread: int
 
 
-def facts_of(
-    text: str, links: Sequence[Link], thread: Sequence[str] | None = None
-) -> Facts:
+def facts_of(text: str, links: Sequence[Link], thread: Sequence[str] = ()) -> Facts:
     """Return the facts of a message, each compared with the texts of its thread where
     there is one.
     """
