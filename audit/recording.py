@@ -174,6 +174,8 @@ def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:
     )
 
 
+# Entries have the same few names.
+@lru_cache(maxsize=1024)
 def _label(name: str) -> str:
     if name in _TO:
         return TO

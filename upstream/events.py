@@ -96,7 +96,8 @@ def parse(body: bytes) -> Event:
     try:
         text = body.decode("utf-8")
         payload = _DECODER.decode(text)
-        if _depth(payload) > MAX_DEPTH:
+        brackets = text.count("[") + text.count("{")
+        if brackets > MAX_DEPTH and _depth(payload) > MAX_DEPTH:
             raise RecursionError
         if "\\u" in text:
             # Only an escape can bring in half a surrogate pair or U+0000.
