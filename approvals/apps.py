@@ -13,7 +13,7 @@ class ApprovalsConfig(AppConfig):
         # Commands that wait for a second admin are known by their names once they are
         # imported.
         import approvals.brake.commands
-        import approvals.risk_rules.own_words
+        import approvals.risk_rules.weighing
         import approvals.standing.signing
         import approvals.usual_texts  # noqa: F401
         from approvals import collaboration, examination

@@ -20,7 +20,6 @@ from approvals.queue import saved_views
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
-from approvals.risk_rules import word_views
 from approvals.standing import views as standing
 
 urlpatterns = [
@@ -193,17 +192,17 @@ urlpatterns = [
         usual_texts.save_usual_texts,
         name="save-usual-texts",
     ),
-    path("rules/words/", word_views.own_words, name="own-words"),
-    path("rules/words/add/", word_views.add_word, name="add-own-word"),
-    path("rules/words/<int:word_id>/", word_views.own_word, name="own-word"),
+    path("rules/words/", rules.own_words, name="own-words"),
+    path("rules/words/add/", rules.add_word, name="add-own-word"),
+    path("rules/words/<int:word_id>/", rules.own_word, name="own-word"),
     path(
         "rules/words/<int:word_id>/save/",
-        word_views.save_own_word,
+        rules.save_own_word,
         name="save-own-word",
     ),
     path(
         "rules/words/<int:word_id>/remove/",
-        word_views.remove_own_word,
+        rules.remove_own_word,
         name="remove-own-word",
     ),
     path(

@@ -1,27 +1,55 @@
 """The published rules: what each counts and found lately, and the form by which an
-admin weighs one.
+admin weighs one. Own words: the list, and the page on which an admin tests one, sees
+what it would have found, and saves it.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.db.models import Count, Func
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_POST, require_safe
+from django.shortcuts import redirect, render
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from approvals.decisions.status import shown_status
-from approvals.models import Review, RuleWeight
+from approvals.models import OwnWord, Review, RuleWeight
 from approvals.queue.filters import Filters, read_position
 from approvals.queue.querysets import position_at, queue_messages
-from approvals.risk_rules.weighing import lately, weigh
-from common.forms import SentenceForm
-from common.pages import DeskRequest, redirect_with_notice
+from approvals.risk_rules.weighing import (
+    RULE,
+    WantedWord,
+    WordRefused,
+    lately,
+    loosens,
+    may_set_words,
+    rehearse_word,
+    remove_word,
+    save_word,
+    weigh,
+)
+from common.actors import Actor, Role
+from common.forms import SentenceForm, WordsField, always
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox
 from people.models import PendingChange
+from people.sign_in.reauthentication import (
+    ask_first,
+    is_recently_authenticated,
+    reauthenticated,
+)
 from risk import RULES, Rule, restored
+from risk.check_words import PLACES, places_in_words
+from risk.phrases import MAX_TYPED, SearchedText, read_phrase
 from risk.score import level_of, points_of
+
+_RULE_POINTS = "Give it 0 to 100 points, in whole numbers."
 
 
 class RuleForm(SentenceForm):
@@ -31,10 +59,7 @@ class RuleForm(SentenceForm):
         min_value=0,
         max_value=100,
         required=False,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"),
-            "Give it 0 to 100 points, in whole numbers.",
-        ),
+        error_messages=always(_RULE_POINTS),
     )
     as_published = forms.BooleanField(required=False)
 
@@ -43,7 +68,7 @@ class RuleForm(SentenceForm):
         if cleaned.get("as_published"):
             self.errors.pop("points", None)
         elif cleaned.get("points") is None and "points" not in self.errors:
-            self.add_error("points", "Give it 0 to 100 points, in whole numbers.")
+            self.add_error("points", _RULE_POINTS)
         return cleaned
 
     def wanted(self) -> int | None:
@@ -199,3 +224,229 @@ def _answer(
         "typed": weighed.points if typed is None else typed,
     }
     return render(request, "approvals/risk_rules/rule.html", context, status=status)
+
+
+MAX_SAMPLE = 20_000
+_ALL = "all"
+
+
+class WordForm(SentenceForm):
+    """A word as it is typed, where it is looked for, and a text to test it on."""
+
+    text = forms.CharField(
+        max_length=MAX_TYPED,
+        error_messages={
+            "required": "Write a word, a phrase or a pattern.",
+            "max_length": f"Keep it under {MAX_TYPED} characters.",
+        },
+    )
+    looks_in = forms.MultipleChoiceField(
+        choices=list(PLACES.items()),
+        error_messages={"required": "Choose at least one place to look in."},
+    )
+    points = forms.IntegerField(
+        min_value=1,
+        max_value=100,
+        error_messages=always("Give it 1 to 100 points, in whole numbers."),
+    )
+    mailbox = forms.ChoiceField(
+        error_messages=always("Choose one of the mailboxes in the list.")
+    )
+    sample = WordsField(
+        required=False,
+        max_length=MAX_SAMPLE,
+        error_messages={
+            "max_length": f"Keep the text to test under {MAX_SAMPLE:,} characters."
+        },
+    )
+
+    # What the page before showed the effect of, as WantedWord writes it.
+    previewed = forms.CharField(required=False, max_length=1000)
+
+    def __init__(
+        self, request: DeskRequest, word: OwnWord | None, *, data: Any = None
+    ) -> None:
+        scopes = _scopes(request.actor, word)
+        asked = request.GET.get("mailbox", "")
+        initial: dict[str, Any] = {
+            "points": 20,
+            "mailbox": asked if asked in scopes else next(iter(scopes), ""),
+            "looks_in": ["subject", "text"],
+        }
+        if word:
+            initial = {
+                "text": word.text,
+                "points": word.points,
+                "mailbox": str(word.mailbox_id or _ALL),
+                "looks_in": word.looks_in,
+            }
+        super().__init__(data, initial=initial)
+        self.fields["mailbox"].choices = list(scopes.items())  # type: ignore[attr-defined]
+
+    def clean_text(self) -> str:
+        try:
+            self.phrase = read_phrase(self.cleaned_data["text"])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        return self.phrase.text
+
+    def wanted(self) -> WantedWord:
+        """Return the word as it is to be."""
+        cleaned = self.cleaned_data
+        mailbox = None
+        if cleaned["mailbox"] != _ALL:
+            boxes = Mailbox.objects.select_related("connection")
+            mailbox = boxes.get(pk=cleaned["mailbox"])
+        return WantedWord(self.phrase, mailbox, cleaned["looks_in"], cleaned["points"])
+
+
+def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
+    """Return the mailboxes whose words the actor may set, by what the form sends."""
+    administered = (
+        Mailbox.objects.at_work().there().visible_to(actor.acting_as(Role.ADMIN))
+    )
+    found = {_ALL: "All mailboxes"} if actor.is_admin_of_all else {}
+    found |= {str(one.pk): str(one) for one in administered}
+    if word and word.mailbox:
+        found[str(word.mailbox.pk)] = str(word.mailbox)
+    return found
+
+
+@require_safe
+def own_words(request: DeskRequest) -> HttpResponse:
+    """List the words of the mailboxes that the actor sees, those with the most points
+    first.
+    """
+    actor = request.actor
+    words = (
+        OwnWord.objects.visible_to(actor)
+        .select_related("mailbox", "changed_by")
+        .order_by("-points", "text", "pk")
+    )
+    context = {
+        "words": [
+            (word, places_in_words(word.looks_in), level_of(word.points))
+            for word in words
+        ],
+        "may_add": bool(_scopes(actor, None)),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words"),
+        "is_judging": RuleWeight.objects.filter(rule=RULE)
+        .exclude(weighed_to=None)
+        .exists(),
+    }
+    return render(request, "approvals/risk_rules/own_words.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def add_word(request: DeskRequest) -> HttpResponse:
+    """Show the form for a new word; preview what was typed, or save it."""
+    if not _scopes(request.actor, None):
+        return _page(request, None, status=403, error="Only an admin can set words.")
+    return _save_or_preview(request, None)
+
+
+@require_safe
+def own_word(request: DeskRequest, word_id: int) -> HttpResponse:
+    """Show one word, with its form for those who may change it."""
+    return _page(request, _get_visible_word_or_404(request, word_id))
+
+
+@require_POST
+def save_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
+    """Preview a change of a word, or save it; one that loosens asks to confirm who one
+    is.
+    """
+    word = _get_visible_word_or_404(request, word_id)
+    if not may_set_words(request.actor, word.mailbox):
+        return _page(
+            request,
+            word,
+            status=403,
+            error="Only an admin of its mailbox can change this word.",
+        )
+    return _save_or_preview(request, word)
+
+
+@require_POST
+@reauthenticated
+def remove_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
+    """Remove a word."""
+    word = _get_visible_word_or_404(request, word_id)
+    try:
+        remove_word(word=word, actor=request.actor)
+    except ActNotAllowed as error:
+        return _page(request, word, status=403, error=error.sentence)
+    except WordRefused as error:
+        messages.error(request, error.sentence, extra_tags="desk")
+        return redirect("own-words")
+    notice = f"“{word.text}” is removed. Its findings are removed from held messages in the background."
+    return redirect_with_notice(request, notice, "own-words")
+
+
+def _get_visible_word_or_404(request: DeskRequest, word_id: int) -> OwnWord:
+    visible = OwnWord.objects.visible_to(request.actor).select_related(
+        "mailbox", "changed_by"
+    )
+    return first_or_404(
+        visible.filter(pk=word_id),
+        "There is no such word, or it belongs to a mailbox that you do not see.",
+    )
+
+
+def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse:
+    if request.method != "POST":
+        return _page(request, word)
+    form = WordForm(request, word, data=request.POST)
+    if not form.is_valid():
+        return _page(request, word, form=form, status=422)
+    wanted = form.wanted()
+    cleaned = form.cleaned_data
+    # Only what was previewed is saved.
+    if request.POST.get("act") != "save" or cleaned["previewed"] != str(wanted):
+        sample = cleaned["sample"]
+        preview = {
+            "word": wanted,
+            "level": level_of(wanted.points),
+            "has_sample": bool(sample),
+            "match": SearchedText(sample).find(wanted.phrase) if sample else None,
+            "rehearsal": rehearse_word(wanted=wanted, actor=request.actor),
+        }
+        return _page(request, word, form=form, preview=preview)
+    if word and loosens(word, wanted) and not is_recently_authenticated(request):
+        return ask_first(request)
+    try:
+        saved = save_word(wanted=wanted, actor=request.actor, word=word)
+    except WordRefused as error:
+        form.add_error("text", error.sentence)
+        return _page(request, word, form=form, status=422)
+    except ActNotAllowed as error:
+        return _page(request, word, form=form, status=403, error=error.sentence)
+    notice = (
+        f"“{saved.text}” is saved. Held messages are checked again in the background."
+    )
+    return redirect_with_notice(request, notice, "own-words")
+
+
+def _page(
+    request: DeskRequest,
+    word: OwnWord | None,
+    *,
+    form: WordForm | None = None,
+    status: int = 200,
+    error: str = "",
+    preview: dict[str, Any] | None = None,
+) -> HttpResponse:
+    actor = request.actor
+    context = {
+        "word": word,
+        "form": form or WordForm(request, word),
+        "may_change": may_set_words(actor, word.mailbox)
+        if word
+        else bool(_scopes(actor, None)),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words")
+        if word
+        else (),
+        "error": error,
+        "preview": preview,
+    }
+    return render(request, "approvals/risk_rules/own_word.html", context, status=status)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from approvals import tasks
 from approvals.models import OwnWord, Review, RuleWeight
-from approvals.risk_rules import own_words, weighing
+from approvals.risk_rules import weighing
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
@@ -56,8 +56,8 @@ def save(
     looks_in=("subject", "text"),
     word=None,
 ):
-    wanted = own_words.WantedWord(read_phrase(text), mailbox, looks_in, points)
-    return own_words.save_word(wanted=wanted, actor=actor_of(person), word=word)
+    wanted = weighing.WantedWord(read_phrase(text), mailbox, looks_in, points)
+    return weighing.save_word(wanted=wanted, actor=actor_of(person), word=word)
 
 
 def judge_all():
@@ -100,7 +100,7 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(
     judge_all()
     assert risk_of(before) == (10, "notice")
     assert risk_of(after) == (10, "notice")
-    own_words.remove_word(word=word, actor=actor_of(admin))
+    weighing.remove_word(word=word, actor=actor_of(admin))
     judge_all()
     assert risk_of(before) == (0, "")
     assert Review.objects.get(pk=before.pk).rules == []
@@ -193,7 +193,7 @@ def test_only_admins_set_words_and_each_those_of_their_mailboxes(
         with pytest.raises(ActNotAllowed):
             save(person, "other word", mailbox=mailbox, word=word)
         with pytest.raises(ActNotAllowed):
-            own_words.remove_word(word=word, actor=actor_of(person))
+            weighing.remove_word(word=word, actor=actor_of(person))
     assert save(of_mailbox, mailbox=mailbox).mailbox == mailbox
     stranger = make_person(
         "x@yourteam.example", "X", "admin", connection=make_connection("other")
@@ -213,7 +213,7 @@ def test_only_admins_set_words_and_each_those_of_their_mailboxes(
 def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(
     connection, admin, signed_in, monkeypatch
 ):
-    monkeypatch.setattr(own_words, "NAMED", 2)
+    monkeypatch.setattr(weighing, "NAMED", 2)
     hits = [make_message(connection, subject=f"Letter {n}", **TULIP) for n in range(3)]
     lately(
         *hits,
@@ -245,14 +245,14 @@ def test_rehearsal_says_how_far_it_came_when_its_time_is_over(
     connection, admin, monkeypatch
 ):
     lately(*[make_message(connection, **TULIP) for _ in range(5)])
-    monkeypatch.setattr(own_words, "SECONDS", -1.0)
-    monkeypatch.setattr(own_words, "CHUNK", 2)
+    monkeypatch.setattr(weighing, "SECONDS", -1.0)
+    monkeypatch.setattr(weighing, "CHUNK", 2)
     for number, message in enumerate(Message.objects.order_by("pk")):
         Message.objects.filter(pk=message.pk).update(
             changed_at=timezone.now() + timezone.timedelta(seconds=number)
         )
-    tried = own_words.rehearse_word(
-        wanted=own_words.WantedWord(read_phrase("*ulip"), None, ["text"], 20),
+    tried = weighing.rehearse_word(
+        wanted=weighing.WantedWord(read_phrase("*ulip"), None, ["text"], 20),
         actor=actor_of(admin),
     )
     assert tried.found == 2
@@ -286,7 +286,7 @@ def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(
         assert answer.status_code == 422, fields
         assert sentence in words_of(answer), fields
         assert "what I tested" in answer.text
-    monkeypatch.setattr(own_words, "MOST", 1)
+    monkeypatch.setattr(weighing, "MOST", 1)
     assert "There are 1 words already" in words_of(save_by(client, ADD))
 
 
@@ -296,7 +296,7 @@ def test_less_is_confirmed_with_the_password_and_more_is_not(
     word = save(admin, "project tulip")
     client = signed_in(admin)
     monkeypatch.setattr(
-        "approvals.risk_rules.word_views.is_recently_authenticated",
+        "approvals.risk_rules.views.is_recently_authenticated",
         lambda request: False,
     )
     address = f"/rules/words/{word.pk}/save/"

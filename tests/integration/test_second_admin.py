@@ -14,8 +14,7 @@ from django.utils import timezone
 
 from approvals.brake.commands import caps_of, set_caps
 from approvals.models import OwnWord, RuleWeight
-from approvals.risk_rules.own_words import WantedWord, remove_word, save_word
-from approvals.risk_rules.weighing import weigh
+from approvals.risk_rules.weighing import WantedWord, remove_word, save_word, weigh
 from approvals.usual_texts import set_texts
 from audit.models import Entry
 from common.actors import Role, operator
