@@ -14,7 +14,7 @@ from approvals.message_page import (
 )
 from approvals.message_page import views as message
 from approvals.operations import views as attention
-from approvals.policy_rules import editor, group_views, playground
+from approvals.policy_rules import editor, playground
 from approvals.policy_rules import views as policy
 from approvals.queue import saved_views
 from approvals.queue import views as listing
@@ -238,12 +238,12 @@ urlpatterns = [
     ),
     path("policy/versions/", policy.versions, name="policy-versions"),
     path("policy/versions/<int:policy_number>/", policy.version, name="policy-version"),
-    path("policy/groups/", group_views.groups, name="policy-groups"),
-    path("policy/groups/add/", group_views.add, name="add-policy-group"),
-    path("policy/groups/<int:group_id>/", group_views.group, name="policy-group"),
+    path("policy/groups/", editor.groups, name="policy-groups"),
+    path("policy/groups/add/", editor.new_group, name="add-policy-group"),
+    path("policy/groups/<int:group_id>/", editor.group, name="policy-group"),
     path(
         "policy/groups/<int:group_id>/delete/",
-        group_views.delete,
+        editor.remove_group,
         name="delete-policy-group",
     ),
     path("policy/standing/", standing.standing, name="standing"),

@@ -2,9 +2,16 @@
 
 from policy.models.allowlists import AllowChange, AllowEntry, Allowlist
 from policy.models.gates import GateList, GateRefusal
-from policy.models.kill_switch import KillSwitch
-from policy.models.plans import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
-from policy.models.rules import Group, KeyOwner, PolicyVersion
+from policy.models.rules import (
+    DutyTurn,
+    Group,
+    KeyOwner,
+    KillSwitch,
+    LadderStep,
+    PolicyVersion,
+    ReviewPlan,
+    WorkCalendar,
+)
 from policy.models.standing import (
     SAMPLE_OF,
     StandingApproval,
