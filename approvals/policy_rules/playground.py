@@ -4,7 +4,6 @@ draft. Nothing is stored.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,7 +22,7 @@ from approvals.policy_rules.rule_form import AddressesField, typed_lines
 from approvals.policy_rules.views import visible_rules
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
-from common.forms import SentenceForm, WordsField
+from common.forms import SentenceForm, WordsField, always
 from common.pages import DeskRequest
 from common.time_zones import zone_name
 from mirror.models import Mailbox, Message
@@ -34,7 +33,6 @@ from policy.rules.facts import lookups_for
 from policy.rules.names import names_for
 from policy.rules.rules import (
     Names,
-    PolicyRule,
     Rules,
     as_sentence,
     conditions_in_words,
@@ -109,10 +107,7 @@ class PlaygroundForm(SentenceForm):
         required=False,
         min_value=1,
         max_value=1000,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"),
-            "Write a whole number from 1 to 1,000.",
-        ),
+        error_messages=always("Write a whole number from 1 to 1,000."),
     )
 
     def __init__(
@@ -148,19 +143,6 @@ class PlaygroundForm(SentenceForm):
         """
         typed: datetime | None = self.cleaned_data.get("at")
         return typed.replace(tzinfo=ZoneInfo(zone_name())) if typed else timezone.now()
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """One rule, its place in the order, and what came of it. `failing`: its conditions
-    that do not hold, in words.
-    """
-
-    number: int
-    rule: PolicyRule
-    sentence: str
-    spoke: bool
-    failing: str
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -245,7 +227,8 @@ def _result(
     facts = lookups_for(rules, at).facts(message, message.review, at)
     asked = required(rules, facts)
     names = names_for(actor, rules)
-    told = []
+    spoken = []
+    silent = []
     for number, one in enumerate(rules, 1):
         # The conditions that do not hold, each as the middle of a sentence.
         failing = []
@@ -254,15 +237,20 @@ def _result(
             if name == "amount":
                 kept["currency"] = one.when.currency
             failing.append(conditions_in_words(Conditions(**kept), names))
-        sentence = as_sentence(one, names)
-        spoke = one in asked.spoke
-        told.append(Spoken(number, one, sentence, spoke, listed(failing, "or")))
+        line = {
+            "number": number,
+            "rule": one,
+            "sentence": as_sentence(one, names),
+            "failing": listed(failing, "or"),
+            "spoke": one in asked.spoke,
+        }
+        (spoken if line["spoke"] else silent).append(line)
     return {
         "message": message,
         "is_stored": message.pk is not None,
         "at": at,
-        "spoken": [one for one in told if one.spoke],
-        "silent": [one for one in told if not one.spoke],
+        "spoken": spoken,
+        "silent": silent,
         "needed": outcome_in_words(asked.effects, names),
         "needs_more": bool(asked.spoke),
         "known": _known(facts, names),

@@ -3,7 +3,6 @@ policies, and activating.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -72,27 +71,19 @@ class ActivateForm(SeenForm):
     )
 
 
-@dataclass(frozen=True)
-class RuleLine:
-    """One rule for a page. `problems` are sentences about it."""
-
-    rule: PolicyRule
-    sentence: str
-    owner: str
-    problems: Sequence[str]
-
-
 def lines_of(
     rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, Sequence[str]]
-) -> list[RuleLine]:
+) -> list[dict[str, Any]]:
     """Return rules for a page, in their order."""
     return [
-        RuleLine(
-            rule,
-            as_sentence(rule, names),
-            names.people.get(rule.owner, "somebody who left") if rule.owner else "",
-            problems.get(rule.id, ()),
-        )
+        {
+            "rule": rule,
+            "sentence": as_sentence(rule, names),
+            "owner": names.people.get(rule.owner, "somebody who left")
+            if rule.owner
+            else "",
+            "problems": problems.get(rule.id),
+        }
         for rule in rules
     ]
 

@@ -48,25 +48,21 @@ class ParsedEntries:
     problems: tuple[LineError, ...] = ()
 
 
-class UnreadableFile(Exception):
-    """The file as a whole cannot be read; the sentence says why."""
-
-
 def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
     """Read a CSV file. `people` are the keys of those who can be owners, by address.
-    Raises UnreadableFile.
+    Raises ValidationError where the file as a whole cannot be read.
     """
     rows = _rows(raw)
     _, first = next(rows, (1, []))
     names = [" ".join(cell.lower().split()) for cell in first]
     header = [_SPELLINGS.get(name, name) for name in names]
     if "pattern" not in header:
-        raise UnreadableFile(
+        raise forms.ValidationError(
             "The first line must name the columns: pattern, and optionally note, owner and expires_at."
         )
     unknown = [name for name in header if name not in COLUMNS]
     if unknown or len(set(header)) < len(header):
-        raise UnreadableFile(
+        raise forms.ValidationError(
             f"The first line has an unknown or repeated column: {', '.join(unknown or header)!a}. "
             "Columns are pattern, note, owner and expires_at."
         )
@@ -75,7 +71,7 @@ def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
     problems = []
     for number, (line, cells) in enumerate(rows, start=1):
         if number > MAX_ROWS:
-            raise UnreadableFile(
+            raise forms.ValidationError(
                 f"The file has more than {MAX_ROWS:,} rows. Split it into several files."
             )
         if not any(cell.strip() for cell in cells):
@@ -134,18 +130,18 @@ def written(rows: Iterable[tuple[str, str, str, datetime | None]]) -> Iterator[s
 
 def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
     if len(raw) > MAX_BYTES:
-        raise UnreadableFile(
+        raise forms.ValidationError(
             "The file is larger than 1 MB. Split it into several files."
         )
     if b"\0" in raw:
-        raise UnreadableFile(
+        raise forms.ValidationError(
             "The file contains zero bytes, so it is not UTF-8 text. Save it as CSV in UTF-8."
         )
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise UnreadableFile(
+        raise forms.ValidationError(
             f"Line {line} is not in UTF-8. Save the file as CSV in UTF-8, then try again."
         ) from None
     head = text.partition("\n")[0]
@@ -160,7 +156,7 @@ def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
             yield before + 1, cells
             before = reader.line_num
     except csv.Error as error:
-        raise UnreadableFile(
+        raise forms.ValidationError(
             f"Line {reader.line_num} cannot be read as CSV: {error}."
         ) from None
 
@@ -352,8 +348,8 @@ class ImportForm(SentenceForm):
             return cleaned
         try:
             self.parsed = read_file(upload.read(MAX_BYTES + 1), people=owners())
-        except UnreadableFile as error:
-            self.add_error("file", str(error))
+        except forms.ValidationError as error:
+            self.add_error("file", error)
             return cleaned
         if self.parsed.problems and cleaned["how"] == "replace":
             first = self.parsed.problems[0]

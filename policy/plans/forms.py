@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from common.durations import minutes_in_words, read_minutes
-from common.forms import SentenceForm, WordsField
+from common.forms import SentenceForm, WordsField, always
 from common.time_zones import zone_name, zone_named
 from policy.calendars import DAY, DAYS, MAX_LINE, read_day, write_day
 from policy.models import Group, LadderStep, ReviewPlan, WorkCalendar
@@ -136,7 +136,7 @@ class MinutesField(forms.CharField):
 
 def _from_list(label: str, **more: Any) -> forms.ChoiceField:
     """Return a field whose value is chosen from a list."""
-    messages = dict.fromkeys(("required", "invalid_choice"), "choose from the lists.")
+    messages = always("choose from the lists.")
     return forms.ChoiceField(label=label, error_messages=messages, **more)
 
 
@@ -307,14 +307,8 @@ def whom_choices(people: Mapping[str, str]) -> dict[str, str]:
 class DutyForm(SentenceForm):
     """A person to be on duty, for which mailbox and when."""
 
-    person = forms.ChoiceField(
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a person.")
-    )
-    mailbox = forms.ChoiceField(
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose a mailbox."
-        )
-    )
+    person = forms.ChoiceField(error_messages=always("Choose a person."))
+    mailbox = forms.ChoiceField(error_messages=always("Choose a mailbox."))
     calendar = forms.ModelChoiceField(
         WorkCalendar.objects.order_by("name"),
         required=False,

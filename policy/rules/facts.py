@@ -33,8 +33,8 @@ from risk.sums import Sums
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules of one version in their order; number 0 and none where no version is
-    active.
+    """The rules of one version that are on, in their order; number 0 and none where no
+    version is active.
     """
 
     number: int = 0
@@ -44,14 +44,12 @@ class Policy:
     @property
     def asked_lists(self) -> frozenset[int]:
         """The allowlists that conditions of its rules name."""
-        return frozenset().union(
-            *(rule.when.lists for rule in self.rules if rule.is_on)
-        )
+        return frozenset().union(*(rule.when.lists for rule in self.rules))
 
     @cached_property
     def names_calendars(self) -> bool:
         """Whether a rule names hours of a calendar."""
-        return any(one.calendars for one in self.rules if one.is_on)
+        return any(one.calendars for one in self.rules)
 
     @cached_property
     def names_groups(self) -> bool:
@@ -59,18 +57,13 @@ class Policy:
         approve.
         """
         return any(
-            one.then.named_groups or one.then.barred_groups
-            for one in self.rules
-            if one.is_on
+            one.then.named_groups or one.then.barred_groups for one in self.rules
         )
 
     @cached_property
     def asks_people(self) -> bool:
         """Whether a rule asks for more, or other, people than any one reviewer."""
-        return any(
-            one.is_on and bool(one.then.approvals or one.then.barred_groups)
-            for one in self.rules
-        )
+        return any(one.then.approvals or one.then.barred_groups for one in self.rules)
 
     def required(self, facts: MessageFacts) -> Requirement:
         """Return what its rules ask of a message, as `policy.rules.demand.required`
@@ -79,16 +72,15 @@ class Policy:
         Kept for messages that are equal to the rules, because a page of the queue asks
         about all of its rows.
         """
-        spoke = _untimed(self.key, facts)
-        timed = [rule.id for rule in self._timed if rule.when.apply_to(facts)]
-        if timed:
-            named = {*spoke, *timed}
-            spoke = tuple(rule.id for rule in self.rules if rule.id in named)
-        return _requirement(self.key, spoke)
-
-    @cached_property
-    def _timed(self) -> list[PolicyRule]:
-        return [rule for rule in self.rules if rule.is_on and rule.when.ask_time]
+        untimed = _untimed(self.key, facts)
+        spoke = []
+        for one in self.rules:
+            speaks = one.id in untimed
+            if one.when.ask_time:
+                speaks = one.when.apply_to(facts)
+            if speaks:
+                spoke.append(one.id)
+        return _requirement(self.key, tuple(spoke))
 
 
 NO_POLICY = Policy()
@@ -109,17 +101,17 @@ def policy_of(key: int) -> Policy:
     every message.
     """
     version = PolicyVersion.objects.exclude(state=PolicyVersion.State.DRAFT).get(pk=key)
-    return Policy(version.number, rules_from_json(version.rules), key)
+    rules = tuple(one for one in rules_from_json(version.rules) if one.is_on)
+    return Policy(version.number, rules, key)
 
 
 @lru_cache(maxsize=4096)
-def _untimed(key: int, facts: MessageFacts) -> tuple[str, ...]:
+def _untimed(key: int, facts: MessageFacts) -> frozenset[str]:
     """Return the ids of the rules that apply to a message whenever they are asked."""
-    rules = policy_of(key).rules
-    return tuple(
+    return frozenset(
         rule.id
-        for rule in rules
-        if rule.is_on and not rule.when.ask_time and rule.when.apply_to(facts)
+        for rule in policy_of(key).rules
+        if not rule.when.ask_time and rule.when.apply_to(facts)
     )
 
 

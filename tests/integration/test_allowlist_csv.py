@@ -8,13 +8,14 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.models import Entry
-from policy.allowlists.forms import ImportForm, UnreadableFile, read_file, written
+from policy.allowlists.forms import ImportForm, read_file, written
 from policy.models import AllowEntry, Allowlist
 from tests.factories import change_list
 from tests.integration.test_allowlist_pages import ALL, patterns, save
@@ -63,7 +64,7 @@ def test_file_that_cannot_be_read_says_why(monkeypatch):
         ("pattern\n" + "x" * 1024 * 1024, "larger than 1 MB"),
         ('pattern\n"' + "x" * 200_000, "cannot be read as CSV"),
     ):
-        with pytest.raises(UnreadableFile, match=re.escape(words)):
+        with pytest.raises(ValidationError, match=re.escape(words)):
             read(text)
 
 

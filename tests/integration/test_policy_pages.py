@@ -367,13 +367,13 @@ def test_playground_says_which_line_spoke_and_what_failed_of_the_others(
     ):
         answer = post(client, "playground", 200, **typed, which="draft")
         spoken = [*answer.context["spoken"], *answer.context["silent"]]
-        assert [(one.rule.name, one.spoke) for one in spoken] == [
+        assert [(one["rule"].name, one["spoke"]) for one in spoken] == [
             ("Money", True),
             ("Far", False),
             ("Off", False),
         ]
-        assert "goes to *.gov" in spoken[1].failing
-        assert "outside the hours of Never" in spoken[2].failing
+        assert "goes to *.gov" in spoken[1]["failing"]
+        assert "outside the hours of Never" in spoken[2]["failing"]
         assert answer.context["needed"] == "2 approvals of any reviewer are needed"
     assert Message.objects.count() == 1
     active = {"message": message.upstream_id, "which": "active"}
