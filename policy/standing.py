@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from common.patterns import patterns_for
-from policy.rules.conditions import MessageFacts, as_json, from_json
+from policy.rules.conditions import MessageFacts, as_json, exactly, from_json
 from policy.rules.rules import listed
 
 ORIGINS = frozenset({"agent"})
@@ -34,6 +34,7 @@ class Draft:
     is_followed: bool = False
 
 
+@exactly
 @dataclass(frozen=True)
 class StandingScope:
     """The class of messages: from one API key and mailbox, of one shape, to these
@@ -117,19 +118,17 @@ class StandingScope:
 
     def as_json(self) -> dict[str, Any]:
         """Return the scope as it is stored."""
-        stored: dict[str, Any] = as_json(self)
-        return stored
+        return as_json(self)
 
     @classmethod
     def from_json(cls, stored: object) -> "StandingScope":
         """Return the scope that `as_json` wrote. Raises ValueError for anything else."""
         try:
-            found: StandingScope = from_json(cls, stored)
-        except (TypeError, ValueError) as error:
+            return from_json(cls, stored)
+        except ValueError as error:
             raise ValueError(
                 "The scope of this standing approval cannot be read."
             ) from error
-        return found
 
 
 def sentence(scope: StandingScope, *, key: str, mailbox: str, subject: str) -> str:

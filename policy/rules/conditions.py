@@ -9,90 +9,68 @@ its sentence in `rules.py`, and its field in the editor,
 `approvals/policy_rules/rule_form.py`.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cached_property, lru_cache
-from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    ConfigDict,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
 
 from common.patterns import patterns_for, read_pattern
 from common.time_zones import zone_named
 from policy.calendars import DAY, DAYS, Calendar, Weekly, is_open, write_day
 
-
-def as_json(value: Any) -> Any:
-    """Return a value as it is stored: of a dataclass only the fields that are not as
-    they are by default.
-    """
-    if is_dataclass(value):
-        stored = {}
-        for one in fields(value):
-            found = getattr(value, one.name)
-            default = one.default
-            if one.default_factory is not MISSING:
-                default = one.default_factory()
-            if found != default:
-                stored[one.name] = as_json(found)
-        return stored
-    if isinstance(value, Mapping):
-        return {str(key): as_json(one) for key, one in sorted(value.items())}
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, tuple):
-        return [as_json(one) for one in value]
-    return str(value) if isinstance(value, Decimal) else value
-
-
-def from_json(kind: Any, value: Any) -> Any:
-    """Return what `as_json` wrote, as a value of this type. Raises ValueError with a
-    sentence for anything else.
-    """
-    parts = get_args(kind)
-    if NoneType in parts:
-        return None if value is None else from_json(parts[0], value)
-    origin = get_origin(kind)
-    if is_dataclass(kind) and isinstance(value, Mapping):
-        dataclass: Any = kind
-        hints = _hints(dataclass)
-        if unknown := sorted(value.keys() - hints.keys()):
-            raise ValueError(f"There is no field {unknown[0][:40]!a}.")
-        return dataclass(
-            **{name: from_json(hints[name], one) for name, one in value.items()}
-        )
-    if origin is Mapping and isinstance(value, Mapping):
-        return {parts[0](key): from_json(parts[1], one) for key, one in value.items()}
-    if origin in (tuple, frozenset) and isinstance(value, list):
-        if origin is frozenset or Ellipsis in parts:
-            return origin(from_json(parts[0], part) for part in value)
-        return tuple(
-            from_json(one, part) for one, part in zip(parts, value, strict=True)
-        )
-    if kind is Decimal and isinstance(value, str):
-        try:
-            amount = Decimal(value)
-        except InvalidOperation:
-            amount = Decimal("NaN")
-        # Nothing can be compared with what is no number.
-        if not amount.is_finite():
-            raise ValueError(f"{value[:40]!a} is no amount.")
-        return amount
-    if type(value) is not kind:
-        raise ValueError(f"{str(value)[:40]!a} is of another type.")
-    return value
+# Stored as sorted lists, so that equal rules are stored alike.
+Keys = Annotated[frozenset[int], PlainSerializer(sorted)]
+Words = Annotated[frozenset[str], PlainSerializer(sorted)]
+Stored = TypeVar("Stored")
+# For a dataclass that is stored: nothing but its fields, by their types.
+exactly = with_config(ConfigDict(extra="forbid", strict=True))
 
 
 @lru_cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _adapter(kind: type[Stored]) -> TypeAdapter[Stored]:
+    return TypeAdapter(kind)
+
+
+def as_json(value: object) -> dict[str, Any]:
+    """Return a dataclass as it is stored: only the fields that are not as they are by
+    default.
+    """
+    adapter = _adapter(type(value))
+    found: dict[str, Any] = adapter.dump_python(
+        value, mode="json", exclude_defaults=True
+    )
+    return found
+
+
+def from_json(kind: type[Stored], value: object) -> Stored:
+    """Return what `as_json` wrote, as a value of this type. Raises ValueError with a
+    sentence for anything else.
+    """
+    try:
+        return _adapter(kind).validate_json(json.dumps(value))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise ValueError(f"{first['msg'].rstrip('.')} ({place}).") from None
 
 
 # The calendars that there are, by their keys.
 Calendars = Mapping[int, Calendar]
 
 
+@exactly
 @dataclass(frozen=True)
 class Hours:
     """The hours of the calendar with this key, or weekly hours as `Calendar` has them,
@@ -242,6 +220,7 @@ class MessageFacts:
         return list(map(entries_of, self.recipients or ()))
 
 
+@exactly
 @dataclass(frozen=True)
 class Conditions:
     """What must hold of a message for a rule to apply; an empty condition asks nothing.
@@ -251,21 +230,21 @@ class Conditions:
     must name, 0 for any.
     """
 
-    mailboxes: frozenset[int] = frozenset()
-    keys: frozenset[str] = frozenset()
-    key_owners: frozenset[int] = frozenset()
-    recipients: frozenset[str] = frozenset()
-    recipients_except: frozenset[str] = frozenset()
-    lists: frozenset[int] = frozenset()
+    mailboxes: Keys = frozenset()
+    keys: Words = frozenset()
+    key_owners: Keys = frozenset()
+    recipients: Words = frozenset()
+    recipients_except: Words = frozenset()
+    lists: Keys = frozenset()
     first_contact: bool = False
     risk: str = ""
-    findings: frozenset[str] = frozenset()
-    own_words: frozenset[str] = frozenset()
+    findings: Words = frozenset()
+    own_words: Words = frozenset()
     amount: Decimal | None = None
     currency: str = ""
-    attachments: frozenset[str] = frozenset()
+    attachments: Words = frozenset()
     recipients_from: int | None = None
-    origins: frozenset[str] = frozenset()
+    origins: Words = frozenset()
     during: Hours | None = None
     outside: Hours | None = None
     tries_from: int | None = None

@@ -14,7 +14,9 @@ from policy.rules.conditions import (
     RISKS,
     Conditions,
     Hours,
+    Keys,
     as_json,
+    exactly,
     from_json,
     hours_in_words,
 )
@@ -34,6 +36,7 @@ class RuleError(ValueError):
         self.sentence = sentence
 
 
+@exactly
 @dataclass(frozen=True)
 class Effects:
     """What is asked: so many approvals by group, who may not approve, and how it is
@@ -45,7 +48,7 @@ class Effects:
     """
 
     approvals: Mapping[int, int] = field(default_factory=dict)
-    barred_groups: frozenset[int] = frozenset()
+    barred_groups: Keys = frozenset()
     bar_editor: bool = False
     reauthenticate: bool = False
     never_in_bulk: bool = False
@@ -117,6 +120,7 @@ def is_as_strict(one: Effects, other: Effects) -> bool:
     return merged([one, other]) == merged([one])
 
 
+@exactly
 @dataclass(frozen=True)
 class PolicyRule:
     """A rule. Its `id` stays the same from version to version; `owner` is the key of
@@ -137,8 +141,8 @@ class PolicyRule:
         impossible values.
         """
         try:
-            found: PolicyRule = from_json(cls, value)
-        except (TypeError, ValueError) as error:
+            found = from_json(cls, value)
+        except ValueError as error:
             raise RuleError(str(error)) from None
         return found.checked()
 
@@ -174,8 +178,7 @@ class PolicyRule:
 
     def as_json(self) -> dict[str, Any]:
         """Return the rule as it is stored."""
-        stored: dict[str, Any] = as_json(self)
-        return stored
+        return as_json(self)
 
 
 def rules_from_json(value: object) -> tuple[PolicyRule, ...]:
