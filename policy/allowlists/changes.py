@@ -270,10 +270,8 @@ def _put_entries(
         one.pattern: one
         for one in locked.entries.not_removed().filter(pattern__in=list(wanted))
     }
-    fresh = []
     added = []
     altered = []
-    changes = []
     for pattern, one in wanted.items():
         entry = there.get(pattern)
         before = _state_of(entry) if entry else {}
@@ -285,20 +283,17 @@ def _put_entries(
         entry.owner_id = one.owner
         entry.expires_at = one.expires_at
         after = _state_of(entry)
-        line = AllowChange(entry=entry, before=before, after=after)
-        if not before:
-            line.what = AllowChange.What.ADDED
-            fresh.append(entry)
-            added.append(line)
-        elif after != before:
-            line.what = AllowChange.What.CHANGED
-            altered.append(entry)
-            changes.append(line)
-    AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
+        what = AllowChange.What.CHANGED if before else AllowChange.What.ADDED
+        line = AllowChange(what=what, entry=entry, before=before, after=after)
+        if after != before:
+            (altered if before else added).append(line)
+    AllowEntry.objects.bulk_create([one.entry for one in added], batch_size=_CHUNK)
     AllowEntry.objects.bulk_update(
-        altered, ["note", "owner", "expires_at"], batch_size=_CHUNK
+        [one.entry for one in altered],
+        ["note", "owner", "expires_at"],
+        batch_size=_CHUNK,
     )
-    return [*added, *changes]
+    return [*added, *altered]
 
 
 def _read(pattern: str) -> str:

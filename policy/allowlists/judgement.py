@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from operator import itemgetter
 
 from django.db import transaction
 from django.db.models import F
@@ -238,37 +237,31 @@ CONTACTS_LAST = timedelta(days=1)
 
 @dataclass(frozen=True)
 class ListsInForce:
-    """All lists in force of some connections, with the entries that were asked for."""
+    """All lists in force of some connections, the narrowest first, with the entries
+    that were asked for.
+    """
 
     lists: Sequence[Allowlist]
     # By the key of the list; None for one that is not stored yet.
     entries: Mapping[int | None, Mapping[str, Entry]]
 
     def for_mailbox(self, connection: int, mailbox: int | None) -> list[ApplicableList]:
-        """Return the lists that apply to a mailbox, the narrowest first.
+        """Return the lists that apply to a mailbox.
 
         Mail whose mailbox is not known may belong to any mailbox of its connection: the
         modes of all of them apply to it, and none of their entries.
         """
         found = []
         for one in self.lists:
-            counts = True
+            entries = self.entries.get(one.pk, {})
+            applies = one.owning_connection in (None, connection)
             if one.mailbox is not None:
-                width = 0
-                counts = mailbox is not None
-                applies = one.mailbox.connection_id == connection and mailbox in (
-                    None,
-                    one.mailbox_id,
-                )
-            else:
-                width = 2 if one.connection_id is None else 1
-                applies = one.connection_id in (None, connection)
+                applies = applies and mailbox in (None, one.mailbox_id)
+                entries = entries if mailbox is not None else {}
             if applies:
                 label = str(one.mailbox or one.connection or "all")
-                entries = self.entries.get(one.pk, {}) if counts else {}
-                listing = ApplicableList(one.pk, label, one.mode, entries)
-                found.append((width, listing))
-        return [one for _, one in sorted(found, key=itemgetter(0))]
+                found.append(ApplicableList(one.pk, label, one.mode, entries))
+        return found
 
 
 def lists_in_force(

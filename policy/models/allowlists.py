@@ -114,7 +114,7 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         mailboxes: Collection[int] | None = None,
     ) -> Self:
         """Those that are not off, for all, for these connections, or for these
-        mailboxes, with their names.
+        mailboxes, with their names, the narrowest first: what has none comes last.
 
         Without `mailboxes`, for any mailbox of the connections.
         """
@@ -125,7 +125,7 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
             else Q(mailbox__in=mailboxes)
         )
         named = self.exclude(mode="off").prefetch_related("mailbox", "connection")
-        return named.filter(here, kind=kind).order_by("pk")
+        return named.filter(here, kind=kind).order_by("mailbox_id", "connection_id")
 
 
 class Allowlist(models.Model):

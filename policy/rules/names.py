@@ -47,7 +47,6 @@ def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
         pk__in=set(chain.from_iterable(one.when.lists for one in rules))
     )
     seen_lists = lists.visible_to(actor).select_related("mailbox", "connection")
-    keys = set(chain.from_iterable(one.when.keys for one in rules))
     owners = {one.owner for one in rules if one.owner is not None}
     people = owners.union(*(one.when.key_owners for one in rules))
     calendars = set(chain.from_iterable(one.calendars for one in rules))
@@ -55,9 +54,7 @@ def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
         mailboxes=_named(
             mailboxes, {one.pk: str(one) for one in mailboxes.visible_to(actor)}
         ),
-        keys={key: name for key, name in api_keys(actor).items() if key in keys}
-        if keys
-        else {},
+        keys=api_keys(actor) if any(one.when.keys for one in rules) else {},
         people={one.pk: str(one) for one in Person.objects.filter(pk__in=people)},
         lists=_named(lists, {one.pk: one.label for one in seen_lists}),
         groups=dict(Group.objects.values_list("pk", "name")),

@@ -6,9 +6,11 @@ written.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
 
 from policy.calendars import is_open
 from policy.rules.conditions import Calendars
@@ -137,25 +139,6 @@ class _TooManyChecks(Exception):
     """So many demands were compared that the rest is left out."""
 
 
-@dataclass
-class _Checks:
-    """Asks whether rules can be satisfied together, so many times at most."""
-
-    staff: Staff
-    left: int
-
-    def fits(self, rules: Sequence[PolicyRule], mailbox: int) -> bool:
-        """Whether people can give what these rules ask together, within hours in which
-        all of them are open.
-        """
-        self.left -= 1
-        if self.left < 0:
-            raise _TooManyChecks
-        together = merged(rule.then for rule in rules)
-        is_open = not together.office_hours or _ever_open(together, self.staff)
-        return is_open and _is_possible(together, mailbox, self.staff)
-
-
 def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
     """Yield the smallest sets of rules that can apply together, each of which can be
     satisfied alone, but not all.
@@ -173,14 +156,25 @@ def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Probl
             if not rule.when.mailboxes or mailbox in rule.when.mailboxes
         )
         alike.setdefault((names, reviewers), []).append(mailbox)
-    checks = _Checks(staff, MOST_CHECKS)
+    checks = count()
+
+    def fits(rules: Sequence[PolicyRule], mailbox: int) -> bool:
+        """Whether people can give what these rules ask together, within hours in which
+        all of them are open.
+        """
+        if next(checks) >= MOST_CHECKS:
+            raise _TooManyChecks
+        together = merged(rule.then for rule in rules)
+        is_open = not together.office_hours or _ever_open(together, staff)
+        return is_open and _is_possible(together, mailbox, staff)
+
     where = dict[tuple[str, ...], list[int]]()
     by_id = {rule.id: rule for rule in asking}
     for (names, _), mailboxes in alike.items():
         here = [by_id[name] for name in names]
         try:
-            while here and not checks.fits(here, mailboxes[0]):
-                found = _smallest(here, mailboxes[0], checks)
+            while here and not fits(here, mailboxes[0]):
+                found = _smallest(here, partial(fits, mailbox=mailboxes[0]))
                 where.setdefault(tuple(rule.id for rule in found), []).extend(mailboxes)
                 here.remove(found[-1])
         except _TooManyChecks:
@@ -201,7 +195,7 @@ def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Probl
 
 
 def _smallest(
-    rules: Sequence[PolicyRule], mailbox: int, checks: _Checks
+    rules: Sequence[PolicyRule], fits: Callable[[Sequence[PolicyRule]], bool]
 ) -> list[PolicyRule]:
     """Return rules of which all are needed to contradict each other, out of rules that
     do, in their order.
@@ -211,11 +205,11 @@ def _smallest(
     """
     needed: list[PolicyRule] = []
     left = list(rules)
-    while not needed or checks.fits(needed, mailbox):
+    while not needed or fits(needed):
         before = bisect_left(
             range(len(left) - 1),
             True,
-            key=lambda n: not checks.fits([*left[: n + 1], *needed], mailbox),
+            key=lambda n: not fits([*left[: n + 1], *needed]),
         )
         needed.insert(0, left[before])
         left = left[:before]
