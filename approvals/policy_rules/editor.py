@@ -251,16 +251,10 @@ class GroupForm(SentenceForm):
         return " ".join(str(self.cleaned_data["name"]).split())
 
 
-@require_safe
-def groups(request: DeskRequest) -> HttpResponse:
-    """List the groups with their members and the rules that name them."""
-    return answer_groups(request)
-
-
-def answer_groups(
+def _groups_page(
     request: DeskRequest, *, error: str = "", status: int = 200
 ) -> HttpResponse:
-    """Show the list of groups, with what was wrong where something was."""
+    """List the groups with their members and the rules that name them."""
     now = policies()
     rules = visible_rules(request.actor, (*now.active_rules, *now.draft_rules))
     found = (
@@ -281,6 +275,9 @@ def answer_groups(
         "error": error,
     }
     return render(request, "policy/rules/groups.html", context, status=status)
+
+
+groups = require_safe(_groups_page)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -333,7 +330,7 @@ def remove_group(request: DeskRequest, group_id: int) -> HttpResponse:
     try:
         name = delete_group(actor=actor, group_id=group_id)
     except (PolicyRefused, StalePolicy) as error:
-        return answer_groups(request, error=error.sentence, status=409)
+        return _groups_page(request, error=error.sentence, status=409)
     return redirect_with_notice(
         request, f"The group “{name}” is deleted.", "policy-groups"
     )

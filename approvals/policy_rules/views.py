@@ -126,12 +126,6 @@ def admin_or_403(request: DeskRequest) -> Actor:
     return actor
 
 
-@require_safe
-def policy(request: DeskRequest) -> HttpResponse:
-    """Show the active version, and the draft beside it."""
-    return answer_policy(request)
-
-
 def answer_policy(
     request: DeskRequest, *, error: str = "", status: int = 200
 ) -> HttpResponse:
@@ -152,6 +146,9 @@ def answer_policy(
         "error": error or now.unreadable,
     }
     return render(request, "policy/rules/policy.html", context, status=status)
+
+
+policy = require_safe(answer_policy)
 
 
 @require_POST

@@ -403,12 +403,6 @@ def _import_form(
     return render(request, "policy/allowlist_import.html", context, status=status)
 
 
-@require_safe
-def refusals(request: DeskRequest) -> HttpResponse:
-    """List what the gates refused, newest first: who tried, to whom, by which rule."""
-    return _refusals_page(request)
-
-
 @require_POST
 @reauthenticated
 def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
@@ -462,6 +456,7 @@ def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
 def _refusals_page(
     request: DeskRequest, *, status: int = 200, error: str = ""
 ) -> HttpResponse:
+    """List what the gates refused, newest first: who tried, to whom, by which rule."""
     actor = request.actor
     before = FindForm(request.GET).value("before")
     visible = GateRefusal.objects.visible_to(actor).for_page(before)
@@ -492,3 +487,6 @@ def _refusals_page(
         "days": DAYS,
     }
     return render(request, "policy/refusals.html", context, status=status)
+
+
+refusals = require_safe(_refusals_page)

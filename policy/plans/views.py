@@ -34,17 +34,12 @@ _SCOPE = re.compile(r"mailbox-([0-9]{1,18})")
 _NOT_YOURS = "Only an admin of everything can set calendars."
 
 
-@require_safe
-def review_plans(request: DeskRequest) -> HttpResponse:
-    """Show the plans of the mailboxes that the actor sees, who is on duty, and the
-    calendars.
-    """
-    return _overview(request)
-
-
 def _overview(
     request: DeskRequest, *, error: str = "", status: int = 200
 ) -> HttpResponse:
+    """Show the plans of the mailboxes that the actor sees, who is on duty, and the
+    calendars.
+    """
     actor = request.actor
     seen = _visible_boxes(actor)
     shown_plans = [
@@ -88,6 +83,9 @@ def _overview(
         "error": error,
     }
     return render(request, "policy/review_plans.html", context, status=status)
+
+
+review_plans = require_safe(_overview)
 
 
 def _visible_boxes(actor: Actor) -> dict[int, Mailbox]:
