@@ -3,7 +3,7 @@ draft. Nothing is stored.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -33,7 +33,6 @@ from policy.rules.facts import lookups_for
 from policy.rules.names import names_for
 from policy.rules.rules import (
     Names,
-    Rules,
     as_sentence,
     conditions_in_words,
     listed,
@@ -162,14 +161,42 @@ def playground(request: DeskRequest) -> HttpResponse:
         message = _message_of(form, actor) if form.is_valid() else None
         if form.is_valid() and message is None:
             form.add_error("message", _NOT_FOUND)
-        if message is None:
-            status = 422
-        else:
+        status = 200 if message else 422
+        if message:
             which = form.cleaned_data["which"] or ("draft" if now.draft else "active")
             rules = now.draft_rules if which == "draft" else now.active_rules
             rules = visible_rules(actor, rules)
-            context["which"] = which
-            context |= _result(actor, rules, message, form.time())
+            at = form.time()
+            facts = lookups_for(rules, at).facts(message, message.review, at)
+            asked = required(rules, facts)
+            names = names_for(actor, rules)
+            spoken = []
+            silent = []
+            for number, one in enumerate(rules, 1):
+                # The conditions that do not hold, each as the middle of a sentence.
+                failing = []
+                for name in one.when.failing(facts):
+                    kept = {name: getattr(one.when, name)}
+                    if name == "amount":
+                        kept["currency"] = one.when.currency
+                    failing.append(conditions_in_words(Conditions(**kept), names))
+                line = {
+                    "number": number,
+                    "rule": one,
+                    "sentence": as_sentence(one, names),
+                    "failing": listed(failing, "or"),
+                    "spoke": one in asked.spoke,
+                }
+                (spoken if line["spoke"] else silent).append(line)
+            context |= {
+                "which": which,
+                "message": message,
+                "at": at,
+                "spoken": spoken,
+                "silent": silent,
+                "needed": outcome_in_words(asked.effects, names),
+                "known": _known(facts, names),
+            }
     written = ("mailbox", "to", "subject", "text", "attached", "origin", "tries")
     context["named"] = [form[name] for name in ("message", "which", "at")]
     context["written"] = [form[name] for name in written]
@@ -180,20 +207,17 @@ def playground(request: DeskRequest) -> HttpResponse:
 
 
 def _message_of(form: PlaygroundForm, actor: Actor) -> Message | None:
-    """Return the message that was named, or one made of what was pasted; None where it
-    is not visible.
+    """Return the message that was named, None where it is not visible; or one made of
+    what was pasted, which is not stored, examined as one that comes in would be.
     """
-    named = str(form.cleaned_data["message"]).strip()
-    if not named:
-        return _pasted(form.cleaned_data)
-    visible = Message.objects.visible_to(actor).select_related("connection", "mailbox")
-    if found := _ID.search(named.lower()):
-        return visible.filter(public_id=UUID(found[0])).first()
-    return visible.filter(upstream_id=named[:200]).order_by("-pk").first()
-
-
-def _pasted(cleaned: Mapping[str, Any]) -> Message:
-    """Return a message that is not stored, examined as one that comes in would be."""
+    cleaned = form.cleaned_data
+    if named := str(cleaned["message"]).strip():
+        visible = Message.objects.visible_to(actor).select_related(
+            "connection", "mailbox"
+        )
+        if found := _ID.search(named.lower()):
+            return visible.filter(public_id=UUID(found[0])).first()
+        return visible.filter(upstream_id=named[:200]).order_by("-pk").first()
     mailbox = Mailbox.objects.select_related("connection").get(pk=cleaned["mailbox"])
     names = typed_lines(cleaned["attached"])
     content = Content(
@@ -214,47 +238,11 @@ def _pasted(cleaned: Mapping[str, Any]) -> Message:
         recipients=list(content.to),
     )
     parsed = parse_content(content)
-    found = examine(message, content, parsed, may_have_left=False)
-    columns, review = columns_of(message, content, parsed, found)
+    findings = examine(message, content, parsed, may_have_left=False)
+    columns, review = columns_of(message, content, parsed, findings)
     message.written_to = columns["written_to"]
     message.review = Review(message=message, **review)
     return message
-
-
-def _result(
-    actor: Actor, rules: Rules, message: Message, at: datetime
-) -> dict[str, Any]:
-    facts = lookups_for(rules, at).facts(message, message.review, at)
-    asked = required(rules, facts)
-    names = names_for(actor, rules)
-    spoken = []
-    silent = []
-    for number, one in enumerate(rules, 1):
-        # The conditions that do not hold, each as the middle of a sentence.
-        failing = []
-        for name in one.when.failing(facts):
-            kept = {name: getattr(one.when, name)}
-            if name == "amount":
-                kept["currency"] = one.when.currency
-            failing.append(conditions_in_words(Conditions(**kept), names))
-        line = {
-            "number": number,
-            "rule": one,
-            "sentence": as_sentence(one, names),
-            "failing": listed(failing, "or"),
-            "spoke": one in asked.spoke,
-        }
-        (spoken if line["spoke"] else silent).append(line)
-    return {
-        "message": message,
-        "is_stored": message.pk is not None,
-        "at": at,
-        "spoken": spoken,
-        "silent": silent,
-        "needed": outcome_in_words(asked.effects, names),
-        "needs_more": bool(asked.spoke),
-        "known": _known(facts, names),
-    }
 
 
 def _known(facts: MessageFacts, names: Names) -> list[tuple[str, str]]:
