@@ -96,23 +96,29 @@ def rule(facts: RulingFacts) -> Ruling:
             facts,
             "The content is still being fetched. It can be decided once it is here.",
         )
+    names = ", ".join(facts.files_that_differ)
     # Every rule that keeps this from being approved, in the order in which they are
     # named.
-    forbidding = []
-    if facts.is_author:
-        sentence = "You started this message, so somebody else must approve it."
-        forbidding.append(("author", sentence))
-    if facts.is_editor:
-        sentence = "You edited this message, so somebody else must approve it."
-        forbidding.append(("editor", sentence))
-    if facts.is_expired:
-        forbidding.append(("expired", "The time to approve this message is over."))
-    if facts.files_that_differ:
-        names = ", ".join(facts.files_that_differ)
-        sentence = f"It cannot be approved: an attachment does not match the fingerprint ({names})."
-        forbidding.append(("files", sentence))
-    if facts.off_list:
-        forbidding.append(("allowlist", _off_list(facts)))
+    asked = (
+        (
+            "author",
+            facts.is_author,
+            "You started this message, so somebody else must approve it.",
+        ),
+        (
+            "editor",
+            facts.is_editor,
+            "You edited this message, so somebody else must approve it.",
+        ),
+        ("expired", facts.is_expired, "The time to approve this message is over."),
+        (
+            "files",
+            facts.files_that_differ,
+            f"It cannot be approved: an attachment does not match the fingerprint ({names}).",
+        ),
+        ("allowlist", facts.off_list, _off_list(facts)),
+    )
+    forbidding = [(name, sentence) for name, forbids, sentence in asked if forbids]
     forbidding += facts.demand.forbidding()
     if forbidding:
         name = forbidding[0][0]

@@ -78,15 +78,8 @@ def weigh(*, rule: str, points: int | None, actor: Actor) -> CanWait[RuleWeight]
         page=reverse("rule", args=[rule]),
         tightens=after >= before,
     )
-    weight, _ = RuleWeight.objects.get_or_create(rule=rule)
     if before == after:
-        return weight
-    weight.points = None if after == published else after
-    weight.changed_by_id = int(actor.id)
-    weight.changed_at = timezone.now()
-    weight.weighed_to = _BEGINNING
-    weight.weighed_to_key = 0
-    weight.save()
+        return RuleWeight.objects.get_or_create(rule=rule)[0]
     details = {
         "rule": rule,
         "before": str(before),
@@ -94,6 +87,21 @@ def weigh(*, rule: str, points: int | None, actor: Actor) -> CanWait[RuleWeight]
         "published": str(published),
     }
     record("rule.weighed", actor=actor, details=details)
+    return _begin(rule, actor, points=None if after == published else after)
+
+
+def _begin(rule: str, actor: Actor, *, points: int | None = None) -> RuleWeight:
+    """Have held messages weighed again, or judged by the own words of now, from the
+    first on.
+    """
+    begun = {
+        "points": points,
+        "weighed_to": _BEGINNING,
+        "weighed_to_key": 0,
+        "changed_by_id": int(actor.id),
+        "changed_at": timezone.now(),
+    }
+    weight, _ = RuleWeight.objects.update_or_create(rule=rule, defaults=begun)
     tasks.reweigh.delay_on_commit(weight.pk)
     return weight
 
@@ -124,7 +132,7 @@ def reweigh(*, weight_id: int) -> bool:
         if weight.rule == RULE:
             batch = list(held[:JUDGED])
             may_be_more = len(batch) == JUDGED
-            judge_again(batch, weights)
+            _judge_again(batch, weights)
         else:
             batch = list(held.matching(Filters(rule=weight.rule))[:BATCH])
             may_be_more = len(batch) == BATCH
@@ -165,26 +173,22 @@ def _weigh_again(batch: list[Message], weights: dict[str, int]) -> None:
     )
 
 
-def judge_again(messages: Iterable[Message], weights: dict[str, int]) -> int:
+def _judge_again(batch: list[Message], weights: dict[str, int]) -> None:
     """Give held messages, which come with their version, the findings of the words of
-    now; return how many changed.
+    now.
     """
-    by_connection: dict[int, list[OwnWord]] = {}
-    changed = 0
-    for message in messages:
+    words = {
+        connection: list(OwnWord.objects.of_connection(connection).heaviest_first())
+        for connection in {one.connection_id for one in batch}
+    }
+    for message in batch:
         assert message.revision is not None, "only what was fetched can be judged"
-        connection = message.connection_id
-        if connection not in by_connection:
-            by_connection[connection] = list(
-                OwnWord.objects.of_connection(connection).heaviest_first()
-            )
-        changed += _judge(message, message.revision, by_connection[connection], weights)
-    return changed
+        _judge(message, message.revision, words[message.connection_id], weights)
 
 
 def _judge(
     message: Message, revision: Revision, words: list[OwnWord], weights: dict[str, int]
-) -> bool:
+) -> None:
     phrases = own_phrases(words, mailbox=message.mailbox_id)
     others = [restored(one) for one in revision.findings if one.get("rule") != RULE]
     found = []
@@ -195,14 +199,14 @@ def _judge(
     before = [restored(one) for one in revision.findings]
     after = worst_first((*others, *found))
     if list(after) == before:
-        return False
+        return
     # The message first: who stores another version holds its row, and then this finds
     # the version no more.
     current = Message.objects.filter(
         pk=message.pk, revision=revision, state=MessageState.HELD
     )
     if not current.select_for_update(no_key=True).values_list("pk"):
-        return False
+        return
     total = score(after, weights)
     stored = [asdict(one) for one in after]
     review = Review.objects.get(pk=message.pk)
@@ -224,7 +228,6 @@ def _judge(
         ]
     )
     Revision.objects.filter(pk=revision.pk).update(findings=stored)
-    return True
 
 
 # How many words each mailbox may have, and how many may count in all of them.
@@ -375,16 +378,8 @@ def _note(action: str, word: OwnWord, before: str, after: str, actor: Actor) -> 
     connection = word.mailbox.connection_id if word.mailbox else None
     details = {"word": word.text, **changed(before=before, after=after)}
     record(action, actor=actor, connection=connection, details=details)
-    # Held messages are judged again by the words of now.
     take_lock(WEIGHTS_LOCK)
-    begun = {
-        "weighed_to": _BEGINNING,
-        "weighed_to_key": 0,
-        "changed_by_id": int(actor.id),
-        "changed_at": timezone.now(),
-    }
-    weight, _ = RuleWeight.objects.update_or_create(rule=RULE, defaults=begun)
-    tasks.reweigh.delay_on_commit(weight.pk)
+    _begin(RULE, actor)
 
 
 @dataclass(frozen=True)
