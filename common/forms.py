@@ -1,11 +1,12 @@
-"""Pieces of forms: a field for text of several lines, forms that say what is wrong, and
-forms that refuse nothing.
+"""Pieces of forms: rows to choose from, a field for text of several lines, forms that
+say what is wrong, and forms that refuse nothing.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
+from django.db.models import Model
 
 
 def first_error(form: forms.BaseForm) -> tuple[str, str]:
@@ -22,6 +23,11 @@ def always(sentence: str) -> dict[str, str]:
     """Return the error messages of a field that says one thing, whatever is wrong."""
     bounds = ("min_value", "max_value", "min_length", "max_length")
     return dict.fromkeys(("required", "invalid", "invalid_choice", *bounds), sentence)
+
+
+def by_key(rows: Iterable[Model]) -> dict[str, str]:
+    """Return rows to choose from, by what a form sends for them."""
+    return {str(one.pk): str(one) for one in rows}
 
 
 class WordsField(forms.CharField):

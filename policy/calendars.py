@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import takewhile
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -50,9 +51,7 @@ class Calendar:
 @lru_cache(maxsize=1024)
 def is_open(calendar: Calendar, at: datetime) -> bool:
     """Return whether it is working time."""
-    return next(
-        ((begin <= at) for begin, end in _spans(calendar, at) if end > at), False
-    )
+    return next_opening(calendar, at) == at
 
 
 def next_opening(calendar: Calendar, at: datetime) -> datetime | None:
@@ -69,12 +68,7 @@ def open_spans(
     """Return from when until when, in UTC, it is open on the days between these times,
     in their order.
     """
-    found = []
-    for span in _spans(calendar, since):
-        if span[0] >= until:
-            break
-        found.append(span)
-    return found
+    return list(takewhile(lambda span: span[0] < until, _spans(calendar, since)))
 
 
 def after_working_time(

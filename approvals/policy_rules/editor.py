@@ -34,7 +34,7 @@ from approvals.policy_rules.views import (
     visible_rules,
 )
 from common.actors import Actor
-from common.forms import SentenceForm
+from common.forms import SentenceForm, by_key
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
@@ -234,7 +234,7 @@ class GroupForm(SentenceForm):
 
     def __init__(self, data: Any, *, group: Group | None) -> None:
         active = Person.objects.filter(is_active=True).order_by("name", "email")
-        people = {str(one.pk): str(one) for one in active}
+        people = by_key(active)
         initial: dict[str, Any] = {}
         if group:
             members = list(group.members.all())

@@ -22,7 +22,7 @@ from approvals.policy_rules.rule_form import AddressesField, typed_lines
 from approvals.policy_rules.views import visible_rules
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
-from common.forms import SentenceForm, WordsField, always
+from common.forms import SentenceForm, WordsField, always, by_key
 from common.pages import DeskRequest
 from common.time_zones import zone_name
 from mirror.models import Mailbox, Message
@@ -113,7 +113,7 @@ class PlaygroundForm(SentenceForm):
         self, data: Any, *, mailboxes: Iterable[Mailbox], now: Policies
     ) -> None:
         super().__init__(data)
-        named = [(str(one.pk), str(one)) for one in mailboxes]
+        named = by_key(mailboxes).items()
         self.fields["mailbox"].choices = [("", "Choose a mailbox"), *named]  # type: ignore[attr-defined]
         versions = [
             (

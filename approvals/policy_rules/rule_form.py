@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 
 from approvals.models import OwnWord
 from common.actors import Actor
-from common.forms import SentenceForm, WordsField, always
+from common.forms import SentenceForm, WordsField, always, by_key
 from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
@@ -137,6 +137,7 @@ def offered_to(
     mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
     keys = sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())
     people = Person.objects.filter(is_active=True).order_by("name", "email")
+    groups = Group.objects.all()
     lists = Allowlist.objects.visible_to(actor).filter(
         kind=Allowlist.Kind.RESTRICTION, version__gt=0
     )
@@ -145,12 +146,11 @@ def offered_to(
         .order_by("text")
         .values_list("text", flat=True)
     )
-    calendars = WorkCalendar.objects.order_by("name")
     offered = {
-        "mailboxes": {str(one.pk): str(one) for one in mailboxes},
+        "mailboxes": by_key(mailboxes),
         "keys": dict(keys),
-        "key_owners": {str(one.pk): str(one) for one in people},
-        "owner": {str(one.pk): str(one) for one in people},
+        "key_owners": by_key(people),
+        "owner": by_key(people),
         "lists": {
             str(one.pk): one.label
             for one in lists.select_related("mailbox", "connection").order_by("pk")
@@ -160,10 +160,10 @@ def offered_to(
         "origins": {name: capfirst(words) for name, words in ORIGINS.items()},
         "attachments": {name: capfirst(words) for name, words in FAMILIES.items()}
         | {kind.name: capfirst(kind.words) for kind in KINDS.values()},
-        "groups": {str(one.pk): one.name for one in Group.objects.all()},
-        "calendars": {str(one.pk): one.name for one in calendars},
+        "groups": by_key(groups),
+        "barred_groups": by_key(groups),
+        "calendars": by_key(WorkCalendar.objects.order_by("name")),
     }
-    offered["barred_groups"] = dict(offered["groups"])
     if rule is None:
         return offered
     named: Mapping[str, Mapping[Any, str]] = {

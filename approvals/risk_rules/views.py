@@ -34,7 +34,7 @@ from approvals.risk_rules.weighing import (
     weigh,
 )
 from common.actors import Actor, Role
-from common.forms import SentenceForm, WordsField, always
+from common.forms import SentenceForm, WordsField, always, by_key
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
@@ -306,7 +306,7 @@ def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
         Mailbox.objects.at_work().there().visible_to(actor.acting_as(Role.ADMIN))
     )
     found = {_ALL: "All mailboxes"} if actor.is_admin_of_all else {}
-    found |= {str(one.pk): str(one) for one in administered}
+    found |= by_key(administered)
     if word and word.mailbox:
         found[str(word.mailbox.pk)] = str(word.mailbox)
     return found

@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from heapq import nlargest
 from operator import itemgetter
-from typing import Any
 
 from django.core import signing
 
@@ -27,6 +26,7 @@ from common.patterns import is_pattern, read_pattern, stored_pattern
 from mirror.models import Message
 from mirror.models.messages import SameRecipients, recipients_in
 from mirror.recipients import in_compared_form, written_to_in
+from people.second_admin.registry import as_json, from_json
 from policy.allowlists.changes import Change, WantedEntry
 from policy.allowlists.judgement import (
     CONTACTS,
@@ -159,18 +159,7 @@ def pack(draft: Draft, at: Allowlist, actor: Actor) -> str:
     """Return the draft as signed text for the form that saves it. Raises ValueError
     where it is too long.
     """
-    put = [
-        [w.pattern, w.note, w.owner, w.expires_at.isoformat() if w.expires_at else None]
-        for w in draft.put
-    ]
-    fields = [
-        at.version,
-        draft.mode,
-        put,
-        list(draft.remove),
-        draft.whole,
-        draft.is_import,
-    ]
+    fields = [at.version, as_json(draft)]
     packed = signing.dumps(fields, salt=_salt(at, actor), compress=True)
     if len(packed) > MAX_PACKED:
         raise ValueError("These are too many entries for one change. Split them.")
@@ -180,19 +169,14 @@ def pack(draft: Draft, at: Allowlist, actor: Actor) -> str:
 def unpack(packed: str, at: Allowlist, actor: Actor) -> tuple[int, Draft]:
     """Return the version that a signed text is for, and its draft. Raises InvalidDraft."""
     try:
-        fields: Any = signing.loads(packed, salt=_salt(at, actor), max_age=_GOOD_FOR)
+        version, draft = signing.loads(packed, salt=_salt(at, actor), max_age=_GOOD_FOR)
     except signing.BadSignature:
         raise InvalidDraft from None
-    version, mode, put, remove, whole, is_import = fields
-    wanted = (
-        WantedEntry(p, note, owner, datetime.fromisoformat(ends) if ends else None)
-        for p, note, owner, ends in put
-    )
-    return version, Draft(mode, tuple(wanted), tuple(remove), whole, is_import)
+    return version, from_json(Draft, draft)
 
 
 def _salt(at: Allowlist, actor: Actor) -> str:
-    return f"allowlist:{at.scope}:{at.kind}:{actor.id}"
+    return f"draft of an allowlist:{at.scope}:{at.kind}:{actor.id}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from django.dispatch import Signal
 from django.urls import reverse
 
 from audit.recording import changed, record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.durations import minutes_in_words
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
@@ -357,17 +357,3 @@ def _calendar_in_words(calendar: WorkCalendar) -> str:
 
 def _turn_in_words(turn: DutyTurn) -> str:
     return f"{turn.person}, {turn.calendar or 'always'}"
-
-
-def people_for(mailbox: Mailbox | None) -> dict[str, str]:
-    """Return the active people that a plan can name, by key: those who see the mailbox,
-    or anybody with a role.
-    """
-    people: Any = Person.objects.filter(
-        is_active=True, grants__role=Role.REVIEWER
-    ).distinct()
-    if mailbox is not None:
-        people = Person.objects.seeing(
-            connection=mailbox.connection_id, mailbox=mailbox.pk
-        )
-    return {str(one.pk): str(one) for one in people.order_by("name", "email", "pk")}

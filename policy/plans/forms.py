@@ -6,9 +6,12 @@ from typing import Any
 
 from django import forms
 
+from common.actors import Role
 from common.durations import minutes_in_words, read_minutes
-from common.forms import SentenceForm, WordsField, always
+from common.forms import SentenceForm, WordsField, always, by_key
 from common.time_zones import zone_name, zone_named
+from mirror.models import Mailbox
+from people.models import Person
 from policy.calendars import DAY, DAYS, MAX_LINE, read_day, write_day
 from policy.models import Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.commands import WantedCalendar, WantedPlan, WantedStep
@@ -321,3 +324,17 @@ class DutyForm(SentenceForm):
         super().__init__(data)
         self.fields["person"].choices = list(people.items())  # type: ignore[attr-defined]
         self.fields["mailbox"].choices = list(scopes.items())  # type: ignore[attr-defined]
+
+
+def people_for(mailbox: Mailbox | None) -> dict[str, str]:
+    """Return the active people that a plan can name, by key: those who see the mailbox,
+    or anybody with a role.
+    """
+    people: Any = Person.objects.filter(
+        is_active=True, grants__role=Role.REVIEWER
+    ).distinct()
+    if mailbox is not None:
+        people = Person.objects.seeing(
+            connection=mailbox.connection_id, mailbox=mailbox.pk
+        )
+    return by_key(people.order_by("name", "email", "pk"))

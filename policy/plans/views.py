@@ -27,7 +27,7 @@ from policy.errors import PlanRefused, StalePlan
 from policy.models import DutyTurn, ReviewPlan, WorkCalendar
 from policy.plans import commands
 from policy.plans.deadlines import RISKS, plans
-from policy.plans.forms import CalendarForm, DutyForm, PlanForm
+from policy.plans.forms import CalendarForm, DutyForm, PlanForm, people_for
 
 ALL = "all"
 _SCOPE = re.compile(r"mailbox-([0-9]{1,18})")
@@ -108,11 +108,11 @@ def _people_of(
     scopes: Mapping[str, str], seen: Mapping[int, Mailbox]
 ) -> dict[str, str]:
     if ALL in scopes:
-        return commands.people_for(None)
+        return people_for(None)
     found: dict[str, str] = {}
     for box in seen.values():
         if _scope(box) in scopes:
-            found |= commands.people_for(box)
+            found |= people_for(box)
     return found
 
 
@@ -151,7 +151,7 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
             status=403,
             error="Only an admin of what it is for can change this plan.",
         )
-    form = PlanForm(request.POST, plan=None, people=commands.people_for(mailbox))
+    form = PlanForm(request.POST, plan=None, people=people_for(mailbox))
     if not form.is_valid():
         return _plan_page(
             request, mailbox, form=form, status=422, error=form.first_error()
@@ -201,7 +201,7 @@ def _plan_page(
     plan = plans().filter(mailbox=mailbox).first()
     may_change = commands.may_set(request.actor, mailbox)
     if form is None and may_change:
-        form = PlanForm(None, plan=plan, people=commands.people_for(mailbox))
+        form = PlanForm(None, plan=plan, people=people_for(mailbox))
     context = {
         # The form has the version of now with what was typed, so the page shows both.
         "plan": plan,

@@ -334,11 +334,10 @@ def unread_sums_in_words(passages: Sequence[str]) -> str:
 
 def duration_in_words(minutes: int) -> str:
     """Return so many minutes in the largest unit that fits: "2 days"."""
-    for size, unit in ((60 * 24, "day"), (60, "hour"), (1, "minute")):
-        if minutes % size == 0:
-            n = minutes // size
-            return f"{n} {unit}{'' if n == 1 else 's'}"
-    raise AssertionError("every number of minutes is one of minutes")
+    units = ((60 * 24, "day"), (60, "hour"), (1, "minute"))
+    size, unit = next(one for one in units if minutes % one[0] == 0)
+    n = minutes // size
+    return f"{n} {unit}{'' if n == 1 else 's'}"
 
 
 def _any(parts: Iterable[str]) -> str:
