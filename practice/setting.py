@@ -13,7 +13,7 @@ from common.actors import Actor, Role
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox, Message
+from mirror.models import Mailbox, Message, may_set
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from practice.ending import end_over
 from practice.models import PracticeMessage, PracticeNotice, PracticeSetting
@@ -28,13 +28,6 @@ def may_see(actor: Actor) -> bool:
     planted: admins and auditors.
     """
     return actor.has(Role.ADMIN) or actor.has(Role.AUDITOR)
-
-
-def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
-    """Whether the actor is an admin of this mailbox; without one, of everything."""
-    return (
-        actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor)
-    )
 
 
 @atomic_with_retry

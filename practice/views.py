@@ -17,7 +17,7 @@ from common.actors import Role
 from common.forms import SentenceForm, always
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox
+from mirror.models import Mailbox, may_set
 from people.models import PendingChange
 from people.second_admin.setting import shows_people
 from people.sign_in.reauthentication import reauthenticated
@@ -162,7 +162,7 @@ def _page(
         "may_see": may_see,
         "shows_people": shows_people(),
         "rows": [
-            (one, setting.may_set(actor, one.mailbox))
+            (one, may_set(actor, one.mailbox))
             for one in named.order_by("mailbox__address", "pk")
         ],
         "faults": FAULTS,

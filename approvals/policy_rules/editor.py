@@ -137,7 +137,7 @@ def _edit(
             return answer_policy(request, error="Begin a draft first.", status=409)
         return _page(request, now, rule, form)
     if not form.is_valid():
-        return _page(request, now, rule, form, status=422)
+        return _page(request, now, rule, form)
     wanted = form.rule(rule_id=rule_id or "new")
     # Only what was previewed is saved.
     is_previewed = form.cleaned_data["previewed"] == digest(wanted)
@@ -146,7 +146,7 @@ def _edit(
     seen = SeenForm(typed)
     if not seen.is_valid():
         error = seen.first_error()
-        return _page(request, now, rule, form, preview=wanted, error=error, status=422)
+        return _page(request, now, rule, form, preview=wanted, error=error)
     stored = wanted if rule_id else replace(wanted, id=new_rule_id())
     try:
         draft = save_rule(actor=actor, edits=seen.cleaned_data["edits"], rule=stored)
@@ -156,7 +156,7 @@ def _edit(
         )
     except PolicyRefused as refused:
         error = refused.sentence
-        return _page(request, now, rule, form, preview=wanted, error=error, status=422)
+        return _page(request, now, rule, form, preview=wanted, error=error)
     notice = f"“{stored.name}” is saved in the draft, version {draft.number}."
     notices = (notice, *_problems(now, stored, actor))
     return redirect_with_notice(request, " ".join(notices), "policy")
@@ -171,7 +171,6 @@ def _page(
     preview: PolicyRule | None = None,
     error: str = "",
     stale: str = "",
-    status: int = 200,
 ) -> HttpResponse:
     """Show the form; where it is `stale`, because somebody changed the draft meanwhile,
     with the rule as it stands in the draft now.
@@ -198,6 +197,7 @@ def _page(
         if stale and found:
             sentence = as_sentence(found, names_for(actor, (found,)))
             context["stored"] = f"{found.name}: {sentence}"
+    status = 422 if error or form.errors else 200
     if stale:
         error = stale
         status = 409
@@ -302,7 +302,7 @@ def _save_group(request: DeskRequest, found: Group | None) -> HttpResponse:
     if request.method != "POST":
         return _group_page(request, found, form)
     if not form.is_valid():
-        return _group_page(request, found, form, status=422)
+        return _group_page(request, found, form)
     if found and not is_recently_authenticated(request):
         return ask_first(request)
     wanted = form.cleaned_data
@@ -313,10 +313,10 @@ def _save_group(request: DeskRequest, found: Group | None) -> HttpResponse:
         else:
             add_group(actor=actor, **wanted)
     except StalePolicy as error:
-        return _group_page(request, found, form, error=error.sentence, status=409)
+        return _group_page(request, found, form, error=error.sentence)
     except PolicyRefused as error:
         form.add_error("name", error.sentence)
-        return _group_page(request, found, form, status=422)
+        return _group_page(request, found, form)
     words = "is saved" if found else "is there"
     return redirect_with_notice(
         request, f"The group “{wanted['name']}” {words}.", "policy-groups"
@@ -337,13 +337,9 @@ def remove_group(request: DeskRequest, group_id: int) -> HttpResponse:
 
 
 def _group_page(
-    request: DeskRequest,
-    found: Group | None,
-    form: GroupForm,
-    *,
-    error: str = "",
-    status: int = 200,
+    request: DeskRequest, found: Group | None, form: GroupForm, *, error: str = ""
 ) -> HttpResponse:
+    """Show the form of a group, after a conflict (`error`) with its members of now."""
     stored = Group.objects.filter(pk=found.pk).first() if found else None
     people = dict(form.fields["members"].choices)  # type: ignore[attr-defined]
     members = (
@@ -365,4 +361,5 @@ def _group_page(
         "error": error,
         "max_name": MAX_NAME,
     }
+    status = 409 if error else 422 if form.errors else 200
     return render(request, "policy/rules/group.html", context, status=status)

@@ -27,7 +27,6 @@ from approvals.risk_rules.weighing import (
     WordRefused,
     lately,
     loosens,
-    may_set_words,
     rehearse_word,
     remove_word,
     save_word,
@@ -37,7 +36,7 @@ from common.actors import Actor, Role
 from common.forms import SentenceForm, WordsField, always, by_key
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox
+from mirror.models import Mailbox, may_set
 from people.models import PendingChange
 from people.sign_in.reauthentication import (
     ask_first,
@@ -357,7 +356,7 @@ def save_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
     is.
     """
     word = _get_visible_word_or_404(request, word_id)
-    if not may_set_words(request.actor, word.mailbox):
+    if not may_set(request.actor, word.mailbox):
         return _page(
             request,
             word,
@@ -440,7 +439,7 @@ def _page(
     context = {
         "word": word,
         "form": form or WordForm(request, word),
-        "may_change": may_set_words(actor, word.mailbox)
+        "may_change": may_set(actor, word.mailbox)
         if word
         else bool(_scopes(actor, None)),
         "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words")

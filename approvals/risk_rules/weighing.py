@@ -26,7 +26,7 @@ from audit.recording import changed, record
 from common.actors import Actor
 from common.postgres import take_lock
 from mirror.errors import ActNotAllowed, DeskError
-from mirror.models import Mailbox, Message, Revision
+from mirror.models import Mailbox, Message, Revision, may_set
 from mirror.states import MessageState
 from mirror.store import rendered_content, stored_content
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
@@ -264,15 +264,6 @@ class WantedWord:
         return self.phrase.text
 
 
-def may_set_words(actor: Actor, mailbox: Mailbox | None) -> bool:
-    """Whether the actor may set the words of a mailbox, or those that count in all of
-    them.
-    """
-    if mailbox is None:
-        return actor.is_admin_of_all
-    return mailbox.is_administered_by(actor)
-
-
 def loosens(before: OwnWord, wanted: WantedWord) -> bool:
     """Whether a change may let messages through with less than before: anything but
     more points or more places.
@@ -362,7 +353,7 @@ def _locked(word: OwnWord, actor: Actor) -> OwnWord:
 
 
 def _check(actor: Actor, mailbox: Mailbox | None) -> None:
-    if not may_set_words(actor, mailbox):
+    if not may_set(actor, mailbox):
         sentence = "Only an admin of all mailboxes can set words for all of them."
         if mailbox:
             sentence = f"Only an admin of {mailbox} can set its words."

@@ -9,6 +9,7 @@ from mirror.models.connections import (
     Mailbox,
     SuppressedAddress,
     WebhookName,
+    may_set,
 )
 from mirror.models.messages import Message, Revision
 from mirror.models.threads import Thread, ThreadMessage
@@ -27,4 +28,5 @@ __all__ = [
     "ThreadMessage",
     "WebhookEvent",
     "WebhookName",
+    "may_set",
 ]

@@ -424,3 +424,10 @@ class WebhookName(models.Model):
                 fields=["connection", "upstream_id"], name="webhook_name_once"
             )
         ]
+
+
+def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
+    """Whether the actor is an admin of this mailbox; without one, of everything."""
+    return (
+        actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor)
+    )

@@ -5,7 +5,6 @@ change at once.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
@@ -17,7 +16,7 @@ from common.actors import Actor
 from common.durations import minutes_in_words
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox
+from mirror.models import Mailbox, may_set
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.calendars import DAYS, calendar_of, is_within, write_day
@@ -63,13 +62,6 @@ class WantedPlan:
     targets: Mapping[str, Sequence[int | None]]
     steps: Sequence[WantedStep]
     version: int
-
-
-def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
-    """Whether the actor may set the plan and duty of a mailbox, or of all."""
-    return (
-        actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor)
-    )
 
 
 def _check(actor: Actor, mailbox: Mailbox | None) -> None:

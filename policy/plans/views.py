@@ -19,7 +19,7 @@ from common.actors import Actor
 from common.durations import minutes_in_words
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox
+from mirror.models import Mailbox, may_set
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.calendars import NOTE, is_working_time
@@ -63,7 +63,7 @@ def _overview(
             status_now = ("Out of office", "amber")
         elif is_working_time(turn.calendar, timezone.now()):
             status_now = ("On duty now", "green")
-        lines.append((turn, status_now, commands.may_set(actor, turn.mailbox)))
+        lines.append((turn, status_now, may_set(actor, turn.mailbox)))
     planned = {_scope(plan.mailbox) for plan in shown_plans}
     scopes = _scopes(actor, seen)
     context = {
@@ -97,9 +97,9 @@ def _scopes(actor: Actor, seen: Mapping[int, Mailbox]) -> dict[str, str]:
     """Return the mailboxes whose plans the actor may set, by what forms and addresses
     call them.
     """
-    found = {ALL: "All mailboxes"} if commands.may_set(actor, None) else {}
+    found = {ALL: "All mailboxes"} if may_set(actor, None) else {}
     for box in seen.values():
-        if commands.may_set(actor, box):
+        if may_set(actor, box):
             found[_scope(box)] = str(box)
     return found
 
@@ -144,7 +144,7 @@ def review_plan(request: DeskRequest, scope: str) -> HttpResponse:
 def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Save a plan."""
     mailbox = _get_visible_scope_or_404(request, scope)
-    if not commands.may_set(request.actor, mailbox):
+    if not may_set(request.actor, mailbox):
         return _plan_page(
             request,
             mailbox,
@@ -199,7 +199,7 @@ def _plan_page(
     status: int = 200,
 ) -> HttpResponse:
     plan = plans().filter(mailbox=mailbox).first()
-    may_change = commands.may_set(request.actor, mailbox)
+    may_change = may_set(request.actor, mailbox)
     if form is None and may_change:
         form = PlanForm(None, plan=plan, people=people_for(mailbox))
     context = {
@@ -219,7 +219,7 @@ def _plan_page(
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_calendar(request: DeskRequest) -> HttpResponse:
     """Show the form for a new calendar; make it."""
-    if not commands.may_set(request.actor, None):
+    if not may_set(request.actor, None):
         return _calendar_page(request, None, status=403, error=_NOT_YOURS)
     if request.method == "POST":
         return _save_calendar(request, None)
@@ -238,7 +238,7 @@ def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
     changes who approves when.
     """
     found = _get_calendar_or_404(calendar_id)
-    if not commands.may_set(request.actor, None):
+    if not may_set(request.actor, None):
         return _calendar_page(request, found, status=403, error=_NOT_YOURS)
     if commands.rules_naming(found) and not is_recently_authenticated(request):
         return ask_first(request)
@@ -306,7 +306,7 @@ def _calendar_page(
         if found
         else (),
         "error": error,
-        "may_change": commands.may_set(request.actor, None),
+        "may_change": may_set(request.actor, None),
     }
     return render(request, "policy/calendar.html", context, status=status)
 
