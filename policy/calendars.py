@@ -6,7 +6,6 @@ clock shows a time within them. Where the clock is put back, hours that come twi
 open twice; hours that are left out are never open.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -221,25 +220,14 @@ def clock(minute: int) -> str:
 
 def calendar_of(row: WorkCalendar) -> Calendar:
     """Return the calendar of a row, to compute with."""
-    return _calendar(
-        row.name, row.zone, json.dumps(row.weekly), json.dumps(row.holidays)
-    )
+    weekly = tuple(tuple((begin, end) for begin, end in day) for day in row.weekly)
+    holidays = {date.fromisoformat(day): name for day, name in row.holidays.items()}
+    return Calendar(row.name, ZoneInfo(row.zone), weekly, holidays)
 
 
 def all_calendars() -> dict[int, Calendar]:
     """Return all calendars by their keys."""
     return {row.pk: calendar_of(row) for row in WorkCalendar.objects.all()}
-
-
-@lru_cache(maxsize=256)
-def _calendar(name: str, zone: str, weekly: str, holidays: str) -> Calendar:
-    days = tuple(
-        tuple((begin, end) for begin, end in day) for day in json.loads(weekly)
-    )
-    closed = {
-        date.fromisoformat(day): called for day, called in json.loads(holidays).items()
-    }
-    return Calendar(name, ZoneInfo(zone), days, closed)
 
 
 def is_working_time(row: WorkCalendar | None, at: datetime) -> bool:

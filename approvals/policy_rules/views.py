@@ -274,11 +274,11 @@ def versions(request: DeskRequest) -> HttpResponse:
     past = list(PolicyVersion.objects.activated()) if request.actor.scopes else []
     rules = [rules_in(one) for one in past]
     names = names_for(request.actor, [rule for each in rules for rule in each])
-    before: list[Rules] = [*rules[1:], ()][: len(rules)]
+    before: list[Rules] = [*rules[1:], ()]
     context = {
         "versions": [
             (one, differences(old, new, names), len(new))
-            for one, old, new in zip(past, before, rules, strict=True)
+            for one, old, new in zip(past, before, rules, strict=False)
         ],
     }
     return render(request, "policy/rules/versions.html", context)
