@@ -32,16 +32,6 @@ plan_changed = Signal()
 
 
 @dataclass(frozen=True)
-class WantedCalendar:
-    """The values for a calendar."""
-
-    name: str
-    zone: str
-    weekly: Sequence[Sequence[Sequence[int]]]
-    holidays: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class WantedStep:
     """The values for a step."""
 
@@ -51,17 +41,6 @@ class WantedStep:
     whom: str
     person_id: int | None = None
     group_id: int | None = None
-
-
-@dataclass(frozen=True)
-class WantedPlan:
-    """The values for a plan. `version` is the version that the admin saw and changed."""
-
-    calendar: WorkCalendar | None
-    assigns_in_turn: bool
-    targets: Mapping[str, Sequence[int | None]]
-    steps: Sequence[WantedStep]
-    version: int
 
 
 def _check(actor: Actor, mailbox: Mailbox | None) -> None:
@@ -124,7 +103,10 @@ def _asks_no_less(stored: WorkCalendar, row: WorkCalendar) -> bool:
 @second_admin("Calendar")
 def save_calendar(
     *,
-    wanted: WantedCalendar,
+    name: str,
+    zone: str,
+    weekly: Sequence[Sequence[Sequence[int]]],
+    holidays: Mapping[str, str],
     actor: Actor,
     calendar: WorkCalendar | None = None,
     seen: str = "",
@@ -136,7 +118,13 @@ def save_calendar(
     """
     stored = _locked_as_seen(actor, calendar, seen)
     before = _calendar_in_words(stored) if stored else ""
-    row = WorkCalendar(pk=stored.pk if stored else None, **asdict(wanted))
+    row = WorkCalendar(
+        pk=stored.pk if stored else None,
+        name=name,
+        zone=zone,
+        weekly=weekly,
+        holidays=holidays,
+    )
     yield lambda: ChangeInWords(
         title=f"Calendar {stored or row}: hours that a rule names",
         before=before,
@@ -212,18 +200,25 @@ def _locked_plan(mailbox: Mailbox | None, actor: Actor) -> ReviewPlan | None:
 @atomic_with_retry
 @second_admin("Review plan")
 def save_plan(
-    *, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor
+    *,
+    mailbox: Mailbox | None,
+    calendar: WorkCalendar | None,
+    assigns_in_turn: bool,
+    targets: Mapping[str, Sequence[int | None]],
+    steps: Sequence[WantedStep],
+    version: int,
+    actor: Actor,
 ) -> CanWait[ReviewPlan]:
-    """Make or change the plan of a mailbox, or of all. Raises ActNotAllowed, StalePlan."""
+    """Make or change the plan of a mailbox, or of all, if it still has the `version`
+    that the admin saw. Raises ActNotAllowed, StalePlan.
+    """
     plan = _locked_plan(mailbox, actor)
     becomes = ReviewPlan(
-        calendar=wanted.calendar,
-        targets=wanted.targets,
-        assigns_in_turn=wanted.assigns_in_turn,
+        calendar=calendar, targets=targets, assigns_in_turn=assigns_in_turn
     )
-    steps = [LadderStep(**asdict(step)) for step in wanted.steps]
-    yield lambda: _in_change(mailbox, plan, plan_in_words(becomes, steps))
-    if (plan.version if plan else 0) != wanted.version:
+    rows = [LadderStep(**asdict(step)) for step in steps]
+    yield lambda: _in_change(mailbox, plan, plan_in_words(becomes, rows))
+    if (plan.version if plan else 0) != version:
         raise StalePlan(
             "Somebody else changed this plan meanwhile. Check it as it is now, then save yours."
         )
@@ -231,19 +226,19 @@ def save_plan(
     try:
         with transaction.atomic():
             plan = plan or ReviewPlan(mailbox=mailbox)
-            plan.calendar = wanted.calendar
-            plan.assigns_in_turn = wanted.assigns_in_turn
-            plan.targets = dict(wanted.targets)
-            plan.version = wanted.version + 1
+            plan.calendar = calendar
+            plan.assigns_in_turn = assigns_in_turn
+            plan.targets = targets
+            plan.version = version + 1
             plan.save()
     except IntegrityError:
         raise StalePlan(
             "Somebody else made this plan meanwhile. Check it as it is now, then save yours."
         ) from None
     plan.steps.all().delete()
-    LadderStep.objects.bulk_create(
-        [LadderStep(plan=plan, **asdict(step)) for step in wanted.steps]
-    )
+    for row in rows:
+        row.plan = plan
+    LadderStep.objects.bulk_create(rows)
     plan = ReviewPlan.objects.get(pk=plan.pk)
     _record("review_plan.set", mailbox, actor, before=before, after=plan_in_words(plan))
     plan_changed.send(sender=ReviewPlan, mailbox=mailbox, is_removed=False)

@@ -14,7 +14,7 @@ from mirror.models import Mailbox
 from people.models import Person
 from policy.calendars import DAY, DAYS, MAX_LINE, read_day, write_day
 from policy.models import Group, LadderStep, ReviewPlan, WorkCalendar
-from policy.plans.commands import WantedCalendar, WantedPlan, WantedStep
+from policy.plans.commands import WantedStep
 from policy.plans.deadlines import RISKS
 
 MAX_HOLIDAYS = 400
@@ -112,10 +112,10 @@ class CalendarForm(SentenceForm):
         cleaned["weekly"] = weekly
         return cleaned
 
-    def wanted(self) -> WantedCalendar:
-        """Return the calendar as it is to be."""
-        names = ("name", "zone", "weekly", "holidays")
-        return WantedCalendar(**{name: self.cleaned_data[name] for name in names})
+    def wanted(self) -> dict[str, Any]:
+        """Return the calendar as it is to be, and which the form showed."""
+        names = ("name", "zone", "weekly", "holidays", "seen")
+        return {name: self.cleaned_data[name] for name in names}
 
 
 class MinutesField(forms.CharField):
@@ -285,10 +285,10 @@ class PlanForm(SentenceForm):
                 self.add_error(None, "Set a target, or assign messages in turn.")
         return cleaned
 
-    def wanted(self) -> WantedPlan:
-        """Return the plan as it is to be."""
+    def wanted(self) -> dict[str, Any]:
+        """Return the plan as it is to be, and which version the form showed."""
         names = ("calendar", "assigns_in_turn", "targets", "steps", "version")
-        return WantedPlan(**{name: self.cleaned_data[name] for name in names})
+        return {name: self.cleaned_data[name] for name in names}
 
 
 def _targets(risk: str) -> list[str]:

@@ -157,7 +157,7 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
             request, mailbox, form=form, status=422, error=form.first_error()
         )
     try:
-        commands.save_plan(mailbox=mailbox, wanted=form.wanted(), actor=request.actor)
+        commands.save_plan(mailbox=mailbox, actor=request.actor, **form.wanted())
     except StalePlan as stale:
         return _plan_page(
             request, mailbox, form=form, status=409, error=stale.sentence, is_stale=True
@@ -269,9 +269,8 @@ def _save_calendar(request: DeskRequest, found: WorkCalendar | None) -> HttpResp
     if not form.is_valid():
         return _calendar_page(request, found, form=form, status=422)
     try:
-        seen = form.cleaned_data["seen"]
         saved = commands.save_calendar(
-            wanted=form.wanted(), actor=request.actor, calendar=found, seen=seen
+            actor=request.actor, calendar=found, **form.wanted()
         )
     except StalePlan as stale:
         # With the form as it was typed, so that saving once more replaces what is

@@ -62,7 +62,6 @@ from policy.errors import PlanRefused
 from policy.kill_switch import pull, release
 from policy.models import Allowlist, Group, KeyOwner, KillSwitch, WorkCalendar
 from policy.plans.commands import (
-    WantedCalendar,
     remove_calendar,
     save_calendar,
     seen_calendar,
@@ -222,9 +221,14 @@ def rule_with_calendar(world):
 
 def open_until(world, hour):
     calendar = WorkCalendar.objects.get()
-    wanted = WantedCalendar("Office", "UTC", [[[540, hour * 60]]] * 7, {})
     save_calendar(
-        wanted=wanted, actor=by(world), calendar=calendar, seen=seen_calendar(calendar)
+        name="Office",
+        zone="UTC",
+        weekly=[[[540, hour * 60]]] * 7,
+        holidays={},
+        actor=by(world),
+        calendar=calendar,
+        seen=seen_calendar(calendar),
     )
 
 
