@@ -14,10 +14,11 @@ from django.utils import timezone
 
 from common.csv_rows import csv_row, without_escapes
 from common.forms import LenientForm, SentenceForm
+from common.mail_addresses import domain_of
 from common.patterns import MAX_TYPED, read_pattern
 from people.models import Person
 from policy.allowlists.changes import MAX_NOTE, WantedEntry
-from policy.allowlists.preview import MAX_OFFERED, Draft, without_repeats
+from policy.allowlists.preview import MAX_OFFERED, Draft
 from policy.models import Allowlist
 
 COLUMNS = ("pattern", "note", "owner", "expires_at")
@@ -310,9 +311,11 @@ class AllowBlockedForm(NoteForm):
             one[:MAX_TYPED] for one in self.cleaned_data["allow"][: 2 * MAX_OFFERED]
         ]
         try:
-            return without_repeats([read_pattern(one) for one in ticked])
+            chosen = list(dict.fromkeys(map(read_pattern, ticked)))
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
+        # Without the addresses of a domain that is among them as a whole.
+        return [one for one in chosen if "@" not in one or domain_of(one) not in chosen]
 
     def put(self, *, owner: int) -> tuple[WantedEntry, ...]:
         """Return the entries that were ticked, with the note."""

@@ -48,12 +48,6 @@ class ListScope:
     connection: int | None = None
     mailbox: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.connection is not None and self.mailbox is not None:
-            raise ValueError(
-                "a list is for a connection or for a mailbox, not for both"
-            )
-
 
 @dataclass(frozen=True)
 class Entry:

@@ -229,12 +229,6 @@ def blocked_domains(
     return found
 
 
-def without_repeats(patterns: Iterable[str]) -> list[str]:
-    """Return entries without the addresses of a domain that is among them as a whole."""
-    chosen = list(dict.fromkeys(patterns))
-    return [one for one in chosen if "@" not in one or domain_of(one) not in chosen]
-
-
 @dataclass(frozen=True)
 class ChangedMessage:
     """One message that the change would have refused or let through: who is refused,

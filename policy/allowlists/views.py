@@ -357,7 +357,7 @@ def _show(
         fewer = rehearsal.fewer + len(passing)
     blocked = rehearsal.blocked if rehearsal else {}
     ticked = form["allow"].value() if form else None
-    changes = AllowChange.objects.filter(allowlist=at.pk)
+    changes = AllowChange.objects.filter(allowlist=at.pk).for_page(None)
     context = {
         **head_of(at, actor),
         "preview": shown,
@@ -378,7 +378,7 @@ def _show(
         "blocked_more": max(0, len(blocked) - MAX_OFFERED),
         "form": form or AllowBlockedForm(initial={"note": NOTE}),
         "stale": stale,
-        "meanwhile": changes_in_words(changes.after_version(saw)[:PREVIEWED])
+        "meanwhile": changes_in_words(changes.filter(version__gt=saw)[:PREVIEWED])
         if stale
         else [],
     }

@@ -388,10 +388,6 @@ class AllowChangeQuerySet(models.QuerySet["AllowChange"]):
         named = self.select_related("by", "entry", "allowlist").order_by("-pk")
         return named.filter(pk__lt=before) if before is not None else named
 
-    def after_version(self, version: int) -> Self:
-        """What was changed since a version, the newest first."""
-        return self.filter(version__gt=version).for_page(None)
-
 
 class AllowChange(models.Model):
     """One change of a list: of its mode, or of one entry, with what it was before and

@@ -60,22 +60,6 @@ def seen_calendar(calendar: WorkCalendar) -> str:
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
-def _locked_as_seen(
-    actor: Actor, calendar: WorkCalendar | None, seen: str
-) -> WorkCalendar | None:
-    """Lock a calendar that is still as it was shown; None for one that is new."""
-    _check(actor, None)
-    if calendar is None:
-        return None
-    stored = WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first()
-    if stored is None or seen_calendar(stored) != seen:
-        now = f"it is now {_calendar_in_words(stored)}" if stored else "it was removed"
-        raise StalePlan(
-            f"Somebody else changed this calendar meanwhile: {now}. Save again to replace that."
-        )
-    return stored
-
-
 def _asks_no_less(stored: WorkCalendar, row: WorkCalendar) -> bool:
     """Whether the new hours loosen no active rule. A rule that applies outside the
     hours is loosened where they get longer, one that applies during them where they
@@ -116,8 +100,17 @@ def save_calendar(
 
     Raises ActNotAllowed, StalePlan, or PlanRefused for a name that is taken.
     """
-    stored = _locked_as_seen(actor, calendar, seen)
-    before = _calendar_in_words(stored) if stored else ""
+    _check(actor, None)
+    stored = None
+    before = ""
+    if calendar:
+        stored = WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first()
+        before = _calendar_in_words(stored) if stored else ""
+        if stored is None or seen_calendar(stored) != seen:
+            now = f"it is now {before}" if stored else "it was removed"
+            raise StalePlan(
+                f"Somebody else changed this calendar meanwhile: {now}. Save again to replace that."
+            )
     row = WorkCalendar(
         pk=stored.pk if stored else None,
         name=name,

@@ -248,7 +248,14 @@ class PlanForm(SentenceForm):
             sent = [n for n in range(1, MAX_STEPS + 1) if f"step-{n}-whom" in data]
             number = max(sent, default=0)
         steps: list[LadderStep | None] = [*stored, *[None] * number]
-        whom = [*whom_choices(people).items()]
+        # Whom a step can name, by what the form sends: `duty`, `person-3`.
+        whom = [
+            (one.value, str(one.label).capitalize())
+            for one in LadderStep.Whom
+            if one.value not in ("person", "group")
+        ]
+        whom += [(f"group-{one.pk}", f"Group {one}") for one in Group.objects.all()]
+        whom += [(f"person-{key}", name) for key, name in people.items()]
         self.steps = [
             StepForm(n, data, step, whom) for n, step in enumerate(steps[:number], 1)
         ]
@@ -294,17 +301,6 @@ class PlanForm(SentenceForm):
 def _targets(risk: str) -> list[str]:
     """Return the names of the fields of a risk's targets."""
     return [f"{kind}-{risk or 'other'}" for kind in KINDS]
-
-
-def whom_choices(people: Mapping[str, str]) -> dict[str, str]:
-    """Return whom a step can name, by what the form sends: `duty`, `person-3`."""
-    fixed = {
-        one.value: str(one.label).capitalize()
-        for one in LadderStep.Whom
-        if one.value not in ("person", "group")
-    }
-    groups = {f"group-{one.pk}": f"Group {one}" for one in Group.objects.all()}
-    return fixed | groups | {f"person-{key}": name for key, name in people.items()}
 
 
 class DutyForm(SentenceForm):

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +12,6 @@ from policy.allowlists.judgement import (
     AllowedBy,
     ApplicableList,
     Entry,
-    ListScope,
     judge,
     named,
     patterns_of,
@@ -171,8 +169,3 @@ def test_many_addresses_are_named_in_part():
         named([f"{n}@x.io" for n in range(1203)])
         == "0@x.io, 1@x.io, 2@x.io and 1,200 more"
     )
-
-
-def test_list_applies_to_one_scope():
-    with pytest.raises(ValueError, match="not for both"):
-        ListScope(connection=1, mailbox=2)
