@@ -170,8 +170,8 @@ def playground(request: DeskRequest) -> HttpResponse:
             facts = lookups_for(rules, at).facts(message, message.review, at)
             asked = required(rules, facts)
             names = names_for(actor, rules)
-            spoken = []
-            silent = []
+            spoken: list[dict[str, Any]] = []
+            silent: list[dict[str, Any]] = []
             for number, one in enumerate(rules, 1):
                 # The conditions that do not hold, each as the middle of a sentence.
                 failing = []

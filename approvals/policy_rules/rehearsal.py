@@ -190,12 +190,13 @@ def _silent(
         )
         for one in asked
     ]
-    silent: dict[int, int] = {}
-    for parts, columns in (
+    asked_by: list[tuple[list[Conditions], dict[str, Any]]] = [
         (others, _columns(others, lookups, now)),
         (of_recipients, {"written_to": as_json("written_to")}),
         (of_amounts, {"facts_amounts": _fact("amounts")}),
-    ):
+    ]
+    silent: dict[int, int] = {}
+    for parts, columns in asked_by:
         bits = [
             (1 << place, one) for place, one in enumerate(parts) if not one.is_empty
         ]
