@@ -270,8 +270,10 @@ def _put_entries(
         one.pattern: one
         for one in locked.entries.not_removed().filter(pattern__in=list(wanted))
     }
-    added = []
-    altered = []
+    fresh: list[AllowEntry] = []
+    altered: list[AllowEntry] = []
+    added: list[AllowChange] = []
+    changes: list[AllowChange] = []
     for pattern, one in wanted.items():
         entry = there.get(pattern)
         before = _state_of(entry) if entry else {}
@@ -286,14 +288,13 @@ def _put_entries(
         what = AllowChange.What.CHANGED if before else AllowChange.What.ADDED
         line = AllowChange(what=what, entry=entry, before=before, after=after)
         if after != before:
-            (altered if before else added).append(line)
-    AllowEntry.objects.bulk_create([one.entry for one in added], batch_size=_CHUNK)
+            (altered if before else fresh).append(entry)
+            (changes if before else added).append(line)
+    AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
     AllowEntry.objects.bulk_update(
-        [one.entry for one in altered],
-        ["note", "owner", "expires_at"],
-        batch_size=_CHUNK,
+        altered, ["note", "owner", "expires_at"], batch_size=_CHUNK
     )
-    return [*added, *altered]
+    return [*added, *changes]
 
 
 def _read(pattern: str) -> str:

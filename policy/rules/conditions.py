@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import (
     ConfigDict,
@@ -39,16 +39,16 @@ exactly = with_config(ConfigDict(extra="forbid", strict=True))
 
 
 @lru_cache
-def _adapter(kind: type[Stored]) -> TypeAdapter[Stored]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def as_json(value: object) -> dict[str, Any]:
+def as_json(value: Any) -> dict[str, Any]:
     """Return a dataclass as it is stored: only the fields that are not as they are by
     default.
     """
-    adapter = _adapter(type(value))
-    found: dict[str, Any] = adapter.dump_python(
+    kind: Any = type(value)
+    found: dict[str, Any] = _adapter(kind).dump_python(
         value, mode="json", exclude_defaults=True
     )
     return found
@@ -58,12 +58,14 @@ def from_json(kind: type[Stored], value: object) -> Stored:
     """Return what `as_json` wrote, as a value of this type. Raises ValueError with a
     sentence for anything else.
     """
+    adapter = _adapter(cast(Any, kind))
     try:
-        return _adapter(kind).validate_json(json.dumps(value))
+        found: Stored = adapter.validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
         raise ValueError(f"{first['msg'].rstrip('.')} ({place}).") from None
+    return found
 
 
 # The calendars that there are, by their keys.
