@@ -4,5 +4,5 @@ unseen.
 It knows nothing of messages, decisions or alerts; callers describe their acts to
 `recording.record`, which is where to start reading. After that: `sealing` makes the
 entries tamper-evident, `verification` and `verifier` check them, and `search`, `trail`
-and `export` show them to people.
+and `exports` show them to people.
 """
