@@ -248,8 +248,11 @@ def start_export(export: UUID) -> Export:
 
 def note_progress(export: UUID, rows: int) -> bool:
     """Store the progress; False where the export was interrupted meanwhile."""
-    running = Export.objects.running().filter(pk=export)
-    return bool(running.update(rows_done=rows, changed_at=Now()))
+    return bool(
+        Export.objects.running()
+        .filter(pk=export)
+        .update(rows_done=rows, changed_at=Now())
+    )
 
 
 @transaction.atomic
@@ -328,8 +331,12 @@ def take_cut() -> Cut:
     # them. Relies on entry_to_seal.
     now = Func(function="pg_current_snapshot")
     xmin = Func(now, function="pg_snapshot_xmin", output_field=TransactionIdField())
-    unseen = Entry.objects.filter(xid__gte=xmin).exclude(_VisibleIn("xid", now))
-    after_id = unseen.aggregate(last=Max("pk"))["last"] or 0
+    after_id = (
+        Entry.objects.filter(xid__gte=xmin)
+        .exclude(_VisibleIn("xid", now))
+        .aggregate(last=Max("pk"))["last"]
+        or 0
+    )
     snapshot = current_snapshot()
     last = Entry.objects.aggregate(last=Max("pk"))["last"] or 0
     return Cut(snapshot.text, after_id, last)
@@ -453,8 +460,11 @@ class Download:
             last = found[-1].pk
             seals = {}
             if is_csv:
-                sealed = SealedEntry.objects.filter(entry__in=[one.pk for one in found])
-                seals = dict(sealed.values_list("entry", "seal"))
+                seals = dict(
+                    SealedEntry.objects.filter(
+                        entry__in=[one.pk for one in found]
+                    ).values_list("entry", "seal")
+                )
             yield [self._format.row(one, seals.get(one.pk)) for one in found]
 
     def _part(self, text: str) -> bytes:

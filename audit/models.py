@@ -85,8 +85,11 @@ class EntryQuerySet(models.QuerySet["Entry"]):
             return self.sealing_order()
         # The first condition leads the index to its place; the second leaves out the
         # rest of that transaction.
-        entries = self.filter(xid__gte=last.end_xid, id__gt=last.after_id)
-        return entries.exclude(xid=last.end_xid, id__lte=last.end_id).sealing_order()
+        return (
+            self.filter(xid__gte=last.end_xid, id__gt=last.after_id)
+            .exclude(xid=last.end_xid, id__lte=last.end_id)
+            .sealing_order()
+        )
 
     def unsealed(self) -> Self:
         """Entries that no seal covers, in the order of seals."""
@@ -407,8 +410,11 @@ class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):
 
     def under(self, seal: Seal) -> models.QuerySet["SealedEntry", Any]:
         """The hashes of what one seal covers, in its order."""
-        rows = self.filter(position__gte=seal.size - seal.count, position__lt=seal.size)
-        return rows.order_by("position").values_list("hash", flat=True)
+        return (
+            self.filter(position__gte=seal.size - seal.count, position__lt=seal.size)
+            .order_by("position")
+            .values_list("hash", flat=True)
+        )
 
     def with_entries(
         self, entries: EntryQuerySet
@@ -483,8 +489,11 @@ class SavedQuerySet(models.QuerySet[_Saved]):
         if actor.kind != "person":
             return self.none()
         mine = Q(person=actor.id)
-        found = self.filter(mine | Q(shared=True)).annotate(is_mine=mine)
-        return found.order_by("-is_mine", "name", "pk")
+        return (
+            self.filter(mine | Q(shared=True))
+            .annotate(is_mine=mine)
+            .order_by("-is_mine", "name", "pk")
+        )
 
 
 class Saved(models.Model):

@@ -93,10 +93,9 @@ def erase_details_of(
 
 def _sealed() -> "QuerySet[EntryDetail]":
     """Details of sealed entries, but for those of removals."""
-    sealed = EntryDetail.objects.filter(
+    return EntryDetail.objects.filter(
         Exists(SealedEntry.objects.filter(entry=OuterRef("pk")))
-    )
-    return sealed.exclude(entry__action__in=_REMOVALS)
+    ).exclude(entry__action__in=_REMOVALS)
 
 
 def remove_details(numbers: Sequence[int], removal: Entry) -> None:

@@ -184,8 +184,11 @@ def read_mailboxes(connection_id: int) -> str:
 @shared_task(base=AfterCommitTask)
 def read_all_mailboxes() -> str:
     """Send `read_mailboxes` for each healthy connection that has a key for it."""
-    with_key = Connection.objects.to_read().exclude(admin_key="", read_key="")
-    read_mailboxes.delay_each(with_key.values_list("pk", flat=True))
+    read_mailboxes.delay_each(
+        Connection.objects.to_read()
+        .exclude(admin_key="", read_key="")
+        .values_list("pk", flat=True)
+    )
     return "sent"
 
 
@@ -202,8 +205,11 @@ def read_all_contacts() -> str:
     """Send `read_contacts` for each healthy connection that has a key for it, or had
     one.
     """
-    with_key = Connection.objects.to_read().exclude(read_key="", contacts_read_at=None)
-    read_contacts.delay_each(with_key.values_list("pk", flat=True))
+    read_contacts.delay_each(
+        Connection.objects.to_read()
+        .exclude(read_key="", contacts_read_at=None)
+        .values_list("pk", flat=True)
+    )
     return "sent"
 
 

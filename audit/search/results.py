@@ -256,9 +256,13 @@ def decision_of(page: Page, *, actor: Actor) -> Entry | None:
     about = {line.message for line in page.lines}
     if len(about) != 1 or None in about:
         return None
-    mine = Entry.objects.readable_by(actor).of_message(about.pop())
-    given = mine.of_action("verdict.given").filter(actor_kind="person")
-    found = lines(given.newest_first()[:1])
+    found = lines(
+        Entry.objects.readable_by(actor)
+        .of_message(about.pop())
+        .of_action("verdict.given")
+        .filter(actor_kind="person")
+        .newest_first()[:1]
+    )
     if not found or found[0].pk == page.lines[0].pk:
         return None
     return with_subjects(found)[0]
@@ -351,8 +355,11 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
             connections[str(connection)] += 1
     # Of those that are as frequent, the newest come first, as they were counted.
     frequent = actors.most_common(_MOST_VALUES)
-    details = EntryDetail.objects.filter(pk__in=[last[who] for who, _ in frequent])
-    names = dict(details.values_list("pk", "fields__actor"))
+    names = dict(
+        EntryDetail.objects.filter(
+            pk__in=[last[who] for who, _ in frequent]
+        ).values_list("pk", "fields__actor")
+    )
     counts: dict[str, list[Count]] = {
         "action": [(*one, "") for one in actions.most_common(_MOST_VALUES)],
         "actor": [(*one, names.get(last[one[0]]) or "") for one in frequent],

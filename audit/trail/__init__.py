@@ -28,10 +28,11 @@ def recorded_versions(
     """Return which of these actions of the actor are recorded for which versions of
     these messages, in one query.
     """
-    done = Entry.objects.of_messages(set(messages)).filter(
-        action__in=actions, actor_id=actor_id
+    return set(
+        Entry.objects.of_messages(set(messages))
+        .filter(action__in=actions, actor_id=actor_id)
+        .values_list("action", "message", "fingerprint")
     )
-    return set(done.values_list("action", "message", "fingerprint"))
 
 
 def first_at(
@@ -52,8 +53,14 @@ def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:
     """Return the last of these actions on the message, by the order of entries and not
     by any clock; empty for none.
     """
-    done = Entry.objects.of_message(message).filter(action__in=actions)
-    return done.newest_first().values_list("action", flat=True).first() or ""
+    return (
+        Entry.objects.of_message(message)
+        .filter(action__in=actions)
+        .newest_first()
+        .values_list("action", flat=True)
+        .first()
+        or ""
+    )
 
 
 def lines(entries: EntryQuerySet) -> list[Entry]:
@@ -71,9 +78,11 @@ def with_subjects(shown: list[Entry]) -> list[Entry]:
         if line.message and not line.details.get("subject")
     }
     actions = ("message.held", "message.fetched", "message.changed", "message.named")
-    naming = Entry.objects.of_messages(wanted).filter(action__in=actions)
     known = dict(
-        naming.oldest_first().values_list("message", "detail__fields__subject")
+        Entry.objects.of_messages(wanted)
+        .filter(action__in=actions)
+        .oldest_first()
+        .values_list("message", "detail__fields__subject")
     )
     for line in shown:
         line.about = known.get(line.message) or ""

@@ -63,8 +63,9 @@ def summary_of(message: UUID) -> Summary:
     entries = Entry.objects.of_message(message)
     found = lines(entries.exclude(action__in=_NOT_ASKED).oldest_first()[: MOST + 1])
     numbers = list(entries.values_list("pk", flat=True))
-    sealed = SealedEntry.objects.filter(entry__in=numbers)
-    seals = list(sealed.values_list("seal", flat=True))
+    seals = list(
+        SealedEntry.objects.filter(entry__in=numbers).values_list("seal", flat=True)
+    )
     newest = Seal.objects.filter(number=max(seals)).first() if seals else None
     coverage = SealCoverage(len(seals), len(numbers), newest)
     notes = list(_what_was_removed(found))

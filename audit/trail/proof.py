@@ -72,14 +72,16 @@ def prove(
             f"This message has more than {MOST_ENTRIES:,} entries. Export a bundle of the ledger instead."
         )
     by_number = {line.pk: line for line in found}
-    rows = SealedEntry.objects.filter(entry__in=list(by_number))
-    sealed = list(rows.order_by("position"))
+    sealed = list(
+        SealedEntry.objects.filter(entry__in=list(by_number)).order_by("position")
+    )
     if not sealed:
         raise NotProvable(
             "No entry of this message is sealed yet. Try again in a few seconds."
         )
-    over = Seal.objects.filter(number__in={one.seal for one in sealed})
-    seals = list(over.order_by("number"))
+    seals = list(
+        Seal.objects.filter(number__in={one.seal for one in sealed}).order_by("number")
+    )
     if sum(seal.count for seal in seals) > MOST_HASHES:
         raise NotProvable(
             "The entries of this message are under too many seals. Export a bundle of the ledger instead."

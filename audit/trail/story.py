@@ -174,10 +174,14 @@ def chapters_of(
     """Return the story of these entries, oldest first; `before` is the entry before the
     first of them.
     """
-    sealed = SealedEntry.objects.filter(entry__in=[line.pk for line in found])
-    seals = dict(sealed.values_list("entry", "seal"))
-    over = Seal.objects.filter(number__in=set(seals.values()))
-    times = dict(over.values_list("number", "at"))
+    seals = dict(
+        SealedEntry.objects.filter(entry__in=[line.pk for line in found]).values_list(
+            "entry", "seal"
+        )
+    )
+    times = dict(
+        Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at")
+    )
     chapters: list[Chapter] = []
     kind = ""
     seen = set[str]()

@@ -119,8 +119,9 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
     next_report = time.monotonic() + _PAUSE
 
     def store_progress(entries: int) -> None:
-        running = Check.objects.running().filter(pk=check_id)
-        running.update(entries=entries, moved_at=Now())
+        Check.objects.running().filter(pk=check_id).update(
+            entries=entries, moved_at=Now()
+        )
         connection.close()
 
     def report_progress(entries: int) -> None:
@@ -321,12 +322,16 @@ def _check_anchors(report: verifier.Report) -> None:
         (head["number"], head["signature"]): place for place, head in enumerate(heads)
     }
     lowest = min(number for number, _ in places)
-    anchors = Anchor.objects.filter(kind=Anchor.Kind.FILE, seal__gte=lowest)
-    pairs = list(anchors.values_list("previous", "seal"))
-    seals = Seal.objects.filter(
-        number__in={number for pair in pairs for number in pair}
+    pairs = list(
+        Anchor.objects.filter(kind=Anchor.Kind.FILE, seal__gte=lowest).values_list(
+            "previous", "seal"
+        )
     )
-    signatures = dict(seals.values_list("number", "signature"))
+    signatures = dict(
+        Seal.objects.filter(
+            number__in={number for pair in pairs for number in pair}
+        ).values_list("number", "signature")
+    )
     gone = set()
     # Several hosts may have a file each: a pair counts where one of the two is in this
     # one.

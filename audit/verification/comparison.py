@@ -98,8 +98,12 @@ def compare_with(content: bytes, *, actor: Actor) -> dict[str, Any]:
         return {"proof": found["proof"]}
     checkpoint = Checkpoint(**found["checkpoint"])
     with transaction.atomic():
-        checks = Check.objects.finished().filter(up_to__gte=checkpoint.number)
-        check = checks.newest_first().first()
+        check = (
+            Check.objects.finished()
+            .filter(up_to__gte=checkpoint.number)
+            .newest_first()
+            .first()
+        )
         made = Comparison(checkpoint, list(_steps(checkpoint, check)), check)
         details = {
             "seal": str(checkpoint.number),

@@ -50,12 +50,15 @@ def fetch_file(file_id: int) -> str:
         if file.sha256:
             # Copy the bytes of an earlier version's file with the same hash instead of
             # fetching them again.
-            same = AttachedFile.objects.filter(
-                message=file.message_id,
-                found_sha256=file.sha256.lower(),
-                state=_State.FETCHED,
+            earlier = (
+                AttachedFile.objects.filter(
+                    message=file.message_id,
+                    found_sha256=file.sha256.lower(),
+                    state=_State.FETCHED,
+                )
+                .exclude(pk=file.pk)
+                .first()
             )
-            earlier = same.exclude(pk=file.pk).first()
             if earlier and earlier.content is not None:
                 return _keep(file, bytes(earlier.content))
         try:
@@ -135,8 +138,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
 
 
 def _failed(file: AttachedFile, state: str, sentence: str = "") -> str:
-    mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
-    mine.update(
+    AttachedFile.objects.filter(pk=file.pk, tries=file.tries).update(
         state=state,
         problem=sentence,
         not_before=Now() + health.pause_after(file.tries, first=5, factor=4),

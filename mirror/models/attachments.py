@@ -193,13 +193,12 @@ class RemotePictureQuerySet(StoredBytesQuerySet["RemotePicture"]):
         It may not where another worker has begun, an admin does not allow it any more,
         or the message has changed.
         """
-        waiting = self.filter(
+        current = self.filter(
             pk=row.pk,
             state="waiting",
             tries=row.tries,
             message__mailbox__loads_pictures=True,
-        )
-        current = waiting.filter(revision=F("message__revision"))
+        ).filter(revision=F("message__revision"))
         with transaction.atomic():
             # Locked first: an UPDATE with joins would not compare again what it had to
             # wait for.
@@ -211,8 +210,11 @@ class RemotePictureQuerySet(StoredBytesQuerySet["RemotePicture"]):
 
     def why_not_begun(self, row: "RemotePicture") -> str:
         """Return as a reason why this one could not be begun."""
-        allowed = self.filter(pk=row.pk, message__mailbox__loads_pictures=True)
-        return "changed" if allowed.exists() else "off"
+        return (
+            "changed"
+            if self.filter(pk=row.pk, message__mailbox__loads_pictures=True).exists()
+            else "off"
+        )
 
     def settle(self, row: "RemotePicture", *, to: str, **fields: Any) -> bool:
         """Store what became of one, if nobody else has since; return whether that was

@@ -302,15 +302,20 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         """Return how many messages are held in each, by its key; those without any are
         left out.
         """
-        held = self.filter(messages__state="held").order_by("pk")
         return dict(
-            held.annotate(held=models.Count("messages")).values_list("pk", "held")
+            self.filter(messages__state="held")
+            .order_by("pk")
+            .annotate(held=models.Count("messages"))
+            .values_list("pk", "held")
         )
 
     def addresses_in(self, connection: int) -> list[str]:
         """Return the addresses of a connection's mailboxes, as far as they are known."""
-        known = self.filter(connection=connection).exclude(address="")
-        return list(known.values_list("address", flat=True))
+        return list(
+            self.filter(connection=connection)
+            .exclude(address="")
+            .values_list("address", flat=True)
+        )
 
 
 class Mailbox(models.Model):

@@ -155,11 +155,12 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def alike(self) -> list[SameRecipients]:
         """All of them, grouped by mailbox and stored recipients."""
-        groups = self.order_by().values(
-            "connection_id", "mailbox_id", who=as_json("written_to")
-        )
-        counted = groups.annotate(
-            number=Count("pk"), newest=Max("pk"), keys=as_json(ArrayAgg("pk"))
+        counted = (
+            self.order_by()
+            .values("connection_id", "mailbox_id", who=as_json("written_to"))
+            .annotate(
+                number=Count("pk"), newest=Max("pk"), keys=as_json(ArrayAgg("pk"))
+            )
         )
         return list(
             counted.values_list(
@@ -173,12 +174,12 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """All of them, grouped by these expressions: their values, those aggregates,
         and all keys as JSON.
         """
-        counted = (
+        return list(
             self.order_by()
             .values(**columns)
             .annotate(**more, keys=as_json(ArrayAgg("pk")))
+            .values_list(*columns, *more, "keys")
         )
-        return list(counted.values_list(*columns, *more, "keys"))
 
     def to_count(self) -> Self:
         """Those whose hits are still to be counted, oldest first (relies on

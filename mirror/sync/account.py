@@ -268,8 +268,11 @@ def learn(connection_id: int) -> str:
         )
         return "not now"
     with transaction.atomic():
-        locked = Connection.objects.select_for_update(no_key=True).get(pk=connection_id)
-        before: dict[str, bool] = locked.capabilities
+        before: dict[str, bool] = (
+            Connection.objects.select_for_update(no_key=True)
+            .get(pk=connection_id)
+            .capabilities
+        )
         # What could not be seen this time stays as it was, unless its key is gone.
         stored = {
             name: is_there

@@ -72,8 +72,9 @@ def mirror_row(
             parsed = store.parsed_content(message, content)
         except ParserUnavailable:
             # That is not the message's doing.
-            mine_again = Message.objects.filter(pk=message.pk)
-            mine_again.update(fetch_tries=F("fetch_tries") - 1)
+            Message.objects.filter(pk=message.pk).update(
+                fetch_tries=F("fetch_tries") - 1
+            )
             raise
         _store(message, row, parsed, now, examiner)
     except UNREADABLE as error:

@@ -292,8 +292,11 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
 
 def messages_in(mailbox: int, thread_id: str) -> list[Message]:
     """Return the mirror's messages of one thread, the newest of them."""
-    found = Message.objects.in_thread(mailbox, thread_id).select_related("revision")
-    return list(found.order_by("-held_at")[:MAX_MESSAGES])
+    return list(
+        Message.objects.in_thread(mailbox, thread_id)
+        .select_related("revision")
+        .order_by("-held_at")[:MAX_MESSAGES]
+    )
 
 
 def _shown_text(rendered: RenderedMessage) -> str:
