@@ -21,9 +21,8 @@ class ApprovalsConfig(AppConfig):
         from approvals.escalation import watch
         from approvals.intake.webhooks import announce_change
         from approvals.standing import ending as standing_ending
-        from mirror import store
+        from mirror import store, threads
         from mirror.models import Connection
-        from mirror.threads import fetch as thread_receivers
         from policy.kill_switch import released
         from policy.plans.commands import plan_changed
 
@@ -36,7 +35,7 @@ class ApprovalsConfig(AppConfig):
         store.finding_added.connect(
             examination.on_finding_added, dispatch_uid="approvals.examination"
         )
-        thread_receivers.connect()
+        threads.connect()
         collaboration.connect()
         released.connect(
             execute.on_released, dispatch_uid="approvals.decisions.execute"

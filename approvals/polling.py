@@ -22,7 +22,7 @@ from common.counts import COUNTED, counted
 from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.sync.health import freshness_for
-from mirror.threads.conversation import conversation_of
+from mirror.threads import conversation_of
 from policy.models import KillSwitch
 
 # Seconds for which the exact count is cached; open pages add and subtract later changes

@@ -224,9 +224,9 @@ def fetch_file(file_id: int) -> str:
 @connection_task("mailboxes__threads")
 def read_thread(thread_id: int) -> str:
     """Read one thread."""
-    from mirror.threads import fetch
+    from mirror import threads
 
-    return fetch.read_thread(thread_id)
+    return threads.read_thread(thread_id)
 
 
 @connection_task("messages")
@@ -234,9 +234,9 @@ def freshen_thread(message_id: int) -> str:
     """Read the thread of a message that somebody opened, if that was not done a moment
     ago.
     """
-    from mirror.threads import fetch
+    from mirror import threads
 
-    return fetch.freshen_thread(message_id)
+    return threads.freshen_thread(message_id)
 
 
 @shared_task(base=AfterCommitTask)

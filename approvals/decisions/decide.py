@@ -35,7 +35,7 @@ from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.recording import origin_details, record_about
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
-from mirror.threads.conversation import conversation_of
+from mirror.threads import conversation_of
 from policy.rules.demand import Demand, Progress
 
 REFERENCE_BITS = 50

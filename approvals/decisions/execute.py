@@ -41,7 +41,7 @@ from mirror.states import (
 )
 from mirror.sync import reads
 from mirror.sync.rows import mirror_row
-from mirror.threads.conversation import conversation_of
+from mirror.threads import conversation_of
 from policy.models import standing_words
 from upstream import errors
 from upstream.client import Client, Pending

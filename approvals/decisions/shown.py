@@ -22,7 +22,7 @@ from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
-from mirror.threads.conversation import Conversation
+from mirror.threads import Conversation
 from policy.evaluation import Ruling
 from rendering import named
 from risk import Finding, restored, score

@@ -24,8 +24,7 @@ from common.postgres import clock
 from mirror import store
 from mirror.models import Message
 from mirror.states import DecisionEvent, Outcome
-from mirror.threads.conversation import conversation_of
-from mirror.threads.fetch import enqueue_freshen
+from mirror.threads import conversation_of, enqueue_freshen
 from policy.models import SAMPLE_OF, StandingApproval, StandingUse
 from policy.rules.facts import facts_of
 from policy.standing import Draft, StandingScope

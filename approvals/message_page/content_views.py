@@ -67,8 +67,7 @@ from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.store import stored_content
-from mirror.threads.conversation import conversation_of
-from mirror.threads.fetch import enqueue_freshen
+from mirror.threads import conversation_of, enqueue_freshen
 from people.accounts.profile import set_text_first
 from rendering import stripped
 

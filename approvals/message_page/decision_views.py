@@ -74,7 +74,7 @@ from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from mirror.states import Outcome
 from mirror.store import stored_content
-from mirror.threads.conversation import conversation_of
+from mirror.threads import conversation_of
 from people.sign_in.reauthentication import (
     ask_first,
     is_recently_authenticated,

@@ -83,8 +83,7 @@ from mirror.models import Message
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
 from mirror.terms import FETCH_TRIES
-from mirror.threads.conversation import conversation_of
-from mirror.threads.fetch import enqueue_freshen
+from mirror.threads import conversation_of, enqueue_freshen
 
 _NO_MESSAGE = "There is no such message, or you may not see its mailbox."
 

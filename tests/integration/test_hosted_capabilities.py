@@ -16,7 +16,7 @@ from connections.mailboxes.commands import change_mailbox
 from mirror.attachments.fetch import fetch_file
 from mirror.models import AttachedFile, Connection, Mailbox, Thread
 from mirror.sync.account import learn, read_mailboxes
-from mirror.threads.fetch import freshen_thread
+from mirror.threads import freshen_thread
 from policy.allowlists.gates import NO_LISTS, push_list
 from policy.models import GateList
 from tests.factories import actor_of

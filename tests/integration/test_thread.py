@@ -16,8 +16,7 @@ from audit.models import Entry
 from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message, Thread, ThreadMessage
 from mirror.sync import reads, retention
-from mirror.threads.conversation import conversation_of
-from mirror.threads.fetch import freshen_thread, read_thread, request_read
+from mirror.threads import conversation_of, freshen_thread, read_thread, request_read
 from tests.factories import (
     change_row,
     event_body,
