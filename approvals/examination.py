@@ -37,9 +37,14 @@ from common.words import (
     words_of,
     words_of_address,
 )
-from mirror import earlier_mail
 from mirror.models import Mailbox, Message, Revision
-from mirror.recipients import addresses_of, in_compared_form, written_to
+from mirror.recipients import (
+    addresses_of,
+    already_written_to,
+    contacts_of,
+    in_compared_form,
+    written_to,
+)
 from mirror.recording import record_about
 from mirror.states import Outcome
 from mirror.store import parsed_content, stored_content
@@ -159,16 +164,14 @@ def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
     at, contacts = _contacts_by_connection.get(connection, (0.0, {}))
     # An empty result is not cached: the first contact must count at once.
     if not contacts or time.monotonic() - at >= KEPT_SECONDS:
-        contacts = earlier_mail.contacts_of(
-            connection, newest=NEWEST, most=MOST_CONTACTS
-        )
+        contacts = contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
         _contacts_by_connection[connection] = (time.monotonic(), contacts)
         while len(_contacts_by_connection) > MOST_CONNECTIONS:
             _contacts_by_connection.popitem(last=False)
     unknown = [address for address in addresses if address not in contacts]
     if not contacts or not unknown:
         return contacts
-    written = earlier_mail.written_to(connection, unknown[:MOST_ADDRESSES])
+    written = already_written_to(connection, unknown[:MOST_ADDRESSES])
     return {**contacts, **dict.fromkeys(written, 1)}
 
 

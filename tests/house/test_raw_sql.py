@@ -15,7 +15,7 @@ PLACES = {
         "common/postgres/server.py",
     },
     "numbers and removals of the ledger": {"audit/recording.py", "audit/retention.py"},
-    "earlier mail of several addresses": {"mirror/earlier_mail.py"},
+    "earlier mail of several addresses": {"mirror/recipients.py"},
     "privileges of roles": {"dashboard/management/commands/prepare.py"},
     "dumps": {
         "dashboard/backup/database.py",

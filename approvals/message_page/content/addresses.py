@@ -12,8 +12,8 @@ from datetime import datetime
 
 from common.actors import Actor, Role
 from common.fingerprint import Content
-from mirror.earlier_mail import Contact, contacts_of_actor
 from mirror.models import Mailbox, Message
+from mirror.recipients import Contact, contacts_of_actor
 from mirror.states import MessageState
 from policy.allowlists.judgement import Judgement, allowable
 from rendering import named
