@@ -30,7 +30,6 @@ from mirror.states import MessageState
 from mirror.store import content_of, expect_thread, rendered_content, stored_content
 from mirror.sync import health, reads
 from mirror.sync.account import without_refused
-from mirror.sync.health import ACTOR
 from rendering import RenderedMessage, named, render_message
 from upstream import errors
 from upstream.events import read_time
@@ -512,7 +511,7 @@ def _store(thread: Thread, messages: Iterable[ThreadMessage]) -> None:
             record_about(
                 "message.answered",
                 message,
-                ACTOR,
+                health.ACTOR,
                 fingerprint=message.fingerprint,
                 details={
                     "from": late[0].sender,

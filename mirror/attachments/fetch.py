@@ -20,7 +20,6 @@ from mirror.attachments.parsed import detect_file
 from mirror.models import AttachedFile
 from mirror.recording import record_about
 from mirror.sync import health, reads
-from mirror.sync.health import ACTOR
 from parsing.client import ParserUnavailable
 from risk.findings import not_read_safely, quoted
 from upstream import errors
@@ -122,7 +121,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
             record_about(
                 "message.file_differs",
                 file.message,
-                ACTOR,
+                health.ACTOR,
                 fingerprint=file.revision.fingerprint,
                 details={
                     "file": file.name[:300],
