@@ -53,10 +53,9 @@ from policy.rules.facts import stored_facts
 from rendering import ParsedContent
 from risk import Rejected, RiskContext, find_risks
 from risk.addresses import bare_address, everybody
+from risk.findings import HIGH, OwnPhrase, score_of, worst_first
 from risk.findings import may_have_left as may_have_left_finding
-from risk.findings import worst_first
-from risk.phrases import OwnPhrase, read_phrase
-from risk.score import HIGH, score_of
+from risk.own_words import read_phrase
 from risk.similarity import alike, amounts, bands, shape
 from risk.sums import sums_of
 

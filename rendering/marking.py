@@ -22,9 +22,16 @@ from rendering.links import (
     separators,
     short_target,
 )
-from rendering.pictures import MAX_ALL_FETCHED, MAX_ALL_PICTURES, MAX_PIXELS, drawable
+from rendering.pictures import (
+    MAX_ALL_FETCHED,
+    MAX_ALL_PICTURES,
+    MAX_PIXELS,
+    drawable,
+    needles,
+    tracking_reason,
+    web_address,
+)
 from rendering.result import Difference, FetchedPicture, Link, RemotePicture, Words
-from rendering.tracking import needles, tracking_reason, web_address
 from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, pieces_of
 

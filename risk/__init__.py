@@ -2,23 +2,30 @@
 network.
 
 To add a finding: publish its rule in `rules.py` and `docs/findings.md`, write a
-function named like the rule in the `check_*.py` that fits, and list that function in
+function named like the rule in the module that fits, and list that function in
 CHECKS here.
 """
 
 from common.fingerprint import Content
 from rendering import RenderedMessage
 from risk import (
-    check_addresses,
-    check_attachments,
+    addresses,
     check_content,
     check_greeting,
     check_secrets,
-    check_words,
+    own_words,
 )
-from risk.findings import Check, Finding, Rejected, RiskContext, restored, worst_first
+from risk.findings import (
+    Check,
+    Finding,
+    Rejected,
+    RiskContext,
+    restored,
+    score,
+    score_of,
+    worst_first,
+)
 from risk.rules import RULES, Rule
-from risk.score import score, score_of
 
 __all__ = [
     "RULES",
@@ -35,15 +42,15 @@ __all__ = [
 # Each yields findings of the rule that it is named like; `encoded_words` yields
 # findings of `looks_different`.
 CHECKS: tuple[Check, ...] = (
-    check_addresses.name_says_address,
+    addresses.name_says_address,
     check_greeting.greeting_differs,
     check_content.rejected_before,
-    check_addresses.lookalike_recipient,
-    check_addresses.off_allowlist,
-    check_addresses.first_contact,
-    check_addresses.many_recipients,
-    check_addresses.odd_address,
-    check_addresses.reply_elsewhere,
+    addresses.lookalike_recipient,
+    addresses.off_allowlist,
+    addresses.first_contact,
+    addresses.many_recipients,
+    addresses.odd_address,
+    addresses.reply_elsewhere,
     check_content.link_text_lies,
     check_content.odd_link,
     check_content.looks_different,
@@ -57,8 +64,8 @@ CHECKS: tuple[Check, ...] = (
     check_secrets.payment_details,
     check_content.parts_differ,
     check_content.subject_differs,
-    check_attachments.attachment_runs_code,
-    check_words.own_word,
+    check_content.attachment_runs_code,
+    own_words.own_word,
 )
 
 

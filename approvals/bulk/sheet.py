@@ -35,7 +35,7 @@ from mirror.threads import came_since
 from policy.evaluation import Ruling
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
-from risk.score import Score
+from risk.findings import Score
 
 # A page of the queue has as many rows.
 MAX_ITEMS = 50

@@ -20,7 +20,7 @@ from policy.rules.rules import Effects
 from rendering.links import unicode_host
 from risk import Finding, restored
 from risk.addresses import bare_address
-from risk.score import HIGH, points_of, score
+from risk.findings import HIGH, points_of, score
 
 # With more recipients than these, their number is asked for instead of a domain.
 FEW = 3

@@ -26,7 +26,7 @@ from mirror.threads import Conversation
 from policy.evaluation import Ruling
 from rendering import named
 from risk import Finding, restored, score
-from risk.score import level_of, points_of
+from risk.findings import level_of, points_of
 
 SERVED = "message.served"
 OPENED = "message.opened"

@@ -37,8 +37,7 @@ from mirror.states import LIVE_DECISIONS, DecisionState
 from mirror.store import stored_content
 from mirror.terms import BACK_BEFORE
 from risk import RULES, Finding, restored, score
-from risk.findings import IN_FRAME, PARTS, rule_order
-from risk.score import Score, level_of, points_of
+from risk.findings import IN_FRAME, PARTS, Score, level_of, points_of, rule_order
 
 MOST_COMMENTS = 50
 MOST_LINES = 12

@@ -44,9 +44,8 @@ from people.sign_in.reauthentication import (
     reauthenticated,
 )
 from risk import RULES, Rule, restored
-from risk.check_words import PLACES, places_in_words
-from risk.phrases import MAX_TYPED, SearchedText, read_phrase
-from risk.score import level_of, points_of
+from risk.findings import level_of, points_of
+from risk.own_words import MAX_TYPED, PLACES, SearchedText, places_in_words, read_phrase
 
 _RULE_POINTS = "Give it 0 to 100 points, in whole numbers."
 

@@ -32,9 +32,15 @@ from mirror.store import rendered_content, stored_content
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.rules.facts import own_words_in
 from risk import RULES, RiskContext, restored, score, score_of
-from risk.check_words import PLACES, own_word, places_in_words
 from risk.findings import worst_first
-from risk.phrases import Phrase, SearchedText, search_terms
+from risk.own_words import (
+    PLACES,
+    Phrase,
+    SearchedText,
+    own_word,
+    places_in_words,
+    search_terms,
+)
 
 # The rule with which findings of own words are stored.
 RULE = "own_word"

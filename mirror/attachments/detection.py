@@ -25,7 +25,7 @@ from mirror.attachments.file_types import (
 )
 from rendering import named
 from rendering.pictures import size_of
-from risk.check_attachments import why_dangerous
+from risk.check_content import why_dangerous
 from risk.findings import one_word, quoted
 
 # How many entries are listed; the rest is counted.

@@ -146,7 +146,7 @@ class Examined(Protocol):
 
 
 # A message with so many findings of own words may contain more of them
-# (risk.check_words.MOST).
+# (risk.own_words.MOST).
 _MOST_WORDS = 20
 _FIRST_CONTACT = "first_contact"
 # What of a trigger claims that a message comes from there.

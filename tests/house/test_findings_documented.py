@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 from risk import RULES
-from risk.findings import MILDER
-from risk.score import HIGH
+from risk.findings import HIGH, MILDER
 from risk.similarity import MAX_DISTANCE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "findings.md").read_text()

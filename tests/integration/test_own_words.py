@@ -14,7 +14,7 @@ from approvals.risk_rules import weighing
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
-from risk.phrases import read_phrase
+from risk.own_words import read_phrase
 from tests.factories import (
     actor_of,
     make_connection,

@@ -77,7 +77,7 @@ from policy.rules.changes import (
 )
 from policy.rules.conditions import Conditions, Hours
 from policy.rules.rules import Effects, PolicyRule
-from risk.phrases import read_phrase
+from risk.own_words import read_phrase
 from tests.factories import actor_of, make_list, make_person
 from tests.integration.deciding import at_once
 

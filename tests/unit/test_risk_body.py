@@ -7,8 +7,7 @@ import re
 from common.fingerprint import FIELDS, Attachment, Content
 from rendering.render import parse_content, render_message
 from risk import RiskContext, find_risks
-from risk.check_attachments import why_dangerous
-from risk.check_content import numbers
+from risk.check_content import numbers, why_dangerous
 
 
 def risks(**fields):

@@ -5,8 +5,7 @@ the level that follows.
 import pytest
 
 from risk import RULES, score, score_of
-from risk.findings import counted_points, finding
-from risk.score import HIGH, level_of
+from risk.findings import HIGH, counted_points, finding, level_of
 
 
 def seen(*rules):

@@ -9,8 +9,16 @@ import pytest
 from common.fingerprint import Attachment, Content
 from rendering.render import render_message
 from risk import RiskContext, score
-from risk.check_words import MOST, PLACES, own_word
-from risk.phrases import OwnPhrase, SearchedText, fits, read_phrase, search_terms
+from risk.findings import OwnPhrase
+from risk.own_words import (
+    MOST,
+    PLACES,
+    SearchedText,
+    fits,
+    own_word,
+    read_phrase,
+    search_terms,
+)
 from tests.linear import is_linear
 
 

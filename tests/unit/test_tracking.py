@@ -9,8 +9,8 @@ import pytest
 
 from common.fingerprint import Content
 from rendering import FetchedPicture
+from rendering.pictures import web_address
 from rendering.render import render_message
-from rendering.tracking import web_address
 
 CODE = "its address holds a code that can tell who opened the message"
 NAME = "its address names the recipient"

@@ -14,8 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mirror.attachments.detection import kind_of
 from mirror.attachments.file_types import KINDS, Refused, with_article
-from rendering.pictures import size_of
-from rendering.tracking import MAX_PIXEL
+from rendering.pictures import MAX_PIXEL, size_of
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 # Pixels that a picture may have, and each of its sides.

@@ -1,5 +1,5 @@
-"""The words, phrases and patterns that admins look for: how they are written, and
-finding them in a text. Pure.
+"""The words, phrases and patterns that admins look for: how they are written, how they
+are found in a text, and the check of a message for them. Pure.
 
 Nothing that an admin types becomes a regular expression. A text is cut into words,
 without accents, case and invisible characters, and a pattern is compared with one word
@@ -10,12 +10,32 @@ message can keep a process busy.
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
-from common.words import MAX_WORD, quoted, words_of
-from rendering import stripped
+from common.fingerprint import Content
+from common.words import MAX_WORD, words_of
+from common.words import quoted as quoted_word
+from rendering import RenderedMessage, stripped
+from risk.addresses import bare_address
+from risk.findings import (
+    ATTACHMENTS,
+    HIGH,
+    PARTS,
+    SHEET,
+    SUBJECT,
+    Finding,
+    OwnPhrase,
+    Phrase,
+    RiskContext,
+    address_anchor,
+    finding,
+    mark_anchor,
+    quoted,
+)
+from risk.rules import Level
 
 MAX_TYPED = 80
 MAX_WORDS = 8
@@ -29,28 +49,6 @@ _WORD = re.compile(r"[\w*?#]+")
 _BETWEEN = frozenset(" \t.,:;!-–—/\\'’‘\"“”()[]@&_…")
 # From here on a single character may be a whole word.
 _IDEOGRAPHS = 0x2E80
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """A word, phrase or pattern: as it was typed, and as it is compared."""
-
-    text: str
-    words: tuple[str, ...]
-
-    @property
-    def spelling(self) -> str:
-        """How it is compared, the same for two that find the same."""
-        return " ".join(self.words)
-
-
-@dataclass(frozen=True)
-class OwnPhrase:
-    """A phrase that admins look for: where, and the points of its finding."""
-
-    phrase: Phrase
-    looks_in: frozenset[str]
-    points: int
 
 
 class Match(NamedTuple):
@@ -196,7 +194,97 @@ def search_terms(phrase: Phrase) -> str:
     terms = []
     for word in phrase.words:
         if is_plain(word):
-            terms.append(quoted(word))
+            terms.append(quoted_word(word))
         elif _beginning(word):
-            terms.append(f"{quoted(_beginning(word))}:*")
+            terms.append(f"{quoted_word(_beginning(word))}:*")
     return " & ".join(terms)
+
+
+# Where a phrase is looked for, by the words for it.
+PLACES = {
+    "subject": "the subject",
+    "text": "the text",
+    "files": "file names",
+    "addresses": "addresses",
+}
+# How many findings one message gets at most.
+MOST = 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A piece of a message in which phrases are looked for, and its anchor on the page.
+
+    `is_drawn`: its words can be marked in the message's frame.
+    """
+
+    kind: str
+    text: SearchedText
+    anchor: str
+    is_drawn: bool = False
+
+
+def places_in_words(kinds: Collection[str]) -> str:
+    """Return places for the middle of a sentence: "the subject, the text and file
+    names".
+    """
+    *others, last = [words for kind, words in PLACES.items() if kind in kinds] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def own_word(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """The words that admins look for in this mailbox, each with its own points."""
+    if not context.own_phrases:
+        return
+    places = _places(content, rendered)
+    findings = (_finding(one, places) for one in context.own_phrases)
+    yield from islice(filter(None, findings), MOST)
+
+
+def _finding(one: OwnPhrase, places: list[Place]) -> Finding | None:
+    matches = [
+        (place, match)
+        for place in places
+        if place.kind in one.looks_in and (match := place.text.find(one.phrase))
+    ]
+    if not matches:
+        return None
+    phrase = quoted(one.phrase.text)
+    where = places_in_words({place.kind for place, _ in matches})
+    contexts = list(dict.fromkeys(quoted(str(match), 200) for _, match in matches))
+    detail = "" if contexts[0] == phrase else f"{contexts[0]}."
+    place, first = matches[0]
+    anchor = place.anchor
+    if place.is_drawn:
+        anchor = f"#word-{first.place}-{len(first.found.split())}"
+    found = finding(
+        "own_word", f"{phrase} is in {where}.", detail, contexts, anchor=anchor
+    )
+    level: Level = "high" if one.points >= HIGH else "notice"
+    return replace(found, level=level, points=one.points)
+
+
+def _places(content: Content, rendered: RenderedMessage) -> list[Place]:
+    places = [Place("subject", SearchedText(content.subject), SUBJECT)]
+    for one in rendered.differences:
+        if one.passage:
+            # What was left out does not stand in the plain text.
+            anchor = mark_anchor(one.mark)
+            places.append(Place("text", SearchedText(one.passage), anchor))
+    plain = SearchedText(rendered.plain)
+    places.append(Place("text", plain, SHEET, is_drawn=not rendered.doubt))
+    if content.markdown:
+        anchor = PARTS if content.html is not None else SHEET
+        places.append(Place("text", SearchedText(content.markdown), anchor))
+    for file in content.attachments:
+        places.append(Place("files", SearchedText(file.name), ATTACHMENTS))
+    addresses = [content.sender, content.reply_to or "", *content.recipients]
+    named = [(text, text) for text in addresses if text]
+    if content.sender_name:
+        named.insert(0, (f"{content.sender_name} {content.sender}", content.sender))
+    for text, address in named:
+        anchor = address_anchor(bare_address(address))
+        places.append(Place("addresses", SearchedText(text), anchor))
+    return places
