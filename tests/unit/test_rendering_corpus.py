@@ -14,7 +14,7 @@ ATTRIBUTES = set(
     "style title src alt width height dir cellpadding value colspan rowspan class id".split()
 )
 MARK = re.compile(r"(?:hidden|link|part|ink)-[1-9][0-9]*")
-PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|bmp);base64,[A-Za-z0-9+/=]+")
+PICTURE = re.compile(r"data:image/(?:png|jpeg|gif);base64,[A-Za-z0-9+/=]+")
 STYLE = re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%., \-']+;)*")
 FORBIDDEN_STYLE = re.compile(
     r"url|image|expression|position|z-index|content|behavior|binding|transform:|opacity|visibility|animation|@"

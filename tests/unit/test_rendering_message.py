@@ -3,6 +3,7 @@ proportion to its length.
 """
 
 import random
+from base64 import b64encode
 
 import pytest
 
@@ -108,6 +109,15 @@ def test_message_without_any_text_says_so():
     ):
         assert not render_message(content).doubt
     assert "This message has no text." in render_message(Content()).document
+
+
+def test_picture_of_another_kind_is_named_instead_of_drawn():
+    webp = b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x09\0\0\x09\0\0"
+    for kind, content in (("webp", webp), ("bmp", b"BM" + bytes(12) + b"\x28" * 40)):
+        data = f"data:image/{kind};base64,{b64encode(content).decode()}"
+        shown = render_message(Content(html=f"<p>Hi</p><img src='{data}' alt='Logo'>"))
+        assert "<img" not in shown.document
+        assert "picture not shown (in its place: “Logo”)" in shown.document
 
 
 def test_picture_of_absurd_size_is_named_instead_of_drawn():
