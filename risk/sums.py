@@ -9,10 +9,9 @@ line break are folded first.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from itertools import accumulate
 
 from common.fingerprint import Content
 from common.words import MAX_TEXT
@@ -183,13 +182,13 @@ _URL = "url"
 _PART_OF_SIGN = "part of a sign"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Item:
-    """A part of a text that matters, of one of these kinds. `gap` is what stands before
-    it.
+    """A part of a text that matters, of one of these kinds, between two others. `gap`
+    is what stands before it.
 
-    A number without a `value` cannot be read. Words for zeros have `zeros`, and so has
-    money such as "kEUR".
+    A number without a `value` cannot be read; `sums` is what it is in the currencies
+    beside it. Words for zeros have `zeros`, and so has money such as "kEUR".
     """
 
     kind: str
@@ -200,6 +199,25 @@ class _Item:
     value: Decimal | None = None
     code: str = ""
     zeros: int = 0
+    sums: dict[str, Decimal] = field(default_factory=dict)
+    # The number of its sentence.
+    sentence: int = 0
+    before: "_Item" = field(init=False)
+    after: "_Item" = field(init=False)
+
+
+# Stands where there is no item.
+_NOTHING = _Item("", "", "", 0, 0)
+_NOTHING.before = _NOTHING.after = _NOTHING
+
+
+def _linked(items: Sequence[_Item]) -> Sequence[_Item]:
+    """Return items of which each knows its neighbours."""
+    around = [_NOTHING, *items, _NOTHING]
+    for before, item, after in zip(around, items, around[2:], strict=False):
+        item.before = before
+        item.after = after
+    return items
 
 
 _SEPARATOR = "[.,'’‘٬٫·]"
@@ -278,16 +296,16 @@ def _classified(items: Sequence[_Item]) -> list[_Item]:
     """Say which words are money or add zeros, and give each number its value, with the
     zeros behind it.
     """
-    for before, item, after in _neighbours(items):
+    for item in _linked(items):
         if item.kind == _NUMBER:
             item.value = value_of(item.text)
         elif item.kind == _WORD:
-            _classify_word(item, before, after)
-    for before, item, _ in _neighbours(items):
+            _classify_word(item)
+    for item in items:
         # "5OOO", "x5", "5000ff": a token with another letter in it is no number.
-        kinds = {before.kind, item.kind}
+        kinds = {item.before.kind, item.kind}
         if not item.gap and kinds in ({_NUMBER, _WORD}, {_NUMBER}):
-            before.value = item.value = None
+            item.before.value = item.value = None
     found: list[_Item] = []
     for item in items:
         last = found[-1] if found else _NOTHING
@@ -320,29 +338,23 @@ def _classified(items: Sequence[_Item]) -> list[_Item]:
 _DASHED = re.compile(r"[.,:][-–—]{1,2}(?![-–—\w)])|/[-=](?![-=\w)])")
 
 
-def _with_dashes(items: Sequence[_Item], text: str) -> list[_Item]:
+def _with_dashes(items: Sequence[_Item], text: str) -> Sequence[_Item]:
     """Add money behind each number that ends as a sum does, where no other money stands
     beside it.
     """
     found: list[_Item] = []
-    for before, item, after in _neighbours(items):
+    for item in _linked(items):
         found.append(item)
         dashes = _DASHED.match(text, item.end)
-        if dashes and item.kind == _NUMBER and _MONEY not in (before.kind, after.kind):
+        beside = (item.before.kind, item.after.kind)
+        if dashes and item.kind == _NUMBER and _MONEY not in beside:
             found.append(_Item(_MONEY, dashes[0], "", item.end, item.end))
-    return found
+    return _linked(found)
 
 
-# Stands where there is no item.
-_NOTHING = _Item("", "", "", 0, 0)
-
-
-def _neighbours(items: Sequence[_Item]) -> Iterator[tuple[_Item, _Item, _Item]]:
-    around = [_NOTHING, *items, _NOTHING]
-    return zip(around, items, around[2:], strict=False)
-
-
-def _classify_word(item: _Item, before: _Item, after: _Item) -> None:
+def _classify_word(item: _Item) -> None:
+    before = item.before
+    after = item.after
     key = folded(item.text)
     follows = before.kind in (_NUMBER, _ZEROS) and item.gap in ("", " ", "-")
     is_glued = follows and not item.gap
@@ -414,102 +426,73 @@ class _Reading:
     def __init__(self, folded_text: str) -> None:
         self._text = folded_text
         items = _classified(_joined_letters(_tokens(folded_text)))
-        self._items = _with_dashes(items, folded_text)
-        self._codes: dict[int, dict[str, Decimal]] = {}
-        self._sentences = list(
-            accumulate(bool(_SENTENCE.search(item.gap)) for item in self._items)
-        )
+        items = _with_dashes(items, folded_text)
         self.unread: list[str] = []
-        money = [at for at, item in enumerate(self._items) if item.kind == _MONEY]
-        own = {at: self._numbers_of(at) for at in money}
-        for at in money:
-            named = self._items[at]
-            for number in own[at]:
-                value = self._items[number].value
-                if value is None or is_number_word(named.text):
-                    self._note(number, at)
+        sentence = 0
+        for item in items:
+            sentence += bool(_SENTENCE.search(item.gap))
+            item.sentence = sentence
+        money = {item: _numbers_of(item) for item in items if item.kind == _MONEY}
+        for named, numbers in money.items():
+            for number in numbers:
+                if number.value is None or is_number_word(named.text):
+                    self._note(number, named)
                     continue
-                value = min(value.scaleb(named.zeros), LARGEST)
-                codes = self._codes.setdefault(number, {})
-                codes[named.code] = max(value, codes.get(named.code, Decimal(0)))
+                value = min(number.value.scaleb(named.zeros), LARGEST)
+                known = number.sums.get(named.code, value)
+                number.sums[named.code] = max(value, known)
+        # Each number as a sum in the currencies beside it; one without a name only
+        # where no other names it.
+        self.sums = [
+            (code, value)
+            for item in items
+            for code, value in item.sums.items()
+            if code or len(item.sums) == 1
+        ]
         # The sentences in which a number stands that is no sum, and may say how many
         # times one is meant.
         self._counting: set[int] = set()
-        for at, item in enumerate(self._items):
-            if at in self._codes:
-                continue
-            if item.kind == _WORD:
-                counts = is_number_word(item.text)
-            else:
-                counts = item.kind == _NUMBER and not self._is_explained(
-                    at, counts=CLOCK - COUNTS_HOURS
-                )
+        for item in items:
+            counts = item.kind == _WORD and is_number_word(item.text)
+            if item.kind == _NUMBER and not item.sums:
+                counts = not self._is_explained(item, CLOCK - COUNTS_HOURS)
             if counts:
-                self._counting.add(self._sentences[at])
-        for at in money:
-            self._look_around(at, own[at])
+                self._counting.add(item.sentence)
+        for named, numbers in money.items():
+            self._look_around(named, numbers)
 
-    @property
-    def sums(self) -> list[tuple[str, Decimal]]:
-        """Each number as a sum in the currencies beside it; one without a name only
-        where no other names it.
-        """
-        return [
-            (code, value)
-            for _, named in sorted(self._codes.items())
-            for code, value in named.items()
-            if code or len(named) == 1
-        ]
-
-    def _numbers_of(self, money: int) -> list[int]:
-        """Return the numbers on both sides of money; those set apart from it only where
-        there is no other.
-        """
-        sides = [one for one in (money - 1, money + 1) if self._is_number(one)]
-        # "on 30.11.2026 EUR 20"
-        sides = [
-            one for one in sides if not _DATE.fullmatch(self._items[one].text)
-        ] or sides
-        close = []
-        for one in sides:
-            gap = self._items[max(one, money)].gap
-            if one > money:
-                gap = gap.replace(": ", " ")
-            if not _APART.search(gap):
-                close.append(one)
-        return close or sides
-
-    def _is_number(self, at: int) -> bool:
-        return 0 <= at < len(self._items) and self._items[at].kind == _NUMBER
-
-    def _look_around(self, money: int, own: Sequence[int]) -> None:
+    def _look_around(self, money: _Item, own: Sequence[_Item]) -> None:
         """Note each number near money that is neither read nor says what else it is."""
-        largest = max(
-            (value for one in own for value in self._codes.get(one, {}).values()),
-            default=None,
-        )
-        for step in (-1, 1):
+        largest = max((sum for one in own for sum in one.sums.values()), default=None)
+        for is_forward in (False, True):
+            beside = money
             for distance in range(1, (_NEAR if own else _NEAR_WITHOUT) + 2):
-                at = money + step * distance
-                if not 0 <= at < len(self._items):
+                item = beside.after if is_forward else beside.before
+                second = item if is_forward else beside
+                if item is _NOTHING or (own and _ends_nearness(item, second)):
                     break
-                if own and self._ends_nearness(at, self._items[max(at, at - step)]):
-                    break
-                if at not in self._codes and self._is_doubtful(
-                    at, step, largest, distance
+                if not item.sums and self._is_doubtful(
+                    item, beside, second, largest, distance
                 ):
-                    self._note(at, money)
+                    self._note(item, money)
+                beside = item
 
     def _is_doubtful(
-        self, at: int, step: int, largest: Decimal | None, distance: int
+        self,
+        item: _Item,
+        beside: _Item,
+        second: _Item,
+        largest: Decimal | None,
+        distance: int,
     ) -> bool:
-        item = self._items[at]
-        beside = at - step
-        gap = self._items[max(at, beside)].gap
+        """Whether an item near money may change its sum. `beside` is the item towards
+        the money, `second` the later one of the two.
+        """
+        gap = second.gap
         if (
             largest is not None
             and _TIMES_SIGN.search(gap)
-            and self._sentences[at] in self._counting
+            and item.sentence in self._counting
         ):
             return True
         if item.kind == _URL:
@@ -520,39 +503,35 @@ class _Reading:
                 and bool(DIGITS.search(item.text))
             )
         if item.kind in (_WORD, _ZEROS):
-            is_beside = beside in self._codes or self._items[beside].kind == _MONEY
+            is_beside = bool(beside.sums) or beside.kind == _MONEY
             if (largest is not None or distance == 1) and self._is_factor(
-                at, is_beside=is_beside
+                item, is_beside=is_beside
             ):
                 return True
-            is_far = (
-                distance > 3
-                if largest is None
-                else beside not in self._codes and distance > 1
-            )
-            return not is_far and gap in ("", " ", "-") and is_number_word(item.text)
+            is_near = distance <= 3 if largest is None else beside.sums or distance == 1
+            return bool(is_near and gap in ("", " ", "-") and is_number_word(item.text))
         if item.kind != _NUMBER:
             return False
-        word = folded(self._items[beside].text)
+        word = folded(beside.text)
         # Two cells of a table may hold one number: 5 and 000.
-        second = self._items[max(at, beside)]
         goes_on_in_cell = (
-            beside in self._codes
+            beside.sums
             and gap
             and _BLANK_OR_CELL.fullmatch(gap)
             and _THREE_DIGITS.match(second.text)
         )
+        beyond = beside.before if second is item else beside.after
         if (
             word == "x"
             or _TIMES_SIGN.search(gap)
             or goes_on_in_cell
-            or self._is_spelled(at, beside)
+            or _is_spelled(item, beside, second)
         ):
             return True
-        if self._is_explained(at):
+        if self._is_explained(item):
             # "5000 days of EUR", "EUR number 5000"; "3 May 2026" is a date all the
             # same.
-            is_date = word in MONTHS and self._is_number(2 * beside - at)
+            is_date = word in MONTHS and beyond.kind == _NUMBER
             is_explained_by_word = word in NAMES | CLOCK | COUNTED | MONTHS
             return (
                 largest is None
@@ -560,62 +539,33 @@ class _Reading:
                 and is_explained_by_word
                 and not is_date
             )
-        if beside in self._codes and _ONE_NUMBER.fullmatch(gap):
+        if beside.sums and _ONE_NUMBER.fullmatch(gap):
             return True
         return largest is None or item.value is None or item.value > largest
 
-    def _ends_nearness(self, at: int, second: _Item) -> bool:
-        """Whether a sentence ends between two items; a number right behind "!" or a
-        line end still belongs to it.
-        """
-        if ". " in second.gap and second.text[:1].isupper():
-            # "Mio. EUR 5"
-            return second.kind != _MONEY or not multiplies(
-                self._items[at].text, is_beside=True
-            )
-        is_right_behind = self._items[at].kind == _NUMBER and (
-            "\n\n" not in second.gap or not second.gap.strip()
-        )
-        return not is_right_behind and bool(_STOP.search(second.gap))
-
-    def _is_factor(self, at: int, *, is_beside: bool) -> bool:
+    def _is_factor(self, item: _Item, *, is_beside: bool) -> bool:
         """Whether a word near a sum makes it larger: adds zeros, or takes it as many
         times as its sentence says.
         """
-        item = self._items[at]
         if item.gap in ("'", "’"):
             # "I'm"
             return False
         return multiplies(item.text, is_beside=is_beside) or (
-            self._sentences[at] in self._counting
+            item.sentence in self._counting
             and (
                 is_of_products(item.text, is_beside=is_beside)
                 or (is_beside and item.gap.strip() == "/")
             )
         )
 
-    def _is_spelled(self, at: int, beside: int) -> bool:
-        """Whether digits are set apart by signs, as in 5-0-0-0; a date of year, month
-        and day is not meant.
-        """
-        first = min(at, beside) - (at < beside)
-        three = self._items[max(first, 0) : first + 3]
-        if (
-            beside not in self._codes
-            or len(three) < 3
-            or any(one.kind != _NUMBER for one in three)
-        ):
-            return False
-        is_date = [len(one.text) for one in three] == [4, 2, 2]
-        return not is_date and all(_SIGNS_ONLY.fullmatch(one.gap) for one in three[1:])
-
-    def _is_explained(self, at: int, counts: frozenset[str] = CLOCK | COUNTED) -> bool:
+    def _is_explained(
+        self, item: _Item, counts: frozenset[str] = CLOCK | COUNTED
+    ) -> bool:
         """Whether a number says that it is no sum: a date, a time, a percentage, a
         count of something, or a name.
         """
-        item = self._items[at]
-        before = self._items[at - 1] if at else _NOTHING
-        after = self._items[at + 1] if at + 1 < len(self._items) else _NOTHING
+        before = item.before
+        after = item.after
         following = self._text[item.end : item.end + 2]
         if "%" in following or "#" in item.gap or _DATE.fullmatch(item.text):
             return True
@@ -629,17 +579,13 @@ class _Reading:
         if is_counted and after.gap.strip() in _BESIDE_WORD:
             return True
         # A number that was read as a sum is no part of a date or time.
-        around = [
-            one
-            for place, one in ((at - 1, before), (at + 1, after))
-            if place not in self._codes
-        ]
+        around = [one for one in (before, after) if not one.sums]
         if any(one.kind == _WORD and folded(one.text) in MONTHS for one in around):
             return _is_in_date(item)
         for other in around:
             if other.kind != _NUMBER:
                 continue
-            gap = max(item, other, key=lambda one: one.start).gap
+            gap = after.gap if other is after else item.gap
             # A time or a date: 9:30, 2026-11-30, 3/4.
             if gap == ":" and len(item.text) < 3 and len(other.text) < 3:
                 return True
@@ -647,16 +593,54 @@ class _Reading:
                 return True
         return False
 
-    def _note(self, one: int, other: int) -> None:
-        first, last = sorted((one, other))
-        start = self._items[first].start
-        self.unread.append(
-            _short(
-                self._text[
-                    start : min(self._items[last].end, start + 2 * _MOST_PASSAGE)
-                ]
-            )
-        )
+    def _note(self, one: _Item, other: _Item) -> None:
+        start = min(one.start, other.start)
+        end = min(max(one.end, other.end), start + 2 * _MOST_PASSAGE)
+        self.unread.append(_short(self._text[start:end]))
+
+
+def _numbers_of(money: _Item) -> list[_Item]:
+    """Return the numbers on both sides of money; those set apart from it only where
+    there is no other.
+    """
+    sides = [one for one in (money.before, money.after) if one.kind == _NUMBER]
+    # "on 30.11.2026 EUR 20"
+    sides = [one for one in sides if not _DATE.fullmatch(one.text)] or sides
+    close = []
+    for one in sides:
+        gap = money.gap if one is money.before else one.gap.replace(": ", " ")
+        if not _APART.search(gap):
+            close.append(one)
+    return close or sides
+
+
+def _ends_nearness(item: _Item, second: _Item) -> bool:
+    """Whether a sentence ends between an item and its neighbour, of which `second` is
+    the later one; a number right behind "!" or a line end still belongs to it.
+    """
+    if ". " in second.gap and second.text[:1].isupper():
+        # "Mio. EUR 5"
+        return second.kind != _MONEY or not multiplies(item.text, is_beside=True)
+    is_right_behind = item.kind == _NUMBER and (
+        "\n\n" not in second.gap or not second.gap.strip()
+    )
+    return not is_right_behind and bool(_STOP.search(second.gap))
+
+
+def _is_spelled(item: _Item, beside: _Item, second: _Item) -> bool:
+    """Whether digits are set apart by signs, as in 5-0-0-0; a date of year, month and
+    day is not meant.
+    """
+    three = (beside, item, item.after)
+    if second is beside:
+        three = (item.before, item, beside)
+    is_date = [len(one.text) for one in three] == [4, 2, 2]
+    return (
+        bool(beside.sums)
+        and not is_date
+        and all(one.kind == _NUMBER for one in three)
+        and all(_SIGNS_ONLY.fullmatch(one.gap) for one in three[1:])
+    )
 
 
 _DATE = re.compile(
