@@ -167,16 +167,17 @@ class Parser:
         """
         status = _FAILED
         try:
-            try:
-                name, size = _head(connection)
-                job = self._jobs[name]
-                limit(
-                    seconds=job.seconds,
-                    memory=self._own_memory + job.memory + _COPIES * size,
-                )
-                content = _receive(connection, size)
-            except EOFError:
+            request = connection.makefile("rb")
+            name, _, digits = request.readline(_HEAD).decode().rpartition(" ")
+            if not digits.endswith("\n"):
                 # The client went away.
+                os._exit(0)
+            size = int(digits)
+            job = self._jobs[name]
+            memory = self._own_memory + job.memory + _COPIES * size
+            limit(seconds=job.seconds, memory=memory)
+            content = request.read(size)
+            if len(content) < size:
                 os._exit(0)
             digest = hashlib.blake2b(
                 name.encode() + b"\0" + content, digest_size=_DIGEST
@@ -199,33 +200,6 @@ class Parser:
             os.write(tell, type(error).__name__.encode()[:_NAME])
         finally:
             os._exit(status)
-
-
-def _head(connection: socket.socket) -> tuple[str, int]:
-    """Return the job's name and how many bytes follow. Raises EOFError where there is
-    no request.
-    """
-    head = bytearray()
-    while not head.endswith(b"\n") and len(head) < _HEAD:
-        received = connection.recv(1)
-        if not received:
-            raise EOFError
-        head += received
-    name, _, size = head.decode().rstrip("\n").rpartition(" ")
-    return name, int(size)
-
-
-def _receive(connection: socket.socket, size: int) -> bytes:
-    content = bytearray(size)
-    view = memoryview(content)
-    at = 0
-    while at < size:
-        received = connection.recv_into(view[at:])
-        if not received:
-            raise EOFError
-        at += received
-    view.release()
-    return bytes(content)
 
 
 def _listen(path: Path) -> socket.socket:

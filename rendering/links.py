@@ -6,6 +6,7 @@ Reads addresses the way browsers do, and texts the way people do.
 
 import ipaddress
 import re
+import socket
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -174,14 +175,13 @@ def read_target(target: str) -> str:
 
 def host_of(url: str) -> str:
     """Return the host that `url` would be loaded from; empty when there is none."""
-    return _split_target(_IGNORED.sub("", url).strip(_EDGES))[1]
+    return _split_target(url)[1]
 
 
 def origin_of(target: str) -> str:
     """Return the scheme, the host and the port that a link goes to, as browsers read
     it.
     """
-    target = _IGNORED.sub("", target).strip(_EDGES)
     scheme, host, port, _ = _split_target(target)
     if scheme not in WEB_SCHEMES:
         return f"{scheme}:{host}"
@@ -326,6 +326,7 @@ def _split_target(target: str) -> tuple[str, str, str, list[str]]:
     """Return scheme, host, a port that is not the scheme's own, and the flags that
     follow from the address's shape.
     """
+    target = _IGNORED.sub("", target).strip(_EDGES)
     if target.replace("\\", "/").startswith("//"):
         target = f"https:{target}"
     match = _PARTS.match(target)
@@ -388,32 +389,24 @@ def in_punycode(host: str) -> str:
     return ".".join(labels)
 
 
+_NUMBERS = re.compile(r"(?:(?:0x[0-9a-f]{0,10}|[0-9]{1,12})(?:\.(?!$)|$)){1,4}")
+
+
 @lru_cache(maxsize=4096)
 def _as_ip(host: str) -> str:
     """Return the IP address that browsers read a host as (also 0x7f.1 or 2130706433);
     empty when it is a name.
     """
-    if ":" in host:
-        try:
+    try:
+        if ":" in host:
             return str(ipaddress.ip_address(host.partition("%")[0]))
-        except ValueError:
+        if not _NUMBERS.fullmatch(host):
             return ""
-    parts = host.split(".")
-    if not 1 <= len(parts) <= 4 or not all(
-        re.fullmatch(r"0x[0-9a-f]{0,10}|[0-9]{1,12}", part) for part in parts
-    ):
+        # "0x" alone is zero, and 08 cannot be octal.
+        plain = re.sub(r"\b0+(?=[0-9]*[89])", "", re.sub("0x(?![0-9a-f])", "0", host))
+        return socket.inet_ntoa(socket.inet_aton(plain))
+    except (OSError, ValueError):
         return ""
-    numbers = []
-    for part in parts:
-        if part.startswith("0x"):
-            numbers.append(int(part[2:] or "0", 16))
-        else:
-            is_octal = part[0] == "0" and set(part) <= set("01234567")
-            numbers.append(int(part, 8 if is_octal else 10))
-    if any(n > 255 for n in numbers[:-1]) or numbers[-1] >= 256 ** (5 - len(numbers)):
-        return ""
-    whole = numbers[-1] + sum(n << 8 * (3 - i) for i, n in enumerate(numbers[:-1]))
-    return str(ipaddress.IPv4Address(whole))
 
 
 # The longest name that could be mistaken for another, in characters.

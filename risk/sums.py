@@ -211,7 +211,7 @@ _NOTHING = _Item("", "", "", 0, 0)
 _NOTHING.before = _NOTHING.after = _NOTHING
 
 
-def _linked(items: Sequence[_Item]) -> Sequence[_Item]:
+def _linked(items: list[_Item]) -> list[_Item]:
     """Return items of which each knows its neighbours."""
     around = [_NOTHING, *items, _NOTHING]
     for before, item, after in zip(around, items, around[2:], strict=False):
@@ -292,7 +292,7 @@ def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
     return found
 
 
-def _classified(items: Sequence[_Item]) -> list[_Item]:
+def _classified(items: list[_Item]) -> list[_Item]:
     """Say which words are money or add zeros, and give each number its value, with the
     zeros behind it.
     """
@@ -338,7 +338,7 @@ def _classified(items: Sequence[_Item]) -> list[_Item]:
 _DASHED = re.compile(r"[.,:][-–—]{1,2}(?![-–—\w)])|/[-=](?![-=\w)])")
 
 
-def _with_dashes(items: Sequence[_Item], text: str) -> Sequence[_Item]:
+def _with_dashes(items: list[_Item], text: str) -> list[_Item]:
     """Add money behind each number that ends as a sum does, where no other money stands
     beside it.
     """

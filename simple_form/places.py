@@ -66,12 +66,14 @@ class Open:
     name: str
     tag: str
     look: Look
-    slot: int
     harms: list[Harm]
+    # Where attributes that follow from its words are written.
+    slot: int = -1
     text: list[str] = field(default_factory=list)
     known: int = 0
-    rtl_slot: int = -1
-    auto_slot: int = -1
+    # Whether its direction is from right to left, or that of its words.
+    asks_right: bool = False
+    asks_auto: bool = False
     is_block: bool = False
     ends_line: bool = False
     problem: str | None = None
@@ -166,7 +168,7 @@ class Place:
         """Begin a line."""
         if self.parts > 1 and self.has_words and not self.has_right:
             for one in self.stack:
-                one.is_wide = one.is_wide or one.rtl_slot >= 0
+                one.is_wide |= one.asks_right
         if self.has_right and self.begins_right is False:
             for one in self.stack:
                 one.is_mixed = True

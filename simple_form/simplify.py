@@ -45,12 +45,20 @@ TAGS = frozenset(
     "td th tr u ul".split()
 )
 _SAME = {
-    "article": "div", "aside": "div", "section": "div", "header": "div", "footer": "div", "main": "div", "nav": "div",
-    "address": "div", "figure": "div", "figcaption": "div", "center": "div", "form": "div", "fieldset": "div",
-    "details": "div", "summary": "div", "dialog": "div", "marquee": "div", "del": "s", "strike": "s", "ins": "u",
-    "thead": "tbody", "tfoot": "tbody", "tt": "code", "samp": "code", "kbd": "code", "cite": "i", "dfn": "i",
-    "var": "i", "dir": "ul", "menu": "ul", "listing": "pre",
-}  # fmt: skip
+    name: tag
+    for tag, names in {
+        "div": "article aside section header footer main nav address figure figcaption center form fieldset details "
+        "summary dialog marquee",
+        "s": "del strike",
+        "u": "ins",
+        "tbody": "thead tfoot",
+        "code": "tt samp kbd",
+        "i": "cite dfn var",
+        "ul": "dir menu",
+        "pre": "listing",
+    }.items()
+    for name in names.split()
+}
 _PARTS = frozenset("td th tr tbody caption table".split())
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
 MOST_INDENTED = 5
@@ -155,11 +163,12 @@ class _Writer:
             harms.append(Harm("a background beside the page", "hide it"))
         look.page_back = look.light.backs[0]
         look.page_colours = (BLACK, *look.light.colours)
-        page = Open("body", "", look, -1, harms, is_block=True, names=self.tree.names)
+        page = Open("body", "", look, harms, is_block=True, names=self.tree.names)
         style = self._style(page, self.tree.page[1], Look(), is_box=True)
-        has_style = style or look.is_right_to_left
+        page.asks_right = look.is_right_to_left
+        has_style = style or page.asks_right
         if has_style:
-            page.rtl_slot = 1 if look.is_right_to_left else -1
+            page.slot = 1
             self.out += [f'<div style="{style}"' if style else "<div", "", ">"]
         self._push(page)
         for piece in pieces_of(self.tree.html):
@@ -209,30 +218,32 @@ class _Writer:
         look = look_of(element, above, self.tree, is_block=is_box)
         columns = self.place.part_of_table(name, marks)
         harms = [*self.place.harms(element, look, above, is_block=is_block)]
-        one = Open(name, tag, look, -1, harms)
         if columns and str(columns) != marks.get("colspan", "1"):
             harms.append(Harm("cells that lie over each other", "cover other words"))
             marks = Values({**marks, "colspan": str(columns)})
-        one.is_block = is_block
-        one.is_first = not self.has_words
         beside = {*INLINE_BOXES, "table-cell"}
-        one.ends_line = is_block and (
-            written in _PARTS or beside.isdisjoint(styled.all_of("display"))
-        )
-        one.padding = attribute_length(element.attributes["cellpadding"])
-        one.around = around_of(styled, look.size, BESIDE)
-        one.around += styled.pixels("text-indent")
         spacings = [length(part) or 0.0 for part in held["border-spacing"].split()]
-        one.spacing = max(spacings, default=0.0)
-        one.spacing += attribute_length(element.attributes["cellspacing"])
-        one.spacing += attribute_length(element.attributes["border"])
-        one.names = self.place.stack[-1].names | element.names
+        attributes = element.attributes
+        one = Open(
+            name,
+            tag,
+            look,
+            harms,
+            names=self.place.stack[-1].names | element.names,
+            is_block=is_block,
+            is_first=not self.has_words,
+            ends_line=is_block
+            and (written in _PARTS or beside.isdisjoint(styled.all_of("display"))),
+            padding=attribute_length(attributes["cellpadding"]),
+            around=around_of(styled, look.size, BESIDE) + styled.pixels("text-indent"),
+            spacing=max(spacings, default=0.0)
+            + attribute_length(attributes["cellspacing"])
+            + attribute_length(attributes["border"]),
+        )
         if one.ends_line:
             self._end_line()
         style = self._style(one, element, above, is_box=is_box)
         self.out.append(f"<tr><{tag}" if name == "caption" else f"<{tag}")
-        one.slot = len(self.out)
-        self.out.append("")
         self.out.append(self._attributes(element, name, target, marks))
         if style:
             self.out.append(f' style="{style}"')
@@ -240,18 +251,17 @@ class _Writer:
             self._item(element)
         if tag == "ol" or (tag == "ul" and held["list-style-type"] in _NUMBERED):
             self._list(one, element)
-        turns_cells = name == "table" and look.is_right_to_left
         if held["direction"] == "ltr":
             self.out.append(' dir="ltr"')
-        elif name == "bdi" or (
-            name != "table" and element.attributes["dir"].strip().lower() == "auto"
-        ):
-            one.auto_slot = len(self.out)
-            self.out.append("")
-        if held["direction"] == "rtl" or turns_cells:
-            one.rtl_slot = len(self.out)
-            self.out.append("")
-        self.out.append(">")
+        elif name != "table":
+            is_auto = attributes["dir"].strip().lower() == "auto"
+            one.asks_auto = is_auto or name == "bdi"
+        one.asks_right = held["direction"] == "rtl" or (
+            name == "table" and look.is_right_to_left
+        )
+        # What follows from the words in it is added here.
+        one.slot = len(self.out)
+        self.out += ["", ">"]
         self._push(one)
         self.place.add_float(one, element)
         if name == "q":
@@ -264,7 +274,7 @@ class _Writer:
             or one.look.is_one_line
             or one.tag in ("pre", "td", "th")
         )
-        if one.harms or is_asked or max(one.rtl_slot, one.auto_slot) >= 0:
+        if one.harms or is_asked or one.asks_right or one.asks_auto:
             self.collecting.append(one)
 
     def _end(self) -> None:
@@ -303,11 +313,11 @@ class _Writer:
             harms += beside if has_words else []
         if _is_far(one):
             harms.append(Harm("white-space: nowrap", "cut it off"))
-        if one.auto_slot >= 0 and one.has_right:
-            self.out[one.auto_slot] = ' dir="auto"'
-        if one.rtl_slot >= 0:
+        if one.asks_auto and one.has_right:
+            self.out[one.slot] += ' dir="auto"'
+        if one.asks_right:
             if one.is_right_first or (one.has_right and not one.is_mixed):
-                self.out[one.rtl_slot] = ' dir="rtl"'
+                self.out[one.slot] += ' dir="rtl"'
                 if one.is_wide and one.name != "table":
                     harms.append(Harm("direction: rtl", "move it"))
             elif has_words and (
@@ -315,7 +325,7 @@ class _Writer:
                 or (one.name != "table" and (one.has_right or not text[:1].isalpha()))
             ):
                 harms.append(Harm("direction: rtl", "move it"))
-                self.out[one.rtl_slot] = ' dir="ltr"' if one.name == "table" else ""
+                self.out[one.slot] += ' dir="ltr"' if one.name == "table" else ""
         above = self.place.stack[-1].look if self.place.stack else one.look
         floats_right = [harm.how for harm in harms] == ["float: right"]
         if floats_right and not one.is_block and one.look.size <= above.size:
@@ -357,8 +367,8 @@ class _Writer:
                         _listed(hows, MOST_HOWS, "; "), does, text[:300], is_preheader
                     )
                 )
-        if one.slot >= 0 and numbers:
-            self.out[one.slot] = f' data-change="{" ".join(numbers)}"'
+        if one.tag and numbers:
+            self.out[one.slot] += f' data-change="{" ".join(numbers)}"'
 
     def _text(self, text: str) -> None:
         here = self.place.stack[-1]
@@ -408,7 +418,7 @@ class _Writer:
             if len(self.collecting) > 100:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
-            if max(one.rtl_slot, one.auto_slot) >= 0:
+            if one.asks_right or one.asks_auto:
                 if one.is_right_first is None:
                     one.is_right_first = begins_right(text)
                 one.has_right = one.has_right or has_right(text)
