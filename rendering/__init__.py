@@ -3,7 +3,7 @@ no network, no state.
 
 `parsed.py` has it done by the parser, in a process of its own. There start with
 `render.py`: `simple_form` turns the HTML into its simple form, `marking.py` walks that
-and puts our marks in, `sanitise.py` seals what the frame gets.
+and puts our marks in, and `render.py` seals what the frame gets.
 """
 
 from rendering.invisibles import found_in, named, stripped

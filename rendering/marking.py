@@ -2,7 +2,7 @@
 look different to the recipient, what was left out, pictures that are not loaded,
 invisible characters, and where links really go.
 
-Every tag and attribute in its output is written here or passed the list in `sanitise`.
+Every tag and attribute in its output is written here or passed the list in `render`.
 """
 
 import html
@@ -40,104 +40,6 @@ _LABELS = "\x1f"
 _DRAWN = ("style", "dir", "colspan", "rowspan", "value", "cellpadding", "border")
 
 
-class Page:
-    """What is written so far, and how many marks of each kind."""
-
-    def __init__(self) -> None:
-        self.out: list[str] = []
-        self.text: list[str] = []
-        self.plain: list[str] = []
-        # Which of the plain texts are drawn, and where: the place in `out`, the text,
-        # and whether it is struck out.
-        self.drawn: dict[int, tuple[int, str, bool]] = {}
-        self.tally = Tally()
-        self.marks: Counter[str] = Counter()
-
-    def write_text(self, text: str, *, preformatted: bool, is_struck: bool) -> None:
-        """Write text, with a mark for each invisible character in it."""
-        for is_mark, piece in pieces(text, self.tally):
-            if is_mark:
-                self.out.append(
-                    f'<span id="{self.next_mark("ink")}" class="ghost">{html.escape(piece)}</span>'
-                )
-                self.text.append(f"[{piece}]")
-                continue
-            drawn = html.escape(piece, quote=False)
-            has_line = is_struck and not piece.isspace()
-            self.out.append(f"<s>{drawn}</s>" if has_line else drawn)
-            folded = piece if preformatted else _BLANKS.sub(" ", piece)
-            self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
-            self.drawn[len(self.plain)] = len(self.out) - 1, piece, has_line
-            self.plain.append(folded)
-
-    def mark_words(self, first: int, number: int) -> None:
-        """Draw a mark around so many words of the plain text from this one on, where
-        they are drawn as such.
-        """
-        texts = [
-            self.drawn[n][1] if n in self.drawn else stripped(text)
-            for n, text in enumerate(self.plain)
-        ]
-        places = word_places("".join(texts))[first : first + number]
-        if not places:
-            return
-        at = 0
-        mark_id = f' id="word-{first}-{number}"'
-        for n, text in enumerate(texts):
-            begin = max(0, places[0][0] - at)
-            end = max(0, places[-1][1] - at)
-            if n in self.drawn and text[begin:end]:
-                before, words, after = (
-                    html.escape(piece, quote=False)
-                    for piece in (text[:begin], text[begin:end], text[end:])
-                )
-                slot, _, is_struck = self.drawn[n]
-                drawn = f'{before}<span{mark_id} class="found">{words}</span>{after}'
-                self.out[slot] = f"<s>{drawn}</s>" if is_struck else drawn
-                mark_id = ""
-            at += len(text)
-
-    def write_box(self, kind: str, label: str, marked: str = "") -> str:
-        """Draw a box, and return the id by which a finding leads to it."""
-        mark = self.next_mark(marked) if marked else ""
-        drawn, text = self._box(kind, label, mark)
-        self.out.append(drawn)
-        self.text.append(text)
-        return mark
-
-    def write_target(self, slot: tuple[int, int], link: Link) -> None:
-        """Write a link's target into its reserved slot; as a box where the link does
-        not go where it seems to.
-        """
-        in_out, in_text = slot
-        if link.is_alarming:
-            drawn, self.text[in_text] = self._box(
-                "ghost", f"goes to {short_target(link.target)[:300]}"
-            )
-            self.out[in_out] = f" {drawn}"
-        elif link.target and short_target(link.target).rstrip("/") not in link.text:
-            self.text[in_text] = f" <{named(link.target)}>"
-
-    def _box(self, kind: str, label: str, mark: str = "") -> tuple[str, str]:
-        """Return a box as HTML and as text."""
-        label = named(label, self.tally)
-        mark_id = f'id="{mark}" ' if mark else ""
-        return (
-            f'<span {mark_id}class="{kind}">{html.escape(label)}</span>',
-            f" [{label}] ",
-        )
-
-    def next_mark(self, kind: str) -> str:
-        """Return the next id of a kind: "hidden-2"."""
-        self.marks[kind] += 1
-        return f"{kind}-{self.marks[kind]}"
-
-    def end_line(self, tag: str) -> None:
-        """End a line of the text."""
-        self.text.append("\n- " if tag == "li" else "\n")
-        self.plain.append("\n")
-
-
 class Drawing:
     """A simple form drawn for the desk, with its marks, and what was found in it.
 
@@ -150,17 +52,24 @@ class Drawing:
         self,
         form: SimpleForm,
         *,
-        readers: Iterable[str] = (),
-        fetched: Mapping[str, FetchedPicture] | None = None,
-        found: Words | None = None,
+        readers: Iterable[str],
+        fetched: Mapping[str, FetchedPicture],
+        found: Words | None,
     ) -> None:
-        self.page = Page()
+        self.out: list[str] = []
+        self.text: list[str] = []
+        self.plain: list[str] = []
+        # Which of the plain texts are drawn, and where: the place in `out`, the text,
+        # and whether it is struck out.
+        self._places: dict[int, tuple[int, str, bool]] = {}
+        self.tally = Tally()
+        self.marks: Counter[str] = Counter()
         self.differences = [Difference(**vars(one)) for one in form.changes]
         self.links: list[Link] = []
         self.blocked: list[RemotePicture] = []
         self.is_coloured = False
         self._readers = needles(readers)
-        self._fetched = fetched or {}
+        self._fetched = fetched
         self._link_texts = LinkTexts()
         self._stack: list[tuple[str, str, bool, SeenLink | None]] = []
         self._preformatted = 0
@@ -169,39 +78,35 @@ class Drawing:
         for piece in pieces_of(form.marked):
             if piece.kind == "text":
                 self._link_texts.add(stripped(piece.data))
-                self.page.write_text(
-                    piece.data,
-                    preformatted=bool(self._preformatted),
-                    is_struck=bool(self._struck),
-                )
+                self._write_text(piece.data)
             elif piece.kind == "end":
                 self._end()
             else:
                 self._start(piece.name, piece.attributes)
         if found:
-            self.page.mark_words(*found)
+            self._mark_words(*found)
         # After each link it is told where it goes.
         for seen, link in self._link_texts.read():
             self.links.append(link)
-            self.page.write_target(seen.slot, link)
+            self._write_target(seen.slot, link)
         known = {text for link in self.links for text in (link.target, link.text)}
-        self.links += find_bare_links("".join(self.page.plain), known)
+        self.links += find_bare_links("".join(self.plain), known)
 
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag == "img":
             self._picture(attributes)
             return
         if tag in VOID:
-            self.page.out.append(f"<{tag}>")
+            self.out.append(f"<{tag}>")
             self._link_texts.add("\n")
-            self.page.end_line("")
+            self._end_line("")
             return
         if tag in BLOCKS or tag == "tr":
-            self.page.end_line(tag)
+            self._end_line(tag)
         elif tag in ("td", "th"):
             # Numbers of two cells are not one number.
-            self.page.text.append(" ")
-            self.page.plain.append(" ")
+            self.text.append(" ")
+            self.plain.append(" ")
         style = attributes.get("style", "")
         parts = (part.partition(":")[::2] for part in style.split(";") if part)
         left, right = separators(tag, dict(parts))
@@ -214,18 +119,18 @@ class Drawing:
         self.is_coloured = self.is_coloured or "color:" in marks
         link = None
         if tag == "a" and "href" in attributes:
-            link = SeenLink(attributes["href"], mark=self.page.next_mark("link"))
+            link = SeenLink(attributes["href"], mark=self._next_mark("link"))
             self._link_texts.start(link)
             title = html.escape(named(read_target(link.target)))
             marks += f' id="{link.mark}" title="{title}"'
         if "data-labels" in attributes:
             self._link_texts.add_labels(attributes["data-labels"].split(_LABELS))
-        is_struck = "line-through" in style
+        is_struck = tag == "s" or "line-through" in style
         if tag not in ("s", "ins"):
-            self.page.out.append(f"<{tag}{marks}>")
+            self.out.append(f"<{tag}{marks}>")
         self._stack.append((tag, right, is_struck, link))
         self._preformatted += tag == "pre"
-        self._struck += tag == "s" or is_struck
+        self._struck += is_struck
         if "data-change" in attributes:
             self._mark_changes(attributes["data-change"], is_left_out=tag == "ins")
 
@@ -234,17 +139,17 @@ class Drawing:
             raise TooComplex("its structure is ambiguous")
         tag, right, is_struck, link = self._stack.pop()
         self._preformatted -= tag == "pre"
-        self._struck -= tag == "s" or is_struck
+        self._struck -= is_struck
         if tag not in ("s", "ins"):
-            self.page.out.append(f"</{tag}>")
+            self.out.append(f"</{tag}>")
         if link is not None:
             # Empty slots, in which it is written later where the link goes.
-            self._link_texts.end((len(self.page.out), len(self.page.text)))
-            self.page.out.append("")
-            self.page.text.append("")
+            self._link_texts.end((len(self.out), len(self.text)))
+            self.out.append("")
+            self.text.append("")
         self._link_texts.add(right)
         if tag in BLOCKS:
-            self.page.end_line("")
+            self._end_line("")
 
     def _mark_changes(self, numbers: str, *, is_left_out: bool) -> None:
         """Draw one box for what may look different here."""
@@ -256,9 +161,7 @@ class Drawing:
             label = f"may look different ({hows}):"
         elif first.passage:
             label += f": “{first.passage}”"
-        mark = self.page.write_box(
-            "ghost" if first.does else "blocked", label, "hidden"
-        )
+        mark = self._write_box("ghost" if first.does else "blocked", label, "hidden")
         for one in ours:
             self.differences[one] = replace(self.differences[one], mark=mark)
 
@@ -283,20 +186,18 @@ class Drawing:
         if source.lower().startswith(("http:", "https:")):
             self._remote(source, attributes, size, suffix)
         elif source.lower().startswith("cid:"):
-            self.page.write_box(
+            self._write_box(
                 "blocked", f"attached picture, not shown here: {source[4:200]}{suffix}"
             )
         elif source or says:
-            self.page.write_box("blocked", f"picture not shown{suffix}")
+            self._write_box("blocked", f"picture not shown{suffix}")
 
     def _draw(self, source: str, pixels: int, size: str, says: str) -> None:
         self._pixels += pixels
         self.is_coloured = True
-        self.page.out.append(
-            f'<img src="{source}" alt="{html.escape(named(says))}"{size}>'
-        )
-        self.page.text.append(f"[picture: {says}]" if says else "[picture]")
-        self.page.plain.append(f" {says} ")
+        self.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{size}>')
+        self.text.append(f"[picture: {says}]" if says else "[picture]")
+        self.plain.append(f" {says} ")
 
     def _remote(
         self, source: str, attributes: Mapping[str, str], size: str, suffix: str
@@ -318,14 +219,98 @@ class Drawing:
         if is_drawn:
             self._drawn_fetched = drawn
             self._draw(found.source, found.pixels, size, attributes.get("alt", ""))
-            self.page.out.append("<br>")
+            self.out.append("<br>")
             label = f"picture from {host}, {found.outcome}"
         else:
             target = short_target(source)[:200] or "nowhere"
             why = f" ({reason})" if reason else ""
             label = f"remote picture not loaded: {target}{why}{suffix}"
-        mark = self.page.write_box("blocked", label, "part")
+        mark = self._write_box("blocked", label, "part")
         self.blocked.append(RemotePicture(source[:2000], address, host, tracking, mark))
+
+    def _write_text(self, text: str) -> None:
+        """Write text, with a mark for each invisible character in it."""
+        for is_mark, piece in pieces(text, self.tally):
+            if is_mark:
+                self.out.append(
+                    f'<span id="{self._next_mark("ink")}" class="ghost">{html.escape(piece)}</span>'
+                )
+                self.text.append(f"[{piece}]")
+                continue
+            drawn = html.escape(piece, quote=False)
+            has_line = self._struck > 0 and not piece.isspace()
+            self.out.append(f"<s>{drawn}</s>" if has_line else drawn)
+            folded = piece if self._preformatted else _BLANKS.sub(" ", piece)
+            self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
+            self._places[len(self.plain)] = len(self.out) - 1, piece, has_line
+            self.plain.append(folded)
+
+    def _mark_words(self, first: int, number: int) -> None:
+        """Draw a mark around so many words of the plain text from this one on, where
+        they are drawn as such.
+        """
+        texts = [
+            self._places[n][1] if n in self._places else stripped(text)
+            for n, text in enumerate(self.plain)
+        ]
+        places = word_places("".join(texts))[first : first + number]
+        if not places:
+            return
+        at = 0
+        mark_id = f' id="word-{first}-{number}"'
+        for n, text in enumerate(texts):
+            begin = max(0, places[0][0] - at)
+            end = max(0, places[-1][1] - at)
+            if n in self._places and text[begin:end]:
+                before, words, after = (
+                    html.escape(piece, quote=False)
+                    for piece in (text[:begin], text[begin:end], text[end:])
+                )
+                slot, _, is_struck = self._places[n]
+                drawn = f'{before}<span{mark_id} class="found">{words}</span>{after}'
+                self.out[slot] = f"<s>{drawn}</s>" if is_struck else drawn
+                mark_id = ""
+            at += len(text)
+
+    def _write_box(self, kind: str, label: str, marked: str = "") -> str:
+        """Draw a box, and return the id by which a finding leads to it."""
+        mark = self._next_mark(marked) if marked else ""
+        drawn, text = self._box(kind, label, mark)
+        self.out.append(drawn)
+        self.text.append(text)
+        return mark
+
+    def _write_target(self, slot: tuple[int, int], link: Link) -> None:
+        """Write a link's target into its reserved slot; as a box where the link does
+        not go where it seems to.
+        """
+        in_out, in_text = slot
+        if link.is_alarming:
+            drawn, self.text[in_text] = self._box(
+                "ghost", f"goes to {short_target(link.target)[:300]}"
+            )
+            self.out[in_out] = f" {drawn}"
+        elif link.target and short_target(link.target).rstrip("/") not in link.text:
+            self.text[in_text] = f" <{named(link.target)}>"
+
+    def _box(self, kind: str, label: str, mark: str = "") -> tuple[str, str]:
+        """Return a box as HTML and as text."""
+        label = named(label, self.tally)
+        mark_id = f'id="{mark}" ' if mark else ""
+        return (
+            f'<span {mark_id}class="{kind}">{html.escape(label)}</span>',
+            f" [{label}] ",
+        )
+
+    def _next_mark(self, kind: str) -> str:
+        """Return the next id of a kind: "hidden-2"."""
+        self.marks[kind] += 1
+        return f"{kind}-{self.marks[kind]}"
+
+    def _end_line(self, tag: str) -> None:
+        """End a line of the text."""
+        self.text.append("\n- " if tag == "li" else "\n")
+        self.plain.append("\n")
 
 
 def tidy(text: str) -> str:

@@ -5,6 +5,7 @@ Pure, and run in the parser's processes only. Where anything about the message i
 doubt, its source is shown instead, with the reason.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -21,10 +22,11 @@ from rendering.result import (
     Words,
     outline_of_text,
 )
-from rendering.sanitise import seal
 from rendering.source_view import document, left_out, render_source, secret_text
 from rendering.texts import outline_of, template_of, words_of
 from simple_form import TooComplex, simplify
+from simple_form.elements import cleaned
+from simple_form.simplify import ATTRIBUTES, TAGS, VALUES
 
 # Formatting signs and lines make a Markdown parser slow; no person writes a message
 # with more of them than this.
@@ -51,27 +53,29 @@ def render_message(
     try:
         source = _source(content)
         drawing = Drawing(
-            simplify(source), readers=content.recipients, fetched=fetched, found=found
+            simplify(source),
+            readers=content.recipients,
+            fetched=fetched or {},
+            found=found,
         )
-        page = drawing.page
-        read = tidy("".join(page.text))
+        read = tidy("".join(drawing.text))
         text = read
         if content.html is None and content.markdown is not None:
             written = text_part(content.markdown, content.additions)
             text = named(without_surrogates(written))
-        drawn = "".join(page.out)
+        drawn = "".join(drawing.out)
         body = seal(drawn) if drawn.strip() else _EMPTY
         return RenderedMessage(
             document=document(
-                body + left_out(page.tally), plain_paper=not drawing.is_coloured
+                body + left_out(drawing.tally), plain_paper=not drawing.is_coloured
             ),
             text=text,
-            plain=stripped(tidy("".join(page.plain))),
+            plain=stripped(tidy("".join(drawing.plain))),
             blocked=tuple(drawing.blocked),
-            differences=(*drawing.differences, *secret_text(page.tally)),
+            differences=(*drawing.differences, *secret_text(drawing.tally)),
             links=tuple(drawing.links),
-            invisibles=dict(page.tally.counts),
-            inked="ink-1" if page.marks["ink"] else "",
+            invisibles=dict(drawing.tally.counts),
+            inked="ink-1" if drawing.marks["ink"] else "",
             read=read,
         )
     except TooComplex as doubt:
@@ -120,4 +124,24 @@ def _source(content: Content) -> str:
         raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
     return render_markdown(with_signature(markdown, content.additions)) + html_footer(
         content.additions
+    )
+
+
+# The last pass before the frame: only listed tags, attributes and values get through.
+_VALUES = {
+    **VALUES,
+    "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}|word-[0-9]{1,6}-[0-9]{1,2}"),
+    "src": re.compile(r"data:image/.*", re.DOTALL),
+}
+
+
+def seal(marked: str) -> str:
+    """Return what may be shown. No address but a picture's own data is in it."""
+    return cleaned(
+        marked,
+        tags=set(TAGS),
+        attributes={**ATTRIBUTES, "a": {"title", "id"}, "span": {"id"}},
+        values=_VALUES,
+        allowed_classes={"span": {"ghost", "blocked", "found"}},
+        url_schemes={"data"},
     )

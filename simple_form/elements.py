@@ -8,6 +8,7 @@ known of it; nh3 then builds the tree that a browser would build.
 
 import html
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -165,7 +166,7 @@ class Tree:
             "th": {"colspan", "rowspan"},
         }
         self.html = cleaned(
-            "".join(self._out), tags={*_KEPT, "img"}, attributes=allowed, link_rel=None
+            "".join(self._out), tags={*_KEPT, "img"}, attributes=allowed
         )
 
     def styled(self, number: int, around: frozenset[str]) -> Element:
@@ -510,12 +511,28 @@ def _written_as(name: str) -> str:
     return name if name in _KEPT else "div" if name in _BLOCKS else "span"
 
 
-def cleaned(written: str, **settings: Any) -> str:
-    """Return HTML as nh3 writes it with these settings. Raises TooComplex where it
-    cannot.
+def cleaned(
+    written: str,
+    *,
+    values: Mapping[str, re.Pattern[str]] | None = None,
+    **settings: Any,
+) -> str:
+    """Return HTML as nh3 writes it with these settings, and of its attributes those
+    whose values are as they may be. Raises TooComplex where it cannot.
     """
+
+    def checked(tag: str, attribute: str, value: str) -> str | None:
+        pattern = (values or {}).get(attribute)
+        return value if pattern is None or pattern.fullmatch(value) else None
+
     try:
-        return nh3.clean(written, **settings)
+        return nh3.clean(
+            written,
+            attribute_filter=checked,
+            url_relative="deny",
+            link_rel=None,
+            **settings,
+        )
     except BaseException as error:
         # A panic in Rust arrives as a BaseException of its own.
         if type(error).__name__ == "PanicException":

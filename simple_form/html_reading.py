@@ -11,7 +11,7 @@ for text that is moved out of tables. Each is counted here and bounded.
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from html.entities import html5
 from typing import NamedTuple
@@ -22,11 +22,13 @@ MAX_ATTRIBUTES = 100
 _TO_THE_END = 10**9
 
 _SPACE = "\t\n\f\r "
-_SPACES = re.compile(f"[{_SPACE}]*")
 _BETWEEN = re.compile(f"[{_SPACE}/]*")
 _TAG_NAME = re.compile(f"[A-Za-z][^{_SPACE}/>]*")
-_ATTRIBUTE_NAME = re.compile(f"[^{_SPACE}/>][^{_SPACE}/>=]*")
-_UNQUOTED = re.compile(f"[^{_SPACE}>]*")
+_ATTRIBUTE = re.compile(
+    rf"(?P<name>[^{_SPACE}/>][^{_SPACE}/>=]*+)"
+    rf"(?:[{_SPACE}]*+=[{_SPACE}]*+"
+    rf"(?:\"(?P<double>[^\"]*+)\"|'(?P<single>[^']*+)'|(?P<unended>[\"'])|(?P<bare>[^{_SPACE}>]*+)))?+"
+)
 _COMMENT_END = re.compile("--!?>")
 _REFERENCE = re.compile(
     r"&(?:#[xX]([0-9a-fA-F]+);?|#([0-9]+);?|([A-Za-z][A-Za-z0-9]{0,31};?))"
@@ -198,37 +200,19 @@ def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
         at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
         if text.startswith(">", at):
             return Token(kind, name.group().lower(), "", attributes), at + 1
-        found = _ATTRIBUTE_NAME.match(text, at)
-        value, at = _value(text, found.end()) if found else ("", -1)
-        if found is None or at == -1:
+        found = _ATTRIBUTE.match(text, at)
+        if found is None or found["unended"]:
             return Token("lost", "a tag that never ends", text[opening:]), len(text)
         count += 1
         if count > MAX_ATTRIBUTES:
             raise TooComplex(f"a tag has more than {MAX_ATTRIBUTES} attributes")
-        attributes.setdefault(found.group().lower(), value)
-
-
-def _value(text: str, at: int) -> tuple[str, int]:
-    """Read `= value` after an attribute's name; -1 as the position says that the text
-    ended inside it.
-    """
-    equals = _SPACES.match(text, at).end()  # type: ignore[union-attr]
-    if not text.startswith("=", equals):
-        return "", at
-    at = _SPACES.match(text, equals + 1).end()  # type: ignore[union-attr]
-    quote = text[at : at + 1]
-    if quote in ('"', "'"):
-        closing = text.find(quote, at + 1)
-        return ("", -1) if closing == -1 else (text[at + 1 : closing], closing + 1)
-    if not quote:
-        return "", -1
-    unquoted = _UNQUOTED.match(text, at)
-    assert unquoted is not None
-    return unquoted.group(), unquoted.end()
+        value = found["double"] or found["single"] or found["bare"] or ""
+        attributes.setdefault(found["name"].lower(), value)
+        at = found.end()
 
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
-_ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
+_WRITTEN_ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
 
 
 def pieces_of(regular: str) -> Iterator[Token]:
@@ -248,7 +232,7 @@ def pieces_of(regular: str) -> Iterator[Token]:
             yield Token("end", tag, "")
         else:
             values = Values()
-            for name, value in _ATTRIBUTE.findall(attributes):
+            for name, value in _WRITTEN_ATTRIBUTE.findall(attributes):
                 values[name] = html.unescape(value)
             yield Token("start", tag, "", values)
 
@@ -368,10 +352,10 @@ class Nesting:
         if not self.count[written]:
             return False
         if written in TABLE_PARTS or written == "table":
-            stops = frozenset({"table"}) if written != "table" else frozenset()
+            stops = frozenset({"table"}) - {written}
         else:
             stops = _SCOPES if written in _IN_SCOPE else _IN_SCOPE | _SCOPES
-        return self._close(lambda e: e.name == name and e.written == written, stops)
+        return self._close({written}, stops, name)
 
     def text(self) -> None:
         """Text that is not only space: carries formatting on, and is moved out of a
@@ -380,20 +364,25 @@ class Nesting:
         self._leave_table("")
         self._carry()
 
-    def _find(self, fits: Callable[[_Open], bool], stops: frozenset[str]) -> int:
-        """Return 1 + the position of the innermost matching element, 0 when there is
-        none before one of `stops`.
+    def _find(
+        self, written: Collection[str], stops: Collection[str] = (), name: str = ""
+    ) -> int:
+        """Return 1 + the position of the innermost element that is written so, and
+        known by this name if one is given; 0 when there is none before one of `stops`.
         """
         for at in range(len(self.open), 0, -1):
-            if fits(self.open[at - 1]):
+            one = self.open[at - 1]
+            if one.written in written and name in ("", one.name):
                 return at
-            if self.open[at - 1].written in stops:
+            if one.written in stops:
                 return 0
         return 0
 
-    def _close(self, fits: Callable[[_Open], bool], stops: frozenset[str]) -> bool:
-        """Close the innermost matching element before one of `stops`, if any."""
-        at = self._find(fits, stops)
+    def _close(
+        self, written: Collection[str], stops: Collection[str] = (), name: str = ""
+    ) -> bool:
+        """Close the innermost such element before one of `stops`, if any."""
+        at = self._find(written, stops, name)
         if at:
             self._pop_to(at - 1)
         return bool(at)
@@ -424,12 +413,9 @@ class Nesting:
         }
         wanted = closes.get(written, TABLE_PARTS)
         for _ in range(4):
-            if not self._close(lambda e: e.written in wanted, frozenset({"table"})):
+            if not self._close(wanted, {"table"}):
                 break
-        at = self._find(
-            lambda e: e.written in TABLE_PARTS or e.written == "table", frozenset()
-        )
-        self._pop_to(at)
+        self._pop_to(self._find(TABLE_PARTS | {"table"}))
 
     def _leave_table(self, written: str) -> None:
         """Count what is put into a table outside of its cells: the standard moves it
@@ -438,7 +424,7 @@ class Nesting:
         if not self.open or self.open[-1].written not in ("table", "tr", *_SECTIONS):
             return
         if written == "table":
-            self._close(lambda e: e.written == "table", frozenset())
+            self._close({"table"})
         else:
             self._misnest()
 
@@ -451,9 +437,9 @@ class Nesting:
         ):
             kin = {"li"} if written == "li" else {"dd", "dt"}
             stops = BLOCKS - {"div", "p", "address"} - kin | _SCOPES
-            self._close(lambda e: e.written in kin, stops)
+            self._close(kin, stops)
         if self.count["p"]:
-            self._close(lambda e: e.written == "p", _SCOPES | {"button"})
+            self._close({"p"}, _SCOPES | {"button"})
         if written in HEADINGS and self.open and self.open[-1].written in HEADINGS:
             self._pop_to(len(self.open) - 1)
 
@@ -472,7 +458,8 @@ class Nesting:
         if entry is None:
             return False
         self.formatting.remove(entry)
-        at = self._find(lambda e: e.formatting is entry, frozenset())
+        around = (at for at, one in enumerate(self.open, 1) if one.formatting is entry)
+        at = next(around, 0)
         if not at:
             self.cut_off -= 1
         elif any(e.written in BLOCKS for e in self.open[at:]):
