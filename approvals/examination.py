@@ -51,9 +51,9 @@ from mirror.store import parsed_content, stored_content
 from policy.allowlists.judgement import judge_content
 from policy.rules.facts import stored_facts
 from rendering import ParsedContent
-from risk import Rejected, RiskContext, find_risks
+from risk import find_risks
 from risk.addresses import bare_address, everybody
-from risk.findings import HIGH, OwnPhrase, score_of, worst_first
+from risk.findings import HIGH, OwnPhrase, Rejected, RiskContext, score_of, worst_first
 from risk.findings import may_have_left as may_have_left_finding
 from risk.own_words import read_phrase
 from risk.similarity import alike, amounts, bands, shape

@@ -5,7 +5,6 @@ how their addresses and names are written.
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from common.domains import registered_domain
@@ -36,17 +35,6 @@ from risk.lookalikes import (
 _ADDRESS = re.compile(r"<([^<>]*)>\s*$")
 
 
-@dataclass(frozen=True)
-class NamedAddress:
-    """An address with its display name, and whose it is: "sender", "Reply-To" or
-    "recipient".
-    """
-
-    address: str
-    name: str
-    whose: str
-
-
 def bare_address(address: str) -> str:
     """Return the address itself, without a display name, normalised."""
     found = _ADDRESS.search(address[-1000:])
@@ -56,11 +44,8 @@ def bare_address(address: str) -> str:
 def shown_name(address: str) -> str:
     """Return the display name before an address; empty when there is none."""
     found = _ADDRESS.search(address[-1000:])
-    return (
-        address[: -len(found.group())].strip().strip("\"'").strip()[:1000]
-        if found
-        else ""
-    )
+    name = address[: -len(found[0])] if found else ""
+    return name.strip().strip("\"'").strip()[:1000]
 
 
 def everybody(content: Content) -> tuple[str, ...]:
@@ -82,17 +67,16 @@ def reply_addresses(content: Content) -> tuple[str, ...]:
     return tuple(dict.fromkeys(address for address in found if "@" in address))[:20]
 
 
-def named_addresses(content: Content) -> Iterator[NamedAddress]:
-    """Yield every address of the message with its display name."""
-    yield NamedAddress(
-        bare_address(content.sender),
-        content.sender_name or shown_name(content.sender),
-        "sender",
-    )
+def named_addresses(content: Content) -> Iterator[tuple[str, str, str]]:
+    """Yield every address of the message with its display name, and whose it is:
+    "sender", "Reply-To" or "recipient".
+    """
+    sender = bare_address(content.sender)
+    yield sender, content.sender_name or shown_name(content.sender), "sender"
     for address in (content.reply_to or "").split(",")[:20]:
-        yield NamedAddress(bare_address(address), shown_name(address), "Reply-To")
+        yield bare_address(address), shown_name(address), "Reply-To"
     for address in content.recipients:
-        yield NamedAddress(bare_address(address), shown_name(address), "recipient")
+        yield bare_address(address), shown_name(address), "recipient"
 
 
 def all_addresses(content: Content) -> Iterator[tuple[str, str]]:
@@ -248,22 +232,16 @@ def many_recipients(
 ) -> Iterator[Finding]:
     """Messages to more people than an ordinary message goes to."""
     number = len(everybody(content))
-    if number <= MANY:
-        return
-    copies = (
-        (len(content.to), "To"),
-        (len(content.cc), "Cc"),
-        (len(content.bcc), "Bcc"),
-    )
-    detail = ", ".join(f"{count:,} in {name}" for count, name in copies if count)
-    sentence = f"This goes to {counted(number, 'person', 'people')}."
-    yield finding(
-        "many_recipients",
-        sentence,
-        f"{detail}.",
-        is_milder=number <= VERY_MANY,
-        anchor=ADDRESSES,
-    )
+    if number > MANY:
+        fields = (("To", content.to), ("Cc", content.cc), ("Bcc", content.bcc))
+        details = [f"{len(to):,} in {name}" for name, to in fields if to]
+        yield finding(
+            "many_recipients",
+            f"This goes to {number:,} people.",
+            f"{', '.join(details)}.",
+            is_milder=number <= VERY_MANY,
+            anchor=ADDRESSES,
+        )
 
 
 def _near_person(address: str, known: Sequence[str]) -> str:
@@ -291,38 +269,36 @@ def name_says_address(
     """Display names that contain a mail address or a domain other than their own
     address's.
     """
-    return islice(filter(None, map(_name_lie, named_addresses(content))), MAX_NAMED)
+    return islice(_lying_names(content), MAX_NAMED)
 
 
-def _name_lie(named: NamedAddress) -> Finding | None:
-    if "@" not in named.address:
-        return None
-    domain = domain_of(named.address)
-    hosts = find_hosts(readable(named.name))
-    if mail := next((one.text for one in hosts if one.local), ""):
-        claimed = normalise_address(mail).lower()
-        if claimed == named.address.lower():
-            return None
-        return _name_finding(named, claimed, is_milder=domain_of(claimed) == domain)
-    for one in hosts:
-        is_domain = one.host.rpartition(".")[2] not in _NO_DOMAINS
-        if is_domain and not is_same_registrant(one.host, domain):
-            return _name_finding(named, one.host, is_milder=True)
-    return None
-
-
-def _name_finding(named: NamedAddress, claimed: str, *, is_milder: bool) -> Finding:
-    whose_name = f"{named.whose}'s name"
-    if named.whose == "Reply-To":
-        whose_name = "name in Reply-To"
-    return finding(
-        "name_says_address",
-        f"The {whose_name} shows a different address from the real one.",
-        f"The name is {quoted(named.name)}; the address is {one_word(named.address)}.",
-        (named.address, claimed),
-        is_milder=is_milder,
-        anchor=address_anchor(named.address),
-    )
+def _lying_names(content: Content) -> Iterator[Finding]:
+    for address, name, whose in named_addresses(content):
+        domain = domain_of(address)
+        hosts = find_hosts(readable(name))
+        claims = [
+            one.host
+            for one in hosts
+            if one.host.rpartition(".")[2] not in _NO_DOMAINS
+            and not is_same_registrant(one.host, domain)
+        ]
+        is_milder = True
+        if mail := next((one.text for one in hosts if one.local), ""):
+            claimed = normalise_address(mail).lower()
+            claims = [claimed] if claimed != address.lower() else []
+            is_milder = domain_of(claimed) == domain
+        if claims and "@" in address:
+            whose_name = (
+                f"{whose}'s name" if whose != "Reply-To" else "name in Reply-To"
+            )
+            yield finding(
+                "name_says_address",
+                f"The {whose_name} shows a different address from the real one.",
+                f"The name is {quoted(name)}; the address is {one_word(address)}.",
+                (address, claims[0]),
+                is_milder=is_milder,
+                anchor=address_anchor(address),
+            )
 
 
 # An IP address, in brackets or bare, also as one number (2130706433) and in

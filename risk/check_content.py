@@ -4,7 +4,7 @@ differing parts, earlier rejections, and attached files by their names and types
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from common.additions import text_part
@@ -147,7 +147,7 @@ def looks_different(
         only_there = _mails_in(first.passage) - _mails_in(elsewhere)
         only_there |= numbers(first.passage) - numbers(elsewhere)
         if only_there:
-            detail = f"Lists of messages show it beside the subject. Only there: {', '.join(sorted(only_there)[:5])}."
+            detail = f"Lists of messages show it beside the subject. Only there: {_first(only_there)}."
             is_milder = False
     yield finding(
         "looks_different",
@@ -231,47 +231,47 @@ def remote_content(
     """Pictures and the like that load when the recipient opens the message, and so
     report that it was opened.
     """
-    if not rendered.blocked:
+    blocked = rendered.blocked
+    if not blocked:
         return
-    hosts = list(dict.fromkeys(b.host for b in rendered.blocked if b.host))
-    sentence = f"The message would load {counted(len(rendered.blocked), 'thing')} from other servers."
+    hosts = list(dict.fromkeys(one.host for one in blocked if one.host))
     where = f" from {', '.join(map(one_word, hosts[:3]))}" if hosts else ""
-    anchor = mark_anchor(next((b.mark for b in rendered.blocked if b.mark), ""))
-    evidence = (f"picture: {b.source}" for b in rendered.blocked)
-    detail = f"picture × {len(rendered.blocked)}{where}."
-    yield finding("remote_content", sentence, detail, evidence, anchor=anchor)
+    yield finding(
+        "remote_content",
+        f"The message would load {counted(len(blocked), 'thing')} from other servers.",
+        f"picture × {len(blocked)}{where}.",
+        (f"picture: {one.source}" for one in blocked),
+        anchor=mark_anchor(blocked[0].mark),
+    )
 
 
 def shown_as_source(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """The message could not be laid out, so nobody has seen it as its recipient will."""
-    if rendered.doubt and rendered.doubt != NOT_SAFE:
-        sentence = "The message is shown as its source."
-        yield finding(
-            "shown_as_source", sentence, f"Reason: {rendered.doubt}.", anchor=SHEET
-        )
+    """The message could not be laid out, so nobody has seen it as its recipient will.
 
-
-def unsafe_content(
-    content: Content, rendered: RenderedMessage, context: RiskContext
-) -> Iterator[Finding]:
-    """The parser was killed over the message, so that only its source is known."""
+    Where the parser was killed over it, that is said instead.
+    """
     if rendered.doubt == NOT_SAFE:
         yield not_read_safely("The message")
+    elif rendered.doubt:
+        sentence = "The message is shown as its source."
+        reason = f"Reason: {rendered.doubt}."
+        yield finding("shown_as_source", sentence, reason, anchor=SHEET)
 
 
 def not_visible(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Fields that the connection's key does not let the desk read."""
-    missing = content.unseen
-    if missing:
+    if missing := content.unseen:
         names = [_FIELD_NAMES.get(name, name) for name in missing]
-        sentence = "Some of this message is not visible with this key."
-        anchor = next((_ANCHORS[name] for name in missing if name in _ANCHORS), SHEET)
         yield finding(
-            "not_visible", sentence, f"{', '.join(names)}.", missing, anchor=anchor
+            "not_visible",
+            "Some of this message is not visible with this key.",
+            f"{', '.join(names)}.",
+            missing,
+            anchor=next(filter(None, map(_ANCHORS.get, missing)), SHEET),
         )
 
 
@@ -289,77 +289,67 @@ _WORD = re.compile(r"[^\W\d_]{2,40}")
 ALIKE = 0.6
 
 
-def subject_differs(
+def parts_differ(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
-    """A sum of money in the subject that the message does not name."""
-    only_there = set(read_sums((content.subject,)).named) - numbers(rendered.plain)
-    if only_there and numbers(rendered.plain) and not rendered.doubt:
-        sentence = "The subject names a sum that the message does not."
-        detail = f"Only in the subject: {', '.join(sorted(only_there)[:5])}."
+    """HTML and Markdown of one message that differ in their numbers, or in most of
+    their words, and a sum of money in the subject that the message does not name.
+    """
+    text = context.text_part
+    if rendered.doubt:
+        return
+    in_html = numbers(rendered.plain)
+    if text is not None:
+        in_text = numbers(text.plain)
+        details = []
+        evidence = []
+        for part, found in (("HTML", in_html - in_text), ("text", in_text - in_html)):
+            if found:
+                details.append(f"only the {part} says {_first(found)}")
+                evidence += [f"{part}: {number}" for number in sorted(found)]
+        if details:
+            detail = "; ".join(details)
+            yield finding(
+                "parts_differ",
+                "The HTML and text parts of this message have different numbers.",
+                f"{detail[0].upper()}{detail[1:]}.",
+                evidence,
+                anchor=PARTS,
+            )
+        elif only_there := _named_in(text) - _named_in(rendered):
+            yield finding(
+                "parts_differ",
+                "The text part names addresses that the HTML part does not.",
+                f"Only in the text: {_first(map(one_word, only_there))}.",
+                sorted(only_there),
+                is_milder=True,
+                anchor=PARTS,
+            )
+        elif (
+            overlap(rendered.plain, text.plain, text_part("", content.additions))
+            < ALIKE
+        ):
+            yield finding(
+                "parts_differ",
+                "The HTML and text parts of this message have different wording.",
+                "Compare them on the message page.",
+                is_milder=True,
+                anchor=PARTS,
+            )
+    only_there = set(read_sums((content.subject,)).named) - in_html
+    if only_there and in_html:
         yield finding(
             "parts_differ",
-            sentence,
-            detail,
+            "The subject names a sum that the message does not.",
+            f"Only in the subject: {_first(only_there)}.",
             sorted(only_there),
             is_milder=True,
             anchor=SUBJECT,
         )
 
 
-def parts_differ(
-    content: Content, rendered: RenderedMessage, context: RiskContext
-) -> Iterator[Finding]:
-    """HTML and Markdown of one message that differ in their numbers, or in most of
-    their words.
-    """
-    text = context.text_part
-    if text is None or rendered.doubt:
-        return
-    in_html = numbers(rendered.plain)
-    in_text = numbers(text.plain)
-    only_html = in_html - in_text
-    only_text = in_text - in_html
-    if only_html or only_text:
-        details = []
-        evidence = []
-        for part, found in (("HTML", sorted(only_html)), ("text", sorted(only_text))):
-            if found:
-                details.append(f"only the {part} says {', '.join(found[:5])}")
-                evidence += [f"{part}: {number}" for number in found]
-        detail = "; ".join(details)
-        yield finding(
-            "parts_differ",
-            "The HTML and text parts of this message have different numbers.",
-            f"{detail[0].upper()}{detail[1:]}.",
-            evidence,
-            anchor=PARTS,
-        )
-    elif only_there := _named_in(text) - _named_in(rendered):
-        sentence = "The text part names addresses that the HTML part does not."
-        detail = (
-            f"Only in the text: {', '.join(map(one_word, sorted(only_there)[:5]))}."
-        )
-        yield finding(
-            "parts_differ",
-            sentence,
-            detail,
-            sorted(only_there),
-            is_milder=True,
-            anchor=PARTS,
-        )
-    elif (
-        overlap(rendered.plain, text.plain, besides=text_part("", content.additions))
-        < ALIKE
-    ):
-        sentence = "The HTML and text parts of this message have different wording."
-        yield finding(
-            "parts_differ",
-            sentence,
-            "Compare them on the message page.",
-            is_milder=True,
-            anchor=PARTS,
-        )
+def _first(found: Iterable[str]) -> str:
+    return ", ".join(sorted(found)[:5])
 
 
 def _named_in(rendered: RenderedMessage) -> set[str]:
@@ -392,7 +382,7 @@ def numbers(text: str) -> set[str]:
     return found
 
 
-def overlap(first: str, second: str, *, besides: str = "") -> float:
+def overlap(first: str, second: str, besides: str = "") -> float:
     """Return the share of words that two texts have in common, from 0 to 1. Those of
     `besides` do not count.
     """

@@ -17,7 +17,7 @@ from policy.models import Allowlist
 from policy.plans.commands import seen_calendar
 from policy.rules.changes import seen_state
 from policy.rules.rules import PolicyRule
-from risk import restored
+from risk.findings import restored
 from tests.admin_doors import (
     ACCOUNT_DOORS,
     ALERT_DOORS,

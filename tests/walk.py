@@ -66,7 +66,7 @@ from policy.models import (
     WorkCalendar,
 )
 from policy.standing import StandingScope
-from risk import Finding
+from risk.findings import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
 from tests.factories import (

@@ -37,7 +37,7 @@ from mirror.recipients import copied_to
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.terms import TOLD_BEFORE
 from rendering.passages import without_passage
-from risk import score_of
+from risk.findings import score_of
 from risk.lookalikes import alike_pairs, compare_names
 
 MAX_FINDINGS = 512

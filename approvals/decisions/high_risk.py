@@ -18,9 +18,8 @@ from common.fingerprint import FINGERPRINT, Content
 from mirror.models import Message
 from policy.rules.rules import Effects
 from rendering.links import unicode_host
-from risk import Finding, restored
 from risk.addresses import bare_address
-from risk.findings import HIGH, points_of, score
+from risk.findings import HIGH, Finding, points_of, restored, score
 
 # With more recipients than these, their number is asked for instead of a domain.
 FEW = 3

@@ -25,8 +25,7 @@ from mirror.recording import record_about
 from mirror.threads import Conversation
 from policy.evaluation import Ruling
 from rendering import named
-from risk import Finding, restored, score
-from risk.findings import level_of, points_of
+from risk.findings import Finding, level_of, points_of, restored, score
 
 SERVED = "message.served"
 OPENED = "message.opened"

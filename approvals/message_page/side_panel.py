@@ -36,8 +36,18 @@ from mirror.models import AttachedFile, Message
 from mirror.states import LIVE_DECISIONS, DecisionState
 from mirror.store import stored_content
 from mirror.terms import BACK_BEFORE
-from risk import RULES, Finding, restored, score
-from risk.findings import IN_FRAME, PARTS, Score, level_of, points_of, rule_order
+from risk.findings import (
+    IN_FRAME,
+    PARTS,
+    Finding,
+    Score,
+    level_of,
+    points_of,
+    restored,
+    rule_order,
+    score,
+)
+from risk.rules import RULES
 
 MOST_COMMENTS = 50
 MOST_LINES = 12

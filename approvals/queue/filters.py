@@ -22,7 +22,7 @@ from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
 from common.time_zones import zone_name
 from common.words import words_of
 from mirror.models import Mailbox
-from risk import RULES
+from risk.rules import RULES
 
 _NUMBER = re.compile(r"x|[0-9]{1,18}")
 # Fields of a review; the others are of its message.

@@ -33,8 +33,8 @@ from mirror.states import DecisionState, Outcome
 from mirror.terms import CLAIM_LASTS
 from policy.rules.demand import Demand
 from policy.rules.rules import listed
-from risk import RULES
 from risk.findings import Score, score_of
+from risk.rules import RULES
 
 # How close to expiry the remaining time is shown in red, or shown at all where there is
 # little room.

@@ -48,7 +48,7 @@ from common.pages import DeskRequest, page_or_fragment
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from policy.rules.demand import Demand
-from risk import RULES
+from risk.rules import RULES
 
 PAGE = 50
 # What the fields of the search form offer.

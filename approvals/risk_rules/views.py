@@ -43,9 +43,9 @@ from people.sign_in.reauthentication import (
     is_recently_authenticated,
     reauthenticated,
 )
-from risk import RULES, Rule, restored
-from risk.findings import level_of, points_of
+from risk.findings import level_of, points_of, restored
 from risk.own_words import MAX_TYPED, PLACES, SearchedText, places_in_words, read_phrase
+from risk.rules import RULES, Rule
 
 _RULE_POINTS = "Give it 0 to 100 points, in whole numbers."
 

@@ -31,8 +31,7 @@ from mirror.states import MessageState
 from mirror.store import rendered_content, stored_content
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.rules.facts import own_words_in
-from risk import RULES, RiskContext, restored, score, score_of
-from risk.findings import worst_first
+from risk.findings import RiskContext, restored, score, score_of, worst_first
 from risk.own_words import (
     PLACES,
     Phrase,
@@ -41,6 +40,7 @@ from risk.own_words import (
     places_in_words,
     search_terms,
 )
+from risk.rules import RULES
 
 # The rule with which findings of own words are stored.
 RULE = "own_word"

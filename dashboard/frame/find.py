@@ -26,7 +26,7 @@ from common.search_field import as_asked
 from common.words import words_of
 from mirror.models import Connection, Mailbox
 from people.models import Person
-from risk import RULES
+from risk.rules import RULES
 
 # Of mailboxes, people and the like; whoever has more of one kind finds the rest on its
 # page.

@@ -18,7 +18,7 @@ from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
 from policy.rules.facts import active_policy
 from policy.rules.rules import Names, PolicyRule
 from policy.rules.satisfiable import Problem, Staff, problems
-from risk import RULES
+from risk.rules import RULES
 
 FINDINGS: Mapping[str, str] = {one.name: one.words for one in RULES.values()}
 # How long an API key that sent nothing is offered; its owner, where it has one, is

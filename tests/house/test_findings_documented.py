@@ -5,8 +5,8 @@ other.
 import re
 from pathlib import Path
 
-from risk import RULES
 from risk.findings import HIGH, MILDER
+from risk.rules import RULES
 from risk.similarity import MAX_DISTANCE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "findings.md").read_text()

@@ -6,8 +6,9 @@ import re
 
 from common.fingerprint import FIELDS, Attachment, Content
 from rendering.render import parse_content, render_message
-from risk import RiskContext, find_risks
+from risk import find_risks
 from risk.check_content import numbers, why_dangerous
+from risk.findings import RiskContext
 
 
 def risks(**fields):

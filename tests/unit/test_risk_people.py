@@ -4,9 +4,9 @@ Reply-To, allowlist, repeats.
 
 from common.fingerprint import Content
 from rendering.render import render_message
-from risk import Rejected, RiskContext, find_risks
+from risk import find_risks
 from risk.check_greeting import greeting_of, is_one_name, spellings
-from risk.findings import address_anchor, address_id
+from risk.findings import Rejected, RiskContext, address_anchor, address_id
 
 KNOWN = RiskContext(
     own_domains=("yourteam.example",),

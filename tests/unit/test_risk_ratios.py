@@ -9,7 +9,8 @@ import pytest
 
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
-from risk import RiskContext, find_risks
+from risk import find_risks
+from risk.findings import RiskContext
 from risk.similarity import bands, shape
 from tests.linear import is_linear
 

@@ -4,8 +4,9 @@ miss.
 
 from common.fingerprint import Content
 from rendering.render import render_message
-from risk import RiskContext, find_risks
+from risk import find_risks
 from risk.addresses import everybody
+from risk.findings import RiskContext
 from risk.lookalikes import COLUMNS, KnownDomains, compare_names, lookalike_of
 
 KNOWN = RiskContext(

@@ -4,8 +4,8 @@ the level that follows.
 
 import pytest
 
-from risk import RULES, score, score_of
-from risk.findings import HIGH, counted_points, finding, level_of
+from risk.findings import HIGH, counted_points, finding, level_of, score, score_of
+from risk.rules import RULES
 
 
 def seen(*rules):

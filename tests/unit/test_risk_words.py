@@ -8,8 +8,7 @@ import pytest
 
 from common.fingerprint import Attachment, Content
 from rendering.render import render_message
-from risk import RiskContext, score
-from risk.findings import OwnPhrase
+from risk.findings import OwnPhrase, RiskContext, score
 from risk.own_words import (
     MOST,
     PLACES,

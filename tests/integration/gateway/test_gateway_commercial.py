@@ -22,7 +22,8 @@ from gateway.models import (
 from gateway.states import Mode, Status
 from mirror.store import content_of
 from rendering.render import parse_content, render_message
-from risk import RiskContext, find_risks
+from risk import find_risks
+from risk.findings import RiskContext
 from tests.integration.gateway.world import (
     add_sandbox_keys,
     bad_field_of,
