@@ -6,10 +6,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 
 from simple_form.colours import attribute_colour, colour_of
 from simple_form.harmless import (
     ROOT_SIZE,
+    SLANTS,
+    WEIGHTS,
+    WIDE,
     Harm,
     attribute_length,
     font_parts,
@@ -72,6 +76,11 @@ _PARTS_OF_TABLES = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoo
 _GROWING = _PARTS_OF_TABLES | {"img", "hr"}
 # With these, a part of a table is none any more, and the cells around it move.
 _NO_TABLE = frozenset("inline inline-block flex inline-flex grid inline-grid".split())
+_COLLAPSED = {
+    "preserve-breaks": "pre-line", "preserve": "pre-wrap", "break-spaces": "pre-wrap",
+}  # fmt: skip
+# Values of these are those of the four sides.
+_OF_FOUR = frozenset("margin padding border-width border-style border-color".split())
 _SHORTHAND_BORDERS = frozenset(("border", *(f"border{side}" for side in _SIDES)))
 _LINES = frozenset(
     "none hidden solid dotted dashed double groove ridge inset outset".split()
@@ -379,9 +388,8 @@ def _cascaded(
             continue
         held.pop(one.name, None)
         value = _WITHOUT.get((one.name, one.value), one.value)
-        is_default = value in ("inherit", "initial", "unset", "revert")
         # Otherwise as if it were not declared.
-        if not is_default or one.name in _COLOURS or one.name == "text-align":
+        if value not in WIDE or one.name in {*_COLOURS, "text-align"}:
             held[one.name] = value
     return held
 
@@ -402,13 +410,12 @@ def _expanded(declared: Iterable[Declaration]) -> Iterator[Declaration]:
         value = one.value
         if name.startswith("-webkit-") and name.endswith(("radius", "opacity")):
             yield one._replace(name=name.removeprefix("-webkit-"))
-        elif name == "white-space-collapse" and value == "preserve-breaks":
-            yield Declaration("white-space", "pre-line")
-        elif name == "white-space-collapse" and value in ("preserve", "break-spaces"):
-            yield Declaration("white-space", "pre-wrap")
-        elif name in ("margin", "padding"):
+        elif name == "white-space-collapse" and value in _COLLAPSED:
+            yield Declaration("white-space", _COLLAPSED[value])
+        elif name in _OF_FOUR:
+            box, dash, what = name.partition("-")
             for side, part in _four(value):
-                yield Declaration(f"{name}{side}", part)
+                yield Declaration(f"{box}{side}{dash}{what}", part)
         elif name == "background":
             colours = (part for part in parts_of(value) if colour_of(part) is not None)
             yield Declaration("background-color", next(colours, "transparent"))
@@ -435,10 +442,6 @@ def _expanded(declared: Iterable[Declaration]) -> Iterator[Declaration]:
             for side in sides:
                 for what, part in parts.items():
                     yield Declaration(f"border{side}-{what}", part)
-        elif name in ("border-width", "border-style", "border-color"):
-            what = name.removeprefix("border")
-            for side, part in _four(value):
-                yield Declaration(f"border{side}{what}", part)
         else:
             yield one
 
@@ -448,34 +451,25 @@ def _four(value: str) -> list[tuple[str, str]]:
     parts = parts_of(value)
     if not 0 < len(parts) <= 4:
         return []
-    right = parts[min(1, len(parts) - 1)]
-    sides = (
-        parts[0],
-        right,
-        parts[2] if len(parts) > 2 else parts[0],
-        parts[3] if len(parts) > 3 else right,
-    )
-    return list(zip(_SIDES, sides, strict=True))
+    # Without a right side it is as the top, the others as those opposite.
+    top, right = (*parts, parts[0])[:2]
+    _, _, bottom, left = (*parts, *(top, right, top, right)[len(parts) :])
+    return list(zip(_SIDES, (top, right, bottom, left), strict=True))
 
 
 def _expanded_font(value: str) -> Iterator[Declaration]:
-    if value in ("inherit", "initial", "unset", "revert"):
-        names = ("font-style", "font-weight", "font-size", "line-height", "font-family")
-        for name in names:
-            yield Declaration(name, value)
-        return
     found = font_parts(value)
-    if found is None:
-        return
-    slant = "normal"
-    weight = "normal"
-    for word in reversed(found["style"].split()):
-        if word in ("italic", "oblique"):
-            slant = word
-        elif word in ("bold", "bolder", "lighter") or word.isdigit():
-            weight = word
-    yield Declaration("font-style", slant)
-    yield Declaration("font-weight", weight)
-    yield Declaration("font-size", found["size"])
-    yield Declaration("line-height", found["line"] or "normal")
-    yield Declaration("font-family", found["family"])
+    said = {}
+    if value in WIDE:
+        names = ("font-style", "font-weight", "font-size", "line-height", "font-family")
+        said = dict.fromkeys(names, value)
+    elif found is not None:
+        words = found["style"].split()
+        said = {
+            "font-style": next((one for one in words if one in SLANTS), "normal"),
+            "font-weight": next((one for one in words if one in WEIGHTS), "normal"),
+            "font-size": found["size"],
+            "line-height": found["line"] or "normal",
+            "font-family": found["family"],
+        }
+    return starmap(Declaration, said.items())

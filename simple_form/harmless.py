@@ -211,18 +211,18 @@ def _is_font(value: str) -> bool:
     line = found["line"]
     is_style = len(words) <= 4 and all(one in _FONT_STYLES for one in words)
     is_once = (
-        sum(one in _WEIGHTS for one in words) <= 1
-        and sum(one in _SLANTS for one in words) <= 1
+        sum(one in WEIGHTS for one in words) <= 1
+        and sum(one in SLANTS for one in words) <= 1
     )
     is_drawn = _is_size(found["size"]) and (line is None or _is_line(line))
     return is_style and is_once and is_drawn and _is_family(found["family"])
 
 
-_SLANTS = frozenset(("italic", "oblique"))
-_WEIGHTS = frozenset(
+SLANTS = frozenset(("italic", "oblique"))
+WEIGHTS = frozenset(
     ("bold", "bolder", "lighter", *(str(n) for n in range(100, 1000, 100)))
 )
-_FONT_STYLES = _SLANTS | _WEIGHTS | {"normal", "small-caps"}
+_FONT_STYLES = SLANTS | WEIGHTS | {"normal", "small-caps"}
 _FAMILIES = re.compile(
     r"""(?:"[^"]*"|'[^']*'|-{0,2}[a-z_][\w-]*(?: [a-z_][\w-]*)*)(?: ?, ?(?!$)|$)"""
 )
@@ -235,7 +235,7 @@ def _is_family(value: str) -> bool:
     while at < len(value):
         found = _FAMILIES.match(value, at)
         family = found[0].strip(" ,") if found else "inherit"
-        if found is None or family in _WIDE or (not is_found and _SIGNS.search(family)):
+        if found is None or family in WIDE or (not is_found and _SIGNS.search(family)):
             return False
         # Those after one that every machine has draw only what it lacks.
         is_found = is_found or family in _GENERIC or family.strip("\"'") in _EVERYWHERE
@@ -304,7 +304,7 @@ def _is_colour(value: str) -> bool:
 
 
 _PAINTS = frozenset(("color", "background", "background-color"))
-_WIDE = frozenset("inherit initial unset revert".split())
+WIDE = frozenset("inherit initial unset revert".split())
 # Not inherited, and what it is around may add up.
 _ADDING_UP = re.compile(
     r"(?:margin|padding|border|outline|flex|overflow)(?:-.*)?"
@@ -471,7 +471,7 @@ def harm_of(name: str, value: str) -> Harm | None:
         return None
     check = _CHECKS.get(plain)
     if check is not None:
-        is_wide = value in _WIDE and plain not in _PAINTS
+        is_wide = value in WIDE and plain not in _PAINTS
         adds_up = value == "inherit" and _ADDING_UP.fullmatch(plain)
         if (is_wide and not adds_up) or check(value):
             return None
