@@ -5,7 +5,7 @@ and what they could do to words.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import starmap
 
 from simple_form.colours import attribute_colour, colour_of
@@ -103,8 +103,9 @@ Choices = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Styled:
-    """How an element is styled.
+class Element:
+    """An element of the tree and how it is styled, or a place where something was left
+    out: then `change` is its number.
 
     `held` is what holds. `unsure` are the values that may hold instead, by name, of
     what is followed. `dark` has the colours of dark mode, where they differ; what else
@@ -112,55 +113,47 @@ class Styled:
     words.
     """
 
-    held: Values = field(default_factory=Values)
-    unsure: Choices = field(default_factory=dict)
-    dark: "Styled | None" = None
-    harms: tuple[Harm, ...] = ()
-    # Whether a style displays it, where it is not displayed otherwise.
-    shows: bool = False
-
-    def all_of(self, name: str) -> tuple[str, ...]:
-        """Return the value that holds, if any, and those that may hold instead."""
-        return (
-            *((self.held[name],) if name in self.held else ()),
-            *self.unsure.get(name, ()),
-        )
-
-    def largest(
-        self, *names: str, size: float = ROOT_SIZE, whole: float | None = None
-    ) -> float:
-        """Return the largest length in pixels that one of these may have; 0 where none
-        has any.
-        """
-        values = (value for name in names for value in self.all_of(name))
-        return max((length(value, size, whole) or 0.0 for value in values), default=0.0)
-
-    def pixels(self, name: str, size: float = ROOT_SIZE) -> float:
-        """Return the length that holds, in pixels; 0 where none does."""
-        return length(self.held[name], size) or 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """An element of the tree, or a place where something was left out: then `change` is
-    its number.
-    """
-
     name: str
     attributes: Values = field(default_factory=Values)
-    styled: Styled = Styled()
     labels: tuple[str, ...] = ()
     change: int | None = None
     # The names by which rules for what lies in it know it.
     names: frozenset[str] = frozenset()
     # Whether a comment hides it from Outlook.
     is_for_others: bool = False
+    held: Values = field(default_factory=Values)
+    unsure: Choices = field(default_factory=dict)
+    dark: "Element | None" = None
+    harms: tuple[Harm, ...] = ()
+    # Whether a style displays it, where it is not displayed otherwise.
+    shows: bool = False
+
+    def all_of(self, name: str) -> tuple[str, ...]:
+        """Return the value that holds, if any, and those that may hold instead."""
+        held = (self.held[name],) if name in self.held else ()
+        return (*held, *self.unsure.get(name, ()))
+
+    def lengths(
+        self, *names: str, size: float = ROOT_SIZE, whole: float | None = None
+    ) -> list[float]:
+        """Return the lengths in pixels that these may have; 0 for what is none."""
+        values = (value for name in names for value in self.all_of(name))
+        return [length(value, size, whole) or 0.0 for value in values]
+
+    def pixels(self, name: str, size: float = ROOT_SIZE) -> float:
+        """Return the length that holds, in pixels; 0 where none does."""
+        return length(self.held[name], size) or 0.0
+
+    @property
+    def floats(self) -> bool:
+        """Whether it may float."""
+        return any(one != "none" for one in self.all_of("float"))
 
 
 def styled_inside(
     element: Element, around: frozenset[str] | None, sheets: StyleSheets
-) -> Styled:
-    """Return how an element is styled inside of elements with these names; None where
+) -> Element:
+    """Return an element as it is styled inside of elements with these names; None where
     they are not known.
     """
     name = element.name
@@ -179,7 +172,9 @@ def styled_inside(
     in_dark = _by_name(rule for rule in rules if rule.dark)
     dark = None
     if in_dark:
-        dark = Styled(_cascaded(old, sure, own), _by_name(perhaps))
+        dark = replace(
+            element, held=_cascaded(old, sure, own), unsure=_by_name(perhaps)
+        )
     for one, values in in_dark.items():
         if one not in _COLOURS:
             unsure[one] = (*unsure.get(one, ()), *values)
@@ -196,7 +191,8 @@ def styled_inside(
         ]
     if element.is_for_others:
         harms.append(Harm("only for others than Outlook", "hide it"))
-    return Styled(
+    return replace(
+        element,
         held=held,
         unsure=unsure,
         dark=dark,

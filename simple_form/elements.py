@@ -9,7 +9,6 @@ known of it; nh3 then builds the tree that a browser would build.
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import nh3
@@ -172,9 +171,8 @@ class Tree:
     def styled(self, number: int, around: frozenset[str]) -> Element:
         """Return an element as it is styled inside of elements with these names."""
         if (number, around) not in self._styled:
-            bare = self.elements[number]
-            styled = styled_inside(bare, around, self.sheets)
-            self._styled[number, around] = replace(bare, styled=styled)
+            styled = styled_inside(self.elements[number], around, self.sheets)
+            self._styled[number, around] = styled
         return self._styled[number, around]
 
     def _read_sheets(self) -> None:
@@ -227,10 +225,7 @@ class Tree:
             self.visited_colour = attribute_colour(part.attributes["vlink"])
             parts.append(part)
         self.names = parts[0].names | parts[1].names
-        self.page = [
-            replace(one, styled=styled_inside(one, self.names, self.sheets))
-            for one in parts
-        ]
+        self.page = [styled_inside(one, self.names, self.sheets) for one in parts]
 
     def _element(self, token: Token) -> Element:
         attributes = token.decoded()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
-from simple_form.cascade import Element, Styled
+from simple_form.cascade import Element
 from simple_form.colours import (
     BLACK,
     LINK,
@@ -254,19 +254,18 @@ def look_of_page(tree: Tree) -> Look:
 def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Look:
     """Return how words in an element look, from how they look around it."""
     name = element.name
-    styled = element.styled
-    held = styled.held
+    held = element.held
     look = copy(above)
     _follow_letters(element, look)
     look.light, look.dark = _shades(element, above, tree, is_block)
     look.room = _room(element, above, look.size)
-    if name in ("mark", "button") or any(styled.all_of("background-color")):
-        look.rounded = _rounded(styled)
-    look.clip = _clip(styled, above.clip)
+    if name in ("mark", "button") or any(element.all_of("background-color")):
+        look.rounded = _rounded(element)
+    look.clip = _clip(element, above.clip)
     if look.clip != above.clip:
         look.clip_inset = above.inset
-    wraps = (*styled.all_of("text-wrap"), *styled.all_of("text-wrap-mode"))
-    white_spaces = styled.all_of("white-space")
+    wraps = (*element.all_of("text-wrap"), *element.all_of("text-wrap-mode"))
+    white_spaces = element.all_of("white-space")
     if wraps or white_spaces:
         look.is_one_line = "nowrap" in (*wraps, *white_spaces) or "pre" in white_spaces
     look.is_wrapped = held["white-space"] in _WRAPPED
@@ -279,34 +278,31 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
         said = element.attributes["align"].strip().lower()
         is_old = name == "center" or said == held["text-align"]
         look.aligned = held["text-align"] if is_old else ""
-    if indents := styled.all_of("text-indent"):
+    if indents := element.all_of("text-indent"):
         look.is_hanging = any(length(one) != 0 for one in indents)
     if "direction" in held:
         look.is_right_to_left = held["direction"] == "rtl"
     # The whole page can be scrolled to where it is written from right to left.
     if name not in ("html", "body") and not above.is_right_to_left:
-        look.is_turned |= "rtl" in styled.all_of("direction")
-    opacities = [length(f"{one}px") or 1.0 for one in styled.all_of("opacity")]
+        look.is_turned |= "rtl" in element.all_of("direction")
+    opacities = [length(f"{one}px") or 1.0 for one in element.all_of("opacity")]
     look.opacity *= min(opacities, default=1.0)
-    spacings = [
-        length(one, look.size) or 0.0 for one in styled.all_of("letter-spacing")
-    ]
+    spacings = element.lengths("letter-spacing", size=look.size)
     look.spacing = max(spacings, default=above.spacing)
     look.inset += _inset(element, look.size)
     look.indented += name in INDENTING
     look.raised += name in ("sub", "sup")
     look.is_gone |= held["display"] == "none" or "hidden" in element.attributes
     look.is_in_row |= above.is_flex
-    look.is_flex = is_row(styled)
+    look.is_flex = is_row(element)
     return look
 
 
 def _follow_letters(element: Element, look: Look) -> None:
     """Follow how large letters are, how high their lines, and what is drawn at them."""
     name = element.name
-    styled = element.styled
-    held = styled.held
-    sizes = tuple(_size(one, look.size) for one in styled.unsure.get("font-size", ()))
+    held = element.held
+    sizes = tuple(_size(one, look.size) for one in element.unsure.get("font-size", ()))
     if "font-size" in held:
         look.size = look.least = _size(held["font-size"], look.size)
         look.other_sizes = ()
@@ -318,13 +314,13 @@ def _follow_letters(element: Element, look: Look) -> None:
     look.other_sizes = sizes or look.other_sizes
     largest = max([look.size, *sizes])
     lines = tuple(
-        _line(one, largest, look.line) for one in styled.unsure.get("line-height", ())
+        _line(one, largest, look.line) for one in element.unsure.get("line-height", ())
     )
     if "line-height" in held:
         look.line = _line(held["line-height"], look.size, look.line)
         look.other_lines = ()
     look.other_lines = lines or look.other_lines
-    drawn = " ".join(styled.all_of("text-decoration"))
+    drawn = " ".join(element.all_of("text-decoration"))
     is_struck = "line-through" in drawn or name in _STRUCK
     look.struck += is_struck
     if is_struck or "underline" in drawn or "overline" in drawn or name in _LINED:
@@ -336,12 +332,11 @@ def _shades(
 ) -> tuple[Shades, Shades]:
     """Follow the colours, in light and in dark mode."""
     name = element.name
-    styled = element.styled
     is_link = name == "a" and "href" in element.attributes
-    colour = styled.held["color"]
-    back = styled.held["background-color"]
-    others = styled.unsure.get("color", ())
-    other_backs = styled.unsure.get("background-color", ())
+    colour = element.held["color"]
+    back = element.held["background-color"]
+    others = element.unsure.get("color", ())
+    other_backs = element.unsure.get("background-color", ())
     if is_link and not colour:
         colour = tree.link_colour or LINK.written()
         others = (*others, tree.visited_colour)
@@ -353,11 +348,11 @@ def _shades(
         others = (*others, "black")
     if name == "button" and not back:
         other_backs = (*other_backs, "#efefef")
-    is_floating = any(one != "none" for one in styled.all_of("float"))
+
     # What floats may lie beyond the box around it.
-    beside = (above.page_back, *above.around) if is_floating else ()
+    beside = (above.page_back, *above.around) if element.floats else ()
     if name not in ("table", "td", "th") and any(
-        one > _WIDEST for one in _widths(styled, 0.0, 0.0)
+        one > _WIDEST for one in _widths(element, 0.0, 0.0)
     ):
         # It may be wider than the boxes around it.
         beside = (*beside, *above.around)
@@ -370,7 +365,7 @@ def _shades(
     light = light.changed(name, is_block, beside, (colour, others), (back, other_backs))
     if not (tree.sheets.has_dark_mode or tree.sheets.has_dark_scheme):
         return light, light
-    in_dark = styled.dark or styled
+    in_dark = element.dark or element
     dark_colour = in_dark.held["color"]
     if is_link and not dark_colour:
         link = _NIGHT_LINK if tree.sheets.has_dark_scheme else LINK
@@ -380,7 +375,7 @@ def _shades(
     dark = dark.changed(
         name,
         is_block,
-        dark.outer_backs if is_floating else (),
+        dark.outer_backs if element.floats else (),
         (dark_colour, in_dark.unsure.get("color", ())),
         (
             in_dark.held.get("background-color", back),
@@ -408,34 +403,39 @@ def _line(value: str, size: float, above: LineHeight) -> LineHeight:
     return above if pixels is None else above._replace(pixels=pixels)
 
 
-def around_of(styled: Styled, size: float, sides: Iterable[str]) -> float:
+def around_of(element: Element, size: float, sides: Iterable[str]) -> float:
     """Return how many pixels margins, borders and paddings have on these sides at most."""
     names = (
         one.format(side)
         for one in ("margin-{}", "border-{}-width", "padding-{}")
         for side in sides
     )
-    return sum(styled.largest(name, size=size, whole=LARGEST_WINDOW) for name in names)
+    return sum(
+        max(element.lengths(name, size=size, whole=LARGEST_WINDOW), default=0.0)
+        for name in names
+    )
 
 
-def _rounded(styled: Styled) -> int | None:
+def _rounded(element: Element) -> int | None:
     """Return how many letters may lie on a background with round corners; None for any
     number.
     """
-    names = {name for name in (*styled.held, *styled.unsure) if name.endswith("radius")}
+    names = {
+        name for name in (*element.held, *element.unsure) if name.endswith("radius")
+    }
     parts = [
         one
         for name in names
-        for value in styled.all_of(name)
+        for value in element.all_of(name)
         for one in value.replace("/", " ").split()
     ]
     if any((length(one, whole=100) or 0.0) > 5 for one in parts if one.endswith("%")):
         return 3
     padding = min(
-        styled.pixels(f"padding-{side}") for side in ("top", "right", "bottom", "left")
+        element.pixels(f"padding-{side}") for side in ("top", "right", "bottom", "left")
     )
     # A box that is higher than a line has larger corners.
-    most = 3 if styled.held.keys() & {"height", "min-height"} else 40
+    most = 3 if element.held.keys() & {"height", "min-height"} else 40
     return (
         most
         if any((length(one) or 0.0) > 16 + 3.4 * padding for one in parts)
@@ -447,13 +447,12 @@ def _inset(element: Element, size: float) -> float:
     """Return how many pixels further in what is in an element begins: by its style, by
     how browsers indent what no style indents, and by the attributes of a table.
     """
-    styled = element.styled
-    inset = around_of(styled, size, BESIDE)
+    inset = around_of(element, size, BESIDE)
     if element.name == "table":
         for one in ("cellpadding", "cellspacing", "border"):
             inset += 2 * attribute_length(element.attributes[one])
     elif element.name in INDENTING or element.name == "fieldset":
-        is_said = "margin-left" in styled.held or "padding-left" in styled.held
+        is_said = "margin-left" in element.held or "padding-left" in element.held
         inset += 0.0 if is_said else 40.0
     return inset
 
@@ -463,38 +462,37 @@ def _room(element: Element, above: Look, size: float) -> float | None:
     what is in it.
     """
     name = element.name
-    styled = element.styled
     if name in ("td", "th") and above.is_fixed:
-        return length(styled.held["width"])
+        return length(element.held["width"])
     if name in ("td", "th", "table"):
         return above.room
-    widths = _widths(styled, above.room or _WIDEST, _LARGE_SHARE)
+    widths = _widths(element, above.room or _WIDEST, _LARGE_SHARE)
     room = min(widths) if widths else above.room
     if room is None:
         return None
     inside = ("padding-left", "padding-right") if widths else _INSETS
-    lost = sum(max(styled.pixels(one, size), 0.0) for one in (*inside, "text-indent"))
+    lost = sum(max(element.pixels(one, size), 0.0) for one in (*inside, "text-indent"))
     return room - lost - (40 if name in INDENTING else 0)
 
 
-def _clip(styled: Styled, above: float | None) -> float | None:
+def _clip(element: Element, above: float | None) -> float | None:
     """Return how wide the narrowest box is that cuts off what is wider; where it does
     not say so, as wide as a line.
     """
     if all(
         one == "visible"
         for name in ("overflow", "overflow-x")
-        for one in styled.all_of(name)
+        for one in element.all_of(name)
     ):
         return above
-    return min([*_widths(styled, above or _WIDEST, 1.0), above or _WIDEST])
+    return min([*_widths(element, above or _WIDEST, 1.0), above or _WIDEST])
 
 
-def _widths(styled: Styled, whole: float, most: float) -> list[float]:
+def _widths(element: Element, whole: float, most: float) -> list[float]:
     """Return the widths in pixels; no share from `most` on, which has room for any
     word.
     """
-    values = [one for name in ("width", "max-width") for one in styled.all_of(name)]
+    values = [one for name in ("width", "max-width") for one in element.all_of(name)]
     values = [
         one
         for one in values
@@ -505,12 +503,12 @@ def _widths(styled: Styled, whole: float, most: float) -> list[float]:
     ]
 
 
-def is_row(styled: Styled) -> bool:
+def is_row(element: Element) -> bool:
     """Whether what is in an element may stand beside each other."""
     rows = ("flex", "grid", "box", "table")
     return any(
         row in one
-        for one in styled.all_of("display")
+        for one in element.all_of("display")
         if one != "table-cell"
         for row in rows
     )

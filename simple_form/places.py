@@ -189,10 +189,9 @@ class Place:
         """Keep what floats without a background of its own, until something is clear of
         it.
         """
-        is_floating = any(value != "none" for value in element.styled.all_of("float"))
-        if is_floating and "background-color" not in element.styled.held:
+        if element.floats and "background-color" not in element.held:
             self.floats = [*self.floats[1 - MOST_FLOATS :], one]
-        elif "clear" in element.styled.held or one.name in ("td", "th"):
+        elif "clear" in element.held or one.name in ("td", "th"):
             self.floats = [other for other in self.floats if other in self.stack]
 
     def too_wide(self, text: str, look: Look) -> Harm | None:
@@ -244,7 +243,7 @@ class Place:
         name = element.name
         if above.is_gone:
             return
-        for harm in element.styled.harms:
+        for harm in element.harms:
             # A float to the left that stays where it is written: at the beginning of a
             # line.
             is_in_place = harm.how == "float: left" and not self.has_words
@@ -253,20 +252,20 @@ class Place:
             if not is_in_place and not (is_followed and harm.how in _CUTTING):
                 yield harm
         yield from _unsure_harms(element)
-        displays = element.styled.all_of("display")
+        displays = element.all_of("display")
         is_apart = (
             any(one in INLINE_BOXES for one in displays)
             or name in _APART
-            or "float" in element.styled.held
+            or "float" in element.held
         )
         if self.add_pulled(element):
             yield Harm("margins below zero", "move it", reaches=True)
         if not is_block:
-            self.pushed += around_of(element.styled, look.size, BESIDE)
+            self.pushed += around_of(element, look.size, BESIDE)
             if self.pushed > (FAR if above.clip is None else above.clip):
                 yield Harm("it pushes words out of sight", "move it", reaches=True)
         yield from self._of_widths(element, look, above, is_apart)
-        if "background-color" in element.styled.held:
+        if "background-color" in element.held:
             yield from self._of_backgrounds(look, is_block)
         if name in ("td", "th"):
             yield from self._of_cells(element, look)
@@ -285,8 +284,7 @@ class Place:
         self, element: Element, look: Look, above: Look, is_apart: bool
     ) -> Iterator[Harm]:
         name = element.name
-        styled = element.styled
-        widest = styled.largest("width", "min-width")
+        widest = max(element.lengths("width", "min-width"), default=0.0)
         if (
             look.room is not None
             and above.room is not None
@@ -302,16 +300,16 @@ class Place:
             how = "boxes on a line that does not break"
             yield Harm(how, "cut it off", reaches=True)
         if above.is_flex and any(
-            (length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")
+            one < _NARROW_ITEM for one in element.lengths("min-width")
         ):
             yield Harm("narrow parts of a row", "cover other words")
         # What the parts of a row could do that are no cells of a table.
-        is_cell = "table-cell" in styled.all_of("display") and name not in _PARTS
+        is_cell = "table-cell" in element.all_of("display") and name not in _PARTS
         if above.is_flex or is_cell:
             row = self.stack[-1]
             row.row_parts += 1
-            is_wide = around_of(styled, look.size, BESIDE) > _MOST_AROUND
-            if row.row_parts > _MOST_PARTS or is_wide or styled.all_of("min-width"):
+            is_wide = around_of(element, look.size, BESIDE) > _MOST_AROUND
+            if row.row_parts > _MOST_PARTS or is_wide or element.all_of("min-width"):
                 how = "a row that is wider than the window"
                 yield Harm(how, "move it", reaches=True)
             if above.is_flex and above.is_lost_outside():
@@ -320,7 +318,7 @@ class Place:
         if cell is not None and (name == "table" or name not in _PARTS):
             cell.extent = max(cell.extent, widest)
         if name in ("td", "th"):
-            self.table().extent += styled.largest("min-width")
+            self.table().extent += max(element.lengths("min-width"), default=0.0)
         if (
             widest > _NARROW_WINDOW - above.inset
             and above.is_lost_outside()
@@ -347,20 +345,19 @@ class Place:
             yield Harm(how, "hide it", reaches=True)
 
     def _of_cells(self, element: Element, look: Look) -> Iterator[Harm]:
-        styled = element.styled
         table = self.table()
-        is_cell = all(one == "table-cell" for one in styled.all_of("display"))
+        is_cell = all(one == "table-cell" for one in element.all_of("display"))
         if not is_cell and table.spans_rows:
             how = "a cell of another kind beside one of several rows"
             yield Harm(how, "move it", reaches=True)
-        widths = styled.all_of("width")
+        widths = element.all_of("width")
         is_narrow = any(
             (length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in widths
         )
         is_wide = any(
-            (length(one, whole=_MOST_CELL / 0.6) or 0.0) > _MOST_CELL for one in widths
+            one > _MOST_CELL for one in element.lengths("width", whole=_MOST_CELL / 0.6)
         )
-        if is_wide or around_of(styled, look.size, BESIDE) > _MOST_AROUND:
+        if is_wide or around_of(element, look.size, BESIDE) > _MOST_AROUND:
             table.is_uneven = True
         if look.is_fixed and (is_narrow or table.cells > _MOST_FIXED):
             how = "columns that are narrower than their words"
@@ -370,8 +367,8 @@ class Place:
         self, element: Element, look: Look, above: Look, is_block: bool, is_apart: bool
     ) -> Iterator[Harm]:
         name = element.name
-        held = element.styled.held
-        displays = element.styled.all_of("display")
+        held = element.held
+        displays = element.all_of("display")
         has_dir = "dir" in element.attributes
         if look.is_right_to_left and look.is_flex and name != "table":
             yield Harm("a row from right to left", "move it")
@@ -401,11 +398,9 @@ class Place:
         """Add up margins below zero, and return whether these pull something over
         something else.
         """
-        names = (f"margin-{side}" for side in ALL_SIDES)
         pulled = 0.0
-        for name in names:
-            values = element.styled.all_of(name)
-            pulled -= min([0.0, *(length(one, whole=800) or 0.0 for one in values)])
+        for side in ALL_SIDES:
+            pulled -= min([0.0, *element.lengths(f"margin-{side}", whole=800)])
         self.pulled += pulled
         return pulled > 0 and self.pulled > _MOST_PULLED
 
@@ -490,7 +485,7 @@ class Place:
 
 def _unsure_harms(element: Element) -> Iterator[Harm]:
     """Yield what values could do that may hold."""
-    unsure = element.styled.unsure
+    unsure = element.unsure
     if "fixed" in unsure.get("table-layout", ()):
         yield Harm("table-layout: fixed", "cover other words")
     if "rtl" in unsure.get("direction", ()):

@@ -150,8 +150,8 @@ class _Writer:
         beside: tuple[Colour, ...] = ()
         for part in self.tree.page:
             look = look_of(part, look, self.tree, is_block=True)
-            harms += part.styled.harms
-            if part.name == "html" and part.styled.all_of("background-color"):
+            harms += part.harms
+            if part.name == "html" and part.all_of("background-color"):
                 beside = look.light.backs
         if any(
             contrast(over(one, back), back) < UNREADABLE
@@ -193,8 +193,8 @@ class _Writer:
         elif written in ("br", "hr"):
             self._note_pulled(element)
             if (cell := self.place.cell()) is not None:
-                cell.extent = max(cell.extent, element.styled.pixels("width"))
-            for harm in element.styled.harms:
+                cell.extent = max(cell.extent, element.pixels("width"))
+            for harm in element.harms:
                 if harm.reaches:
                     self._add(Change(f"{harm.how} (of a line)", harm.does))
             self.out.append(f"<{written}>")
@@ -205,8 +205,7 @@ class _Writer:
     def _open(self, element: Element, written: str, marks: Values) -> None:
         above = self.place.stack[-1].look
         name = element.name
-        styled = element.styled
-        held = styled.held
+        held = element.held
         tag = self._tag(name, written, above, held)
         target = self._target(element.attributes["href"]) if tag == "a" else ""
         tag = "span" if tag == "a" and not target else tag
@@ -231,9 +230,10 @@ class _Writer:
             is_block=is_block,
             is_first=not self.has_words,
             ends_line=is_block
-            and (written in _PARTS or beside.isdisjoint(styled.all_of("display"))),
+            and (written in _PARTS or beside.isdisjoint(element.all_of("display"))),
             padding=attribute_length(attributes["cellpadding"]),
-            around=around_of(styled, look.size, BESIDE) + styled.pixels("text-indent"),
+            around=around_of(element, look.size, BESIDE)
+            + element.pixels("text-indent"),
             spacing=max(spacings, default=0.0)
             + attribute_length(attributes["cellspacing"])
             + attribute_length(attributes["border"]),
@@ -520,11 +520,11 @@ class _Writer:
     def _picture(self, element: Element) -> None:
         attributes = element.attributes
         self._note_pulled(element)
-        for harm in element.styled.harms:
+        for harm in element.harms:
             if harm.reaches or "width" in harm.how or "margin" in harm.how:
                 self.changes.append(Change(f"{harm.how} (of a picture)", harm.does))
-        held = element.styled.held
-        width = element.styled.pixels("width")
+        held = element.held
+        width = element.pixels("width")
         above = self.place.stack[-1].look
         if (cell := self.place.cell()) is not None:
             cell.widest = max(cell.widest, width)
@@ -601,7 +601,7 @@ class _Writer:
 
     def _style(self, one: Open, element: Element, above: Look, *, is_box: bool) -> str:
         """Return the style of an element, and note what follows from it."""
-        held = element.styled.held
+        held = element.held
         if one.tag == "li" and not _is_item(element):
             held = Values({**held, "list-style-type": "none"})
         if (
@@ -619,7 +619,7 @@ class _Writer:
             how = "padding or border of words on a line"
             one.harms.append(Harm(how, "cover other words", reaches=True))
         # What is left out that changes only the look.
-        for name, value in element.styled.held.items():
+        for name, value in element.held.items():
             if name not in WRITTEN and harm_of(name, value) is None:
                 self.looks[name] += 1
         return style
@@ -636,12 +636,12 @@ def _is_unseen(text: str) -> bool:
 
 def _is_lettered(element: Element) -> bool:
     """Whether numbers of a list are printed as letters, which can be words."""
-    return element.styled.held["list-style-type"].endswith(("-alpha", "-roman"))
+    return element.held["list-style-type"].endswith(("-alpha", "-roman"))
 
 
 def _is_item(element: Element) -> bool:
     """Whether an item of a list has a number or a sign."""
-    return element.styled.held.get("display", "list-item") == "list-item"
+    return element.held.get("display", "list-item") == "list-item"
 
 
 def _turns(text: str) -> bool:
