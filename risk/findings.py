@@ -120,7 +120,7 @@ def written_links(content: Content, rendered: RenderedMessage) -> list[Link]:
 def finding(
     rule: str,
     sentence: str,
-    detail: str = "",
+    detail: str,
     evidence: Iterable[str] = (),
     *,
     is_milder: bool = False,
@@ -217,9 +217,9 @@ def may_have_left() -> Finding:
     )
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def counted(number: int, one: str) -> str:
     """Return a number with its noun: "1 link", "3 links"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {one if number == 1 else one + 's'}"
 
 
 ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = (

@@ -403,16 +403,17 @@ def _line(value: str, size: float, above: LineHeight) -> LineHeight:
     return above if pixels is None else above._replace(pixels=pixels)
 
 
-def around_of(element: Element, size: float, sides: Iterable[str]) -> float:
-    """Return how many pixels margins, borders and paddings have on these sides at most."""
-    names = (
-        one.format(side)
-        for one in ("margin-{}", "border-{}-width", "padding-{}")
-        for side in sides
-    )
+def around_of(element: Element, size: float) -> float:
+    """Return how many pixels margins, borders and paddings have beside an element at
+    most.
+    """
     return sum(
-        max(element.lengths(name, size=size, whole=LARGEST_WINDOW), default=0.0)
-        for name in names
+        max(
+            element.lengths(f"{box}-{side}{what}", size=size, whole=LARGEST_WINDOW),
+            default=0.0,
+        )
+        for box, what in (("margin", ""), ("border", "-width"), ("padding", ""))
+        for side in BESIDE
     )
 
 
@@ -447,7 +448,7 @@ def _inset(element: Element, size: float) -> float:
     """Return how many pixels further in what is in an element begins: by its style, by
     how browsers indent what no style indents, and by the attributes of a table.
     """
-    inset = around_of(element, size, BESIDE)
+    inset = around_of(element, size)
     if element.name == "table":
         for one in ("cellpadding", "cellspacing", "border"):
             inset += 2 * attribute_length(element.attributes[one])

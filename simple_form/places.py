@@ -12,7 +12,7 @@ from simple_form.cascade import Element
 from simple_form.colours import UNREADABLE, contrast, over
 from simple_form.harmless import Harm, length
 from simple_form.html_reading import Values
-from simple_form.looks import BESIDE, FAR, Look, around_of
+from simple_form.looks import FAR, Look, around_of
 from simple_form.styles import ALL_SIDES, INLINE_BOXES
 
 BLOCKS = frozenset(
@@ -261,7 +261,7 @@ class Place:
         if self.add_pulled(element):
             yield Harm("margins below zero", "move it", reaches=True)
         if not is_block:
-            self.pushed += around_of(element, look.size, BESIDE)
+            self.pushed += around_of(element, look.size)
             if self.pushed > (FAR if above.clip is None else above.clip):
                 yield Harm("it pushes words out of sight", "move it", reaches=True)
         yield from self._of_widths(element, look, above, is_apart)
@@ -308,7 +308,7 @@ class Place:
         if above.is_flex or is_cell:
             row = self.stack[-1]
             row.row_parts += 1
-            is_wide = around_of(element, look.size, BESIDE) > _MOST_AROUND
+            is_wide = around_of(element, look.size) > _MOST_AROUND
             if row.row_parts > _MOST_PARTS or is_wide or element.all_of("min-width"):
                 how = "a row that is wider than the window"
                 yield Harm(how, "move it", reaches=True)
@@ -357,7 +357,7 @@ class Place:
         is_wide = any(
             one > _MOST_CELL for one in element.lengths("width", whole=_MOST_CELL / 0.6)
         )
-        if is_wide or around_of(element, look.size, BESIDE) > _MOST_AROUND:
+        if is_wide or around_of(element, look.size) > _MOST_AROUND:
             table.is_uneven = True
         if look.is_fixed and (is_narrow or table.cells > _MOST_FIXED):
             how = "columns that are narrower than their words"

@@ -18,7 +18,6 @@ from simple_form.elements import Tree, cleaned
 from simple_form.harmless import ROOT_SIZE, Harm, attribute_length, harm_of, length
 from simple_form.html_reading import Values, pieces_of
 from simple_form.looks import (
-    BESIDE,
     INDENTING,
     MOST_STRUCK,
     Look,
@@ -60,6 +59,7 @@ _SAME = {
     for name in names.split()
 }
 _PARTS = frozenset("td th tr tbody caption table".split())
+_NUMBER = re.compile(r"\s*([+-]?[0-9]{1,9})\b")
 _NUMBERED = frozenset("decimal lower-alpha upper-alpha lower-roman upper-roman".split())
 MOST_INDENTED = 5
 MOST_ON_ONE_LINE = 40
@@ -140,6 +140,7 @@ class _Writer:
         self.out: list[str] = []
         self.collecting: list[Open] = []
         self.place = Place()
+        self.stack = self.place.stack
         self.has_words = False
         # What floats to the right, until more words come on its line.
         self.at_right: Open | None = None
@@ -177,14 +178,14 @@ class _Writer:
             else:
                 self._start(piece.name, piece.attributes)
         self.place.end_line()
-        self._close(self.place.stack.pop())
+        self._close(self.stack.pop())
         if has_style:
             self.out.append("</div>")
 
     def _start(self, written: str, marks: Values) -> None:
         element = Element(written)
         if "data-n" in marks:
-            names = self.place.stack[-1].names
+            names = self.stack[-1].names
             element = self.tree.styled(int(marks["data-n"]), names)
         if element.change is not None:
             self.out.append(f'<ins data-change="{element.change}"></ins>')
@@ -196,14 +197,14 @@ class _Writer:
                 cell.extent = max(cell.extent, element.pixels("width"))
             for harm in element.harms:
                 if harm.reaches:
-                    self._add(Change(f"{harm.how} (of a line)", harm.does))
+                    self._add(f"{harm.how} (of a line)", harm.does)
             self.out.append(f"<{written}>")
             self.place.has_words = False
         else:
             self._open(element, written, marks)
 
     def _open(self, element: Element, written: str, marks: Values) -> None:
-        above = self.place.stack[-1].look
+        above = self.stack[-1].look
         name = element.name
         held = element.held
         tag = self._tag(name, written, above, held)
@@ -226,14 +227,13 @@ class _Writer:
             tag,
             look,
             harms,
-            names=self.place.stack[-1].names | element.names,
+            names=self.stack[-1].names | element.names,
             is_block=is_block,
             is_first=not self.has_words,
             ends_line=is_block
             and (written in _PARTS or beside.isdisjoint(element.all_of("display"))),
             padding=attribute_length(attributes["cellpadding"]),
-            around=around_of(element, look.size, BESIDE)
-            + element.pixels("text-indent"),
+            around=around_of(element, look.size) + element.pixels("text-indent"),
             spacing=max(spacings, default=0.0)
             + attribute_length(attributes["cellspacing"])
             + attribute_length(attributes["border"]),
@@ -266,7 +266,7 @@ class _Writer:
             self._text("“")
 
     def _push(self, one: Open) -> None:
-        self.place.stack.append(one)
+        self.stack.append(one)
         is_asked = (
             one.look.rounded is not None
             or one.look.is_one_line
@@ -276,13 +276,13 @@ class _Writer:
             self.collecting.append(one)
 
     def _end(self) -> None:
-        if len(self.place.stack) < 2:
+        if len(self.stack) < 2:
             raise TooComplex("its structure is ambiguous")
-        if self.place.stack[-1].name == "q":
+        if self.stack[-1].name == "q":
             self._text("”")
-        if self.place.stack[-1].ends_line:
+        if self.stack[-1].ends_line:
             self._end_line()
-        one = self.place.stack.pop()
+        one = self.stack.pop()
         self._close(one)
         self.out.append(
             f"</{one.tag}></tr>" if one.name == "caption" else f"</{one.tag}>"
@@ -324,7 +324,7 @@ class _Writer:
             ):
                 harms.append(Harm("direction: rtl", "move it"))
                 self.out[one.slot] += ' dir="ltr"' if one.name == "table" else ""
-        above = self.place.stack[-1].look if self.place.stack else one.look
+        above = self.stack[-1].look if self.stack else one.look
         floats_right = [harm.how for harm in harms] == ["float: right"]
         if floats_right and not one.is_block and one.look.size <= above.size:
             # As words that end their line do.
@@ -345,7 +345,8 @@ class _Writer:
             usual = shown + 1
             number = shown + one.step
 
-    def _add(self, change: Change) -> None:
+    def _add(self, how: str, does: str, passage: str = "") -> None:
+        change = Change(how, does, passage)
         if len(self.changes) < MOST_NAMED and change not in self.changes[-3:]:
             self.changes.append(change)
 
@@ -369,15 +370,15 @@ class _Writer:
             self.out[one.slot] += f' data-change="{" ".join(numbers)}"'
 
     def _text(self, text: str) -> None:
-        here = self.place.stack[-1]
+        here = self.stack[-1]
         look = here.look
         if _turns(text):
-            self._harmed(here, "characters that turn words round", "move it")
+            self._harmed("characters that turn words round", "move it")
         if not look.is_gone and not text.isascii():
             # A word, which no line breaks, may have many of them in it.
             blanks = max(len(_BLANK.findall(one)) for one in BREAKS.split(text))
             if blanks > MOST_ON_ONE_LINE or _WIDE_BLANKS.search(text):
-                self._harmed(here, "very many blanks", "move it")
+                self._harmed("very many blanks", "move it")
                 is_many = blanks > MOST_ON_ONE_LINE
                 text = (_BLANK if is_many else _WIDE_BLANKS).sub(" ", text)
         if look.is_turned and any(
@@ -385,20 +386,20 @@ class _Writer:
         ):
             # What does not break leaves the window where nobody can scroll.
             how = "blanks at which a line from right to left does not break"
-            self._harmed(here, how, "cut it off")
+            self._harmed(how, "cut it off")
             text = _BLANK.sub(" ", text)
         is_kept = here.tag == "pre" or look.keeps_blanks
         if look.is_right_to_left and ("\u2029" in text or (is_kept and "\t" in text)):
             how = "characters that part a line from right to left"
-            self._harmed(here, how, "move it")
+            self._harmed(how, "move it")
         is_unseen = _is_unseen(text)
         if not is_unseen:
             self.has_words = True
             self.place.add_words(text)
             if here.problem is None and not look.is_gone:
                 here.problem = look.unreadable()
-                if here.problem and here not in self.collecting:
-                    self._collect(here)
+                if here.problem:
+                    self._collect()
             if look.rounded is not None and look.is_lost_outside():
                 for one in self.collecting:
                     one.is_lost = True
@@ -411,7 +412,7 @@ class _Writer:
                 )
                 self.at_right = None
             if not look.is_gone and (harm := self.place.too_wide(text, look)):
-                self._harmed(here, harm.how, harm.does)
+                self._harmed(harm.how, harm.does)
                 self.out.append("<br>" if harm.how == PUSHED else "")
             if len(self.collecting) > 100:
                 raise TooComplex("too many of its parts lie in each other")
@@ -439,23 +440,18 @@ class _Writer:
         for one in self.collecting:
             one.text.append(" ")
 
-    def _harmed(self, one: Open, how: str, does: str) -> None:
-        one.harms.append(Harm(how, does))
-        self._collect(one)
+    def _harmed(self, how: str, does: str) -> None:
+        self.stack[-1].harms.append(Harm(how, does))
+        self._collect()
 
-    def _collect(self, one: Open) -> None:
-        """Collect the words of an element that is open already, in the order of the
-        open elements.
-        """
-        self.collecting = [
-            open_one
-            for open_one in self.place.stack
-            if open_one is one or open_one in self.collecting
-        ]
+    def _collect(self) -> None:
+        """Collect the words of the innermost element, which is open already."""
+        if self.stack[-1] not in self.collecting:
+            self.collecting.append(self.stack[-1])
 
     def _note_pulled(self, element: Element) -> None:
         if self.place.add_pulled(element):
-            self._add(Change("margins below zero", "move it"))
+            self._add("margins below zero", "move it")
 
     # What an element is written as.
 
@@ -471,13 +467,7 @@ class _Writer:
             tag == "s" and above.struck >= MOST_STRUCK
         ):
             return "span"
-        if held["display"] == "inline" and tag in BLOCKS - {
-            "table",
-            "tbody",
-            "tr",
-            "td",
-            "th",
-        }:
+        if held["display"] == "inline" and tag in BLOCKS - _PARTS:
             return "span"
         if tag in ("s", "u") and held["text-decoration"].startswith("none"):
             return "span"
@@ -525,16 +515,16 @@ class _Writer:
                 self.changes.append(Change(f"{harm.how} (of a picture)", harm.does))
         held = element.held
         width = element.pixels("width")
-        above = self.place.stack[-1].look
+        above = self.stack[-1].look
         if (cell := self.place.cell()) is not None:
             cell.widest = max(cell.widest, width)
         if above.is_flex and not 0 < width < MOST_PICTURE:
-            self._add(Change("a picture in a row", "move it"))
+            self._add("a picture in a row", "move it")
         if above.is_one_line:
-            self._add(Change("pictures on a line that does not break", "cut it off"))
+            self._add("pictures on a line that does not break", "cut it off")
         is_in_table = self.place.table().name == "table"
         if above.clip is not None and is_in_table and width > above.clip:
-            self._add(Change("overflow around a wide picture", "cut it off"))
+            self._add("overflow around a wide picture", "cut it off")
         source = attributes["src"].strip()
         source = f"https:{source}" if source.startswith("//") else source
         # One that is not seen must not be seen here either.
@@ -551,7 +541,7 @@ class _Writer:
             look = look_of(element, above, self.tree, is_block=False)
             if problem := look.unreadable():
                 how = f"{problem} (of a picture's text)"
-                self._add(Change(how, "hide it", alt[:300]))
+                self._add(how, "hide it", alt[:300])
         written = f' src="{html.escape(source)}"' if source else ""
         if "alt" in attributes:
             written += f' alt="{html.escape(" ".join(alt.split()))}"'
@@ -569,9 +559,7 @@ class _Writer:
 
     def _list(self, one: Open, element: Element) -> None:
         one.has_letters = _is_lettered(element)
-        start = re.fullmatch(
-            r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes["start"], re.DOTALL
-        )
+        start = _NUMBER.match(element.attributes["start"])
         one.step = -1 if "reversed" in element.attributes else 1
         if start and one.has_letters and int(start[1]) > MOST_LETTERED:
             how = f"a list that begins at {start[1]}"
@@ -582,16 +570,14 @@ class _Writer:
 
     def _item(self, element: Element) -> None:
         around = next(
-            (one for one in reversed(self.place.stack) if one.tag in ("ol", "ul")), None
+            (one for one in reversed(self.stack) if one.tag in ("ol", "ul")), None
         )
-        value = re.fullmatch(
-            r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes["value"], re.DOTALL
-        )
+        value = _NUMBER.match(element.attributes["value"])
         is_lettered = _is_lettered(element) or (
             around is not None and around.has_letters
         )
         if value and is_lettered and int(value[1]) > MOST_LETTERED:
-            self._add(Change(f"an item with the number {value[1]}", "add words"))
+            self._add(f"an item with the number {value[1]}", "add words")
             value = None
         if around is not None and around.number is not None:
             around.items.append(
@@ -604,11 +590,7 @@ class _Writer:
         held = element.held
         if one.tag == "li" and not _is_item(element):
             held = Values({**held, "list-style-type": "none"})
-        if (
-            self.place.stack
-            and self.place.cell() is not None
-            and self.place.table().cells > 1
-        ):
+        if self.place.cell() is not None and self.place.table().cells > 1:
             # Wide parts of several cells would push words out of sight.
             held = Values(held)
             for name in ("width", "max-width"):
