@@ -27,26 +27,18 @@ NAMES |= {
     **dict.fromkeys(range(0x2061, 0x2065), "INVISIBLE OPERATOR"),
     0x2800: "BRAILLE BLANK",
 }
-_RANGES = (
-    (0x00, 0x08, "CONTROL CHARACTER"),
-    (0x0B, 0x0B, "CONTROL CHARACTER"),
-    (0x0E, 0x1F, "CONTROL CHARACTER"),
-    (0x7F, 0x9F, "CONTROL CHARACTER"),
-    (0x180B, 0x180D, "VARIATION SELECTOR"),
-    (0x180F, 0x180F, "VARIATION SELECTOR"),
-    (0x2065, 0x2065, "UNASSIGNED INVISIBLE"),
-    (0x206A, 0x206F, "DEPRECATED FORMAT CHARACTER"),
-    (0xD800, 0xDFFF, "LONE SURROGATE"),
-    (0xFE00, 0xFE0F, "VARIATION SELECTOR"),
-    (0xFFF0, 0xFFF8, "UNASSIGNED INVISIBLE"),
-    (0xFFF9, 0xFFFB, "INTERLINEAR ANNOTATION"),
-    (0x1BCA0, 0x1BCA3, "SHORTHAND CONTROL"),
-    (0x1D173, 0x1D17A, "MUSICAL CONTROL"),
-    (0xE0000, 0xE007F, "TAG CHARACTER"),
-    (0xE0080, 0xE00FF, "UNASSIGNED INVISIBLE"),
-    (0xE0100, 0xE01EF, "VARIATION SELECTOR"),
-    (0xE01F0, 0xE0FFF, "UNASSIGNED INVISIBLE"),
-)
+# The others, by what stands in a class of a pattern.
+_OTHERS = {
+    "CONTROL CHARACTER": r"\x00-\x08\x0b\x0e-\x1f\x7f-\x9f",
+    "VARIATION SELECTOR": r"\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef",
+    "UNASSIGNED INVISIBLE": r"\u2065\ufff0-\ufff8\U000e0080-\U000e00ff\U000e01f0-\U000e0fff",
+    "DEPRECATED FORMAT CHARACTER": r"\u206a-\u206f",
+    "LONE SURROGATE": r"\ud800-\udfff",
+    "INTERLINEAR ANNOTATION": r"\ufff9-\ufffb",
+    "SHORTHAND CONTROL": r"\U0001bca0-\U0001bca3",
+    "MUSICAL CONTROL": r"\U0001d173-\U0001d17a",
+    "TAG CHARACTER": r"\U000e0000-\U000e007f",
+}
 BIDI = frozenset(
     NAMES[code] for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 )
@@ -54,9 +46,7 @@ ORDINARY = frozenset(
     {"SOFT HYPHEN", "LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK", "ARABIC LETTER MARK"}
 )
 
-_CLASS = "".join(re.escape(chr(code)) for code in NAMES) + "".join(
-    f"{chr(a)}-{chr(b)}" for a, b, _ in _RANGES
-)
+_CLASS = "".join([*map(chr, NAMES), *_OTHERS.values()])
 _RUN = re.compile(f"[{_CLASS}]+")
 # Text of these alone, as most of a message is, holds none of them.
 _PLAIN = re.compile(r"[ -~\t\n\f\r]*")
@@ -89,7 +79,9 @@ def name_of(character: str) -> str:
     code = ord(character)
     if code in NAMES:
         return NAMES[code]
-    return next(name for first, last, name in _RANGES if first <= code <= last)
+    return next(
+        name for name, others in _OTHERS.items() if re.match(f"[{others}]", character)
+    )
 
 
 def without_surrogates(text: str) -> str:

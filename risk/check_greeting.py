@@ -44,14 +44,8 @@ _WORD = re.compile(r"[^\W\d_][^\W\d_'’]{0,30}")
 _DOTTED_TITLE = re.compile(r"\b([^\W\d_]{1,7})\.")
 _END_OF_NAME = re.compile(r"[,!:;.?\n(–—|/&+]|\s-\s")
 _LETTER = {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ß": "s"}
-_TWO_LETTERS = (
-    ("ä", "ae"),
-    ("ö", "oe"),
-    ("ü", "ue"),
-    ("ß", "ss"),
-    ("å", "aa"),
-    ("ø", "oe"),
-    ("æ", "ae"),
+_TWO_LETTERS = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "å": "aa", "ø": "oe", "æ": "ae"}
 )
 
 # The salutation is searched in the beginning of a message.
@@ -161,9 +155,7 @@ def is_one_name(one: str, other: str) -> bool:
 
 def spellings(word: str) -> tuple[str, ...]:
     """Return how a name may stand in an address: Müller as muller and mueller."""
-    spread = word.lower()
-    for character, replacement in _TWO_LETTERS:
-        spread = spread.replace(character, replacement)
+    spread = word.lower().translate(_TWO_LETTERS)
     return tuple(dict.fromkeys((folded(word), folded(spread))))
 
 

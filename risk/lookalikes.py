@@ -27,23 +27,11 @@ PROVIDERS = frozenset(
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 _CYRILLIC = "аеорсухіјѕԁһӏьгкмтвнԛԝ"
 _GREEK = "αεορςυνικτω"
+# Digits and signs that pass for letters, then Cyrillic and Greek letters that look
+# Latin.
 _LETTERS = str.maketrans(
-    # Digits and signs that pass for letters, then Cyrillic and Greek letters that look
-    # Latin.
-    {
-        "0": "o",
-        "1": "l",
-        "3": "e",
-        "4": "a",
-        "5": "s",
-        "|": "l",
-        "i": "l",
-        "ı": "l",
-        "ɡ": "g",
-        "ɑ": "a",
-    }
-    | dict(zip(_CYRILLIC, "aeopcyxljsdhlbrkmtbhqw", strict=True))
-    | dict(zip(_GREEK, "aeopcuvlktw", strict=True))
+    f"01345|iıɡɑ{_CYRILLIC}{_GREEK}",
+    "oleaslllgaaeopcyxljsdhlbrkmtbhqwaeopcuvlktw",
 )
 _PASSES = frozenset(_CYRILLIC + _GREEK)
 

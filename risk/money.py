@@ -31,6 +31,10 @@ def folded(word: str) -> str:
     )
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(map(folded, text.split()))
+
+
 # A word, code or sign that several currencies share names none, and stands for the
 # empty code.
 CODES = frozenset(
@@ -89,11 +93,10 @@ _WORDS = {
     "shillings dh уе won dong real rand rands sol soles mark marks crown crowns 元 圆 圓 块 塊 角",
 }
 # Ordinary words too: they name money only after a number, or as a code in capitals.
-_ORDINARY = frozenset(
-    folded(one)
-    for one in "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves "
+_ORDINARY = _words(
+    "all ang bam bob cad cop cup gel ils lak mad mop mur nad pen ron rub sos top try ves "
     "ft grand won real sol mark som lev lei leu cent libra libre livre franco nis bs tk kd dh р тр رس دإ جم دك لل "
-    "块 塊 角 원 엔".split()
+    "块 塊 角 원 엔"
 )
 # How words begin that name money in each of their forms.
 _BEGINNINGS = {
@@ -171,17 +174,11 @@ UNSURE_TIMES = frozenset(
 # Of several letters, and in ordinary use too: beside a sum only.
 _BESIDE_ONLY = UNSURE_TIMES | {"m", "k", "tis", "ths", "thou", "rb", "jt"}
 # What says that a sum is paid several times: near it, and only beside it.
-_PRODUCTS = frozenset(
-    map(
-        folded,
-        "x times each apiece per pcs piece pieces fois veces vezes volte keer gånger крат раз razy krát".split(),
-    )
+_PRODUCTS = _words(
+    "x times each apiece per pcs piece pieces fois veces vezes volte keer gånger крат раз razy krát"
 )
-_PRODUCTS_BESIDE = frozenset(
-    map(
-        folded,
-        "of at a an à je mal pro p von zu day daily week weekly month monthly year yearly".split(),
-    )
+_PRODUCTS_BESIDE = _words(
+    "of at a an à je mal pro p von zu day daily week weekly month monthly year yearly"
 )
 
 
@@ -197,25 +194,20 @@ def is_of_products(word: str, *, is_beside: bool) -> bool:
     return key in _PRODUCTS or (is_beside and key in _PRODUCTS_BESIDE)
 
 
-_NUMBER_WORDS = frozenset(
-    map(
-        folded,
-        (
-            "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-            "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety dozen dozens several "
-            "zero zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig "
-            "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dutzend "
-            "cent deux trois quatre cinq sept huit neuf dix onze douze vingt trente quarante cinquante soixante "
-            "dos tres cuatro cinco seis siete ocho nueve diez veinte treinta cuarenta cincuenta sesenta setenta "
-            "ochenta noventa cien ciento tre quattro cinque sette otto nove dieci venti trenta quaranta cinquanta "
-            "sessanta settanta ottanta novanta cento dois três quatro sete oito nove dez vinte trinta quarenta "
-            "twee drie vijf zes zeven acht negen tien twintig dertig honderd duizend "
-            "два две три четыре пять шесть семь восемь девять десять двадцать сто тысяча "
-            "dwa trzy cztery pięć sześć siedem osiem dziewięć dziesięć dva tři čtyři pět šest sedm osm devět deset "
-            "iki üç dört beş altı yedi sekiz dokuz két három négy öt hét nyolc kilenc tíz "
-            "kaksi kolme neljä viisi kuusi seitsemän kahdeksan yhdeksän kymmenen fem"
-        ).split(),
-    )
+_NUMBER_WORDS = _words(
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety dozen dozens several "
+    "zero zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig "
+    "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dutzend "
+    "cent deux trois quatre cinq sept huit neuf dix onze douze vingt trente quarante cinquante soixante "
+    "dos tres cuatro cinco seis siete ocho nueve diez veinte treinta cuarenta cincuenta sesenta setenta "
+    "ochenta noventa cien ciento tre quattro cinque sette otto nove dieci venti trenta quaranta cinquanta "
+    "sessanta settanta ottanta novanta cento dois três quatro sete oito nove dez vinte trinta quarenta "
+    "twee drie vijf zes zeven acht negen tien twintig dertig honderd duizend "
+    "два две три четыре пять шесть семь восемь девять десять двадцать сто тысяча "
+    "dwa trzy cztery pięć sześć siedem osiem dziewięć dziesięć dva tři čtyři pět šest sedm osm devět deset "
+    "iki üç dört beş altı yedi sekiz dokuz két három négy öt hét nyolc kilenc tíz "
+    "kaksi kolme neljä viisi kuusi seitsemän kahdeksan yhdeksän kymmenen fem"
 )
 _PARTS_OF_NUMBER_WORDS = tuple(
     map(
@@ -292,29 +284,19 @@ CLOCK = frozenset("am pm uhr h utc gmt cet cest heures ore".split())
 # Of these, what counts hours too.
 COUNTS_HOURS = frozenset(("h", "heures", "ore"))
 # Behind a number: it counts something else than money.
-COUNTED = frozenset(
-    map(
-        folded,
-        (
-            "% percent prozent pourcent procent st nd rd th second seconds sekunden minute minutes min minuten hour "
-            "hours hr hrs stunde stunden std day days tag tage tagen jour jours dia dias giorni dagen working business "
-            "week weeks woche wochen semaine semaines semana semanas month months monat monate monaten mois mes meses "
-            "year years jahr jahre jahren ans año años people persons personen users seats items pieces stück pcs kb "
-            "mb gb tb ms km cm kg px"
-        ).split(),
-    )
+COUNTED = _words(
+    "% percent prozent pourcent procent st nd rd th second seconds sekunden minute minutes min minuten hour "
+    "hours hr hrs stunde stunden std day days tag tage tagen jour jours dia dias giorni dagen working business "
+    "week weeks woche wochen semaine semaines semana semanas month months monat monate monaten mois mes meses "
+    "year years jahr jahre jahren ans año años people persons personen users seats items pieces stück pcs kb "
+    "mb gb tb ms km cm kg px"
 )
 # Before a number: it is the name of something.
-NAMES = frozenset(
-    map(
-        folded,
-        (
-            "order orders invoice invoices receipt receipts ticket tickets case ref reference no nr num number numbers "
-            "id customer account contract booking page step item line room flight version chapter section article "
-            "clause policy po bestellung bestellnummer auftrag auftragsnummer rechnung rechnungsnummer nummer kunde "
-            "kundennummer vertrag seite commande facture numéro pedido factura número ordine fattura ordre zamówienie"
-        ).split(),
-    )
+NAMES = _words(
+    "order orders invoice invoices receipt receipts ticket tickets case ref reference no nr num number numbers "
+    "id customer account contract booking page step item line room flight version chapter section article "
+    "clause policy po bestellung bestellnummer auftrag auftragsnummer rechnung rechnungsnummer nummer kunde "
+    "kundennummer vertrag seite commande facture numéro pedido factura número ordine fattura ordre zamówienie"
 )
 
 # A sum is read up to here.

@@ -36,19 +36,17 @@ from simple_form.style_sheets import (
 MAX_UNSURE = 200
 # Elements whose words only some recipients see, or elsewhere.
 _BY_ITSELF = {
-    **dict.fromkeys(
-        "datalist rp details slot template select frameset math object applet video audio canvas meter progress option "
-        "optgroup noscript comment xml".split(),
-        "hide it",
-    ),
-    # New ones, which draw something of their own in its place.
-    **dict.fromkeys(
-        "geolocation permission fencedframe portal model".split(), "hide it"
-    ),
-    **dict.fromkeys(("marquee", "legend", "bdo", "rt"), "move it"),
-    **dict.fromkeys(("textarea", "plaintext"), "cut it off"),
-    # Outlook draws its own kind of drawing ("v:").
-    **dict.fromkeys(("dialog", "svg", "v:"), "cover other words"),
+    name: does
+    for does, names in {
+        # The last five are new ones, which draw something of their own in its place.
+        "hide it": "datalist rp details slot template select frameset math object applet video audio canvas meter "
+        "progress option optgroup noscript comment xml geolocation permission fencedframe portal model",
+        "move it": "marquee legend bdo rt",
+        "cut it off": "textarea plaintext",
+        # Outlook draws its own kind of drawing ("v:").
+        "cover other words": "dialog svg v:",
+    }.items()
+    for name in names.split()
 }
 # What follows may be taken for a part of these.
 _REACHING = frozenset("template select frameset math dialog svg v:".split())

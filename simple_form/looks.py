@@ -87,11 +87,7 @@ class Shades(NamedTuple):
         `beside` is what may be behind it besides what it lies in.
         """
         value, others = colours
-        colour = None
-        if value == "initial":
-            colour = BLACK
-        elif value not in NO_COLOUR or value == "transparent":
-            colour = colour_of(value)
+        colour = BLACK if value == "initial" else colour_of(value)
         inside = self.colours if colour is None else (colour,)
         inside += tuple(filter(None, map(colour_of, others)))
         value, others = backs
@@ -100,7 +96,7 @@ class Shades(NamedTuple):
             # It lies outside of its table.
             under = self.outer_backs
         under += beside
-        back = None if value in NO_COLOUR else colour_of(value)
+        back = colour_of(value)
         behind = under if back is None else tuple(over(back, one) for one in under)
         for other in map(colour_of, others):
             if other is not None and other.alpha:
