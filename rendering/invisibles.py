@@ -27,17 +27,20 @@ NAMES |= {
     **dict.fromkeys(range(0x2061, 0x2065), "INVISIBLE OPERATOR"),
     0x2800: "BRAILLE BLANK",
 }
-# The others, by what stands in a class of a pattern.
+# The others.
 _OTHERS = {
-    "CONTROL CHARACTER": r"\x00-\x08\x0b\x0e-\x1f\x7f-\x9f",
-    "VARIATION SELECTOR": r"\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef",
-    "UNASSIGNED INVISIBLE": r"\u2065\ufff0-\ufff8\U000e0080-\U000e00ff\U000e01f0-\U000e0fff",
-    "DEPRECATED FORMAT CHARACTER": r"\u206a-\u206f",
-    "LONE SURROGATE": r"\ud800-\udfff",
-    "INTERLINEAR ANNOTATION": r"\ufff9-\ufffb",
-    "SHORTHAND CONTROL": r"\U0001bca0-\U0001bca3",
-    "MUSICAL CONTROL": r"\U0001d173-\U0001d17a",
-    "TAG CHARACTER": r"\U000e0000-\U000e007f",
+    name: re.compile(f"[{characters}]")
+    for name, characters in {
+        "CONTROL CHARACTER": r"\x00-\x08\x0b\x0e-\x1f\x7f-\x9f",
+        "VARIATION SELECTOR": r"\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef",
+        "UNASSIGNED INVISIBLE": r"\u2065\ufff0-\ufff8\U000e0080-\U000e00ff\U000e01f0-\U000e0fff",
+        "DEPRECATED FORMAT CHARACTER": r"\u206a-\u206f",
+        "LONE SURROGATE": r"\ud800-\udfff",
+        "INTERLINEAR ANNOTATION": r"\ufff9-\ufffb",
+        "SHORTHAND CONTROL": r"\U0001bca0-\U0001bca3",
+        "MUSICAL CONTROL": r"\U0001d173-\U0001d17a",
+        "TAG CHARACTER": r"\U000e0000-\U000e007f",
+    }.items()
 }
 BIDI = frozenset(
     NAMES[code] for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -46,8 +49,8 @@ ORDINARY = frozenset(
     {"SOFT HYPHEN", "LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK", "ARABIC LETTER MARK"}
 )
 
-_CLASS = "".join([*map(chr, NAMES), *_OTHERS.values()])
-_RUN = re.compile(f"[{_CLASS}]+")
+_ANY = "|".join([*map(chr, NAMES), *(one.pattern for one in _OTHERS.values())])
+_RUN = re.compile(f"(?:{_ANY})+")
 # Text of these alone, as most of a message is, holds none of them.
 _PLAIN = re.compile(r"[ -~\t\n\f\r]*")
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
@@ -79,9 +82,7 @@ def name_of(character: str) -> str:
     code = ord(character)
     if code in NAMES:
         return NAMES[code]
-    return next(
-        name for name, others in _OTHERS.items() if re.match(f"[{others}]", character)
-    )
+    return next(name for name, others in _OTHERS.items() if others.match(character))
 
 
 def without_surrogates(text: str) -> str:

@@ -120,7 +120,7 @@ def written_links(content: Content, rendered: RenderedMessage) -> list[Link]:
 def finding(
     rule: str,
     sentence: str,
-    detail: str,
+    detail: str = "",
     evidence: Iterable[str] = (),
     *,
     is_milder: bool = False,

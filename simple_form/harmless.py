@@ -110,8 +110,7 @@ def _is_between(value: str, low: float, high: float) -> bool:
     return (low >= 0 or pixels >= 0) and low <= pixels and largest <= high
 
 
-def _like(written: str) -> Check:
-    pattern = re.compile(written)
+def _like(pattern: re.Pattern[str]) -> Check:
     return lambda value: pattern.fullmatch(value) is not None
 
 
@@ -343,7 +342,9 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "text-shadow": partial(_faint, of_text=True),
     "box-shadow": _faint,
     "list-style": _like(
-        r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+"
+        re.compile(
+            r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+"
+        )
     ),
     "list-style-type": _one_of(
         "none disc circle square decimal lower-alpha upper-alpha lower-latin upper-latin lower-roman upper-roman"
@@ -378,7 +379,9 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "outline": _one_of("none 0"),
     "outline-width": _one_of("0"),
     "flex": _like(
-        r"(?:[1-9][0-9.]*|auto|0 1 auto)(?: [1-9][0-9.]*)?(?: (?:auto|0|0%|0px|100%))?"
+        re.compile(
+            r"(?:[1-9][0-9.]*|auto|0 1 auto)(?: [1-9][0-9.]*)?(?: (?:auto|0|0%|0px|100%))?"
+        )
     ),
     "flex-direction": _one_of("row"),
     "flex-wrap": _one_of("nowrap wrap"),
@@ -386,7 +389,9 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "align-items": _one_of("normal start flex-start center stretch baseline"),
     "background-clip": _one_of("border-box padding-box"),
     "text-wrap text-wrap-mode": _one_of("wrap nowrap balance pretty stable auto"),
-    "color-scheme": _like(r"normal|(?:only )?light(?: only)?|light dark|dark light"),
+    "color-scheme": _like(
+        re.compile(r"normal|(?:only )?light(?: only)?|light dark|dark light")
+    ),
     "font-feature-settings font-variation-settings font-size-adjust": _one_of(
         "none normal"
     ),

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
-from risk.findings import similarity
+from risk import similarity
 from risk.similarity import MAX_DISTANCE, alike
 
 TEXT = (
