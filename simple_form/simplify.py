@@ -652,3 +652,22 @@ def _is_far(one: Open) -> bool:
     is_lost = contrast(one.look.written[0], one.look.page_back) < UNREADABLE
     is_short = one.look.is_one_line or is_lost
     return widest > (MOST_ON_ONE_LINE if is_short else MOST_IN_PRE)
+
+
+_ENDS_LINE = BLOCKS - {"td", "th"} | {"br", "hr"}
+
+
+def text_of(simple: str) -> str:
+    """Return the text of HTML that `simplify` made, without markup."""
+    parts: list[str] = []
+    for piece in pieces_of(simple):
+        if piece.kind == "text":
+            parts.append(re.sub(r"[ \t\n\f\r]+", " ", piece.data))
+        elif piece.name in _ENDS_LINE:
+            parts.append(
+                "\n- " if piece.name == "li" and piece.kind == "start" else "\n"
+            )
+        elif piece.name in ("td", "th"):
+            parts.append(" ")
+    lines = (" ".join(line.split()) for line in "".join(parts).splitlines())
+    return "\n\n".join(line for line in lines if line and line != "-")

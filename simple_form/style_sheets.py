@@ -306,7 +306,8 @@ class StyleSheets:
             self._note_added(selector, declared)
         else:
             none: frozenset[str] = frozenset()
-            self._keep(Rule("*", none, "", declared, none, False, dark, (0, 0, 0, 0)))
+            weight = (0, 0, 0, self._rules)
+            self._keep(Rule("*", none, "", declared, none, False, dark, weight))
         for inner in parsed:
             self._add_inner(inner, dark)
 
@@ -370,6 +371,7 @@ class StyleSheets:
             sum(one[0] == "." for one in (*names, *needs))
             + len(_ALWAYS_TRUE.findall(outside)),
             int(tag != "*") + sum(one[0] not in "#." for one in needs),
+            self._rules,
         )
         self._keep(
             Rule(
@@ -380,7 +382,7 @@ class StyleSheets:
                 frozenset(needs),
                 sure and is_simple,
                 dark,
-                (*weight, 0),
+                weight,
             )
         )
 
@@ -420,7 +422,7 @@ class StyleSheets:
             key = f"#{rule.id}"
         elif rule.classes:
             key = f".{min(rule.classes)}"
-        self._index[key].append(replace(rule, weight=(*rule.weight[:3], self._rules)))
+        self._index[key].append(rule)
 
 
 def classes_in(value: str) -> list[str]:

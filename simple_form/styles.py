@@ -78,6 +78,7 @@ def style_of(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -
     what may stay. `look` gets how words in it look then.
     """
     look.written = written_colours(look)
+    look.written_size *= SCALES.get(tag, 1.0)
     kept = Values(
         {
             **_colours(tag, held, look, above),
@@ -88,7 +89,6 @@ def style_of(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -
     )
     look.is_coloured = "color" in kept
     look.around = tuple(dict.fromkeys((*above.around, look.written[1])))
-    look.written_size *= SCALES.get(tag, 1.0)
     if "font-size" in kept:
         look.written_size = _clamped(look.size)
     look.written_line = float(kept.get("line-height", above.written_line))
@@ -133,8 +133,7 @@ def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     """Keep sizes, weights, lines and fonts."""
     kept: dict[str, str] = {}
     size = _clamped(look.size)
-    inherited = _clamped(above.written_size * SCALES.get(tag, 1.0))
-    if size != inherited or _is_restated(tag, above):
+    if size != _clamped(look.written_size) or _is_restated(tag, above):
         kept["font-size"] = f"{size:.0f}px"
     if tag == "table" and above.aligned:
         usual = "right" if look.is_right_to_left else "left"
@@ -191,9 +190,7 @@ def _boxes(
     kept = Values()
     is_moved = tag == "table" and above.aligned in ("center", "right")
     for kind, side in product(("margin", "padding"), ALL_SIDES):
-        usual = (
-            "auto" if is_moved and kind == "margin" and side != above.aligned else ""
-        )
+        usual = "auto" if is_moved and side != above.aligned else ""
         value = held.get(f"{kind}-{side}", usual)
         pixels = length(value, look.size)
         if value == "auto" and kind == "margin" and side in BESIDE and tag == "table":
