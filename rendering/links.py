@@ -403,7 +403,7 @@ def _as_ip(host: str) -> str:
         if not _NUMBERS.fullmatch(host):
             return ""
         # "0x" alone is zero, and 08 cannot be octal.
-        plain = re.sub(r"\b0+(?=[0-9]*[89])", "", re.sub("0x(?![0-9a-f])", "0", host))
+        plain = re.sub(r"\b0++(?=[0-9]*[89])", "", re.sub("0x(?![0-9a-f])", "0", host))
         return socket.inet_ntoa(socket.inet_aton(plain))
     except (OSError, ValueError):
         return ""
