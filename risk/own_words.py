@@ -213,15 +213,13 @@ MOST = 20
 
 @dataclass(frozen=True)
 class Place:
-    """A piece of a message in which phrases are looked for, and its anchor on the page.
-
-    `is_drawn`: its words can be marked in the message's frame.
+    """A piece of a message in which phrases are looked for, and its anchor on the page;
+    empty where its words can be marked in the message's frame.
     """
 
     kind: str
     text: SearchedText
     anchor: str
-    is_drawn: bool = False
 
 
 def places_in_words(kinds: Collection[str]) -> str:
@@ -256,9 +254,7 @@ def _finding(one: OwnPhrase, places: list[Place]) -> Finding | None:
     contexts = list(dict.fromkeys(quoted(str(match), 200) for _, match in matches))
     detail = "" if contexts[0] == phrase else f"{contexts[0]}."
     place, first = matches[0]
-    anchor = place.anchor
-    if place.is_drawn:
-        anchor = f"#word-{first.place}-{len(first.found.split())}"
+    anchor = place.anchor or f"#word-{first.place}-{len(first.found.split())}"
     found = finding(
         "own_word", f"{phrase} is in {where}.", detail, contexts, anchor=anchor
     )
@@ -267,24 +263,23 @@ def _finding(one: OwnPhrase, places: list[Place]) -> Finding | None:
 
 
 def _places(content: Content, rendered: RenderedMessage) -> list[Place]:
-    places = [Place("subject", SearchedText(content.subject), SUBJECT)]
-    for one in rendered.differences:
-        if one.passage:
-            # What was left out does not stand in the plain text.
-            anchor = mark_anchor(one.mark)
-            places.append(Place("text", SearchedText(one.passage), anchor))
-    plain = SearchedText(rendered.plain)
-    places.append(Place("text", plain, SHEET, is_drawn=not rendered.doubt))
-    if content.markdown:
-        anchor = PARTS if content.html is not None else SHEET
-        places.append(Place("text", SearchedText(content.markdown), anchor))
-    for file in content.attachments:
-        places.append(Place("files", SearchedText(file.name), ATTACHMENTS))
-    addresses = [content.sender, content.reply_to or "", *content.recipients]
-    named = [(text, text) for text in addresses if text]
+    in_text = PARTS if content.html is not None else SHEET
+    addresses = (content.sender, content.reply_to or "", *content.recipients)
+    named = [(text, text) for text in addresses]
     if content.sender_name:
         named.insert(0, (f"{content.sender_name} {content.sender}", content.sender))
-    for text, address in named:
-        anchor = address_anchor(bare_address(address))
-        places.append(Place("addresses", SearchedText(text), anchor))
-    return places
+    texts = [
+        ("subject", content.subject, SUBJECT),
+        # What was left out does not stand in the plain text.
+        *(("text", one.passage, mark_anchor(one.mark)) for one in rendered.differences),
+        ("text", rendered.plain, SHEET if rendered.doubt else ""),
+        ("text", content.markdown or "", in_text),
+        *(("files", file.name, ATTACHMENTS) for file in content.attachments),
+        *(
+            ("addresses", text, address_anchor(bare_address(address)))
+            for text, address in named
+        ),
+    ]
+    return [
+        Place(kind, SearchedText(text), anchor) for kind, text, anchor in texts if text
+    ]
