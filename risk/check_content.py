@@ -382,7 +382,7 @@ def numbers(text: str) -> set[str]:
     return found
 
 
-def overlap(first: str, second: str, besides: str = "") -> float:
+def overlap(first: str, second: str, besides: str) -> float:
     """Return the share of words that two texts have in common, from 0 to 1. Those of
     `besides` do not count.
     """

@@ -181,12 +181,10 @@ class Tree:
         unread = 0
         sheets: list[tuple[str, str]] = []
         for token in self._tokens:
-            if token.name in ("template", "svg", "math") and token.kind in (
-                "start",
-                "end",
-            ):
+            is_tag = token.kind in ("start", "end")
+            if is_tag and token.name in ("template", "svg", "math"):
                 unread = max(0, unread + (1 if token.kind == "start" else -1))
-            elif token.name == "style" and token.kind in ("start", "end"):
+            elif is_tag and token.name == "style":
                 inside = token.kind == "start"
                 attributes = token.decoded()
                 # Programs differ in whether they follow these.
