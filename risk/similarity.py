@@ -110,7 +110,15 @@ def bands(content: Content, parsed: ParsedContent) -> list[int]:
         return []
     # Pairs of neighbouring words: a word that changes changes two of them.
     shingles = {" ".join(pair) for pair in pairwise(words)} or set(words)
-    simhash = _simhash(shingles)
+    hashes = []
+    for shingle in shingles:
+        text = shingle.encode("utf-8", "replace")
+        digest = hashlib.blake2b(text, digest_size=8).digest()
+        hashes.append(f"{int.from_bytes(digest, 'little'):064b}")
+    # 64 bits, each as most of the shingles' hashes have it.
+    simhash = 0
+    for column in zip(*hashes, strict=True):
+        simhash = simhash << 1 | (2 * column.count("1") > len(hashes))
     return [index << 16 | simhash >> 16 * index & 0xFFFF for index in range(4)]
 
 
@@ -159,19 +167,6 @@ def _mask(text: str) -> str:
             target = url if "://" in url[:8] else f"http://{url}"
             masked += f" {origin_of(target)} "
     return " ".join((masked.strip(), *hosts)) + rest
-
-
-def _simhash(shingles: set[str]) -> int:
-    """Return 64 bits, each as most of the shingles' hashes have it."""
-    hashes = []
-    for shingle in shingles:
-        text = shingle.encode("utf-8", "replace")
-        digest = hashlib.blake2b(text, digest_size=8).digest()
-        hashes.append(f"{int.from_bytes(digest, 'little'):064b}")
-    bits = 0
-    for column in zip(*hashes, strict=True):
-        bits = bits << 1 | (2 * column.count("1") > len(hashes))
-    return bits
 
 
 def amounts(sums: Sums) -> str:

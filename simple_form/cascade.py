@@ -408,8 +408,13 @@ def _expanded(declared: Iterable[Declaration]) -> Iterator[Declaration]:
             yield Declaration("white-space", _COLLAPSED[value])
         elif name in _OF_FOUR:
             box, dash, what = name.partition("-")
-            for side, part in _four(value):
-                yield Declaration(f"{box}{side}{dash}{what}", part)
+            parts = parts_of(value)
+            if 0 < len(parts) <= 4:
+                # Without a right side it is as the top, the others as those opposite.
+                top, right = (*parts, parts[0])[:2]
+                parts += (top, right, top, right)[len(parts) :]
+                for side, part in zip(_SIDES, parts, strict=True):
+                    yield Declaration(f"{box}{side}{dash}{what}", part)
         elif name == "background":
             colours = (part for part in parts_of(value) if colour_of(part) is not None)
             yield Declaration("background-color", next(colours, "transparent"))
@@ -424,31 +429,20 @@ def _expanded(declared: Iterable[Declaration]) -> Iterator[Declaration]:
         elif name == "list-style-type":
             yield Declaration(name, value.replace("-latin", "-alpha"))
         elif name in _SHORTHAND_BORDERS:
-            parts = {"width": "medium", "style": "none", "color": "currentcolor"}
+            said = {"width": "medium", "style": "none", "color": "currentcolor"}
             for part in parts_of(value):
                 if part in _LINES:
-                    parts["style"] = part
+                    said["style"] = part
                 elif colour_of(part) is not None:
-                    parts["color"] = part
+                    said["color"] = part
                 else:
-                    parts["width"] = part
+                    said["width"] = part
             sides = _SIDES if name == "border" else (name.removeprefix("border"),)
             for side in sides:
-                for what, part in parts.items():
+                for what, part in said.items():
                     yield Declaration(f"border{side}-{what}", part)
         else:
             yield one
-
-
-def _four(value: str) -> list[tuple[str, str]]:
-    """Return one to four values with the sides that they are for."""
-    parts = parts_of(value)
-    if not 0 < len(parts) <= 4:
-        return []
-    # Without a right side it is as the top, the others as those opposite.
-    top, right = (*parts, parts[0])[:2]
-    _, _, bottom, left = (*parts, *(top, right, top, right)[len(parts) :])
-    return list(zip(_SIDES, (top, right, bottom, left), strict=True))
 
 
 def _expanded_font(value: str) -> Iterator[Declaration]:

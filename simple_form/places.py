@@ -251,7 +251,17 @@ class Place:
             is_followed = not look.is_one_line and not above.is_flex
             if not is_in_place and not (is_followed and harm.how in _CUTTING):
                 yield harm
-        yield from _unsure_harms(element)
+        # What values could do that may hold.
+        if "fixed" in element.unsure.get("table-layout", ()):
+            yield Harm("table-layout: fixed", "cover other words")
+        if "rtl" in element.unsure.get("direction", ()):
+            yield Harm("direction: rtl", "move it")
+        if "inline" in element.unsure.get("display", ()) and name in BLOCKS:
+            yield Harm("display: inline", "hide it", reaches=True)
+        for one in _TALL if name not in BLOCKS else ():
+            if any((length(value) or 0.0) > 3 for value in element.unsure.get(one, ())):
+                how = f"{one} of words on a line"
+                yield Harm(how, "cover other words", reaches=True)
         displays = element.all_of("display")
         is_apart = (
             any(one in INLINE_BOXES for one in displays)
@@ -481,22 +491,6 @@ class Place:
             yield Harm("rows behind the foot of their table", "move it")
         table.has_rows = table.has_rows or is_row or name == "tfoot"
         table.has_foot = table.has_foot or name == "tfoot"
-
-
-def _unsure_harms(element: Element) -> Iterator[Harm]:
-    """Yield what values could do that may hold."""
-    unsure = element.unsure
-    if "fixed" in unsure.get("table-layout", ()):
-        yield Harm("table-layout: fixed", "cover other words")
-    if "rtl" in unsure.get("direction", ()):
-        yield Harm("direction: rtl", "move it")
-    if "inline" in unsure.get("display", ()) and element.name in BLOCKS:
-        yield Harm("display: inline", "hide it", reaches=True)
-    for one in _TALL:
-        if element.name not in BLOCKS and any(
-            (length(value) or 0.0) > 3 for value in unsure.get(one, ())
-        ):
-            yield Harm(f"{one} of words on a line", "cover other words", reaches=True)
 
 
 def has_right(text: str) -> bool:

@@ -226,10 +226,18 @@ class StyleSheets:
 
     def _add(self, parsed: Iterable[Any], sure: bool, dark: bool, depth: int) -> None:
         for one in parsed:
-            if one.type == "qualified-rule":
-                self._add_rule(one, sure, dark)
-            elif one.type == "at-rule":
+            if one.type == "at-rule":
                 self._add_at_rule(one, sure, dark, depth)
+            if one.type != "qualified-rule":
+                continue
+            selectors = _selectors(one.prelude)
+            inside = tinycss2.parse_blocks_contents(one.content, **_ONLY_CODE)
+            for nested in inside:
+                self._add_inner(nested, dark)
+            declared = tuple(_declared(d for d in inside if d.type == "declaration"))
+            is_valid = all(_VALID.fullmatch(outside) for _, outside in selectors)
+            for written, outside in selectors if declared else ():
+                self._add_selector(written, outside, declared, sure and is_valid, dark)
 
     def _add_at_rule(self, rule: Any, sure: bool, dark: bool, depth: int) -> None:
         word = rule.lower_at_keyword
@@ -282,18 +290,6 @@ class StyleSheets:
             return
         rules = tinycss2.parse_rule_list(content, **_ONLY_CODE)
         self._add(rules, sure, dark, depth + 1)
-
-    def _add_rule(self, rule: Any, sure: bool, dark: bool) -> None:
-        selectors = _selectors(rule.prelude)
-        parsed = tinycss2.parse_blocks_contents(rule.content, **_ONLY_CODE)
-        for nested in parsed:
-            self._add_inner(nested, dark)
-        declared = tuple(_declared(one for one in parsed if one.type == "declaration"))
-        if not declared:
-            return
-        sure = sure and all(_VALID.fullmatch(outside) for _, outside in selectors)
-        for written, outside in selectors:
-            self._add_selector(written, outside, declared, sure, dark)
 
     def _add_inner(self, rule: Any, dark: bool) -> None:
         """Add a rule that stands inside of another: it may hold for any element."""
