@@ -14,7 +14,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -35,7 +34,12 @@ from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
 from alerts.ledger_events import EVENTS, actions_of, events_named
 from alerts.models import Delivery, Destination, Route
 from audit.models import Entry
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from mirror.models import Connection, Mailbox
 from people.sign_in.reauthentication import reauthenticated
 
@@ -78,7 +82,7 @@ def alerts(request: DeskRequest) -> HttpResponse:
     return _list(request)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @managing
 @reauthenticated
 def edit(request: DeskRequest, destination_id: int | None = None) -> HttpResponse:
@@ -180,7 +184,7 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
     return _secret(request, destination, secret, is_new=False, leaked=leaked)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 @managing
 @reauthenticated
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:

@@ -16,7 +16,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -56,7 +55,7 @@ from approvals.usual_texts import (
 )
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm, SentenceForm, WordsField, always
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, page_or_fragment, require_get_or_post
 from mirror.states import Outcome
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 
@@ -176,7 +175,7 @@ TYPED = (
 )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def sheet(request: DeskRequest) -> HttpResponse:
     """Show the chosen messages, each complete enough to be judged. Without a choice,
     redirect to the list.

@@ -17,7 +17,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -61,7 +60,7 @@ from approvals.usual_texts import BUILT_IN, Kind, Presets, presets_of, words_nam
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm, SentenceForm, WordsField, always
 from common.mail_addresses import clean_addresses
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
@@ -442,7 +441,7 @@ class EditForm(TextForm):
         return cleaned
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the message as a form; on POST have the corrected one sent for review, or
     suggest it to the agent.

@@ -16,7 +16,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -67,7 +66,7 @@ from approvals.reconcile.ask_again import look_again
 from approvals.usual_texts import BUILT_IN, presets_of
 from common.actors import Actor
 from common.counts import count_of, counted
-from common.pages import DeskRequest
+from common.pages import DeskRequest, require_get_or_post
 from common.patterns import compared
 from common.references import without_references
 from mirror.errors import ActNotAllowed, DeskError
@@ -236,7 +235,7 @@ def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
     )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Ask for confirmation with all serious findings; on POST approve if all of them
     were read, else 422.

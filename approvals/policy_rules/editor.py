@@ -13,7 +13,6 @@ from django import forms
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -35,7 +34,12 @@ from approvals.policy_rules.views import (
 )
 from common.actors import Actor
 from common.forms import SentenceForm, by_key
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import PolicyRefused, StalePolicy
@@ -75,14 +79,14 @@ class ArrangeForm(SeenForm):
     )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def add_rule(request: DeskRequest) -> HttpResponse:
     """Show the form for a new rule of the draft; preview what was typed, or save it."""
     admin_or_403(request)
     return _edit(request, policies(), None)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
     """Show the form of one rule of the draft; preview what was typed, or save it."""
     admin_or_403(request)
@@ -280,13 +284,13 @@ def _groups_page(
 groups = require_safe(_groups_page)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def new_group(request: DeskRequest) -> HttpResponse:
     """Show the form of a new group; make it."""
     return _save_group(request, None)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def group(request: DeskRequest, group_id: int) -> HttpResponse:
     """Show one group; rename it or change its members. That asks to confirm who one is:
     it changes who may approve.

@@ -13,7 +13,6 @@ from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
 
 from approvals.examination import columns_of
 from approvals.examination import findings as examine
@@ -23,7 +22,7 @@ from approvals.policy_rules.views import visible_rules
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
 from common.forms import SentenceForm, WordsField, always, by_key
-from common.pages import DeskRequest
+from common.pages import DeskRequest, require_get_or_post
 from common.time_zones import zone_name
 from mirror.models import Mailbox, Message
 from policy.rules.changes import Policies, policies
@@ -144,7 +143,7 @@ class PlaygroundForm(SentenceForm):
         return typed.replace(tzinfo=ZoneInfo(zone_name())) if typed else timezone.now()
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def playground(request: DeskRequest) -> HttpResponse:
     """Show the form; run a message through the rules. A link with ?message= runs that
     one.

@@ -12,7 +12,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -20,7 +19,12 @@ from django.views.decorators.http import (
 from approvals.policy_rules.rehearsal import DAYS, rehearse
 from common.actors import Actor
 from common.forms import SentenceForm
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import StalePolicy
@@ -203,7 +207,7 @@ def discard(request: DeskRequest) -> HttpResponse:
     )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def activate(request: DeskRequest) -> HttpResponse:
     """Show what the draft changes and what it would have done; activate it."""
     actor = admin_or_403(request)

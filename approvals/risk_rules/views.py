@@ -12,7 +12,6 @@ from django.db.models import Count, Func
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -34,7 +33,12 @@ from approvals.risk_rules.weighing import (
 )
 from common.actors import Actor, Role
 from common.forms import SentenceForm, WordsField, always, by_key
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, may_set
 from people.models import PendingChange
@@ -335,7 +339,7 @@ def own_words(request: DeskRequest) -> HttpResponse:
     return render(request, "approvals/risk_rules/own_words.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def add_word(request: DeskRequest) -> HttpResponse:
     """Show the form for a new word; preview what was typed, or save it."""
     if not _scopes(request.actor, None):

@@ -12,7 +12,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
@@ -37,7 +36,12 @@ from approvals.standing.signing import (
     switch_standing,
 )
 from common.actors import Actor
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from common.time_zones import there
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
@@ -153,7 +157,7 @@ def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def propose(request: DeskRequest) -> HttpResponse:
     """Show a proposal with its terms, and rehearse the terms that were filled in;
     nothing is stored.

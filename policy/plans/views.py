@@ -10,14 +10,18 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import (
-    require_http_methods,
     require_POST,
     require_safe,
 )
 
 from common.actors import Actor
 from common.durations import minutes_in_words
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, may_set
 from people.models import PendingChange, Person
@@ -216,7 +220,7 @@ def _plan_page(
     return render(request, "policy/review_plan.html", context, status=status)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_get_or_post
 def add_calendar(request: DeskRequest) -> HttpResponse:
     """Show the form for a new calendar; make it."""
     if not may_set(request.actor, None):
