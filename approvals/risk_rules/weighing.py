@@ -31,10 +31,9 @@ from mirror.states import MessageState
 from mirror.store import rendered_content, stored_content
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.rules.facts import own_words_in
-from risk.findings import RiskContext, restored, score, score_of, worst_first
+from risk.findings import Phrase, RiskContext, restored, score, score_of, worst_first
 from risk.own_words import (
     PLACES,
-    Phrase,
     SearchedText,
     own_word,
     places_in_words,
