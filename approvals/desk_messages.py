@@ -1,5 +1,6 @@
 """Reads of messages by their decisions, claims, snoozes and questions."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
@@ -33,11 +34,22 @@ from approvals.models import (
     Verdict,
 )
 from common.actors import Actor
+from common.counts import COUNTED, count_of
+from common.postgres import clock
 from mirror.models import Message
 from mirror.models.messages import MessageQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, TOLD_BEFORE, VOID
 from policy.rules.facts import COLUMNS
+
+# If MultiMail's clock runs ahead, `held_at` is in the future: that counts as no wait.
+_AGES: Mapping[str, tuple[timedelta, timedelta]] = {
+    "minutes": (-timedelta(days=36_500), timedelta(minutes=5)),
+    "hour": (timedelta(minutes=5), timedelta(hours=1)),
+    "hours": (timedelta(hours=1), timedelta(hours=4)),
+    "day": (timedelta(hours=4), timedelta(days=1)),
+    "longer": (timedelta(days=1), timedelta(days=36_500)),
+}
 
 
 class DeskMessageQuerySet(MessageQuerySet):
@@ -154,6 +166,23 @@ class DeskMessageQuerySet(MessageQuerySet):
         """Return how many of these there are of each flood."""
         counted = self.order_by().values("review__brake").annotate(number=Count("pk"))
         return dict(counted.values_list("review__brake", "number"))
+
+    def numbers_by_age(self) -> dict[str, int]:
+        """Return how many of these wait for how long, each up to a thousand and one
+        (relies on message_held).
+        """
+        now = clock()
+        held = self.order_by("held_at").values_list("held_at", flat=True)
+        since = list(held[: COUNTED + 1])
+        counts = {}
+        for name, (least, most) in _AGES.items():
+            if len(since) > COUNTED:
+                counts[name] = count_of(
+                    self.filter(held_at__lte=now - least, held_at__gt=now - most)
+                )
+            else:
+                counts[name] = sum(now - most < at <= now - least for at in since)
+        return counts
 
     def count_waiting_for(self, actor: Actor) -> int:
         """Return exactly how many wait for this person: the held ones except those

@@ -2,22 +2,24 @@
 attempt.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, FloatField, OuterRef, Q, QuerySet
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Now
+from django.db.models.functions import Cast, Extract, Now, TruncDate
 from django.utils import timezone
 
-from approvals.models.figures import DecisionFigures
+from approvals.models.verdicts import MOST, WEEK, Percentile
 from common.actors import Role
 from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message, Revision
+from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import (
     CAN_EXPIRE,
@@ -39,8 +41,79 @@ def _stops() -> QuerySet[KillSwitch]:
     )
 
 
-class DecisionQuerySet(DecisionFigures["Decision"]):
+class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
     """Reads of decisions; due times and leases are judged by the database's clock."""
+
+    def of_the_week(self) -> Self:
+        """Made in the last seven days (relies on decision_recorded_brin)."""
+        return self.filter(recorded_at__gte=Now() - WEEK)
+
+    def by_people(self) -> Self:
+        """Made by a person, and not undone."""
+        return self.filter(rule="").exclude(state=DecisionState.UNDONE)
+
+    def times_by_day(self) -> QuerySet[Any, dict[str, Any]]:
+        """Return for each day how many were decided, and the median and 95th percentile
+        of seconds from held on.
+        """
+        newest = self.order_by("-pk").values("pk")[:MOST]
+        days = self.model.objects.filter(pk__in=newest).with_decision_time()
+        found: QuerySet[Any, Any] = (
+            days.values(day=TruncDate("recorded_at"))
+            .annotate(
+                number=Count("pk"),
+                median=Percentile("took", 0.5),
+                most=Percentile("took", 0.95),
+            )
+            .order_by("day")
+        )
+        return found
+
+    def caught_by_rule(self) -> list[tuple[str, int, int]]:
+        """Return for each published rule how many messages with a finding of it were
+        rejected and sent back.
+
+        Messages without findings are counted under an empty name.
+        """
+        effective = self.filter(
+            outcome__in=(Outcome.REJECT, Outcome.SEND_BACK)
+        ).exclude(state=DecisionState.REFUSED)
+        newest = effective.order_by("-pk").values_list(
+            "outcome", "message__review__rules"
+        )[:MOST]
+        caught: Counter[tuple[str, str]] = Counter()
+        for outcome, rules in newest:
+            caught.update((rule, outcome) for rule in rules or [""])
+        names = {rule for rule, _ in caught}
+        return [
+            (rule, caught[rule, Outcome.REJECT], caught[rule, Outcome.SEND_BACK])
+            for rule in names
+        ]
+
+    def ended_by_the_desk(self) -> QuerySet[Any, tuple[str, str, int]]:
+        """Return rule, explanation and number of what the desk stopped itself (relies
+        on decision_to_look_at).
+        """
+        ended = self.of_the_week().filter(
+            Q(state=DecisionState.REFUSED) | Q(rule="expiry")
+        )
+        newest = self.model.objects.filter(
+            pk__in=ended.order_by("-pk").values("pk")[:MOST]
+        )
+        return (
+            newest.values_list("rule", "explanation")
+            .annotate(number=Count("pk"))
+            .order_by("rule")
+        )
+
+    def between(self, since: datetime, until: datetime) -> Self:
+        """Made in a time span, without its end (relies on decision_recorded_brin)."""
+        return self.filter(recorded_at__gte=since, recorded_at__lt=until)
+
+    def with_decision_time(self) -> Self:
+        """With `took`, the seconds between hold and decision."""
+        waited = F("recorded_at") - F("message__held_at")
+        return self.annotate(took=Cast(Extract(waited, "epoch"), FloatField()))
 
     def postpone(self, wait: timedelta) -> int:
         """Postpone those that are due before this time from now, and not yet, by the

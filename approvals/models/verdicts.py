@@ -1,15 +1,18 @@
 """Verdicts: what each person said of which revision."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import (
+    Aggregate,
     Case,
     Count,
     F,
+    FloatField,
     Q,
     QuerySet,
     When,
@@ -17,9 +20,24 @@ from django.db.models import (
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Greatest, Length, Now
 
-from approvals.models.figures import LATELY, MOST, Percentile
 from mirror.models import Message, Revision
 from mirror.states import Outcome
+
+WEEK = timedelta(days=7)
+# Medians and shares use at most this many of the newest; the page says so where a week
+# has more.
+MOST = 3_000
+
+
+class Percentile(Aggregate):
+    """A percentile, interpolated between two values."""
+
+    function = "percentile_cont"
+    template = "%(function)s(%(part)s) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = FloatField()
+
+    def __init__(self, expression: Any, part: float, **options: Any) -> None:
+        super().__init__(expression, part=repr(float(part)), **options)
 
 
 class VerdictQuerySet(QuerySet["Verdict"]):
@@ -56,7 +74,7 @@ class VerdictQuerySet(QuerySet["Verdict"]):
         """Given in the last seven days, and still counted (relies on
         verdict_given_brin).
         """
-        return self.filter(live=True, given_at__gte=Now() - LATELY)
+        return self.filter(live=True, given_at__gte=Now() - WEEK)
 
     def approvals_read(self) -> dict[str, Any]:
         """Return how the newest approvals of these were read (relies on

@@ -1,23 +1,41 @@
 """Adds up the decisions of a month, by mailbox and by rule, and by person where figures
-of single people are shown.
+of single people are shown; and compares the rows that are counted, which no seal
+covers, with the ledger.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from django.db.models import (
+    CharField,
+    Count,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
 from django.utils.text import capfirst
 
 from approvals import local_messages
 from approvals.models import Decision, Verdict
-from approvals.models.figures import FIGURES, Group, by_mailbox, decided_elsewhere
+from approvals.models.verdicts import Percentile
+from audit.models import Entry
+from audit.search.filters import Filters
+from audit.search.results import matching
 from common.actors import Actor, Role
 from common.charts import Bars, bars, spoken
 from mirror.models import Connection, Mailbox, Message
+from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from mirror.terms import DONE
 from people.models import Person
 from people.second_admin.setting import FEWEST, shows_people
 from policy.models import standing_words
@@ -28,9 +46,7 @@ _TONES = {
     "sent_back": "amber",
     "elsewhere": "calm",
 }
-_MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
-_FIRST = 2000
-_LAST = 2999
+_MONTH = re.compile(r"(2[0-9]{3})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, order=True)
@@ -52,14 +68,8 @@ class Month:
     @classmethod
     def read(cls, text: str, zone: str) -> "Month | None":
         """Return the month that is spelled `2026-11`; None for what is none."""
-        found = _MONTH.fullmatch(text) if text.isascii() else None
-        if found is None:
-            return None
-        year = int(found[1])
-        number = int(found[2])
-        if not _FIRST <= year <= _LAST or not 1 <= number <= 12:
-            return None
-        return cls(year, number, zone)
+        found = _MONTH.fullmatch(text)
+        return cls(int(found[1]), int(found[2]), zone) if found else None
 
     @property
     def since(self) -> datetime:
@@ -101,8 +111,41 @@ PARTS = {
     "overtaken": "Superseded",
     "high": "High risk",
 }
-_HEADS = {**SUMMED, **PARTS}
+HEADS = {**SUMMED, "all": "All", **PARTS}
+# Which decisions a figure counts.
+_FIGURES: Mapping[str, Q] = {
+    "approved": Q(outcome=Outcome.APPROVE),
+    "rejected": Q(outcome=Outcome.REJECT),
+    "sent_back": Q(outcome=Outcome.SEND_BACK),
+    "all": Q(),
+    "by_rule": ~Q(rule=""),
+    "undone": Q(state=DecisionState.UNDONE),
+    "refused": Q(state=DecisionState.REFUSED),
+    "overtaken": Q(state=DecisionState.SUPERSEDED),
+    "high": Q(message__review__risk_level="high"),
+}
 _RULES = {"expiry": "The expiry rule"}
+# Entries that prove that a message was held, so that somebody had to decide it.
+_HELD = (
+    "message.held",
+    "message.approved",
+    "message.released",
+    "message.rejected",
+    "message.gone",
+)
+# The entries that end a message's time at the desk; a withdrawal by the sender is no
+# decision.
+_ENDS = (
+    *_HELD[1:],
+    "message.sent",
+    "message.delivered",
+    "message.bounced",
+    "message.complained",
+    "message.failed",
+)
+_OURS = (*LIVE_DECISIONS, DecisionState.APPLIED, DecisionState.WITHDRAWN)
+# How many differing messages are named; the rest is counted.
+MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -120,24 +163,29 @@ class Cell:
 
     @property
     def head(self) -> str:
-        return _HEADS.get(self.name, "All")
+        return HEADS[self.name]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One person, rule or mailbox with its sums."""
+    """One person, rule or mailbox with its sums, and the median of seconds."""
 
     label: str
     note: str
-    summed: tuple[Cell, ...]
-    all: Cell
-    parts: tuple[Cell, ...]
-    median: str
+    cells: tuple[Cell, ...]
     seconds: float | None
 
     @property
-    def cells(self) -> tuple[Cell, ...]:
-        return (*self.summed, self.all, *self.parts)
+    def summed(self) -> tuple[Cell, ...]:
+        return self.cells[: len(SUMMED)]
+
+    @property
+    def all(self) -> Cell:
+        return self.cells[len(SUMMED)]
+
+    @property
+    def median(self) -> str:
+        return "" if self.seconds is None else spoken(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -180,7 +228,7 @@ class Asked:
     @property
     def query(self) -> str:
         asked = {
-            "month": str(self.month),
+            "month": self.month,
             "who": self.who,
             "where": self.where,
             "figure": self.figure,
@@ -197,49 +245,61 @@ def may_read_reports(actor: Actor) -> bool:
 
 def report_of(actor: Actor, month: Month) -> Report:
     """Return the sums of a month, where the actor is admin or auditor."""
-    made = _made(actor, month)
-    past = _past(actor, month)
-    groups = made.added_up()
-    elsewhere = by_mailbox(past)
-    names = _Names(groups, elsewhere)
+    made = _made(actor, month).order_by().with_decision_time()
+    sums: dict[str, Any] = {
+        name: Count("pk", filter=condition) for name, condition in _FIGURES.items()
+    }
+    by_people = Q(rule="") & ~Q(state=DecisionState.UNDONE)
+    sums["seconds"] = Percentile("took", 0.5, filter=by_people)
+    counted = _past(actor, month).order_by().values_list("connection", "mailbox")
+    elsewhere = {
+        (connection, mailbox): number
+        for connection, mailbox, number in counted.annotate(number=Count("pk"))
+    }
     gone = sum(elsewhere.values())
     # Persons first, then rules, each by their names; persons only where their figures
     # are allowed.
     with_people = shows_people()
-    givers = [
-        one for one in groups if one.by == "who" and (with_people or one.person is None)
-    ]
-    givers.sort(key=lambda one: (not one.person, names.giver(one).casefold()))
-    people = []
+    givers = list(made.values("given_by", "rule").annotate(**sums))
+    named = Person.objects.in_bulk([one["given_by"] for one in givers])
+    persons = []
+    rules = []
     for one in givers:
-        who = f"rule-{one.rule}" if one.person is None else f"person-{one.person}"
-        people.append(_row(names.giver(one), "", one, 0, Asked(month, who=who)))
+        if one["given_by"] is None:
+            asked = Asked(month, who=f"rule-{one['rule']}")
+            rules.append(_row(_rule_words(one["rule"]), "", one, 0, asked))
+        elif with_people:
+            asked = Asked(month, who=f"person-{one['given_by']}")
+            persons.append(_row(str(named[one["given_by"]]), "", one, 0, asked))
+    people = [*sorted(persons, key=_by_label), *sorted(rules, key=_by_label)]
     if gone:
         words = ("Elsewhere", "At MultiMail, or by another program")
-        people.append(_row(*words, None, gone, Asked(month, who=ELSEWHERE)))
-    by_place = {
-        (one.connection, one.mailbox): one for one in groups if one.by == "where"
-    }
-    mailboxes = []
-    for place in {**by_place, **elsewhere}:
-        connection, mailbox = place
+        people.append(_row(*words, {}, gone, Asked(month, who=ELSEWHERE)))
+    by_mailbox = made.values(
+        connection=F("message__connection"), mailbox=F("message__mailbox")
+    ).annotate(**sums)
+    places = {(one["connection"], one["mailbox"]): one for one in by_mailbox}
+    keys = places.keys() | elsewhere.keys()
+    mailboxes = Mailbox.objects.in_bulk([mailbox for _, mailbox in keys])
+    # Their names alone: nobody needs their secrets here.
+    connections = Connection.objects.filter(pk__in={one for one, _ in keys})
+    names = dict(connections.values_list("pk", "name"))
+    table = []
+    for key in keys:
+        connection, mailbox = key
+        label = str(mailboxes.get(mailbox, "Mailbox not known"))
         where = f"{connection}" if mailbox is None else f"{connection}-{mailbox}"
-        mailboxes.append(
-            _row(
-                *names.mailbox(place),
-                by_place.get(place),
-                elsewhere.get(place, 0),
-                Asked(month, where=where),
-            )
-        )
-    mailboxes.sort(key=lambda row: (row.label.casefold(), row.note))
-    total = next(one for one in groups if one.by == "all")
+        sums_here = places.get(key, {})
+        gone_here = elsewhere.get(key, 0)
+        asked = Asked(month, where=where)
+        table.append(_row(label, names[connection], sums_here, gone_here, asked))
+    table.sort(key=_by_label)
     # A bar of each person's decisions, and the same in words.
     drawn = []
-    for row in people if with_people else mailboxes:
+    for row in people if with_people else table:
         if row.all.number:
             in_words = ", ".join(
-                f"{cell.number:,} {SUMMED[cell.name].lower()}"
+                f"{cell.words} {cell.head.lower()}"
                 for cell in row.summed
                 if cell.number
             )
@@ -248,11 +308,32 @@ def report_of(actor: Actor, month: Month) -> Report:
     return Report(
         month,
         tuple(people),
-        tuple(mailboxes),
-        _row("All", "", total, gone, Asked(month)),
+        tuple(table),
+        _row("All", "", made.aggregate(**sums), gone, Asked(month)),
         bars(drawn) if drawn else None,
         "; ".join(f"{label}: {in_words}" for label, in_words, _ in drawn),
     )
+
+
+def _by_label(row: Row) -> tuple[str, str]:
+    return row.label.casefold(), row.note
+
+
+def _row(
+    label: str, note: str, made: Mapping[str, Any], elsewhere: int, asked: Asked
+) -> Row:
+    """Return the row of these sums of our decisions, and of so many decided elsewhere."""
+    cells = []
+    for name in HEADS:
+        number: int = elsewhere if name == ELSEWHERE else made.get(name, 0)
+        share = ""
+        if name == "high" and number:
+            share = f"{100 * number / made['all']:.0f} %"
+        if name == "all":
+            number += elsewhere
+        query = replace(asked, figure="" if name == "all" else name).query
+        cells.append(Cell(name, number, query if number else "", share))
+    return Row(label, note, tuple(cells), made.get("seconds"))
 
 
 def review_of(actor: Actor, month: Month) -> Review | None:
@@ -263,10 +344,7 @@ def review_of(actor: Actor, month: Month) -> Review | None:
     allowed.
     """
     visible = Message.objects.visible_to(_looking(actor))
-    verdicts = Verdict.objects.on(visible).filter(
-        given_at__gte=month.since, given_at__lt=month.until
-    )
-    read = verdicts.approvals_read()
+    read = _verdicts(visible, month).approvals_read()
     if read["people"] < FEWEST and not shows_people():
         return None
     return Review(
@@ -286,18 +364,19 @@ def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:
 
     The figure is counted by the same conditions, so it is the number of these rows.
     """
-    connection, mailbox = _read_where(asked.where)
-    made = _made(actor, asked.month).counted_as(asked.figure)
+    made = _made(actor, asked.month).filter(_FIGURES.get(asked.figure, Q()))
     past = _past(actor, asked.month)
     if asked.where:
-        made = made.of_mailbox(connection=connection, mailbox=mailbox)
+        connection, mailbox = _read_where(asked.where)
+        made = made.filter(message__connection=connection, message__mailbox=mailbox)
         past = past.filter(connection=connection, mailbox=mailbox)
-    if asked.who == ELSEWHERE or asked.figure == ELSEWHERE:
+    if ELSEWHERE in (asked.who, asked.figure):
         made = made.none()
-    if asked.who not in ("", ELSEWHERE) or asked.figure not in ("", ELSEWHERE):
+    if {asked.who, asked.figure} - {"", ELSEWHERE}:
         past = past.none()
     if asked.who not in ("", ELSEWHERE):
-        made = made.of_giver(*_read_who(asked.who))
+        person, rule = _read_who(asked.who)
+        made = made.filter(given_by=person, rule=rule)
     made = (
         made.with_decision_time().with_message().select_related("given_by", "revision")
     )
@@ -327,8 +406,8 @@ def words_of(actor: Actor, asked: Asked) -> str:
             if one
             else "in a mailbox that you do not see"
         )
-    if asked.figure in _HEADS:
-        parts.insert(0, _HEADS[asked.figure].lower())
+    if asked.figure:
+        parts.insert(0, HEADS[asked.figure].lower())
     return ", ".join(parts) or "all"
 
 
@@ -338,72 +417,41 @@ def _made(actor: Actor, month: Month) -> Any:
     )
 
 
+def _verdicts(messages: QuerySet[Message], month: Month) -> Any:
+    return Verdict.objects.on(messages).filter(
+        given_at__gte=month.since, given_at__lt=month.until
+    )
+
+
 def _past(actor: Actor, month: Month) -> Any:
-    return decided_elsewhere(
-        Message.objects.visible_to(_looking(actor)), month.since, month.until
+    """Return the messages decided in a month without a decision of ours, with the time
+    as `ended_at`.
+
+    Messages with a decision are excluded first; only the few others are looked up in
+    the ledger (relies on message_changed and entry_message).
+    """
+    since = month.since
+    until = month.until
+    past = set(DONE) - {MessageState.CANCELLED, MessageState.RECEIVED}
+    visible = Message.objects.visible_to(_looking(actor)).filter(
+        state__in=past, changed_at__gte=since, held_at__lt=until
+    )
+    ours = Decision.objects.filter(message=OuterRef("pk"), state__in=_OURS)
+    entries = Entry.objects.filter(message=OuterRef("public_id"))
+    first = entries.filter(action__in=_ENDS).order_by("id").values("at")[:1]
+    return (
+        visible.filter(~Exists(ours))
+        .annotate(ended_at=Subquery(first))
+        .filter(
+            Exists(entries.filter(action__in=_HELD)),
+            ended_at__gte=since,
+            ended_at__lt=until,
+        )
     )
 
 
 def _looking(actor: Actor) -> Actor:
     return actor.acting_as(Role.ADMIN, Role.AUDITOR)
-
-
-class _Names:
-    """The names of all people, mailboxes and connections in the sums, read at once."""
-
-    def __init__(
-        self, groups: Sequence[Group], elsewhere: Mapping[tuple[int, int | None], int]
-    ) -> None:
-        self.people = Person.objects.in_bulk(
-            {one.person for one in groups if one.person}
-        )
-        pairs = {
-            (one.connection, one.mailbox) for one in groups if one.connection
-        } | set(elsewhere)
-        self.mailboxes = Mailbox.objects.in_bulk(
-            {mailbox for _, mailbox in pairs if mailbox}
-        )
-        # Their names alone: nobody needs their secrets here.
-        named = Connection.objects.filter(pk__in={one for one, _ in pairs if one})
-        self.connections = dict(named.values_list("pk", "name"))
-
-    def giver(self, group: Group) -> str:
-        if group.person is not None:
-            person = self.people.get(group.person)
-            return str(person) if person else f"Person {group.person}"
-        return _rule_words(group.rule or "")
-
-    def mailbox(self, pair: tuple[int | None, int | None]) -> tuple[str, str]:
-        mailbox = self.mailboxes.get(pair[1] or 0)
-        return str(mailbox) if mailbox else "Mailbox not known", self.connections.get(
-            pair[0] or 0, ""
-        )
-
-
-def _row(
-    label: str, note: str, group: Group | None, elsewhere: int, asked: Asked
-) -> Row:
-    figures = dict(group.figures) if group else dict.fromkeys(FIGURES, 0)
-    figures[ELSEWHERE] = elsewhere
-    made = group.decisions if group else 0
-    shares = {}
-    if figures["high"]:
-        shares["high"] = f"{100 * figures['high'] / made:.0f} %"
-
-    def cell(name: str, number: int) -> Cell:
-        query = Asked(asked.month, asked.who, asked.where, name).query if number else ""
-        return Cell(name or "all", number, query, shares.get(name, ""))
-
-    seconds = group.median if group else None
-    return Row(
-        label=label,
-        note=note,
-        summed=tuple(cell(name, figures[name]) for name in SUMMED),
-        all=cell("", made + elsewhere),
-        parts=tuple(cell(name, figures[name]) for name in PARTS),
-        median="" if seconds is None else spoken(seconds),
-        seconds=seconds,
-    )
 
 
 def _read_who(who: str) -> tuple[int | None, str]:
@@ -413,7 +461,7 @@ def _read_who(who: str) -> tuple[int | None, str]:
 
 def _read_where(where: str) -> tuple[int, int | None]:
     connection, _, mailbox = where.partition("-")
-    return int(connection or 0), int(mailbox) if mailbox else None
+    return int(connection), int(mailbox) if mailbox else None
 
 
 def _rule_words(rule: str) -> str:
@@ -426,3 +474,76 @@ def first_month(zone: str, now: datetime) -> Month:
     """Return the month of the desk's first decision."""
     at = Decision.objects.order_by("pk").values_list("recorded_at", flat=True).first()
     return Month.of(at or now, zone)
+
+
+def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
+    """Compare a month's verdicts and decisions, where the actor is admin or auditor,
+    with their ledger entries; return how many these are, and the messages on which they
+    differ.
+    """
+    mine = Message.objects.visible_to(_looking(actor))
+    verdicts = _verdicts(mine, month)
+    made = _made(actor, month)
+    differing = _not_recorded(
+        verdicts,
+        _recorded_as(
+            "verdict.given",
+            actor_kind="person",
+            actor_id=Cast(OuterRef("person"), CharField()),
+        ),
+    )
+    differing |= _not_recorded(made, _recorded_as("decision.recorded"))
+    # Messages for which the ledger has a verdict or a decision without a row.
+    same = {"message__public_id": OuterRef("message"), "outcome": OuterRef("outcome")}
+    rows: dict[str, QuerySet[Any]] = {
+        "verdict.given": Verdict.objects.annotate(
+            giver=Cast("person", CharField())
+        ).filter(giver=OuterRef("actor_id"), **same),
+        "decision.recorded": Decision.objects.filter(**same),
+    }
+    entries = Entry.objects.exclude(outcome="").filter(
+        at__gte=month.since,
+        at__lt=month.until,
+        message__in=mine.values("public_id"),
+    )
+    for action, recorded in rows.items():
+        lacking = entries.of_action(action).exclude(Exists(recorded))
+        differing |= Q(public_id__in=lacking.values(found=F("message")))
+    found = mine.filter(differing).order_by("-pk")
+    return {
+        "compared": verdicts.count() + made.count(),
+        "number": found.count(),
+        "differing": list(found[:MOST_NAMED]),
+    }
+
+
+def _recorded_as(action: str, **more: Any) -> Exists:
+    """Whether an entry of this kind has the same outcome for the same version."""
+    # The outcome of older entries is one of their details, and is not known where these
+    # were removed.
+    entries = Entry.objects.of_action(action).annotate(
+        outcome_detail=KeyTextTransform("outcome", "detail__fields")
+    )
+    same = Q(outcome=OuterRef("outcome")) | Q(
+        outcome="", outcome_detail=OuterRef("outcome")
+    )
+    unknown = Q(outcome="", detail=None)
+    about = {
+        "message": OuterRef("message__public_id"),
+        "fingerprint": OuterRef("revision__fingerprint"),
+    }
+    return Exists(entries.filter(same | unknown, **about, **more))
+
+
+def _not_recorded(rows: QuerySet[Any], recorded: Exists) -> Q:
+    return Q(pk__in=rows.exclude(recorded).values("message"))
+
+
+def refused_presses(actor: Actor, month: Month) -> dict[str, Any]:
+    """Return the number of refused attempts that the actor may see in the ledger, and
+    the URL of these entries (relies on entry_action).
+    """
+    asked = f"action=verdict.refused&since={month}&until={month}"
+    filters = Filters.from_query(asked, month.zone).pinned()
+    found = matching(Entry.objects.readable_by(actor), filters)
+    return {"number": found.count(), "query": filters.query()}

@@ -13,17 +13,18 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.reports.comparison import compare_with_ledger, refused_presses
 from approvals.reports.decisions import (
     ELSEWHERE,
+    HEADS,
     PARTS,
     SUMMED,
     Asked,
     Month,
     Report,
-    Row,
+    compare_with_ledger,
     first_month,
     may_read_reports,
+    refused_presses,
     report_of,
     review_of,
     rows_of,
@@ -235,14 +236,13 @@ def _form(request: DeskRequest, data: Any) -> tuple[DecisionsForm, Month]:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    columns = (*SUMMED, "all", *PARTS, "median_seconds")
+    columns = (*HEADS, "median_seconds")
     yield csv_row(("month", "time_zone", "by", "name", "connection", *columns))
-    tables: list[tuple[str, tuple[Row, ...]]] = [
+    for by, found in (
         ("person", report.people),
         ("mailbox", report.places),
         ("all", (report.total,)),
-    ]
-    for by, found in tables:
+    ):
         for row in found:
             numbers = [str(cell.number) for cell in row.cells]
             median = "" if row.seconds is None else f"{row.seconds:.0f}"

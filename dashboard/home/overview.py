@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from approvals.desk_messages import desk_messages
-from approvals.models import Decision, Verdict, figures
+from approvals.models import Decision, Verdict, verdicts
 from audit.models import Entry
 from common.actors import Actor
 from common.charts import Bars, Days, bars, days, spoken, week_until
@@ -80,12 +80,12 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     panels = [times(by_day, now=now)]
     # Figures of single people are read only where they are allowed.
     if shows_people():
-        verdicts = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
-        panels.append(people(list(verdicts.of_the_week().paces())))
+        given = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
+        panels.append(people(list(given.of_the_week().paces())))
     panels.append(caught(of_the_week.caught_by_rule()))
-    if sum(row["number"] for row in by_day) >= figures.MOST:
+    if sum(row["number"] for row in by_day) >= verdicts.MOST:
         panels = [
-            replace(one, lead=f"{one.lead} Of the newest {figures.MOST:,} only.")
+            replace(one, lead=f"{one.lead} Of the newest {verdicts.MOST:,} only.")
             for one in panels
         ]
     causes: Counter[str] = Counter()
@@ -102,7 +102,7 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     causes["switch"] = count_of(made.held_back_by_switch())
     return [
         late(list(visible.awaiting_review().late_by_mailbox())),
-        waiting(figures.waiting_by_age(visible.in_queue())),
+        waiting(visible.in_queue().numbers_by_age()),
         *panels,
         refused(causes),
     ]

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.execute import run_decision
-from approvals.models import Decision, Review, Verdict, figures, verdicts
+from approvals.models import Decision, Review, Verdict, decisions, verdicts
 from dashboard.home.overview import overview_of
 from mirror.errors import DeskError
 from mirror.models import Message
@@ -107,7 +107,7 @@ def test_time_to_decision_is_shown_by_day_with_median_and_95th_percentile(
     # A message with a hold time in the future has not waited yet.
     Message.objects.update(held_at=F("held_at") + timedelta(days=2))
     assert rows(reviewer)["times"][0][2] == "0 s"
-    for module in (figures, verdicts):
+    for module in (decisions, verdicts):
         monkeypatch.setattr(module, "MOST", 2)
     cards = panels(reviewer)
     for name in ("times", "people", "caught"):
