@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from approvals import caps, collaboration, tasks
-from approvals.decisions import apply_policy, execute, expire, standing
-from approvals.desk_messages import desk_messages
+from approvals import caps, tasks
+from approvals.collaboration import claims, comments, snooze
+from approvals.decisions import by_rule, execute
 from approvals.escalation import handling, watch
 from approvals.models import (
     Arrival,
@@ -78,15 +78,15 @@ DUTIES: dict[str, Duty] = {
     "abandoned": duty(
         Decision.objects.abandoned, partial(_one_by_one, execute.abandon), most=200
     ),
-    "policy": _with(apply_policy.apply_due, apply_policy.due),
+    "policy": _with(by_rule.apply_policy, by_rule.not_asked),
     "standing approvals over": duty(ending.over, ending.end_over, most=100),
     "samples": duty(ending.undecided_samples, ending.note_outcomes, most=200),
     "to people": duty(
-        standing.to_stop, partial(_one_by_one, standing.give_to_people), most=200
+        by_rule.to_stop, partial(_one_by_one, by_rule.give_to_people), most=200
     ),
-    "standing approvals": _with(standing.approve_due, standing.due),
-    "expired": _with(expire.expire_due, expire.due),
-    "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
+    "standing approvals": _with(by_rule.approve_due, by_rule.not_met),
+    "expired": _with(by_rule.expire_due, by_rule.expired),
+    "expiring": _with(by_rule.announce_expiring, by_rule.expiring),
     "gate expiry": _each(tasks.tell_expiry, Message.objects.expiry_to_tell, 100),
     "review plans": duty(watch.to_watch, watch.watch, most=200),
     "away": duty(handling.left_by_the_absent, handling.pass_on, most=200),

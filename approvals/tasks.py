@@ -41,9 +41,9 @@ def execute_decision(decision_id: int) -> str:
 @connection_task("messages", is_urgent=True)
 def tell_expiry(message_id: int) -> str:
     """Tell our gateway the expiry of one message."""
-    from approvals.decisions import expire
+    from approvals.decisions import by_rule
 
-    return expire.tell_expiry(message_id=message_id)
+    return by_rule.tell_expiry(message_id=message_id)
 
 
 @connection_task("messages__replacements", is_urgent=True)

@@ -21,11 +21,11 @@ from django.db import (
 
 from approvals import examination, tasks
 from approvals.decisions import outcomes, settle
+from approvals.decisions.by_rule import why_no_longer
 from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import rulings, stop_of
-from approvals.decisions.standing import why_no_longer
 from approvals.models import Decision
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced

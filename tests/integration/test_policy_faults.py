@@ -16,8 +16,8 @@ from django.utils import timezone
 from alerts.cards.message import approvals_of
 from approvals.decisions import decide as deciding
 from approvals.decisions import execute, outcomes
+from approvals.decisions.by_rule import expire_due
 from approvals.decisions.execute import run_decision
-from approvals.decisions.expire import expire_due
 from approvals.errors import DeskError, VerdictNotAllowed
 from approvals.escalation.watch import to_watch, watch
 from approvals.models import Decision, Reminder, Review, Verdict

@@ -8,8 +8,8 @@ from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
 from approvals.decisions import execute
+from approvals.decisions.by_rule import approve_due, give_to_people, to_stop
 from approvals.decisions.execute import run_decision
-from approvals.decisions.standing import approve_due, give_to_people, to_stop
 from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.models import Decision, Replacement, Review

@@ -10,7 +10,7 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from approvals.decisions import decide, execute, expire, withdraw
+from approvals.decisions import by_rule, decide, execute, withdraw
 from approvals.intake import ingest
 from approvals.models import Decision
 from approvals.reconcile import reads, resolve
@@ -95,7 +95,7 @@ class DecisionMachine(DecisionSteps):
             Message.objects.filter(pk=message.pk).update(
                 expires_at=Now() - timedelta(seconds=1)
             )
-            expire.expire_due()
+            by_rule.expire_due()
         elif what == "pull":
             self.pull_kill_switch()
         elif what == "release":
@@ -264,7 +264,7 @@ class DecisionMachine(DecisionSteps):
             for message in self.messages().filter(state="gone"):
                 reads.ask_about(message_id=message.pk, now=timezone.now())
             self.do_what_is_asked()
-            expire.expire_due()
+            by_rule.expire_due()
             self.carry_all_out()
         self.nothing_leaves_twice()
         self.effects_rest_on_decisions()
