@@ -20,7 +20,6 @@ from django.db import DatabaseError, transaction
 
 from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
 from approvals.decisions.decide import (
-    BatchInfo,
     give_verdict,
     note_refusal,
     undo_decision,
@@ -210,7 +209,6 @@ def decide_batch(
     """
     if len(ticked) > MAX_ITEMS:
         raise VerdictNotAllowed(f"At most {MAX_ITEMS} messages are decided together.")
-    batch = BatchInfo(sheet.id, extra=READING * len(ticked))
     visible = (
         desk_messages()
         .visible_to(actor)
@@ -233,7 +231,8 @@ def decide_batch(
                 outcome=outcome,
                 fingerprint=one.fingerprint,
                 reason=reason,
-                batch=batch,
+                sheet=sheet.id,
+                longer=READING * len(ticked),
             )
             decision = result.decision
             if result.told:

@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils.text import capfirst
 
 from approvals import local_messages, tasks
-from approvals.decisions.high_risk import check_risk_read
+from approvals.decisions.forms import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
 from approvals.decisions.ruling import (
     content_changed,
@@ -51,16 +51,6 @@ _ENDED = (
 
 
 @dataclass(frozen=True)
-class BatchInfo:
-    """The sheet on which many verdicts are given at once, and how much longer each can
-    be undone.
-    """
-
-    sheet: str
-    extra: timedelta
-
-
-@dataclass(frozen=True)
 class VerdictResult:
     """A verdict with the decision it led to; None while more approvals are needed, as
     `progress` says.
@@ -84,7 +74,8 @@ def give_verdict(
     reason: str,
     thread_read: int = 0,
     risk_read: Collection[str] = (),
-    batch: BatchInfo | None = None,
+    sheet: str = "",
+    longer: timedelta = timedelta(0),
     feedback: Mapping[str, Any] | None = None,
     later: LaterChoice | None = None,
     is_reauthenticated: bool = False,
@@ -97,10 +88,11 @@ def give_verdict(
 
     `thread_read` is the message of the thread up to which the person said that they
     read what came after the draft; `risk_read` are the rules whose findings they
-    ticked, asked for where the message is high risk; `batch` names the sheet on which
-    they decided many messages at once; `feedback` is what the agent gets as data beside
-    the reason of a rejection; `later` is the time chosen for an approval;
-    `is_reauthenticated` says that the person has just proved who they are.
+    ticked, asked for where the message is high risk; `sheet` names the one on which they
+    decided many messages at once, each of which can be undone so much `longer`;
+    `feedback` is what the agent gets as data beside the reason of a rejection; `later`
+    is the time chosen for an approval; `is_reauthenticated` says that the person has
+    just proved who they are.
 
     Locks the message: of two people at once the first valid verdict wins, and the
     second gets AlreadyDecided with the winner. Raises VerdictNotAllowed when the ruling
@@ -129,11 +121,11 @@ def give_verdict(
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, read=risk_read, effects=demand.effects)
         _check_how(
-            demand, batch=batch, later=later, is_reauthenticated=is_reauthenticated
+            demand, sheet=sheet, later=later, is_reauthenticated=is_reauthenticated
         )
     window = locked.mailbox.undo_window if locked.mailbox else timedelta(seconds=5)
-    if batch and window:
-        window += batch.extra
+    if window:
+        window += longer
     timing = timing_of(later, locked, now=at, window=window, thread_read=thread_read)
     seen = shown_context(
         locked,
@@ -164,7 +156,7 @@ def give_verdict(
     verdict = _add_verdict(
         locked,
         actor,
-        sheet=batch.sheet if batch else "",
+        sheet=sheet,
         later=time_in_words(timing.get("later_at"), timing.get("later_zone", "")),
         policy=policy,
         outcome=outcome,
@@ -260,12 +252,12 @@ def _add_verdict(
 def _check_how(
     demand: Demand,
     *,
-    batch: BatchInfo | None,
+    sheet: str,
     later: LaterChoice | None,
     is_reauthenticated: bool,
 ) -> None:
     """Raise where the rules do not let it be approved in this way."""
-    if batch is not None and (why := why_not_in_bulk(demand)):
+    if sheet and (why := why_not_in_bulk(demand)):
         raise VerdictNotAllowed(why)
     if later is not None and not demand.is_last:
         after = demand.after()

@@ -1,19 +1,24 @@
-"""What the active policy asks of messages, and what is given of it."""
+"""What the active policy asks of messages, and what is given of it; and who started
+and edited them: these people may not approve them.
+"""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from approvals.decisions.contributors import contributors_of
-from approvals.models import Verdict
+from django.db.models import F, Q
+
+from approvals.models import CommandedMail, Replacement, Verdict
+from approvals.models.replacements import edit_of
 from common.actors import Actor, Role, Scope
 from mirror.models import Message
 from mirror.states import Outcome
 from people.models import Grant
 from policy.calendars import all_calendars
 from policy.evaluation import Contributors
-from policy.models import Group
-from policy.rules.conditions import Calendars, entries_of
+from policy.models import Group, KeyOwner
+from policy.rules.conditions import entries_of
 from policy.rules.demand import Approval, Demand, Requirement
 from policy.rules.facts import (
     NO_POLICY,
@@ -24,6 +29,74 @@ from policy.rules.facts import (
 )
 from policy.rules.rules import RuleError
 from policy.rules.satisfiable import can_be_completed
+
+
+def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
+    """Return who started and who edited each message, by the messages' keys, in three
+    queries at most.
+    """
+    connections = {one.connection_id for one in messages}
+    # The owners of the programs that sent these messages, by connection and API key.
+    owners: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
+    if keys := {key for one in messages if (key := _proven_key(one))}:
+        for owner in KeyOwner.objects.filter(
+            connection__in=connections, upstream_key_id__in=keys
+        ):
+            owners[owner.connection_id, owner.upstream_key_id].add(owner.person_id)
+    # Who gave the commands, by connection and the id of message or interaction. Either
+    # is enough: a message that names somebody else's interaction only keeps that person
+    # from approving it.
+    commanders: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
+    upstream_ids = {one.upstream_id for one in messages if one.upstream_id}
+    interactions = {_interaction_of(one) for one in messages} - {""}
+    for command in CommandedMail.objects.filter(
+        Q(upstream_id__in=upstream_ids) | Q(interaction_id__in=interactions),
+        connection__in=connections,
+    ):
+        for key in (command.interaction_id, command.upstream_id):
+            commanders[command.connection_id, key].add(command.person_id)
+    edits = Replacement.objects.that_made(messages).only(
+        "connection", "upstream_id", "reference", "person", "editors", "authors"
+    )
+    found = {}
+    for message in messages:
+        connection = message.connection_id
+        key_owners = owners[connection, _proven_key(message)]
+        authors = set(key_owners)
+        for key in filter(None, (message.upstream_id, _interaction_of(message))):
+            authors |= commanders[connection, key]
+        editors: set[int] = set()
+        last_editor = 0
+        # The oldest first.
+        for edit in edits:
+            names_it = (
+                edit.upstream_id == message.upstream_id
+                if edit.upstream_id
+                else edit.reference == edit_of(message)
+            )
+            if edit.connection_id == connection and names_it:
+                authors.update(edit.authors)
+                editors.update(edit.editors)
+                last_editor = last_editor or edit.person_id
+        found[message.pk] = Contributors(
+            key_owners=frozenset(key_owners),
+            authors=frozenset(authors),
+            editors=frozenset(editors),
+            last_editor=last_editor,
+        )
+    return found
+
+
+def _proven_key(message: Message) -> str:
+    """Return the API key that a message was sent with; empty unless our own gateway
+    reports it.
+    """
+    is_proven = message.direction == "outbound" and message.connection.is_our_gateway
+    return message.sent_by_key if is_proven else ""
+
+
+def _interaction_of(message: Message) -> str:
+    return str(message.trigger.get("discord_interaction_id") or "")[:32]
 
 
 @dataclass(frozen=True)
@@ -43,15 +116,16 @@ class PolicyInForce:
 class _Reviewers:
     """What each active reviewer reviews, and who is in which groups."""
 
-    scopes: Mapping[int, Sequence[Scope]] = field(default_factory=dict)
-    groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    scopes: defaultdict[int, list[Scope]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    groups: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def may_review(self, person: int, message: Message) -> bool:
         """Whether a person is an active reviewer of the message's mailbox."""
-        scopes = self.scopes.get(person, ())
         return any(
             one.reaches(connection=message.connection_id, mailbox=message.mailbox_id)
-            for one in scopes
+            for one in self.scopes.get(person, ())
         )
 
 
@@ -93,10 +167,19 @@ def demands_for(
         return {}
     contributors = contributors or contributors_of(messages)
     lists = _lists_naming(messages, in_force.policy, now)
-    verdicts = _live_approvals(messages)
-    reviewers = (
-        _read_reviewers() if verdicts or in_force.policy.asks_people else _Reviewers()
+    # The live approvals of each message's current version, the oldest first.
+    given = Verdict.objects.given_on(messages).filter(
+        live=True, outcome=Outcome.APPROVE, revision=F("message__revision")
     )
+    verdicts: defaultdict[int, list[Verdict]] = defaultdict(list)
+    for verdict in given.defer("seen"):
+        verdicts[verdict.message_id].append(verdict)
+    reviewers = _Reviewers()
+    if verdicts or in_force.policy.asks_people:
+        for grant in Grant.objects.filter(role=Role.REVIEWER, person__is_active=True):
+            reviewers.scopes[grant.person_id].append(grant.scope)
+        for member in Group.members.through.objects.all():
+            reviewers.groups[member.person_id].add(member.group_id)
     found = {}
     for message in messages:
         behind = contributors[message.pk]
@@ -114,13 +197,13 @@ def demands_for(
             requirement = in_force.policy.required(facts)
             unread_sums = facts.unread_sums
         approvals = []
-        for one in verdicts.get(message.pk, ()):
+        for one in verdicts[message.pk]:
             # It counts as long as its giver is an active reviewer of the mailbox.
             approvals.append(
                 Approval(
                     person=one.person_id,
                     name=str(one.person),
-                    groups=reviewers.groups.get(one.person_id, frozenset()),
+                    groups=frozenset(reviewers.groups[one.person_id]),
                     may=reviewers.may_review(one.person_id, message),
                     surface=one.surface,
                     at=one.given_at,
@@ -184,31 +267,6 @@ def _lists_naming(
     }
 
 
-def _live_approvals(messages: Sequence[Message]) -> dict[int, list[Verdict]]:
-    """Return by message the live approvals of its current version, the oldest first."""
-    approvals = Verdict.objects.given_on(messages).filter(
-        live=True, outcome=Outcome.APPROVE
-    )
-    versions = {message.pk: message.revision_id for message in messages}
-    found: dict[int, list[Verdict]] = {}
-    for one in approvals.defer("seen"):
-        if one.revision_id == versions[one.message_id]:
-            found.setdefault(one.message_id, []).append(one)
-    return found
-
-
-def _read_reviewers() -> _Reviewers:
-    scopes: dict[int, list[Scope]] = {}
-    for grant in Grant.objects.filter(role=Role.REVIEWER, person__is_active=True):
-        scopes.setdefault(grant.person_id, []).append(grant.scope)
-    groups: dict[int, frozenset[int]] = {}
-    for member in Group.members.through.objects.all():
-        groups[member.person_id] = groups.get(member.person_id, frozenset()) | {
-            member.group_id
-        }
-    return _Reviewers(scopes, groups)
-
-
 def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> bool:
     """Whether the reviewers of a held message's mailbox could together give what is
     asked for.
@@ -220,12 +278,8 @@ def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> boo
         for one in reviewers.scopes
         if reviewers.may_review(one, message) and demand.may_give(one)
     }
-    members: dict[int, set[int]] = {}
+    members: defaultdict[int, frozenset[int]] = defaultdict(frozenset)
     for person in people:
-        for group in reviewers.groups.get(person, ()):
-            members.setdefault(group, set()).add(person)
-    return can_be_completed(
-        demand.effects,
-        people,
-        {group: frozenset(ones) for group, ones in members.items()},
-    )
+        for group in reviewers.groups[person]:
+            members[group] |= {person}
+    return can_be_completed(demand.effects, people, members)

@@ -2,12 +2,17 @@
 them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from approvals.decisions.contributors import contributors_of
-from approvals.decisions.demands import barred_editors, demands_for, key_of
+from approvals.decisions.demands import (
+    barred_editors,
+    contributors_of,
+    demands_for,
+    key_of,
+)
 from approvals.errors import ContentChanged, VerdictNotAllowed
 from approvals.models import Brake
 from common.actors import Actor, Role
@@ -15,7 +20,8 @@ from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
-from policy.allowlists.judgement import OFF, Judgement, allowable, judge_messages
+from policy.allowlists.applicable import judge_messages
+from policy.allowlists.judgement import OFF, allowable
 from policy.evaluation import Ruling, RulingFacts, rule
 from policy.models import KillSwitch
 from policy.rules.demand import Demand
@@ -58,7 +64,17 @@ def gather(
     # words.
     pulled = KillSwitch.objects.none() if is_decided else KillSwitch.objects.pulled()
     switches = list(pulled.prefetch_related("pulled_by", "mailbox").order_by("pk"))
-    differing = _names_of_differing(messages)
+    # The names of up to three files of each version whose bytes are known to differ.
+    versions = [
+        one.revision_id
+        for one in messages
+        if one.revision and one.revision.content.get("attachments")
+    ]
+    differing: defaultdict[int | None, list[str]] = defaultdict(list)
+    if versions:
+        files = AttachedFile.objects.filter(revision__in=versions).differing()
+        for file in files.in_order().only("revision", "name"):
+            differing[file.revision_id].append(named(file.name)[:80])
     contributors = contributors_of(messages)
     judged = judge_messages(messages, now=now)
     demands = demands_for(
@@ -69,6 +85,14 @@ def gather(
     for message in messages:
         stop = next((one for one in switches if switch_stops(one, message)), None)
         allowed = judged[message.pk]
+        can_be_allowed = any(map(allowable, allowed.refused))
+        doubt = ""
+        if allowed.lacks_contacts:
+            doubt = "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
+        elif any(one in UNSEEN.values() for one in allowed.refused):
+            doubt = "With a read key the connection would show who that is."
+        elif allowed.refused and not can_be_allowed:
+            doubt = "No allowlist entry can match it: reject it or request changes."
         found[message.pk] = RulingFacts(
             is_held=message.is_held,
             is_fetched=message.hydrated_at is not None,
@@ -77,15 +101,15 @@ def gather(
             is_editor=person in barred_editors(message, contributors[message.pk]),
             is_expired=message.expires_at is not None and message.expires_at <= now,
             mailbox=str(message.mailbox or ""),
-            files_that_differ=differing.get(message.revision_id or 0, ()),
+            files_that_differ=tuple(differing[message.revision_id][:3]),
             stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
             off_list=_shown(allowed.refused),
             would_be_off_list=_shown(allowed.would_be_refused),
             list_words=f"no allowlist for {message.mailbox or message.connection}"
             if allowed.mode != OFF
             else "",
-            list_doubt=_doubt(allowed),
-            can_be_allowed=any(map(allowable, allowed.refused)),
+            list_doubt=doubt,
+            can_be_allowed=can_be_allowed,
             judged=allowed,
             contributors=contributors[message.pk],
             demand=demands.get(message.pk, Demand()),
@@ -93,41 +117,11 @@ def gather(
     return found
 
 
-def _doubt(judged: Judgement) -> str:
-    """Return a further explanation for recipients that the lists refuse."""
-    if judged.lacks_contacts:
-        return "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
-    if any(one in UNSEEN.values() for one in judged.refused):
-        return "With a read key the connection would show who that is."
-    is_nameless = judged.refused and not any(map(allowable, judged.refused))
-    return (
-        "No allowlist entry can match it: reject it or request changes."
-        if is_nameless
-        else ""
-    )
-
-
 def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
     """Return addresses as a sentence can show them: shortened, and with nothing
     invisible in them.
     """
     return tuple(named(one)[:_LONGEST] for one in addresses)
-
-
-def _names_of_differing(messages: Sequence[Message]) -> Mapping[int, tuple[str, ...]]:
-    """Return by version the names of up to three files whose bytes are known to differ."""
-    versions = [
-        one.revision_id
-        for one in messages
-        if one.revision and one.revision.content.get("attachments")
-    ]
-    if not versions:
-        return {}
-    files = AttachedFile.objects.filter(revision__in=versions).differing().in_order()
-    found: dict[int, tuple[str, ...]] = {}
-    for revision, name in files.values_list("revision_id", "name"):
-        found[revision] = (*found.get(revision, ()), named(name)[:80])[:3]
-    return found
 
 
 def switch_stops(switch: KillSwitch, message: Message) -> bool:

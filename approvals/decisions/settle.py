@@ -21,18 +21,10 @@ from mirror.states import (
 )
 from mirror.terms import UNSETTLED, VOID
 
-_ACTIONS = {
-    DecisionState.UNDONE: "decision.undone",
-    DecisionState.CALLING: "decision.calling",
-    DecisionState.APPLIED: "decision.applied",
-    DecisionState.REFUSED: "decision.refused",
-    DecisionState.SUPERSEDED: "decision.superseded",
-    DecisionState.UNKNOWN: "decision.unknown",
-    DecisionState.UNATTRIBUTED: "decision.unattributed",
-    DecisionState.WITHDRAWN: "decision.withdrawn",
-    DecisionState.RECORDED: "decision.postponed",
-}
-_ACTIONS_BY_EVENT: dict[str, str] = {
+# Where the action is not named for the new state.
+_ACTIONS: dict[str, str] = {
+    DecisionEvent.POSTPONE: "decision.postponed",
+    DecisionEvent.SEEN_HELD: "decision.postponed",
     DecisionEvent.CONFIRM: "decision.confirmed",
     DecisionEvent.FOUND: "decision.found_again",
 }
@@ -68,7 +60,7 @@ def advance(
     """
     before = DecisionState(decision.state)
     state = DecisionState(next_decision_state(before, event))
-    action = _ACTIONS_BY_EVENT.get(event) or _ACTIONS[state]
+    action = _ACTIONS.get(event, f"decision.{state}")
     if (
         before == DecisionState.WITHDRAWN
         and decision.is_approval

@@ -190,13 +190,6 @@ def note_opened_part(
         )
 
 
-def note_served(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
-    """Record that the actor's browser loaded this version, else the current one;
-    perhaps nobody has read it yet.
-    """
-    _note_once([SERVED], message, actor, fingerprint)
-
-
 def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
     """Record that the version with this fingerprint, or the current one, is on the
     actor's screen.
@@ -205,37 +198,32 @@ def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> Non
     this message is ignored.
     """
     if not fingerprint or message.revisions.filter(fingerprint=fingerprint).exists():
-        _note_once([OPENED], message, actor, fingerprint)
+        note_served(message, actor=actor, fingerprint=fingerprint, actions=(OPENED,))
 
 
-def note_page(message: Message, *, actor: Actor, is_opened: bool) -> None:
-    """Record that the message's page was loaded, and opened where no script reports
-    that later.
-    """
-    _note_once([SERVED, OPENED] if is_opened else [SERVED], message, actor)
-
-
-def _note_once(
-    actions: Sequence[str], message: Message, actor: Actor, shown: str = ""
+def note_served(
+    message: Message,
+    *,
+    actor: Actor,
+    fingerprint: str = "",
+    actions: Sequence[str] = (SERVED,),
 ) -> None:
-    fingerprint = shown or message.fingerprint
+    """Record that the actor's browser loaded this version, else the current one, where
+    that is new; perhaps nobody has read it yet, unless it was opened as well.
+    """
+    fingerprint = fingerprint or message.fingerprint
     known = recorded_actions(
         message=message.public_id,
         actions=actions,
         actor_id=actor.id,
         fingerprint=fingerprint,
     )
+
     # An open page reloads often, and mostly nothing is new.
     if missing := [action for action in actions if action not in known]:
-        _record_all(missing, message, actor, fingerprint)
-
-
-@atomic_with_retry
-def _record_all(
-    actions: Sequence[str], message: Message, actor: Actor, fingerprint: str
-) -> None:
-    for action in actions:
-        record_about(action, message, actor=actor, fingerprint=fingerprint)
+        with transaction.atomic():
+            for action in missing:
+                record_about(action, message, actor=actor, fingerprint=fingerprint)
 
 
 VERSION = 1

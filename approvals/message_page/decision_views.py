@@ -29,12 +29,14 @@ from approvals.decisions.decide import (
 )
 from approvals.decisions.forms import (
     MAX_REASON,
+    HighRiskForm,
     PassageForm,
     SettleForm,
     VerdictForm,
+    recipient_question,
+    to_be_read,
     with_preset,
 )
-from approvals.decisions.high_risk import HighRiskForm, recipient_question, to_be_read
 from approvals.decisions.later import later_context
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import (

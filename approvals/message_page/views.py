@@ -24,9 +24,11 @@ from approvals.decisions.forms import MAX_REASON
 from approvals.decisions.later import later_context
 from approvals.decisions.ruling import is_reviewer, may_handle, rulings, stop_of
 from approvals.decisions.shown import (
+    OPENED,
+    SERVED,
     attached_files,
     note_opened,
-    note_page,
+    note_served,
     opened_parts,
     unread_parts,
 )
@@ -161,7 +163,8 @@ def answer_with_message(
         # seen by nobody.
         is_ahead = is_prefetch(request)
         is_opened = not (request.htmx or is_ahead)
-        note_page(message, actor=actor, is_opened=is_opened)
+        acts = (SERVED, OPENED) if is_opened else (SERVED,)
+        note_served(message, actor=actor, actions=acts)
         if is_opened and context["has_claim"]:
             touch_claim(message, actor=actor)
         if is_opened or is_ahead:
