@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from approvals import caps, tasks
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import by_rule, execute
-from approvals.escalation import handling, watch
+from approvals.escalation import handling
 from approvals.models import (
     Arrival,
     Brake,
@@ -88,7 +88,7 @@ DUTIES: dict[str, Duty] = {
     "expired": _with(by_rule.expire_due, by_rule.expired),
     "expiring": _with(by_rule.announce_expiring, by_rule.expiring),
     "gate expiry": _each(tasks.tell_expiry, Message.objects.expiry_to_tell, 100),
-    "review plans": duty(watch.to_watch, watch.watch, most=200),
+    "review plans": duty(handling.to_watch, handling.watch, most=200),
     "away": duty(handling.left_by_the_absent, handling.pass_on, most=200),
     "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
     "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),

@@ -99,9 +99,9 @@ def check_reports(connection_id: int) -> str:
 @connection_task("messages__decisions")
 def resolve_decision(decision_id: int) -> str:
     """Find out what became of one decision in doubt."""
-    from approvals.reconcile import resolve
+    from approvals.reconcile import closing
 
-    return resolve.resolve(decision_id=decision_id)
+    return closing.resolve(decision_id=decision_id)
 
 
 @connection_task("messages")

@@ -150,7 +150,21 @@ def timing_of(
         return {"due_at": now + window}
     if message.is_inbound:
         raise VerdictNotAllowed("Received messages can only be released at once.")
-    at = _time_of(choice, earliest=now + window).astimezone(UTC)
+    # Never before the undo window is over.
+    earliest = now + window
+    here = earliest.astimezone(choice.zone)
+    day = here.date()
+    if choice.at is not None:
+        chosen = choice.at.replace(tzinfo=choice.zone)
+    elif choice.when == "hours" and _in_working_hours(here):
+        chosen = here
+    else:
+        if choice.when == "tomorrow" or here.time() >= BEGINS:
+            day += timedelta(days=1)
+        while choice.when == "hours" and day.weekday() in _WEEKEND:
+            day += timedelta(days=1)
+        chosen = datetime.combine(day, BEGINS, choice.zone)
+    at = chosen.astimezone(UTC)
     if at < now:
         raise VerdictNotAllowed("That time is in the past. Choose a later one.")
     if at > now + MOST:
@@ -160,31 +174,13 @@ def timing_of(
             f"The message expires before that time, on {message.expires_at:%-d %b at %H:%M} UTC."
         )
     return {
-        # Never before the undo window is over.
-        "due_at": max(at, now + window),
-        "later_at": at if at > now + window else None,
+        "due_at": max(at, earliest),
+        "later_at": at if at > earliest else None,
         "later_zone": str(choice.zone),
         "later_domain": domain_of(message),
         "in_working_hours": choice.when == "hours",
         "thread_read": thread_read,
     }
-
-
-def _time_of(choice: LaterChoice, *, earliest: datetime) -> datetime:
-    """Return the chosen time. "Next working hours" is at once where they have begun."""
-    if choice.at is not None:
-        return choice.at.replace(tzinfo=choice.zone)
-    here = earliest.astimezone(choice.zone)
-    day = here.date()
-    if choice.when == "tomorrow":
-        return datetime.combine(day + timedelta(days=1), BEGINS, choice.zone)
-    if _in_working_hours(here):
-        return here
-    if here.time() >= BEGINS:
-        day += timedelta(days=1)
-    while day.weekday() in _WEEKEND:
-        day += timedelta(days=1)
-    return datetime.combine(day, BEGINS, choice.zone)
 
 
 def _in_working_hours(here: datetime) -> bool:

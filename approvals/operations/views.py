@@ -5,11 +5,10 @@ Actions are: ask MultiMail again, replay or dismiss a webhook, and try a decisio
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from uuid import UUID
 
-from django.contrib import messages
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -22,7 +21,12 @@ from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import grouped
 from approvals.reconcile.ask_again import carry_out_now
 from common.actors import Actor
-from common.pages import DeskRequest, first_or_404, page_or_fragment
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    page_or_fragment,
+    redirect_with_notice,
+)
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message, WebhookEvent
 
@@ -77,11 +81,6 @@ def _refused(request: DeskRequest, error: DeskError) -> HttpResponse:
     return _answer(request, status=http_status(error), error=error.sentence)
 
 
-def _done(request: DeskRequest, sentence: str) -> HttpResponse:
-    messages.info(request, sentence, extra_tags="desk")
-    return redirect("attention")
-
-
 @require_POST
 def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Ask MultiMail about one message of the list."""
@@ -89,8 +88,10 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
         have_asked(request.actor, public_id)
     except ActNotAllowed as error:
         return _refused(request, error)
-    return _done(
-        request, "Checking with MultiMail. The result appears here in a few seconds."
+    return redirect_with_notice(
+        request,
+        "Checking with MultiMail. The result appears here in a few seconds.",
+        "attention",
     )
 
 
@@ -105,10 +106,8 @@ def carry_out(request: DeskRequest) -> HttpResponse:
             request,
             ActNotAllowed("There is no such decision, or you may not try it again."),
         )
-    return _done(
-        request,
-        f"Trying {len(tried)} of them again. If nothing changes here, no worker is running.",
-    )
+    notice = f"Trying {len(tried)} of them again. If nothing changes here, no worker is running."
+    return redirect_with_notice(request, notice, "attention")
 
 
 @require_POST
@@ -135,10 +134,8 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
                 replay_event(event_id=one.event.pk, actor=actor)
             else:
                 _compare(one.event, actor)
-    return _done(
-        request,
-        f"Started for {len(group.acts)}. The result appears here in a few seconds.",
-    )
+    notice = f"Started for {len(group.acts)}. The result appears here in a few seconds."
+    return redirect_with_notice(request, notice, "attention")
 
 
 def _compare(event: WebhookEvent, actor: Actor) -> None:
@@ -154,52 +151,47 @@ def _compare(event: WebhookEvent, actor: Actor) -> None:
         tasks.ask_about.delay_on_commit(about.pk)
 
 
-def _on_event(
-    request: DeskRequest, event_id: int, act: Callable[[WebhookEvent], str]
-) -> HttpResponse:
-    """Do something with a stored webhook, and show what that says; or why it was
-    refused.
+def _event_action(
+    act: Callable[[DeskRequest, WebhookEvent], str],
+) -> Callable[[DeskRequest, int], HttpResponse]:
+    """Make a view of a function that does something with a stored webhook and returns a
+    notice; what it raises is shown as well.
     """
-    visible = WebhookEvent.objects.visible_to(request.actor)
-    event = first_or_404(
-        visible.select_related("connection").filter(pk=event_id),
-        "There is no such webhook, or you may not see its connection.",
-    )
-    try:
-        return _done(request, act(event))
-    except (ActNotAllowed, EventAlreadyHandled) as error:
-        return _refused(request, error)
+
+    @require_POST
+    @wraps(act)
+    def view(request: DeskRequest, event_id: int) -> HttpResponse:
+        visible = WebhookEvent.objects.visible_to(request.actor)
+        event = first_or_404(
+            visible.select_related("connection").filter(pk=event_id),
+            "There is no such webhook, or you may not see its connection.",
+        )
+        try:
+            notice = act(request, event)
+        except (ActNotAllowed, EventAlreadyHandled) as error:
+            return _refused(request, error)
+        return redirect_with_notice(request, notice, "attention")
+
+    return view
 
 
-@require_POST
-def replay(request: DeskRequest, event_id: int) -> HttpResponse:
+@_event_action
+def replay(request: DeskRequest, event: WebhookEvent) -> str:
     """Apply a stored webhook again."""
-    return _on_event(
-        request,
-        event_id,
-        lambda event: _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)],
-    )
+    return _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)]
 
 
-@require_POST
-def compare(request: DeskRequest, event_id: int) -> HttpResponse:
+@_event_action
+def compare(request: DeskRequest, event: WebhookEvent) -> str:
     """Dismiss a webhook that contradicts its message, and ask MultiMail for the
     message's status.
     """
-
-    def act(event: WebhookEvent) -> str:
-        _compare(event, request.actor)
-        return "Checking the message with MultiMail. The webhook was dismissed."
-
-    return _on_event(request, event_id, act)
+    _compare(event, request.actor)
+    return "Checking the message with MultiMail. The webhook was dismissed."
 
 
-@require_POST
-def dismiss(request: DeskRequest, event_id: int) -> HttpResponse:
+@_event_action
+def dismiss(request: DeskRequest, event: WebhookEvent) -> str:
     """Dismiss a stored webhook without applying it."""
-
-    def act(event: WebhookEvent) -> str:
-        dismiss_event(event_id=event.pk, actor=request.actor)
-        return "The webhook was dismissed. It stays stored, and this is logged."
-
-    return _on_event(request, event_id, act)
+    dismiss_event(event_id=event.pk, actor=request.actor)
+    return "The webhook was dismissed. It stays stored, and this is logged."

@@ -14,8 +14,12 @@ from approvals.collaboration import claims
 from approvals.decisions.by_rule import expire_due
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided
-from approvals.escalation.handling import assign_by_hand, extend_deadline
-from approvals.escalation.watch import to_watch, watch
+from approvals.escalation.handling import (
+    assign_by_hand,
+    extend_deadline,
+    to_watch,
+    watch,
+)
 from approvals.models import Claim, Decision, Reminder, Review, StepDone
 from audit.models import Entry
 from common.postgres import clock

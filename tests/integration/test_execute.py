@@ -18,8 +18,8 @@ from approvals.decisions.outcomes import end_with_error, end_with_success, event
 from approvals.decisions.settle import LEFT_AFTER_ALL, settle_by_report
 from approvals.models import Decision, DecisionAttempt, Verdict
 from approvals.models.decisions import DecisionQuerySet
+from approvals.reconcile.closing import resolve
 from approvals.reconcile.reads import read_everything
-from approvals.reconcile.resolve import resolve
 from audit.models import Entry
 from common.actors import worker
 from common.postgres import clock

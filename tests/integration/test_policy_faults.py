@@ -19,7 +19,7 @@ from approvals.decisions import execute, outcomes
 from approvals.decisions.by_rule import expire_due
 from approvals.decisions.execute import run_decision
 from approvals.errors import DeskError, VerdictNotAllowed
-from approvals.escalation.watch import to_watch, watch
+from approvals.escalation.handling import to_watch, watch
 from approvals.models import Decision, Reminder, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from audit.models import Entry

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.escalation.watch import to_watch, watch
+from approvals.escalation.handling import to_watch, watch
 from approvals.models import Review, RuleWeight
 from approvals.risk_rules import weighing
 from approvals.risk_rules.views import RuleForm

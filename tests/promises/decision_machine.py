@@ -13,7 +13,7 @@ from hypothesis.stateful import initialize, precondition, rule
 from approvals.decisions import by_rule, decide, execute, withdraw
 from approvals.intake import ingest
 from approvals.models import Decision
-from approvals.reconcile import reads, resolve
+from approvals.reconcile import closing, reads
 from common.identifiers import crockford, uuid7
 from mirror.models import Connection, Message
 from tests.factories import make_connection
@@ -218,7 +218,7 @@ class DecisionMachine(DecisionSteps):
         self.world.is_silent = silent and not settles
         self.world.forgets = forgets
         for key in self.decisions().to_resolve().values_list("pk", flat=True):
-            resolve.resolve(decision_id=key)
+            closing.resolve(decision_id=key)
         self.world.is_silent = self.world.forgets = False
 
     @rule()
