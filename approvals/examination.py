@@ -11,7 +11,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 
 from django.contrib.postgres.search import SearchVectorField
@@ -187,58 +188,36 @@ def _rejected_like(
         return None
     rejected = desk_messages().rejected_lately(message)
     same = rejected.filter(shape=own_shape).order_by("-changed_at")[:MOST_SAME]
-    for one in _by_people(same, message):
-        return _rejected(message, one, is_same=True)
     # Not by the column alone: the planner would scan its index instead of looking up
     # the bands.
     newest_first = (F("changed_at") + timedelta(0)).desc()
     near = rejected.filter(bands__overlap=own_bands).order_by(newest_first)[:MOST_NEAR]
-    for one in _by_people(near, message):
-        if alike(one.bands, own_bands):
-            return _rejected(message, one, is_same=False)
+    for found in (same, near):
+        # What people rejected, here or at MultiMail. Requests for changes and expired
+        # messages are left out.
+        by_people = []
+        for one in found:
+            decision = latest_decision(one)
+            is_rejection = decision is None or (
+                decision.outcome == Outcome.REJECT and not decision.rule
+            )
+            if is_rejection and (found is same or alike(one.bands, own_bands)):
+                at = decision.changed_at if decision else one.changed_at
+                is_here = one.mailbox_id == message.mailbox_id
+                by_people.append((is_here, at, one, decision))
+        if by_people:
+            is_here, at, one, decision = max(by_people, key=itemgetter(0, 1))
+            by = decision.given_by if decision else None
+            reason = decision.reason if decision else one.upstream_reason
+            return Rejected(
+                public_id=str(one.public_id),
+                by=str(by or one.upstream_decided_by),
+                at=f"{at:%-d %B %Y, %H:%M} UTC",
+                reason=without_references(reason),
+                is_same=found is same,
+                in_same_mailbox=is_here and one.mailbox_id is not None,
+            )
     return None
-
-
-def _by_people(rejected: Iterable[Message], message: Message) -> list[Message]:
-    """Return what people rejected, here or at MultiMail: first of the message's
-    mailbox, then the newest.
-
-    Requests for changes and expired messages are left out.
-    """
-    found = []
-    for one in rejected:
-        decision = latest_decision(one)
-        if decision is None or (
-            decision.outcome == Outcome.REJECT and not decision.rule
-        ):
-            found.append(one)
-    return sorted(
-        found,
-        key=lambda one: (one.mailbox_id == message.mailbox_id, _rejected_at(one)),
-        reverse=True,
-    )
-
-
-def _rejected_at(rejected: Message) -> datetime:
-    decision = latest_decision(rejected)
-    return decision.changed_at if decision else rejected.changed_at
-
-
-def _rejected(message: Message, rejected: Message, *, is_same: bool) -> Rejected:
-    decision = latest_decision(rejected)
-    return Rejected(
-        public_id=str(rejected.public_id),
-        by=str(decision.given_by)
-        if decision and decision.given_by
-        else rejected.upstream_decided_by,
-        at=f"{_rejected_at(rejected):%-d %B %Y, %H:%M} UTC",
-        reason=without_references(
-            decision.reason if decision else rejected.upstream_reason
-        ),
-        is_same=is_same,
-        in_same_mailbox=rejected.mailbox_id is not None
-        and rejected.mailbox_id == message.mailbox_id,
-    )
 
 
 # An agent that was asked for changes answers within days, one that names neither thread

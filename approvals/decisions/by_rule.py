@@ -40,8 +40,7 @@ from upstream import errors
 
 log = logging.getLogger(__name__)
 
-EXPIRY = "expiry"
-_EXPIRY = rule(EXPIRY)
+_EXPIRY = rule("expiry")
 _POLICY = rule("policy")
 _BATCH = 200
 _HOUR = timedelta(hours=1)
@@ -105,7 +104,7 @@ def expire_due() -> int:
 
 def expired() -> DeskMessageQuerySet:
     """Return the held messages that are expired by the database's clock."""
-    return desk_messages().past_expiry(rule=EXPIRY)
+    return desk_messages().past_expiry()
 
 
 def _expire(locked: Message) -> bool:
@@ -128,7 +127,7 @@ def _expire(locked: Message) -> bool:
         )
     decide_by_rule(
         locked,
-        rule=EXPIRY,
+        rule="expiry",
         reason=f"Expired: it was not approved before {over}.",
         actor=_EXPIRY,
     )

@@ -11,7 +11,7 @@ from audit.trail import last_of
 from common.actors import Actor
 from common.postgres import clock
 from common.references import references_in
-from mirror.models import Connection, Message
+from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import (
     DecisionEvent,
@@ -257,16 +257,3 @@ def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:
         actor=actor,
         explanation=explanation,
     )
-
-
-def reopen_listed(
-    connection: Connection, *, upstream_ids: list[str], actor: Actor
-) -> None:
-    """Reopen decisions that only absence had settled, because the message is listed
-    again.
-    """
-    found = Decision.objects.unattributed_among(connection, upstream_ids).under_lock()
-    for decision in found:
-        advance(
-            decision, event=DecisionEvent.FOUND, actor=actor, seen_held=0, seen_absent=0
-        )

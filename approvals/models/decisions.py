@@ -220,17 +220,6 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         """
         return self.filter(outcome=Outcome.APPROVE, seen_held__lt=READS_THAT_PROVE)
 
-    def unattributed_among(
-        self, connection: Connection, upstream_ids: list[str]
-    ) -> Self:
-        """Unattributed ones on messages with these ids."""
-        found = self.filter(
-            state=DecisionState.UNATTRIBUTED, message__connection=connection
-        )
-        return found.filter(
-            message__state=MessageState.HELD, message__upstream_id__in=upstream_ids
-        )
-
     def due(self) -> Self:
         """Ready to be carried out now, with nothing stopping them."""
         ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())

@@ -197,7 +197,9 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
         "oldest": waiting.oldest,
         "newest": waiting.newest,
         "snoozed": count_snoozed_by(actor),
-        "apart": _shown(count_of(visible.set_apart()) if visible.any_apart() else 0),
+        "apart": _shown(
+            count_of(visible.set_apart()) if visible.ever_apart().exists() else 0
+        ),
         "by_standing": _shown(by_standing),
         "tabs": [
             (

@@ -262,13 +262,13 @@ def hold_again(
 
 
 @atomic_with_retry
-def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
+def leave_behind(message: Message, now: datetime) -> str:
     """Remove a message from the queue that came in while its connection was being
     removed.
     """
     locked = store.lock_current(message)
     if locked is not None and locked.is_held:
-        leave_queue(locked, actor, now)
+        leave_queue(locked, ACTOR, now)
     return "left behind"
 
 

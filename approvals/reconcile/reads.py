@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from common.logs import traced
 from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Message, Revision
-from mirror.states import DecisionState, MessageState
+from mirror.states import DecisionEvent, DecisionState, MessageState
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
 from mirror.sync.rows import UNREADABLE, mirror_row
@@ -61,7 +62,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
         return "nothing to fetch"
     if message.connection.removed_at:
         # Its webhook arrived while the connection was being removed.
-        return closing.leave_behind(message, actor=ACTOR, now=now)
+        return closing.leave_behind(message, now)
     with traced(message.trace):
         if not message.connection.is_our_gateway:
             return read_everything(connection_id=message.connection_id, now=now)
@@ -181,39 +182,37 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
         pending = reads.ask(connection)
         if pending is None:
             return "unreachable"
-        return _Reading(connection, pending, now, claimed_at=claimed_at).reconcile()
+        began: datetime = connection.began
+        return _Reading(connection, pending, now, began, claimed_at).reconcile()
     finally:
         Connection.objects.filter(
             pk=connection.pk, reading_until=connection.reading_until
         ).update(reading_until=None)
 
 
+@dataclass
 class _Reading:
     """One whole read, being stored in the mirror."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        pending: Pending,
-        now: datetime,
-        *,
-        claimed_at: float,
-    ) -> None:
-        self.connection = connection
-        self.row = Connection.objects.filter(pk=connection.pk)
-        self.messages = Message.objects.filter(connection=connection)
-        self.pending = pending
+    connection: Connection
+    pending: Pending
+    now: datetime
+    # By the database's clock.
+    began: datetime
+    # When the lease was renewed last.
+    renewed: float
+    is_unfinished: bool = False
+    is_overtaken: bool = False
+    has_failed: bool = False
+    closed: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.row = Connection.objects.filter(pk=self.connection.pk)
+        self.messages = Message.objects.filter(connection=self.connection)
         # The listed rows, by their ids at MultiMail.
-        self.rows = {str(row["id"]): row for row in pending.rows}
-        self.now = now
-        self.began: datetime = connection.began  # type: ignore[attr-defined]
+        self.rows = {str(row["id"]): row for row in self.pending.rows}
         self.ends = time.monotonic() + WORK_TIME
-        self.renewed = claimed_at
-        self.unreadable = pending.unreadable
-        self.is_unfinished = False
-        self.is_overtaken = False
-        self.has_failed = False
-        self.closed: list[int] = []
+        self.unreadable = self.pending.unreadable
 
     def reconcile(self) -> str:
         """Mirror what is new or changed, close what is gone, and record how complete
@@ -283,6 +282,8 @@ class _Reading:
             changed_at__gte=self.began
         )
         since_closed = set(closed.values_list("upstream_id", flat=True))
+        connection = self.connection
+        reads_cc = connection.read_key and connection.capabilities.get("read_cc")
         for upstream_id, row in self.rows.items():
             known = held.get(upstream_id)
             if known is None:
@@ -291,7 +292,14 @@ class _Reading:
             elif known.fetch_tries > FETCH_TRIES:
                 # Given up.
                 continue
-            elif known.hydrated_at is None or self._hides_cc(row, known):
+            elif known.hydrated_at is None or (
+                # The read key can show more than was read: the message came before the
+                # key, or it failed then.
+                reads_cc
+                and row.get("direction") == "outbound"
+                and "cc" not in row
+                and "cc" not in known.revision__coverage
+            ):
                 others[upstream_id] = None
             elif known.seen_at < self.began and not _is_read_as(
                 row, known.revision__fingerprint
@@ -306,16 +314,6 @@ class _Reading:
             if revision is None
             or _has_news(self.rows[upstream_id], revisions[revision])
         ]
-
-    def _hides_cc(self, row: dict[str, Any], known: Any) -> bool:
-        """Whether the read key can show more than was read: the message came before the
-        key, or it failed then.
-        """
-        connection = self.connection
-        if not connection.read_key or not connection.capabilities.get("read_cc"):
-            return False
-        is_outgoing = row.get("direction") == "outbound"
-        return is_outgoing and "cc" not in row and "cc" not in known.revision__coverage
 
     def _completed(self, upstream_id: str) -> Mapping[str, Any]:
         row = self.rows[upstream_id]
@@ -354,14 +352,26 @@ class _Reading:
             closing.hold_again(
                 self.connection, upstream_id=upstream_id, began=self.began, now=self.now
             )
+        # Those that only absence had settled are open again.
         unattributed = Decision.objects.filter(
             state=DecisionState.UNATTRIBUTED,
             message__connection=self.connection,
+            message__state=MessageState.HELD,
             changed_at__lt=self.began,
-        ).values_list("message__upstream_id", flat=True)
-        if again := sorted(self.rows.keys() & set(unattributed)):
+        )
+        ids = unattributed.values_list("message__upstream_id", flat=True)
+        if again := self.rows.keys() & set(ids):
             with transaction.atomic():
-                settle.reopen_listed(self.connection, upstream_ids=again, actor=ACTOR)
+                for decision in unattributed.filter(
+                    message__upstream_id__in=again
+                ).under_lock():
+                    settle.advance(
+                        decision,
+                        event=DecisionEvent.FOUND,
+                        actor=ACTOR,
+                        seen_held=0,
+                        seen_absent=0,
+                    )
 
     def _compare_expiries(self, held: dict[str, Any]) -> None:
         """Have an expiry told again that our gateway was told and does not know: it was

@@ -374,7 +374,7 @@ def test_sweeps_expiry_policy_reads_caps_and_lists_pass_it_by(
     )
     now = desk_messages()
     for found in (
-        now.past_expiry(rule=by_rule.EXPIRY),
+        now.past_expiry(),
         now.nearly_over(),
         now.expiry_to_tell(),
         now.overdue(),
