@@ -170,11 +170,6 @@ def _end_rejecting(brake_id: int) -> None:
     )
 
 
-def mailboxes_with_own_caps() -> set[int]:
-    """Return the keys of the mailboxes that have caps of their own."""
-    return set(Cap.objects.exclude(mailbox=None).values_list("mailbox_id", flat=True))
-
-
 def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
     """Raise ActNotAllowed unless the actor is an admin of the mailbox or, for all, of
     everything.

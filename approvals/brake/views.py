@@ -13,7 +13,7 @@ from approvals.brake.forms import CapsForm, RejectAllForm
 from approvals.caps import caps_of
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.desk_messages import desk_messages
-from approvals.models import Brake
+from approvals.models import Brake, Cap
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Role
@@ -172,7 +172,8 @@ def _caps(
 ) -> HttpResponse:
     actor = request.actor
     page = ("mailbox-caps", mailbox.pk) if mailbox else ("caps",)
-    with_own = commands.mailboxes_with_own_caps()
+    own = Cap.objects.exclude(mailbox=None)
+    with_own = set(own.values_list("mailbox_id", flat=True))
     context: dict[str, Any] = {
         "mailbox": mailbox,
         "own": mailbox is not None and mailbox.pk in with_own,

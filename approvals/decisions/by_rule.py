@@ -31,6 +31,7 @@ from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import DecisionEvent, Outcome
 from mirror.sync import health, reads
+from mirror.terms import CAN_EXPIRE
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
 from policy.models import SAMPLE_OF, PolicyVersion, StandingApproval, StandingUse
@@ -113,7 +114,8 @@ def _expire(locked: Message) -> bool:
     """
     over = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
     for decision in locked.decisions.live().under_lock():
-        if not decision.can_expire:
+        # A call that runs, or a rejection, ends it.
+        if not decision.is_approval or decision.state not in CAN_EXPIRE:
             return False
         settle.advance(
             decision,

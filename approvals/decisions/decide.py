@@ -396,7 +396,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
         raise AlreadyDecided(f"This message is no longer held: it is {what}.")
     if decision is None or outcome != Outcome.APPROVE:
         return
-    if withdrawn := message.decisions.withdrawn().not_read_as_held().first():
+    if withdrawn := message.decisions.withdrawn().first():
         raise AlreadyDecided(
             "An approval of this message was withdrawn and may still take effect. Reject it, request changes, or wait "
             "until two reads show that MultiMail still holds it.",

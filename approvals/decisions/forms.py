@@ -35,9 +35,7 @@ def with_preset(outcome: str, name: str, text: str, presets: Presets = BUILT_IN)
 
 # MultiMail's limit, and what the reviewer's name and our reference take of it
 # (common/references.py).
-UPSTREAM_MAX_REASON = 2000
-RESERVED = 150
-MAX_REASON = UPSTREAM_MAX_REASON - RESERVED
+MAX_REASON = 2000 - 150
 
 
 # A text that is suggested instead. It travels in webhooks, whose receivers read 256
@@ -78,6 +76,12 @@ class PassageForm(SentenceForm):
     )
 
 
+_LACKING: dict[str, str] = {
+    Outcome.REJECT: "Give a reason: it is sent to the agent.",
+    Outcome.SEND_BACK: "Say what should change: the agent gets this note.",
+}
+
+
 class VerdictForm(LaterForm):
     """A verdict on a message. Rejecting and requesting changes need a reason, because
     the writer reads it.
@@ -116,26 +120,19 @@ class VerdictForm(LaterForm):
         later = self.choice_of(cleaned)
         cleaned["later"] = later if outcome == Outcome.APPROVE else None
         preset = cleaned.pop("preset", "")
-        if outcome in (Outcome.REJECT, Outcome.SEND_BACK) and "reason" in cleaned:
+        if outcome in _LACKING and "reason" in cleaned:
             # The words of the reason that was chosen come before those that were
             # written.
-            if words_named(self.presets, outcome, preset) is None:
-                self.add_error("reason", CHANGED_MEANWHILE)
-                return cleaned
             reason = with_preset(outcome, preset, cleaned["reason"], self.presets)
             cleaned["reason"] = reason
-            if len(reason) > MAX_REASON:
+            if words_named(self.presets, outcome, preset) is None:
+                self.add_error("reason", CHANGED_MEANWHILE)
+            elif len(reason) > MAX_REASON:
                 self.add_error(
                     "reason", f"Keep the reason under {MAX_REASON} characters."
                 )
-        if "reason" in self.errors:
-            return cleaned
-        if outcome == Outcome.REJECT and not cleaned.get("reason"):
-            self.add_error("reason", "Give a reason: it is sent to the agent.")
-        if outcome == Outcome.SEND_BACK and not cleaned.get("reason"):
-            self.add_error(
-                "reason", "Say what should change: the agent gets this note."
-            )
+            elif not reason:
+                self.add_error("reason", _LACKING[outcome])
         return cleaned
 
 
@@ -262,13 +259,13 @@ class HighRiskForm(LaterForm):
 
     def __init__(
         self,
-        *args: Any,
+        data: Any,
+        *,
         findings: Collection[Finding],
         asked: Asked,
         has_late: bool = False,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(data)
         self.has_late = has_late
         self.rules = {one.rule: one.sentence for one in findings}
         self.asked = asked

@@ -42,14 +42,6 @@ _OPEN = (
     DecisionState.UNATTRIBUTED,
     DecisionState.WITHDRAWN,
 )
-_HARMLESS = (
-    errors.NotSent,
-    errors.Throttled,
-    errors.KeyRefused,
-    errors.Forbidden,
-    errors.Rejected,
-    errors.NotFound,
-)
 
 
 @transaction.atomic
@@ -118,11 +110,11 @@ def end_with_error(
         if settled.state != DecisionState.CALLING:
             return settled
         return _advance(settled, DecisionEvent.DOUBT, error.sentence, status=409)
-    if _is_changed(error):
+    if isinstance(error, errors.Conflict) and error.code == "content_changed":
         _enqueue_read(message)
     if current.state != DecisionState.CALLING:
         # It was withdrawn, or its lease expired.
-        is_harmless = isinstance(error, _HARMLESS) or _is_still_held(error)
+        is_harmless = event_for(error, had_left=False) != DecisionEvent.DOUBT
         if current.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
             sentence = f"It was withdrawn in time; nothing was sent: {error.sentence}"
             return _advance(
@@ -150,7 +142,10 @@ def event_for(error: errors.UpstreamError, *, had_left: bool) -> DecisionEvent:
     if isinstance(error, errors.NotFound):
         # Not known there any more: proves nothing if an earlier call may have left.
         return DecisionEvent.DOUBT if had_left else DecisionEvent.REFUSE
-    if isinstance(error, errors.Forbidden | errors.Rejected) or _is_still_held(error):
+    is_still_held = isinstance(error, errors.Conflict) and (
+        error.code == "content_changed" or error.message_status.startswith("pending")
+    )
+    if isinstance(error, errors.Forbidden | errors.Rejected) or is_still_held:
         return _stop(had_left=had_left)
     return DecisionEvent.DOUBT
 
@@ -160,16 +155,6 @@ def _stop(*, had_left: bool) -> DecisionEvent:
     # carried out" could turn out false, and going on by itself could repeat it for
     # ever. Withdrawn says what is true, and lets a person reject.
     return DecisionEvent.WITHDRAW if had_left else DecisionEvent.REFUSE
-
-
-def _is_still_held(error: errors.UpstreamError) -> bool:
-    if not isinstance(error, errors.Conflict):
-        return False
-    return _is_changed(error) or error.message_status.startswith("pending")
-
-
-def _is_changed(error: errors.UpstreamError) -> bool:
-    return isinstance(error, errors.Conflict) and error.code == "content_changed"
 
 
 def refuse(decision: Decision, sentence: str) -> Decision:

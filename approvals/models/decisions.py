@@ -22,7 +22,6 @@ from mirror.models import Connection, Message, Revision
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import (
-    CAN_EXPIRE,
     IN_DOUBT,
     LATELY,
     LET_GO,
@@ -211,25 +210,23 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         return self.filter(state__in=UNSETTLED)
 
     def withdrawn(self) -> Self:
-        """Stopped when their call may have left already."""
-        return self.filter(state=DecisionState.WITHDRAWN)
-
-    def not_read_as_held(self) -> Self:
-        """Approves whose call may still arrive: MultiMail was not read twice yet as
-        holding the message.
+        """Approvals that were stopped when their call may have left, and that may still
+        take effect: MultiMail was not read twice yet as holding the message.
         """
-        return self.filter(outcome=Outcome.APPROVE, seen_held__lt=READS_THAT_PROVE)
+        return self.filter(
+            state=DecisionState.WITHDRAWN,
+            outcome=Outcome.APPROVE,
+            seen_held__lt=READS_THAT_PROVE,
+        )
 
     def due(self) -> Self:
-        """Ready to be carried out now, with nothing stopping them."""
-        ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())
-        return ready.on_real_messages()._on_well_connections().filter(~Exists(_stops()))
-
-    def on_real_messages(self) -> Self:
-        """Those on messages that are at MultiMail: no decision on a local message is
-        ever carried out.
+        """Ready to be carried out now, with nothing stopping them. No decision on a
+        local message, which MultiMail does not have, is ever carried out.
         """
-        return self.filter(message__is_local=False)
+        ready = self.filter(
+            state=DecisionState.RECORDED, due_at__lte=Now(), message__is_local=False
+        )
+        return ready._on_well_connections().filter(~Exists(_stops()))
 
     def _on_well_connections(self) -> Self:
         rested = Q(message__connection__wait_until=None) | Q(
@@ -571,13 +568,6 @@ class Decision(models.Model):
             and self.later_at is not None
         )
         return is_waiting and self.due_at > timezone.now()
-
-    @property
-    def can_expire(self) -> bool:
-        """Whether its message's expiry stops it: an approval, except while its call
-        runs.
-        """
-        return self.outcome == Outcome.APPROVE and self.state in CAN_EXPIRE
 
     @property
     def has_been_read_as_held(self) -> bool:

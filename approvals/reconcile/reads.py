@@ -182,7 +182,7 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
         pending = reads.ask(connection)
         if pending is None:
             return "unreachable"
-        began: datetime = connection.began
+        began: datetime = connection.began  # type: ignore[attr-defined]
         return _Reading(connection, pending, now, began, claimed_at).reconcile()
     finally:
         Connection.objects.filter(

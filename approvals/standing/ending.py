@@ -173,12 +173,14 @@ def on_recorded(
             what = "rejected" if about.outcome == Outcome.REJECT else "returned"
             _end_like(about.message, f"{about.given_by} {what} a message of this kind.")
     elif entry.action == "message.edit_asked" and isinstance(about, Replacement):
-        _end_like(about.message, f"{about.person} edited a message of this kind.")
-    elif (
-        entry.action in ("message.complained", "message.bounced")
-        and entry.message is not None
-    ):
-        _end_by_report(entry.action, entry.message)
+        found = _like(about.message)
+        because = f"{about.person} edited a message of this kind."
+    elif entry.action in ("message.complained", "message.bounced") and entry.message:
+        uses = StandingUse.objects.filter(kind=StandingUse.Kind.APPROVED)
+        found = StandingApproval.objects.filter(
+            uses__in=uses.filter(message__public_id=entry.message)
+        )
+        because = "A recipient marked a message that it approved as spam."
     elif entry.action in _KEY_ACTIONS and details.get("key"):
         same = StandingApproval.objects.filter(
             mailbox__connection=entry.connection, sent_by_key=details["key"]

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from statistics import median
 from typing import Any
 
 from django.db.models import Count, F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Now, TruncDate
 
 from approvals.models import Decision, Verdict
+from approvals.models.verdicts import Percentile
 from common.actors import Actor, Role
 from common.postgres import clock
 from mirror.models import Mailbox, Message
@@ -215,31 +215,30 @@ def proposal_for(
     owners = KeyOwner.objects.filter(
         connection=newest.connection_id, upstream_key_id=key
     )
+    # What people decided about those of these messages that the scope admits.
+    decided = [one for one in like if one.outcome and not _misfits(scope, one)]
+    approved = [one for one in decided if one.outcome == Outcome.APPROVE]
+    against = [one for one in decided if one.outcome != Outcome.APPROVE]
+    verdicts = Verdict.objects.filter(message__in=approved, outcome=Outcome.APPROVE)
+    seconds = verdicts.aggregate(median=Percentile("seconds_shown", 0.5))
     return Proposal(
         scope=scope,
         mailbox=Mailbox.objects.select_related("connection").get(pk=mailbox),
         key_name=newest.sent_by_key_name,
         key_owners=tuple(sorted(owners.values_list("person_id", flat=True))),
         subject=newest.subject,
-        evidence=_evidence(scope, like),
-    )
-
-
-def _evidence(scope: StandingScope, like: Sequence[Any]) -> Evidence:
-    """Return what people decided about those of these messages that a scope admits."""
-    decided = [one for one in like if one.outcome and not _misfits(scope, one)]
-    approved = [one for one in decided if one.outcome == Outcome.APPROVE]
-    against = [one for one in decided if one.outcome != Outcome.APPROVE]
-    verdicts = Verdict.objects.filter(
-        message__in=[one.pk for one in approved], outcome=Outcome.APPROVE
-    )
-    seconds = verdicts.values_list("seconds_shown", flat=True)
-    shown = [one for one in seconds if one is not None]
-    return Evidence(
-        messages=len(decided),
-        approved=len(approved),
-        rejected=sum(
-            one.outcome == Outcome.REJECT and not one.replaced for one in against
+        evidence=Evidence(
+            messages=len(decided),
+            approved=len(approved),
+            rejected=sum(
+                one.outcome == Outcome.REJECT and not one.replaced for one in against
+            ),
+            returned=sum(one.outcome == Outcome.SEND_BACK for one in against),
+            edited=sum(bool(one.replaced) for one in against),
+            days=len({one.decided_at.date() for one in approved}),
+            median=seconds["median"],
+            last_against=max((one.decided_at for one in against), default=None),
+            against=tuple(str(one.public_id) for one in against[:20]),
         ),
         returned=sum(one.outcome == Outcome.SEND_BACK for one in against),
         edited=sum(bool(one.replaced) for one in against),
