@@ -210,22 +210,16 @@ def record_flood(action: str, brake: Brake, actor: Actor, **more: str) -> None:
     record(action, actor=actor, connection=brake.connection_id, details=details)
 
 
-def end_over(brakes: Sequence[int]) -> int:
-    """End these brakes, of which fewer than the cap came lately; return how many ended."""
-    return sum(_end(brake) for brake in brakes)
-
-
 @atomic_with_retry
-def _end(brake_id: int) -> bool:
+def end_over(brake_id: int) -> None:
+    """End a brake of which fewer than the cap came lately."""
     # Looked at again under the lock: it may have been opened again.
     brake = (
         Brake.objects.over().select_for_update(of=("self",)).filter(pk=brake_id).first()
     )
-    if brake is None:
-        return False
-    Brake.objects.filter(pk=brake.pk).update(ended_at=Now())
-    record_flood("brake.ended", brake, ACTOR)
-    return True
+    if brake is not None:
+        Brake.objects.filter(pk=brake.pk).update(ended_at=Now())
+        record_flood("brake.ended", brake, ACTOR)
 
 
 def forget(arrivals: Sequence[int]) -> None:

@@ -403,7 +403,7 @@ def to_stop() -> DecisionQuerySet:
 
 
 @transaction.atomic
-def give_to_people(*, decision_id: int) -> None:
+def give_to_people(decision_id: int) -> None:
     """Undo a decision that is to be stopped, so that people decide the message."""
     found = Decision.objects.select_related("message__connection").get(pk=decision_id)
     locked = store.lock_current(found.message)

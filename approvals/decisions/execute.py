@@ -381,7 +381,7 @@ def _who(decision: Decision) -> str:
 
 
 @transaction.atomic
-def refuse_outdated(*, decision_id: int) -> None:
+def refuse_outdated(decision_id: int) -> None:
     """Refuse an approval for later whose time will be too late, so that a person learns
     of it before that time.
     """
@@ -402,7 +402,7 @@ def refuse_outdated(*, decision_id: int) -> None:
 
 
 @transaction.atomic
-def abandon(*, decision_id: int) -> None:
+def abandon(decision_id: int) -> None:
     """Put a decision whose worker died in doubt: its call may have left."""
     decision = (
         Decision.objects.abandoned()

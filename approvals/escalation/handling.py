@@ -11,8 +11,7 @@ Each message has a transaction of its own under its lock, and a step is done onc
 pause only the last is done.
 """
 
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -136,16 +135,11 @@ def left_by_the_absent() -> QuerySet[Claim]:
     return held.exclude(person__in=Person.objects.present()).order_by("pk")
 
 
-def pass_on(claim_ids: Iterable[int]) -> None:
-    """Give what is assigned to people who are away to those on duty; without any,
+@atomic_with_retry
+def pass_on(claim_id: int) -> None:
+    """Give what is assigned to somebody who is away to those on duty; without any,
     release it.
     """
-    for claim_id in claim_ids:
-        _pass_on(claim_id)
-
-
-@atomic_with_retry
-def _pass_on(claim_id: int) -> None:
     found = (
         left_by_the_absent()
         .filter(pk=claim_id)
@@ -228,8 +222,6 @@ def _moment(at: datetime | None) -> str:
     return f"expires: {at:%Y-%m-%d %H:%M} UTC" if at else "expires: never"
 
 
-log = logging.getLogger(__name__)
-
 # How soon a message is watched again that waits for something other than a time: a
 # look, an undo, somebody on duty.
 SOON = timedelta(minutes=1)
@@ -258,17 +250,8 @@ def on_plan_changed(mailbox: Mailbox | None, *, is_removed: bool, **_: Any) -> N
         reviews.update(late_since=None, look_by=None, decide_by=None)
 
 
-def watch(message_ids: Iterable[int]) -> None:
-    """Do what is due for each; one that fails does not keep the others from it."""
-    for message_id in message_ids:
-        try:
-            _watch(message_id)
-        except Exception:
-            log.exception("review plan not followed", extra={"message_id": message_id})
-
-
 @transaction.atomic
-def _watch(message_id: int) -> None:
+def watch(message_id: int) -> None:
     """Do what is due for one. For a local message no step is taken and nobody is
     reminded.
     """

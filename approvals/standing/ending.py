@@ -114,21 +114,17 @@ def _admins(signatory: str) -> QuerySet[Grant]:
     return own.filter(here | Q(mailbox=OuterRef("mailbox")))
 
 
-def end_over(standing_ids: list[int]) -> None:
-    """End these, each in its own transaction, if they are still over."""
-    for standing_id in standing_ids:
-        with transaction.atomic():
-            for standing in _lock(over().filter(pk=standing_id)):
-                end(standing, because=_why_over(standing))
-
-
-def _why_over(standing: StandingApproval) -> str:
-    if standing.ends_at <= clock():
-        return f"Its date came: {standing.ends_at:%Y-%m-%d %H:%M} UTC."
-    for person in (standing.asked_by, standing.accepted_by):
-        if not person.is_active or not standing.is_for(person.actor(surface="worker")):
-            return f"{person}, who signed it, is no longer an admin of this mailbox."
-    return "A finding came up in a message that had gone to a person as a sample."
+@transaction.atomic
+def end_over(standing_id: int) -> None:
+    """End one if it is still over."""
+    for standing in _lock(over().filter(pk=standing_id)):
+        why = "A finding came up in a message that had gone to a person as a sample."
+        for person in (standing.accepted_by, standing.asked_by):
+            if not standing.is_for(person.actor(surface="worker")):
+                why = f"{person}, who signed it, is no longer an admin of this mailbox."
+        if standing.ends_at <= clock():
+            why = f"Its date came: {standing.ends_at:%Y-%m-%d %H:%M} UTC."
+        end(standing, because=why)
 
 
 def undecided_samples() -> QuerySet[StandingUse]:
@@ -144,24 +140,19 @@ def undecided_samples() -> QuerySet[StandingUse]:
     return samples.filter(Exists(decided))
 
 
-def note_outcomes(use_ids: list[int]) -> None:
-    """Note what people decided about these."""
-    for use in StandingUse.objects.filter(pk__in=use_ids, outcome=""):
-        decided = (
-            use.message.decisions.filter(rule="", state=DecisionState.APPLIED)
-            .order_by("-pk")
-            .first()
-        )
-        if decided is not None:
-            outcomes = StandingUse.Outcome
-            use.outcome = (
-                outcomes.AGREED
-                if decided.outcome == Outcome.APPROVE
-                else outcomes.DISAGREED
-            )
-            use.person_id = decided.given_by_id
-            use.decided_at = decided.changed_at
-            use.save(update_fields=["outcome", "person", "decided_at"])
+@transaction.atomic
+def note_outcome(use_id: int) -> None:
+    """Note what people decided about one."""
+    use = StandingUse.objects.get(pk=use_id)
+    own = use.message.decisions.filter(rule="", state=DecisionState.APPLIED)
+    decided = own.order_by("-pk").first()
+    if decided is not None:
+        is_agreed = decided.outcome == Outcome.APPROVE
+        outcomes = StandingUse.Outcome
+        use.outcome = outcomes.AGREED if is_agreed else outcomes.DISAGREED
+        use.person_id = decided.given_by_id
+        use.decided_at = decided.changed_at
+        use.save(update_fields=["outcome", "person", "decided_at"])
 
 
 def on_recorded(

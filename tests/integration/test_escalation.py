@@ -17,10 +17,9 @@ from approvals.errors import AlreadyDecided
 from approvals.escalation.handling import (
     assign_by_hand,
     extend_deadline,
-    to_watch,
-    watch,
 )
 from approvals.models import Claim, Decision, Reminder, Review, StepDone
+from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
@@ -75,7 +74,7 @@ def is_away(person):
 
 
 def run():
-    watch(to_watch().values_list("pk", flat=True))
+    DUTIES["review plans"]()
 
 
 def acts(message, *names):

@@ -19,9 +19,9 @@ from approvals.decisions import execute, outcomes
 from approvals.decisions.by_rule import expire_due
 from approvals.decisions.execute import run_decision
 from approvals.errors import DeskError, VerdictNotAllowed
-from approvals.escalation.handling import to_watch, watch
 from approvals.models import Decision, Reminder, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
+from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
 from people.models import Grant
@@ -78,7 +78,7 @@ def calls(upstream):
 
 def follow():
     """Do what the review plan asks, as the worker does at each tick."""
-    watch(to_watch().values_list("pk", flat=True))
+    DUTIES["review plans"]()
 
 
 # --- at one moment --------------------------------------------------------------------
