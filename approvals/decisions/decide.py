@@ -17,12 +17,9 @@ from approvals.decisions.forms import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
 from approvals.decisions.ruling import (
     content_changed,
-    is_reviewer,
-    lock_for_reviewer,
     lock_visible,
     rulings,
 )
-from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
 from approvals.models import Decision, Verdict
@@ -31,10 +28,9 @@ from common.actors import Actor
 from common.identifiers import crockford
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
-from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.recording import origin_details, record_about
-from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
+from mirror.states import DecisionState, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
 from policy.rules.demand import Demand, Progress
 
@@ -300,82 +296,6 @@ def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
         ),
         "approvals": str(reached),
     }
-
-
-@atomic_with_retry
-def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
-    """Take back one's own approval while more are needed, and return it.
-
-    Raises AlreadyDecided where the message is decided, or where the actor has given no
-    approval that still stands, and VerdictNotAllowed for people who are no reviewers of
-    its mailbox.
-    """
-    locked = lock_for_reviewer(message, actor=actor, to="take an approval back")
-    decision = locked.decisions.live().first()
-    if decision is not None:
-        raise AlreadyDecided(
-            "It is decided by now: undo the decision instead.", decision=decision
-        )
-    own = locked.verdicts.filter(
-        live=True, person=int(actor.id), outcome=Outcome.APPROVE
-    )
-    verdict = own.select_related("revision").first()
-    if verdict is None:
-        raise AlreadyDecided("You have no approval here to take back.")
-    verdict.live = False
-    verdict.awaits_others = False
-    verdict.save(update_fields=["live", "awaits_others"])
-    verdict.message = locked
-    record_about(
-        "verdict.taken_back",
-        locked,
-        actor=actor,
-        fingerprint=verdict.revision.fingerprint,
-        details={"outcome": verdict.outcome, "verdict": str(verdict.pk)},
-    )
-    return verdict
-
-
-@atomic_with_retry
-def undo_decision(*, message: UUID, actor: Actor) -> Decision:
-    """Undo a decision while nothing has left. Raises AlreadyDecided when it is too
-    late.
-    """
-    decision = lock_to_stop(message, actor)
-    if decision is None or decision.may_have_left:
-        raise AlreadyDecided(
-            "It is too late to undo: the decision has been carried out.",
-            decision=decision,
-        )
-    try:
-        return advance(
-            decision,
-            event=DecisionEvent.UNDO,
-            actor=actor,
-            explanation=f"Undone by {actor.label}.",
-        )
-    except InvalidTransition:
-        raise AlreadyDecided(
-            "It is too late to undo: the decision is being carried out.",
-            decision=decision,
-        ) from None
-
-
-def lock_to_stop(message: UUID, actor: Actor) -> Decision | None:
-    """Return the decision of a message that the actor may undo or withdraw, under the
-    locks of both; None where there is none. Raises VerdictNotAllowed.
-
-    Whoever sees the message can stop what a standing approval decided.
-    """
-    locked = lock_visible(message, actor=actor)
-    decision = locked.decisions.live().under_lock().first()
-    if decision is not None and decision.standing_id is not None:
-        return decision
-    if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
-    if decision is not None and decision.rule:
-        raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
-    return decision
 
 
 def _refuse_if_decided(message: Message, outcome: str) -> None:

@@ -21,12 +21,7 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from approvals.decisions.decide import (
-    give_verdict,
-    note_refusal,
-    take_back_approval,
-    undo_decision,
-)
+from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.forms import (
     MAX_REASON,
     HighRiskForm,
@@ -42,6 +37,8 @@ from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import (
     confirm_approval,
     settle_by_hand,
+    take_back_approval,
+    undo_decision,
     withdraw_decision,
 )
 from approvals.errors import (

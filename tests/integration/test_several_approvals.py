@@ -14,9 +14,10 @@ from django.urls import reverse
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet, gather
 from approvals.decisions.by_rule import apply_policy, expire_due
-from approvals.decisions.decide import give_verdict, take_back_approval, undo_decision
+from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import rulings
+from approvals.decisions.withdraw import take_back_approval, undo_decision
 from approvals.desk_messages import desk_messages
 from approvals.errors import (
     AlreadyDecided,

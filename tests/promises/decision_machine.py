@@ -10,7 +10,7 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from approvals.decisions import by_rule, decide, execute, withdraw
+from approvals.decisions import by_rule, execute, withdraw
 from approvals.intake import ingest
 from approvals.models import Decision
 from approvals.reconcile import closing, reads
@@ -66,7 +66,7 @@ class DecisionMachine(DecisionSteps):
     def person_acts(self, which, what):
         message = self.message(which)
         acts = {
-            "undo": decide.undo_decision,
+            "undo": withdraw.undo_decision,
             "withdraw": withdraw.withdraw_decision,
             "confirm": withdraw.confirm_approval,
         }
