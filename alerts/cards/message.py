@@ -23,7 +23,7 @@ from alerts.cards.markup import (
     Markup,
 )
 from alerts.models import Destination
-from approvals.decisions.demands import demands_for
+from approvals.decisions.ruling import demands_for
 from approvals.decisions.status import Status, shown_status, status_of
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Claim, Decision, RuleWeight

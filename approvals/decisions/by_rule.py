@@ -18,8 +18,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule, make_decision, policy_details
-from approvals.decisions.demands import demands_for
-from approvals.decisions.ruling import rulings
+from approvals.decisions.ruling import demands_for, rulings
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.models import Decision, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
