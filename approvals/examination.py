@@ -227,8 +227,9 @@ SHORT_WINDOW = timedelta(hours=24)
 # MultiMail's clock and ours may differ a little.
 SLACK = timedelta(seconds=2)
 MOST = 50
-_RUNS = ("run_id", "runId", "discord_interaction_id")
-_PEOPLE = ("discord_user_id", "discord_user")
+# What a trigger calls its run and its person.
+_RUNS = {"run_id": "run", "runId": "run", "discord_interaction_id": "interaction"}
+_PEOPLE = {"discord_user_id": "id", "discord_user": "name"}
 _ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
 
 
@@ -252,14 +253,9 @@ def version_before(message: Message) -> Message | None:
         message__mailbox=message.mailbox_id, message__lt=message.pk
     ).select_related("message")
     newest = asked.order_by("-recorded_at", "-pk")[:MOST]
-    found = [
-        decision.message
-        for decision in newest
-        if _is_next_version(message, of=decision)
-    ]
-    return next(
-        (one for one in found if _shares_people(message, one)), next(iter(found), None)
-    )
+    found = [one.message for one in newest if _is_next_version(message, of=one)]
+    found.sort(key=lambda one: not _shares_people(message, one))
+    return found[0] if found else None
 
 
 def _is_next_version(message: Message, *, of: Decision) -> bool:
@@ -273,27 +269,27 @@ def _is_next_version(message: Message, *, of: Decision) -> bool:
     theirs = earlier.trigger
     shares_people = _shares_people(message, earlier)
     is_same_subject = _plain_subject(message) == _plain_subject(earlier)
-    if any(_same(mine, theirs, name, other) for name in _RUNS for other in _RUNS):
+    if _named(mine, _RUNS) & _named(theirs, _RUNS):
         # A run may write to hundreds of people: its other messages are not next
         # versions of this one.
         return shares_people or is_same_subject
-    is_same_person = any(_same(mine, theirs, name, name) for name in _PEOPLE)
+    is_same_person = _named(mine, _PEOPLE) & _named(theirs, _PEOPLE)
     if is_same_person and mine.get("discord_channel") == theirs.get("discord_channel"):
         return shares_people
-    if any(mine.get(name) or theirs.get(name) for name in (*_RUNS, *_PEOPLE)):
+    if any(_named(one, _RUNS | _PEOPLE) for one in (mine, theirs)):
         return False
     is_soon = message.held_at - of.recorded_at <= SHORT_WINDOW
     is_same_key = message.sent_by_key and message.sent_by_key == earlier.sent_by_key
     return bool(is_soon and is_same_key and shares_people and is_same_subject)
 
 
-def _same(
-    trigger: Mapping[str, Any], other: Mapping[str, Any], name: str, other_name: str
-) -> bool:
-    is_interaction = "discord_interaction_id" in (name, other_name)
-    if is_interaction and name != other_name:
-        return False
-    return bool(trigger.get(name)) and str(trigger[name]) == str(other.get(other_name))
+def _named(
+    trigger: Mapping[str, Any], names: Mapping[str, str]
+) -> set[tuple[str, str]]:
+    """Return what a trigger names, whichever of these names it uses for that."""
+    return {
+        (what, str(trigger[name])) for name, what in names.items() if trigger.get(name)
+    }
 
 
 def _shares_people(message: Message, other: Message) -> bool:

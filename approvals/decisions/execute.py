@@ -344,12 +344,7 @@ def _mark(decision: Decision) -> None:
     began = time.monotonic()
     message = decision.message
     try:
-        mine = (
-            Decision.objects.held_by(decision)
-            .nothing_stops(decision)
-            .of_whoever_may(decision)
-        )
-        is_marked = mine.update(may_have_left=True)
+        is_marked = Decision.objects.still_allowed(decision).update(may_have_left=True)
     except (OperationalError, InterfaceError):
         raise errors.NotSent(
             "The desk's database did not answer just before the call."

@@ -234,65 +234,55 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         )
         return self.filter(rested, message__connection__paused_at=None)
 
-    def held_by(self, attempt: "Decision") -> Self:
-        """The row of a running attempt, as long as it is unchanged and its lease has
-        not expired.
-        """
-        return self.filter(
-            pk=attempt.pk,
-            attempt=attempt.attempt,
-            state=DecisionState.CALLING,
-            lease_until__gt=Now(),
-        )
+    def still_allowed(self, attempt: "Decision") -> Self:
+        """The row of a running attempt, as long as its call may be made.
 
-    def nothing_stops(self, decision: "Decision") -> Self:
-        """The row of this decision, unless a kill switch, pause, wait or expiry stops
-        its call.
+        It is unchanged, and its lease has not expired. No kill switch, pause, wait or
+        expiry stops the call. An active person who still is a reviewer of the mailbox
+        made it, or a standing approval in force, or a rule; which of them it was never
+        changes.
 
         Each condition is a subquery of its own. Joined in, they would make Django wrap
         the row's own conditions into a subquery too, and PostgreSQL does not look at
         those again when the row changed while the update waited for it.
         """
-        message = decision.message
+        message = attempt.message
         # At the address that the call goes to: it may have been changed meanwhile.
         here = Connection.objects.filter(
             pk=message.connection_id, api_url=message.connection.api_url, paused_at=None
         )
         in_time = Message.objects.real().filter(pk=message.pk)
-        if decision.outcome == Outcome.APPROVE:
+        if attempt.is_approval:
             in_time = in_time.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         stops = KillSwitch.objects.stopping(
             connection=message.connection_id, mailbox=message.mailbox_id
         )
-        return self.filter(Exists(here.rested()), ~Exists(stops), Exists(in_time))
-
-    def of_whoever_may(self, decision: "Decision") -> Self:
-        """The row of this decision, if an active person who still is a reviewer of the
-        mailbox made it.
-
-        Or a standing approval in force, or a rule. Which of them it was never changes.
-        """
-        if decision.rule and decision.outcome != Outcome.APPROVE:
-            return self
-        if decision.standing_id is not None:
-            return self.filter(
-                Exists(
-                    StandingApproval.objects.in_force().filter(pk=decision.standing_id)
-                )
-            )
-        message = decision.message
-        here = Q(connection=None, mailbox=None) | Q(
+        mine = self.filter(
+            Exists(here.rested()),
+            ~Exists(stops),
+            Exists(in_time),
+            pk=attempt.pk,
+            attempt=attempt.attempt,
+            state=DecisionState.CALLING,
+            lease_until__gt=Now(),
+        )
+        if attempt.rule and not attempt.is_approval:
+            return mine
+        if attempt.standing_id is not None:
+            standing = StandingApproval.objects.in_force()
+            return mine.filter(Exists(standing.filter(pk=attempt.standing_id)))
+        roles = Q(connection=None, mailbox=None) | Q(
             connection=message.connection_id, mailbox=None
         )
         if message.mailbox_id is not None:
-            here |= Q(mailbox=message.mailbox_id)
+            roles |= Q(mailbox=message.mailbox_id)
         grants = Grant.objects.filter(
-            here,
+            roles,
             role=Role.REVIEWER,
-            person=decision.given_by_id,
+            person=attempt.given_by_id,
             person__is_active=True,
         )
-        return self.filter(Exists(grants))
+        return mine.filter(Exists(grants))
 
     def approved_by_people_like(self, *, mailbox: int, key: str, shape: str) -> Self:
         """Applied approvals of people, of messages with this mailbox, key and text; the

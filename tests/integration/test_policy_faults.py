@@ -319,7 +319,7 @@ def test_postgresql_is_away_when_an_approval_is_stored(
         (execute, "_refusal", 0),
         (execute.settle, "advance", 0),
         (execute, "_compare", 0),
-        (DecisionQuerySet, "held_by", 0),
+        (DecisionQuerySet, "still_allowed", 0),
         (outcomes, "end_with_success", 1),
     ],
     ids=["counting", "claiming", "counting again", "marking", "ending"],
