@@ -320,8 +320,43 @@ def columns_of(
     try:
         found = list(findings)
         sums = sums_of(content, parsed)
-        columns = _columns_of_message(message, content, parsed)
-        columns["amounts"] = amounts(sums)
+        outside = _outside(content, _own_domains(message))
+        run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
+        named = (*content.to, *content.cc, *content.bcc)
+        senders = filter(None, (content.sender, content.reply_to))
+        # Sorted, because jsonb does not preserve the order of keys.
+        trigger = [
+            str(value)
+            for _, value in sorted(message.trigger.items())
+            if isinstance(value, str | int | float)
+        ]
+        started = started_by(message)
+        parts = (
+            *((FROM, words_of_address(bare_address(one))) for one in senders),
+            (FROM, words_of(content.sender_name)),
+            *((BY, words_of(value[:500])) for value in (started, *trigger[:50])),
+            (CONTENT, words_of(content.subject)),
+            *((TO, words_of_address(one)) for one in everybody(content)),
+            *((TO, words_of(one.rpartition("<")[0])) for one in named),
+            *((CONTENT, words_of(one.name)) for one in content.attachments),
+            (CONTENT, words_of(text_of(content, parsed.words))),
+        )
+        recipients = [address.lower() for address in everybody(content)]
+        columns: dict[str, Any] = {
+            "addresses": addresses_of(
+                recipients, sender=content.sender, direction=message.direction
+            ),
+            "written_to": in_compared_form(written_to(content)),
+            # Received mail goes to an agent, whatever its addresses say.
+            "outside": 0 if message.is_inbound else len(outside),
+            "started_by": started,
+            "run_id": str(run)[:200],
+            "shape": shape(content, parsed),
+            "bands": bands(content, parsed),
+            "has_attachments": bool(content.attachments),
+            "search": _stored(vector(parts)),
+            "amounts": amounts(sums),
+        }
         review = risk_facets(found)
         review["policy_facts"] = stored_facts(content, sums, found)
     except Exception:
@@ -390,57 +425,6 @@ def started_by(message: Message) -> str:
         return f"discord:{user}"[:200]
     key = message.sent_by_key_name or message.sent_by_key
     return f"key:{key}"[:200] if key else ""
-
-
-def _columns_of_message(
-    message: Message, content: Content, parsed: ParsedContent
-) -> dict[str, Any]:
-    text = text_of(content, parsed.words)
-    recipients = [address.lower() for address in everybody(content)]
-    outside = _outside(content, _own_domains(message))
-    run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
-    named = (*content.to, *content.cc, *content.bcc)
-    senders = filter(None, (content.sender, content.reply_to))
-    # Sorted, because jsonb does not preserve the order of keys.
-    trigger = [
-        str(value)
-        for _, value in sorted(message.trigger.items())
-        if isinstance(value, str | int | float)
-    ]
-    parts = (
-        (
-            FROM,
-            [word for one in senders for word in words_of_address(bare_address(one))],
-        ),
-        (FROM, words_of(content.sender_name)),
-        (
-            BY,
-            [
-                word
-                for value in (started_by(message), *trigger[:50])
-                for word in words_of(value[:500])
-            ],
-        ),
-        (CONTENT, words_of(content.subject)),
-        (TO, [word for one in everybody(content) for word in words_of_address(one)]),
-        (TO, [word for one in named for word in words_of(one.rpartition("<")[0])]),
-        (CONTENT, [word for one in content.attachments for word in words_of(one.name)]),
-        (CONTENT, words_of(text)),
-    )
-    return {
-        "addresses": addresses_of(
-            recipients, sender=content.sender, direction=message.direction
-        ),
-        "written_to": in_compared_form(written_to(content)),
-        # Received mail goes to an agent, whatever its addresses say.
-        "outside": 0 if message.is_inbound else len(outside),
-        "started_by": started_by(message),
-        "run_id": str(run)[:200],
-        "shape": shape(content, parsed),
-        "bands": bands(content, parsed),
-        "has_attachments": bool(content.attachments),
-        "search": _stored(vector(parts)),
-    }
 
 
 def _stored(words: str) -> Cast:

@@ -115,20 +115,18 @@ class LaterForm(SentenceForm):
         elif (at is not None) != (when == "time"):
             both = f"You chose “{WHENS[when]}” and entered a time: choose one of them."
             self.add_error("at", both if at else "Enter the day and time to send it.")
-        elif at is not None and not _exists(at.replace(tzinfo=zone)):
+        elif (
+            at is not None
+            # When daylight saving begins, an hour is skipped.
+            and at.replace(tzinfo=zone).astimezone(UTC).astimezone(zone)
+            != at.replace(tzinfo=zone)
+        ):
             self.add_error(
                 "at", f"Clocks in {zone} skip that time: choose another one."
             )
         else:
             return LaterChoice(when, zone, at)
         return None
-
-
-def _exists(at: datetime) -> bool:
-    """Whether a clock there ever shows this time: when daylight saving begins, an hour
-    is skipped.
-    """
-    return at.astimezone(UTC).astimezone(at.tzinfo) == at
 
 
 def timing_of(

@@ -5,7 +5,6 @@ out what became of the rest.
 import logging
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -250,7 +249,17 @@ class _Reading:
                         began=self.began,
                         now=self.now,
                     )
-                row = self._completed(upstream_id)
+                row = self.rows[upstream_id]
+                try:
+                    row = reads.completed(self.connection, row)
+                except errors.UpstreamError as error:
+                    if isinstance(error, errors.Throttled):
+                        health.wait(self.connection, error.retry_after)
+                    # The next read tries again.
+                    log.warning(
+                        "recipients not read",
+                        extra={"email": upstream_id, "reason": error.sentence},
+                    )
                 self.unreadable += not mirror_row(
                     self.connection, row, self.now, examination
                 )
@@ -315,19 +324,6 @@ class _Reading:
             or _has_news(self.rows[upstream_id], revisions[revision])
         ]
 
-    def _completed(self, upstream_id: str) -> Mapping[str, Any]:
-        row = self.rows[upstream_id]
-        try:
-            return reads.completed(self.connection, row)
-        except errors.UpstreamError as error:
-            health.wait(self.connection, error)
-            # The next read tries again.
-            log.warning(
-                "recipients not read",
-                extra={"email": upstream_id, "reason": error.sentence},
-            )
-            return row
-
     def _undo_what_absence_meant(self, listed: list[Any]) -> None:
         """Undo what was concluded from absence, or reported by webhooks alone, for held
         messages that are listed.
@@ -380,17 +376,12 @@ class _Reading:
         if not self.connection.is_our_gateway:
             return
         lost = []
-        for upstream_id, row in self.rows.items():
-            known = held.get(upstream_id)
-            if (
-                known is None
-                or known.gate_expires_at is None
-                or "expires_at" not in row
-            ):
-                continue
-            shown = read_time(row["expires_at"])
-            if shown is None or abs(shown - known.gate_expires_at) > _SAME_EXPIRY:
-                lost.append(known.pk)
+        for one in held.values():
+            row = self.rows.get(one.upstream_id, {})
+            if one.gate_expires_at and "expires_at" in row:
+                shown = read_time(row["expires_at"])
+                if shown is None or abs(shown - one.gate_expires_at) > _SAME_EXPIRY:
+                    lost.append(one.pk)
         if lost:
             log.warning(
                 "expiries are told again",
