@@ -502,9 +502,7 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
         "decision.recorded": Decision.objects.filter(**same),
     }
     entries = Entry.objects.exclude(outcome="").filter(
-        at__gte=month.since,
-        at__lt=month.until,
-        message__in=mine.values("public_id"),
+        at__gte=month.since, at__lt=month.until, message__in=mine.values("public_id")
     )
     for action, recorded in rows.items():
         lacking = entries.of_action(action).exclude(Exists(recorded))

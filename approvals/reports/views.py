@@ -49,7 +49,7 @@ from people.sign_in.reauthentication import reauthenticated
 
 _KEY = "[0-9]{1,18}"
 # As `Decision.rule` names what decided without a person.
-_RULE = "[a-z_]{1,40}|standing [0-9]{1,9} version [0-9]{1,9}"
+_RULE = "[a-z_]{1,40}|standing [0-9]{1,9} version [0-9]{1,9}|policy [0-9]{1,9}: [a-z0-9_-]{1,30}"
 
 
 class DecisionsForm(forms.Form):
