@@ -411,9 +411,4 @@ def give_to_people(decision_id: int) -> None:
         return
     decision.message = locked
     sentence = why_no_longer(decision) or "A person has to decide it."
-    settle.advance(
-        decision,
-        event=DecisionEvent.UNDO,
-        actor=rule("standing approval"),
-        explanation=sentence,
-    )
+    settle.advance(decision, DecisionEvent.UNDO, rule("standing approval"), sentence)

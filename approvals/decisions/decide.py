@@ -15,11 +15,7 @@ from django.utils.text import capfirst
 from approvals import local_messages, tasks
 from approvals.decisions.forms import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
-from approvals.decisions.ruling import (
-    content_changed,
-    lock_visible,
-    rulings,
-)
+from approvals.decisions.ruling import content_changed, lock_visible, rulings
 from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
 from approvals.models import Decision, Verdict
@@ -124,11 +120,7 @@ def give_verdict(
         window += longer
     timing = timing_of(later, locked, now=at, window=window, thread_read=thread_read)
     seen = shown_context(
-        locked,
-        ruling=ruling,
-        conversation=conversation,
-        opened=opened_parts(locked, actor=actor),
-        risk_read=risk_read,
+        locked, ruling, conversation, opened_parts(locked, actor), risk_read=risk_read
     )
     seen["approvals"] = str(reached)
     opened_at = first_at(
@@ -246,11 +238,7 @@ def _add_verdict(
 
 
 def _check_how(
-    demand: Demand,
-    *,
-    sheet: str,
-    later: LaterChoice | None,
-    is_reauthenticated: bool,
+    demand: Demand, *, sheet: str, later: LaterChoice | None, is_reauthenticated: bool
 ) -> None:
     """Raise where the rules do not let it be approved in this way."""
     if sheet and (why := why_not_in_bulk(demand)):

@@ -34,11 +34,7 @@ from common.references import via, with_reference
 from mirror import store
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message
-from mirror.states import (
-    DecisionEvent,
-    DecisionState,
-    upstream_action,
-)
+from mirror.states import DecisionEvent, DecisionState, upstream_action
 from mirror.sync import reads
 from mirror.sync.rows import mirror_row
 from mirror.threads.conversation import conversation_of

@@ -246,14 +246,7 @@ def _advance(
     status: int | None = None,
     **fields: Any,
 ) -> Decision:
-    return settle.advance(
-        decision,
-        event=event,
-        actor=ACTOR,
-        explanation=sentence,
-        status=status,
-        **fields,
-    )
+    return settle.advance(decision, event, ACTOR, sentence, status=status, **fields)
 
 
 def _postpone(

@@ -178,14 +178,9 @@ def settle_by_report(
         # of these.
         for decision in decisions:
             if decision not in claims:
-                _supersede(decision, lost, actor)
+                advance(decision, DecisionEvent.LOSE, actor, lost)
             elif decision.state == DecisionState.UNKNOWN:
-                advance(
-                    decision,
-                    event=DecisionEvent.SEEN_ABSENT,
-                    actor=actor,
-                    explanation=NOT_NAMED,
-                )
+                advance(decision, DecisionEvent.SEEN_ABSENT, actor, NOT_NAMED)
         return
     # Where the report names none, the newest call that may have left is the most
     # likely; only one can have won.
@@ -201,7 +196,12 @@ def settle_by_report(
         lost = LOST_TO_OURS
     for decision in decisions:
         if decision != winner:
-            _supersede(decision, WINNER_UNKNOWN if decision in claims else lost, actor)
+            advance(
+                decision,
+                DecisionEvent.LOSE,
+                actor,
+                WINNER_UNKNOWN if decision in claims else lost,
+            )
 
 
 def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
@@ -230,7 +230,7 @@ def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> Non
     """End every other open decision on a locked message, because this one took effect."""
     for decision in decisions_to_settle(message):
         if decision.pk != winner.pk:
-            _supersede(decision, LOST_TO_OURS, actor)
+            advance(decision, DecisionEvent.LOSE, actor, LOST_TO_OURS)
 
 
 def decisions_to_settle(message: Message) -> list[Decision]:
@@ -248,12 +248,3 @@ def _decisions_under_lock(message: Message) -> list[Decision]:
     for decision in locked:
         decision.message = message
     return locked
-
-
-def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:
-    advance(
-        decision,
-        event=DecisionEvent.LOSE,
-        actor=actor,
-        explanation=explanation,
-    )

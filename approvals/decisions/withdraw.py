@@ -72,10 +72,7 @@ def undo_decision(*, message: UUID, actor: Actor) -> Decision:
         )
     try:
         return settle.advance(
-            decision,
-            event=DecisionEvent.UNDO,
-            actor=actor,
-            explanation=f"Undone by {actor.label}.",
+            decision, DecisionEvent.UNDO, actor, f"Undone by {actor.label}."
         )
     except InvalidTransition:
         raise AlreadyDecided(
@@ -119,12 +116,7 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
         explanation = f"Withdrawn by {actor.label}, on its way to MultiMail."
     try:
         stopped = settle.advance(
-            decision,
-            event=event,
-            actor=actor,
-            explanation=explanation,
-            seen_held=0,
-            seen_absent=0,
+            decision, event, actor, explanation, seen_held=0, seen_absent=0
         )
     except InvalidTransition:
         raise AlreadyDecided(

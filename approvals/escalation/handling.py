@@ -104,10 +104,7 @@ def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
     or is away; AlreadyDecided where nothing is left to decide.
     """
     locked = _lock_waiting(
-        message,
-        actor=actor,
-        act="assign its messages",
-        cannot="it cannot be assigned",
+        message, actor, act="assign its messages", cannot="it cannot be assigned"
     )
     person = Person.objects.filter(pk=to, is_active=True).first()
     if person is None or not is_reviewer(person.actor(surface="web"), locked):
@@ -288,9 +285,7 @@ def watch(message_id: int) -> None:
         is_unassigned = (
             not Claim.objects.on(message).live().exists()
             and assign_first(
-                message,
-                on_duty(message, now=now),
-                why="In turn, to those on duty.",
+                message, on_duty(message, now), why="In turn, to those on duty."
             )
             is None
         )

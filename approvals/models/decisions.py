@@ -21,14 +21,7 @@ from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message, Revision
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from mirror.terms import (
-    IN_DOUBT,
-    LATELY,
-    LET_GO,
-    READS_THAT_PROVE,
-    UNSETTLED,
-    VOID,
-)
+from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
 from people.models import Grant
 from policy.models import KillSwitch, StandingApproval, standing_words
 

@@ -246,7 +246,7 @@ class Brake(models.Model):
                 fields=["reject_to"],
                 condition=Q(reject_to__isnull=False),
                 name="brake_to_reject",
-            ),
+            )
         ]
 
     def __str__(self) -> str:

@@ -7,16 +7,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import (
-    Aggregate,
-    Case,
-    Count,
-    F,
-    FloatField,
-    Q,
-    QuerySet,
-    When,
-)
+from django.db.models import Aggregate, Case, Count, F, FloatField, Q, QuerySet, When
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Greatest, Length, Now
 

@@ -110,12 +110,7 @@ def ask_about(*, message_id: int, now: datetime) -> str:
                 return read_everything(connection_id=message.connection_id, now=now)
             return closing.catch_up(message, upstream, now, began=began)
         if not message.is_held:
-            closing.reopen(
-                message.connection,
-                upstream_id=message.upstream_id,
-                began=began,
-                now=now,
-            )
+            closing.reopen(message.connection, message.upstream_id, began, now)
         is_mirrored = upstream.row is None or mirror_row(
             message.connection, upstream.row, now, examination
         )
@@ -243,12 +238,7 @@ class _Reading:
                 break
             with traced(uuid.uuid4().hex[:16]):
                 if upstream_id in ended:
-                    closing.reopen(
-                        self.connection,
-                        upstream_id=upstream_id,
-                        began=self.began,
-                        now=self.now,
-                    )
+                    closing.reopen(self.connection, upstream_id, self.began, self.now)
                 row = self.rows[upstream_id]
                 try:
                     row = reads.completed(self.connection, row)
@@ -362,11 +352,7 @@ class _Reading:
                     message__upstream_id__in=again
                 ).under_lock():
                     settle.advance(
-                        decision,
-                        event=DecisionEvent.FOUND,
-                        actor=ACTOR,
-                        seen_held=0,
-                        seen_absent=0,
+                        decision, DecisionEvent.FOUND, ACTOR, seen_held=0, seen_absent=0
                     )
 
     def _compare_expiries(self, held: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ terms, and why one ends.
 
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
@@ -94,11 +95,8 @@ class TermsForm(SentenceForm):
     ) -> None:
         initial = {}
         if terms:
-            initial = {
+            initial = asdict(terms) | {
                 "ends_on": f"{there(terms.ends_at):%Y-%m-%d}",
-                "cap_an_hour": str(terms.cap_an_hour),
-                "delay_minutes": str(terms.delay_minutes),
-                "bounce_percent": str(terms.bounce_percent),
                 "recipients": "\n".join(terms.recipients),
             }
             for currency, value in terms.sums or ():

@@ -208,6 +208,8 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
         return _proposal_page(request, which, found, form=form, status=422)
     terms = form.terms()
     found = _proposal_or_404(which, terms)
+    error = ""
+    status = 200
     try:
         check_terms(terms)
         if not rehearses:
@@ -220,17 +222,12 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
                 name: which[name] for name in ("mailbox", "key", "shape", "replaces")
             }
             sign_standing(actor=request.actor, terms=terms, **classed)
-    except (StandingRefused, ActNotAllowed) as error:
-        return _proposal_page(
-            request,
-            which,
-            found,
-            terms=terms,
-            form=form,
-            error=error.sentence,
-            status=403 if isinstance(error, ActNotAllowed) else 422,
-        )
-    return _proposal_page(request, which, found, terms=terms, form=form)
+    except (StandingRefused, ActNotAllowed) as refusal:
+        error = refusal.sentence
+        status = 403 if isinstance(refusal, ActNotAllowed) else 422
+    return _proposal_page(
+        request, which, found, terms=terms, form=form, error=error, status=status
+    )
 
 
 def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
@@ -242,16 +239,16 @@ def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
     if not form.is_valid():
         raise Http404("Open the proposal from the list of standing approvals.")
     which = form.cleaned_data
-    mailbox = first_or_404(
+    first_or_404(
         Mailbox.objects.at_work().visible_to(reader).filter(pk=which["mailbox"]),
         "There is no such mailbox, or you may not see it.",
     )
     # What a new version is made of.
     same = StandingApproval.objects.active().like(
-        mailbox=mailbox.pk, key=which["key"], shape=which["shape"]
+        mailbox=which["mailbox"], key=which["key"], shape=which["shape"]
     )
     before = same.filter(pk=which["replaces"]).first() if which["replaces"] else None
-    return which | {"box": mailbox, "before": before}
+    return which | {"before": before}
 
 
 def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Proposal:
@@ -310,7 +307,7 @@ def _proposal_page(
         "error": error,
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
-        "may_ask": waiting is None and which["box"].is_administered_by(actor),
+        "may_ask": waiting is None and found.mailbox.is_administered_by(actor),
         "first_day": f"{there(now):%Y-%m-%d}",
         "last_day": f"{there(now + LONGEST):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,
