@@ -24,7 +24,7 @@ def hydrate(message_id: int) -> str:
     """Fetch the content of one message."""
     from approvals.reconcile import reads
 
-    outcome = reads.hydrate(message_id=message_id, now=clock())
+    outcome = reads.hydrate(message_id, clock())
     if outcome in ("not now", "to be continued"):
         hydrate.apply_async_on_commit((message_id,), countdown=NEXT_READ)
     return outcome
@@ -35,7 +35,7 @@ def execute_decision(decision_id: int) -> str:
     """Carry one decision out, if it is due."""
     from approvals.decisions import execute
 
-    return execute.run_decision(decision_id=decision_id)
+    return execute.run_decision(decision_id)
 
 
 @connection_task("messages", is_urgent=True)
@@ -43,7 +43,7 @@ def tell_expiry(message_id: int) -> str:
     """Tell our gateway the expiry of one message."""
     from approvals.decisions import by_rule
 
-    return by_rule.tell_expiry(message_id=message_id)
+    return by_rule.tell_expiry(message_id)
 
 
 @connection_task("messages__replacements", is_urgent=True)
@@ -70,7 +70,7 @@ def read_connection(connection_id: int) -> str:
     """Reconcile one connection."""
     from approvals.reconcile import reads
 
-    outcome = reads.read_everything(connection_id=connection_id, now=clock())
+    outcome = reads.read_everything(connection_id, clock())
     if outcome == "to be continued":
         read_connection.delay_on_commit(connection_id)
     return outcome
@@ -90,7 +90,7 @@ def check_reports(connection_id: int) -> str:
     """Have what webhooks reported of the end of messages confirmed or refuted."""
     from approvals.reconcile import reads
 
-    outcome = reads.check_reports(connection_id=connection_id, now=clock())
+    outcome = reads.check_reports(connection_id, clock())
     if outcome == "again":
         check_reports.apply_async_on_commit((connection_id,), countdown=NEXT_READ)
     return outcome
@@ -101,7 +101,7 @@ def resolve_decision(decision_id: int) -> str:
     """Find out what became of one decision in doubt."""
     from approvals.reconcile import closing
 
-    return closing.resolve(decision_id=decision_id)
+    return closing.resolve(decision_id)
 
 
 @connection_task("messages")
@@ -109,7 +109,7 @@ def ask_about(message_id: int) -> str:
     """Ask what became of one message whose next event is late."""
     from approvals.reconcile import reads
 
-    return reads.ask_about(message_id=message_id, now=clock())
+    return reads.ask_about(message_id, clock())
 
 
 @shared_task(base=AfterCommitTask)

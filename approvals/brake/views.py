@@ -19,7 +19,7 @@ from approvals.models.reviews import Kind
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Role
-from common.forms import SentenceForm, WordsField
+from common.forms import SentenceForm, WordsField, always
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
@@ -53,9 +53,7 @@ class CapsForm(SentenceForm):
                     required=False,
                     min_value=0,
                     max_value=MOST_CAP,
-                    error_messages=dict.fromkeys(
-                        ("invalid", "min_value", "max_value"), _WRONG
-                    ),
+                    error_messages=always(_WRONG),
                 )
 
     def rows(self) -> list[tuple[str, str, list[forms.BoundField]]]:

@@ -135,7 +135,7 @@ def _expire(locked: Message) -> bool:
     return True
 
 
-def tell_expiry(*, message_id: int) -> str:
+def tell_expiry(message_id: int) -> str:
     """Tell the gateway the expiry of one message. Where it cannot be reached the sweep
     tries again.
     """
@@ -195,7 +195,7 @@ def _follow_policy(locked: Message) -> bool:
     if active is None:
         return False
     now = clock()
-    demand = demands_for([locked], _POLICY, now=now).get(locked.pk)
+    demand = demands_for([locked], _POLICY, now).get(locked.pk)
     if demand is None or not demand.is_readable:
         return False
     effects = demand.effects
@@ -292,8 +292,8 @@ def _meet_standing(locked: Message) -> bool:
             make_decision(
                 locked,
                 actor_of(standing, locked),
-                at=at,
-                policy=policy,
+                at,
+                policy,
                 outcome=Outcome.APPROVE,
                 rule=standing.rule,
                 standing=standing,

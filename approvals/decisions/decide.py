@@ -118,7 +118,7 @@ def give_verdict(
     window = locked.mailbox.undo_window if locked.mailbox else timedelta(seconds=5)
     if window:
         window += longer
-    timing = timing_of(later, locked, now=at, window=window, thread_read=thread_read)
+    timing = timing_of(later, locked, at, window, thread_read)
     seen = shown_context(
         locked, ruling, conversation, opened_parts(locked, actor), risk_read=risk_read
     )
@@ -158,8 +158,8 @@ def give_verdict(
     decision = make_decision(
         locked,
         actor,
-        at=at,
-        policy=policy,
+        at,
+        policy,
         outcome=outcome,
         reason=reason,
         feedback=feedback or {},
@@ -358,8 +358,8 @@ def decide_by_rule(
     decision = make_decision(
         message,
         actor,
-        at=at,
-        policy=policy or {},
+        at,
+        policy or {},
         outcome=Outcome.REJECT,
         reason=reason,
         rule=rule,
@@ -377,7 +377,6 @@ def new_reference() -> str:
 def make_decision(
     message: Message,
     actor: Actor,
-    *,
     at: datetime,
     policy: Mapping[str, str],
     **fields: Any,

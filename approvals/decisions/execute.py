@@ -63,7 +63,7 @@ def on_released(**_: Any) -> None:
     tasks.execute_due.delay_on_commit()
 
 
-def run_decision(*, decision_id: int) -> str:
+def run_decision(decision_id: int) -> str:
     """Carry one due decision out and return the state it ended in, or why there was
     nothing to do.
     """
@@ -363,7 +363,7 @@ def upstream_reason(decision: Decision) -> str:
     heading = (
         "Corrected text" if decision.feedback.get("replaced_by") else "Suggested text"
     )
-    words = with_suggestion(decision.reason, decision.suggestion, heading=heading)
+    words = with_suggestion(decision.reason, decision.suggestion, heading)
     return with_reference(words, decision.reference, _who(decision))
 
 

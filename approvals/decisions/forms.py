@@ -44,7 +44,7 @@ MAX_SUGGESTION = 20_000
 _CUT = "\n[shortened: suggested_markdown has the whole text]"
 
 
-def with_suggestion(reason: str, suggestion: str, *, heading: str) -> str:
+def with_suggestion(reason: str, suggestion: str, heading: str) -> str:
     """Return the reason with the suggested text behind it, cut to what MultiMail takes
     as a reason.
     """

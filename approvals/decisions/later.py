@@ -132,7 +132,6 @@ class LaterForm(SentenceForm):
 def timing_of(
     choice: LaterChoice | None,
     message: Message,
-    *,
     now: datetime,
     window: timedelta,
     thread_read: int,

@@ -154,8 +154,8 @@ def policy_in_force(actor: Actor) -> PolicyInForce:
 def demands_for(
     messages: Sequence[Message],
     actor: Actor,
-    *,
     now: datetime,
+    *,
     in_force: PolicyInForce | None = None,
     contributors: Mapping[int, Contributors] | None = None,
     is_decided: bool = False,
@@ -328,7 +328,7 @@ def rulings(
     contributors = contributors_of(messages)
     judged = judge_messages(messages, now=now)
     demands = demands_for(
-        messages, actor, now=now, contributors=contributors, is_decided=is_decided
+        messages, actor, now, contributors=contributors, is_decided=is_decided
     )
     person = key_of(actor)
     found = {}

@@ -75,9 +75,7 @@ def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
     )
 
 
-def assign_first(
-    message: Message, people: QuerySet[Person], *, why: str
-) -> Person | None:
+def assign_first(message: Message, people: QuerySet[Person], why: str) -> Person | None:
     """Assign a locked message to the first of these people who can review it; None
     where nobody can.
     """
@@ -154,8 +152,8 @@ def pass_on(claim_id: int) -> None:
     if not left_by_the_absent().filter(pk=claim_id).exists():
         return
     why = f"{found.person} is out of office."
-    if assign_first(locked, on_duty(locked, now=clock()), why=why) is None:
-        collaboration.end_claims(Claim.objects.on(locked), actor=ACTOR, why=why)
+    if assign_first(locked, on_duty(locked, clock()), why) is None:
+        claims.release_message(locked, actor=ACTOR, why=why)
 
 
 @atomic_with_retry
@@ -285,7 +283,7 @@ def watch(message_id: int) -> None:
         is_unassigned = (
             not Claim.objects.on(message).live().exists()
             and assign_first(
-                message, on_duty(message, now), why="In turn, to those on duty."
+                message, on_duty(message, now), "In turn, to those on duty."
             )
             is None
         )
@@ -357,7 +355,7 @@ def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None
                 elif step.whom == LadderStep.Whom.GROUP:
                     whom = f"the group {step.group}"
                 why = f"{when}: assigned to {whom}."
-                if assign_first(message, people, why=why):
+                if assign_first(message, people, why):
                     return
             elif reminded := able_to_review(people, message):
                 Reminder.objects.bulk_create(

@@ -22,9 +22,9 @@ from approvals.escalation.handling import (
 )
 from approvals.message_page.views import get_visible_message_or_404
 from approvals.models import Claim
-from common.forms import SentenceForm, WordsField
+from common.forms import SentenceForm, WordsField, always
 from common.pages import DeskRequest, redirect_with_notice
-from common.time_zones import zone_name
+from common.time_zones import there, zone_name
 from mirror.errors import DeskError
 from mirror.models import Message
 from people.models import Person
@@ -36,7 +36,7 @@ class AssignForm(SentenceForm):
     to = forms.IntegerField(
         min_value=1,
         max_value=2**62,
-        error_messages=dict.fromkeys(("required", "invalid"), "Choose a person."),
+        error_messages=always("Choose a person."),
     )
 
 
@@ -45,9 +45,7 @@ class ExtendForm(SentenceForm):
 
     until = forms.DateTimeField(
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
-        error_messages=dict.fromkeys(
-            ("required", "invalid"), "Enter day and time as 2026-11-20 14:30."
-        ),
+        error_messages=always("Enter day and time as 2026-11-20 14:30."),
     )
     reason = WordsField(
         max_length=MAX_REASON,
@@ -127,8 +125,7 @@ def _page(
         "people": [(one, one.pk in present) for one in candidates(message)],
         "may_assign": may_handle(request.actor, message) and message.state == "held",
         "has_deadline": deadline is not None,
-        "until": typed.get("until")
-        or offered.astimezone(ZoneInfo(zone_name())).strftime("%Y-%m-%dT%H:%M"),
+        "until": typed.get("until") or f"{there(offered):%Y-%m-%dT%H:%M}",
         "reason": typed.get("reason", ""),
         "zone": zone_name(),
         "max_reason": MAX_REASON,

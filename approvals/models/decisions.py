@@ -7,7 +7,6 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Count, Exists, F, FloatField, OuterRef, Q, QuerySet
@@ -22,7 +21,7 @@ from mirror.models import Connection, Message, Revision
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
-from people.models import Grant
+from people.models import Grant, Person
 from policy.models import KillSwitch, StandingApproval, standing_words
 
 
@@ -399,9 +398,7 @@ class Decision(models.Model):
     # What the agent gets as data beside the reason (our gateway): `suggested_markdown`,
     # `replaced_by`, `changes`.
     feedback = models.JSONField(default=dict, db_default={}, blank=True)
-    given_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT
-    )
+    given_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT)
     # The rule that decided where no person did, such as "expiry".
     rule = models.CharField(max_length=40, blank=True)
     # The standing approval that approved it where no person did; `rule` names its

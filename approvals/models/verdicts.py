@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Self
 
-from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Aggregate, Case, Count, F, FloatField, Q, QuerySet, When
@@ -13,6 +12,7 @@ from django.db.models.functions import Coalesce, Greatest, Length, Now
 
 from mirror.models import Message, Revision
 from mirror.states import Outcome
+from people.models import Person
 
 WEEK = timedelta(days=7)
 # Medians and shares use at most this many of the newest; the page says so where a week
@@ -131,7 +131,7 @@ class Verdict(models.Model):
         Message, on_delete=models.CASCADE, related_name="verdicts"
     )
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    person = models.ForeignKey(Person, on_delete=models.PROTECT)
     outcome = models.CharField(max_length=10, choices=Outcome)
     reason = models.TextField(blank=True)
     surface = models.CharField(max_length=16)

@@ -180,7 +180,7 @@ def _demands(
     return demands_for(
         list(desk_messages().for_policy().filter(pk__in=held)),
         actor,
-        now=now,
+        now,
         in_force=in_force,
     )
 

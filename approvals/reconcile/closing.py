@@ -282,7 +282,7 @@ def leave_queue(message: Message, actor: Actor, now: datetime) -> None:
     )
 
 
-def resolve(*, decision_id: int) -> str:
+def resolve(decision_id: int) -> str:
     """Find out by reading what became of a decision in doubt; it never calls
     decide_email.
     """

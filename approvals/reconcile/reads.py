@@ -49,7 +49,7 @@ BURST = 5
 _SAME_EXPIRY = timedelta(seconds=1)
 
 
-def hydrate(*, message_id: int, now: datetime) -> str:
+def hydrate(message_id: int, now: datetime) -> str:
     """Fetch the content of one held message."""
     message = (
         Message.objects.not_hydrated()
@@ -64,7 +64,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
         return closing.leave_behind(message, now)
     with traced(message.trace):
         if not message.connection.is_our_gateway:
-            return read_everything(connection_id=message.connection_id, now=now)
+            return read_everything(message.connection_id, now)
         pending = reads.ask(message.connection, email_id=message.upstream_id)
         if pending is None:
             return "unreachable"
@@ -75,11 +75,11 @@ def hydrate(*, message_id: int, now: datetime) -> str:
             return "fetched"
         if pending.closed is None:
             # Not known there: a whole read shows what that means.
-            return read_everything(connection_id=message.connection_id, now=now)
+            return read_everything(message.connection_id, now)
         return closing.close(message, reads.status_in(pending.closed, message), now)
 
 
-def ask_about(*, message_id: int, now: datetime) -> str:
+def ask_about(message_id: int, now: datetime) -> str:
     """Ask what became of a message whose next event is late, and move the mirror and
     its decision by the answer.
     """
@@ -107,8 +107,8 @@ def ask_about(*, message_id: int, now: datetime) -> str:
                     return closing.close(message, upstream, now, began=began)
                 # Not known there, maybe only to this key: a whole read shows whether it
                 # is held.
-                return read_everything(connection_id=message.connection_id, now=now)
-            return closing.catch_up(message, upstream, now, began=began)
+                return read_everything(message.connection_id, now)
+            return closing.catch_up(message, upstream, now, began)
         if not message.is_held:
             closing.reopen(message.connection, message.upstream_id, began, now)
         is_mirrored = upstream.row is None or mirror_row(
@@ -120,7 +120,7 @@ def ask_about(*, message_id: int, now: datetime) -> str:
         return "held again" if is_mirrored else "unreadable"
 
 
-def check_reports(*, connection_id: int, now: datetime) -> str:
+def check_reports(connection_id: int, now: datetime) -> str:
     """Find out whether what webhooks reported is true: a few are asked about, many held
     messages are read at once.
 
@@ -140,21 +140,19 @@ def check_reports(*, connection_id: int, now: datetime) -> str:
         for message in reported.reported_and_ended()
         if closing.apply_reports(message)
     ]
-    asked = ", ".join(
-        ask_about(message_id=message.pk, now=now) for message in rest[:FEW]
-    )
+    asked = ", ".join(ask_about(message.pk, now) for message in rest[:FEW])
     reported = reported.filter(state=MessageState.HELD)
     few = list(reported[: FEW + 1])
     if not few:
         return asked or "nothing to check"
     if len(few) <= FEW and all(map(reads.can_ask, few)):
-        return ", ".join(ask_about(message_id=message.pk, now=now) for message in few)
-    outcome = read_everything(connection_id=connection_id, now=now)
+        return ", ".join(ask_about(message.pk, now) for message in few)
+    outcome = read_everything(connection_id, now)
     is_first = reported.filter(missing_since__gte=began).exists()
     return "again" if outcome == "not now" or is_first else outcome
 
 
-def read_everything(*, connection_id: int, now: datetime) -> str:
+def read_everything(connection_id: int, now: datetime) -> str:
     """Reconcile one connection with everything that MultiMail holds. A failed or
     partial read closes nothing.
 

@@ -21,7 +21,7 @@ from approvals.standing.signing import (
     SHORTEST_DELAY,
     Terms,
 )
-from common.forms import SentenceForm, WordsField
+from common.forms import SentenceForm, WordsField, always
 from common.patterns import read_pattern
 from common.time_zones import there, zone_name
 
@@ -62,10 +62,7 @@ def _whole(least: int, most: int, words: str) -> forms.IntegerField:
     return forms.IntegerField(
         min_value=least,
         max_value=most,
-        error_messages=dict.fromkeys(
-            ("required", "invalid", "min_value", "max_value"),
-            f"Enter {least} to {most:,} {words}.",
-        ),
+        error_messages=always(f"Enter {least} to {most:,} {words}."),
     )
 
 
@@ -75,9 +72,7 @@ class TermsForm(SentenceForm):
     """
 
     ends_on = forms.DateField(
-        error_messages=dict.fromkeys(
-            ("required", "invalid"), f"Choose a day in the next {LONGEST.days} days."
-        )
+        error_messages=always(f"Choose a day in the next {LONGEST.days} days.")
     )
     cap_an_hour = _whole(1, MOST_AN_HOUR, "messages")
     delay_minutes = _whole(SHORTEST_DELAY, LONGEST_DELAY, "minutes")

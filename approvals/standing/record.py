@@ -249,7 +249,7 @@ def proposal_for(
     )
 
 
-def rehearse(scope: StandingScope, *, cap_an_hour: int) -> StandingRehearsal:
+def rehearse(scope: StandingScope, cap_an_hour: int) -> StandingRehearsal:
     """Return what a scope would have done with the messages of its key and text in the
     last `DAYS` days.
     """

@@ -298,9 +298,7 @@ def _proposal_page(
         "examples": examples,
         "text": text_of(examples[0]) if examples else "",
         "lacking": "" if which["before"] else found.evidence.lacking(now),
-        "rehearsed": record.rehearse(found.scope, cap_an_hour=terms.cap_an_hour)
-        if terms
-        else None,
+        "rehearsed": record.rehearse(found.scope, terms.cap_an_hour) if terms else None,
         "days": record.DAYS,
         "form": form
         or TermsForm(None, currencies=_currencies(which, found), terms=terms),
