@@ -18,6 +18,8 @@ from mirror.tasks import connection_task
 # A whole read is running elsewhere and will show it, or else the next one does.
 NEXT_READ = 1.5
 
+desk_task = shared_task(base=AfterCommitTask)
+
 
 @connection_task("messages")
 def hydrate(message_id: int) -> str:
@@ -54,7 +56,7 @@ def send_replacement(replacement_id: int) -> str:
     return send.run_replacement(replacement_id=replacement_id)
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def execute_due() -> str:
     """Send `execute_decision` for each due decision, after a kill switch or pause has
     ended.
@@ -76,7 +78,7 @@ def read_connection(connection_id: int) -> str:
     return outcome
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def reconcile_all() -> str:
     """Send a whole read of each healthy connection."""
     read_connection.delay_each(
@@ -112,7 +114,7 @@ def ask_about(message_id: int) -> str:
     return reads.ask_about(message_id, clock())
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def count_unsigned() -> str:
     """Store how many webhooks with a wrong signature each connection got in the last
     day.
@@ -128,7 +130,7 @@ def count_unsigned() -> str:
 _PICTURE_SLOTS = threading.BoundedSemaphore(2)
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def load_pictures(picture_id: int) -> str:
     """Fetch the remote pictures that somebody asked for of one message."""
     from approvals import pictures
@@ -142,7 +144,7 @@ def load_pictures(picture_id: int) -> str:
         _PICTURE_SLOTS.release()
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def reject_set_apart(brake_id: int) -> str:
     """Reject the messages of a flood as somebody asked, for a few seconds at a time."""
     from approvals.brake import commands
@@ -152,7 +154,7 @@ def reject_set_apart(brake_id: int) -> str:
     )
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def reweigh(weight_id: int) -> str:
     """Weigh held messages again after a rule was given other points, for a few seconds
     at a time.
@@ -162,7 +164,7 @@ def reweigh(weight_id: int) -> str:
     return reweigh.repeat(partial(weighing.reweigh, weight_id=weight_id), weight_id)
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def sweep() -> str:
     """Find what no task was sent for: content to fetch, decisions that are due,
     abandoned or in doubt, late events.

@@ -18,6 +18,7 @@ from approvals.models.verdicts import MOST, WEEK, Percentile
 from common.actors import Role
 from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message, Revision
+from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
@@ -221,10 +222,9 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         return ready._on_well_connections().filter(~Exists(_stops()))
 
     def _on_well_connections(self) -> Self:
-        rested = Q(message__connection__wait_until=None) | Q(
-            message__connection__wait_until__lte=Now()
+        return self.filter(
+            is_rested("message__connection__"), message__connection__paused_at=None
         )
-        return self.filter(rested, message__connection__paused_at=None)
 
     def still_allowed(self, attempt: "Decision") -> Self:
         """The row of a running attempt, as long as its call may be made.

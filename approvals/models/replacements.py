@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Mailbox, Message, Revision
+from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, MessageState
 from mirror.terms import LATELY
@@ -66,9 +67,10 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
             connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id")
         )
         to_note = Q(state="done", noted_at=None) & Exists(arrived)
-        rested = Q(connection__wait_until=None) | Q(connection__wait_until__lte=Now())
         ready = self.free().filter(
-            rested, connection__paused_at=None, next_attempt_at__lte=Now()
+            is_rested("connection__"),
+            connection__paused_at=None,
+            next_attempt_at__lte=Now(),
         )
         return ready.filter(Q(state__in=_OPEN) | to_note)
 
