@@ -6,7 +6,7 @@ until then: MultiMail's own scheduling is not used.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -188,15 +188,9 @@ def time_in_words(at: datetime | None, zone: str) -> str:
     """Return a chosen time in the zone that was chosen with it: `Wed 25 Nov, 09:00
     (Europe/Berlin)`; empty for none.
     """
-    return f"{at.astimezone(_zone(zone)):%a %-d %b, %H:%M} ({zone})" if at else ""
-
-
-def _zone(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        # This machine does not know it any more.
-        return UTC
+    # This machine may not know the zone any more.
+    there = zone_named(zone) or UTC
+    return f"{at.astimezone(there):%a %-d %b, %H:%M} ({zone})" if at else ""
 
 
 def delay_in_words(decision: Decision, *, at: datetime) -> str:
@@ -206,7 +200,7 @@ def delay_in_words(decision: Decision, *, at: datetime) -> str:
     if decision.later_at is None or at - decision.later_at <= LATE:
         return ""
     is_outside = decision.in_working_hours and not _in_working_hours(
-        at.astimezone(_zone(decision.later_zone))
+        at.astimezone(zone_named(decision.later_zone) or UTC)
     )
     where = ", outside working hours" if is_outside else ""
     late = duration((at - decision.later_at).total_seconds())
