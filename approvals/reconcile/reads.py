@@ -5,6 +5,7 @@ out what became of the rest.
 import logging
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -237,7 +238,7 @@ class _Reading:
             with traced(uuid.uuid4().hex[:16]):
                 if upstream_id in ended:
                     closing.reopen(self.connection, upstream_id, self.began, self.now)
-                row = self.rows[upstream_id]
+                row: Mapping[str, Any] = self.rows[upstream_id]
                 try:
                     row = reads.completed(self.connection, row)
                 except errors.UpstreamError as error:
