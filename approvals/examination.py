@@ -8,7 +8,6 @@ queue or recipients.
 import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -73,9 +72,7 @@ MOST_CONNECTIONS = 100
 MOST_SAME = 50
 MOST_NEAR = 200
 
-_contacts_by_connection: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = (
-    OrderedDict()
-)
+_contacts_by_connection: dict[int, tuple[float, Mapping[str, int]]] = {}
 
 
 def findings(
@@ -165,7 +162,7 @@ def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
         )
         _contacts_by_connection[connection] = (time.monotonic(), contacts)
         while len(_contacts_by_connection) > MOST_CONNECTIONS:
-            _contacts_by_connection.popitem(last=False)
+            del _contacts_by_connection[next(iter(_contacts_by_connection))]
     unknown = [address for address in addresses if address not in contacts]
     if not contacts or not unknown:
         return contacts

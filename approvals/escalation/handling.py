@@ -114,16 +114,6 @@ def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
     )
 
 
-def candidates(message: Message) -> list[Person]:
-    """Return the reviewers of a message's mailbox, by name, whether they are away or
-    not.
-    """
-    seeing = Person.objects.seeing(
-        connection=message.connection_id, mailbox=message.mailbox_id
-    )
-    return [one for one in seeing if is_reviewer(one.actor(surface="web"), message)]
-
-
 def left_by_the_absent() -> QuerySet[Claim]:
     """Return the assignments of held messages to people who are out of office now."""
     held = Claim.objects.live().filter(is_assigned=True)

@@ -11,12 +11,11 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.decisions.ruling import may_handle
+from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.errors import http_status
 from approvals.escalation.handling import (
     MAX_REASON,
     assign_by_hand,
-    candidates,
     deadline_of,
     extend_deadline,
 )
@@ -119,10 +118,18 @@ def _page(
     offered = max(deadline or timezone.now(), timezone.now()) + timedelta(hours=4)
     typed: Any = request.POST
     present = set(Person.objects.present().values_list("pk", flat=True))
+    seeing = Person.objects.seeing(
+        connection=message.connection_id, mailbox=message.mailbox_id
+    )
     context = {
         "message": message,
         "claim": Claim.objects.on(message).live().select_related("person").first(),
-        "people": [(one, one.pk in present) for one in candidates(message)],
+        # The reviewers of its mailbox, by name, whether they are away or not.
+        "people": [
+            (one, one.pk in present)
+            for one in seeing
+            if is_reviewer(one.actor(surface="web"), message)
+        ],
         "may_assign": may_handle(request.actor, message) and message.state == "held",
         "has_deadline": deadline is not None,
         "until": typed.get("until") or f"{there(offered):%Y-%m-%dT%H:%M}",
