@@ -238,15 +238,8 @@ def _refreshed(decision: Decision) -> Decision:
     return decision
 
 
-def _advance(
-    decision: Decision,
-    event: str,
-    sentence: str,
-    *,
-    status: int | None = None,
-    **fields: Any,
-) -> Decision:
-    return settle.advance(decision, event, ACTOR, sentence, status=status, **fields)
+def _advance(decision: Decision, event: str, sentence: str, **fields: Any) -> Decision:
+    return settle.advance(decision, event, ACTOR, sentence, **fields)
 
 
 def _postpone(

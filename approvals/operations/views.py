@@ -6,6 +6,7 @@ Actions are: ask MultiMail again, replay or dismiss a webhook, and try a decisio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
+from typing import Concatenate, ParamSpec
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
@@ -27,9 +28,10 @@ from common.pages import (
     page_or_fragment,
     redirect_with_notice,
 )
-from mirror.errors import ActNotAllowed, DeskError
+from mirror.errors import ActNotAllowed
 from mirror.models import Message, WebhookEvent
 
+P = ParamSpec("P")
 _REPLAYED = {
     "applied": "The webhook was applied.",
     "late": "The webhook was read but changes nothing: its message already had a later status.",
@@ -77,41 +79,45 @@ def _answer(
     )
 
 
-def _refused(request: DeskRequest, error: DeskError) -> HttpResponse:
-    return _answer(request, status=http_status(error), error=error.sentence)
+def _action(
+    act: Callable[Concatenate[DeskRequest, P], str],
+) -> Callable[Concatenate[DeskRequest, P], HttpResponse]:
+    """Make a view of a function that does something and returns a notice for the page;
+    what it raises is shown there too.
+    """
+
+    @require_POST
+    @wraps(act)
+    def view(request: DeskRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        try:
+            notice = act(request, *args, **kwargs)
+        except (ActNotAllowed, EventAlreadyHandled) as error:
+            return _answer(request, status=http_status(error), error=error.sentence)
+        return redirect_with_notice(request, notice, "attention")
+
+    return view
 
 
-@require_POST
-def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
+@_action
+def look(request: DeskRequest, public_id: UUID) -> str:
     """Ask MultiMail about one message of the list."""
-    try:
-        have_asked(request.actor, public_id)
-    except ActNotAllowed as error:
-        return _refused(request, error)
-    return redirect_with_notice(
-        request,
-        "Checking with MultiMail. The result appears here in a few seconds.",
-        "attention",
-    )
+    have_asked(request.actor, public_id)
+    return "Checking with MultiMail. The result appears here in a few seconds."
 
 
-@require_POST
-def carry_out(request: DeskRequest) -> HttpResponse:
+@_action
+def carry_out(request: DeskRequest) -> str:
     """Try the decisions now that no worker claimed; each is checked again there."""
     actor = request.actor
     stalled = Decision.objects.visible_to(actor).stalled().with_message()
     tried = carry_out_now(stalled.select_related("revision")[:200], actor=actor)
     if not tried:
-        return _refused(
-            request,
-            ActNotAllowed("There is no such decision, or you may not try it again."),
-        )
-    notice = f"Trying {len(tried)} of them again. If nothing changes here, no worker is running."
-    return redirect_with_notice(request, notice, "attention")
+        raise ActNotAllowed("There is no such decision, or you may not try it again.")
+    return f"Trying {len(tried)} of them again. If nothing changes here, no worker is running."
 
 
-@require_POST
-def settle_group(request: DeskRequest, key: str) -> HttpResponse:
+@_action
+def settle_group(request: DeskRequest, key: str) -> str:
     """Do a group's action for each item that the person may act on, or dismiss its
     webhooks.
     """
@@ -121,7 +127,7 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
     if group is None:
         raise Http404("Nothing of this is left, or you may not see it.")
     if not group.acts:
-        return _refused(request, ActNotAllowed(f"This is for {group.first.whose}."))
+        raise ActNotAllowed(f"This is for {group.first.whose}.")
     for one in group.acts:
         # Items that somebody else has just handled are skipped.
         with suppress(EventAlreadyHandled):
@@ -134,8 +140,7 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
                 replay_event(event_id=one.event.pk, actor=actor)
             else:
                 _compare(one.event, actor)
-    notice = f"Started for {len(group.acts)}. The result appears here in a few seconds."
-    return redirect_with_notice(request, notice, "attention")
+    return f"Started for {len(group.acts)}. The result appears here in a few seconds."
 
 
 def _compare(event: WebhookEvent, actor: Actor) -> None:
@@ -151,47 +156,33 @@ def _compare(event: WebhookEvent, actor: Actor) -> None:
         tasks.ask_about.delay_on_commit(about.pk)
 
 
-def _event_action(
-    act: Callable[[DeskRequest, WebhookEvent], str],
-) -> Callable[[DeskRequest, int], HttpResponse]:
-    """Make a view of a function that does something with a stored webhook and returns a
-    notice; what it raises is shown as well.
-    """
-
-    @require_POST
-    @wraps(act)
-    def view(request: DeskRequest, event_id: int) -> HttpResponse:
-        visible = WebhookEvent.objects.visible_to(request.actor)
-        event = first_or_404(
-            visible.select_related("connection").filter(pk=event_id),
-            "There is no such webhook, or you may not see its connection.",
-        )
-        try:
-            notice = act(request, event)
-        except (ActNotAllowed, EventAlreadyHandled) as error:
-            return _refused(request, error)
-        return redirect_with_notice(request, notice, "attention")
-
-    return view
+def _event_or_404(request: DeskRequest, event_id: int) -> WebhookEvent:
+    visible = WebhookEvent.objects.visible_to(request.actor)
+    return first_or_404(
+        visible.select_related("connection").filter(pk=event_id),
+        "There is no such webhook, or you may not see its connection.",
+    )
 
 
-@_event_action
-def replay(request: DeskRequest, event: WebhookEvent) -> str:
+@_action
+def replay(request: DeskRequest, event_id: int) -> str:
     """Apply a stored webhook again."""
+    event = _event_or_404(request, event_id)
     return _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)]
 
 
-@_event_action
-def compare(request: DeskRequest, event: WebhookEvent) -> str:
+@_action
+def compare(request: DeskRequest, event_id: int) -> str:
     """Dismiss a webhook that contradicts its message, and ask MultiMail for the
     message's status.
     """
-    _compare(event, request.actor)
+    _compare(_event_or_404(request, event_id), request.actor)
     return "Checking the message with MultiMail. The webhook was dismissed."
 
 
-@_event_action
-def dismiss(request: DeskRequest, event: WebhookEvent) -> str:
+@_action
+def dismiss(request: DeskRequest, event_id: int) -> str:
     """Dismiss a stored webhook without applying it."""
+    event = _event_or_404(request, event_id)
     dismiss_event(event_id=event.pk, actor=request.actor)
     return "The webhook was dismissed. It stays stored, and this is logged."
