@@ -11,6 +11,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Greatest, Length, Now
 
 from mirror.models import Message, Revision
+from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import Outcome
 from people.models import Person
 
@@ -31,7 +32,7 @@ class Percentile(Aggregate):
         super().__init__(expression, part=repr(float(part)), **options)
 
 
-class VerdictQuerySet(QuerySet["Verdict"]):
+class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
     """Reads of verdicts."""
 
     def awaiting_others(self, person: int) -> Self:
@@ -40,23 +41,19 @@ class VerdictQuerySet(QuerySet["Verdict"]):
         """
         return self.filter(person=person, awaits_others=True)
 
-    def on(self, messages: QuerySet[Message]) -> Self:
-        """Those on these messages."""
-        return self.filter(message__in=messages)
-
     def void(self) -> None:
         """Let those that still count do so no more."""
         self.filter(live=True).update(live=False, awaits_others=False)
 
     def newest_on(self, messages: Iterable[Message]) -> dict[int, int]:
         """Return by message the key of the newest verdict on it."""
-        verdicts = self.filter(message__in=[one.pk for one in messages]).order_by("pk")
+        verdicts = self.filter(message__in=list(messages)).order_by("pk")
         return dict(verdicts.values_list("message_id", "pk"))
 
     def given_on(self, messages: Iterable[Message]) -> Self:
         """Those on these messages with their people, the oldest first."""
         return (
-            self.filter(message__in=[one.pk for one in messages])
+            self.filter(message__in=list(messages))
             .select_related("person")
             .order_by("pk")
         )
