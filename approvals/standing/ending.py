@@ -8,7 +8,6 @@ calls, and the sweep gives their messages to people.
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -160,9 +159,11 @@ def on_recorded(
 ) -> None:
     """End what an entry speaks against, in the transaction that wrote it."""
     if entry.action == "decision.recorded" and isinstance(about, Decision):
-        if about.given_by_id is not None and about.outcome != Outcome.APPROVE:
-            what = "rejected" if about.outcome == Outcome.REJECT else "returned"
-            _end_like(about.message, f"{about.given_by} {what} a message of this kind.")
+        if about.given_by_id is None or about.outcome == Outcome.APPROVE:
+            return
+        what = "rejected" if about.outcome == Outcome.REJECT else "returned"
+        found = _like(about.message)
+        because = f"{about.given_by} {what} a message of this kind."
     elif entry.action == "message.edit_asked" and isinstance(about, Replacement):
         found = _like(about.message)
         because = f"{about.person} edited a message of this kind."
@@ -173,45 +174,34 @@ def on_recorded(
         )
         because = "A recipient marked a message that it approved as spam."
     elif entry.action in _KEY_ACTIONS and details.get("key"):
-        same = StandingApproval.objects.filter(
+        found = StandingApproval.objects.filter(
             mailbox__connection=entry.connection, sent_by_key=details["key"]
         )
-        for standing in _lock(same):
-            end(standing, because="The API key was changed.")
-
-
-def _end_like(message: Message, because: str) -> None:
-    """End those with the mailbox, key and text of a message, whether or not they would
-    have admitted it.
-    """
-    if message.mailbox_id is None or not message.shape or not message.sent_by_key:
+        because = "The API key was changed."
+    else:
         return
-    same = StandingApproval.objects.like(
-        mailbox=message.mailbox_id, key=message.sent_by_key, shape=message.shape
-    )
-    for standing in _lock(same):
+    for standing in _lock(found):
+        if entry.action == "message.bounced":
+            approved = standing.uses.approved_within(BOUNCES_WITHIN)
+            sent = approved.count()
+            bounced = approved.filter(message__state=MessageState.BOUNCED).count()
+            if bounced * 100 <= standing.bounce_percent * max(sent, LEAST_SENT):
+                continue
+            because = (
+                f"{bounced} of the {sent} messages that it approved in 30 days bounced."
+            )
         end(standing, because=because)
 
 
-def _end_by_report(action: str, message: UUID) -> None:
-    uses = StandingUse.objects.filter(
-        message__public_id=message, kind=StandingUse.Kind.APPROVED
+def _like(message: Message) -> QuerySet[StandingApproval]:
+    """Return those with the mailbox, key and text of a message, whether or not they
+    would have admitted it.
+    """
+    if message.mailbox_id is None or not message.shape or not message.sent_by_key:
+        return StandingApproval.objects.none()
+    return StandingApproval.objects.like(
+        mailbox=message.mailbox_id, key=message.sent_by_key, shape=message.shape
     )
-    for standing in _lock(StandingApproval.objects.filter(uses__in=uses)):
-        if action == "message.complained":
-            end(
-                standing,
-                because="A recipient marked a message that it approved as spam.",
-            )
-            continue
-        approved = standing.uses.approved_within(BOUNCES_WITHIN)
-        sent = approved.count()
-        bounced = approved.filter(message__state=MessageState.BOUNCED).count()
-        if bounced * 100 > standing.bounce_percent * max(sent, LEAST_SENT):
-            end(
-                standing,
-                because=f"{bounced} of the {sent} messages that it approved in 30 days bounced.",
-            )
 
 
 def _lock(found: QuerySet[StandingApproval]) -> list[StandingApproval]:

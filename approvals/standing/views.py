@@ -17,17 +17,11 @@ from django.views.decorators.http import (
     require_safe,
 )
 
+from approvals.models import Decision
 from approvals.standing import record
 from approvals.standing.ending import MAX_REASON, end_standing
 from approvals.standing.forms import ChangeForm, ClassForm, EndForm, TermsForm
-from approvals.standing.record import Proposal
-from approvals.standing.shown import (
-    approved_like,
-    evidence_in_words,
-    lines_of,
-    reader_of,
-    text_of,
-)
+from approvals.standing.record import Proposal, lines_of, reader_of
 from approvals.standing.signing import (
     LONGEST,
     StandingRefused,
@@ -41,6 +35,7 @@ from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from common.time_zones import there
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
+from mirror.store import stored_content
 from people.models import PendingChange
 from people.second_admin.registry import from_json
 from people.second_admin.setting import organisation_settings
@@ -48,6 +43,8 @@ from people.sign_in.reauthentication import reauthenticated
 from policy.models import SAMPLE_OF, StandingApproval
 
 ENDED = 20
+MOST_EXAMPLES = 5
+MOST_TEXT = 2000
 _USUAL_CAP = 20
 _USUAL_TIME = timedelta(days=90)
 
@@ -85,9 +82,7 @@ def _page(
         "may_switch": actor.is_admin_of_all,
         "active": lines_of(visible.active(), actor),
         "waiting_changes": PendingChange.objects.visible_to(actor).at("standing"),
-        "proposals": [
-            (one, evidence_in_words(one.evidence)) for one in record.proposals(reader)
-        ],
+        "proposals": record.proposals(actor),
         "ended": ended,
         "ended_lines": lines_of(ended, actor),
         "takes": {
@@ -253,9 +248,9 @@ def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
 
 def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Proposal:
     found = record.proposal_for(
-        mailbox=which["mailbox"],
-        key=which["key"],
-        shape=which["shape"],
+        which["mailbox"],
+        which["key"],
+        which["shape"],
         recipients=terms.recipients if terms else (),
         sums=terms.sums if terms else None,
         before=which["before"],
@@ -286,17 +281,27 @@ def _proposal_page(
 ) -> HttpResponse:
     actor = request.actor
     now = timezone.now()
-    examples = approved_like(found)
+    # The newest ones of this kind that people approved, and how the newest begins.
+    examples = [
+        decision.message
+        for decision in Decision.objects.approved_by_people_like(
+            mailbox=which["mailbox"], key=which["key"], shape=which["shape"]
+        )[:MOST_EXAMPLES]
+    ]
+    text = ""
+    if examples and examples[0].revision:
+        text = stored_content(examples[0].revision).markdown or ""
+    if len(text) > MOST_TEXT:
+        text = f"{text[:MOST_TEXT]} …"
     context: dict[str, Any] = {
         "which": which,
         "before": which["before"],
         "found": found,
-        "evidence": evidence_in_words(found.evidence),
         "against": Message.objects.visible_to(actor)
         .filter(public_id__in=found.evidence.against)
         .order_by("-pk"),
         "examples": examples,
-        "text": text_of(examples[0]) if examples else "",
+        "text": text,
         "lacking": "" if which["before"] else found.evidence.lacking(now),
         "rehearsed": record.rehearse(found.scope, terms.cap_an_hour) if terms else None,
         "days": record.DAYS,

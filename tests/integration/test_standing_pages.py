@@ -12,7 +12,7 @@ from approvals.decisions.by_rule import approve_due
 from approvals.decisions.status import shown_status
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision
-from approvals.standing.shown import lines_of
+from approvals.standing.record import lines_of
 from mirror.models import Message, Thread
 from people.models import OrganisationSettings, PendingChange
 from people.second_admin.changes import accept
