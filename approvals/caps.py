@@ -108,9 +108,7 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
         passed, _ = _judge(message, new, caps)
     if passed is None or message.review.brake_id is not None:
         return False
-    message.review.brake = _brake_for(
-        passed, message, key=key, key_name=key_name, actor=actor
-    )
+    message.review.brake = _brake_for(passed, message, key, key_name, actor)
     message.review.is_apart = True
     message.review.save(update_fields=["brake", "is_apart"])
     return True
@@ -146,7 +144,7 @@ def _judge(
 
 
 def _brake_for(
-    passed: Passed, message: Message, *, key: str, key_name: str, actor: Actor
+    passed: Passed, message: Message, key: str, key_name: str, actor: Actor
 ) -> Brake:
     """Return the open brake for a cap that is passed; the first message past it opens
     and records it.

@@ -95,7 +95,7 @@ def findings(
         rejected=_rejected_like(message, content, parsed),
         off_list=[one for one in judged.refused if "@" in one],
         watched=[one for one in judged.would_be_refused if "@" in one],
-        own_phrases=own_phrases(own_words, mailbox=message.mailbox_id),
+        own_phrases=own_phrases(own_words, message.mailbox_id),
         text_part=parsed.text_part,
     )
     found = find_risks(content, parsed.shown, context)
@@ -115,7 +115,7 @@ def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
     store_review(message, columns, is_new_version=False)
 
 
-def own_phrases(words: Iterable[OwnWord], *, mailbox: int | None) -> list[OwnPhrase]:
+def own_phrases(words: Iterable[OwnWord], mailbox: int | None) -> list[OwnPhrase]:
     """Return the phrases among these that count in a mailbox."""
     return [
         OwnPhrase(read_phrase(word.text), frozenset(word.looks_in), word.points)
@@ -250,12 +250,12 @@ def version_before(message: Message) -> Message | None:
         message__mailbox=message.mailbox_id, message__lt=message.pk
     ).select_related("message")
     newest = asked.order_by("-recorded_at", "-pk")[:MOST]
-    found = [one.message for one in newest if _is_next_version(message, of=one)]
+    found = [one.message for one in newest if _is_next_version(message, one)]
     found.sort(key=lambda one: not _shares_people(message, one))
     return found[0] if found else None
 
 
-def _is_next_version(message: Message, *, of: Decision) -> bool:
+def _is_next_version(message: Message, of: Decision) -> bool:
     """Whether the message comes from the thread or the trigger of the one that was sent
     back.
     """

@@ -6,8 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from approvals import caps, tasks
-from approvals.collaboration import claims, comments, snooze
+from approvals import caps, collaboration, tasks
 from approvals.decisions import by_rule, execute
 from approvals.escalation import handling
 from approvals.models import (
@@ -108,7 +107,9 @@ DUTIES: dict[str, Duty] = {
     # that was missed.
     "unwell": _each(tasks.read_connection, Connection.objects.to_probe),
     "overdue": _each(tasks.read_connection, Connection.objects.overdue),
-    "claims": _with(claims.end_idle, lambda: Claim.objects.over().order_by("pk")),
+    "claims": _with(
+        collaboration.end_idle_claims, lambda: Claim.objects.over().order_by("pk")
+    ),
     "floods over": _one_by_one(caps.end_over, Brake.objects.over, 100),
     "arrivals": duty(Arrival.objects.past, caps.forget, most=10_000),
     "floods to reject": _each(tasks.reject_set_apart, Brake.objects.to_reject, 20),

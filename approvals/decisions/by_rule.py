@@ -118,11 +118,9 @@ def _expire(locked: Message) -> bool:
             return False
         settle.advance(
             decision,
-            event=DecisionEvent.WITHDRAW
-            if decision.may_have_left
-            else DecisionEvent.REFUSE,
-            actor=_EXPIRY,
-            explanation=f"The time to approve this message was over at {over}.",
+            DecisionEvent.WITHDRAW if decision.may_have_left else DecisionEvent.REFUSE,
+            _EXPIRY,
+            f"The time to approve this message was over at {over}.",
             seen_held=0,
             seen_absent=0,
         )
@@ -159,7 +157,7 @@ def tell_expiry(message_id: int) -> str:
             extra={"email": message.upstream_id, "reason": error.sentence},
         )
     except errors.Throttled as error:
-        health.wait(message.connection, error.retry_after)
+        health.wait(message.connection, error)
         return "not now"
     except errors.UpstreamError as error:
         log.warning(

@@ -91,7 +91,7 @@ def give_verdict(
     refuses, ReauthenticationNeeded, ContentChanged, and ThreadMovedOn or RiskUnread
     when an approval does not confirm newer messages of the thread, or serious findings.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     at = clock()
     _refuse_if_decided(locked, outcome)
     is_approval = outcome == Outcome.APPROVE
@@ -111,7 +111,7 @@ def give_verdict(
     if is_approval:
         reached = demand.after()
         conversation.check_read(upto=thread_read)
-        check_risk_read(locked, read=risk_read, effects=demand.effects)
+        check_risk_read(locked, risk_read, demand.effects)
         _check_how(
             demand, sheet=sheet, later=later, is_reauthenticated=is_reauthenticated
         )

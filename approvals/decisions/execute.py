@@ -144,10 +144,10 @@ def _claim(decision_id: int) -> Decision | None:
         return outcomes.refuse(decision, refusal)
     claimed = settle.advance(
         decision,
-        event=DecisionEvent.TAKE,
-        actor=ACTOR,
+        DecisionEvent.TAKE,
+        ACTOR,
         at=now,
-        explanation=delay_in_words(decision, at=now),
+        explanation=delay_in_words(decision, now),
         attempt=decision.attempt + 1,
         lease_until=now + LEASE,
         seen_held=0,
@@ -406,7 +406,7 @@ def abandon(decision_id: int) -> None:
         return
     settle.advance(
         decision,
-        event=DecisionEvent.DOUBT if decision.may_have_left else DecisionEvent.POSTPONE,
-        actor=ACTOR,
-        explanation="The worker that carried it out stopped responding.",
+        DecisionEvent.DOUBT if decision.may_have_left else DecisionEvent.POSTPONE,
+        ACTOR,
+        "The worker that carried it out stopped responding.",
     )

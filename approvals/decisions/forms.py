@@ -9,7 +9,7 @@ from django import forms
 from approvals.decisions.later import LaterForm
 from approvals.errors import RiskUnread
 from approvals.models import RuleWeight
-from approvals.usual_texts.texts import BUILT_IN, Presets, words_named
+from approvals.usual_texts import BUILT_IN, Presets, words_named
 from common.fingerprint import FINGERPRINT, Content
 from common.forms import SentenceForm, WordsField
 from mirror.models import Message
@@ -170,9 +170,7 @@ def serious_findings(message: Message) -> tuple[Finding, ...]:
     return tuple(one for one in counting if points_of(one, weights) >= HIGH) or counting
 
 
-def check_risk_read(
-    message: Message, *, read: Collection[str], effects: Effects
-) -> None:
+def check_risk_read(message: Message, read: Collection[str], effects: Effects) -> None:
     """Raise RiskUnread where a serious finding of the message is not among the rules
     that the person says were read.
 

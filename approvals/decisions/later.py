@@ -193,7 +193,7 @@ def time_in_words(at: datetime | None, zone: str) -> str:
     return f"{at.astimezone(there):%a %-d %b, %H:%M} ({zone})" if at else ""
 
 
-def delay_in_words(decision: Decision, *, at: datetime) -> str:
+def delay_in_words(decision: Decision, at: datetime) -> str:
     """Return how much later than chosen a decision is carried out at this time; empty
     up to an hour.
     """

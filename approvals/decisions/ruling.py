@@ -21,18 +21,21 @@ from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
 from mirror.states import Outcome
 from people.models import Grant
-from policy.allowlists.applicable import judge_messages
-from policy.allowlists.judgement import OFF, allowable
-from policy.calendars.stored import all_calendars
+from policy.allowlists.judgement import OFF, allowable, judge_messages
+from policy.calendars import all_calendars
 from policy.evaluation import Contributors, Ruling, RulingFacts, rule
 from policy.models import Group, KeyOwner, KillSwitch
-from policy.rules.conditions import entries_of
+from policy.rules.conditions import Calendars, entries_of
 from policy.rules.demand import Approval, Demand, Requirement
-from policy.rules.facts import facts_of, lists_by_entry
-from policy.rules.hours import Calendars
+from policy.rules.facts import (
+    NO_POLICY,
+    Policy,
+    active_policy,
+    facts_of,
+    lists_by_entry,
+)
 from policy.rules.rules import RuleError
 from policy.rules.satisfiable import can_be_completed
-from policy.rules.versions import NO_POLICY, Policy, active_policy
 from rendering import named
 
 
@@ -427,7 +430,7 @@ def content_changed(message: Message, shown: str) -> ContentChanged:
     )
 
 
-def lock_visible(message: UUID, *, actor: Actor) -> Message:
+def lock_visible(message: UUID, actor: Actor) -> Message:
     """Return a message that the actor may see with its content, locked for the rest of
     the transaction.
     """
@@ -443,11 +446,11 @@ def lock_visible(message: UUID, *, actor: Actor) -> Message:
     return Message.objects.with_content().select_related("connection").get(pk=keys[0])
 
 
-def lock_for_reviewer(message: UUID, *, actor: Actor, to: str) -> Message:
+def lock_for_reviewer(message: UUID, actor: Actor, *, to: str) -> Message:
     """Return a message as `lock_visible` does. Raises VerdictNotAllowed, which says
     that only a reviewer of its mailbox can do this.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     if not is_reviewer(actor, locked):
         raise VerdictNotAllowed(f"Only a reviewer of this mailbox can {to}.")
     return locked

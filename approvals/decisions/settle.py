@@ -42,10 +42,10 @@ LEFT_AFTER_ALL = (
 
 def advance(
     decision: Decision,
-    *,
     event: str,
     actor: Actor,
     explanation: str = "",
+    *,
     status: int | None = None,
     at: datetime | None = None,
     **fields: Any,
@@ -188,9 +188,9 @@ def settle_by_report(
     if winner:
         advance(
             winner,
-            event=DecisionEvent.SUCCEED,
-            actor=actor,
-            explanation=WINNER_UNKNOWN if len(claims) > 1 else "",
+            DecisionEvent.SUCCEED,
+            actor,
+            WINNER_UNKNOWN if len(claims) > 1 else "",
         )
     if winner or ended:
         lost = LOST_TO_OURS
@@ -226,7 +226,7 @@ def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
     return False
 
 
-def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> None:
+def supersede_others(winner: Decision, message: Message, actor: Actor) -> None:
     """End every other open decision on a locked message, because this one took effect."""
     for decision in decisions_to_settle(message):
         if decision.pk != winner.pk:

@@ -57,7 +57,6 @@ def attached_files(message: Message) -> list[AttachedFile]:
 
 def unread_parts(
     message: Message,
-    *,
     conversation: Conversation,
     files: Iterable[AttachedFile],
     opened: Collection[str],
@@ -80,7 +79,7 @@ def unread_parts(
     return [part for part in parts if part.key not in opened]
 
 
-def opened_parts(message: Message, *, actor: Actor) -> set[str]:
+def opened_parts(message: Message, actor: Actor) -> set[str]:
     """Return the keys of all parts of this message that the actor opened or ticked."""
     opened = OpenedPart.objects.filter(message=message, person=int(actor.id))
     return set(opened.values_list("part", flat=True))
@@ -141,7 +140,7 @@ def set_viewed(
     one, and VerdictNotAllowed for people who cannot decide here, or where this version
     has no such file or finding.
     """
-    locked = lock_for_reviewer(message, actor=actor, to="tick what they viewed")
+    locked = lock_for_reviewer(message, actor, to="tick what they viewed")
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise content_changed(locked, fingerprint)
     known = {file_name(file) for file in attached_files(locked)}
@@ -165,9 +164,9 @@ def set_viewed(
 @transaction.atomic
 def note_opened_part(
     message: Message,
-    *,
     key: str,
     actor: Actor,
+    *,
     action: str = "",
     details: Mapping[str, Any] | None = None,
     each_time: bool = False,
@@ -190,7 +189,7 @@ def note_opened_part(
         )
 
 
-def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
+def note_opened(message: Message, actor: Actor, *, fingerprint: str = "") -> None:
     """Record that the version with this fingerprint, or the current one, is on the
     actor's screen.
 
@@ -198,13 +197,13 @@ def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> Non
     this message is ignored.
     """
     if not fingerprint or message.revisions.filter(fingerprint=fingerprint).exists():
-        note_served(message, actor=actor, fingerprint=fingerprint, actions=(OPENED,))
+        note_served(message, actor, fingerprint=fingerprint, actions=(OPENED,))
 
 
 def note_served(
     message: Message,
-    *,
     actor: Actor,
+    *,
     fingerprint: str = "",
     actions: Sequence[str] = (SERVED,),
 ) -> None:
@@ -233,10 +232,10 @@ MAX_LISTED = 20
 
 def shown_context(
     message: Message,
-    *,
     ruling: Ruling,
     conversation: Conversation,
     opened: Collection[str],
+    *,
     risk_read: Collection[str],
 ) -> dict[str, Any]:
     """Return what a locked message's page shows at the moment of a verdict: version,
@@ -248,9 +247,7 @@ def shown_context(
     """
     files = attached_files(message)
     viewed = viewed_names(message, opened)
-    unread = unread_parts(
-        message, conversation=conversation, files=files, opened=opened
-    )
+    unread = unread_parts(message, conversation, files, opened)
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"
     found = [restored(one) for one in revision.findings]

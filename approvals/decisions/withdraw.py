@@ -33,7 +33,7 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
     approval that still stands, and VerdictNotAllowed for people who are no reviewers of
     its mailbox.
     """
-    locked = lock_for_reviewer(message, actor=actor, to="take an approval back")
+    locked = lock_for_reviewer(message, actor, to="take an approval back")
     decision = locked.decisions.live().first()
     if decision is not None:
         raise AlreadyDecided(
@@ -87,7 +87,7 @@ def lock_to_stop(message: UUID, actor: Actor) -> Decision | None:
 
     Whoever sees the message can stop what a standing approval decided.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     decision = locked.decisions.live().under_lock().first()
     if decision is not None and decision.standing_id is not None:
         return decision
@@ -131,7 +131,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
     """Send an approval of unknown outcome again, once two reads have shown that
     MultiMail still holds the message.
     """
-    locked = lock_for_reviewer(message, actor=actor, to="do this")
+    locked = lock_for_reviewer(message, actor, to="do this")
     decision = locked.decisions.live().under_lock().first()
     if (
         decision is None
@@ -157,9 +157,9 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
     tasks.execute_decision.delay_on_commit(decision.pk)
     return settle.advance(
         decision,
-        event=DecisionEvent.CONFIRM,
-        actor=actor,
-        explanation=f"{actor.label} confirmed sending it again: MultiMail still holds it.",
+        DecisionEvent.CONFIRM,
+        actor,
+        f"{actor.label} confirmed sending it again: MultiMail still holds it.",
         due_at=clock(),
     )
 
@@ -169,7 +169,7 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
     """Settle a decision that MultiMail no longer reports on: by a reviewer of the
     mailbox, or an admin.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     if not may_handle(actor, locked):
         raise VerdictNotAllowed(
             "Only a reviewer or an admin of this mailbox can record what happened to it."
@@ -184,13 +184,13 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
     became = "took effect" if took_effect else "did not take effect"
     settled = settle.advance(
         found[-1],
-        event=DecisionEvent.SUCCEED if took_effect else DecisionEvent.LOSE,
-        actor=actor,
-        explanation=f"{settle.SETTLED_BY_HAND}{actor.label} says that it {became}.",
+        DecisionEvent.SUCCEED if took_effect else DecisionEvent.LOSE,
+        actor,
+        f"{settle.SETTLED_BY_HAND}{actor.label} says that it {became}.",
     )
     if took_effect:
-        settle.supersede_others(settled, locked, actor=actor)
+        settle.supersede_others(settled, locked, actor)
     # Two reads lacked it and none has closed it yet; a read that lists it again must be
     # able to reopen it.
-    mark_gone(locked, actor=actor)
+    mark_gone(locked, actor)
     return settled

@@ -20,8 +20,7 @@ from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.functions import Now
 
-from approvals import local_messages, tasks
-from approvals.collaboration import claims
+from approvals import collaboration, local_messages, tasks
 from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle, rulings
 from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
 from approvals.errors import AlreadyDecided
@@ -36,7 +35,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from mirror.recording import record_about
 from people.models import Person
-from policy.calendars.stored import is_working_time
+from policy.calendars import is_working_time
 from policy.models import DutyTurn, LadderStep, ReviewPlan
 from policy.plans.deadlines import DueStep, deadlines_of, plan_for, steps_of
 
@@ -45,7 +44,7 @@ MAX_REASON = 500
 LONGEST = timedelta(days=90)
 
 
-def on_duty(message: Message, *, now: datetime) -> QuerySet[Person]:
+def on_duty(message: Message, now: datetime) -> QuerySet[Person]:
     """Return who is on duty for a message's mailbox now and is not away."""
     turns = DutyTurn.objects.filter(
         Q(mailbox=message.mailbox_id) | Q(mailbox=None)
@@ -85,8 +84,8 @@ def assign_first(message: Message, people: QuerySet[Person], why: str) -> Person
     return chosen
 
 
-def _lock_waiting(message: UUID, *, actor: Actor, act: str, cannot: str) -> Message:
-    locked = lock_visible(message, actor=actor)
+def _lock_waiting(message: UUID, actor: Actor, *, act: str, cannot: str) -> Message:
+    locked = lock_visible(message, actor)
     if not may_handle(actor, locked):
         raise ActNotAllowed(f"Only a reviewer or admin of this mailbox can {act}.")
     if not awaits_review(locked.pk):
@@ -143,7 +142,7 @@ def pass_on(claim_id: int) -> None:
         return
     why = f"{found.person} is out of office."
     if assign_first(locked, on_duty(locked, clock()), why) is None:
-        claims.release_message(locked, actor=ACTOR, why=why)
+        collaboration.end_claims(Claim.objects.on(locked), actor=ACTOR, why=why)
 
 
 @atomic_with_retry
@@ -157,7 +156,7 @@ def extend_deadline(
     """
     locked = _lock_waiting(
         message,
-        actor=actor,
+        actor,
         act="extend a deadline",
         cannot="its deadline cannot be extended",
     )
@@ -291,7 +290,7 @@ def watch(message_id: int) -> None:
             if due.key not in done
             and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
         ]
-        _do_last([due for due in steps if due.at <= now], message, now=now)
+        _do_last([due for due in steps if due.at <= now], message, now)
     elif late_since:
         local_messages.feature().end_late(message)
         late_since = None
@@ -308,7 +307,7 @@ def watch(message_id: int) -> None:
     )
 
 
-def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None:
+def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
     """Do the last of the steps that are due. The others are passed over: after a pause
     they would come in a burst.
     """
@@ -326,7 +325,7 @@ def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None
         when = f"{lasting} {side} the target for {kind}"
     details = {"subject": message.subject, "explanation": f"{when}."}
     if step.whom != LadderStep.Whom.DESTINATIONS:
-        duty = on_duty(message, now=now)
+        duty = on_duty(message, now)
         # Whom it names and who is not away, else those on duty.
         present = Person.objects.present()
         named = duty

@@ -13,8 +13,7 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from approvals.collaboration.comments import count_asked_of
-from approvals.collaboration.snooze import count_snoozed_by
+from approvals.collaboration import count_asked_of, count_snoozed_by
 from approvals.decisions.ruling import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, RuleWeight, SavedView, Verdict

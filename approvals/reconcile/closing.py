@@ -50,7 +50,6 @@ def close(
     message: Message,
     upstream: UpstreamStatus,
     now: datetime,
-    *,
     began: datetime | None = None,
 ) -> str:
     """End a held message by what a read that began then tells, else by our decision or
@@ -91,7 +90,6 @@ def catch_up(
     message: Message,
     upstream: UpstreamStatus,
     now: datetime,
-    *,
     began: datetime | None = None,
 ) -> str:
     """Apply what a read that began then tells of a message that is not held; "nothing
@@ -171,7 +169,7 @@ def _record(message: Message, event: str) -> None:
 
 
 @transaction.atomic
-def refute_reports(message: Message, *, began: datetime) -> None:
+def refute_reports(message: Message, began: datetime) -> None:
     """Note that a read which began at that time found a message held, whatever webhooks
     had reported of it.
     """
@@ -207,7 +205,7 @@ def apply_reports(message: Message) -> bool:
 
 @transaction.atomic
 def reopen(
-    connection: Connection, *, upstream_id: str, began: datetime, now: datetime
+    connection: Connection, upstream_id: str, began: datetime, now: datetime
 ) -> None:
     """Hold a message again that a read which began at that time lists, although its end
     had been reported.
@@ -239,7 +237,7 @@ def reopen(
 
 @transaction.atomic
 def hold_again(
-    connection: Connection, *, upstream_id: str, began: datetime, now: datetime
+    connection: Connection, upstream_id: str, began: datetime, now: datetime
 ) -> None:
     """Let a message await review again that a read which began then lists, although our
     decision on it was answered with success: that answer was wrong.
@@ -296,7 +294,7 @@ def resolve(decision_id: int) -> str:
     began = clock()
     upstream = _ask(decision.message)
     if upstream is not None and upstream.reported:
-        catch_up(decision.message, upstream, clock(), began=began)
+        catch_up(decision.message, upstream, clock(), began)
         decision.refresh_from_db()
         return decision.state
     if upstream is None:
@@ -306,7 +304,7 @@ def resolve(decision_id: int) -> str:
     if decision.message.state not in (MessageState.HELD, MessageState.GONE):
         return _follow_the_mirror(decision)
     try:
-        return _weigh(decision, held=upstream.held, began=began)
+        return _weigh(decision, upstream.held, began)
     except StaleDecision:
         return "settled meanwhile"
 
@@ -338,9 +336,9 @@ def _follow_the_mirror(decision: Decision) -> str:
         if locked is not None:
             settle.advance(
                 locked,
-                event=DecisionEvent.SEEN_ABSENT,
-                actor=ACTOR,
-                explanation="MultiMail reports this outcome, but no longer says whether it was by this decision.",
+                DecisionEvent.SEEN_ABSENT,
+                ACTOR,
+                "MultiMail reports this outcome, but no longer says whether it was by this decision.",
             )
     elif reported:
         settle.settle_by_report(
@@ -371,7 +369,7 @@ def _ask(message: Message) -> UpstreamStatus | None:
 
 
 @transaction.atomic
-def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
+def _weigh(decision: Decision, held: bool, began: datetime) -> str:
     """Count one complete read; two that agree, a settle time apart, settle the
     decision.
 
@@ -406,17 +404,17 @@ def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
     if not held:
         return settle.advance(
             locked,
-            event=DecisionEvent.SEEN_ABSENT,
-            actor=ACTOR,
-            explanation="MultiMail no longer holds it, and what happened is not known.",
+            DecisionEvent.SEEN_ABSENT,
+            ACTOR,
+            "MultiMail no longer holds it, and what happened is not known.",
         ).state
     if locked.is_approval and not decision.message.connection.repeats_unknown_approvals:
         # Sending again is left to a person: the first call might still arrive.
         return "still held, a person must confirm"
     return settle.advance(
         locked,
-        event=DecisionEvent.SEEN_HELD,
-        actor=ACTOR,
-        explanation="Two reads show that MultiMail still holds it: the call had no effect.",
+        DecisionEvent.SEEN_HELD,
+        ACTOR,
+        "Two reads show that MultiMail still holds it: the call had no effect.",
         due_at=clock(),
     ).state

@@ -105,7 +105,7 @@ def ask_about(message_id: int, now: datetime) -> str:
         if not upstream.held:
             if message.is_held:
                 if upstream.reported or upstream.later_events:
-                    return closing.close(message, upstream, now, began=began)
+                    return closing.close(message, upstream, now, began)
                 # Not known there, maybe only to this key: a whole read shows whether it
                 # is held.
                 return read_everything(message.connection_id, now)
@@ -115,7 +115,7 @@ def ask_about(message_id: int, now: datetime) -> str:
         is_mirrored = upstream.row is None or mirror_row(
             message.connection, upstream.row, now, examination
         )
-        closing.refute_reports(message, began=began)
+        closing.refute_reports(message, began)
         if upstream.row is None:
             return "held"
         return "held again" if is_mirrored else "unreadable"
@@ -242,8 +242,7 @@ class _Reading:
                 try:
                     row = reads.completed(self.connection, row)
                 except errors.UpstreamError as error:
-                    if isinstance(error, errors.Throttled):
-                        health.wait(self.connection, error.retry_after)
+                    health.wait(self.connection, error)
                     # The next read tries again.
                     log.warning(
                         "recipients not read",
@@ -321,7 +320,7 @@ class _Reading:
             if one.reported and not self._is_over():
                 closing.refute_reports(
                     Message.objects.select_related("connection").get(pk=one.pk),
-                    began=self.began,
+                    self.began,
                 )
         if back := [one.pk for one in listed if one.missing_since]:
             Message.objects.filter(pk__in=back).update(missing_since=None)
@@ -334,9 +333,7 @@ class _Reading:
             message__state=MessageState.HELD,
         ).values_list("message__upstream_id", flat=True)
         for upstream_id in self.rows.keys() & set(without_effect):
-            closing.hold_again(
-                self.connection, upstream_id=upstream_id, began=self.began, now=self.now
-            )
+            closing.hold_again(self.connection, upstream_id, self.began, self.now)
         # Those that only absence had settled are open again.
         unattributed = Decision.objects.filter(
             state=DecisionState.UNATTRIBUTED,
@@ -396,7 +393,7 @@ class _Reading:
                 )
                 return
             upstream = reads.UpstreamStatus()
-        closing.close(message, upstream, self.now, began=self.began)
+        closing.close(message, upstream, self.now, self.began)
         self.closed.append(message.pk)
 
     def _record_burst(self) -> None:

@@ -195,7 +195,7 @@ def judge_again(messages: Iterable[Message], weights: dict[str, int]) -> int:
 def _judge(
     message: Message, revision: Revision, words: list[OwnWord], weights: dict[str, int]
 ) -> bool:
-    phrases = own_phrases(words, mailbox=message.mailbox_id)
+    phrases = own_phrases(words, message.mailbox_id)
     others = [restored(one) for one in revision.findings if one.get("rule") != RULE]
     found = []
     if phrases:

@@ -26,6 +26,7 @@ from approvals.bulk.sheet import (
 )
 from approvals.bulk.views import BatchForm, chosen_messages
 from approvals.decisions.withdraw import undo_decision
+from approvals.errors import InvalidInput
 from approvals.models import Decision, OpenedPart
 from audit.models import Entry
 from audit.trail import lines

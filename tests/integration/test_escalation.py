@@ -9,8 +9,7 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import tasks
-from approvals.collaboration import claims
+from approvals import collaboration, tasks
 from approvals.decisions.by_rule import expire_due
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided

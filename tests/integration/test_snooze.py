@@ -13,10 +13,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from approvals.collaboration.comments import add_comment
-from approvals.collaboration.forms import SnoozeForm, tomorrow_morning
-from approvals.collaboration.snooze import unsnooze_due
+from approvals.collaboration import add_comment, unsnooze_due, zone_of
 from approvals.decisions.withdraw import undo_decision
+from approvals.message_page.action_views import SnoozeForm, tomorrow_morning
 from approvals.models import Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
