@@ -88,7 +88,9 @@ def _action(
 
     @require_POST
     @wraps(act)
-    def view(request: DeskRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def view(
+        request: DeskRequest, /, *args: P.args, **kwargs: P.kwargs
+    ) -> HttpResponse:
         try:
             notice = act(request, *args, **kwargs)
         except (ActNotAllowed, EventAlreadyHandled) as error:
