@@ -18,7 +18,7 @@ class ApprovalsConfig(AppConfig):
         import approvals.usual_texts  # noqa: F401
         from approvals import collaboration, examination
         from approvals.decisions import execute
-        from approvals.escalation import watch
+        from approvals.escalation import handling
         from approvals.intake.webhooks import announce_change
         from approvals.standing import ending as standing_ending
         from mirror import store, threads
@@ -41,6 +41,6 @@ class ApprovalsConfig(AppConfig):
             execute.on_released, dispatch_uid="approvals.decisions.execute"
         )
         plan_changed.connect(
-            watch.on_plan_changed, dispatch_uid="approvals.escalation.watch"
+            handling.on_plan_changed, dispatch_uid="approvals.escalation.handling"
         )
         standing_ending.connect()

@@ -108,9 +108,7 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
         passed, _ = _judge(message, new, caps)
     if passed is None or message.review.brake_id is not None:
         return False
-    message.review.brake = _brake_for(
-        passed, message, key=key, key_name=key_name, actor=actor
-    )
+    message.review.brake = _brake_for(passed, message, key, key_name, actor)
     message.review.is_apart = True
     message.review.save(update_fields=["brake", "is_apart"])
     return True
@@ -146,7 +144,7 @@ def _judge(
 
 
 def _brake_for(
-    passed: Passed, message: Message, *, key: str, key_name: str, actor: Actor
+    passed: Passed, message: Message, key: str, key_name: str, actor: Actor
 ) -> Brake:
     """Return the open brake for a cap that is passed; the first message past it opens
     and records it.
@@ -210,22 +208,16 @@ def record_flood(action: str, brake: Brake, actor: Actor, **more: str) -> None:
     record(action, actor=actor, connection=brake.connection_id, details=details)
 
 
-def end_over(brakes: Sequence[int]) -> int:
-    """End these brakes, of which fewer than the cap came lately; return how many ended."""
-    return sum(_end(brake) for brake in brakes)
-
-
 @atomic_with_retry
-def _end(brake_id: int) -> bool:
+def end_over(brake_id: int) -> None:
+    """End a brake of which fewer than the cap came lately."""
     # Looked at again under the lock: it may have been opened again.
     brake = (
         Brake.objects.over().select_for_update(of=("self",)).filter(pk=brake_id).first()
     )
-    if brake is None:
-        return False
-    Brake.objects.filter(pk=brake.pk).update(ended_at=Now())
-    record_flood("brake.ended", brake, ACTOR)
-    return True
+    if brake is not None:
+        Brake.objects.filter(pk=brake.pk).update(ended_at=Now())
+        record_flood("brake.ended", brake, ACTOR)
 
 
 def forget(arrivals: Sequence[int]) -> None:

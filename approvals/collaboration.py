@@ -71,7 +71,7 @@ def take_claim(*, message: UUID, actor: Actor, from_holder: int | None = None) -
         touch_claim(locked, actor=actor)
         return live
     elif live.person_id != from_holder:
-        raise ClaimedByOther(f"{live.person} has this message.", holder=live.person_id)
+        raise ClaimedByOther(f"{live.person} has this message.")
     else:
         end_claims(held, actor=actor, why=f"{actor.label} took it over.")
     claim = Claim.objects.create(message=locked, person_id=mine)

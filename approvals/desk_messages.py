@@ -108,7 +108,9 @@ class DeskMessageQuerySet(MessageQuerySet):
         return self.ever_apart().awaiting_review()
 
     def ever_apart(self) -> Self:
-        """What was set apart, decided or not (review_apart)."""
+        """What was set apart, decided or not: mostly nothing is, which costs little to ask
+        (review_apart).
+        """
         return self.filter(review__is_held=True, review__is_apart=True)
 
     def of(self, actor: Actor) -> Self:
@@ -125,12 +127,6 @@ class DeskMessageQuerySet(MessageQuerySet):
         if not keys:
             return self.none()
         return self.visible_to(actor).awaiting_review().filter(pk__in=keys)
-
-    def any_apart(self) -> bool:
-        """Whether anything was set apart, decided or not: mostly nothing is, which
-        costs little to ask.
-        """
-        return self.ever_apart().exists()
 
     def asked_of(self, actor: Actor) -> Self:
         """What awaits review and has a question to this person that they have not
@@ -325,11 +321,11 @@ class DeskMessageQuerySet(MessageQuerySet):
         )
         return asked_before.awaiting_review()
 
-    def past_expiry(self, *, rule: str) -> Self:
+    def past_expiry(self) -> Self:
         """Held although expired by the database's clock, with no decision under way
         that ends them.
 
-        After a refused reject of the rule there is a pause before the next (relies on
+        After a refused reject of the expiry rule there is a pause before the next (relies on
         message_expiry).
         """
         decisions = Decision.objects.filter(message=OuterRef("pk"))
@@ -340,7 +336,9 @@ class DeskMessageQuerySet(MessageQuerySet):
             state__in=CAN_EXPIRE, outcome=Outcome.APPROVE
         )
         resting = Q(
-            rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST
+            rule="expiry",
+            state=DecisionState.REFUSED,
+            changed_at__gt=Now() - EXPIRY_REST,
         )
         over = (
             self.real()

@@ -59,11 +59,7 @@ class AlreadyDecided(DeskError):
 
 
 class ClaimedByOther(DeskError):
-    """Somebody else has claimed the message; `holder` is that person's key."""
-
-    def __init__(self, sentence: str, *, holder: int) -> None:
-        super().__init__(sentence)
-        self.holder = holder
+    """Somebody else has claimed the message."""
 
 
 class EventAlreadyHandled(DeskError):

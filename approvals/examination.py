@@ -8,10 +8,10 @@ queue or recipients.
 import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 
 from django.contrib.postgres.search import SearchVectorField
@@ -76,9 +76,7 @@ MOST_CONNECTIONS = 100
 MOST_SAME = 50
 MOST_NEAR = 200
 
-_contacts_by_connection: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = (
-    OrderedDict()
-)
+_contacts_by_connection: dict[int, tuple[float, Mapping[str, int]]] = {}
 
 
 def findings(
@@ -101,7 +99,7 @@ def findings(
         rejected=_rejected_like(message, content, parsed),
         off_list=[one for one in judged.refused if "@" in one],
         watched=[one for one in judged.would_be_refused if "@" in one],
-        own_phrases=own_phrases(own_words, mailbox=message.mailbox_id),
+        own_phrases=own_phrases(own_words, message.mailbox_id),
         text_part=parsed.text_part,
     )
     found = find_risks(content, parsed.shown, context)
@@ -121,7 +119,7 @@ def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
     store_review(message, columns, is_new_version=False)
 
 
-def own_phrases(words: Iterable[OwnWord], *, mailbox: int | None) -> list[OwnPhrase]:
+def own_phrases(words: Iterable[OwnWord], mailbox: int | None) -> list[OwnPhrase]:
     """Return the phrases among these that count in a mailbox."""
     return [
         OwnPhrase(read_phrase(word.text), frozenset(word.looks_in), word.points)
@@ -166,7 +164,7 @@ def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
         contacts = contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
         _contacts_by_connection[connection] = (time.monotonic(), contacts)
         while len(_contacts_by_connection) > MOST_CONNECTIONS:
-            _contacts_by_connection.popitem(last=False)
+            del _contacts_by_connection[next(iter(_contacts_by_connection))]
     unknown = [address for address in addresses if address not in contacts]
     if not contacts or not unknown:
         return contacts
@@ -189,58 +187,36 @@ def _rejected_like(
         return None
     rejected = desk_messages().rejected_lately(message)
     same = rejected.filter(shape=own_shape).order_by("-changed_at")[:MOST_SAME]
-    for one in _by_people(same, message):
-        return _rejected(message, one, is_same=True)
     # Not by the column alone: the planner would scan its index instead of looking up
     # the bands.
     newest_first = (F("changed_at") + timedelta(0)).desc()
     near = rejected.filter(bands__overlap=own_bands).order_by(newest_first)[:MOST_NEAR]
-    for one in _by_people(near, message):
-        if alike(one.bands, own_bands):
-            return _rejected(message, one, is_same=False)
+    for found in (same, near):
+        # What people rejected, here or at MultiMail. Requests for changes and expired
+        # messages are left out.
+        by_people = []
+        for one in found:
+            decision = latest_decision(one)
+            is_rejection = decision is None or (
+                decision.outcome == Outcome.REJECT and not decision.rule
+            )
+            if is_rejection and (found is same or alike(one.bands, own_bands)):
+                at = decision.changed_at if decision else one.changed_at
+                is_here = one.mailbox_id == message.mailbox_id
+                by_people.append((is_here, at, one, decision))
+        if by_people:
+            is_here, at, one, decision = max(by_people, key=itemgetter(0, 1))
+            by = decision.given_by if decision else None
+            reason = decision.reason if decision else one.upstream_reason
+            return Rejected(
+                public_id=str(one.public_id),
+                by=str(by or one.upstream_decided_by),
+                at=f"{at:%-d %B %Y, %H:%M} UTC",
+                reason=without_references(reason),
+                is_same=found is same,
+                in_same_mailbox=is_here and one.mailbox_id is not None,
+            )
     return None
-
-
-def _by_people(rejected: Iterable[Message], message: Message) -> list[Message]:
-    """Return what people rejected, here or at MultiMail: first of the message's
-    mailbox, then the newest.
-
-    Requests for changes and expired messages are left out.
-    """
-    found = []
-    for one in rejected:
-        decision = latest_decision(one)
-        if decision is None or (
-            decision.outcome == Outcome.REJECT and not decision.rule
-        ):
-            found.append(one)
-    return sorted(
-        found,
-        key=lambda one: (one.mailbox_id == message.mailbox_id, _rejected_at(one)),
-        reverse=True,
-    )
-
-
-def _rejected_at(rejected: Message) -> datetime:
-    decision = latest_decision(rejected)
-    return decision.changed_at if decision else rejected.changed_at
-
-
-def _rejected(message: Message, rejected: Message, *, is_same: bool) -> Rejected:
-    decision = latest_decision(rejected)
-    return Rejected(
-        public_id=str(rejected.public_id),
-        by=str(decision.given_by)
-        if decision and decision.given_by
-        else rejected.upstream_decided_by,
-        at=f"{_rejected_at(rejected):%-d %B %Y, %H:%M} UTC",
-        reason=without_references(
-            decision.reason if decision else rejected.upstream_reason
-        ),
-        is_same=is_same,
-        in_same_mailbox=rejected.mailbox_id is not None
-        and rejected.mailbox_id == message.mailbox_id,
-    )
 
 
 # An agent that was asked for changes answers within days, one that names neither thread
@@ -250,8 +226,9 @@ SHORT_WINDOW = timedelta(hours=24)
 # MultiMail's clock and ours may differ a little.
 SLACK = timedelta(seconds=2)
 MOST = 50
-_RUNS = ("run_id", "runId", "discord_interaction_id")
-_PEOPLE = ("discord_user_id", "discord_user")
+# What a trigger calls its run and its person.
+_RUNS = {"run_id": "run", "runId": "run", "discord_interaction_id": "interaction"}
+_PEOPLE = {"discord_user_id": "id", "discord_user": "name"}
 _ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
 
 
@@ -275,17 +252,12 @@ def version_before(message: Message) -> Message | None:
         message__mailbox=message.mailbox_id, message__lt=message.pk
     ).select_related("message")
     newest = asked.order_by("-recorded_at", "-pk")[:MOST]
-    found = [
-        decision.message
-        for decision in newest
-        if _is_next_version(message, of=decision)
-    ]
-    return next(
-        (one for one in found if _shares_people(message, one)), next(iter(found), None)
-    )
+    found = [one.message for one in newest if _is_next_version(message, one)]
+    found.sort(key=lambda one: not _shares_people(message, one))
+    return found[0] if found else None
 
 
-def _is_next_version(message: Message, *, of: Decision) -> bool:
+def _is_next_version(message: Message, of: Decision) -> bool:
     """Whether the message comes from the thread or the trigger of the one that was sent
     back.
     """
@@ -296,27 +268,27 @@ def _is_next_version(message: Message, *, of: Decision) -> bool:
     theirs = earlier.trigger
     shares_people = _shares_people(message, earlier)
     is_same_subject = _plain_subject(message) == _plain_subject(earlier)
-    if any(_same(mine, theirs, name, other) for name in _RUNS for other in _RUNS):
+    if _named(mine, _RUNS) & _named(theirs, _RUNS):
         # A run may write to hundreds of people: its other messages are not next
         # versions of this one.
         return shares_people or is_same_subject
-    is_same_person = any(_same(mine, theirs, name, name) for name in _PEOPLE)
+    is_same_person = _named(mine, _PEOPLE) & _named(theirs, _PEOPLE)
     if is_same_person and mine.get("discord_channel") == theirs.get("discord_channel"):
         return shares_people
-    if any(mine.get(name) or theirs.get(name) for name in (*_RUNS, *_PEOPLE)):
+    if any(_named(one, _RUNS | _PEOPLE) for one in (mine, theirs)):
         return False
     is_soon = message.held_at - of.recorded_at <= SHORT_WINDOW
     is_same_key = message.sent_by_key and message.sent_by_key == earlier.sent_by_key
     return bool(is_soon and is_same_key and shares_people and is_same_subject)
 
 
-def _same(
-    trigger: Mapping[str, Any], other: Mapping[str, Any], name: str, other_name: str
-) -> bool:
-    is_interaction = "discord_interaction_id" in (name, other_name)
-    if is_interaction and name != other_name:
-        return False
-    return bool(trigger.get(name)) and str(trigger[name]) == str(other.get(other_name))
+def _named(
+    trigger: Mapping[str, Any], names: Mapping[str, str]
+) -> set[tuple[str, str]]:
+    """Return what a trigger names, whichever of these names it uses for that."""
+    return {
+        (what, str(trigger[name])) for name, what in names.items() if trigger.get(name)
+    }
 
 
 def _shares_people(message: Message, other: Message) -> bool:
@@ -347,8 +319,43 @@ def columns_of(
     try:
         found = list(findings)
         sums = sums_of(content, parsed)
-        columns = _columns_of_message(message, content, parsed)
-        columns["amounts"] = amounts(sums)
+        outside = _outside(content, _own_domains(message))
+        run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
+        named = (*content.to, *content.cc, *content.bcc)
+        senders = filter(None, (content.sender, content.reply_to))
+        # Sorted, because jsonb does not preserve the order of keys.
+        trigger = [
+            str(value)
+            for _, value in sorted(message.trigger.items())
+            if isinstance(value, str | int | float)
+        ]
+        started = started_by(message)
+        parts = (
+            *((FROM, words_of_address(bare_address(one))) for one in senders),
+            (FROM, words_of(content.sender_name)),
+            *((BY, words_of(value[:500])) for value in (started, *trigger[:50])),
+            (CONTENT, words_of(content.subject)),
+            *((TO, words_of_address(one)) for one in everybody(content)),
+            *((TO, words_of(one.rpartition("<")[0])) for one in named),
+            *((CONTENT, words_of(one.name)) for one in content.attachments),
+            (CONTENT, words_of(text_of(content, parsed.words))),
+        )
+        recipients = [address.lower() for address in everybody(content)]
+        columns: dict[str, Any] = {
+            "addresses": addresses_of(
+                recipients, sender=content.sender, direction=message.direction
+            ),
+            "written_to": in_compared_form(written_to(content)),
+            # Received mail goes to an agent, whatever its addresses say.
+            "outside": 0 if message.is_inbound else len(outside),
+            "started_by": started,
+            "run_id": str(run)[:200],
+            "shape": shape(content, parsed),
+            "bands": bands(content, parsed),
+            "has_attachments": bool(content.attachments),
+            "search": _stored(vector(parts)),
+            "amounts": amounts(sums),
+        }
         review = risk_facets(found)
         review["policy_facts"] = stored_facts(content, sums, found)
     except Exception:
@@ -417,57 +424,6 @@ def started_by(message: Message) -> str:
         return f"discord:{user}"[:200]
     key = message.sent_by_key_name or message.sent_by_key
     return f"key:{key}"[:200] if key else ""
-
-
-def _columns_of_message(
-    message: Message, content: Content, parsed: ParsedContent
-) -> dict[str, Any]:
-    text = text_of(content, parsed.words)
-    recipients = [address.lower() for address in everybody(content)]
-    outside = _outside(content, _own_domains(message))
-    run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
-    named = (*content.to, *content.cc, *content.bcc)
-    senders = filter(None, (content.sender, content.reply_to))
-    # Sorted, because jsonb does not preserve the order of keys.
-    trigger = [
-        str(value)
-        for _, value in sorted(message.trigger.items())
-        if isinstance(value, str | int | float)
-    ]
-    parts = (
-        (
-            FROM,
-            [word for one in senders for word in words_of_address(bare_address(one))],
-        ),
-        (FROM, words_of(content.sender_name)),
-        (
-            BY,
-            [
-                word
-                for value in (started_by(message), *trigger[:50])
-                for word in words_of(value[:500])
-            ],
-        ),
-        (CONTENT, words_of(content.subject)),
-        (TO, [word for one in everybody(content) for word in words_of_address(one)]),
-        (TO, [word for one in named for word in words_of(one.rpartition("<")[0])]),
-        (CONTENT, [word for one in content.attachments for word in words_of(one.name)]),
-        (CONTENT, words_of(text)),
-    )
-    return {
-        "addresses": addresses_of(
-            recipients, sender=content.sender, direction=message.direction
-        ),
-        "written_to": in_compared_form(written_to(content)),
-        # Received mail goes to an agent, whatever its addresses say.
-        "outside": 0 if message.is_inbound else len(outside),
-        "started_by": started_by(message),
-        "run_id": str(run)[:200],
-        "shape": shape(content, parsed),
-        "bands": bands(content, parsed),
-        "has_attachments": bool(content.attachments),
-        "search": _stored(vector(parts)),
-    }
 
 
 def _stored(words: str) -> Cast:

@@ -2,15 +2,13 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from django.db.models import QuerySet
 
 from approvals import caps, collaboration, tasks
-from approvals.decisions import apply_policy, execute, expire, standing
-from approvals.desk_messages import desk_messages
-from approvals.escalation import handling, watch
+from approvals.decisions import by_rule, execute
+from approvals.escalation import handling
 from approvals.models import (
     Arrival,
     Brake,
@@ -40,25 +38,30 @@ def sweep() -> str:
     return f"swept, but for: {', '.join(failed)}" if failed else "swept"
 
 
-def _one_by_one(command: Callable[..., None], decision_ids: list[int]) -> None:
-    for decision_id in decision_ids:
-        try:
-            # Each in its own transaction: one that fails does not keep the others from
-            # being ended.
-            command(decision_id=decision_id)
-        except Exception:
-            log.exception(
-                "decision not ended",
-                extra={"decision": decision_id, "command": command.__name__},
-            )
+def _apply_reports(message_id: int) -> None:
+    message = Message.objects.select_related("connection").get(pk=message_id)
+    if closing.apply_reports(message):
+        tasks.ask_about.delay_on_commit(message_id)
 
 
-def _apply_reports(message_ids: list[int]) -> None:
-    for message in Message.objects.filter(pk__in=message_ids).select_related(
-        "connection"
-    ):
-        if closing.apply_reports(message):
-            tasks.ask_about.delay_on_commit(message.pk)
+def _one_by_one(
+    command: Callable[[int], object], rows: Callable[[], QuerySet[Any]], most: int
+) -> Duty:
+    """Call a command for each row, which has a transaction of its own: one that fails
+    does not keep the others waiting.
+    """
+
+    def do(keys: list[int]) -> None:
+        for key in keys:
+            try:
+                command(key)
+            except Exception:
+                name = command.__name__
+                log.exception(
+                    "not done by the sweep", extra={"key": key, "command": name}
+                )
+
+    return duty(rows, do, most=most)
 
 
 def _with(command: Callable[[], object], rows: Callable[[], QuerySet[Any]]) -> Duty:
@@ -75,33 +78,27 @@ def _each(
 
 # Optional features add theirs.
 DUTIES: dict[str, Duty] = {
-    "abandoned": duty(
-        Decision.objects.abandoned, partial(_one_by_one, execute.abandon), most=200
-    ),
-    "policy": _with(apply_policy.apply_due, apply_policy.due),
-    "standing approvals over": duty(ending.over, ending.end_over, most=100),
-    "samples": duty(ending.undecided_samples, ending.note_outcomes, most=200),
-    "to people": duty(
-        standing.to_stop, partial(_one_by_one, standing.give_to_people), most=200
-    ),
-    "standing approvals": _with(standing.approve_due, standing.due),
-    "expired": _with(expire.expire_due, expire.due),
-    "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
+    "abandoned": _one_by_one(execute.abandon, Decision.objects.abandoned, 200),
+    "policy": _with(by_rule.apply_policy, by_rule.not_asked),
+    "standing approvals over": _one_by_one(ending.end_over, ending.over, 100),
+    "samples": _one_by_one(ending.note_outcome, ending.undecided_samples, 200),
+    "to people": _one_by_one(by_rule.give_to_people, by_rule.to_stop, 200),
+    "standing approvals": _with(by_rule.approve_due, by_rule.not_met),
+    "expired": _with(by_rule.expire_due, by_rule.expired),
+    "expiring": _with(by_rule.announce_expiring, by_rule.expiring),
     "gate expiry": _each(tasks.tell_expiry, Message.objects.expiry_to_tell, 100),
-    "review plans": duty(watch.to_watch, watch.watch, most=200),
-    "away": duty(handling.left_by_the_absent, handling.pass_on, most=200),
+    "review plans": _one_by_one(handling.watch, handling.to_watch, 200),
+    "away": _one_by_one(handling.pass_on, handling.left_by_the_absent, 200),
     "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
     "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),
-    "outdated": duty(
-        Decision.objects.outdated_for_later,
-        partial(_one_by_one, execute.refuse_outdated),
-        most=200,
+    "outdated": _one_by_one(
+        execute.refuse_outdated, Decision.objects.outdated_for_later, 200
     ),
     "due": _each(tasks.execute_decision, Decision.objects.due, 200),
     "edits": _each(tasks.send_replacement, Replacement.objects.due, 100),
     "in doubt": _each(tasks.resolve_decision, Decision.objects.to_resolve, 50),
     "content": _each(tasks.hydrate, Message.objects.to_hydrate, 200),
-    "reported": duty(Message.objects.reported_and_ended, _apply_reports, most=100),
+    "reported": _one_by_one(_apply_reports, Message.objects.reported_and_ended, 100),
     "late": _each(tasks.ask_about, Message.objects.to_ask_about, 50),
     "files": _each(fetch_file, AttachedFile.objects.to_fetch, 100),
     "pictures": _each(tasks.load_pictures, RemotePicture.objects.due, 50),
@@ -113,7 +110,7 @@ DUTIES: dict[str, Duty] = {
     "claims": _with(
         collaboration.end_idle_claims, lambda: Claim.objects.over().order_by("pk")
     ),
-    "floods over": duty(Brake.objects.over, caps.end_over, most=100),
+    "floods over": _one_by_one(caps.end_over, Brake.objects.over, 100),
     "arrivals": duty(Arrival.objects.past, caps.forget, most=10_000),
     "floods to reject": _each(tasks.reject_set_apart, Brake.objects.to_reject, 20),
     "put off": _with(

@@ -18,13 +18,15 @@ from mirror.tasks import connection_task
 # A whole read is running elsewhere and will show it, or else the next one does.
 NEXT_READ = 1.5
 
+desk_task = shared_task(base=AfterCommitTask)
+
 
 @connection_task("messages")
 def hydrate(message_id: int) -> str:
     """Fetch the content of one message."""
     from approvals.reconcile import reads
 
-    outcome = reads.hydrate(message_id=message_id, now=clock())
+    outcome = reads.hydrate(message_id, clock())
     if outcome in ("not now", "to be continued"):
         hydrate.apply_async_on_commit((message_id,), countdown=NEXT_READ)
     return outcome
@@ -35,15 +37,15 @@ def execute_decision(decision_id: int) -> str:
     """Carry one decision out, if it is due."""
     from approvals.decisions import execute
 
-    return execute.run_decision(decision_id=decision_id)
+    return execute.run_decision(decision_id)
 
 
 @connection_task("messages", is_urgent=True)
 def tell_expiry(message_id: int) -> str:
     """Tell our gateway the expiry of one message."""
-    from approvals.decisions import expire
+    from approvals.decisions import by_rule
 
-    return expire.tell_expiry(message_id=message_id)
+    return by_rule.tell_expiry(message_id)
 
 
 @connection_task("messages__replacements", is_urgent=True)
@@ -54,7 +56,7 @@ def send_replacement(replacement_id: int) -> str:
     return send.run_replacement(replacement_id=replacement_id)
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def execute_due() -> str:
     """Send `execute_decision` for each due decision, after a kill switch or pause has
     ended.
@@ -70,13 +72,13 @@ def read_connection(connection_id: int) -> str:
     """Reconcile one connection."""
     from approvals.reconcile import reads
 
-    outcome = reads.read_everything(connection_id=connection_id, now=clock())
+    outcome = reads.read_everything(connection_id, clock())
     if outcome == "to be continued":
         read_connection.delay_on_commit(connection_id)
     return outcome
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def reconcile_all() -> str:
     """Send a whole read of each healthy connection."""
     read_connection.delay_each(
@@ -90,7 +92,7 @@ def check_reports(connection_id: int) -> str:
     """Have what webhooks reported of the end of messages confirmed or refuted."""
     from approvals.reconcile import reads
 
-    outcome = reads.check_reports(connection_id=connection_id, now=clock())
+    outcome = reads.check_reports(connection_id, clock())
     if outcome == "again":
         check_reports.apply_async_on_commit((connection_id,), countdown=NEXT_READ)
     return outcome
@@ -99,9 +101,9 @@ def check_reports(connection_id: int) -> str:
 @connection_task("messages__decisions")
 def resolve_decision(decision_id: int) -> str:
     """Find out what became of one decision in doubt."""
-    from approvals.reconcile import resolve
+    from approvals.reconcile import closing
 
-    return resolve.resolve(decision_id=decision_id)
+    return closing.resolve(decision_id)
 
 
 @connection_task("messages")
@@ -109,10 +111,10 @@ def ask_about(message_id: int) -> str:
     """Ask what became of one message whose next event is late."""
     from approvals.reconcile import reads
 
-    return reads.ask_about(message_id=message_id, now=clock())
+    return reads.ask_about(message_id, clock())
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def count_unsigned() -> str:
     """Store how many webhooks with a wrong signature each connection got in the last
     day.
@@ -128,7 +130,7 @@ def count_unsigned() -> str:
 _PICTURE_SLOTS = threading.BoundedSemaphore(2)
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def load_pictures(picture_id: int) -> str:
     """Fetch the remote pictures that somebody asked for of one message."""
     from approvals import pictures
@@ -142,7 +144,7 @@ def load_pictures(picture_id: int) -> str:
         _PICTURE_SLOTS.release()
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def reject_set_apart(brake_id: int) -> str:
     """Reject the messages of a flood as somebody asked, for a few seconds at a time."""
     from approvals.brake import commands
@@ -152,7 +154,7 @@ def reject_set_apart(brake_id: int) -> str:
     )
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def reweigh(weight_id: int) -> str:
     """Weigh held messages again after a rule was given other points, for a few seconds
     at a time.
@@ -162,7 +164,7 @@ def reweigh(weight_id: int) -> str:
     return reweigh.repeat(partial(weighing.reweigh, weight_id=weight_id), weight_id)
 
 
-@shared_task(base=AfterCommitTask)
+@desk_task
 def sweep() -> str:
     """Find what no task was sent for: content to fetch, decisions that are due,
     abandoned or in doubt, late events.

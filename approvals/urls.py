@@ -40,9 +40,7 @@ urlpatterns = [
     path("caps/save/", brake.set_caps, name="set-caps"),
     path("mailboxes/<int:mailbox_id>/caps/", brake.caps, name="mailbox-caps"),
     path(
-        "mailboxes/<int:mailbox_id>/caps/save/",
-        brake.set_caps,
-        name="set-mailbox-caps",
+        "mailboxes/<int:mailbox_id>/caps/save/", brake.set_caps, name="set-mailbox-caps"
     ),
     path("queue/bulk/", bulk.sheet, name="bulk"),
     path("queue/bulk/seen/", bulk.seen, name="bulk-seen"),

@@ -23,7 +23,7 @@ from alerts.cards.markup import (
     Markup,
 )
 from alerts.models import Destination
-from approvals.decisions.demands import demands_for
+from approvals.decisions.ruling import demands_for
 from approvals.decisions.status import Status, shown_status, status_of
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Claim, Decision, RuleWeight
@@ -314,9 +314,7 @@ def approvals_of(message: Message) -> str:
     """Return how many have approved a held message, and who: "1 of 2, by Ana Ferreira";
     empty where one is enough.
     """
-    demand = demands_for([message], worker("alerts"), now=timezone.now()).get(
-        message.pk
-    )
+    demand = demands_for([message], worker("alerts"), timezone.now()).get(message.pk)
     if demand is None or not (demand.takes_several or demand.warning):
         return ""
     given = f"{demand.progress}{f', by {demand.givers}' if demand.counted else ''}"

@@ -8,14 +8,13 @@ each message once.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 
 from django.db.models import Max
 from django.urls import reverse
 
 from approvals import tasks
 from approvals.caps import DEFAULTS, caps_of, record_flood
-from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal
+from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.errors import AlreadyDecided
 from approvals.models import Brake, Cap, Decision, Review
@@ -128,7 +127,7 @@ def _reject(brake: Brake, message: Message, actor: Actor) -> None:
             outcome=Outcome.REJECT,
             fingerprint=message.fingerprint,
             reason=brake.reject_reason,
-            batch=BatchInfo(f"brake {brake.pk}", extra=timedelta(0)),
+            sheet=f"brake {brake.pk}",
         )
     except DeskError as error:
         first = error.decision if isinstance(error, AlreadyDecided) else None
@@ -169,11 +168,6 @@ def _end_rejecting(brake_id: int) -> None:
     record_flood(
         "brake.rejected", found, actor, left=str(left), reason=found.reject_reason
     )
-
-
-def mailboxes_with_own_caps() -> set[int]:
-    """Return the keys of the mailboxes that have caps of their own."""
-    return set(Cap.objects.exclude(mailbox=None).values_list("mailbox_id", flat=True))
 
 
 def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:

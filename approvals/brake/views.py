@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -9,19 +10,79 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.brake import commands
-from approvals.brake.forms import CapsForm, RejectAllForm
+from approvals.brake.commands import MOST_CAP, Caps
 from approvals.caps import caps_of
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.desk_messages import desk_messages
-from approvals.models import Brake
+from approvals.models import Brake, Cap
+from approvals.models.reviews import Kind
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Role
+from common.forms import SentenceForm, WordsField, always
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
+
+_WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no cap."
+
+
+_LABELS = {
+    Kind.KEY: ("Of one API key", "All that one agent sends, in all mailboxes."),
+    Kind.ALIKE: (
+        "With the same text",
+        "The same but for names, numbers, amounts, dates and addresses.",
+    ),
+    Kind.MAILBOX: ("From one mailbox", "All that is sent from one address."),
+    Kind.RECIPIENT: ("To one recipient", "Whoever sends it."),
+}
+
+
+class CapsForm(SentenceForm):
+    """Eight numbers, an hour and a day for each kind; empty and 0 are no cap."""
+
+    def __init__(self, data: Any, caps: Caps) -> None:
+        super().__init__(data)
+        for kind in Kind:
+            for window, number in zip(("hour", "day"), caps[kind], strict=True):
+                self.fields[f"{kind}_{window}"] = forms.IntegerField(
+                    label={"hour": "An hour", "day": "A day"}[window],
+                    initial=number or None,
+                    required=False,
+                    min_value=0,
+                    max_value=MOST_CAP,
+                    error_messages=always(_WRONG),
+                )
+
+    def rows(self) -> list[tuple[str, str, list[forms.BoundField]]]:
+        """Return for each kind its name, a note and its two fields."""
+        return [
+            (*_LABELS[kind], [self[f"{kind}_hour"], self[f"{kind}_day"]])
+            for kind in Kind
+        ]
+
+    def caps(self) -> dict[str, tuple[int, int]]:
+        """Return the caps by kind: an hour, a day; 0 for none."""
+        typed = self.cleaned_data
+        return {
+            str(kind): (typed[f"{kind}_hour"] or 0, typed[f"{kind}_day"] or 0)
+            for kind in Kind
+        }
+
+
+class RejectAllForm(SentenceForm):
+    """Why a whole flood is rejected; the agent reads it with each message."""
+
+    reason = WordsField(
+        max_length=1000,
+        error_messages={
+            "required": "Enter a reason: the agent reads it with each message.",
+            "max_length": "Keep the reason under 1000 characters.",
+        },
+    )
+
 
 PAGE = 50
 
@@ -172,7 +233,8 @@ def _caps(
 ) -> HttpResponse:
     actor = request.actor
     page = ("mailbox-caps", mailbox.pk) if mailbox else ("caps",)
-    with_own = commands.mailboxes_with_own_caps()
+    own = Cap.objects.exclude(mailbox=None)
+    with_own = set(own.values_list("mailbox_id", flat=True))
     context: dict[str, Any] = {
         "mailbox": mailbox,
         "own": mailbox is not None and mailbox.pk in with_own,

@@ -19,12 +19,7 @@ from uuid import UUID
 from django.db import DatabaseError, transaction
 
 from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
-from approvals.decisions.decide import (
-    BatchInfo,
-    give_verdict,
-    note_refusal,
-    undo_decision,
-)
+from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import OPENED, SERVED, has_links, links_key
 from approvals.decisions.status import (
@@ -32,6 +27,7 @@ from approvals.decisions.status import (
     available_actions,
     shown_status,
 )
+from approvals.decisions.withdraw import undo_decision
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions
 from approvals.errors import AlreadyDecided, InvalidInput, VerdictNotAllowed
 from approvals.models import Decision, OpenedPart
@@ -210,7 +206,6 @@ def decide_batch(
     """
     if len(ticked) > MAX_ITEMS:
         raise VerdictNotAllowed(f"At most {MAX_ITEMS} messages are decided together.")
-    batch = BatchInfo(sheet.id, extra=READING * len(ticked))
     visible = (
         desk_messages()
         .visible_to(actor)
@@ -233,7 +228,8 @@ def decide_batch(
                 outcome=outcome,
                 fingerprint=one.fingerprint,
                 reason=reason,
-                batch=batch,
+                sheet=sheet.id,
+                longer=READING * len(ticked),
             )
             decision = result.decision
             if result.told:

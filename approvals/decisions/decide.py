@@ -13,16 +13,9 @@ from django.db.models import Q
 from django.utils.text import capfirst
 
 from approvals import local_messages, tasks
-from approvals.decisions.high_risk import check_risk_read
+from approvals.decisions.forms import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
-from approvals.decisions.ruling import (
-    content_changed,
-    is_reviewer,
-    lock_for_reviewer,
-    lock_visible,
-    rulings,
-)
-from approvals.decisions.settle import advance
+from approvals.decisions.ruling import content_changed, lock_visible, rulings
 from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
 from approvals.models import Decision, Verdict
@@ -31,10 +24,9 @@ from common.actors import Actor
 from common.identifiers import crockford
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
-from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.recording import origin_details, record_about
-from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
+from mirror.states import DecisionState, MessageState, Outcome
 from mirror.threads import conversation_of
 from policy.rules.demand import Demand, Progress
 
@@ -48,16 +40,6 @@ _ENDED = (
     "decision.without_effect",
     "decision.left_after_all",
 )
-
-
-@dataclass(frozen=True)
-class BatchInfo:
-    """The sheet on which many verdicts are given at once, and how much longer each can
-    be undone.
-    """
-
-    sheet: str
-    extra: timedelta
 
 
 @dataclass(frozen=True)
@@ -84,7 +66,8 @@ def give_verdict(
     reason: str,
     thread_read: int = 0,
     risk_read: Collection[str] = (),
-    batch: BatchInfo | None = None,
+    sheet: str = "",
+    longer: timedelta = timedelta(0),
     feedback: Mapping[str, Any] | None = None,
     later: LaterChoice | None = None,
     is_reauthenticated: bool = False,
@@ -97,17 +80,18 @@ def give_verdict(
 
     `thread_read` is the message of the thread up to which the person said that they
     read what came after the draft; `risk_read` are the rules whose findings they
-    ticked, asked for where the message is high risk; `batch` names the sheet on which
-    they decided many messages at once; `feedback` is what the agent gets as data beside
-    the reason of a rejection; `later` is the time chosen for an approval;
-    `is_reauthenticated` says that the person has just proved who they are.
+    ticked, asked for where the message is high risk; `sheet` names the one on which they
+    decided many messages at once, each of which can be undone so much `longer`;
+    `feedback` is what the agent gets as data beside the reason of a rejection; `later`
+    is the time chosen for an approval; `is_reauthenticated` says that the person has
+    just proved who they are.
 
     Locks the message: of two people at once the first valid verdict wins, and the
     second gets AlreadyDecided with the winner. Raises VerdictNotAllowed when the ruling
     refuses, ReauthenticationNeeded, ContentChanged, and ThreadMovedOn or RiskUnread
     when an approval does not confirm newer messages of the thread, or serious findings.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     at = clock()
     _refuse_if_decided(locked, outcome)
     is_approval = outcome == Outcome.APPROVE
@@ -127,20 +111,16 @@ def give_verdict(
     if is_approval:
         reached = demand.after()
         conversation.check_read(upto=thread_read)
-        check_risk_read(locked, read=risk_read, effects=demand.effects)
+        check_risk_read(locked, risk_read, demand.effects)
         _check_how(
-            demand, batch=batch, later=later, is_reauthenticated=is_reauthenticated
+            demand, sheet=sheet, later=later, is_reauthenticated=is_reauthenticated
         )
     window = locked.mailbox.undo_window if locked.mailbox else timedelta(seconds=5)
-    if batch and window:
-        window += batch.extra
-    timing = timing_of(later, locked, now=at, window=window, thread_read=thread_read)
+    if window:
+        window += longer
+    timing = timing_of(later, locked, at, window, thread_read)
     seen = shown_context(
-        locked,
-        ruling=ruling,
-        conversation=conversation,
-        opened=opened_parts(locked, actor=actor),
-        risk_read=risk_read,
+        locked, ruling, conversation, opened_parts(locked, actor), risk_read=risk_read
     )
     seen["approvals"] = str(reached)
     opened_at = first_at(
@@ -164,7 +144,7 @@ def give_verdict(
     verdict = _add_verdict(
         locked,
         actor,
-        sheet=batch.sheet if batch else "",
+        sheet=sheet,
         later=time_in_words(timing.get("later_at"), timing.get("later_zone", "")),
         policy=policy,
         outcome=outcome,
@@ -178,8 +158,8 @@ def give_verdict(
     decision = make_decision(
         locked,
         actor,
-        at=at,
-        policy=policy,
+        at,
+        policy,
         outcome=outcome,
         reason=reason,
         feedback=feedback or {},
@@ -258,14 +238,10 @@ def _add_verdict(
 
 
 def _check_how(
-    demand: Demand,
-    *,
-    batch: BatchInfo | None,
-    later: LaterChoice | None,
-    is_reauthenticated: bool,
+    demand: Demand, *, sheet: str, later: LaterChoice | None, is_reauthenticated: bool
 ) -> None:
     """Raise where the rules do not let it be approved in this way."""
-    if batch is not None and (why := why_not_in_bulk(demand)):
+    if sheet and (why := why_not_in_bulk(demand)):
         raise VerdictNotAllowed(why)
     if later is not None and not demand.is_last:
         after = demand.after()
@@ -310,82 +286,6 @@ def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
     }
 
 
-@atomic_with_retry
-def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
-    """Take back one's own approval while more are needed, and return it.
-
-    Raises AlreadyDecided where the message is decided, or where the actor has given no
-    approval that still stands, and VerdictNotAllowed for people who are no reviewers of
-    its mailbox.
-    """
-    locked = lock_for_reviewer(message, actor=actor, to="take an approval back")
-    decision = locked.decisions.live().first()
-    if decision is not None:
-        raise AlreadyDecided(
-            "It is decided by now: undo the decision instead.", decision=decision
-        )
-    own = locked.verdicts.filter(
-        live=True, person=int(actor.id), outcome=Outcome.APPROVE
-    )
-    verdict = own.select_related("revision").first()
-    if verdict is None:
-        raise AlreadyDecided("You have no approval here to take back.")
-    verdict.live = False
-    verdict.awaits_others = False
-    verdict.save(update_fields=["live", "awaits_others"])
-    verdict.message = locked
-    record_about(
-        "verdict.taken_back",
-        locked,
-        actor=actor,
-        fingerprint=verdict.revision.fingerprint,
-        details={"outcome": verdict.outcome, "verdict": str(verdict.pk)},
-    )
-    return verdict
-
-
-@atomic_with_retry
-def undo_decision(*, message: UUID, actor: Actor) -> Decision:
-    """Undo a decision while nothing has left. Raises AlreadyDecided when it is too
-    late.
-    """
-    decision = lock_to_stop(message, actor)
-    if decision is None or decision.may_have_left:
-        raise AlreadyDecided(
-            "It is too late to undo: the decision has been carried out.",
-            decision=decision,
-        )
-    try:
-        return advance(
-            decision,
-            event=DecisionEvent.UNDO,
-            actor=actor,
-            explanation=f"Undone by {actor.label}.",
-        )
-    except InvalidTransition:
-        raise AlreadyDecided(
-            "It is too late to undo: the decision is being carried out.",
-            decision=decision,
-        ) from None
-
-
-def lock_to_stop(message: UUID, actor: Actor) -> Decision | None:
-    """Return the decision of a message that the actor may undo or withdraw, under the
-    locks of both; None where there is none. Raises VerdictNotAllowed.
-
-    Whoever sees the message can stop what a standing approval decided.
-    """
-    locked = lock_visible(message, actor=actor)
-    decision = locked.decisions.live().under_lock().first()
-    if decision is not None and decision.standing_id is not None:
-        return decision
-    if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
-    if decision is not None and decision.rule:
-        raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
-    return decision
-
-
 def _refuse_if_decided(message: Message, outcome: str) -> None:
     decision = None
     # Asked first: for the newest of none PostgreSQL may read the whole table.
@@ -404,7 +304,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
         raise AlreadyDecided(f"This message is no longer held: it is {what}.")
     if decision is None or outcome != Outcome.APPROVE:
         return
-    if withdrawn := message.decisions.withdrawn().not_read_as_held().first():
+    if withdrawn := message.decisions.withdrawn().first():
         raise AlreadyDecided(
             "An approval of this message was withdrawn and may still take effect. Reject it, request changes, or wait "
             "until two reads show that MultiMail still holds it.",
@@ -458,8 +358,8 @@ def decide_by_rule(
     decision = make_decision(
         message,
         actor,
-        at=at,
-        policy=policy or {},
+        at,
+        policy or {},
         outcome=Outcome.REJECT,
         reason=reason,
         rule=rule,
@@ -477,7 +377,6 @@ def new_reference() -> str:
 def make_decision(
     message: Message,
     actor: Actor,
-    *,
     at: datetime,
     policy: Mapping[str, str],
     **fields: Any,

@@ -21,11 +21,11 @@ from django.db import (
 
 from approvals import examination, tasks
 from approvals.decisions import outcomes, settle
+from approvals.decisions.by_rule import why_no_longer
 from approvals.decisions.forms import with_suggestion
 from approvals.decisions.later import delay_in_words
 from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import rulings, stop_of
-from approvals.decisions.standing import why_no_longer
 from approvals.models import Decision
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
@@ -34,11 +34,7 @@ from common.references import via, with_reference
 from mirror import store
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message
-from mirror.states import (
-    DecisionEvent,
-    DecisionState,
-    upstream_action,
-)
+from mirror.states import DecisionEvent, DecisionState, upstream_action
 from mirror.sync import reads
 from mirror.sync.rows import mirror_row
 from mirror.threads import conversation_of
@@ -67,7 +63,7 @@ def on_released(**_: Any) -> None:
     tasks.execute_due.delay_on_commit()
 
 
-def run_decision(*, decision_id: int) -> str:
+def run_decision(decision_id: int) -> str:
     """Carry one due decision out and return the state it ended in, or why there was
     nothing to do.
     """
@@ -148,10 +144,10 @@ def _claim(decision_id: int) -> Decision | None:
         return outcomes.refuse(decision, refusal)
     claimed = settle.advance(
         decision,
-        event=DecisionEvent.TAKE,
-        actor=ACTOR,
+        DecisionEvent.TAKE,
+        ACTOR,
         at=now,
-        explanation=delay_in_words(decision, at=now),
+        explanation=delay_in_words(decision, now),
         attempt=decision.attempt + 1,
         lease_until=now + LEASE,
         seen_held=0,
@@ -344,12 +340,7 @@ def _mark(decision: Decision) -> None:
     began = time.monotonic()
     message = decision.message
     try:
-        mine = (
-            Decision.objects.held_by(decision)
-            .nothing_stops(decision)
-            .of_whoever_may(decision)
-        )
-        is_marked = mine.update(may_have_left=True)
+        is_marked = Decision.objects.still_allowed(decision).update(may_have_left=True)
     except (OperationalError, InterfaceError):
         raise errors.NotSent(
             "The desk's database did not answer just before the call."
@@ -372,7 +363,7 @@ def upstream_reason(decision: Decision) -> str:
     heading = (
         "Corrected text" if decision.feedback.get("replaced_by") else "Suggested text"
     )
-    words = with_suggestion(decision.reason, decision.suggestion, heading=heading)
+    words = with_suggestion(decision.reason, decision.suggestion, heading)
     return with_reference(words, decision.reference, _who(decision))
 
 
@@ -381,7 +372,7 @@ def _who(decision: Decision) -> str:
 
 
 @transaction.atomic
-def refuse_outdated(*, decision_id: int) -> None:
+def refuse_outdated(decision_id: int) -> None:
     """Refuse an approval for later whose time will be too late, so that a person learns
     of it before that time.
     """
@@ -402,7 +393,7 @@ def refuse_outdated(*, decision_id: int) -> None:
 
 
 @transaction.atomic
-def abandon(*, decision_id: int) -> None:
+def abandon(decision_id: int) -> None:
     """Put a decision whose worker died in doubt: its call may have left."""
     decision = (
         Decision.objects.abandoned()
@@ -415,7 +406,7 @@ def abandon(*, decision_id: int) -> None:
         return
     settle.advance(
         decision,
-        event=DecisionEvent.DOUBT if decision.may_have_left else DecisionEvent.POSTPONE,
-        actor=ACTOR,
-        explanation="The worker that carried it out stopped responding.",
+        DecisionEvent.DOUBT if decision.may_have_left else DecisionEvent.POSTPONE,
+        ACTOR,
+        "The worker that carried it out stopped responding.",
     )

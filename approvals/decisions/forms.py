@@ -1,15 +1,24 @@
 """Forms for deciding a message."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 
 from approvals.decisions.later import LaterForm
+from approvals.errors import RiskUnread
+from approvals.models import RuleWeight
 from approvals.usual_texts import BUILT_IN, Presets, words_named
-from common.fingerprint import FINGERPRINT
+from common.fingerprint import FINGERPRINT, Content
 from common.forms import SentenceForm, WordsField
+from mirror.models import Message
 from mirror.states import Outcome
+from policy.rules.rules import Effects
+from rendering.links import unicode_host
 from rendering.passages import MAX_PASSAGE
+from risk.addresses import bare_address
+from risk.findings import HIGH, Finding, points_of, restored, score
 
 CHANGED_MEANWHILE = (
     "The usual reasons of this mailbox were changed meanwhile. Choose again."
@@ -25,9 +34,7 @@ def with_preset(outcome: str, name: str, text: str, presets: Presets = BUILT_IN)
 
 # MultiMail's limit, and what the reviewer's name and our reference take of it
 # (common/references.py).
-UPSTREAM_MAX_REASON = 2000
-RESERVED = 150
-MAX_REASON = UPSTREAM_MAX_REASON - RESERVED
+MAX_REASON = 2000 - 150
 
 
 # A text that is suggested instead. It travels in webhooks, whose receivers read 256
@@ -36,7 +43,7 @@ MAX_SUGGESTION = 20_000
 _CUT = "\n[shortened: suggested_markdown has the whole text]"
 
 
-def with_suggestion(reason: str, suggestion: str, *, heading: str) -> str:
+def with_suggestion(reason: str, suggestion: str, heading: str) -> str:
     """Return the reason with the suggested text behind it, cut to what MultiMail takes
     as a reason.
     """
@@ -66,6 +73,12 @@ class PassageForm(SentenceForm):
             "invalid": "The page is too old to quote from. Open the message again."
         },
     )
+
+
+_LACKING: dict[str, str] = {
+    Outcome.REJECT: "Give a reason: it is sent to the agent.",
+    Outcome.SEND_BACK: "Say what should change: the agent gets this note.",
+}
 
 
 class VerdictForm(LaterForm):
@@ -106,26 +119,19 @@ class VerdictForm(LaterForm):
         later = self.choice_of(cleaned)
         cleaned["later"] = later if outcome == Outcome.APPROVE else None
         preset = cleaned.pop("preset", "")
-        if outcome in (Outcome.REJECT, Outcome.SEND_BACK) and "reason" in cleaned:
+        if outcome in _LACKING and "reason" in cleaned:
             # The words of the reason that was chosen come before those that were
             # written.
-            if words_named(self.presets, outcome, preset) is None:
-                self.add_error("reason", CHANGED_MEANWHILE)
-                return cleaned
             reason = with_preset(outcome, preset, cleaned["reason"], self.presets)
             cleaned["reason"] = reason
-            if len(reason) > MAX_REASON:
+            if words_named(self.presets, outcome, preset) is None:
+                self.add_error("reason", CHANGED_MEANWHILE)
+            elif len(reason) > MAX_REASON:
                 self.add_error(
                     "reason", f"Keep the reason under {MAX_REASON} characters."
                 )
-        if "reason" in self.errors:
-            return cleaned
-        if outcome == Outcome.REJECT and not cleaned.get("reason"):
-            self.add_error("reason", "Give a reason: it is sent to the agent.")
-        if outcome == Outcome.SEND_BACK and not cleaned.get("reason"):
-            self.add_error(
-                "reason", "Say what should change: the agent gets this note."
-            )
+            elif not reason:
+                self.add_error("reason", _LACKING[outcome])
         return cleaned
 
 
@@ -135,3 +141,170 @@ class SettleForm(forms.Form):
     took_effect = forms.ChoiceField(
         choices=[("yes", "It was carried out"), ("no", "It was not")]
     )
+
+
+# With more recipients than these, their number is asked for instead of a domain.
+FEW = 3
+# Stands among the findings to be read where a rule of the policy asks for the page; no
+# risk rule has this name.
+ASKED_BY_RULE = "policy"
+_RULE_SENTENCE = "A rule of the policy asks to check this message with care."
+
+
+def serious_findings(message: Message) -> tuple[Finding, ...]:
+    """Return the findings that must be read before a high-risk message is approved;
+    none where the risk is not high.
+
+    These are the findings that are high by themselves; where only their sum is high,
+    all that count.
+    """
+    stored = message.revision.findings if message.revision else []
+    if not stored:
+        return ()
+    weights = RuleWeight.objects.points_by_rule()
+    findings = [restored(one) for one in stored]
+    if score(findings, weights).level != "high":
+        return ()
+    counting = tuple(one for one in findings if points_of(one, weights))
+    return tuple(one for one in counting if points_of(one, weights) >= HIGH) or counting
+
+
+def check_risk_read(message: Message, read: Collection[str], effects: Effects) -> None:
+    """Raise RiskUnread where a serious finding of the message is not among the rules
+    that the person says were read.
+
+    Also where a rule of the policy asks for the page, and `read` does not name what
+    that page says.
+    """
+    unread = [one for one in serious_findings(message) if one.rule not in read]
+    if unread:
+        raise RiskUnread(
+            f"This message is high risk, so it is approved on a page of its own. {unread[0].sentence}"
+        )
+    if effects.high_risk_page and ASKED_BY_RULE not in read:
+        raise RiskUnread(
+            f"This message is approved on a page of its own. {_RULE_SENTENCE}"
+        )
+
+
+def to_be_read(message: Message, effects: Effects) -> tuple[Finding, ...]:
+    """Return what the page asks to read: the serious findings, and that a rule of the
+    policy asks for the page.
+    """
+    asked = Finding(
+        ASKED_BY_RULE,
+        1,
+        "high",
+        _RULE_SENTENCE,
+        "Check whom it goes to and what it says before you approve.",
+    )
+    serious = serious_findings(message)
+    return (*serious, asked) if effects.high_risk_page else serious
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What must be typed to approve: the question, and the accepted answers."""
+
+    question: str
+    answers: tuple[str, ...]
+    of: str = ""
+
+
+def recipient_question(
+    content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()
+) -> Asked:
+    """Return what the page asks for: the domain of the recipient in question, or the
+    number of many recipients.
+    """
+    addresses = (
+        (content.sender,) if is_inbound else (*content.to, *content.cc, *content.bcc)
+    )
+    people = list(dict.fromkeys(bare_address(one).lower() for one in addresses))
+    asked = next((one for one in people if one in suspicious), next(iter(people), ""))
+    domain = asked.rpartition("@")[2]
+    if len(people) > FEW or not domain:
+        return Asked("How many people get it?", (str(len(people)),))
+    whose = "sender" if is_inbound else "recipient"
+    return Asked(
+        f"What is the {whose}'s domain?",
+        tuple({domain, unicode_host(domain)}),
+        of=asked,
+    )
+
+
+class HighRiskForm(LaterForm):
+    """The page's form: each serious finding ticked, the recipient typed, and the
+    version they are about.
+
+    `has_late` says that messages came into the thread after the draft, which must be
+    ticked as well.
+    """
+
+    fingerprint = forms.RegexField(
+        FINGERPRINT,
+        error_messages={
+            "invalid": "The page is too old to decide from. Open the message again."
+        },
+    )
+    risk_read = forms.MultipleChoiceField(required=False)
+    typed = forms.CharField(
+        max_length=300,
+        error_messages={"required": "Enter it to confirm the recipients."},
+    )
+    thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        findings: Collection[Finding],
+        asked: Asked,
+        has_late: bool = False,
+    ) -> None:
+        super().__init__(data)
+        self.has_late = has_late
+        self.rules = {one.rule: one.sentence for one in findings}
+        self.asked = asked
+        self.fields["risk_read"].choices = list(self.rules.items())  # type: ignore[attr-defined]
+
+    def problem(self) -> str:
+        """Return what is wrong with the page as a whole, as a sentence; empty for a
+        form that was not sent.
+        """
+        wrong = self.errors_by_field()
+        if not wrong or "fingerprint" in wrong:
+            return wrong.get("fingerprint", "")
+        if len(wrong) == 1:
+            return "One entry below is missing or wrong."
+        return "Some entries below are missing or wrong."
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        cleaned["later"] = self.choice_of(cleaned)
+        return cleaned
+
+    def clean_risk_read(self) -> list[str]:
+        read: list[str] = self.cleaned_data["risk_read"]
+        if left := [
+            sentence for rule, sentence in self.rules.items() if rule not in read
+        ]:
+            raise forms.ValidationError(f"Read this and tick it: {left[0]}")
+        return read
+
+    def clean_thread_read(self) -> str:
+        read: str = self.cleaned_data["thread_read"]
+        if self.has_late and not read:
+            raise forms.ValidationError(
+                "Read the newer messages in the thread, then tick the box."
+            )
+        return read
+
+    def clean_typed(self) -> str:
+        typed = str(self.cleaned_data["typed"]).strip()
+        plain = typed.lower().removeprefix("@").rstrip(".")
+        if plain not in self.asked.answers:
+            raise forms.ValidationError(
+                f"“{typed[:80]}” is not the domain above. Compare it character by character."
+            )
+        return typed

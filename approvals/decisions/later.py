@@ -6,7 +6,7 @@ until then: MultiMail's own scheduling is not used.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -115,7 +115,12 @@ class LaterForm(SentenceForm):
         elif (at is not None) != (when == "time"):
             both = f"You chose “{WHENS[when]}” and entered a time: choose one of them."
             self.add_error("at", both if at else "Enter the day and time to send it.")
-        elif at is not None and not _exists(at.replace(tzinfo=zone)):
+        elif (
+            at is not None
+            # When daylight saving begins, an hour is skipped.
+            and at.replace(tzinfo=zone).astimezone(UTC).astimezone(zone)
+            != at.replace(tzinfo=zone)
+        ):
             self.add_error(
                 "at", f"Clocks in {zone} skip that time: choose another one."
             )
@@ -124,17 +129,9 @@ class LaterForm(SentenceForm):
         return None
 
 
-def _exists(at: datetime) -> bool:
-    """Whether a clock there ever shows this time: when daylight saving begins, an hour
-    is skipped.
-    """
-    return at.astimezone(UTC).astimezone(at.tzinfo) == at
-
-
 def timing_of(
     choice: LaterChoice | None,
     message: Message,
-    *,
     now: datetime,
     window: timedelta,
     thread_read: int,
@@ -150,7 +147,21 @@ def timing_of(
         return {"due_at": now + window}
     if message.is_inbound:
         raise VerdictNotAllowed("Received messages can only be released at once.")
-    at = _time_of(choice, earliest=now + window).astimezone(UTC)
+    # Never before the undo window is over.
+    earliest = now + window
+    here = earliest.astimezone(choice.zone)
+    day = here.date()
+    if choice.at is not None:
+        chosen = choice.at.replace(tzinfo=choice.zone)
+    elif choice.when == "hours" and _in_working_hours(here):
+        chosen = here
+    else:
+        if choice.when == "tomorrow" or here.time() >= BEGINS:
+            day += timedelta(days=1)
+        while choice.when == "hours" and day.weekday() in _WEEKEND:
+            day += timedelta(days=1)
+        chosen = datetime.combine(day, BEGINS, choice.zone)
+    at = chosen.astimezone(UTC)
     if at < now:
         raise VerdictNotAllowed("That time is in the past. Choose a later one.")
     if at > now + MOST:
@@ -160,31 +171,13 @@ def timing_of(
             f"The message expires before that time, on {message.expires_at:%-d %b at %H:%M} UTC."
         )
     return {
-        # Never before the undo window is over.
-        "due_at": max(at, now + window),
-        "later_at": at if at > now + window else None,
+        "due_at": max(at, earliest),
+        "later_at": at if at > earliest else None,
         "later_zone": str(choice.zone),
         "later_domain": domain_of(message),
         "in_working_hours": choice.when == "hours",
         "thread_read": thread_read,
     }
-
-
-def _time_of(choice: LaterChoice, *, earliest: datetime) -> datetime:
-    """Return the chosen time. "Next working hours" is at once where they have begun."""
-    if choice.at is not None:
-        return choice.at.replace(tzinfo=choice.zone)
-    here = earliest.astimezone(choice.zone)
-    day = here.date()
-    if choice.when == "tomorrow":
-        return datetime.combine(day + timedelta(days=1), BEGINS, choice.zone)
-    if _in_working_hours(here):
-        return here
-    if here.time() >= BEGINS:
-        day += timedelta(days=1)
-    while day.weekday() in _WEEKEND:
-        day += timedelta(days=1)
-    return datetime.combine(day, BEGINS, choice.zone)
 
 
 def _in_working_hours(here: datetime) -> bool:
@@ -195,25 +188,19 @@ def time_in_words(at: datetime | None, zone: str) -> str:
     """Return a chosen time in the zone that was chosen with it: `Wed 25 Nov, 09:00
     (Europe/Berlin)`; empty for none.
     """
-    return f"{at.astimezone(_zone(zone)):%a %-d %b, %H:%M} ({zone})" if at else ""
+    # This machine may not know the zone any more.
+    there = zone_named(zone) or UTC
+    return f"{at.astimezone(there):%a %-d %b, %H:%M} ({zone})" if at else ""
 
 
-def _zone(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        # This machine does not know it any more.
-        return UTC
-
-
-def delay_in_words(decision: Decision, *, at: datetime) -> str:
+def delay_in_words(decision: Decision, at: datetime) -> str:
     """Return how much later than chosen a decision is carried out at this time; empty
     up to an hour.
     """
     if decision.later_at is None or at - decision.later_at <= LATE:
         return ""
     is_outside = decision.in_working_hours and not _in_working_hours(
-        at.astimezone(_zone(decision.later_zone))
+        at.astimezone(zone_named(decision.later_zone) or UTC)
     )
     where = ", outside working hours" if is_outside else ""
     late = duration((at - decision.later_at).total_seconds())

@@ -42,14 +42,6 @@ _OPEN = (
     DecisionState.UNATTRIBUTED,
     DecisionState.WITHDRAWN,
 )
-_HARMLESS = (
-    errors.NotSent,
-    errors.Throttled,
-    errors.KeyRefused,
-    errors.Forbidden,
-    errors.Rejected,
-    errors.NotFound,
-)
 
 
 @transaction.atomic
@@ -82,7 +74,7 @@ def end_with_success(
             if name in answer
         },
     )
-    settle.supersede_others(settled, message, actor=ACTOR)
+    settle.supersede_others(settled, message, ACTOR)
     return settled
 
 
@@ -118,11 +110,11 @@ def end_with_error(
         if settled.state != DecisionState.CALLING:
             return settled
         return _advance(settled, DecisionEvent.DOUBT, error.sentence, status=409)
-    if _is_changed(error):
+    if isinstance(error, errors.Conflict) and error.code == "content_changed":
         _enqueue_read(message)
     if current.state != DecisionState.CALLING:
         # It was withdrawn, or its lease expired.
-        is_harmless = isinstance(error, _HARMLESS) or _is_still_held(error)
+        is_harmless = event_for(error, False) != DecisionEvent.DOUBT
         if current.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
             sentence = f"It was withdrawn in time; nothing was sent: {error.sentence}"
             return _advance(
@@ -134,42 +126,35 @@ def end_with_error(
         # It is carried out again without what MultiMail does not take here.
         account.note_refused(message.connection, error, actor=ACTOR)
         tasks.execute_decision.delay_on_commit(current.pk)
-        return _postpone(current, error, had_left=had_left)
-    event = event_for(error, had_left=had_left)
+        return _postpone(current, error, had_left)
+    event = event_for(error, had_left)
     if event == DecisionEvent.POSTPONE:
-        return _postpone(current, error, had_left=had_left)
+        return _postpone(current, error, had_left)
     if event == DecisionEvent.REFUSE and isinstance(error, errors.NotFound):
-        mark_gone(message, actor=ACTOR)
+        mark_gone(message, ACTOR)
     return _advance(current, event, error.sentence, status=error.status)
 
 
-def event_for(error: errors.UpstreamError, *, had_left: bool) -> DecisionEvent:
+def event_for(error: errors.UpstreamError, had_left: bool) -> DecisionEvent:
     """Return the event that an error without an outcome causes."""
     if isinstance(error, errors.Throttled | errors.KeyRefused | errors.NotSent):
         return DecisionEvent.POSTPONE
     if isinstance(error, errors.NotFound):
         # Not known there any more: proves nothing if an earlier call may have left.
         return DecisionEvent.DOUBT if had_left else DecisionEvent.REFUSE
-    if isinstance(error, errors.Forbidden | errors.Rejected) or _is_still_held(error):
-        return _stop(had_left=had_left)
+    is_still_held = isinstance(error, errors.Conflict) and (
+        error.code == "content_changed" or error.message_status.startswith("pending")
+    )
+    if isinstance(error, errors.Forbidden | errors.Rejected) or is_still_held:
+        return _stop(had_left)
     return DecisionEvent.DOUBT
 
 
-def _stop(*, had_left: bool) -> DecisionEvent:
+def _stop(had_left: bool) -> DecisionEvent:
     # A refusal is about this call only. An earlier one may be under way still: "not
     # carried out" could turn out false, and going on by itself could repeat it for
     # ever. Withdrawn says what is true, and lets a person reject.
     return DecisionEvent.WITHDRAW if had_left else DecisionEvent.REFUSE
-
-
-def _is_still_held(error: errors.UpstreamError) -> bool:
-    if not isinstance(error, errors.Conflict):
-        return False
-    return _is_changed(error) or error.message_status.startswith("pending")
-
-
-def _is_changed(error: errors.UpstreamError) -> bool:
-    return isinstance(error, errors.Conflict) and error.code == "content_changed"
 
 
 def refuse(decision: Decision, sentence: str) -> Decision:
@@ -177,7 +162,7 @@ def refuse(decision: Decision, sentence: str) -> Decision:
     had_left = decision.may_have_left
     if had_left:
         sentence += " An earlier call may still arrive."
-    return _advance(decision, _stop(had_left=had_left), sentence)
+    return _advance(decision, _stop(had_left), sentence)
 
 
 def end_after_close(decision: Decision) -> Decision:
@@ -221,7 +206,7 @@ def settle_missing_upstream(decision: Decision) -> Decision:
     sentence = "MultiMail no longer holds this message."
     if current.may_have_left:
         return _advance(current, DecisionEvent.DOUBT, sentence)
-    mark_gone(message, actor=ACTOR)
+    mark_gone(message, ACTOR)
     return _advance(
         current,
         DecisionEvent.LOSE,
@@ -253,26 +238,12 @@ def _refreshed(decision: Decision) -> Decision:
     return decision
 
 
-def _advance(
-    decision: Decision,
-    event: str,
-    sentence: str,
-    *,
-    status: int | None = None,
-    **fields: Any,
-) -> Decision:
-    return settle.advance(
-        decision,
-        event=event,
-        actor=ACTOR,
-        explanation=sentence,
-        status=status,
-        **fields,
-    )
+def _advance(decision: Decision, event: str, sentence: str, **fields: Any) -> Decision:
+    return settle.advance(decision, event, ACTOR, sentence, **fields)
 
 
 def _postpone(
-    decision: Decision, error: errors.UpstreamError, *, had_left: bool
+    decision: Decision, error: errors.UpstreamError, had_left: bool
 ) -> Decision:
     seconds = 0.0
     if isinstance(error, errors.Throttled):
@@ -303,7 +274,7 @@ def _enqueue_read(message: Message) -> None:
         tasks.read_connection.delay_on_commit(message.connection_id)
 
 
-def mark_gone(message: Message, *, actor: Actor) -> None:
+def mark_gone(message: Message, actor: Actor) -> None:
     """Close a locked message that MultiMail does not hold any more; a read that lists
     it opens it again.
     """

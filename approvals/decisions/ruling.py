@@ -1,25 +1,297 @@
 """Gathers the facts about messages and a person, and lets `policy.evaluation` rule on
-them.
+them: what the active policy asks and what is given of it, who started and edited the
+messages, kill switches, allowlists and files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from approvals.decisions.contributors import contributors_of
-from approvals.decisions.demands import barred_editors, demands_for, key_of
+from django.db.models import F, Q
+
 from approvals.errors import ContentChanged, VerdictNotAllowed
-from approvals.models import Brake
-from common.actors import Actor, Role
+from approvals.models import Brake, CommandedMail, Replacement, Verdict
+from approvals.models.replacements import edit_of
+from common.actors import Actor, Role, Scope
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
-from policy.allowlists.judgement import OFF, Judgement, allowable, judge_messages
-from policy.evaluation import Ruling, RulingFacts, rule
-from policy.models import KillSwitch
-from policy.rules.demand import Demand
+from mirror.states import Outcome
+from people.models import Grant
+from policy.allowlists.judgement import OFF, allowable, judge_messages
+from policy.calendars import all_calendars
+from policy.evaluation import Contributors, Ruling, RulingFacts, rule
+from policy.models import Group, KeyOwner, KillSwitch
+from policy.rules.conditions import Calendars, entries_of
+from policy.rules.demand import Approval, Demand, Requirement
+from policy.rules.facts import (
+    NO_POLICY,
+    Policy,
+    active_policy,
+    facts_of,
+    lists_by_entry,
+)
+from policy.rules.rules import RuleError
+from policy.rules.satisfiable import can_be_completed
 from rendering import named
+
+
+def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
+    """Return who started and who edited each message, by the messages' keys, in three
+    queries at most.
+    """
+    connections = {one.connection_id for one in messages}
+    # The owners of the programs that sent these messages, by connection and API key.
+    owners: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
+    if keys := {key for one in messages if (key := _proven_key(one))}:
+        for owner in KeyOwner.objects.filter(
+            connection__in=connections, upstream_key_id__in=keys
+        ):
+            owners[owner.connection_id, owner.upstream_key_id].add(owner.person_id)
+    # Who gave the commands, by connection and the id of message or interaction. Either
+    # is enough: a message that names somebody else's interaction only keeps that person
+    # from approving it.
+    commanders: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
+    upstream_ids = {one.upstream_id for one in messages if one.upstream_id}
+    interactions = {_interaction_of(one) for one in messages} - {""}
+    for command in CommandedMail.objects.filter(
+        Q(upstream_id__in=upstream_ids) | Q(interaction_id__in=interactions),
+        connection__in=connections,
+    ):
+        for key in (command.interaction_id, command.upstream_id):
+            commanders[command.connection_id, key].add(command.person_id)
+    edits = Replacement.objects.that_made(messages).only(
+        "connection", "upstream_id", "reference", "person", "editors", "authors"
+    )
+    found = {}
+    for message in messages:
+        connection = message.connection_id
+        key_owners = owners[connection, _proven_key(message)]
+        authors = set(key_owners)
+        for key in filter(None, (message.upstream_id, _interaction_of(message))):
+            authors |= commanders[connection, key]
+        editors: set[int] = set()
+        last_editor = 0
+        # The oldest first.
+        for edit in edits:
+            names_it = (
+                edit.upstream_id == message.upstream_id
+                if edit.upstream_id
+                else edit.reference == edit_of(message)
+            )
+            if edit.connection_id == connection and names_it:
+                authors.update(edit.authors)
+                editors.update(edit.editors)
+                last_editor = last_editor or edit.person_id
+        found[message.pk] = Contributors(
+            key_owners=frozenset(key_owners),
+            authors=frozenset(authors),
+            editors=frozenset(editors),
+            last_editor=last_editor,
+        )
+    return found
+
+
+def _proven_key(message: Message) -> str:
+    """Return the API key that a message was sent with; empty unless our own gateway
+    reports it.
+    """
+    is_proven = message.direction == "outbound" and message.connection.is_our_gateway
+    return message.sent_by_key if is_proven else ""
+
+
+def _interaction_of(message: Message) -> str:
+    return str(message.trigger.get("discord_interaction_id") or "")[:32]
+
+
+@dataclass(frozen=True)
+class PolicyInForce:
+    """The active policy, the calendars and groups that its rules name, and the groups
+    that the actor is in.
+    """
+
+    policy: Policy = NO_POLICY
+    groups: Mapping[int, str] = field(default_factory=dict)
+    own_groups: frozenset[int] = frozenset()
+    calendars: Calendars = field(default_factory=dict)
+    is_readable: bool = True
+
+
+@dataclass(frozen=True)
+class _Reviewers:
+    """What each active reviewer reviews, and who is in which groups."""
+
+    scopes: defaultdict[int, list[Scope]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    groups: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def may_review(self, person: int, message: Message) -> bool:
+        """Whether a person is an active reviewer of the message's mailbox."""
+        return any(
+            one.reaches(connection=message.connection_id, mailbox=message.mailbox_id)
+            for one in self.scopes.get(person, ())
+        )
+
+
+def policy_in_force(actor: Actor) -> PolicyInForce:
+    """Return the active policy. What cannot be read holds every message."""
+    try:
+        policy = active_policy()
+    except RuleError:
+        return PolicyInForce(is_readable=False)
+    groups: dict[int, str] = {}
+    own_groups: frozenset[int] = frozenset()
+    if policy.names_groups:
+        groups = dict(Group.objects.values_list("pk", "name"))
+        own_groups = frozenset(
+            Group.objects.filter(members=key_of(actor)).values_list("pk", flat=True)
+        )
+    calendars = all_calendars() if policy.names_calendars else {}
+    return PolicyInForce(policy, groups, own_groups, calendars)
+
+
+def demands_for(
+    messages: Sequence[Message],
+    actor: Actor,
+    now: datetime,
+    *,
+    in_force: PolicyInForce | None = None,
+    contributors: Mapping[int, Contributors] | None = None,
+    is_decided: bool = False,
+) -> dict[int, Demand]:
+    """Return what the policy asks of each message, by the messages' keys; nothing where
+    no policy is active.
+
+    In a fixed number of queries. `in_force` and `contributors` are passed by callers
+    that have read them already. `is_decided`: the approvals are there, and are asked
+    again before they are carried out.
+    """
+    in_force = in_force or policy_in_force(actor)
+    if not messages or (in_force.is_readable and not in_force.policy.number):
+        return {}
+    contributors = contributors or contributors_of(messages)
+    lists = _lists_naming(messages, in_force.policy, now)
+    # The live approvals of each message's current version, the oldest first.
+    given = Verdict.objects.given_on(messages).filter(
+        live=True, outcome=Outcome.APPROVE, revision=F("message__revision")
+    )
+    verdicts: defaultdict[int, list[Verdict]] = defaultdict(list)
+    for verdict in given.defer("seen"):
+        verdicts[verdict.message_id].append(verdict)
+    reviewers = _Reviewers()
+    if verdicts or in_force.policy.asks_people:
+        for grant in Grant.objects.filter(role=Role.REVIEWER, person__is_active=True):
+            reviewers.scopes[grant.person_id].append(grant.scope)
+        for member in Group.members.through.objects.all():
+            reviewers.groups[member.person_id].add(member.group_id)
+    found = {}
+    for message in messages:
+        behind = contributors[message.pk]
+        requirement = Requirement(version=in_force.policy.number)
+        unread_sums: tuple[str, ...] = ()
+        if in_force.policy.rules:
+            facts = facts_of(
+                message,
+                message.review,
+                now=now,
+                key_owners=behind.key_owners,
+                lists=lists.get(message.pk, ()),
+                calendars=in_force.calendars,
+            )
+            requirement = in_force.policy.required(facts)
+            unread_sums = facts.unread_sums
+        approvals = []
+        for one in verdicts[message.pk]:
+            # It counts as long as its giver is an active reviewer of the mailbox.
+            approvals.append(
+                Approval(
+                    person=one.person_id,
+                    name=str(one.person),
+                    groups=frozenset(reviewers.groups[one.person_id]),
+                    may=reviewers.may_review(one.person_id, message),
+                    surface=one.surface,
+                    at=one.given_at,
+                )
+            )
+        demand = Demand(
+            requirement=requirement,
+            approvals=tuple(approvals),
+            person=key_of(actor),
+            own_groups=in_force.own_groups,
+            authors=behind.authors,
+            editors=barred_editors(message, behind),
+            last_editor=behind.last_editor,
+            groups=in_force.groups,
+            calendars=in_force.calendars,
+            now=now,
+            is_decided=is_decided,
+            is_readable=in_force.is_readable,
+            unread_sums=unread_sums,
+        )
+        found[message.pk] = replace(
+            demand, is_possible=_is_possible(demand, message, reviewers)
+        )
+    return found
+
+
+def barred_editors(message: Message, contributors: Contributors) -> frozenset[int]:
+    """Return who edited the message and may not approve it, because its mailbox wants
+    somebody else to.
+    """
+    own_edits_count = message.mailbox is not None and message.mailbox.editor_may_approve
+    return frozenset() if own_edits_count else contributors.editors
+
+
+def key_of(actor: Actor) -> int:
+    """Return the key of the person who acts; 0 for a worker or a rule."""
+    return int(actor.id) if actor.kind == "person" else 0
+
+
+def _lists_naming(
+    messages: Sequence[Message], policy: Policy, now: datetime
+) -> dict[int, Collection[int]]:
+    """Return by message the allowlists that rules ask for and that name one of its
+    recipients.
+    """
+    if not policy.asked_lists:
+        return {}
+    entries = {
+        message.pk: {
+            entry
+            for one in message.written_to or ()
+            if "@" in one
+            for entry in entries_of(one)
+        }
+        for message in messages
+    }
+    by_entry = lists_by_entry(policy.asked_lists, set().union(*entries.values()), now)
+    return {
+        key: {one for entry in own for one in by_entry.get(entry, ())}
+        for key, own in entries.items()
+    }
+
+
+def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> bool:
+    """Whether the reviewers of a held message's mailbox could together give what is
+    asked for.
+    """
+    if demand.is_decided or not demand.asks_people or not message.is_held:
+        return True
+    people = {
+        one
+        for one in reviewers.scopes
+        if reviewers.may_review(one, message) and demand.may_give(one)
+    }
+    members: defaultdict[int, frozenset[int]] = defaultdict(frozenset)
+    for person in people:
+        for group in reviewers.groups[person]:
+            members[group] |= {person}
+    return can_be_completed(demand.effects, people, members)
+
 
 # How much of an address a sentence shows.
 _LONGEST = 254
@@ -33,43 +305,48 @@ def rulings(
     is_decided: bool = False,
 ) -> dict[int, Ruling]:
     """Return what the rules say about this person deciding each of these messages, by
-    the messages' keys.
+    the messages' keys, in a fixed number of queries.
 
     For a decision no `now` is given, so that the database's clock counts: a host's
     wrong clock must not expire a message early or keep an allowlist entry alive.
     `is_decided`: the approvals are there, and are asked again before they are carried
     out.
     """
-    facts = gather(messages, actor, now=now or clock(), is_decided=is_decided)
-    return {message.pk: rule(facts[message.pk]) for message in messages}
-
-
-def gather(
-    messages: Sequence[Message],
-    actor: Actor,
-    *,
-    now: datetime,
-    is_decided: bool = False,
-) -> dict[int, RulingFacts]:
-    """Return what a ruling needs to know of each message and the person, in a fixed
-    number of queries.
-    """
+    now = now or clock()
     # What is decided waits by itself while a switch is pulled, and nobody reads these
     # words.
     pulled = KillSwitch.objects.none() if is_decided else KillSwitch.objects.pulled()
     switches = list(pulled.prefetch_related("pulled_by", "mailbox").order_by("pk"))
-    differing = _names_of_differing(messages)
+    # The names of up to three files of each version whose bytes are known to differ.
+    versions = [
+        one.revision_id
+        for one in messages
+        if one.revision and one.revision.content.get("attachments")
+    ]
+    differing: defaultdict[int | None, list[str]] = defaultdict(list)
+    if versions:
+        files = AttachedFile.objects.filter(revision__in=versions).differing()
+        for file in files.in_order().only("revision", "name"):
+            differing[file.revision_id].append(named(file.name)[:80])
     contributors = contributors_of(messages)
     judged = judge_messages(messages, now=now)
     demands = demands_for(
-        messages, actor, now=now, contributors=contributors, is_decided=is_decided
+        messages, actor, now, contributors=contributors, is_decided=is_decided
     )
     person = key_of(actor)
     found = {}
     for message in messages:
         stop = next((one for one in switches if switch_stops(one, message)), None)
         allowed = judged[message.pk]
-        found[message.pk] = RulingFacts(
+        can_be_allowed = any(map(allowable, allowed.refused))
+        doubt = ""
+        if allowed.lacks_contacts:
+            doubt = "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
+        elif any(one in UNSEEN.values() for one in allowed.refused):
+            doubt = "With a read key the connection would show who that is."
+        elif allowed.refused and not can_be_allowed:
+            doubt = "No allowlist entry can match it: reject it or request changes."
+        facts = RulingFacts(
             is_held=message.is_held,
             is_fetched=message.hydrated_at is not None,
             is_reviewer=is_reviewer(actor, message),
@@ -77,34 +354,21 @@ def gather(
             is_editor=person in barred_editors(message, contributors[message.pk]),
             is_expired=message.expires_at is not None and message.expires_at <= now,
             mailbox=str(message.mailbox or ""),
-            files_that_differ=differing.get(message.revision_id or 0, ()),
+            files_that_differ=tuple(differing[message.revision_id][:3]),
             stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
             off_list=_shown(allowed.refused),
             would_be_off_list=_shown(allowed.would_be_refused),
             list_words=f"no allowlist for {message.mailbox or message.connection}"
             if allowed.mode != OFF
             else "",
-            list_doubt=_doubt(allowed),
-            can_be_allowed=any(map(allowable, allowed.refused)),
+            list_doubt=doubt,
+            can_be_allowed=can_be_allowed,
             judged=allowed,
             contributors=contributors[message.pk],
             demand=demands.get(message.pk, Demand()),
         )
+        found[message.pk] = rule(facts)
     return found
-
-
-def _doubt(judged: Judgement) -> str:
-    """Return a further explanation for recipients that the lists refuse."""
-    if judged.lacks_contacts:
-        return "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
-    if any(one in UNSEEN.values() for one in judged.refused):
-        return "With a read key the connection would show who that is."
-    is_nameless = judged.refused and not any(map(allowable, judged.refused))
-    return (
-        "No allowlist entry can match it: reject it or request changes."
-        if is_nameless
-        else ""
-    )
 
 
 def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
@@ -112,22 +376,6 @@ def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
     invisible in them.
     """
     return tuple(named(one)[:_LONGEST] for one in addresses)
-
-
-def _names_of_differing(messages: Sequence[Message]) -> Mapping[int, tuple[str, ...]]:
-    """Return by version the names of up to three files whose bytes are known to differ."""
-    versions = [
-        one.revision_id
-        for one in messages
-        if one.revision and one.revision.content.get("attachments")
-    ]
-    if not versions:
-        return {}
-    files = AttachedFile.objects.filter(revision__in=versions).differing().in_order()
-    found: dict[int, tuple[str, ...]] = {}
-    for revision, name in files.values_list("revision_id", "name"):
-        found[revision] = (*found.get(revision, ()), named(name)[:80])[:3]
-    return found
 
 
 def switch_stops(switch: KillSwitch, message: Message) -> bool:
@@ -182,7 +430,7 @@ def content_changed(message: Message, shown: str) -> ContentChanged:
     )
 
 
-def lock_visible(message: UUID, *, actor: Actor) -> Message:
+def lock_visible(message: UUID, actor: Actor) -> Message:
     """Return a message that the actor may see with its content, locked for the rest of
     the transaction.
     """
@@ -198,11 +446,11 @@ def lock_visible(message: UUID, *, actor: Actor) -> Message:
     return Message.objects.with_content().select_related("connection").get(pk=keys[0])
 
 
-def lock_for_reviewer(message: UUID, *, actor: Actor, to: str) -> Message:
+def lock_for_reviewer(message: UUID, actor: Actor, *, to: str) -> Message:
     """Return a message as `lock_visible` does. Raises VerdictNotAllowed, which says
     that only a reviewer of its mailbox can do this.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = lock_visible(message, actor)
     if not is_reviewer(actor, locked):
         raise VerdictNotAllowed(f"Only a reviewer of this mailbox can {to}.")
     return locked

@@ -11,7 +11,7 @@ from audit.trail import last_of
 from common.actors import Actor
 from common.postgres import clock
 from common.references import references_in
-from mirror.models import Connection, Message
+from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import (
     DecisionEvent,
@@ -21,18 +21,10 @@ from mirror.states import (
 )
 from mirror.terms import UNSETTLED, VOID
 
-_ACTIONS = {
-    DecisionState.UNDONE: "decision.undone",
-    DecisionState.CALLING: "decision.calling",
-    DecisionState.APPLIED: "decision.applied",
-    DecisionState.REFUSED: "decision.refused",
-    DecisionState.SUPERSEDED: "decision.superseded",
-    DecisionState.UNKNOWN: "decision.unknown",
-    DecisionState.UNATTRIBUTED: "decision.unattributed",
-    DecisionState.WITHDRAWN: "decision.withdrawn",
-    DecisionState.RECORDED: "decision.postponed",
-}
-_ACTIONS_BY_EVENT: dict[str, str] = {
+# Where the action is not named for the new state.
+_ACTIONS: dict[str, str] = {
+    DecisionEvent.POSTPONE: "decision.postponed",
+    DecisionEvent.SEEN_HELD: "decision.postponed",
     DecisionEvent.CONFIRM: "decision.confirmed",
     DecisionEvent.FOUND: "decision.found_again",
 }
@@ -50,10 +42,10 @@ LEFT_AFTER_ALL = (
 
 def advance(
     decision: Decision,
-    *,
     event: str,
     actor: Actor,
     explanation: str = "",
+    *,
     status: int | None = None,
     at: datetime | None = None,
     **fields: Any,
@@ -68,7 +60,7 @@ def advance(
     """
     before = DecisionState(decision.state)
     state = DecisionState(next_decision_state(before, event))
-    action = _ACTIONS_BY_EVENT.get(event) or _ACTIONS[state]
+    action = _ACTIONS.get(event, f"decision.{state}")
     if (
         before == DecisionState.WITHDRAWN
         and decision.is_approval
@@ -186,14 +178,9 @@ def settle_by_report(
         # of these.
         for decision in decisions:
             if decision not in claims:
-                _supersede(decision, lost, actor)
+                advance(decision, DecisionEvent.LOSE, actor, lost)
             elif decision.state == DecisionState.UNKNOWN:
-                advance(
-                    decision,
-                    event=DecisionEvent.SEEN_ABSENT,
-                    actor=actor,
-                    explanation=NOT_NAMED,
-                )
+                advance(decision, DecisionEvent.SEEN_ABSENT, actor, NOT_NAMED)
         return
     # Where the report names none, the newest call that may have left is the most
     # likely; only one can have won.
@@ -201,15 +188,20 @@ def settle_by_report(
     if winner:
         advance(
             winner,
-            event=DecisionEvent.SUCCEED,
-            actor=actor,
-            explanation=WINNER_UNKNOWN if len(claims) > 1 else "",
+            DecisionEvent.SUCCEED,
+            actor,
+            WINNER_UNKNOWN if len(claims) > 1 else "",
         )
     if winner or ended:
         lost = LOST_TO_OURS
     for decision in decisions:
         if decision != winner:
-            _supersede(decision, WINNER_UNKNOWN if decision in claims else lost, actor)
+            advance(
+                decision,
+                DecisionEvent.LOSE,
+                actor,
+                WINNER_UNKNOWN if decision in claims else lost,
+            )
 
 
 def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
@@ -234,11 +226,11 @@ def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
     return False
 
 
-def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> None:
+def supersede_others(winner: Decision, message: Message, actor: Actor) -> None:
     """End every other open decision on a locked message, because this one took effect."""
     for decision in decisions_to_settle(message):
         if decision.pk != winner.pk:
-            _supersede(decision, LOST_TO_OURS, actor)
+            advance(decision, DecisionEvent.LOSE, actor, LOST_TO_OURS)
 
 
 def decisions_to_settle(message: Message) -> list[Decision]:
@@ -256,25 +248,3 @@ def _decisions_under_lock(message: Message) -> list[Decision]:
     for decision in locked:
         decision.message = message
     return locked
-
-
-def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:
-    advance(
-        decision,
-        event=DecisionEvent.LOSE,
-        actor=actor,
-        explanation=explanation,
-    )
-
-
-def reopen_listed(
-    connection: Connection, *, upstream_ids: list[str], actor: Actor
-) -> None:
-    """Reopen decisions that only absence had settled, because the message is listed
-    again.
-    """
-    found = Decision.objects.unattributed_among(connection, upstream_ids).under_lock()
-    for decision in found:
-        advance(
-            decision, event=DecisionEvent.FOUND, actor=actor, seen_held=0, seen_absent=0
-        )

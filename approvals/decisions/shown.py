@@ -56,7 +56,6 @@ def attached_files(message: Message) -> list[AttachedFile]:
 
 def unread_parts(
     message: Message,
-    *,
     conversation: Conversation,
     files: Iterable[AttachedFile],
     opened: Collection[str],
@@ -79,7 +78,7 @@ def unread_parts(
     return [part for part in parts if part.key not in opened]
 
 
-def opened_parts(message: Message, *, actor: Actor) -> set[str]:
+def opened_parts(message: Message, actor: Actor) -> set[str]:
     """Return the keys of all parts of this message that the actor opened or ticked."""
     opened = OpenedPart.objects.filter(message=message, person=int(actor.id))
     return set(opened.values_list("part", flat=True))
@@ -140,7 +139,7 @@ def set_viewed(
     one, and VerdictNotAllowed for people who cannot decide here, or where this version
     has no such file or finding.
     """
-    locked = lock_for_reviewer(message, actor=actor, to="tick what they viewed")
+    locked = lock_for_reviewer(message, actor, to="tick what they viewed")
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise content_changed(locked, fingerprint)
     known = {file_name(file) for file in attached_files(locked)}
@@ -164,9 +163,9 @@ def set_viewed(
 @transaction.atomic
 def note_opened_part(
     message: Message,
-    *,
     key: str,
     actor: Actor,
+    *,
     action: str = "",
     details: Mapping[str, Any] | None = None,
     each_time: bool = False,
@@ -189,14 +188,7 @@ def note_opened_part(
         )
 
 
-def note_served(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
-    """Record that the actor's browser loaded this version, else the current one;
-    perhaps nobody has read it yet.
-    """
-    _note_once([SERVED], message, actor, fingerprint)
-
-
-def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
+def note_opened(message: Message, actor: Actor, *, fingerprint: str = "") -> None:
     """Record that the version with this fingerprint, or the current one, is on the
     actor's screen.
 
@@ -204,37 +196,32 @@ def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> Non
     this message is ignored.
     """
     if not fingerprint or message.revisions.filter(fingerprint=fingerprint).exists():
-        _note_once([OPENED], message, actor, fingerprint)
+        note_served(message, actor, fingerprint=fingerprint, actions=(OPENED,))
 
 
-def note_page(message: Message, *, actor: Actor, is_opened: bool) -> None:
-    """Record that the message's page was loaded, and opened where no script reports
-    that later.
-    """
-    _note_once([SERVED, OPENED] if is_opened else [SERVED], message, actor)
-
-
-def _note_once(
-    actions: Sequence[str], message: Message, actor: Actor, shown: str = ""
+def note_served(
+    message: Message,
+    actor: Actor,
+    *,
+    fingerprint: str = "",
+    actions: Sequence[str] = (SERVED,),
 ) -> None:
-    fingerprint = shown or message.fingerprint
+    """Record that the actor's browser loaded this version, else the current one, where
+    that is new; perhaps nobody has read it yet, unless it was opened as well.
+    """
+    fingerprint = fingerprint or message.fingerprint
     known = recorded_actions(
         message=message.public_id,
         actions=actions,
         actor_id=actor.id,
         fingerprint=fingerprint,
     )
+
     # An open page reloads often, and mostly nothing is new.
     if missing := [action for action in actions if action not in known]:
-        _record_all(missing, message, actor, fingerprint)
-
-
-@atomic_with_retry
-def _record_all(
-    actions: Sequence[str], message: Message, actor: Actor, fingerprint: str
-) -> None:
-    for action in actions:
-        record_about(action, message, actor=actor, fingerprint=fingerprint)
+        with transaction.atomic():
+            for action in missing:
+                record_about(action, message, actor=actor, fingerprint=fingerprint)
 
 
 VERSION = 1
@@ -244,10 +231,10 @@ MAX_LISTED = 20
 
 def shown_context(
     message: Message,
-    *,
     ruling: Ruling,
     conversation: Conversation,
     opened: Collection[str],
+    *,
     risk_read: Collection[str],
 ) -> dict[str, Any]:
     """Return what a locked message's page shows at the moment of a verdict: version,
@@ -259,9 +246,7 @@ def shown_context(
     """
     files = attached_files(message)
     viewed = viewed_names(message, opened)
-    unread = unread_parts(
-        message, conversation=conversation, files=files, opened=opened
-    )
+    unread = unread_parts(message, conversation, files, opened)
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"
     found = [restored(one) for one in revision.findings]

@@ -170,7 +170,7 @@ def _for_later(decision: Decision) -> str:
     if decision.later_at is None:
         return ""
     words = f" for {time_in_words(decision.later_at, decision.later_zone)}"
-    delay = delay_in_words(decision, at=decision.changed_at)
+    delay = delay_in_words(decision, decision.changed_at)
     return f"{words}, sent {delay}" if delay else words
 
 

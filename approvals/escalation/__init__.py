@@ -1,5 +1,5 @@
 """What the review plan of a mailbox does for its held messages: deadlines, reminders
 and assignment.
 
-Start with `watch.py`.
+Start with `handling.py`.
 """

@@ -1,39 +1,50 @@
-"""Assigns messages: by hand, in turn to those on duty, or as a step of the ladder; and
-extends their deadlines. A person who is away is passed over.
+"""Does what the review plan says is due for held messages: marks late ones, reminds and
+assigns; people assign by hand, and extend deadlines. A person who is away is passed
+over.
 
 An assignment is a claim that somebody else made; it informs, and keeps nobody else from
 deciding. An extension asks for a reason, and is recorded.
+
+The sweep calls `watch` for messages whose `watch_at` has come, by the database's clock.
+Each message has a transaction of its own under its lock, and a step is done once
+(`StepDone`), however many workers run it. Of several steps that became due during a
+pause only the last is done.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet
+from django.db import transaction
+from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.functions import Now
 
-from approvals import collaboration, tasks
+from approvals import collaboration, local_messages, tasks
 from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle, rulings
-from approvals.desk_messages import awaits_review
+from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
 from approvals.errors import AlreadyDecided
-from approvals.models import Claim, Review
+from approvals.models import Claim, Reminder, Review, StepDone
+from audit.models import Entry
 from audit.recording import changed
 from common.actors import Actor, rule
+from common.durations import minutes_in_words
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
-from mirror.models import Message
+from mirror.models import Mailbox, Message
 from mirror.recording import record_about
 from people.models import Person
 from policy.calendars import is_working_time
-from policy.models import DutyTurn
+from policy.models import DutyTurn, LadderStep, ReviewPlan
+from policy.plans.deadlines import DueStep, deadlines_of, plan_for, steps_of
 
 ACTOR = rule("review plan")
 MAX_REASON = 500
 LONGEST = timedelta(days=90)
 
 
-def on_duty(message: Message, *, now: datetime) -> QuerySet[Person]:
+def on_duty(message: Message, now: datetime) -> QuerySet[Person]:
     """Return who is on duty for a message's mailbox now and is not away."""
     turns = DutyTurn.objects.filter(
         Q(mailbox=message.mailbox_id) | Q(mailbox=None)
@@ -63,9 +74,7 @@ def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
     )
 
 
-def assign_first(
-    message: Message, people: QuerySet[Person], *, why: str
-) -> Person | None:
+def assign_first(message: Message, people: QuerySet[Person], why: str) -> Person | None:
     """Assign a locked message to the first of these people who can review it; None
     where nobody can.
     """
@@ -75,8 +84,8 @@ def assign_first(
     return chosen
 
 
-def _lock_waiting(message: UUID, *, actor: Actor, act: str, cannot: str) -> Message:
-    locked = lock_visible(message, actor=actor)
+def _lock_waiting(message: UUID, actor: Actor, *, act: str, cannot: str) -> Message:
+    locked = lock_visible(message, actor)
     if not may_handle(actor, locked):
         raise ActNotAllowed(f"Only a reviewer or admin of this mailbox can {act}.")
     if not awaits_review(locked.pk):
@@ -92,10 +101,7 @@ def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
     or is away; AlreadyDecided where nothing is left to decide.
     """
     locked = _lock_waiting(
-        message,
-        actor=actor,
-        act="assign its messages",
-        cannot="it cannot be assigned",
+        message, actor, act="assign its messages", cannot="it cannot be assigned"
     )
     person = Person.objects.filter(pk=to, is_active=True).first()
     if person is None or not is_reviewer(person.actor(surface="web"), locked):
@@ -107,32 +113,17 @@ def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
     )
 
 
-def candidates(message: Message) -> list[Person]:
-    """Return the reviewers of a message's mailbox, by name, whether they are away or
-    not.
-    """
-    seeing = Person.objects.seeing(
-        connection=message.connection_id, mailbox=message.mailbox_id
-    )
-    return [one for one in seeing if is_reviewer(one.actor(surface="web"), message)]
-
-
 def left_by_the_absent() -> QuerySet[Claim]:
     """Return the assignments of held messages to people who are out of office now."""
     held = Claim.objects.live().filter(is_assigned=True)
     return held.exclude(person__in=Person.objects.present()).order_by("pk")
 
 
-def pass_on(claim_ids: Iterable[int]) -> None:
-    """Give what is assigned to people who are away to those on duty; without any,
+@atomic_with_retry
+def pass_on(claim_id: int) -> None:
+    """Give what is assigned to somebody who is away to those on duty; without any,
     release it.
     """
-    for claim_id in claim_ids:
-        _pass_on(claim_id)
-
-
-@atomic_with_retry
-def _pass_on(claim_id: int) -> None:
     found = (
         left_by_the_absent()
         .filter(pk=claim_id)
@@ -150,7 +141,7 @@ def _pass_on(claim_id: int) -> None:
     if not left_by_the_absent().filter(pk=claim_id).exists():
         return
     why = f"{found.person} is out of office."
-    if assign_first(locked, on_duty(locked, now=clock()), why=why) is None:
+    if assign_first(locked, on_duty(locked, clock()), why) is None:
         collaboration.end_claims(Claim.objects.on(locked), actor=ACTOR, why=why)
 
 
@@ -165,7 +156,7 @@ def extend_deadline(
     """
     locked = _lock_waiting(
         message,
-        actor=actor,
+        actor,
         act="extend a deadline",
         cannot="its deadline cannot be extended",
     )
@@ -213,3 +204,155 @@ def deadline_of(message: Message) -> datetime | None:
 
 def _moment(at: datetime | None) -> str:
     return f"expires: {at:%Y-%m-%d %H:%M} UTC" if at else "expires: never"
+
+
+# How soon a message is watched again that waits for something other than a time: a
+# look, an undo, somebody on duty.
+SOON = timedelta(minutes=1)
+IN_TURN = "assigned in turn"
+
+
+def to_watch() -> DeskMessageQuerySet:
+    """Return the messages for which something is due; none without a plan."""
+    return (
+        desk_messages()
+        .to_watch()
+        .filter(Exists(ReviewPlan.objects.all()))
+        .order_by("review__watch_at")
+    )
+
+
+def on_plan_changed(mailbox: Mailbox | None, *, is_removed: bool, **_: Any) -> None:
+    """Have the held messages of a mailbox, or all, watched anew; without a plan they
+    have no deadlines.
+    """
+    reviews = Review.objects.filter(is_held=True)
+    if mailbox is not None:
+        reviews = reviews.filter(message__mailbox=mailbox)
+    reviews.update(watch_at=Now())
+    if is_removed:
+        reviews.update(late_since=None, look_by=None, decide_by=None)
+
+
+@transaction.atomic
+def watch(message_id: int) -> None:
+    """Do what is due for one. For a local message no step is taken and nobody is
+    reminded.
+    """
+    locked = (
+        to_watch()
+        .select_for_update(of=("self",), no_key=True, skip_locked=True)
+        .filter(pk=message_id)
+    )
+    message = locked.with_content().select_related("connection", "review").first()
+    if message is None:
+        return
+    plan = plan_for(message.mailbox_id)
+    now = clock()
+    review = Review.objects.filter(pk=message.pk)
+    if plan is None:
+        review.update(watch_at=None, look_by=None, decide_by=None, late_since=None)
+        return
+    if not awaits_review(message.pk):
+        # Decided: it may be undone, or held again.
+        review.update(watch_at=now + SOON)
+        return
+    risk = message.review.risk_level
+    held_at = message.held_at
+    deadlines = deadlines_of(
+        plan, risk=risk, held_at=held_at, extended_to=message.review.extended_to
+    )
+    is_looked_at = (
+        Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
+    )
+    done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
+    is_unassigned = False
+    if plan.assigns_in_turn and IN_TURN not in done:
+        # Once, unless somebody has claimed it already.
+        is_unassigned = (
+            not Claim.objects.on(message).live().exists()
+            and assign_first(
+                message, on_duty(message, now), "In turn, to those on duty."
+            )
+            is None
+        )
+        if not is_unassigned:
+            StepDone.objects.bulk_create(
+                [StepDone(message=message, step=IN_TURN)], ignore_conflicts=True
+            )
+    targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
+    late_since = min((at for at in targets if at and at <= now), default=None)
+    steps: list[DueStep] = []
+    if not message.is_local:
+        steps = [
+            due
+            for due in steps_of(plan, deadlines, risk=risk, held_at=held_at)
+            if due.key not in done
+            and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
+        ]
+        _do_last([due for due in steps if due.at <= now], message, now)
+    elif late_since:
+        local_messages.feature().end_late(message)
+        late_since = None
+    times = [at for at in (*targets, *(due.at for due in steps)) if at and at > now]
+    # Late for its first look, it is late no more once somebody looks; and somebody may
+    # come on duty.
+    if is_unassigned or (late_since and late_since != deadlines.decide_by):
+        times.append(now + SOON)
+    review.update(
+        watch_at=min(times, default=None),
+        look_by=deadlines.look_by,
+        decide_by=deadlines.decide_by,
+        late_since=late_since,
+    )
+
+
+def _do_last(due: Sequence[DueStep], message: Message, now: datetime) -> None:
+    """Do the last of the steps that are due. The others are passed over: after a pause
+    they would come in a burst.
+    """
+    if not due:
+        return
+    StepDone.objects.bulk_create(
+        [StepDone(message=message, step=one.key) for one in due]
+    )
+    step = due[-1].step
+    kind = "its first look" if step.basis == LadderStep.Basis.LOOK else "its decision"
+    when = f"The target for {kind} has passed"
+    if step.minutes:
+        side = "after" if step.minutes > 0 else "before"
+        lasting = minutes_in_words(abs(step.minutes))
+        when = f"{lasting} {side} the target for {kind}"
+    details = {"subject": message.subject, "explanation": f"{when}."}
+    if step.whom != LadderStep.Whom.DESTINATIONS:
+        duty = on_duty(message, now)
+        # Whom it names and who is not away, else those on duty.
+        present = Person.objects.present()
+        named = duty
+        if step.whom == LadderStep.Whom.HOLDER:
+            holder = Claim.objects.on(message).live().values("person")
+            named = present.filter(pk__in=holder)
+        elif step.person is not None:
+            named = present.filter(pk=step.person.pk)
+        elif step.group is not None:
+            named = present.filter(policy_groups=step.group)
+        for people in (named, duty):
+            if step.act == LadderStep.Act.ASSIGN:
+                whom = step.get_whom_display()
+                if step.whom == LadderStep.Whom.PERSON:
+                    whom = str(step.person)
+                elif step.whom == LadderStep.Whom.GROUP:
+                    whom = f"the group {step.group}"
+                why = f"{when}: assigned to {whom}."
+                if assign_first(message, people, why):
+                    return
+            elif reminded := able_to_review(people, message):
+                Reminder.objects.bulk_create(
+                    [Reminder(message=message, person=one) for one in reminded],
+                    ignore_conflicts=True,
+                )
+                details["to"] = ", ".join(map(str, reminded))
+                record_about("message.reminded", message, actor=ACTOR, details=details)
+                return
+        details["explanation"] += " Nobody who could review it is on duty."
+    record_about("message.late", message, actor=ACTOR, details=details)

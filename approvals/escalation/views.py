@@ -1,32 +1,64 @@
 """The page on which a message is assigned and its deadline is extended."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.decisions.ruling import may_handle
+from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.errors import http_status
-from approvals.escalation.forms import AssignForm, ExtendForm
 from approvals.escalation.handling import (
     MAX_REASON,
     assign_by_hand,
-    candidates,
     deadline_of,
     extend_deadline,
 )
 from approvals.message_page.views import get_visible_message_or_404
 from approvals.models import Claim
+from common.forms import SentenceForm, WordsField, always
 from common.pages import DeskRequest, redirect_with_notice
-from common.time_zones import zone_name
+from common.time_zones import there, zone_name
 from mirror.errors import DeskError
 from mirror.models import Message
 from people.models import Person
+
+
+class AssignForm(SentenceForm):
+    """The person who gets a message."""
+
+    to = forms.IntegerField(
+        min_value=1,
+        max_value=2**62,
+        error_messages=always("Choose a person."),
+    )
+
+
+class ExtendForm(SentenceForm):
+    """The new deadline and why."""
+
+    until = forms.DateTimeField(
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
+        error_messages=always("Enter day and time as 2026-11-20 14:30."),
+    )
+    reason = WordsField(
+        max_length=MAX_REASON,
+        error_messages={
+            "required": "Write why it needs more time.",
+            "max_length": f"Keep the reason under {MAX_REASON} characters.",
+        },
+    )
+
+    def moment(self) -> datetime:
+        """Return the chosen time, by the clock of whoever asks."""
+        at: Any = self.cleaned_data["until"]
+        moment: datetime = at.replace(tzinfo=ZoneInfo(zone_name()))
+        return moment
 
 
 @require_safe
@@ -86,14 +118,21 @@ def _page(
     offered = max(deadline or timezone.now(), timezone.now()) + timedelta(hours=4)
     typed: Any = request.POST
     present = set(Person.objects.present().values_list("pk", flat=True))
+    seeing = Person.objects.seeing(
+        connection=message.connection_id, mailbox=message.mailbox_id
+    )
     context = {
         "message": message,
         "claim": Claim.objects.on(message).live().select_related("person").first(),
-        "people": [(one, one.pk in present) for one in candidates(message)],
+        # The reviewers of its mailbox, by name, whether they are away or not.
+        "people": [
+            (one, one.pk in present)
+            for one in seeing
+            if is_reviewer(one.actor(surface="web"), message)
+        ],
         "may_assign": may_handle(request.actor, message) and message.state == "held",
         "has_deadline": deadline is not None,
-        "until": typed.get("until")
-        or offered.astimezone(ZoneInfo(zone_name())).strftime("%Y-%m-%dT%H:%M"),
+        "until": typed.get("until") or f"{there(offered):%Y-%m-%dT%H:%M}",
         "reason": typed.get("reason", ""),
         "zone": zone_name(),
         "max_reason": MAX_REASON,

@@ -96,7 +96,7 @@ def _sheet(
     content = stored_content(message.revision) if message.revision else None
     shown = rendered_message_of(message.revision, content) if message.revision else None
     if message.revision and request.method != "HEAD":
-        note_served(message, actor=request.actor)
+        note_served(message, request.actor)
     query = filters_of(request).suffix
     context = {
         "message": message,
@@ -178,7 +178,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
             content_type="text/plain; charset=utf-8",
         )
     if request.method != "HEAD":
-        note_served(message, actor=request.actor)
+        note_served(message, request.actor)
     return framed(
         document_with_pictures(message.revision, found=ViewForm(request.GET).marked())
     )
@@ -201,7 +201,7 @@ def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the panel of attachments."""
     message = get_visible_message_or_404(request.actor, public_id)
     attached = attached_files(message)
-    opened = opened_parts(message, actor=request.actor) if attached else set()
+    opened = opened_parts(message, request.actor) if attached else set()
     context = {
         "message": message,
         "content": stored_content(message.revision) if message.revision else None,
@@ -280,9 +280,9 @@ def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     conversation = conversation_of(message)
     parts = unread_parts(
         message,
-        conversation=conversation,
-        files=attached_files(message),
-        opened=opened_parts(message, actor=request.actor),
+        conversation,
+        attached_files(message),
+        opened_parts(message, request.actor),
     )
     context = {"message": message, "conversation": conversation, "unread": parts}
     return render(request, "approvals/message_page/_unread.html", context)
@@ -295,7 +295,7 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """
     message = get_visible_message_or_404(request.actor, public_id)
     if request.POST.get("part") == "links" and message.revision_id is not None:
-        note_opened_part(message, key=links_key(message), actor=request.actor)
+        note_opened_part(message, links_key(message), request.actor)
     return HttpResponse(status=204)
 
 
@@ -342,8 +342,8 @@ def _note_opened_file(
         return
     note_opened_part(
         message,
-        key=key_of(file),
-        actor=request.actor,
+        key_of(file),
+        request.actor,
         action="attachment.served",
         details={"file": file.name[:300], "sha256": file.found_sha256, "how": how},
         # Every download is recorded: a copy leaves the desk.
@@ -362,8 +362,8 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
             details = {"letters": str(len(conversation.messages))}
             note_opened_part(
                 message,
-                key=conversation.part,
-                actor=request.actor,
+                conversation.part,
+                request.actor,
                 action="thread.opened",
                 details=details,
             )
@@ -429,9 +429,7 @@ def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpRes
     """Serve the framed mail of that version, with the same CSP as the current one."""
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD":
-        note_served(
-            message, actor=request.actor, fingerprint=verdict.revision.fingerprint
-        )
+        note_served(message, request.actor, fingerprint=verdict.revision.fingerprint)
     return framed(document_with_pictures(verdict.revision, until=verdict.given_at))
 
 

@@ -20,25 +20,24 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from approvals.decisions.decide import (
-    give_verdict,
-    note_refusal,
-    take_back_approval,
-    undo_decision,
-)
+from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.forms import (
     MAX_REASON,
+    HighRiskForm,
     PassageForm,
     SettleForm,
     VerdictForm,
+    recipient_question,
+    to_be_read,
     with_preset,
 )
-from approvals.decisions.high_risk import HighRiskForm, recipient_question, to_be_read
 from approvals.decisions.later import later_context
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import (
     confirm_approval,
     settle_by_hand,
+    take_back_approval,
+    undo_decision,
     withdraw_decision,
 )
 from approvals.errors import (

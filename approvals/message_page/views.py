@@ -24,9 +24,11 @@ from approvals.decisions.forms import MAX_REASON
 from approvals.decisions.later import later_context
 from approvals.decisions.ruling import is_reviewer, may_handle, rulings, stop_of
 from approvals.decisions.shown import (
+    OPENED,
+    SERVED,
     attached_files,
     note_opened,
-    note_page,
+    note_served,
     opened_parts,
     unread_parts,
 )
@@ -160,7 +162,8 @@ def answer_with_message(
         # seen by nobody.
         is_ahead = is_prefetch(request)
         is_opened = not (request.htmx or is_ahead)
-        note_page(message, actor=actor, is_opened=is_opened)
+        acts = (SERVED, OPENED) if is_opened else (SERVED,)
+        note_served(message, actor, actions=acts)
         if is_opened and context["has_claim"]:
             touch_claim(message, actor=actor)
         if is_opened or is_ahead:
@@ -267,7 +270,7 @@ def message_context(
     content = stored_content(revision) if revision else None
     rendered = rendered_message_of(revision, content) if revision else None
     files = attached_files(message)
-    opened = opened_parts(message, actor=actor)
+    opened = opened_parts(message, actor)
     ruling = rulings([message], actor, now=now)[message.pk]
     findings, score = findings_of(
         message, RuleWeight.objects.points_by_rule(), query=filters.suffix
@@ -290,9 +293,7 @@ def message_context(
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=now)
     decisions = our_decisions(message)
-    unread = unread_parts(
-        message, conversation=conversation, files=files, opened=opened
-    )
+    unread = unread_parts(message, conversation, files, opened)
     context: dict[str, Any] = {
         "message": message,
         "revision": revision,
@@ -363,7 +364,7 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_bare_message_or_404(actor, public_id)
     note_opened(
         message,
-        actor=actor,
+        actor,
         fingerprint=ShownForm(request.POST).value("fingerprint") or "",
     )
     touch_claim(message, actor=actor)

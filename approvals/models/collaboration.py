@@ -5,7 +5,6 @@ saved views, and what was done about messages that are late.
 from collections.abc import Iterable
 from typing import Self, TypeVar
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
@@ -15,6 +14,7 @@ from mirror.models import Message
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import MessageState
 from mirror.terms import BACK_BEFORE, CLAIM_LASTS
+from people.models import Person
 
 _Model = TypeVar("_Model", bound=models.Model)
 
@@ -73,9 +73,7 @@ class Claim(models.Model):
     message = models.OneToOneField(
         Message, on_delete=models.CASCADE, related_name="claim"
     )
-    person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="claims"
-    )
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="claims")
     claimed_at = models.DateTimeField(db_default=Now())
     # When its holder last had the message on screen; an idle claim expires.
     seen_at = models.DateTimeField(db_default=Now())
@@ -126,9 +124,7 @@ class Snooze(models.Model):
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="snoozes"
     )
-    person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="snoozes"
-    )
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="snoozes")
     until = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
 
@@ -161,12 +157,10 @@ class Comment(models.Model):
         Message, on_delete=models.CASCADE, related_name="comments"
     )
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="comments"
+        Person, on_delete=models.PROTECT, related_name="comments"
     )
     text = models.TextField()
-    mentions = models.ManyToManyField(
-        settings.AUTH_USER_MODEL, related_name="mentioned_in", blank=True
-    )
+    mentions = models.ManyToManyField(Person, related_name="mentioned_in", blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = CommentQuerySet.as_manager()
@@ -199,7 +193,7 @@ class Question(models.Model):
         Message, on_delete=models.CASCADE, related_name="questions"
     )
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="questions"
+        Person, on_delete=models.CASCADE, related_name="questions"
     )
     comment = models.ForeignKey(
         Comment, on_delete=models.CASCADE, related_name="questions"
@@ -224,9 +218,7 @@ class OpenedPart(models.Model):
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="opened_parts"
     )
-    person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
-    )
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
     part = models.CharField(max_length=100)
     at = models.DateTimeField(db_default=Now())
 
@@ -250,7 +242,7 @@ class SavedView(Saved):
     deleted = "view.deleted"
 
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views"
+        Person, on_delete=models.CASCADE, related_name="saved_views"
     )
 
     class Meta:
@@ -296,7 +288,7 @@ class Reminder(models.Model):
         Message, on_delete=models.CASCADE, related_name="reminders"
     )
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reminders"
+        Person, on_delete=models.CASCADE, related_name="reminders"
     )
     at = models.DateTimeField(db_default=Now())
 

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Count, Exists, F, FloatField, OuterRef, Q, QuerySet
@@ -19,18 +18,11 @@ from approvals.models.verdicts import MOST, WEEK, Percentile
 from common.actors import Role
 from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message, Revision
+from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from mirror.terms import (
-    CAN_EXPIRE,
-    IN_DOUBT,
-    LATELY,
-    LET_GO,
-    READS_THAT_PROVE,
-    UNSETTLED,
-    VOID,
-)
-from people.models import Grant
+from mirror.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
+from people.models import Grant, Person
 from policy.models import KillSwitch, StandingApproval, standing_words
 
 
@@ -211,102 +203,78 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         return self.filter(state__in=UNSETTLED)
 
     def withdrawn(self) -> Self:
-        """Stopped when their call may have left already."""
-        return self.filter(state=DecisionState.WITHDRAWN)
-
-    def not_read_as_held(self) -> Self:
-        """Approves whose call may still arrive: MultiMail was not read twice yet as
-        holding the message.
+        """Approvals that were stopped when their call may have left, and that may still
+        take effect: MultiMail was not read twice yet as holding the message.
         """
-        return self.filter(outcome=Outcome.APPROVE, seen_held__lt=READS_THAT_PROVE)
-
-    def unattributed_among(
-        self, connection: Connection, upstream_ids: list[str]
-    ) -> Self:
-        """Unattributed ones on messages with these ids."""
-        found = self.filter(
-            state=DecisionState.UNATTRIBUTED, message__connection=connection
-        )
-        return found.filter(
-            message__state=MessageState.HELD, message__upstream_id__in=upstream_ids
+        return self.filter(
+            state=DecisionState.WITHDRAWN,
+            outcome=Outcome.APPROVE,
+            seen_held__lt=READS_THAT_PROVE,
         )
 
     def due(self) -> Self:
-        """Ready to be carried out now, with nothing stopping them."""
-        ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())
-        return ready.on_real_messages()._on_well_connections().filter(~Exists(_stops()))
-
-    def on_real_messages(self) -> Self:
-        """Those on messages that are at MultiMail: no decision on a local message is
-        ever carried out.
+        """Ready to be carried out now, with nothing stopping them. No decision on a
+        local message, which MultiMail does not have, is ever carried out.
         """
-        return self.filter(message__is_local=False)
+        ready = self.filter(
+            state=DecisionState.RECORDED, due_at__lte=Now(), message__is_local=False
+        )
+        return ready._on_well_connections().filter(~Exists(_stops()))
 
     def _on_well_connections(self) -> Self:
-        rested = Q(message__connection__wait_until=None) | Q(
-            message__connection__wait_until__lte=Now()
-        )
-        return self.filter(rested, message__connection__paused_at=None)
-
-    def held_by(self, attempt: "Decision") -> Self:
-        """The row of a running attempt, as long as it is unchanged and its lease has
-        not expired.
-        """
         return self.filter(
-            pk=attempt.pk,
-            attempt=attempt.attempt,
-            state=DecisionState.CALLING,
-            lease_until__gt=Now(),
+            is_rested("message__connection__"), message__connection__paused_at=None
         )
 
-    def nothing_stops(self, decision: "Decision") -> Self:
-        """The row of this decision, unless a kill switch, pause, wait or expiry stops
-        its call.
+    def still_allowed(self, attempt: "Decision") -> Self:
+        """The row of a running attempt, as long as its call may be made.
+
+        It is unchanged, and its lease has not expired. No kill switch, pause, wait or
+        expiry stops the call. An active person who still is a reviewer of the mailbox
+        made it, or a standing approval in force, or a rule; which of them it was never
+        changes.
 
         Each condition is a subquery of its own. Joined in, they would make Django wrap
         the row's own conditions into a subquery too, and PostgreSQL does not look at
         those again when the row changed while the update waited for it.
         """
-        message = decision.message
+        message = attempt.message
         # At the address that the call goes to: it may have been changed meanwhile.
         here = Connection.objects.filter(
             pk=message.connection_id, api_url=message.connection.api_url, paused_at=None
         )
         in_time = Message.objects.real().filter(pk=message.pk)
-        if decision.outcome == Outcome.APPROVE:
+        if attempt.is_approval:
             in_time = in_time.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         stops = KillSwitch.objects.stopping(
             connection=message.connection_id, mailbox=message.mailbox_id
         )
-        return self.filter(Exists(here.rested()), ~Exists(stops), Exists(in_time))
-
-    def of_whoever_may(self, decision: "Decision") -> Self:
-        """The row of this decision, if an active person who still is a reviewer of the
-        mailbox made it.
-
-        Or a standing approval in force, or a rule. Which of them it was never changes.
-        """
-        if decision.rule and decision.outcome != Outcome.APPROVE:
-            return self
-        if decision.standing_id is not None:
-            return self.filter(
-                Exists(
-                    StandingApproval.objects.in_force().filter(pk=decision.standing_id)
-                )
-            )
-        message = decision.message
-        here = Q(connection=None, mailbox=None) | Q(
+        mine = self.filter(
+            Exists(here.rested()),
+            ~Exists(stops),
+            Exists(in_time),
+            pk=attempt.pk,
+            attempt=attempt.attempt,
+            state=DecisionState.CALLING,
+            lease_until__gt=Now(),
+        )
+        if attempt.rule and not attempt.is_approval:
+            return mine
+        if attempt.standing_id is not None:
+            standing = StandingApproval.objects.in_force()
+            return mine.filter(Exists(standing.filter(pk=attempt.standing_id)))
+        roles = Q(connection=None, mailbox=None) | Q(
             connection=message.connection_id, mailbox=None
         )
         if message.mailbox_id is not None:
-            here |= Q(mailbox=message.mailbox_id)
+            roles |= Q(mailbox=message.mailbox_id)
         grants = Grant.objects.filter(
-            here,
+            roles,
             role=Role.REVIEWER,
-            person=decision.given_by_id,
+            person=attempt.given_by_id,
             person__is_active=True,
         )
-        return self.filter(Exists(grants))
+        return mine.filter(Exists(grants))
 
     def approved_by_people_like(self, *, mailbox: int, key: str, shape: str) -> Self:
         """Applied approvals of people, of messages with this mailbox, key and text; the
@@ -430,9 +398,7 @@ class Decision(models.Model):
     # What the agent gets as data beside the reason (our gateway): `suggested_markdown`,
     # `replaced_by`, `changes`.
     feedback = models.JSONField(default=dict, db_default={}, blank=True)
-    given_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT
-    )
+    given_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT)
     # The rule that decided where no person did, such as "expiry".
     rule = models.CharField(max_length=40, blank=True)
     # The standing approval that approved it where no person did; `rule` names its
@@ -582,13 +548,6 @@ class Decision(models.Model):
             and self.later_at is not None
         )
         return is_waiting and self.due_at > timezone.now()
-
-    @property
-    def can_expire(self) -> bool:
-        """Whether its message's expiry stops it: an approval, except while its call
-        runs.
-        """
-        return self.outcome == Outcome.APPROVE and self.state in CAN_EXPIRE
 
     @property
     def has_been_read_as_held(self) -> bool:

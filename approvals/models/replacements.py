@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Self
 
-from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -12,9 +11,11 @@ from django.db.models.functions import Now
 
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Mailbox, Message, Revision
+from mirror.models.connections import is_rested
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, MessageState
 from mirror.terms import LATELY
+from people.models import Person
 
 # The entry of a message's metadata that names the edit that made it.
 EDIT = "countersign_edit"
@@ -66,9 +67,10 @@ class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
             connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id")
         )
         to_note = Q(state="done", noted_at=None) & Exists(arrived)
-        rested = Q(connection__wait_until=None) | Q(connection__wait_until__lte=Now())
         ready = self.free().filter(
-            rested, connection__paused_at=None, next_attempt_at__lte=Now()
+            is_rested("connection__"),
+            connection__paused_at=None,
+            next_attempt_at__lte=Now(),
         )
         return ready.filter(Q(state__in=_OPEN) | to_note)
 
@@ -128,9 +130,7 @@ class Replacement(models.Model):
     connection = models.ForeignKey(
         Connection, on_delete=models.CASCADE, related_name="+"
     )
-    person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
-    )
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
     # Keys of people: who edited this text or a version before it, and who started the
     # first one.
     editors = ArrayField(models.BigIntegerField(), default=list)
@@ -215,9 +215,7 @@ class CommandedMail(models.Model):
     mailbox = models.ForeignKey(
         Mailbox, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
-    )
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
     interaction_id = models.CharField(max_length=32, unique=True)
     command = models.CharField(max_length=40)
     discord_user = models.CharField(max_length=100, blank=True)

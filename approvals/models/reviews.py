@@ -137,10 +137,6 @@ class Arrival(models.Model):
 class BrakeQuerySet(models.QuerySet["Brake"]):
     """Reads of floods."""
 
-    def open(self) -> Self:
-        """Those whose cap is still passed, as far as was noticed."""
-        return self.filter(ended_at=None)
-
     def over(self) -> Self:
         """Open ones of which fewer than the cap came within its window, by the
         database's clock (arrival_counted).
@@ -152,12 +148,8 @@ class BrakeQuerySet(models.QuerySet["Brake"]):
         )
         number = came.values("what").annotate(number=Count("pk"))
         lately = Coalesce(Subquery(number.values("number")), 0)
-        return (
-            self.open()
-            .annotate(lately=lately)
-            .filter(lately__lt=F("cap"))
-            .order_by("pk")
-        )
+        counted = self.filter(ended_at=None).annotate(lately=lately)
+        return counted.filter(lately__lt=F("cap")).order_by("pk")
 
     def with_all(self) -> Self:
         """With what a page shows of each, newest first."""
@@ -183,14 +175,7 @@ class BrakeQuerySet(models.QuerySet["Brake"]):
             return self
         held = Message.objects.filter(visible_condition(actor), state=MessageState.HELD)
         theirs = held.filter(review__brake=OuterRef("pk"), review__is_apart=True)
-        scoped = Q(pk__lt=0)
-        for scope in actor.scopes:
-            scoped |= (
-                Q(mailbox=scope.mailbox)
-                if scope.mailbox is not None
-                else Q(connection=scope.connection)
-            )
-        return self.filter(scoped | Exists(theirs))
+        return self.filter(visible_condition(actor) | Exists(theirs))
 
 
 class Brake(models.Model):
@@ -246,7 +231,7 @@ class Brake(models.Model):
                 fields=["reject_to"],
                 condition=Q(reject_to__isnull=False),
                 name="brake_to_reject",
-            ),
+            )
         ]
 
     def __str__(self) -> str:

@@ -2,7 +2,6 @@
 
 from typing import Self
 
-from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -10,6 +9,7 @@ from django.db.models.functions import Now
 
 from common.actors import Actor
 from mirror.models import Mailbox
+from people.models import Person
 
 
 class RuleWeightQuerySet(models.QuerySet["RuleWeight"]):
@@ -30,9 +30,7 @@ class RuleWeight(models.Model):
 
     rule = models.CharField(max_length=40, unique=True)
     points = models.PositiveSmallIntegerField(null=True)
-    changed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL
-    )
+    changed_by = models.ForeignKey(Person, null=True, on_delete=models.SET_NULL)
     changed_at = models.DateTimeField(db_default=Now())
     # Up to which message, oldest first, the held ones have been weighed again; None:
     # all of them.
@@ -88,7 +86,7 @@ class OwnWord(models.Model):
     looks_in = ArrayField(models.CharField(max_length=10))
     points = models.PositiveSmallIntegerField()
     changed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+        Person, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     changed_at = models.DateTimeField(db_default=Now())
 
@@ -128,7 +126,7 @@ class UsualTexts(models.Model):
     # list."}
     texts = models.JSONField(default=list)
     changed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+        Person, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     changed_at = models.DateTimeField(db_default=Now())
 

@@ -4,24 +4,16 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Self
 
-from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import (
-    Aggregate,
-    Case,
-    Count,
-    F,
-    FloatField,
-    Q,
-    QuerySet,
-    When,
-)
+from django.db.models import Aggregate, Case, Count, F, FloatField, Q, QuerySet, When
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Greatest, Length, Now
 
 from mirror.models import Message, Revision
+from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import Outcome
+from people.models import Person
 
 WEEK = timedelta(days=7)
 # Medians and shares use at most this many of the newest; the page says so where a week
@@ -40,7 +32,7 @@ class Percentile(Aggregate):
         super().__init__(expression, part=repr(float(part)), **options)
 
 
-class VerdictQuerySet(QuerySet["Verdict"]):
+class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
     """Reads of verdicts."""
 
     def awaiting_others(self, person: int) -> Self:
@@ -49,23 +41,19 @@ class VerdictQuerySet(QuerySet["Verdict"]):
         """
         return self.filter(person=person, awaits_others=True)
 
-    def on(self, messages: QuerySet[Message]) -> Self:
-        """Those on these messages."""
-        return self.filter(message__in=messages)
-
     def void(self) -> None:
         """Let those that still count do so no more."""
         self.filter(live=True).update(live=False, awaits_others=False)
 
     def newest_on(self, messages: Iterable[Message]) -> dict[int, int]:
         """Return by message the key of the newest verdict on it."""
-        verdicts = self.filter(message__in=[one.pk for one in messages]).order_by("pk")
+        verdicts = self.filter(message__in=list(messages)).order_by("pk")
         return dict(verdicts.values_list("message_id", "pk"))
 
     def given_on(self, messages: Iterable[Message]) -> Self:
         """Those on these messages with their people, the oldest first."""
         return (
-            self.filter(message__in=[one.pk for one in messages])
+            self.filter(message__in=list(messages))
             .select_related("person")
             .order_by("pk")
         )
@@ -140,7 +128,7 @@ class Verdict(models.Model):
         Message, on_delete=models.CASCADE, related_name="verdicts"
     )
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    person = models.ForeignKey(Person, on_delete=models.PROTECT)
     outcome = models.CharField(max_length=10, choices=Outcome)
     reason = models.TextField(blank=True)
     surface = models.CharField(max_length=16)

@@ -5,11 +5,11 @@ Actions are: ask MultiMail again, replay or dismiss a webhook, and try a decisio
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
+from typing import Concatenate, ParamSpec
 from uuid import UUID
 
-from django.contrib import messages
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -22,10 +22,16 @@ from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import grouped
 from approvals.reconcile.ask_again import carry_out_now
 from common.actors import Actor
-from common.pages import DeskRequest, first_or_404, page_or_fragment
-from mirror.errors import ActNotAllowed, DeskError
+from common.pages import (
+    DeskRequest,
+    first_or_404,
+    page_or_fragment,
+    redirect_with_notice,
+)
+from mirror.errors import ActNotAllowed
 from mirror.models import Message, WebhookEvent
 
+P = ParamSpec("P")
 _REPLAYED = {
     "applied": "The webhook was applied.",
     "late": "The webhook was read but changes nothing: its message already had a later status.",
@@ -73,46 +79,47 @@ def _answer(
     )
 
 
-def _refused(request: DeskRequest, error: DeskError) -> HttpResponse:
-    return _answer(request, status=http_status(error), error=error.sentence)
+def _action(
+    act: Callable[Concatenate[DeskRequest, P], str],
+) -> Callable[Concatenate[DeskRequest, P], HttpResponse]:
+    """Make a view of a function that does something and returns a notice for the page;
+    what it raises is shown there too.
+    """
+
+    @require_POST
+    @wraps(act)
+    def view(
+        request: DeskRequest, /, *args: P.args, **kwargs: P.kwargs
+    ) -> HttpResponse:
+        try:
+            notice = act(request, *args, **kwargs)
+        except (ActNotAllowed, EventAlreadyHandled) as error:
+            return _answer(request, status=http_status(error), error=error.sentence)
+        return redirect_with_notice(request, notice, "attention")
+
+    return view
 
 
-def _done(request: DeskRequest, sentence: str) -> HttpResponse:
-    messages.info(request, sentence, extra_tags="desk")
-    return redirect("attention")
-
-
-@require_POST
-def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
+@_action
+def look(request: DeskRequest, public_id: UUID) -> str:
     """Ask MultiMail about one message of the list."""
-    try:
-        have_asked(request.actor, public_id)
-    except ActNotAllowed as error:
-        return _refused(request, error)
-    return _done(
-        request, "Checking with MultiMail. The result appears here in a few seconds."
-    )
+    have_asked(request.actor, public_id)
+    return "Checking with MultiMail. The result appears here in a few seconds."
 
 
-@require_POST
-def carry_out(request: DeskRequest) -> HttpResponse:
+@_action
+def carry_out(request: DeskRequest) -> str:
     """Try the decisions now that no worker claimed; each is checked again there."""
     actor = request.actor
     stalled = Decision.objects.visible_to(actor).stalled().with_message()
     tried = carry_out_now(stalled.select_related("revision")[:200], actor=actor)
     if not tried:
-        return _refused(
-            request,
-            ActNotAllowed("There is no such decision, or you may not try it again."),
-        )
-    return _done(
-        request,
-        f"Trying {len(tried)} of them again. If nothing changes here, no worker is running.",
-    )
+        raise ActNotAllowed("There is no such decision, or you may not try it again.")
+    return f"Trying {len(tried)} of them again. If nothing changes here, no worker is running."
 
 
-@require_POST
-def settle_group(request: DeskRequest, key: str) -> HttpResponse:
+@_action
+def settle_group(request: DeskRequest, key: str) -> str:
     """Do a group's action for each item that the person may act on, or dismiss its
     webhooks.
     """
@@ -122,7 +129,7 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
     if group is None:
         raise Http404("Nothing of this is left, or you may not see it.")
     if not group.acts:
-        return _refused(request, ActNotAllowed(f"This is for {group.first.whose}."))
+        raise ActNotAllowed(f"This is for {group.first.whose}.")
     for one in group.acts:
         # Items that somebody else has just handled are skipped.
         with suppress(EventAlreadyHandled):
@@ -135,10 +142,7 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
                 replay_event(event_id=one.event.pk, actor=actor)
             else:
                 _compare(one.event, actor)
-    return _done(
-        request,
-        f"Started for {len(group.acts)}. The result appears here in a few seconds.",
-    )
+    return f"Started for {len(group.acts)}. The result appears here in a few seconds."
 
 
 def _compare(event: WebhookEvent, actor: Actor) -> None:
@@ -154,52 +158,33 @@ def _compare(event: WebhookEvent, actor: Actor) -> None:
         tasks.ask_about.delay_on_commit(about.pk)
 
 
-def _on_event(
-    request: DeskRequest, event_id: int, act: Callable[[WebhookEvent], str]
-) -> HttpResponse:
-    """Do something with a stored webhook, and show what that says; or why it was
-    refused.
-    """
+def _event_or_404(request: DeskRequest, event_id: int) -> WebhookEvent:
     visible = WebhookEvent.objects.visible_to(request.actor)
-    event = first_or_404(
+    return first_or_404(
         visible.select_related("connection").filter(pk=event_id),
         "There is no such webhook, or you may not see its connection.",
     )
-    try:
-        return _done(request, act(event))
-    except (ActNotAllowed, EventAlreadyHandled) as error:
-        return _refused(request, error)
 
 
-@require_POST
-def replay(request: DeskRequest, event_id: int) -> HttpResponse:
+@_action
+def replay(request: DeskRequest, event_id: int) -> str:
     """Apply a stored webhook again."""
-    return _on_event(
-        request,
-        event_id,
-        lambda event: _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)],
-    )
+    event = _event_or_404(request, event_id)
+    return _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)]
 
 
-@require_POST
-def compare(request: DeskRequest, event_id: int) -> HttpResponse:
+@_action
+def compare(request: DeskRequest, event_id: int) -> str:
     """Dismiss a webhook that contradicts its message, and ask MultiMail for the
     message's status.
     """
-
-    def act(event: WebhookEvent) -> str:
-        _compare(event, request.actor)
-        return "Checking the message with MultiMail. The webhook was dismissed."
-
-    return _on_event(request, event_id, act)
+    _compare(_event_or_404(request, event_id), request.actor)
+    return "Checking the message with MultiMail. The webhook was dismissed."
 
 
-@require_POST
-def dismiss(request: DeskRequest, event_id: int) -> HttpResponse:
+@_action
+def dismiss(request: DeskRequest, event_id: int) -> str:
     """Dismiss a stored webhook without applying it."""
-
-    def act(event: WebhookEvent) -> str:
-        dismiss_event(event_id=event.pk, actor=request.actor)
-        return "The webhook was dismissed. It stays stored, and this is logged."
-
-    return _on_event(request, event_id, act)
+    event = _event_or_404(request, event_id)
+    dismiss_event(event_id=event.pk, actor=request.actor)
+    return "The webhook was dismissed. It stays stored, and this is logged."

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals.collaboration import count_asked_of, count_snoozed_by
-from approvals.decisions.demands import demands_for, policy_in_force
+from approvals.decisions.ruling import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, RuleWeight, SavedView, Verdict
 from approvals.queue.filters import (
@@ -179,7 +179,7 @@ def _demands(
     return demands_for(
         list(desk_messages().for_policy().filter(pk__in=held)),
         actor,
-        now=now,
+        now,
         in_force=in_force,
     )
 
@@ -197,7 +197,9 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
         "oldest": waiting.oldest,
         "newest": waiting.newest,
         "snoozed": count_snoozed_by(actor),
-        "apart": _shown(count_of(visible.set_apart()) if visible.any_apart() else 0),
+        "apart": _shown(
+            count_of(visible.set_apart()) if visible.ever_apart().exists() else 0
+        ),
         "by_standing": _shown(by_standing),
         "tabs": [
             (

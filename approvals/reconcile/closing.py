@@ -1,5 +1,5 @@
 """Updates the mirror and our decisions from MultiMail's answer: no webhook has come, or
-one that needs a read.
+one that needs a read, or a decision is in doubt. It never calls decide_email.
 """
 
 from datetime import datetime, timedelta
@@ -8,17 +8,27 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
+from approvals.errors import StaleDecision
 from approvals.intake import unconfirmed
 from approvals.models import Decision
 from common.actors import Actor
+from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror import store
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.recording import details_of, record_about
-from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
+from mirror.states import (
+    DecisionEvent,
+    DecisionState,
+    MessageEvent,
+    MessageState,
+    contradicts,
+)
+from mirror.sync import reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
 from mirror.sync.rows import FOUND_BY_READING
+from mirror.terms import LET_GO, READS_THAT_PROVE
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does
 # "still held" prove anything.
@@ -40,7 +50,6 @@ def close(
     message: Message,
     upstream: UpstreamStatus,
     now: datetime,
-    *,
     began: datetime | None = None,
 ) -> str:
     """End a held message by what a read that began then tells, else by our decision or
@@ -81,7 +90,6 @@ def catch_up(
     message: Message,
     upstream: UpstreamStatus,
     now: datetime,
-    *,
     began: datetime | None = None,
 ) -> str:
     """Apply what a read that began then tells of a message that is not held; "nothing
@@ -161,7 +169,7 @@ def _record(message: Message, event: str) -> None:
 
 
 @transaction.atomic
-def refute_reports(message: Message, *, began: datetime) -> None:
+def refute_reports(message: Message, began: datetime) -> None:
     """Note that a read which began at that time found a message held, whatever webhooks
     had reported of it.
     """
@@ -197,7 +205,7 @@ def apply_reports(message: Message) -> bool:
 
 @transaction.atomic
 def reopen(
-    connection: Connection, *, upstream_id: str, began: datetime, now: datetime
+    connection: Connection, upstream_id: str, began: datetime, now: datetime
 ) -> None:
     """Hold a message again that a read which began at that time lists, although its end
     had been reported.
@@ -229,7 +237,7 @@ def reopen(
 
 @transaction.atomic
 def hold_again(
-    connection: Connection, *, upstream_id: str, began: datetime, now: datetime
+    connection: Connection, upstream_id: str, began: datetime, now: datetime
 ) -> None:
     """Let a message await review again that a read which began then lists, although our
     decision on it was answered with success: that answer was wrong.
@@ -252,13 +260,13 @@ def hold_again(
 
 
 @atomic_with_retry
-def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
+def leave_behind(message: Message, now: datetime) -> str:
     """Remove a message from the queue that came in while its connection was being
     removed.
     """
     locked = store.lock_current(message)
     if locked is not None and locked.is_held:
-        leave_queue(locked, actor, now)
+        leave_queue(locked, ACTOR, now)
     return "left behind"
 
 
@@ -270,3 +278,143 @@ def leave_queue(message: Message, actor: Actor, now: datetime) -> None:
         actor=actor,
         details={"subject": message.subject},
     )
+
+
+def resolve(decision_id: int) -> str:
+    """Find out by reading what became of a decision in doubt; it never calls
+    decide_email.
+    """
+    doubtful = Decision.objects.to_resolve().select_related(
+        "message__connection", "message__mailbox"
+    )
+    decision = doubtful.filter(pk=decision_id).first()
+    if decision is None:
+        return "nothing to resolve"
+    # By the database's clock, as all the times that it is compared with.
+    began = clock()
+    upstream = _ask(decision.message)
+    if upstream is not None and upstream.reported:
+        catch_up(decision.message, upstream, clock(), began)
+        decision.refresh_from_db()
+        return decision.state
+    if upstream is None:
+        # MultiMail may say who decided once it answers, so do not guess from the mirror
+        # before.
+        return "not known"
+    if decision.message.state not in (MessageState.HELD, MessageState.GONE):
+        return _follow_the_mirror(decision)
+    try:
+        return _weigh(decision, upstream.held, began)
+    except StaleDecision:
+        return "settled meanwhile"
+
+
+@transaction.atomic
+def _follow_the_mirror(decision: Decision) -> str:
+    """End it by the mirror's state from later webhooks, where the one about the
+    decision itself did not come.
+    """
+    message = store.lock_current(decision.message)
+    assert message is not None, "a decision keeps its message"
+    ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
+    reported = (
+        "approved"
+        if message.state in LET_GO
+        else ended.get(MessageState(message.state), "")
+    )
+    reason = message.upstream_reason
+    who = message.upstream_decided_by
+    is_nameless = message.connection.is_our_gateway and not reason + who
+    if reported and is_nameless and reported == settle.report_expected(decision):
+        # Our gateway has forgotten the message, so only people can say who decided.
+        locked = (
+            Decision.objects.to_resolve()
+            .filter(pk=decision.pk, state=DecisionState.UNKNOWN)
+            .under_lock()
+            .first()
+        )
+        if locked is not None:
+            settle.advance(
+                locked,
+                DecisionEvent.SEEN_ABSENT,
+                ACTOR,
+                "MultiMail reports this outcome, but no longer says whether it was by this decision.",
+            )
+    elif reported:
+        settle.settle_by_report(
+            message, reported=reported, reason=reason, decided_by=who, actor=ACTOR
+        )
+    decision.refresh_from_db()
+    return decision.state
+
+
+def _ask(message: Message) -> UpstreamStatus | None:
+    """Return MultiMail's answer about the message; None where it proves nothing."""
+    connection = message.connection
+    if connection.is_our_gateway:
+        return reads.ask_status(message)
+    pending = reads.ask(connection)
+    if pending is None:
+        return None
+    if any(str(row["id"]) == message.upstream_id for row in pending.rows):
+        return UpstreamStatus(held=True)
+    if pending.unreadable or pending.pages > 1:
+        return None
+    if not connection.read_key or message.is_inbound:
+        # This connection can only show absence.
+        return UpstreamStatus()
+    upstream = reads.ask_status(message)
+    # One source lacks it and the other says that it is held: neither counts as proof.
+    return None if upstream is None or upstream.held else upstream
+
+
+@transaction.atomic
+def _weigh(decision: Decision, held: bool, began: datetime) -> str:
+    """Count one complete read; two that agree, a settle time apart, settle the
+    decision.
+
+    A read that `began` before the doubt does not count: the decision was called once
+    more meanwhile.
+    """
+    store.lock_current(decision.message)
+    locked = (
+        Decision.objects.to_resolve()
+        .filter(pk=decision.pk, changed_at__lt=began)
+        .under_lock()
+        .first()
+    )
+    if locked is None:
+        return "settled meanwhile"
+    # How many reads in a row have shown this. Reads less than a settle time apart count
+    # once: of a decision in doubt, due_at is when a further read counts.
+    count = locked.seen_held if held else locked.seen_absent
+    if not count or locked.due_at <= began:
+        count = min(count + 1, READS_THAT_PROVE)
+        Decision.objects.filter(pk=locked.pk).update(
+            seen_held=count if held else 0,
+            seen_absent=0 if held else count,
+            due_at=Now() + SETTLE_TIME,
+        )
+    if count < READS_THAT_PROVE:
+        return "read once"
+    if locked.state == DecisionState.WITHDRAWN:
+        # Absent, it is closed by the next read of everything; held, people know now
+        # that it has not left until now.
+        return "still withdrawn"
+    if not held:
+        return settle.advance(
+            locked,
+            DecisionEvent.SEEN_ABSENT,
+            ACTOR,
+            "MultiMail no longer holds it, and what happened is not known.",
+        ).state
+    if locked.is_approval and not decision.message.connection.repeats_unknown_approvals:
+        # Sending again is left to a person: the first call might still arrive.
+        return "still held, a person must confirm"
+    return settle.advance(
+        locked,
+        DecisionEvent.SEEN_HELD,
+        ACTOR,
+        "Two reads show that MultiMail still holds it: the call had no effect.",
+        due_at=clock(),
+    ).state

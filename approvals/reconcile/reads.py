@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from common.logs import traced
 from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Message, Revision
-from mirror.states import DecisionState, MessageState
+from mirror.states import DecisionEvent, DecisionState, MessageState
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
 from mirror.sync.rows import UNREADABLE, mirror_row
@@ -49,7 +50,7 @@ BURST = 5
 _SAME_EXPIRY = timedelta(seconds=1)
 
 
-def hydrate(*, message_id: int, now: datetime) -> str:
+def hydrate(message_id: int, now: datetime) -> str:
     """Fetch the content of one held message."""
     message = (
         Message.objects.not_hydrated()
@@ -61,10 +62,10 @@ def hydrate(*, message_id: int, now: datetime) -> str:
         return "nothing to fetch"
     if message.connection.removed_at:
         # Its webhook arrived while the connection was being removed.
-        return closing.leave_behind(message, actor=ACTOR, now=now)
+        return closing.leave_behind(message, now)
     with traced(message.trace):
         if not message.connection.is_our_gateway:
-            return read_everything(connection_id=message.connection_id, now=now)
+            return read_everything(message.connection_id, now)
         pending = reads.ask(message.connection, email_id=message.upstream_id)
         if pending is None:
             return "unreachable"
@@ -75,11 +76,11 @@ def hydrate(*, message_id: int, now: datetime) -> str:
             return "fetched"
         if pending.closed is None:
             # Not known there: a whole read shows what that means.
-            return read_everything(connection_id=message.connection_id, now=now)
+            return read_everything(message.connection_id, now)
         return closing.close(message, reads.status_in(pending.closed, message), now)
 
 
-def ask_about(*, message_id: int, now: datetime) -> str:
+def ask_about(message_id: int, now: datetime) -> str:
     """Ask what became of a message whose next event is late, and move the mirror and
     its decision by the answer.
     """
@@ -104,28 +105,23 @@ def ask_about(*, message_id: int, now: datetime) -> str:
         if not upstream.held:
             if message.is_held:
                 if upstream.reported or upstream.later_events:
-                    return closing.close(message, upstream, now, began=began)
+                    return closing.close(message, upstream, now, began)
                 # Not known there, maybe only to this key: a whole read shows whether it
                 # is held.
-                return read_everything(connection_id=message.connection_id, now=now)
-            return closing.catch_up(message, upstream, now, began=began)
+                return read_everything(message.connection_id, now)
+            return closing.catch_up(message, upstream, now, began)
         if not message.is_held:
-            closing.reopen(
-                message.connection,
-                upstream_id=message.upstream_id,
-                began=began,
-                now=now,
-            )
+            closing.reopen(message.connection, message.upstream_id, began, now)
         is_mirrored = upstream.row is None or mirror_row(
             message.connection, upstream.row, now, examination
         )
-        closing.refute_reports(message, began=began)
+        closing.refute_reports(message, began)
         if upstream.row is None:
             return "held"
         return "held again" if is_mirrored else "unreadable"
 
 
-def check_reports(*, connection_id: int, now: datetime) -> str:
+def check_reports(connection_id: int, now: datetime) -> str:
     """Find out whether what webhooks reported is true: a few are asked about, many held
     messages are read at once.
 
@@ -145,21 +141,19 @@ def check_reports(*, connection_id: int, now: datetime) -> str:
         for message in reported.reported_and_ended()
         if closing.apply_reports(message)
     ]
-    asked = ", ".join(
-        ask_about(message_id=message.pk, now=now) for message in rest[:FEW]
-    )
+    asked = ", ".join(ask_about(message.pk, now) for message in rest[:FEW])
     reported = reported.filter(state=MessageState.HELD)
     few = list(reported[: FEW + 1])
     if not few:
         return asked or "nothing to check"
     if len(few) <= FEW and all(map(reads.can_ask, few)):
-        return ", ".join(ask_about(message_id=message.pk, now=now) for message in few)
-    outcome = read_everything(connection_id=connection_id, now=now)
+        return ", ".join(ask_about(message.pk, now) for message in few)
+    outcome = read_everything(connection_id, now)
     is_first = reported.filter(missing_since__gte=began).exists()
     return "again" if outcome == "not now" or is_first else outcome
 
 
-def read_everything(*, connection_id: int, now: datetime) -> str:
+def read_everything(connection_id: int, now: datetime) -> str:
     """Reconcile one connection with everything that MultiMail holds. A failed or
     partial read closes nothing.
 
@@ -181,39 +175,37 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
         pending = reads.ask(connection)
         if pending is None:
             return "unreachable"
-        return _Reading(connection, pending, now, claimed_at=claimed_at).reconcile()
+        began: datetime = connection.began  # type: ignore[attr-defined]
+        return _Reading(connection, pending, now, began, claimed_at).reconcile()
     finally:
         Connection.objects.filter(
             pk=connection.pk, reading_until=connection.reading_until
         ).update(reading_until=None)
 
 
+@dataclass
 class _Reading:
     """One whole read, being stored in the mirror."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        pending: Pending,
-        now: datetime,
-        *,
-        claimed_at: float,
-    ) -> None:
-        self.connection = connection
-        self.row = Connection.objects.filter(pk=connection.pk)
-        self.messages = Message.objects.filter(connection=connection)
-        self.pending = pending
+    connection: Connection
+    pending: Pending
+    now: datetime
+    # By the database's clock.
+    began: datetime
+    # When the lease was renewed last.
+    renewed: float
+    is_unfinished: bool = False
+    is_overtaken: bool = False
+    has_failed: bool = False
+    closed: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.row = Connection.objects.filter(pk=self.connection.pk)
+        self.messages = Message.objects.filter(connection=self.connection)
         # The listed rows, by their ids at MultiMail.
-        self.rows = {str(row["id"]): row for row in pending.rows}
-        self.now = now
-        self.began: datetime = connection.began  # type: ignore[attr-defined]
+        self.rows = {str(row["id"]): row for row in self.pending.rows}
         self.ends = time.monotonic() + WORK_TIME
-        self.renewed = claimed_at
-        self.unreadable = pending.unreadable
-        self.is_unfinished = False
-        self.is_overtaken = False
-        self.has_failed = False
-        self.closed: list[int] = []
+        self.unreadable = self.pending.unreadable
 
     def reconcile(self) -> str:
         """Mirror what is new or changed, close what is gone, and record how complete
@@ -245,13 +237,17 @@ class _Reading:
                 break
             with traced(uuid.uuid4().hex[:16]):
                 if upstream_id in ended:
-                    closing.reopen(
-                        self.connection,
-                        upstream_id=upstream_id,
-                        began=self.began,
-                        now=self.now,
+                    closing.reopen(self.connection, upstream_id, self.began, self.now)
+                row: Mapping[str, Any] = self.rows[upstream_id]
+                try:
+                    row = reads.completed(self.connection, row)
+                except errors.UpstreamError as error:
+                    health.wait(self.connection, error)
+                    # The next read tries again.
+                    log.warning(
+                        "recipients not read",
+                        extra={"email": upstream_id, "reason": error.sentence},
                     )
-                row = self._completed(upstream_id)
                 self.unreadable += not mirror_row(
                     self.connection, row, self.now, examination
                 )
@@ -283,6 +279,8 @@ class _Reading:
             changed_at__gte=self.began
         )
         since_closed = set(closed.values_list("upstream_id", flat=True))
+        connection = self.connection
+        reads_cc = connection.read_key and connection.capabilities.get("read_cc")
         for upstream_id, row in self.rows.items():
             known = held.get(upstream_id)
             if known is None:
@@ -291,7 +289,14 @@ class _Reading:
             elif known.fetch_tries > FETCH_TRIES:
                 # Given up.
                 continue
-            elif known.hydrated_at is None or self._hides_cc(row, known):
+            elif known.hydrated_at is None or (
+                # The read key can show more than was read: the message came before the
+                # key, or it failed then.
+                reads_cc
+                and row.get("direction") == "outbound"
+                and "cc" not in row
+                and "cc" not in known.revision__coverage
+            ):
                 others[upstream_id] = None
             elif known.seen_at < self.began and not _is_read_as(
                 row, known.revision__fingerprint
@@ -307,29 +312,6 @@ class _Reading:
             or _has_news(self.rows[upstream_id], revisions[revision])
         ]
 
-    def _hides_cc(self, row: dict[str, Any], known: Any) -> bool:
-        """Whether the read key can show more than was read: the message came before the
-        key, or it failed then.
-        """
-        connection = self.connection
-        if not connection.read_key or not connection.capabilities.get("read_cc"):
-            return False
-        is_outgoing = row.get("direction") == "outbound"
-        return is_outgoing and "cc" not in row and "cc" not in known.revision__coverage
-
-    def _completed(self, upstream_id: str) -> Mapping[str, Any]:
-        row = self.rows[upstream_id]
-        try:
-            return reads.completed(self.connection, row)
-        except errors.UpstreamError as error:
-            health.wait(self.connection, error)
-            # The next read tries again.
-            log.warning(
-                "recipients not read",
-                extra={"email": upstream_id, "reason": error.sentence},
-            )
-            return row
-
     def _undo_what_absence_meant(self, listed: list[Any]) -> None:
         """Undo what was concluded from absence, or reported by webhooks alone, for held
         messages that are listed.
@@ -338,7 +320,7 @@ class _Reading:
             if one.reported and not self._is_over():
                 closing.refute_reports(
                     Message.objects.select_related("connection").get(pk=one.pk),
-                    began=self.began,
+                    self.began,
                 )
         if back := [one.pk for one in listed if one.missing_since]:
             Message.objects.filter(pk__in=back).update(missing_since=None)
@@ -351,17 +333,23 @@ class _Reading:
             message__state=MessageState.HELD,
         ).values_list("message__upstream_id", flat=True)
         for upstream_id in self.rows.keys() & set(without_effect):
-            closing.hold_again(
-                self.connection, upstream_id=upstream_id, began=self.began, now=self.now
-            )
+            closing.hold_again(self.connection, upstream_id, self.began, self.now)
+        # Those that only absence had settled are open again.
         unattributed = Decision.objects.filter(
             state=DecisionState.UNATTRIBUTED,
             message__connection=self.connection,
+            message__state=MessageState.HELD,
             changed_at__lt=self.began,
-        ).values_list("message__upstream_id", flat=True)
-        if again := sorted(self.rows.keys() & set(unattributed)):
+        )
+        ids = unattributed.values_list("message__upstream_id", flat=True)
+        if again := self.rows.keys() & set(ids):
             with transaction.atomic():
-                settle.reopen_listed(self.connection, upstream_ids=again, actor=ACTOR)
+                for decision in unattributed.filter(
+                    message__upstream_id__in=again
+                ).under_lock():
+                    settle.advance(
+                        decision, DecisionEvent.FOUND, ACTOR, seen_held=0, seen_absent=0
+                    )
 
     def _compare_expiries(self, held: dict[str, Any]) -> None:
         """Have an expiry told again that our gateway was told and does not know: it was
@@ -370,17 +358,12 @@ class _Reading:
         if not self.connection.is_our_gateway:
             return
         lost = []
-        for upstream_id, row in self.rows.items():
-            known = held.get(upstream_id)
-            if (
-                known is None
-                or known.gate_expires_at is None
-                or "expires_at" not in row
-            ):
-                continue
-            shown = read_time(row["expires_at"])
-            if shown is None or abs(shown - known.gate_expires_at) > _SAME_EXPIRY:
-                lost.append(known.pk)
+        for one in held.values():
+            row = self.rows.get(one.upstream_id, {})
+            if one.gate_expires_at and "expires_at" in row:
+                shown = read_time(row["expires_at"])
+                if shown is None or abs(shown - one.gate_expires_at) > _SAME_EXPIRY:
+                    lost.append(one.pk)
         if lost:
             log.warning(
                 "expiries are told again",
@@ -410,7 +393,7 @@ class _Reading:
                 )
                 return
             upstream = reads.UpstreamStatus()
-        closing.close(message, upstream, self.now, began=self.began)
+        closing.close(message, upstream, self.now, self.began)
         self.closed.append(message.pk)
 
     def _record_burst(self) -> None:

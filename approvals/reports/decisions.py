@@ -344,7 +344,7 @@ def review_of(actor: Actor, month: Month) -> Review | None:
     allowed.
     """
     visible = Message.objects.visible_to(_looking(actor))
-    read = _verdicts(visible, month).approvals_read()
+    read = _verdicts(actor, month).approvals_read()
     if read["people"] < FEWEST and not shows_people():
         return None
     return Review(
@@ -417,8 +417,8 @@ def _made(actor: Actor, month: Month) -> Any:
     )
 
 
-def _verdicts(messages: QuerySet[Message], month: Month) -> Any:
-    return Verdict.objects.on(messages).filter(
+def _verdicts(actor: Actor, month: Month) -> Any:
+    return Verdict.objects.visible_to(_looking(actor)).filter(
         given_at__gte=month.since, given_at__lt=month.until
     )
 
@@ -482,7 +482,7 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
     differ.
     """
     mine = Message.objects.visible_to(_looking(actor))
-    verdicts = _verdicts(mine, month)
+    verdicts = _verdicts(actor, month)
     made = _made(actor, month)
     differing = _not_recorded(
         verdicts,
@@ -502,9 +502,7 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
         "decision.recorded": Decision.objects.filter(**same),
     }
     entries = Entry.objects.exclude(outcome="").filter(
-        at__gte=month.since,
-        at__lt=month.until,
-        message__in=mine.values("public_id"),
+        at__gte=month.since, at__lt=month.until, message__in=mine.values("public_id")
     )
     for action, recorded in rows.items():
         lacking = entries.of_action(action).exclude(Exists(recorded))

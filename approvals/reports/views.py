@@ -49,7 +49,7 @@ from people.sign_in.reauthentication import reauthenticated
 
 _KEY = "[0-9]{1,18}"
 # As `Decision.rule` names what decided without a person.
-_RULE = "[a-z_]{1,40}|standing [0-9]{1,9} version [0-9]{1,9}"
+_RULE = "[a-z_]{1,40}|standing [0-9]{1,9} version [0-9]{1,9}|policy [0-9]{1,9}: [a-z0-9_-]{1,30}"
 
 
 class DecisionsForm(forms.Form):
@@ -69,13 +69,14 @@ class DecisionsForm(forms.Form):
 
     def __init__(self, data: Any, *, now: Month) -> None:
         super().__init__(data)
-        self._now = now
+        self.this_month = now
         self.is_valid()
 
     @property
     def asked_month(self) -> Month:
         return (
-            Month.read(self.cleaned_data.get("month", ""), self._now.zone) or self._now
+            Month.read(self.cleaned_data.get("month", ""), self.this_month.zone)
+            or self.this_month
         )
 
     @property
@@ -132,7 +133,7 @@ def set_people(request: DeskRequest) -> HttpResponse:
 def _month_page(
     request: DeskRequest, *, status: int = 200, wrong: str = ""
 ) -> HttpResponse:
-    form, this_month = _form(request, request.GET)
+    form = _form(request, request.GET)
     month = form.asked_month
     report = report_of(request.actor, month)
     first = first_month(month.zone, timezone.now())
@@ -141,9 +142,9 @@ def _month_page(
         "report": report,
         "month": month,
         "before": month.before if month > first else None,
-        "after": month.after if month < this_month else None,
-        "is_running": month == this_month,
-        "is_to_come": month > this_month,
+        "after": month.after if month < form.this_month else None,
+        "is_running": month == form.this_month,
+        "is_to_come": month > form.this_month,
         "presses": refused_presses(request.actor, month),
         "review": review_of(request.actor, month),
         "fewest": FEWEST,
@@ -172,7 +173,7 @@ def rows(request: DeskRequest) -> HttpResponse:
     """Show the decisions that a figure counts, and the messages that were decided
     elsewhere.
     """
-    form, _ = _form(request, request.GET)
+    form = _form(request, request.GET)
     asked = form.asked
     if asked is None:
         raise Http404("The report has no such figure.")
@@ -205,7 +206,7 @@ def rows(request: DeskRequest) -> HttpResponse:
 @require_POST
 def file(request: DeskRequest) -> StreamingHttpResponse:
     """Export a month as CSV; the export is recorded in the ledger."""
-    form, _ = _form(request, request.POST)
+    form = _form(request, request.POST)
     report = report_of(request.actor, form.asked_month)
     number = len(report.people) + len(report.places)
     with transaction.atomic():
@@ -228,11 +229,10 @@ def file(request: DeskRequest) -> StreamingHttpResponse:
     )
 
 
-def _form(request: DeskRequest, data: Any) -> tuple[DecisionsForm, Month]:
+def _form(request: DeskRequest, data: Any) -> DecisionsForm:
     if not may_read_reports(request.actor):
         raise PermissionDenied
-    this_month = Month.of(timezone.now(), zone_name())
-    return DecisionsForm(data, now=this_month), this_month
+    return DecisionsForm(data, now=Month.of(timezone.now(), zone_name()))
 
 
 def _lines(report: Report) -> Iterator[str]:

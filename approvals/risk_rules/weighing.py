@@ -194,7 +194,7 @@ def _judge_again(batch: list[Message], weights: dict[str, int]) -> None:
 def _judge(
     message: Message, revision: Revision, words: list[OwnWord], weights: dict[str, int]
 ) -> None:
-    phrases = own_phrases(words, mailbox=message.mailbox_id)
+    phrases = own_phrases(words, message.mailbox_id)
     others = [restored(one) for one in revision.findings if one.get("rule") != RULE]
     found = []
     if phrases:

@@ -1,5 +1,5 @@
 """Standing approvals at the desk: what the record proposes, how two admins sign one,
 and what ends it.
 
-`approvals.decisions.standing` approves by them.
+`approvals.decisions.by_rule` approves by them.
 """

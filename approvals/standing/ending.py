@@ -8,7 +8,6 @@ calls, and the sweep gives their messages to people.
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -114,21 +113,17 @@ def _admins(signatory: str) -> QuerySet[Grant]:
     return own.filter(here | Q(mailbox=OuterRef("mailbox")))
 
 
-def end_over(standing_ids: list[int]) -> None:
-    """End these, each in its own transaction, if they are still over."""
-    for standing_id in standing_ids:
-        with transaction.atomic():
-            for standing in _lock(over().filter(pk=standing_id)):
-                end(standing, because=_why_over(standing))
-
-
-def _why_over(standing: StandingApproval) -> str:
-    if standing.ends_at <= clock():
-        return f"Its date came: {standing.ends_at:%Y-%m-%d %H:%M} UTC."
-    for person in (standing.asked_by, standing.accepted_by):
-        if not person.is_active or not standing.is_for(person.actor(surface="worker")):
-            return f"{person}, who signed it, is no longer an admin of this mailbox."
-    return "A finding came up in a message that had gone to a person as a sample."
+@transaction.atomic
+def end_over(standing_id: int) -> None:
+    """End one if it is still over."""
+    for standing in _lock(over().filter(pk=standing_id)):
+        why = "A finding came up in a message that had gone to a person as a sample."
+        for person in (standing.accepted_by, standing.asked_by):
+            if not standing.is_for(person.actor(surface="worker")):
+                why = f"{person}, who signed it, is no longer an admin of this mailbox."
+        if standing.ends_at <= clock():
+            why = f"Its date came: {standing.ends_at:%Y-%m-%d %H:%M} UTC."
+        end(standing, because=why)
 
 
 def undecided_samples() -> QuerySet[StandingUse]:
@@ -144,24 +139,19 @@ def undecided_samples() -> QuerySet[StandingUse]:
     return samples.filter(Exists(decided))
 
 
-def note_outcomes(use_ids: list[int]) -> None:
-    """Note what people decided about these."""
-    for use in StandingUse.objects.filter(pk__in=use_ids, outcome=""):
-        decided = (
-            use.message.decisions.filter(rule="", state=DecisionState.APPLIED)
-            .order_by("-pk")
-            .first()
-        )
-        if decided is not None:
-            outcomes = StandingUse.Outcome
-            use.outcome = (
-                outcomes.AGREED
-                if decided.outcome == Outcome.APPROVE
-                else outcomes.DISAGREED
-            )
-            use.person_id = decided.given_by_id
-            use.decided_at = decided.changed_at
-            use.save(update_fields=["outcome", "person", "decided_at"])
+@transaction.atomic
+def note_outcome(use_id: int) -> None:
+    """Note what people decided about one."""
+    use = StandingUse.objects.get(pk=use_id)
+    own = use.message.decisions.filter(rule="", state=DecisionState.APPLIED)
+    decided = own.order_by("-pk").first()
+    if decided is not None:
+        is_agreed = decided.outcome == Outcome.APPROVE
+        outcomes = StandingUse.Outcome
+        use.outcome = outcomes.AGREED if is_agreed else outcomes.DISAGREED
+        use.person_id = decided.given_by_id
+        use.decided_at = decided.changed_at
+        use.save(update_fields=["outcome", "person", "decided_at"])
 
 
 def on_recorded(
@@ -169,56 +159,49 @@ def on_recorded(
 ) -> None:
     """End what an entry speaks against, in the transaction that wrote it."""
     if entry.action == "decision.recorded" and isinstance(about, Decision):
-        if about.given_by_id is not None and about.outcome != Outcome.APPROVE:
-            what = "rejected" if about.outcome == Outcome.REJECT else "returned"
-            _end_like(about.message, f"{about.given_by} {what} a message of this kind.")
+        if about.given_by_id is None or about.outcome == Outcome.APPROVE:
+            return
+        what = "rejected" if about.outcome == Outcome.REJECT else "returned"
+        found = _like(about.message)
+        because = f"{about.given_by} {what} a message of this kind."
     elif entry.action == "message.edit_asked" and isinstance(about, Replacement):
-        _end_like(about.message, f"{about.person} edited a message of this kind.")
-    elif (
-        entry.action in ("message.complained", "message.bounced")
-        and entry.message is not None
-    ):
-        _end_by_report(entry.action, entry.message)
+        found = _like(about.message)
+        because = f"{about.person} edited a message of this kind."
+    elif entry.action in ("message.complained", "message.bounced") and entry.message:
+        uses = StandingUse.objects.filter(kind=StandingUse.Kind.APPROVED)
+        found = StandingApproval.objects.filter(
+            uses__in=uses.filter(message__public_id=entry.message)
+        )
+        because = "A recipient marked a message that it approved as spam."
     elif entry.action in _KEY_ACTIONS and details.get("key"):
-        same = StandingApproval.objects.filter(
+        found = StandingApproval.objects.filter(
             mailbox__connection=entry.connection, sent_by_key=details["key"]
         )
-        for standing in _lock(same):
-            end(standing, because="The API key was changed.")
-
-
-def _end_like(message: Message, because: str) -> None:
-    """End those with the mailbox, key and text of a message, whether or not they would
-    have admitted it.
-    """
-    if message.mailbox_id is None or not message.shape or not message.sent_by_key:
+        because = "The API key was changed."
+    else:
         return
-    same = StandingApproval.objects.like(
-        mailbox=message.mailbox_id, key=message.sent_by_key, shape=message.shape
-    )
-    for standing in _lock(same):
+    for standing in _lock(found):
+        if entry.action == "message.bounced":
+            approved = standing.uses.approved_within(BOUNCES_WITHIN)
+            sent = approved.count()
+            bounced = approved.filter(message__state=MessageState.BOUNCED).count()
+            if bounced * 100 <= standing.bounce_percent * max(sent, LEAST_SENT):
+                continue
+            because = (
+                f"{bounced} of the {sent} messages that it approved in 30 days bounced."
+            )
         end(standing, because=because)
 
 
-def _end_by_report(action: str, message: UUID) -> None:
-    uses = StandingUse.objects.filter(
-        message__public_id=message, kind=StandingUse.Kind.APPROVED
+def _like(message: Message) -> QuerySet[StandingApproval]:
+    """Return those with the mailbox, key and text of a message, whether or not they
+    would have admitted it.
+    """
+    if message.mailbox_id is None or not message.shape or not message.sent_by_key:
+        return StandingApproval.objects.none()
+    return StandingApproval.objects.like(
+        mailbox=message.mailbox_id, key=message.sent_by_key, shape=message.shape
     )
-    for standing in _lock(StandingApproval.objects.filter(uses__in=uses)):
-        if action == "message.complained":
-            end(
-                standing,
-                because="A recipient marked a message that it approved as spam.",
-            )
-            continue
-        approved = standing.uses.approved_within(BOUNCES_WITHIN)
-        sent = approved.count()
-        bounced = approved.filter(message__state=MessageState.BOUNCED).count()
-        if bounced * 100 > standing.bounce_percent * max(sent, LEAST_SENT):
-            end(
-                standing,
-                because=f"{bounced} of the {sent} messages that it approved in 30 days bounced.",
-            )
 
 
 def _lock(found: QuerySet[StandingApproval]) -> list[StandingApproval]:

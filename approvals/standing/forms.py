@@ -4,6 +4,7 @@ terms, and why one ends.
 
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
@@ -20,7 +21,7 @@ from approvals.standing.signing import (
     SHORTEST_DELAY,
     Terms,
 )
-from common.forms import SentenceForm, WordsField
+from common.forms import SentenceForm, WordsField, always
 from common.patterns import read_pattern
 from common.time_zones import there, zone_name
 
@@ -61,10 +62,7 @@ def _whole(least: int, most: int, words: str) -> forms.IntegerField:
     return forms.IntegerField(
         min_value=least,
         max_value=most,
-        error_messages=dict.fromkeys(
-            ("required", "invalid", "min_value", "max_value"),
-            f"Enter {least} to {most:,} {words}.",
-        ),
+        error_messages=always(f"Enter {least} to {most:,} {words}."),
     )
 
 
@@ -74,9 +72,7 @@ class TermsForm(SentenceForm):
     """
 
     ends_on = forms.DateField(
-        error_messages=dict.fromkeys(
-            ("required", "invalid"), f"Choose a day in the next {LONGEST.days} days."
-        )
+        error_messages=always(f"Choose a day in the next {LONGEST.days} days.")
     )
     cap_an_hour = _whole(1, MOST_AN_HOUR, "messages")
     delay_minutes = _whole(SHORTEST_DELAY, LONGEST_DELAY, "minutes")
@@ -94,11 +90,8 @@ class TermsForm(SentenceForm):
     ) -> None:
         initial = {}
         if terms:
-            initial = {
+            initial = asdict(terms) | {
                 "ends_on": f"{there(terms.ends_at):%Y-%m-%d}",
-                "cap_an_hour": str(terms.cap_an_hour),
-                "delay_minutes": str(terms.delay_minutes),
-                "bounce_percent": str(terms.bounce_percent),
                 "recipients": "\n".join(terms.recipients),
             }
             for currency, value in terms.sums or ():

@@ -7,21 +7,23 @@ it. Nothing is written.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from statistics import median
 from typing import Any
 
 from django.db.models import Count, F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Now, TruncDate
 
 from approvals.models import Decision, Verdict
+from approvals.models.verdicts import Percentile
 from common.actors import Actor, Role
+from common.durations import minutes_in_words
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from mirror.states import DecisionState, Outcome
-from policy.models import SAMPLE_OF, KeyOwner, StandingApproval
+from policy.models import SAMPLE_OF, KeyOwner, StandingApproval, StandingUse
+from policy.rules.conditions import from_json
 from policy.rules.facts import amounts_in, facts_of
 from policy.standing import MOST_RECIPIENTS, Draft, StandingScope, sentence
 from risk.lookalikes import PROVIDERS
@@ -61,6 +63,28 @@ class Evidence:
     def share(self) -> float:
         """How many of a hundred were approved unchanged."""
         return 100 * self.approved / self.messages if self.messages else 0.0
+
+    @property
+    def in_words(self) -> str:
+        """The record: "212 such messages in 60 days, 211 approved unchanged in a median
+        of 9 s, 1 rejected".
+        """
+        took = ""
+        if self.median is not None:
+            took = f" in a median of {self.median:.0f} s"
+            if self.median >= 120:
+                took = f" in a median of {minutes_in_words(round(self.median / 60))}"
+        numbers = {
+            "rejected": self.rejected,
+            "returned for changes": self.returned,
+            "edited": self.edited,
+        }
+        against = [f"{number} {word}" for word, number in numbers.items() if number]
+        words = ", ".join(against) or "none rejected"
+        return (
+            f"{self.messages} such messages in {DAYS} days, "
+            f"{self.approved} approved unchanged{took}, {words}"
+        )
 
     def lacking(self, now: datetime) -> str:
         """Return why a class with this record is not proposed, as a sentence; empty
@@ -130,7 +154,7 @@ def proposals(actor: Actor) -> list[Proposal]:
     """Return what the record proposes for the mailboxes that the actor administers or
     audits, most frequent first.
     """
-    visible = Message.objects.visible_to(actor.acting_as(Role.ADMIN, Role.AUDITOR))
+    visible = Message.objects.visible_to(reader_of(actor))
     decided = Decision.objects.filter(
         message__in=visible,
         recorded_at__gt=Now() - timedelta(days=DAYS),
@@ -171,10 +195,10 @@ def proposals(actor: Actor) -> list[Proposal]:
 
 
 def proposal_for(
-    *,
     mailbox: int,
     key: str,
     shape: str,
+    *,
     recipients: Sequence[str] = (),
     sums: Sequence[tuple[str, Decimal]] | None = None,
     before: StandingApproval | None = None,
@@ -215,42 +239,35 @@ def proposal_for(
     owners = KeyOwner.objects.filter(
         connection=newest.connection_id, upstream_key_id=key
     )
+    # What people decided about those of these messages that the scope admits.
+    decided = [one for one in like if one.outcome and not _misfits(scope, one)]
+    approved = [one for one in decided if one.outcome == Outcome.APPROVE]
+    against = [one for one in decided if one.outcome != Outcome.APPROVE]
+    verdicts = Verdict.objects.filter(message__in=approved, outcome=Outcome.APPROVE)
+    seconds = verdicts.aggregate(median=Percentile("seconds_shown", 0.5))
     return Proposal(
         scope=scope,
         mailbox=Mailbox.objects.select_related("connection").get(pk=mailbox),
         key_name=newest.sent_by_key_name,
         key_owners=tuple(sorted(owners.values_list("person_id", flat=True))),
         subject=newest.subject,
-        evidence=_evidence(scope, like),
-    )
-
-
-def _evidence(scope: StandingScope, like: Sequence[Any]) -> Evidence:
-    """Return what people decided about those of these messages that a scope admits."""
-    decided = [one for one in like if one.outcome and not _misfits(scope, one)]
-    approved = [one for one in decided if one.outcome == Outcome.APPROVE]
-    against = [one for one in decided if one.outcome != Outcome.APPROVE]
-    verdicts = Verdict.objects.filter(
-        message__in=[one.pk for one in approved], outcome=Outcome.APPROVE
-    )
-    seconds = verdicts.values_list("seconds_shown", flat=True)
-    shown = [one for one in seconds if one is not None]
-    return Evidence(
-        messages=len(decided),
-        approved=len(approved),
-        rejected=sum(
-            one.outcome == Outcome.REJECT and not one.replaced for one in against
+        evidence=Evidence(
+            messages=len(decided),
+            approved=len(approved),
+            rejected=sum(
+                one.outcome == Outcome.REJECT and not one.replaced for one in against
+            ),
+            returned=sum(one.outcome == Outcome.SEND_BACK for one in against),
+            edited=sum(bool(one.replaced) for one in against),
+            days=len({one.decided_at.date() for one in approved}),
+            median=seconds["median"],
+            last_against=max((one.decided_at for one in against), default=None),
+            against=tuple(str(one.public_id) for one in against[:20]),
         ),
-        returned=sum(one.outcome == Outcome.SEND_BACK for one in against),
-        edited=sum(bool(one.replaced) for one in against),
-        days=len({one.decided_at.date() for one in approved}),
-        median=float(median(shown)) if shown else None,
-        last_against=max((one.decided_at for one in against), default=None),
-        against=tuple(str(one.public_id) for one in against[:20]),
     )
 
 
-def rehearse(scope: StandingScope, *, cap_an_hour: int) -> StandingRehearsal:
+def rehearse(scope: StandingScope, cap_an_hour: int) -> StandingRehearsal:
     """Return what a scope would have done with the messages of its key and text in the
     last `DAYS` days.
     """
@@ -326,3 +343,76 @@ def _usual_recipients(approved: Iterable[Any]) -> tuple[str, ...]:
         return tuple(domains)
     # The most frequent, so that the sentence can be read.
     return tuple(sorted(address for address, _ in times.most_common(MOST_RECIPIENTS)))
+
+
+MOST_REASONS = 6
+
+
+@dataclass
+class StandingLine:
+    """One standing approval as the list shows it, with what it did so far.
+
+    Samples count once a person has decided them: until then nothing tells which they
+    are, or how many.
+    """
+
+    standing: StandingApproval
+    may_change: bool
+    approved: int = 0
+    agreed: int = 0
+    disagreed: int = 0
+    over_cap: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def delay(self) -> str:
+        """In how long anybody can stop a message, in words."""
+        return minutes_in_words(int(self.standing.delay.total_seconds()) // 60)
+
+    @property
+    def record(self) -> str:
+        """The record as whoever signed saw it, as a sentence."""
+        evidence: Evidence = from_json(Evidence, self.standing.evidence)
+        return evidence.in_words
+
+    @property
+    def samples(self) -> int:
+        """How many samples people have decided."""
+        return self.agreed + self.disagreed
+
+    @property
+    def left_to_people(self) -> int:
+        """How many were left to people."""
+        return self.left.total()
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why messages were left to people, and how many, the most frequent first."""
+        return self.left.most_common(MOST_REASONS)
+
+
+def lines_of(found: Iterable[StandingApproval], actor: Actor) -> list[StandingLine]:
+    """Return a line for each standing approval."""
+    lines = {one.pk: StandingLine(one, one.is_for(actor)) for one in found}
+    kinds = StandingUse.Kind
+    for standing, kind, outcome, why, number in StandingUse.objects.numbers(lines):
+        line = lines[standing]
+        if kind == kinds.APPROVED:
+            line.approved += number
+        elif kind == kinds.OVER_CAP:
+            line.over_cap += number
+        elif kind == kinds.LEFT:
+            # Each reason is a sentence; the first one is what kept it.
+            line.left[f"{why.partition('. ')[0].rstrip('.')}."] += number
+        elif outcome == StandingUse.Outcome.AGREED:
+            line.agreed += number
+        elif outcome:
+            line.disagreed += number
+    return list(lines.values())
+
+
+def reader_of(actor: Actor) -> Actor:
+    """Return the actor with the roles that read about standing approvals: admin and
+    auditor.
+    """
+    return actor.acting_as(Role.ADMIN, Role.AUDITOR)

@@ -112,12 +112,7 @@ def _signable(
             "The standing approval that this replaces has ended meanwhile."
         )
     proposal = proposal_for(
-        mailbox=mailbox,
-        key=key,
-        shape=shape,
-        recipients=terms.recipients,
-        sums=terms.sums,
-        before=before,
+        mailbox, key, shape, recipients=terms.recipients, sums=terms.sums, before=before
     )
     if proposal is None:
         raise StandingRefused("Nobody has approved such a message lately.")

@@ -16,17 +16,11 @@ from django.views.decorators.http import (
     require_safe,
 )
 
+from approvals.models import Decision
 from approvals.standing import record
 from approvals.standing.ending import MAX_REASON, end_standing
 from approvals.standing.forms import ChangeForm, ClassForm, EndForm, TermsForm
-from approvals.standing.record import Proposal
-from approvals.standing.shown import (
-    approved_like,
-    evidence_in_words,
-    lines_of,
-    reader_of,
-    text_of,
-)
+from approvals.standing.record import Proposal, lines_of, reader_of
 from approvals.standing.signing import (
     LONGEST,
     StandingRefused,
@@ -45,6 +39,7 @@ from common.pages import (
 from common.time_zones import there
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
+from mirror.store import stored_content
 from people.models import PendingChange
 from people.second_admin.registry import from_json
 from people.second_admin.setting import organisation_settings
@@ -52,6 +47,8 @@ from people.sign_in.reauthentication import reauthenticated
 from policy.models import SAMPLE_OF, StandingApproval
 
 ENDED = 20
+MOST_EXAMPLES = 5
+MOST_TEXT = 2000
 _USUAL_CAP = 20
 _USUAL_TIME = timedelta(days=90)
 
@@ -89,9 +86,7 @@ def _page(
         "may_switch": actor.is_admin_of_all,
         "active": lines_of(visible.active(), actor),
         "waiting_changes": PendingChange.objects.visible_to(actor).at("standing"),
-        "proposals": [
-            (one, evidence_in_words(one.evidence)) for one in record.proposals(reader)
-        ],
+        "proposals": record.proposals(actor),
         "ended": ended,
         "ended_lines": lines_of(ended, actor),
         "takes": {
@@ -212,6 +207,8 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
         return _proposal_page(request, which, found, form=form, status=422)
     terms = form.terms()
     found = _proposal_or_404(which, terms)
+    error = ""
+    status = 200
     try:
         check_terms(terms)
         if not rehearses:
@@ -224,17 +221,12 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
                 name: which[name] for name in ("mailbox", "key", "shape", "replaces")
             }
             sign_standing(actor=request.actor, terms=terms, **classed)
-    except (StandingRefused, ActNotAllowed) as error:
-        return _proposal_page(
-            request,
-            which,
-            found,
-            terms=terms,
-            form=form,
-            error=error.sentence,
-            status=403 if isinstance(error, ActNotAllowed) else 422,
-        )
-    return _proposal_page(request, which, found, terms=terms, form=form)
+    except (StandingRefused, ActNotAllowed) as refusal:
+        error = refusal.sentence
+        status = 403 if isinstance(refusal, ActNotAllowed) else 422
+    return _proposal_page(
+        request, which, found, terms=terms, form=form, error=error, status=status
+    )
 
 
 def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
@@ -246,23 +238,23 @@ def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
     if not form.is_valid():
         raise Http404("Open the proposal from the list of standing approvals.")
     which = form.cleaned_data
-    mailbox = first_or_404(
+    first_or_404(
         Mailbox.objects.at_work().visible_to(reader).filter(pk=which["mailbox"]),
         "There is no such mailbox, or you may not see it.",
     )
     # What a new version is made of.
     same = StandingApproval.objects.active().like(
-        mailbox=mailbox.pk, key=which["key"], shape=which["shape"]
+        mailbox=which["mailbox"], key=which["key"], shape=which["shape"]
     )
     before = same.filter(pk=which["replaces"]).first() if which["replaces"] else None
-    return which | {"box": mailbox, "before": before}
+    return which | {"before": before}
 
 
 def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Proposal:
     found = record.proposal_for(
-        mailbox=which["mailbox"],
-        key=which["key"],
-        shape=which["shape"],
+        which["mailbox"],
+        which["key"],
+        which["shape"],
         recipients=terms.recipients if terms else (),
         sums=terms.sums if terms else None,
         before=which["before"],
@@ -293,28 +285,36 @@ def _proposal_page(
 ) -> HttpResponse:
     actor = request.actor
     now = timezone.now()
-    examples = approved_like(found)
+    # The newest ones of this kind that people approved, and how the newest begins.
+    examples = [
+        decision.message
+        for decision in Decision.objects.approved_by_people_like(
+            mailbox=which["mailbox"], key=which["key"], shape=which["shape"]
+        )[:MOST_EXAMPLES]
+    ]
+    text = ""
+    if examples and examples[0].revision:
+        text = stored_content(examples[0].revision).markdown or ""
+    if len(text) > MOST_TEXT:
+        text = f"{text[:MOST_TEXT]} …"
     context: dict[str, Any] = {
         "which": which,
         "before": which["before"],
         "found": found,
-        "evidence": evidence_in_words(found.evidence),
         "against": Message.objects.visible_to(actor)
         .filter(public_id__in=found.evidence.against)
         .order_by("-pk"),
         "examples": examples,
-        "text": text_of(examples[0]) if examples else "",
+        "text": text,
         "lacking": "" if which["before"] else found.evidence.lacking(now),
-        "rehearsed": record.rehearse(found.scope, cap_an_hour=terms.cap_an_hour)
-        if terms
-        else None,
+        "rehearsed": record.rehearse(found.scope, terms.cap_an_hour) if terms else None,
         "days": record.DAYS,
         "form": form
         or TermsForm(None, currencies=_currencies(which, found), terms=terms),
         "error": error,
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
-        "may_ask": waiting is None and which["box"].is_administered_by(actor),
+        "may_ask": waiting is None and found.mailbox.is_administered_by(actor),
         "first_day": f"{there(now):%Y-%m-%d}",
         "last_day": f"{there(now + LONGEST):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,

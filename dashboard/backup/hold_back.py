@@ -50,9 +50,9 @@ def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
     for decision in under_way:
         settle.advance(
             decision,
-            event=DecisionEvent.DOUBT,
-            actor=actor,
-            explanation=(
+            DecisionEvent.DOUBT,
+            actor,
+            (
                 f"It was in progress when the backup of {moment} was made, and may have been carried out since."
             ),
             may_have_left=True,

@@ -80,7 +80,7 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     panels = [times(by_day, now=now)]
     # Figures of single people are read only where they are allowed.
     if shows_people():
-        given = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
+        given = Verdict.objects.visible_to(actor)
         panels.append(people(list(given.of_the_week().paces())))
     panels.append(caught(of_the_week.caught_by_rule()))
     if sum(row["number"] for row in by_day) >= verdicts.MOST:

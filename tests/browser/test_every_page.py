@@ -21,7 +21,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from approvals.decisions.standing import approve_due
+from approvals.decisions.by_rule import approve_due
 from approvals.queue import views as queue_views
 from common.actors import Role
 from gateway.models import ApiKey, Domain, WebhookDelivery

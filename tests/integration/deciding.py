@@ -9,9 +9,9 @@ from datetime import timedelta
 from django.db import connections
 from django.db.models.functions import Now
 
-from approvals.decisions.decide import give_verdict, undo_decision
+from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
-from approvals.decisions.withdraw import withdraw_decision
+from approvals.decisions.withdraw import undo_decision, withdraw_decision
 from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from common.postgres import clock

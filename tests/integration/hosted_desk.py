@@ -15,8 +15,7 @@ from django.db.models.functions import Now
 from approvals.decisions.execute import run_decision
 from approvals.models import Decision
 from approvals.reconcile import reads
-from approvals.reconcile.closing import SETTLE_TIME
-from approvals.reconcile.resolve import resolve
+from approvals.reconcile.closing import SETTLE_TIME, resolve
 from common.postgres import clock
 from mirror.models import Connection, Message
 from mirror.sync.account import read_mailboxes

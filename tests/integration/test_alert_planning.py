@@ -29,7 +29,7 @@ from alerts.ledger_events import EVENTS, about_key
 from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
 from alerts.tasks import drain
 from approvals import tasks
-from approvals.decisions.expire import announce_expiring
+from approvals.decisions.by_rule import announce_expiring
 from audit.actions import ACTIONS
 from audit.models import Entry
 from audit.recording import record

@@ -10,10 +10,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerts.models import Card, Destination
-from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import lock_visible, rulings, stop_of
-from approvals.decisions.withdraw import confirm_approval
+from approvals.decisions.withdraw import confirm_approval, undo_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, Decision
 from common.postgres import clock

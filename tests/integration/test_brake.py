@@ -12,10 +12,11 @@ from django.urls import reverse
 from alerts.models import Card, Delivery, Destination, UnplannedAct
 from approvals import examination, tasks
 from approvals.brake import commands
-from approvals.caps import end_over, forget
+from approvals.caps import forget
 from approvals.desk_messages import desk_messages
 from approvals.intake.ingest import receive_webhook
 from approvals.models import Arrival, Brake, Cap, Decision
+from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
 from dashboard.live import CHANNEL
@@ -198,7 +199,8 @@ def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again
 ):
     cap(key=(3, 0))
     come(client, connection, 5)
-    assert end_over(list(Brake.objects.over().values_list("pk", flat=True))) == 0
+    DUTIES["floods over"]()
+    assert Brake.objects.get().ended_at is None
     later(timedelta(hours=1))
     come(client, connection, 1)
     assert apart()[-1] is False

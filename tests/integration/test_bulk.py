@@ -25,7 +25,7 @@ from approvals.bulk.sheet import (
     sign_sheet,
 )
 from approvals.bulk.views import BatchForm, chosen_messages
-from approvals.decisions.decide import undo_decision
+from approvals.decisions.withdraw import undo_decision
 from approvals.errors import InvalidInput
 from approvals.models import Decision, OpenedPart
 from audit.models import Entry

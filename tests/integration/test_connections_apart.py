@@ -28,7 +28,7 @@ def test_task_without_a_slot_of_its_connection_is_sent_again_decisions_first(
     Connection.objects.filter(pk=slow.pk).update(failing_since=NOW)
     sent_tasks.clear()
 
-    def hydrate(*, message_id, now):
+    def hydrate(message_id, now):
         """What the first does meanwhile takes no thread of the others."""
         if message_id != first.pk:
             return "read"

@@ -9,7 +9,6 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db import connection as database
 
-from approvals.decisions.decide import BatchInfo
 from approvals.decisions.settle import advance
 from approvals.decisions.shown import note_opened
 from approvals.errors import (
@@ -93,7 +92,7 @@ def test_verdict_creates_one_decision_about_the_shown_version_and_both_are_in_th
 def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(
     connection, message, reviewer
 ):
-    batch = BatchInfo("s1", extra=timedelta(seconds=2))
+    batch = {"sheet": "s1", "longer": timedelta(seconds=2)}
     at_most = Mailbox.objects.create(
         connection=connection, upstream_id="01B", undo_window=timedelta(minutes=1)
     )
@@ -108,9 +107,7 @@ def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(
     ):
         with rolled_back():
             Message.objects.update(mailbox=mailbox)
-            decision = decide(
-                message, reviewer, **({"batch": more} if more else {})
-            ).decision
+            decision = decide(message, reviewer, **more).decision
             assert decision.due_at - decision.recorded_at == timedelta(
                 seconds=seconds
             ), (mailbox, more)

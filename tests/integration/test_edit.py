@@ -5,9 +5,10 @@ rejected as replaced by it.
 import pytest
 from django.urls import reverse
 
-from approvals.decisions.decide import give_verdict, undo_decision
+from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision, upstream_reason
 from approvals.decisions.ruling import rulings
+from approvals.decisions.withdraw import undo_decision
 from approvals.editing import send
 from approvals.editing.commands import finish_replacement, replace_message
 from approvals.editing.send import run_replacement

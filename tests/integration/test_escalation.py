@@ -10,12 +10,15 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import collaboration, tasks
-from approvals.decisions.expire import expire_due
+from approvals.decisions.by_rule import expire_due
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided
-from approvals.escalation.handling import assign_by_hand, extend_deadline
-from approvals.escalation.watch import to_watch, watch
+from approvals.escalation.handling import (
+    assign_by_hand,
+    extend_deadline,
+)
 from approvals.models import Claim, Decision, Reminder, Review, StepDone
+from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
@@ -70,7 +73,7 @@ def is_away(person):
 
 
 def run():
-    watch(to_watch().values_list("pk", flat=True))
+    DUTIES["review plans"]()
 
 
 def acts(message, *names):

@@ -18,8 +18,8 @@ from approvals.decisions.outcomes import end_with_error, end_with_success, event
 from approvals.decisions.settle import LEFT_AFTER_ALL, settle_by_report
 from approvals.models import Decision, DecisionAttempt, Verdict
 from approvals.models.decisions import DecisionQuerySet
+from approvals.reconcile.closing import resolve
 from approvals.reconcile.reads import read_everything
-from approvals.reconcile.resolve import resolve
 from audit.models import Entry
 from common.actors import worker
 from common.postgres import clock
@@ -789,11 +789,11 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(
     silent = "The desk's database did not answer"
     for target, name, wrong, words in (
         (execute, "_refusal", refusal_but_once, f"{silent} before the call."),
-        (DecisionQuerySet, "held_by", fail, f"{silent} just before the call."),
+        (DecisionQuerySet, "still_allowed", fail, f"{silent} just before the call."),
         (execute, "FRESH_FOR", -1.0, "This worker was suspended before its call."),
         (
             DecisionQuerySet,
-            "held_by",
+            "still_allowed",
             lambda rows, _: rows.none(),
             "This attempt was abandoned before its call.",
         ),

@@ -10,10 +10,9 @@ from django.db.models.functions import Now
 from approvals import tasks
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet
-from approvals.decisions.decide import undo_decision
+from approvals.decisions.by_rule import expire_due
 from approvals.decisions.execute import run_decision
-from approvals.decisions.expire import expire_due
-from approvals.decisions.withdraw import withdraw_decision
+from approvals.decisions.withdraw import undo_decision, withdraw_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
 from approvals.reconcile.reads import read_everything

@@ -8,7 +8,7 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.decisions import execute
-from approvals.decisions.expire import tell_expiry
+from approvals.decisions.by_rule import tell_expiry
 from approvals.escalation.handling import extend_deadline
 from approvals.models import Decision
 from common.postgres import clock

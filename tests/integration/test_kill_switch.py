@@ -11,8 +11,8 @@ from django.db.models import ProtectedError
 from django.db.models.functions import Now
 
 from approvals.decisions import execute
-from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
+from approvals.decisions.withdraw import undo_decision
 from approvals.models import Decision
 from audit.models import Entry
 from mirror.errors import ActNotAllowed

@@ -10,11 +10,11 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.decisions.decide import undo_decision
+from approvals.decisions.by_rule import expire_due
 from approvals.decisions.execute import run_decision
-from approvals.decisions.expire import expire_due
 from approvals.decisions.later import LaterChoice, LaterForm, delay_in_words, timing_of
 from approvals.decisions.status import shown_status
+from approvals.decisions.withdraw import undo_decision
 from approvals.desk_messages import latest_decision, shown_message
 from approvals.models import Decision, Verdict
 from approvals.operations.attention import attention_for

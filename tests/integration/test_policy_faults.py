@@ -16,12 +16,12 @@ from django.utils import timezone
 from alerts.cards.message import approvals_of
 from approvals.decisions import decide as deciding
 from approvals.decisions import execute, outcomes
+from approvals.decisions.by_rule import expire_due
 from approvals.decisions.execute import run_decision
-from approvals.decisions.expire import expire_due
 from approvals.errors import DeskError, VerdictNotAllowed
-from approvals.escalation.watch import to_watch, watch
 from approvals.models import Decision, Reminder, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
+from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
 from people.models import Grant
@@ -78,7 +78,7 @@ def calls(upstream):
 
 def follow():
     """Do what the review plan asks, as the worker does at each tick."""
-    watch(to_watch().values_list("pk", flat=True))
+    DUTIES["review plans"]()
 
 
 # --- at one moment --------------------------------------------------------------------
@@ -319,7 +319,7 @@ def test_postgresql_is_away_when_an_approval_is_stored(
         (execute, "_refusal", 0),
         (execute.settle, "advance", 0),
         (execute, "_compare", 0),
-        (DecisionQuerySet, "held_by", 0),
+        (DecisionQuerySet, "still_allowed", 0),
         (outcomes, "end_with_success", 1),
     ],
     ids=["counting", "claiming", "counting again", "marking", "ending"],

@@ -18,7 +18,7 @@ from alerts.cards.message import card_of_message
 from alerts.channels import channel_of
 from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
-from approvals.decisions import apply_policy, execute, expire
+from approvals.decisions import by_rule, execute
 from approvals.desk_messages import desk_messages, shown_message
 from approvals.models import Arrival, Decision, Replacement, Verdict
 from approvals.reconcile import reads
@@ -374,14 +374,14 @@ def test_sweeps_expiry_policy_reads_caps_and_lists_pass_it_by(
     )
     now = desk_messages()
     for found in (
-        now.past_expiry(rule=expire.RULE),
+        now.past_expiry(),
         now.nearly_over(),
         now.expiry_to_tell(),
         now.overdue(),
     ):
         assert message not in found
     for found in (
-        apply_policy.due(),
+        by_rule.not_asked(),
         now.to_hydrate(),
         now.to_count(),
         now.to_ask_about(),

@@ -150,6 +150,16 @@ def test_figures_by_person_and_by_mailbox_add_up_and_each_link_lists_as_many_row
     assert "rejected, by Ana Ferreira" in page
 
 
+def test_each_rule_leads_to_its_rows(auditor, connection):
+    for rule in ("expiry", "policy 12: r-7f", "standing 3 version 2"):
+        message = make_message(connection)
+        decide_by_rule(message, rule=rule, reason="", actor=worker("sync"))
+    found = report(auditor)
+    assert len(found.people) == 3
+    for row in found.people:
+        assert list(map(len, rows(auditor, row.all.query))) == [1, 0], row.label
+
+
 def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(
     signed_in, auditor, month
 ):

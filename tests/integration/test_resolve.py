@@ -8,8 +8,8 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.models import Decision
+from approvals.reconcile.closing import resolve
 from approvals.reconcile.reads import read_everything
-from approvals.reconcile.resolve import resolve
 from mirror.models import Connection, Message
 from mirror.sync import reads
 from tests.factories import (

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
 from approvals.models import Decision
-from approvals.reconcile.resolve import resolve
+from approvals.reconcile.closing import resolve
 from audit.models import Entry
 from connections.accounts.commands import resume
 from dashboard.backup.hold_back import hold_back

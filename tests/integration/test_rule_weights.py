@@ -10,10 +10,10 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.escalation.watch import to_watch, watch
 from approvals.models import Review, RuleWeight
 from approvals.risk_rules import weighing
 from approvals.risk_rules.views import RuleForm
+from approvals.sweeping import DUTIES
 from audit.models import Entry, EntryDetail
 from mirror.errors import ActNotAllowed
 from mirror.models import Message, Revision
@@ -73,7 +73,7 @@ def test_deadlines_follow_the_new_risk_and_only_where_its_level_changed(
     connection, admin
 ):
     ReviewPlan.objects.create(targets={"high": [10, 20], "": [60, 120]})
-    follow = lambda: watch(to_watch().values_list("pk", flat=True))  # noqa: E731 - once for each weight
+    follow = DUTIES["review plans"]
     message = make_message(connection, **MISADDRESSED)
     follow()
 

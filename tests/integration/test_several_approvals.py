@@ -13,11 +13,11 @@ from django.urls import reverse
 
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet, gather
-from approvals.decisions.apply_policy import apply_due
-from approvals.decisions.decide import give_verdict, take_back_approval, undo_decision
+from approvals.decisions.by_rule import apply_policy, expire_due
+from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
-from approvals.decisions.expire import expire_due
 from approvals.decisions.ruling import rulings
+from approvals.decisions.withdraw import take_back_approval, undo_decision
 from approvals.desk_messages import desk_messages
 from approvals.errors import (
     AlreadyDecided,
@@ -388,34 +388,34 @@ def test_a_rule_rejects_with_its_reason_and_is_named(message):
             "then": {"reject": "We do not write to them."},
         }
     )
-    assert apply_due() == 1
+    assert apply_policy() == 1
     decision = Decision.objects.get()
     assert decision.outcome == "reject"
     assert decision.reason == "We do not write to them."
     assert decision.rule == "policy 1: r0"
     assert detail("decision.recorded")["policy"] == "version 1"
-    assert apply_due() == 0
+    assert apply_policy() == 0
 
 
 def test_a_rule_shortens_the_time_to_approve_and_never_lengthens_it(message):
     change_row(message, held_at=clock() - timedelta(hours=2))
     put_in_force({"expire_minutes": 60})
-    apply_due()
+    apply_policy()
     message.refresh_from_db()
     assert message.expires_at == message.held_at + timedelta(minutes=60)
     put_in_force({"expire_minutes": 600})
-    assert apply_due() == 1
+    assert apply_policy() == 1
     assert type(message).objects.get(pk=message.pk).expires_at == message.expires_at
     assert expire_due() == 1
 
 
 def test_a_read_that_shows_nothing_new_asks_no_policy_again(message):
     put_in_force({"never_in_bulk": True})
-    apply_due()
+    apply_policy()
     show_row(message)
-    assert apply_due() == 0
+    assert apply_policy() == 0
     show_row(message, subject="Pay 900 EUR")
-    assert apply_due() == 1
+    assert apply_policy() == 1
 
 
 def test_rulings_one_by_one_and_together_are_the_same(

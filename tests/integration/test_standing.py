@@ -8,12 +8,13 @@ from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
 from approvals.decisions import execute
+from approvals.decisions.by_rule import approve_due, give_to_people, to_stop
 from approvals.decisions.execute import run_decision
-from approvals.decisions.standing import approve_due, give_to_people, to_stop
 from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.models import Decision, Replacement, Review
 from approvals.standing import ending, record, signing
+from approvals.sweeping import DUTIES
 from audit.models import Entry
 from audit.recording import record as append
 from common.postgres import clock
@@ -344,7 +345,7 @@ def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_res
     ).exists()
     decision = decide(sample, reviewer).decision
     Decision.objects.filter(pk=decision.pk).update(state="applied")
-    ending.note_outcomes(list(ending.undecided_samples().values_list("pk", flat=True)))
+    DUTIES["samples"]()
     use = StandingUse.objects.get(message=sample)
     assert use.outcome == "agreed"
     assert use.person == reviewer
@@ -384,7 +385,7 @@ def test_it_ends_by_itself(standing, connection, reviewer, admin, second):
     }.items():
         with rolled_back():
             happens()
-            ending.end_over(list(ending.over().values_list("pk", flat=True)))
+            DUTIES["standing approvals over"]()
             ended = StandingApproval.objects.latest("pk")
             assert ended.state == "ended", what
             assert bool(ended.ended_because), what

@@ -8,11 +8,11 @@ from django.utils import timezone
 
 from alerts.deliveries.event_bodies import _decision_data
 from alerts.models import Destination
-from approvals.decisions.standing import approve_due
+from approvals.decisions.by_rule import approve_due
 from approvals.decisions.status import shown_status
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision
-from approvals.standing.shown import lines_of
+from approvals.standing.record import lines_of
 from mirror.models import Message, Thread
 from people.models import OrganisationSettings, PendingChange
 from people.second_admin.changes import accept
@@ -233,7 +233,7 @@ def test_thread_is_read_before_a_message_is_looked_at(
     standing, connection, monkeypatch
 ):
     asked = []
-    monkeypatch.setattr("approvals.decisions.standing.enqueue_freshen", asked.append)
+    monkeypatch.setattr("approvals.decisions.by_rule.enqueue_freshen", asked.append)
     message = make_refund(connection, 3999)
     Message.objects.filter(pk=message.pk).update(thread_id="01THREAD")
     assert approve_due() == 0

@@ -9,8 +9,7 @@ import pytest
 from django.test import Client
 
 from approvals.decisions.decide import give_verdict
-from approvals.decisions.forms import VerdictForm
-from approvals.decisions.high_risk import Asked, HighRiskForm, serious_findings
+from approvals.decisions.forms import Asked, HighRiskForm, VerdictForm, serious_findings
 from approvals.errors import RiskUnread
 from approvals.models import Decision, Review
 from approvals.reconcile.reads import read_everything

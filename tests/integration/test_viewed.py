@@ -5,7 +5,7 @@ verdict keeps it.
 import pytest
 
 from approvals.decisions.decide import give_verdict
-from approvals.decisions.high_risk import serious_findings
+from approvals.decisions.forms import serious_findings
 from approvals.models import OpenedPart
 from tests.factories import actor_of, make_message, show_row
 from tests.integration.deciding import decide

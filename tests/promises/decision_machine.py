@@ -10,10 +10,10 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from approvals.decisions import decide, execute, expire, withdraw
+from approvals.decisions import by_rule, execute, withdraw
 from approvals.intake import ingest
 from approvals.models import Decision
-from approvals.reconcile import reads, resolve
+from approvals.reconcile import closing, reads
 from common.identifiers import crockford, uuid7
 from mirror.models import Connection, Message
 from tests.factories import make_connection
@@ -66,7 +66,7 @@ class DecisionMachine(DecisionSteps):
     def person_acts(self, which, what):
         message = self.message(which)
         acts = {
-            "undo": decide.undo_decision,
+            "undo": withdraw.undo_decision,
             "withdraw": withdraw.withdraw_decision,
             "confirm": withdraw.confirm_approval,
         }
@@ -95,7 +95,7 @@ class DecisionMachine(DecisionSteps):
             Message.objects.filter(pk=message.pk).update(
                 expires_at=Now() - timedelta(seconds=1)
             )
-            expire.expire_due()
+            by_rule.expire_due()
         elif what == "pull":
             self.pull_kill_switch()
         elif what == "release":
@@ -218,7 +218,7 @@ class DecisionMachine(DecisionSteps):
         self.world.is_silent = silent and not settles
         self.world.forgets = forgets
         for key in self.decisions().to_resolve().values_list("pk", flat=True):
-            resolve.resolve(decision_id=key)
+            closing.resolve(decision_id=key)
         self.world.is_silent = self.world.forgets = False
 
     @rule()
@@ -264,7 +264,7 @@ class DecisionMachine(DecisionSteps):
             for message in self.messages().filter(state="gone"):
                 reads.ask_about(message_id=message.pk, now=timezone.now())
             self.do_what_is_asked()
-            expire.expire_due()
+            by_rule.expire_due()
             self.carry_all_out()
         self.nothing_leaves_twice()
         self.effects_rest_on_decisions()
