@@ -57,9 +57,7 @@ class Coalesced(Generic[T]):
         all others wait for it. Raises what the work raises, for each of them, and Late
         after `patience` seconds without a turn or a result.
         """
-        with self._lock:
-            is_mine = self._next is None
-            self._next = run = self._next or _Run()
+        run, is_mine = self._join()
         if is_mine:
             has_turn = self._turn.acquire(timeout=patience)
             with self._lock:
@@ -81,6 +79,13 @@ class Coalesced(Generic[T]):
         if run.error is not None:
             raise run.error
         return run.result  # type: ignore[return-value]
+
+    def _join(self) -> tuple[_Run[T], bool]:
+        """Return the next run, and whether it is the caller's to do."""
+        with self._lock:
+            is_mine = self._next is None
+            self._next = run = self._next or _Run()
+            return run, is_mine
 
 
 log = logging.getLogger(__name__)
