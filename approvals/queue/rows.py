@@ -365,8 +365,10 @@ def as_json(message: Message) -> dict[str, Any]:
     return {
         "id": str(message.public_id),
         "upstream_id": message.upstream_id,
+        "recipients": message.recipients,
         "subject": message.subject,
         "state": message.state,
+        "sandbox": message.sandbox,
         "fingerprint": message.fingerprint or None,
         "decision": decision.state if decision else None,
         "risk_level": message.review.risk_level,

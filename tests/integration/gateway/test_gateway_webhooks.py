@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from gateway.models import Webhook, WebhookDelivery
+from gateway.models import Email, Webhook, WebhookDelivery
 from gateway.sweeping import sweep
 from gateway.webhooks import deliveries, events
 from tests.integration.gateway.world import (
@@ -327,3 +327,22 @@ def test_limited_key_sees_and_creates_only_webhooks_of_its_mailboxes(
     entries = world.get("/v1/audit-log", key="limited")["entries"]
     assert world.mailbox.pk not in str(entries)
     assert len(world.get("/v1/audit-log", key="admin")["entries"]) > len(entries)
+
+
+def test_event_is_for_who_listens_to_its_mailbox_and_its_kind_of_mail(world):
+    second = add_mailbox(world, "second")
+    everything = world.listen("oversight.pending")
+    elsewhere = world.listen("oversight.pending")
+    live = world.listen("oversight.pending")
+    sandbox = world.listen("oversight.pending")
+    Webhook.objects.filter(pk=elsewhere.pk).update(mailbox=second)
+    Webhook.objects.filter(pk=live.pk).update(include_sandbox=False)
+    Webhook.objects.filter(pk=sandbox.pk).update(sandbox=True, include_sandbox=False)
+    email = Email.objects.get(pk=world.held())
+    for is_sandbox, wanted in (
+        (False, [everything, live]),
+        (True, [everything, sandbox]),
+    ):
+        email.sandbox = is_sandbox
+        listening = [pk for pk, _ in Webhook.objects.listening(email)]
+        assert listening == [one.pk for one in wanted]
