@@ -111,9 +111,13 @@ def _one_of(*choices: int | str) -> Check:
     return check
 
 
-def _link(most: int, schemes: str = "https?") -> Check:
+_WEB = re.compile(r"https?://[^/?#]")
+_WEB_OR_APP = re.compile(r"(https?|discord)://[^/?#]")
+
+
+def _link(most: int, begins: re.Pattern[str] = _WEB) -> Check:
     def check(value: Any, path: Path) -> Iterator[Error]:
-        if not re.match(f"({schemes})://[^/?#]", str(value)):
+        if not begins.match(str(value)):
             yield path, "URL_TYPE_INVALID_URL", "Not a well formed URL."
         yield from _text(most)(value, path)
 
@@ -171,7 +175,7 @@ _any_button = _fields(
     type=_one_of(BUTTON),
     style=_one_of(1, 2, 3, 4, LINK),
     label=_text(80),
-    url=_link(512, "https?|discord"),
+    url=_link(512, _WEB_OR_APP),
     custom_id=_text(100),
 )
 

@@ -63,6 +63,8 @@ _WEBHOOK = re.compile(r"/webhooks/([0-9]+)/([A-Za-z0-9_-]+)")
 _PATH = re.compile(
     r"/api(/v[0-9]{1,2})?/webhooks/(?P<id>[0-9]{1,20})/(?P<token>[A-Za-z0-9_-]{1,200})/?"
 )
+# What people copy behind the token, from the documents of Discord and others.
+_AFTER_TOKEN = re.compile(r"github|slack|messages/.*")
 _THREAD = re.compile(r"[0-9]{1,20}")
 # A channel's id, or its address, which ends with it.
 _CHANNEL = re.compile(
@@ -181,8 +183,8 @@ class DiscordWebhook(_Discord):
                 return f"This is the address of a channel. The desk needs its webhook. {HINT}"
             if re.fullmatch(r"/api(/v[0-9]+)?/webhooks/[0-9]+/?", parts.path):
                 return f"The address is incomplete: after the number comes a slash and a long token. {HINT}"
-            longer = rf"{_PATH.pattern.rstrip('?')}(github|slack|messages/.*)"
-            if re.fullmatch(longer, parts.path):
+            begun = _PATH.match(parts.path)
+            if begun and _AFTER_TOKEN.fullmatch(parts.path, begun.end()):
                 return "Remove everything after the token."
             return f"This is not the address of a webhook. One looks like {EXAMPLE}. {HINT}"
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
