@@ -168,15 +168,15 @@ class Entry(models.Model):
     action = models.CharField(max_length=40)
     connection = models.BigIntegerField(null=True)
     message = models.UUIDField(null=True)
-    fingerprint = models.CharField(max_length=64, blank=True)
-    trace = models.CharField(max_length=64, blank=True)
+    fingerprint = models.CharField(max_length=64)
+    trace = models.CharField(max_length=64)
     detail_hashes = models.JSONField(default=dict)
     # The result, where the action alone does not show it. Unlike details it is never
     # removed.
-    outcome = models.CharField(max_length=16, blank=True, default="", db_default="")
+    outcome = models.CharField(max_length=16, default="", db_default="")
     # Proves that the desk wrote the entry: a MAC with a key that the database does not
     # have (audit.recording.mac_of).
-    mac = models.CharField(max_length=64, blank=True, default="", db_default="")
+    mac = models.CharField(max_length=64, default="", db_default="")
     # SHA-256 over all other columns (audit.recording.canonical_entry).
     hash = models.CharField(max_length=64)
 
@@ -335,7 +335,7 @@ class Seal(models.Model):
     # SHA-256 over the hashes of the batch's entries, in order.
     entries = models.CharField(max_length=64)
     # SHA-256 over what the seal before signed and its signature; empty for the first.
-    previous = models.CharField(max_length=64, blank=True)
+    previous = models.CharField(max_length=64)
     # The last entry's transaction and number: of this epoch, what comes up to there is
     # sealed.
     end_xid = TransactionIdField()
@@ -344,13 +344,13 @@ class Seal(models.Model):
     after_id = models.BigIntegerField(default=0)
     # The database cluster's own identifier; another one means that the ledger was
     # restored elsewhere.
-    cluster = models.CharField(max_length=32, blank=True)
+    cluster = models.CharField(max_length=32)
     at = models.DateTimeField()
     # The raw public key, 32 bytes in hex, and the one that follows it where the kind
     # says so.
     key = models.CharField(max_length=64)
-    next_key = models.CharField(max_length=64, blank=True)
-    note = models.TextField(blank=True)
+    next_key = models.CharField(max_length=64)
+    note = models.TextField()
     signature = models.CharField(max_length=128)
 
     class Meta:
@@ -460,7 +460,7 @@ class Anchor(models.Model):
     kind = models.CharField(max_length=8, choices=Kind)
     # The name of the file or destination, and the seal's reference there.
     place = models.CharField(max_length=200)
-    reference = models.CharField(max_length=64, blank=True)
+    reference = models.CharField(max_length=64)
     # The seal that was written there before, so that a removed anchor is noticed; 0
     # where that is not known.
     previous = models.BigIntegerField(default=0)
@@ -577,14 +577,14 @@ class Export(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     person = models.BigIntegerField()
-    query = models.CharField(max_length=1000, blank=True)
+    query = models.CharField(max_length=1000)
     format = models.CharField(max_length=8)
     state = models.CharField(max_length=12, choices=State, default=State.ASKED)
     # Which entries it holds: those that this snapshot of PostgreSQL sees.
-    snapshot = models.TextField(blank=True)
+    snapshot = models.TextField()
     rows_total = models.BigIntegerField(null=True)
     rows_done = models.BigIntegerField(default=0)
-    sha256 = models.CharField(max_length=64, blank=True)
+    sha256 = models.CharField(max_length=64)
     asked_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
 

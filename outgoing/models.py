@@ -53,12 +53,12 @@ class Delivery(models.Model):
     state = models.CharField(max_length=12, choices=State, default=State.DUE)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
-    lease_until = models.DateTimeField(null=True, blank=True)
-    response_status = models.PositiveIntegerField(null=True, blank=True)
-    last_error = models.TextField(blank=True)
-    trace = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    response_status = models.PositiveIntegerField(null=True)
+    last_error = models.TextField()
+    trace = models.CharField(max_length=64)
     created_at = models.DateTimeField(db_default=Now())
-    last_attempt_at = models.DateTimeField(null=True, blank=True)
+    last_attempt_at = models.DateTimeField(null=True)
 
     objects = DeliveryQuerySet.as_manager()
 

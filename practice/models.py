@@ -46,7 +46,6 @@ class PracticeSetting(models.Model):
     mailbox = models.OneToOneField(
         Mailbox,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="practice",
     )
@@ -130,19 +129,19 @@ class PracticeMessage(models.Model):
     # words.
     fault = models.CharField(max_length=20)
     # The names of the two admins who switched practice messages on, for the ledger.
-    signed_by = models.CharField(max_length=400, blank=True)
+    signed_by = models.CharField(max_length=400)
     explanation = models.TextField()
     planted_at = models.DateTimeField(db_default=Now())
     ends_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True, blank=True)
-    outcome = models.CharField(max_length=10, choices=Outcome, blank=True)
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=10, choices=Outcome)
     # Who decided it, with what and how, as in a verdict.
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
-    verdict = models.CharField(max_length=10, blank=True)
-    surface = models.CharField(max_length=16, blank=True)
-    seconds_shown = models.PositiveIntegerField(null=True, blank=True)
+    verdict = models.CharField(max_length=10)
+    surface = models.CharField(max_length=16)
+    seconds_shown = models.PositiveIntegerField(null=True)
 
     objects = PracticeMessageQuerySet.as_manager()
 

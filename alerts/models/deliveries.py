@@ -29,10 +29,10 @@ class Digest(models.Model):
     )
     # The id in whichever channel it is: Discord's, or Slack's time stamp. Empty where
     # it cannot be edited.
-    discord_message_id = models.CharField(max_length=32, blank=True)
+    discord_message_id = models.CharField(max_length=32)
     opened_at = models.DateTimeField(db_default=Now())
     # It accepts no more cards from then on; those that it has still change it.
-    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True)
     removed = models.BooleanField(default=False)
 
     def __str__(self) -> str:
@@ -46,19 +46,19 @@ class Card(models.Model):
 
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE)
     message = models.ForeignKey(
-        Message, null=True, blank=True, on_delete=models.CASCADE, related_name="cards"
+        Message, null=True, on_delete=models.CASCADE, related_name="cards"
     )
     # Such as "connection/4" or "desk"; empty where there is a message.
-    about = models.CharField(max_length=80, blank=True)
+    about = models.CharField(max_length=80)
     # Where it is shown instead of in a post of its own.
     digest = models.ForeignKey(
-        Digest, null=True, blank=True, on_delete=models.SET_NULL, related_name="cards"
+        Digest, null=True, on_delete=models.SET_NULL, related_name="cards"
     )
-    discord_message_id = models.CharField(max_length=32, blank=True)
+    discord_message_id = models.CharField(max_length=32)
     # A person deleted the card: it is not posted again.
     removed = models.BooleanField(default=False)
     # The version of the message that it showed last, which a press on it is about.
-    revision_shown = models.BigIntegerField(null=True, blank=True)
+    revision_shown = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [
@@ -208,37 +208,33 @@ class Delivery(CourierDelivery):
         Destination, on_delete=models.CASCADE, related_name="deliveries"
     )
     card = models.ForeignKey(
-        Card, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
+        Card, null=True, on_delete=models.CASCADE, related_name="deliveries"
     )
     digest = models.ForeignKey(
         Digest,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="deliveries",
     )
     message = models.ForeignKey(
         Message,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="deliveries",
     )
     # The act that it is about, by the number of its entry in the ledger.
-    entry = models.BigIntegerField(null=True, blank=True)
+    entry = models.BigIntegerField(null=True)
     action = models.CharField(max_length=40)
     # The last request and its answer, for the log. Every attempt of an event has the
     # same id and body.
-    event_id = models.CharField(max_length=64, blank=True)
-    request = models.TextField(blank=True)
-    answer = models.TextField(blank=True)
+    event_id = models.CharField(max_length=64)
+    request = models.TextField()
+    answer = models.TextField()
     # When request and answer were erased with the message. Such a delivery is not sent
     # again.
-    erased_at = models.DateTimeField(null=True, blank=True)
+    erased_at = models.DateTimeField(null=True)
     # The delivery that somebody had sent once more by this one.
-    again_of = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.SET_NULL
-    )
+    again_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
 
     objects = DeliveryQuerySet.as_manager()  # type: ignore[misc]
 
@@ -346,22 +342,20 @@ class Interaction(CourierDelivery):
     # Of a button or a form what it asks for; of a command its name.
     name = models.CharField(max_length=40)
     discord_user_id = models.CharField(max_length=32)
-    discord_user = models.CharField(max_length=100, blank=True)
-    discord_channel = models.CharField(max_length=100, blank=True)
-    discord_channel_id = models.CharField(max_length=32, blank=True)
-    discord_guild_id = models.CharField(max_length=32, blank=True)
-    person = models.ForeignKey(Person, null=True, blank=True, on_delete=models.SET_NULL)
-    message = models.ForeignKey(
-        Message, null=True, blank=True, on_delete=models.SET_NULL
-    )
+    discord_user = models.CharField(max_length=100)
+    discord_channel = models.CharField(max_length=100)
+    discord_channel_id = models.CharField(max_length=32)
+    discord_guild_id = models.CharField(max_length=32)
+    person = models.ForeignKey(Person, null=True, on_delete=models.SET_NULL)
+    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL)
     # JSON, as it came: the text of a mail may stand there.
-    options = EncryptedTextField(blank=True)
-    token = EncryptedTextField(blank=True)
+    options = EncryptedTextField()
+    token = EncryptedTextField()
     # How it ended, in a word.
-    outcome = models.CharField(max_length=40, blank=True)
+    outcome = models.CharField(max_length=40)
     # The answer to a press, as JSON: a repeated press gets the same answer, and has no
     # other effect.
-    answer = EncryptedTextField(blank=True)
+    answer = EncryptedTextField()
 
     class Meta:
         indexes = [

@@ -109,37 +109,37 @@ class Destination(models.Model):
     kind = models.CharField(max_length=20, default="discord_webhook")
     name = models.CharField(max_length=80)
     # Empty for a bot, which needs the channel's id alone.
-    url = EncryptedTextField(blank=True)
-    channel = models.CharField(max_length=32, blank=True)
+    url = EncryptedTextField()
+    channel = models.CharField(max_length=32)
     # A bot's token, or the key that signs; with the key before it, which is valid until
     # that date too.
-    secret = EncryptedTextField(blank=True)
-    secret_before = EncryptedTextField(blank=True)
-    secret_before_until = models.DateTimeField(null=True, blank=True)
+    secret = EncryptedTextField()
+    secret_before = EncryptedTextField()
+    secret_before_until = models.DateTimeField(null=True)
     # What a command in this Discord channel started is answered here: its id, or its
     # name as the trigger has it.
-    answers_channel = models.CharField(max_length=100, blank=True)
+    answers_channel = models.CharField(max_length=100)
     # The id of the channel that it posts in, known from its first post on. What answers
     # a channel answers this one too: some programs send the channel's id, others its
     # name.
-    posts_in = models.CharField(max_length=32, blank=True, db_default="")
+    posts_in = models.CharField(max_length=32, db_default="")
     privacy = models.CharField(max_length=10, choices=Privacy, default=Privacy.HEADERS)
-    switched_off_at = models.DateTimeField(null=True, blank=True)
-    switched_off_because = models.TextField(blank=True)
+    switched_off_at = models.DateTimeField(null=True)
+    switched_off_because = models.TextField()
     # When it last accepted a test at its present address.
-    tested_at = models.DateTimeField(null=True, blank=True)
+    tested_at = models.DateTimeField(null=True)
     # Keeps the newest head of the ledger: which was posted last, when, and when the
     # next may be.
     witnesses = models.BooleanField(default=False)
-    witnessed_seal = models.BigIntegerField(null=True, blank=True)
-    witnessed_at = models.DateTimeField(null=True, blank=True)
+    witnessed_seal = models.BigIntegerField(null=True)
+    witnessed_at = models.DateTimeField(null=True)
     witness_due_at = models.DateTimeField(db_default=Now())
     # Nothing goes there before: it asked to wait, its limit is used up, or it failed
     # `failures` times in a row.
-    waits_until = models.DateTimeField(null=True, blank=True)
+    waits_until = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(db_default=0)
     # Its address is forgotten then; its cards stay to be looked up.
-    removed_at = models.DateTimeField(null=True, blank=True)
+    removed_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     # Earlier acts are not delivered: the destination did not exist, was off, or
     # answered another channel.
@@ -170,12 +170,8 @@ class Route(models.Model):
     destination = models.ForeignKey(
         Destination, on_delete=models.CASCADE, related_name="routes"
     )
-    connection = models.ForeignKey(
-        Connection, null=True, blank=True, on_delete=models.CASCADE
-    )
-    mailbox = models.ForeignKey(
-        Mailbox, null=True, blank=True, on_delete=models.CASCADE
-    )
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     actions = models.JSONField(default=list)
     # What happened before is not delivered.
     since = models.DateTimeField(db_default=Now())

@@ -160,7 +160,7 @@ class Comment(models.Model):
         Person, on_delete=models.PROTECT, related_name="comments"
     )
     text = models.TextField()
-    mentions = models.ManyToManyField(Person, related_name="mentioned_in", blank=True)
+    mentions = models.ManyToManyField(Person, related_name="mentioned_in")
     created_at = models.DateTimeField(db_default=Now())
 
     objects = CommentQuerySet.as_manager()

@@ -389,7 +389,7 @@ class Decision(models.Model):
     )
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
     outcome = models.CharField(max_length=10, choices=Outcome)
-    reason = models.TextField(blank=True)
+    reason = models.TextField()
     # Sent at the end of the reason: the only identifier of ours that MultiMail returns.
     reference = models.CharField(max_length=24, unique=True)
     state = models.CharField(
@@ -397,40 +397,37 @@ class Decision(models.Model):
     )
     # What the agent gets as data beside the reason (our gateway): `suggested_markdown`,
     # `replaced_by`, `changes`.
-    feedback = models.JSONField(default=dict, db_default={}, blank=True)
+    feedback = models.JSONField(default=dict, db_default={})
     given_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT)
     # The rule that decided where no person did, such as "expiry".
-    rule = models.CharField(max_length=40, blank=True)
+    rule = models.CharField(max_length=40)
     # The standing approval that approved it where no person did; `rule` names its
     # number and version.
     standing = models.ForeignKey(
         "policy.StandingApproval",
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="decisions",
         db_index=False,
     )
     # Who signed that standing approval, by their names of then: every row of the queue
     # shows it.
-    signed_by = models.CharField(max_length=400, blank=True, default="", db_default="")
+    signed_by = models.CharField(max_length=400, default="", db_default="")
     recorded_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField()
     # The time that whoever approved it chose, and the time zone in which; None: as soon
     # as it cannot be undone.
-    later_at = models.DateTimeField(null=True, blank=True)
-    later_zone = models.CharField(max_length=64, blank=True, default="", db_default="")
+    later_at = models.DateTimeField(null=True)
+    later_zone = models.CharField(max_length=64, default="", db_default="")
     # The recipient's domain, for which that zone is offered the next time.
-    later_domain = models.CharField(
-        max_length=255, blank=True, default="", db_default=""
-    )
+    later_domain = models.CharField(max_length=255, default="", db_default="")
     # Whether the next working hours were chosen.
     in_working_hours = models.BooleanField(default=False, db_default=False)
     # The newest message of the thread that they said to have read; checked again when
     # it is carried out later.
     thread_read = models.BigIntegerField(default=0, db_default=0)
     attempt = models.PositiveIntegerField(default=0)
-    lease_until = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(db_default=Now())
     # Set once a call may have left: from then on undo is impossible, and no answer
     # proves nothing.
@@ -440,7 +437,7 @@ class Decision(models.Model):
     seen_held = models.PositiveSmallIntegerField(default=0)
     seen_absent = models.PositiveSmallIntegerField(default=0)
     upstream_answer = models.JSONField(default=dict)
-    explanation = models.TextField(blank=True)
+    explanation = models.TextField()
 
     objects = DecisionQuerySet.as_manager()
 
@@ -606,8 +603,8 @@ class DecisionAttempt(models.Model):
     )
     number = models.PositiveIntegerField()
     event = models.CharField(max_length=20)
-    status = models.PositiveIntegerField(null=True, blank=True)
-    note = models.TextField(blank=True)
+    status = models.PositiveIntegerField(null=True)
+    note = models.TextField()
     at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:

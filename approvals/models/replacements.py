@@ -138,24 +138,24 @@ class Replacement(models.Model):
     to = ArrayField(models.TextField())
     cc = ArrayField(models.TextField(), default=list)
     bcc = ArrayField(models.TextField(), default=list)
-    subject = models.TextField(blank=True)
+    subject = models.TextField()
     markdown = models.TextField()
     # What the person wrote to the agent.
-    note = models.TextField(blank=True)
+    note = models.TextField()
     reference = models.CharField(max_length=24, unique=True)
     state = models.CharField(max_length=8, choices=State, default=State.SENDING)
     # MultiMail's id of the new message.
-    upstream_id = models.CharField(max_length=200, blank=True)
+    upstream_id = models.CharField(max_length=200)
     # Set before the first call: from then on the new message may exist.
-    called_at = models.DateTimeField(null=True, blank=True)
+    called_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
-    lease_until = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True)
     # None: nothing is tried by itself any more.
     next_attempt_at = models.DateTimeField(null=True, db_default=Now())
     # Why it was refused, or why the first message is held still.
-    problem = models.TextField(blank=True)
+    problem = models.TextField()
     # When an entry on the new message recorded who edited it.
-    noted_at = models.DateTimeField(null=True, blank=True)
+    noted_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = ReplacementQuerySet.as_manager()
@@ -218,11 +218,11 @@ class CommandedMail(models.Model):
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
     interaction_id = models.CharField(max_length=32, unique=True)
     command = models.CharField(max_length=40)
-    discord_user = models.CharField(max_length=100, blank=True)
+    discord_user = models.CharField(max_length=100)
     discord_user_id = models.CharField(max_length=32)
-    upstream_id = models.CharField(max_length=200, blank=True)
+    upstream_id = models.CharField(max_length=200)
     # When an entry on the message recorded that this command created it.
-    noted_at = models.DateTimeField(null=True, blank=True)
+    noted_at = models.DateTimeField(null=True)
     given_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -198,20 +198,20 @@ class Brake(models.Model):
     what = models.TextField()
     # What people call it: the key's name, an address, a subject.
     name = models.CharField(max_length=200)
-    sent_by_key = models.CharField(max_length=200, blank=True)
-    sent_by_key_name = models.CharField(max_length=200, blank=True)
+    sent_by_key = models.CharField(max_length=200)
+    sent_by_key_name = models.CharField(max_length=200)
     window = models.DurationField()
     cap = models.PositiveIntegerField()
     opened_at = models.DateTimeField(db_default=Now())
-    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True)
     # Somebody asked to reject its messages up to this key; the work has come as far as
     # `rejected_to`.
-    reject_to = models.BigIntegerField(null=True, blank=True)
+    reject_to = models.BigIntegerField(null=True)
     rejected_to = models.BigIntegerField(default=0)
-    reject_reason = models.TextField(blank=True)
+    reject_reason = models.TextField()
     # The key of the person; no foreign key, because people's tables refer to the
     # mirror's.
-    rejected_by = models.BigIntegerField(null=True, blank=True)
+    rejected_by = models.BigIntegerField(null=True)
 
     objects = BrakeQuerySet.as_manager()
 
@@ -268,7 +268,7 @@ class Review(models.Model):
     # What the queue sorts and filters by, from the findings of the current revision;
     # used for nothing else.
     risk = models.PositiveIntegerField(default=0, db_default=0)
-    risk_level = models.CharField(max_length=6, blank=True, default="", db_default="")
+    risk_level = models.CharField(max_length=6, default="", db_default="")
     rules = ArrayField(models.CharField(max_length=40), default=list, db_default=[])
     # What rules ask of the current revision: `policy.rules.facts.stored_facts` says
     # what. None: not worked out yet, so nothing of it is known.
@@ -278,19 +278,18 @@ class Review(models.Model):
     policy_applied = models.BigIntegerField(default=0, db_default=0)
     # When the review plan asks next what is due; None: never. The plan's targets, and
     # since when it is late.
-    watch_at = models.DateTimeField(null=True, blank=True, db_default=Now())
-    look_by = models.DateTimeField(null=True, blank=True)
-    decide_by = models.DateTimeField(null=True, blank=True)
-    late_since = models.DateTimeField(null=True, blank=True)
+    watch_at = models.DateTimeField(null=True, db_default=Now())
+    look_by = models.DateTimeField(null=True)
+    decide_by = models.DateTimeField(null=True)
+    late_since = models.DateTimeField(null=True)
     # Until when a person extended its deadlines.
-    extended_to = models.DateTimeField(null=True, blank=True)
+    extended_to = models.DateTimeField(null=True)
     # When its approaching expiry was announced: once.
-    expiry_told_at = models.DateTimeField(null=True, blank=True)
+    expiry_told_at = models.DateTimeField(null=True)
     # The flood that it came in, past a cap: such a message has no card of its own.
     brake = models.ForeignKey(
         Brake,
         null=True,
-        blank=True,
         on_delete=models.SET_NULL,
         related_name="reviews",
         db_index=False,
@@ -298,7 +297,7 @@ class Review(models.Model):
     # Whether it stands apart from the queue, until somebody puts it back.
     is_apart = models.BooleanField(default=False, db_default=False)
     # When its position in an order last changed, written by a trigger; nothing reads it.
-    ranked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    ranked_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         indexes = [

@@ -76,7 +76,6 @@ class OwnWord(models.Model):
     mailbox = models.ForeignKey(
         Mailbox,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="own_words",
     )

@@ -130,16 +130,16 @@ class Verdict(models.Model):
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
     person = models.ForeignKey(Person, on_delete=models.PROTECT)
     outcome = models.CharField(max_length=10, choices=Outcome)
-    reason = models.TextField(blank=True)
+    reason = models.TextField()
     surface = models.CharField(max_length=16)
     # Whole seconds since this revision was first on the person's screen, by the ledger;
     # None: not recorded.
-    seconds_shown = models.PositiveIntegerField(null=True, blank=True)
+    seconds_shown = models.PositiveIntegerField(null=True)
     # How many parts of the message (files, links, thread) the person never opened;
     # None: not recorded then.
-    parts_unread = models.PositiveSmallIntegerField(null=True, blank=True)
+    parts_unread = models.PositiveSmallIntegerField(null=True)
     # What was on screen with it, as `decisions.shown.shown_context` writes it.
-    seen = models.JSONField(default=dict, blank=True)
+    seen = models.JSONField(default=dict)
     # False once the decision that it led to was undone or refused.
     live = models.BooleanField(default=True)
     # An approval for which there is no decision yet, because more people have to

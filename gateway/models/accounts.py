@@ -60,22 +60,22 @@ class Account(UlidModel):
 
     name = models.CharField(max_length=200)
     slug = models.SlugField(max_length=60, unique=True)
-    oversight_email = models.CharField(max_length=254, blank=True)
-    physical_address = models.CharField(max_length=300, blank=True)
+    oversight_email = models.CharField(max_length=254)
+    physical_address = models.CharField(max_length=300)
     is_active = models.BooleanField(default=True)
     # While set, only messages approved later leave.
-    hold_all_at = models.DateTimeField(null=True, blank=True)
+    hold_all_at = models.DateTimeField(null=True)
     # Every decision about mail of any mailbox names the fingerprint of what was read.
     require_fingerprint = models.BooleanField(default=False)
     # The loosest oversight mode that a mailbox can be given; empty: any.
-    minimum_oversight_mode = models.CharField(max_length=12, choices=Mode, blank=True)
+    minimum_oversight_mode = models.CharField(max_length=12, choices=Mode)
     # Limits; none: unlimited, and for requests what the operator has set for all.
-    monthly_email_quota = models.PositiveIntegerField(null=True, blank=True)
-    max_mailboxes = models.PositiveIntegerField(null=True, blank=True)
-    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    monthly_email_quota = models.PositiveIntegerField(null=True)
+    max_mailboxes = models.PositiveIntegerField(null=True)
+    requests_per_minute = models.PositiveIntegerField(null=True)
     # A new sender may send little a day at first; 0: warmed up.
     warmup_stage = models.PositiveSmallIntegerField(default=0)
-    warmup_daily_limit = models.PositiveIntegerField(null=True, blank=True)
+    warmup_daily_limit = models.PositiveIntegerField(null=True)
 
     def __str__(self) -> str:
         return self.name
@@ -138,12 +138,12 @@ class ApiKey(UlidModel):
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope))
     # Ids of the mailboxes this key is limited to; empty: all. An array, so that
     # requests need no join.
-    mailbox_ids = ArrayField(models.CharField(max_length=26), default=list, blank=True)
+    mailbox_ids = ArrayField(models.CharField(max_length=26), default=list)
     sandbox = models.BooleanField(default=False)
-    last_used_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
     # While set, whatever asks for the scope send is refused; reading goes on.
-    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True)
 
     objects = ApiKeyQuerySet.as_manager()
 
@@ -226,16 +226,16 @@ class Mailbox(UlidModel):
     # Unique for ever, also after deletion: an address must not come back under another
     # owner.
     address = models.CharField(max_length=254, unique=True)
-    display_name = models.CharField(max_length=200, blank=True)
+    display_name = models.CharField(max_length=200)
     oversight_mode = models.CharField(
         max_length=12, choices=Mode, default=Mode.GATED_SEND
     )
     allow_looser_per_call = models.BooleanField(default=False)
     # Every decision about its mail names the fingerprint of what was read.
     require_fingerprint = models.BooleanField(default=False)
-    auto_cc = models.CharField(max_length=2000, blank=True)
-    auto_bcc = models.CharField(max_length=2000, blank=True)
-    signature_block = models.CharField(max_length=200, blank=True)
+    auto_cc = models.CharField(max_length=2000)
+    auto_bcc = models.CharField(max_length=2000)
+    signature_block = models.CharField(max_length=200)
     default_gate_timing = models.CharField(
         max_length=16, choices=GateTiming, default=GateTiming.GATE_FIRST
     )

@@ -187,7 +187,7 @@ class Notice(UlidModel):
     due_at = models.DateTimeField(null=True, db_default=Now())
     attempts = models.PositiveIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
-    last_error = models.TextField(blank=True)
+    last_error = models.TextField()
 
     objects = NoticeQuerySet.as_manager()
 

@@ -352,47 +352,47 @@ class Email(UlidModel):
 
     # What the recipient gets.
     from_address = models.CharField(max_length=254)
-    from_name = models.CharField(max_length=200, blank=True)
-    reply_to = models.CharField(max_length=254, blank=True)
+    from_name = models.CharField(max_length=200)
+    reply_to = models.CharField(max_length=254)
     to = ArrayField(models.CharField(max_length=254))
     cc = ArrayField(models.CharField(max_length=254), default=list)
     bcc = ArrayField(models.CharField(max_length=254), default=list)
-    subject = models.CharField(max_length=998, blank=True)
-    markdown = models.TextField(blank=True)
+    subject = models.CharField(max_length=998)
+    markdown = models.TextField()
     html = models.TextField(null=True)
     # The HTML as its author handed it in, where it was simplified, and what that
     # changed, in sentences.
     original_html = models.TextField(null=True)
     simplified = models.JSONField(default=list, db_default=[])
     # What the agent claims that it may do, sent as X-Agent-Identity.
-    agent_identity = models.TextField(blank=True, default="", db_default="")
+    agent_identity = models.TextField(default="", db_default="")
     has_attachments = models.BooleanField(default=False)
     # What the mailbox adds. Taken from the mailbox as it is until approval (or
     # sending), fixed from then on.
     additions = models.JSONField(null=True)
     message_id_header = models.CharField(max_length=300)
-    in_reply_to = models.CharField(max_length=998, blank=True)
-    references = models.TextField(blank=True)
+    in_reply_to = models.CharField(max_length=998)
+    references = models.TextField()
     thread_id = models.CharField(max_length=40)
     # Of the bytes as received: what a mail server delivers again is the same email.
-    received_sha256 = models.CharField(max_length=64, blank=True)
+    received_sha256 = models.CharField(max_length=64)
     metadata = models.JSONField(default=dict)
     tags = models.JSONField(default=dict)
     # What the agent says of received mail: spam, not_spam, or nothing.
-    user_label = models.CharField(max_length=8, blank=True, db_default="")
+    user_label = models.CharField(max_length=8, db_default="")
 
     # Oversight.
     oversight_mode = models.CharField(max_length=12, choices=Mode)
     gated = models.BooleanField(default=False)
     send_at = models.DateTimeField(null=True)
-    gate_timing = models.CharField(max_length=16, choices=GateTiming, blank=True)
-    decision = models.CharField(max_length=8, choices=Decision, blank=True)
-    decision_reason = models.TextField(blank=True)
+    gate_timing = models.CharField(max_length=16, choices=GateTiming)
+    decision = models.CharField(max_length=8, choices=Decision)
+    decision_reason = models.TextField()
     # What the decider gives the agent as data: `suggested_markdown`, `replaced_by`,
     # `changes`.
     feedback = models.JSONField(default=dict, db_default={})
     decided_at = models.DateTimeField(null=True)
-    decided_by = models.CharField(max_length=200, blank=True)
+    decided_by = models.CharField(max_length=200)
     decided_by_key = models.ForeignKey(
         ApiKey, models.RESTRICT, null=True, related_name="+"
     )
@@ -408,11 +408,11 @@ class Email(UlidModel):
     # without one is never repeated.
     data_attempted_at = models.DateTimeField(null=True)
     fate_unknown = models.BooleanField(default=False)
-    last_error = models.TextField(blank=True)
+    last_error = models.TextField()
     sent_at = models.DateTimeField(null=True)
     delivered_at = models.DateTimeField(null=True)
     bounced_at = models.DateTimeField(null=True)
-    bounce_type = models.CharField(max_length=40, blank=True)
+    bounce_type = models.CharField(max_length=40)
     # Recipients that the mail server refused, or mail servers after it: address to
     # [code, text].
     refused_recipients = models.JSONField(default=dict)

@@ -119,7 +119,7 @@ class AllowlistEntry(UlidModel):
     allowlist = models.ForeignKey(Allowlist, models.CASCADE, related_name="entries")
     pattern = models.CharField(max_length=254)
     expires_at = models.DateTimeField(null=True)
-    note = models.CharField(max_length=300, blank=True)
+    note = models.CharField(max_length=300)
     added_by_key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
 
     objects = AllowlistEntryQuerySet.as_manager()

@@ -257,7 +257,7 @@ class Webhook(UlidModel):
     events = ArrayField(models.CharField(max_length=60))
     secret = EncryptedTextField()
     # While a rotation overlaps, until this moment.
-    previous_secret = EncryptedTextField(blank=True, default="")
+    previous_secret = EncryptedTextField(default="")
     previous_until = models.DateTimeField(null=True)
     # Deliveries that failed for good, one after the other; enough of them pause the
     # subscription.
@@ -271,7 +271,7 @@ class Webhook(UlidModel):
     rests_until = models.DateTimeField(null=True)
     slow_attempts = models.PositiveIntegerField(default=0)
     # Why the newest attempt failed; empty after a success.
-    last_error = models.TextField(blank=True, default="")
+    last_error = models.TextField(default="")
     deleted_at = models.DateTimeField(null=True)
 
     objects = WebhookQuerySet.as_manager()

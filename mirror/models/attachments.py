@@ -96,24 +96,24 @@ class AttachedFile(models.Model):
     place = models.PositiveSmallIntegerField()
     # As the message claims.
     name = models.TextField()
-    content_type = models.TextField(blank=True)
+    content_type = models.TextField()
     size = models.BigIntegerField(default=0)
-    sha256 = models.CharField(max_length=64, blank=True)
+    sha256 = models.CharField(max_length=64)
     # As it was fetched.
-    content = models.BinaryField(null=True, blank=True)
-    found_size = models.BigIntegerField(null=True, blank=True)
-    found_sha256 = models.CharField(max_length=64, blank=True)
+    content = models.BinaryField(null=True)
+    found_size = models.BigIntegerField(null=True)
+    found_sha256 = models.CharField(max_length=64)
     # The kind of its bytes, and the `Detection` of `attachments.detection` as JSON.
-    kind = models.CharField(max_length=20, blank=True)
+    kind = models.CharField(max_length=20)
     seen = models.JSONField(default=dict)
     # The state of fetching it.
     state = models.CharField(max_length=12, choices=State, default=State.WAITING)
-    problem = models.TextField(blank=True)
+    problem = models.TextField()
     tries = models.PositiveSmallIntegerField(default=0)
     # Not fetched before this time, by the database's clock; also the lease of the
     # worker that fetches it.
     not_before = models.DateTimeField(db_default=Now())
-    fetched_at = models.DateTimeField(null=True, blank=True)
+    fetched_at = models.DateTimeField(null=True)
 
     objects = AttachedFileQuerySet.as_manager()
 
@@ -261,21 +261,21 @@ class RemotePicture(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.WAITING)
     # Why it was not loaded: a key of `approvals.pictures`, and what more is to
     # say, such as "404".
-    reason = models.CharField(max_length=20, blank=True)
-    detail = models.CharField(max_length=100, blank=True)
+    reason = models.CharField(max_length=20)
+    detail = models.CharField(max_length=100)
     # The hosts that were named on the way, in order; bytes that came.
     hosts = ArrayField(models.CharField(max_length=255), default=list)
     size = models.PositiveIntegerField(default=0)
     # As the desk drew it again: a PNG picture.
-    content = models.BinaryField(null=True, blank=True)
+    content = models.BinaryField(null=True)
     width = models.PositiveIntegerField(default=0)
     height = models.PositiveIntegerField(default=0)
     # How often its server was asked, or may have been.
     tries = models.PositiveSmallIntegerField(default=0)
     asked_at = models.DateTimeField(db_default=Now())
-    fetched_at = models.DateTimeField(null=True, blank=True)
+    fetched_at = models.DateTimeField(null=True)
     # The lease of the worker that has it, by the database's clock.
-    lease_until = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True)
     # Whether the ledger says what came of it.
     is_recorded = models.BooleanField(default=False)
 

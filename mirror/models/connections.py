@@ -174,14 +174,14 @@ class Connection(models.Model):
     # connection has its own secret.
     webhook_id = models.CharField(max_length=64, unique=True, default=_webhook_id)
     webhook_secret = EncryptedTextField()
-    previous_webhook_secret = EncryptedTextField(blank=True)
+    previous_webhook_secret = EncryptedTextField()
     # None with a previous secret: the change of secrets is unfinished, and both are
     # accepted.
-    previous_secret_until = models.DateTimeField(null=True, blank=True)
+    previous_secret_until = models.DateTimeField(null=True)
     oversight_key = EncryptedTextField()
-    read_key = EncryptedTextField(blank=True)
-    admin_key = EncryptedTextField(blank=True)
-    agent_key = EncryptedTextField(blank=True)
+    read_key = EncryptedTextField()
+    admin_key = EncryptedTextField()
+    agent_key = EncryptedTextField()
     # Our own gateway answers for one message by id and compares the fingerprint when it
     # decides.
     is_our_gateway = models.BooleanField(default=False)
@@ -190,59 +190,55 @@ class Connection(models.Model):
     require_fingerprint = models.BooleanField(default=False, db_default=False)
     # The minimum oversight mode that our gateway had when it was last compared, and why
     # it could not be set there.
-    gate_minimum = models.CharField(
-        max_length=20, blank=True, default="", db_default=""
-    )
-    gate_minimum_error = models.TextField(blank=True, default="", db_default="")
-    gate_minimum_checked_at = models.DateTimeField(null=True, blank=True)
-    complete_as_of = models.DateTimeField(null=True, blank=True)
+    gate_minimum = models.CharField(max_length=20, default="", db_default="")
+    gate_minimum_error = models.TextField(default="", db_default="")
+    gate_minimum_checked_at = models.DateTimeField(null=True)
+    complete_as_of = models.DateTimeField(null=True)
     # When the ledger recorded that it had not been read for long.
-    stale_since = models.DateTimeField(null=True, blank=True)
-    last_error = models.TextField(blank=True)
-    failing_since = models.DateTimeField(null=True, blank=True)
-    paused_at = models.DateTimeField(null=True, blank=True)
-    paused_because = models.TextField(blank=True)
+    stale_since = models.DateTimeField(null=True)
+    last_error = models.TextField()
+    failing_since = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
+    paused_because = models.TextField()
     # Paused by a person: only a person can resume it.
     paused_by_hand = models.BooleanField(default=False)
     # After a 429 the whole connection waits.
-    wait_until = models.DateTimeField(null=True, blank=True)
+    wait_until = models.DateTimeField(null=True)
     # The lease of the whole read: one at a time, at most one a second.
-    reading_until = models.DateTimeField(null=True, blank=True)
-    read_at = models.DateTimeField(null=True, blank=True)
+    reading_until = models.DateTimeField(null=True)
+    read_at = models.DateTimeField(null=True)
     # An approve of unknown outcome that is still held goes out again by itself, instead
     # of asking a person.
     repeats_unknown_approvals = models.BooleanField(default=False)
     # Short hash of the oversight key last found unable to send; each key is checked
     # once.
-    checked_key = models.CharField(max_length=16, blank=True)
+    checked_key = models.CharField(max_length=16)
     # What MultiMail last said that each key may do, by slot: {"oversight":
     # ["oversight"]}; and when it was asked.
-    key_scopes = models.JSONField(default=dict, blank=True)
-    keys_checked_at = models.DateTimeField(null=True, blank=True)
+    key_scopes = models.JSONField(default=dict)
+    keys_checked_at = models.DateTimeField(null=True)
     # MultiMail's own id of the account, as its keys reported it; empty where none did.
-    account_id = models.CharField(max_length=200, blank=True)
+    account_id = models.CharField(max_length=200)
     # The webhook that the desk registered there for itself.
-    upstream_webhook_id = models.CharField(max_length=200, blank=True)
+    upstream_webhook_id = models.CharField(max_length=200)
     # How many webhooks with a wrong signature came in the last day, and since when
     # there are any.
     unsigned_count = models.PositiveIntegerField(default=0, db_default=0)
-    unsigned_since = models.DateTimeField(null=True, blank=True)
+    unsigned_since = models.DateTimeField(null=True)
     # Optional fields of calls that MultiMail refused here with 422; they are left out.
-    refused_fields = ArrayField(
-        models.CharField(max_length=40), default=list, blank=True
-    )
+    refused_fields = ArrayField(models.CharField(max_length=40), default=list)
     # Whether MultiMail can do these things here, as reads last showed: {"contacts":
     # true}; and when it was asked.
     capabilities = models.JSONField(
-        default=dict, blank=True, db_default=models.Value({}, models.JSONField())
+        default=dict, db_default=models.Value({}, models.JSONField())
     )
-    surveyed_at = models.DateTimeField(null=True, blank=True)
+    surveyed_at = models.DateTimeField(null=True)
     # When an event that was asked for as a test came in.
-    webhook_tested_at = models.DateTimeField(null=True, blank=True)
+    webhook_tested_at = models.DateTimeField(null=True)
     # Removed: without keys and secrets, never called again; its history stays.
-    removed_at = models.DateTimeField(null=True, blank=True)
+    removed_at = models.DateTimeField(null=True)
     # When its contacts were last read.
-    contacts_read_at = models.DateTimeField(null=True, blank=True)
+    contacts_read_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = ConnectionQuerySet.as_manager()
@@ -326,12 +322,12 @@ class Mailbox(models.Model):
     )
     upstream_id = models.CharField(max_length=200)
     address = models.CharField(max_length=320)
-    display_name = models.CharField(max_length=200, blank=True)
-    oversight_mode = models.CharField(max_length=20, blank=True)
+    display_name = models.CharField(max_length=200)
+    oversight_mode = models.CharField(max_length=20)
     # As last read from MultiMail; empty until then.
-    auto_cc = models.JSONField(default=list, blank=True)
-    auto_bcc = models.JSONField(default=list, blank=True)
-    signature_block = models.CharField(max_length=200, blank=True)
+    auto_cc = models.JSONField(default=list)
+    auto_bcc = models.JSONField(default=list)
+    signature_block = models.CharField(max_length=200)
     # Whether our gateway adds a postal address and a link to unsubscribe.
     commercial = models.BooleanField(default=False, db_default=False)
     # Whether our gateway sends HTML in its simple form only.
@@ -342,11 +338,11 @@ class Mailbox(models.Model):
     # (our gateway).
     require_fingerprint = models.BooleanField(default=False, db_default=False)
     scheduling_enabled = models.BooleanField(default=True)
-    default_gate_timing = models.CharField(max_length=20, blank=True)
+    default_gate_timing = models.CharField(max_length=20)
     is_active = models.BooleanField(default=True)
-    mirrored_at = models.DateTimeField(null=True, blank=True)
+    mirrored_at = models.DateTimeField(null=True)
     undo_window = models.DurationField(default=timedelta(seconds=5))
-    expire_after = models.DurationField(null=True, blank=True)
+    expire_after = models.DurationField(null=True)
     # Whether who edited a message may be the one who approves it.
     editor_may_approve = models.BooleanField(default=False, db_default=False)
     # Whether people may have the remote pictures of its messages fetched, one message
@@ -383,7 +379,7 @@ class SuppressedAddress(models.Model):
     )
     # The bare address in lower case.
     address = models.CharField(max_length=320)
-    reason = models.CharField(max_length=60, blank=True)
+    reason = models.CharField(max_length=60)
 
     class Meta:
         constraints = [

@@ -363,49 +363,48 @@ class Message(models.Model):
     )
     upstream_id = models.CharField(max_length=200)
     direction = models.CharField(max_length=10, default="outbound")
-    thread_id = models.CharField(max_length=200, blank=True)
-    upstream_status = models.CharField(max_length=64, blank=True)
+    thread_id = models.CharField(max_length=200)
+    upstream_status = models.CharField(max_length=64)
     state = models.CharField(max_length=20, choices=MessageState)
     sandbox = models.BooleanField(default=False)
     # It exists at this desk alone (`approvals.local_messages`). MultiMail is never
     # asked about it, and a trigger keeps decisions off it.
     is_local = models.BooleanField(default=False, db_default=False, editable=False)
-    sender = models.CharField(max_length=1000, blank=True)
+    sender = models.CharField(max_length=1000)
     recipients = models.JSONField(default=list)
-    subject = models.TextField(blank=True)
+    subject = models.TextField()
     trigger = models.JSONField(default=dict)
-    sent_by_key = models.CharField(max_length=200, blank=True)
-    sent_by_key_name = models.CharField(max_length=200, blank=True)
-    trace = models.CharField(max_length=64, blank=True)
+    sent_by_key = models.CharField(max_length=200)
+    sent_by_key_name = models.CharField(max_length=200)
+    trace = models.CharField(max_length=64)
     held_at = models.DateTimeField()
-    hydrated_at = models.DateTimeField(null=True, blank=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
+    hydrated_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
     # The expiry that our gateway was last told.
-    gate_expires_at = models.DateTimeField(null=True, blank=True)
+    gate_expires_at = models.DateTimeField(null=True)
     # When MultiMail was last seen to hold it; an older read that lacks it must not
     # close it.
     seen_at = models.DateTimeField(db_default=Now())
     # When the first complete read began that lacked it, where one read is no proof.
-    missing_since = models.DateTimeField(null=True, blank=True)
+    missing_since = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(db_default=Now())
     # When MultiMail was last asked what became of it, because its next event is late.
-    asked_at = models.DateTimeField(null=True, blank=True)
+    asked_at = models.DateTimeField(null=True)
     # Fetches of its content that began and did not end, so that content that kills its
     # worker is given up.
     fetch_tries = models.PositiveSmallIntegerField(default=0)
     # What a webhook last reported of its end, until a read confirms or refutes that;
     # mostly empty.
-    reported = models.CharField(max_length=20, blank=True, default="", db_default="")
+    reported = models.CharField(max_length=20, default="", db_default="")
     revision = models.ForeignKey(
-        "Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        "Revision", null=True, on_delete=models.PROTECT, related_name="+"
     )
-    upstream_reason = models.TextField(blank=True)
-    upstream_decided_by = models.CharField(max_length=200, blank=True)
+    upstream_reason = models.TextField()
+    upstream_decided_by = models.CharField(max_length=200)
     # The message whose request for changes this one answers; and which try it is.
     answers = models.ForeignKey(
         "Message",
         null=True,
-        blank=True,
         on_delete=models.SET_NULL,
         related_name="next_versions",
     )
@@ -418,16 +417,16 @@ class Message(models.Model):
     outside = models.PositiveIntegerField(default=0)
     has_attachments = models.BooleanField(default=False)
     # Who or what started it, in one form: "discord:dana", "key:Invoices", or empty.
-    started_by = models.CharField(max_length=200, blank=True)
-    run_id = models.CharField(max_length=200, blank=True)
+    started_by = models.CharField(max_length=200)
+    run_id = models.CharField(max_length=200)
     # The same for messages that differ in amounts, names and addresses only.
-    shape = models.CharField(max_length=32, blank=True)
+    shape = models.CharField(max_length=32)
     # Similarity bands: messages that differ in a few words share one of these four.
     bands = ArrayField(models.IntegerField(), default=list)
     # Equal for messages of one shape with the same numbers.
-    amounts = models.CharField(max_length=32, blank=True)
+    amounts = models.CharField(max_length=32)
     # When the entries of allowlists that name its recipients were counted for it.
-    hits_counted_at = models.DateTimeField(null=True, blank=True)
+    hits_counted_at = models.DateTimeField(null=True)
     search = SearchVectorField(null=True)
 
     objects = MessageManager()
@@ -605,7 +604,7 @@ class Revision(models.Model):
     fingerprint = models.CharField(max_length=64)
     findings = models.JSONField(default=list)
     # The text of its HTML without markup, whether it shows or not.
-    html_text = models.TextField(blank=True, default="", db_default="")
+    html_text = models.TextField(default="", db_default="")
     # The parser was killed over it twice: only its source is shown, and it is not
     # parsed again by itself.
     is_unsafe = models.BooleanField(default=False, db_default=False)

@@ -74,11 +74,11 @@ class Thread(models.Model):
     )
     upstream_id = models.CharField(max_length=200)
     # When the last read began that worked; empty: never.
-    read_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True)
     # To be read: it is new, something happened in it, or somebody opened it after a
     # while.
     wanted = models.BooleanField(default=True)
-    problem = models.CharField(max_length=10, choices=Problem, blank=True)
+    problem = models.CharField(max_length=10, choices=Problem)
     tries = models.PositiveSmallIntegerField(default=0)
     # Not read before this time, by the database's clock; also the lease of the worker
     # that reads it.
@@ -112,14 +112,14 @@ class ThreadMessage(models.Model):
     )
     upstream_id = models.CharField(max_length=200)
     direction = models.CharField(max_length=10)
-    status = models.CharField(max_length=64, blank=True)
-    sender = models.CharField(max_length=1000, blank=True)
-    sender_name = models.CharField(max_length=1000, blank=True)
+    status = models.CharField(max_length=64)
+    sender = models.CharField(max_length=1000)
+    sender_name = models.CharField(max_length=1000)
     recipients = ArrayField(models.TextField(), default=list)
-    subject = models.TextField(blank=True)
+    subject = models.TextField()
     # What it says, without any markup; empty also where that is not known (`is_read`
     # false).
-    text = models.TextField(blank=True)
+    text = models.TextField()
     is_read = models.BooleanField(default=False)
     has_files = models.BooleanField(default=False)
     # When it was received or sent; of one that waits, when it was written.

@@ -104,19 +104,19 @@ class WebhookEvent(models.Model):
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
     digest = models.CharField(max_length=64)
-    event_id = models.CharField(max_length=200, blank=True)
-    name = models.CharField(max_length=64, blank=True)
+    event_id = models.CharField(max_length=200)
+    name = models.CharField(max_length=64)
     # The message it is about, as far as the body could be read.
-    email_id = models.CharField(max_length=200, blank=True)
+    email_id = models.CharField(max_length=200)
     body = models.BinaryField()
     secret_used = models.CharField(max_length=10)
     result = models.CharField(max_length=10, choices=Result)
-    error = models.TextField(blank=True)
-    trace = models.CharField(max_length=64, blank=True)
+    error = models.TextField()
+    trace = models.CharField(max_length=64)
     received_at = models.DateTimeField(db_default=Now())
     # When a person or a later read handled it, if it was poison or late, or had to be
     # checked.
-    handled_at = models.DateTimeField(null=True, blank=True)
+    handled_at = models.DateTimeField(null=True)
 
     objects = WebhookEventQuerySet.as_manager()
 

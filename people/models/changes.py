@@ -25,45 +25,41 @@ class OrganisationSettings(models.Model):
     """
 
     # Since when loosening waits for a second admin; null: it does not wait.
-    second_admin_since = models.DateTimeField(null=True, blank=True)
+    second_admin_since = models.DateTimeField(null=True)
     second_admin_set_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
     # The loosest oversight mode that a mailbox can have; empty: any.
-    minimum_oversight = models.CharField(max_length=20, blank=True)
+    minimum_oversight = models.CharField(max_length=20)
     minimum_set_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
-    minimum_set_at = models.DateTimeField(null=True, blank=True)
+    minimum_set_at = models.DateTimeField(null=True)
     # Since when standing approvals may approve messages; null: they may not.
-    standing_since = models.DateTimeField(null=True, blank=True)
+    standing_since = models.DateTimeField(null=True)
     standing_set_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
     # Since when figures of single people are shown to admins and auditors; null: they
     # are not. With the law or the agreement that allows it, as the admin named it.
-    person_figures_since = models.DateTimeField(null=True, blank=True)
+    person_figures_since = models.DateTimeField(null=True)
     person_figures_set_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
     person_figures_because = models.CharField(
-        max_length=1000, blank=True, default="", db_default=""
+        max_length=1000, default="", db_default=""
     )
 
     class Meta:
@@ -139,17 +135,12 @@ class PendingChange(models.Model):
     # The name of the command that it calls.
     command = models.CharField(max_length=60)
     # Of which connection or mailbox it is; neither: of everything.
-    connection = models.ForeignKey(
-        Connection, null=True, blank=True, on_delete=models.CASCADE
-    )
-    mailbox = models.ForeignKey(
-        Mailbox, null=True, blank=True, on_delete=models.CASCADE
-    )
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     # Whose rights it changes: that person cannot accept it.
     about = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="+",
     )
@@ -170,18 +161,17 @@ class PendingChange(models.Model):
     expires_at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=State, default=State.WAITING)
     # While a call to MultiMail carries it out.
-    lease_until = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True)
     ended_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
-    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True)
     # Why it was declined or is no longer possible, or why the last try to carry it out
     # did not finish.
-    outcome = models.TextField(blank=True)
+    outcome = models.TextField()
 
     objects = PendingChangeQuerySet.as_manager()
 

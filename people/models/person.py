@@ -97,10 +97,10 @@ class Person(AbstractBaseUser):
 
     # Out of office: nothing is assigned to them meanwhile. They set it on their account
     # page.
-    away_from = models.DateTimeField(null=True, blank=True)
-    away_until = models.DateTimeField(null=True, blank=True)
+    away_from = models.DateTimeField(null=True)
+    away_until = models.DateTimeField(null=True)
     # When a message was last assigned to them in turn.
-    assigned_at = models.DateTimeField(null=True, blank=True)
+    assigned_at = models.DateTimeField(null=True)
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
@@ -157,12 +157,8 @@ class Grant(models.Model):
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="grants")
     role = models.CharField(max_length=10, choices=ROLE_CHOICES)
-    connection = models.ForeignKey(
-        Connection, null=True, blank=True, on_delete=models.CASCADE
-    )
-    mailbox = models.ForeignKey(
-        Mailbox, null=True, blank=True, on_delete=models.CASCADE
-    )
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -212,7 +208,7 @@ class RecoveryCode(models.Model):
     )
     digest = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
-    used_at = models.DateTimeField(null=True, blank=True)
+    used_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"recovery code of {self.person}"
@@ -227,7 +223,7 @@ class DiscordAccount(models.Model):
         Person, on_delete=models.CASCADE, related_name="discord_accounts"
     )
     discord_id = models.CharField(max_length=32, unique=True)
-    name = models.CharField(max_length=100, blank=True)
+    name = models.CharField(max_length=100)
     linked_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -240,11 +236,11 @@ class DiscordLink(models.Model):
     """
 
     discord_id = models.CharField(max_length=32)
-    name = models.CharField(max_length=100, blank=True)
+    name = models.CharField(max_length=100)
     token_hash = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True, blank=True)
+    used_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"link for {self.name or self.discord_id}"
@@ -292,7 +288,7 @@ class Invitation(models.Model):
 
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.JOIN)
     email = models.EmailField()
-    name = models.CharField(max_length=80, blank=True)
+    name = models.CharField(max_length=80)
     token_hash = models.CharField(max_length=64, unique=True)
     # The roles of the person who joins: [{"role": "reviewer", "connection": null,
     # "mailbox": 7}].
@@ -301,18 +297,17 @@ class Invitation(models.Model):
     person = models.ForeignKey(
         Person,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="invitations",
     )
     # Null for the first admin's link, which is made on the command line.
     invited_by = models.ForeignKey(
-        Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        Person, null=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
-    accepted_at = models.DateTimeField(null=True, blank=True)
-    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    accepted_at = models.DateTimeField(null=True)
+    withdrawn_at = models.DateTimeField(null=True)
 
     objects = InvitationQuerySet.as_manager()
 
@@ -422,7 +417,7 @@ class GrantPeriod(models.Model):
     since = models.DateTimeField()
     until = models.DateTimeField(null=True)
     began = models.CharField(max_length=12, choices=Began)
-    ended = models.CharField(max_length=12, choices=Ended, blank=True)
+    ended = models.CharField(max_length=12, choices=Ended)
 
     objects = GrantPeriodQuerySet.as_manager()
 

@@ -146,12 +146,8 @@ class Allowlist(models.Model):
         ENFORCE = "enforce", "Enforce"
 
     # Neither: for all mail.
-    connection = models.ForeignKey(
-        Connection, null=True, blank=True, on_delete=models.CASCADE
-    )
-    mailbox = models.ForeignKey(
-        Mailbox, null=True, blank=True, on_delete=models.CASCADE
-    )
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.CASCADE)
     kind = models.CharField(max_length=12, choices=Kind)
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.OFF)
     version = models.PositiveIntegerField(default=0)
@@ -159,7 +155,6 @@ class Allowlist(models.Model):
     changed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
@@ -319,28 +314,26 @@ class AllowEntry(models.Model):
         Allowlist, on_delete=models.CASCADE, related_name="entries"
     )
     pattern = models.CharField(max_length=254)
-    note = models.CharField(max_length=300, blank=True)
+    note = models.CharField(max_length=300)
     # Who answers for it, and is asked when it ends.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
-    expires_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True)
     added_at = models.DateTimeField(db_default=Now())
     added_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
-    removed_at = models.DateTimeField(null=True, blank=True)
+    removed_at = models.DateTimeField(null=True)
     # Messages that it let through, each counted once.
     hits = models.PositiveIntegerField(default=0)
-    last_hit_at = models.DateTimeField(null=True, blank=True)
+    last_hit_at = models.DateTimeField(null=True)
 
     objects = AllowEntryQuerySet.as_manager()
 
@@ -406,7 +399,6 @@ class AllowChange(models.Model):
     entry = models.ForeignKey(
         AllowEntry,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="changes",
     )
@@ -417,7 +409,6 @@ class AllowChange(models.Model):
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )

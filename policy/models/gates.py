@@ -107,11 +107,11 @@ class GateList(models.Model):
     pushed = models.PositiveIntegerField(default=0)
     # The gate's own number of what it has.
     gate_version = models.PositiveIntegerField(default=0)
-    pushed_at = models.DateTimeField(null=True, blank=True)
+    pushed_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
-    lease_until = models.DateTimeField(null=True, blank=True)
-    last_error = models.TextField(blank=True)
+    lease_until = models.DateTimeField(null=True)
+    last_error = models.TextField()
 
     objects = GateListQuerySet.as_manager()
 
@@ -180,16 +180,15 @@ class GateRefusal(models.Model):
     mailbox = models.ForeignKey(
         Mailbox,
         null=True,
-        blank=True,
         on_delete=models.SET_NULL,
         related_name="refusals",
     )
     upstream_id = models.CharField(max_length=200)
     recipients = models.JSONField(default=list)
     refused = models.JSONField(default=list)
-    rule = models.CharField(max_length=300, blank=True)
-    sent_by_key = models.CharField(max_length=200, blank=True)
-    sent_by_key_name = models.CharField(max_length=200, blank=True)
+    rule = models.CharField(max_length=300)
+    sent_by_key = models.CharField(max_length=200)
+    sent_by_key_name = models.CharField(max_length=200)
     trigger = models.JSONField(default=dict)
     sandbox = models.BooleanField(default=False)
     refused_at = models.DateTimeField()

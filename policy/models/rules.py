@@ -59,12 +59,8 @@ class KillSwitch(models.Model):
     """
 
     # PROTECT: deleting a stopped connection or mailbox would delete its switch too.
-    connection = models.ForeignKey(
-        Connection, null=True, blank=True, on_delete=models.PROTECT
-    )
-    mailbox = models.ForeignKey(
-        Mailbox, null=True, blank=True, on_delete=models.PROTECT
-    )
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.PROTECT)
+    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.PROTECT)
     reason = models.TextField()
     pulled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -73,11 +69,10 @@ class KillSwitch(models.Model):
     released_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
-    released_at = models.DateTimeField(null=True, blank=True)
+    released_at = models.DateTimeField(null=True)
 
     objects = KillSwitchQuerySet.as_manager()
 
@@ -133,7 +128,7 @@ class Group(models.Model):
 
     name = models.CharField(max_length=60)
     members = models.ManyToManyField(
-        settings.AUTH_USER_MODEL, related_name="policy_groups", blank=True
+        settings.AUTH_USER_MODEL, related_name="policy_groups"
     )
     created_at = models.DateTimeField(db_default=Now())
 
@@ -187,25 +182,23 @@ class PolicyVersion(models.Model):
     based_on = models.PositiveIntegerField(default=0)
     # Raised by each change of a draft: a form that saw another number is refused.
     edits = models.PositiveIntegerField(default=0)
-    note = models.TextField(blank=True)
+    note = models.TextField()
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
-    activated_at = models.DateTimeField(null=True, blank=True)
+    activated_at = models.DateTimeField(null=True)
     activated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
-    retired_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True)
 
     objects = PolicyVersionQuerySet.as_manager()
 
@@ -245,7 +238,7 @@ class WorkCalendar(models.Model):
     # Monday first: for each day pairs of minutes since midnight.
     weekly = models.JSONField(default=list)
     # By date: {"2026-12-25": "Christmas"}.
-    holidays = models.JSONField(default=dict, blank=True)
+    holidays = models.JSONField(default=dict)
 
     def __str__(self) -> str:
         return self.name
@@ -261,7 +254,6 @@ class ReviewPlan(models.Model):
     mailbox = models.OneToOneField(
         Mailbox,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="review_plan",
     )
@@ -269,13 +261,12 @@ class ReviewPlan(models.Model):
     calendar = models.ForeignKey(
         WorkCalendar,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="plans",
     )
     # Minutes until the first look and until the decision, by risk: {"high": [30, 120],
     # "notice": [60, null]}.
-    targets = models.JSONField(default=dict, blank=True)
+    targets = models.JSONField(default=dict)
     # Whether each new message is assigned to those on duty in turn.
     assigns_in_turn = models.BooleanField(default=False)
     version = models.PositiveIntegerField(default=0)
@@ -320,12 +311,11 @@ class LadderStep(models.Model):
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="+",
     )
     group = models.ForeignKey(
-        Group, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+        Group, null=True, on_delete=models.CASCADE, related_name="+"
     )
 
     class Meta:
@@ -360,14 +350,12 @@ class DutyTurn(models.Model):
     mailbox = models.ForeignKey(
         Mailbox,
         null=True,
-        blank=True,
         on_delete=models.CASCADE,
         related_name="duty_turns",
     )
     calendar = models.ForeignKey(
         WorkCalendar,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="turns",
     )

@@ -94,7 +94,7 @@ class StandingApproval(models.Model):
     sentence = models.TextField()
     # The name of the API key and the primary keys of its owners, as signed: another name
     # or owner ends the standing approval.
-    key_name = models.CharField(max_length=200, blank=True)
+    key_name = models.CharField(max_length=200)
     key_owners = models.JSONField(default=list)
     # How long anybody can stop a message before it is sent.
     delay = models.DurationField()
@@ -113,16 +113,15 @@ class StandingApproval(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     accepted_at = models.DateTimeField(db_default=Now())
-    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True)
     # None: it ended by itself.
     ended_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
-    ended_because = models.TextField(blank=True)
+    ended_because = models.TextField()
     # How many messages have fitted it, and which of the current ten is the sample.
     met = models.PositiveIntegerField(default=0)
     sample_at = models.PositiveSmallIntegerField(default=0)
@@ -221,15 +220,14 @@ class StandingUse(models.Model):
         Message, on_delete=models.CASCADE, related_name="standing_use"
     )
     kind = models.CharField(max_length=8, choices=Kind)
-    why = models.TextField(blank=True)
+    why = models.TextField()
     at = models.DateTimeField(db_default=Now())
     # What a person decided about it, where one did.
-    outcome = models.CharField(max_length=9, choices=Outcome, blank=True)
-    decided_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=9, choices=Outcome)
+    decided_at = models.DateTimeField(null=True)
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
-        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
     )
