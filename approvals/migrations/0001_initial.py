@@ -30,9 +30,7 @@ CREATE TRIGGER approvals_replacement_local BEFORE INSERT OR UPDATE OF message_id
 """
 
 # Each message has a review from the start, in which `is_held` and `held_at` are as in
-# the message: PostgreSQL finds the first of the queue by an index of one table. Whoever
-# changes what the queue is sorted by changes the place of the message, and somebody who
-# pages through it must be told.
+# the message: PostgreSQL finds the first of the queue by an index of one table.
 REVIEWS = """
 CREATE FUNCTION approvals_begin_review() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -45,31 +43,18 @@ CREATE TRIGGER mirror_message_begin_review AFTER INSERT ON mirror_message
     FOR EACH ROW EXECUTE FUNCTION approvals_begin_review();
 CREATE FUNCTION approvals_follow_message() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE approvals_review SET is_held = (NEW.state = 'held'), held_at = NEW.held_at, shape = NEW.shape,
-        ranked_at = CASE WHEN OLD.expires_at IS DISTINCT FROM NEW.expires_at THEN clock_timestamp() ELSE ranked_at END
+    UPDATE approvals_review SET is_held = (NEW.state = 'held'), held_at = NEW.held_at, shape = NEW.shape
         WHERE message_id = NEW.id;
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER mirror_message_follow_review AFTER UPDATE OF state, held_at, expires_at, shape ON mirror_message
-    FOR EACH ROW WHEN (OLD.state <> NEW.state OR OLD.held_at <> NEW.held_at OR OLD.shape <> NEW.shape
-        OR OLD.expires_at IS DISTINCT FROM NEW.expires_at)
+CREATE TRIGGER mirror_message_follow_review AFTER UPDATE OF state, held_at, shape ON mirror_message
+    FOR EACH ROW WHEN (OLD.state <> NEW.state OR OLD.held_at <> NEW.held_at OR OLD.shape <> NEW.shape)
     EXECUTE FUNCTION approvals_follow_message();
-CREATE FUNCTION approvals_note_rank() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    NEW.ranked_at := clock_timestamp();
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER approvals_review_ranked BEFORE UPDATE OF risk, late_since ON approvals_review
-    FOR EACH ROW WHEN (OLD.risk <> NEW.risk OR OLD.late_since IS DISTINCT FROM NEW.late_since)
-    EXECUTE FUNCTION approvals_note_rank();
 """
 
 
 class Migration(migrations.Migration):
-
-    initial = True
 
     initial = True
 
@@ -281,7 +266,6 @@ class Migration(migrations.Migration):
                 ('extended_to', models.DateTimeField(null=True)),
                 ('expiry_told_at', models.DateTimeField(null=True)),
                 ('is_apart', models.BooleanField(db_default=False, default=False)),
-                ('ranked_at', models.DateTimeField(editable=False, null=True)),
                 ('brake', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='reviews', to='approvals.brake')),
             ],
         ),
@@ -505,10 +489,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='review',
             index=models.Index(condition=models.Q(('is_apart', True), ('is_held', True)), fields=['brake', 'held_at', 'message'], name='review_apart'),
-        ),
-        migrations.AddIndex(
-            model_name='review',
-            index=models.Index(condition=models.Q(('is_held', True)), fields=['ranked_at'], name='review_ranked'),
         ),
         migrations.AddIndex(
             model_name='review',

@@ -296,8 +296,6 @@ class Review(models.Model):
     )
     # Whether it stands apart from the queue, until somebody puts it back.
     is_apart = models.BooleanField(default=False, db_default=False)
-    # When its position in an order last changed, written by a trigger; nothing reads it.
-    ranked_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         indexes = [
@@ -335,9 +333,6 @@ class Review(models.Model):
                 fields=["brake", "held_at", "message"],
                 condition=Q(is_held=True, is_apart=True),
                 name="review_apart",
-            ),
-            models.Index(
-                fields=["ranked_at"], condition=Q(is_held=True), name="review_ranked"
             ),
             # Whom the active version of the policy was not asked about: few.
             models.Index(
