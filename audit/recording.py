@@ -219,11 +219,11 @@ def record(
 ) -> Entry:
     """Append one entry, in the caller's transaction, and notify the listeners.
 
-    `details` are personal or free text by name; empty ones are left out, but where one
-    is what a setting was `before` or is `after`, it was or is nothing. `outcome` is
-    one word that stays when they are removed. `about` is the row that the entry is
-    about, for the listeners. `words` are what else it is found by: `ledger_words()` of
-    the message.
+    `details` are personal or free text by name; empty ones are left out, except
+    `before` and `after` of a setting, which are stored as "nothing". `outcome` is one
+    word that stays when they are removed. `about` is the row that the entry is about,
+    for the listeners. `words` are further words to find it by: `ledger_words()` of the
+    message.
 
     Raises ValueError for an action that is not registered, and
     TransactionManagementError outside a transaction.

@@ -67,8 +67,8 @@ class SmtpHandler:
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         """Store the message; only then say that it was accepted."""
-        # They come first, so a header of the same name that the message brought along
-        # is not the one that is read.
+        # Our headers come first: the first of a name is read, so the message cannot
+        # bring its own.
         sender = _UNSAFE.sub("", envelope.mail_from or "")
         recipients = ", ".join(_UNSAFE.sub("", one) for one in envelope.rcpt_tos)
         headers = f"X-Envelope-From: {sender}\r\nX-Envelope-To: {recipients}\r\n"
@@ -126,7 +126,7 @@ class InboxPages:
 
     @property
     def version(self) -> str:
-        """A word that changes with the list."""
+        """A word that changes whenever the list does, for pages that ask again."""
         keys = self.keys()
         return f"{len(keys)}-{keys[0] if keys else ''}"
 

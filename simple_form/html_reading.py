@@ -277,8 +277,8 @@ class _Open:
 
 
 class Nesting:
-    """The elements open at this point of the message. Names are the message's own; they
-    may be written as others.
+    """The elements open at this point of the message. A name is the tag in the message,
+    which may be written as another one.
     """
 
     def __init__(self) -> None:
@@ -311,7 +311,9 @@ class Nesting:
         return True
 
     def start(self, name: str, written: str, key: str = "") -> None:
-        """Open an element that was prepared. `key` tells equal formatting apart."""
+        """Open an element that was prepared. `key` is the same for equal
+        formatting.
+        """
         if written in VOID:
             return
         entry = None

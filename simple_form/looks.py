@@ -1,5 +1,5 @@
-"""How words look at each place of a message, followed from the page inwards through all
-values that may hold.
+"""How words look at each place of a message, computed from the page down to each element
+for every value that a browser might use.
 """
 
 import re
@@ -26,7 +26,7 @@ from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, attribute_length, le
 
 BESIDE = ("left", "right")
 INDENTING = frozenset("blockquote dd ol ul dir menu".split())
-# What each is drawn larger or smaller by.
+# By how much browsers draw these larger or smaller.
 SCALES = {
     "h1": 2.0, "h2": 1.5, "h3": 1.17, "h5": 0.83, "h6": 0.67, "small": 0.83, "big": 1.2, "sub": 0.83, "sup": 0.83,
     "code": 0.8125, "pre": 0.8125, "tt": 0.8125, "kbd": 0.8125, "samp": 0.8125,
@@ -45,8 +45,8 @@ MOST_STRUCK = 2
 _STRUCK = frozenset(("s", "strike", "del"))
 _WRAPPED = frozenset(("pre-wrap", "pre-line", "break-spaces", "normal"))
 _LINED = frozenset(("u", "ins"))
-# Smaller letters cannot be read by anybody; lines lower than this share of their
-# letters lie over each other.
+# Smaller letters cannot be read by anybody; where the height of a line is below this
+# share of its letters, lines overlap.
 _TINY = 8.0
 _CROWDED = 1.0
 # Less opaque than this, or so many pixels from the edge, words are not seen.
@@ -149,7 +149,7 @@ class Look:
     # them.
     is_fixed: bool = False
     is_right_to_left: bool = False
-    # How wide a box around it is that cuts off what is wider.
+    # The width of the nearest box around it that cuts off what does not fit.
     clip: float | None = None
     # How far in from its edges that box begins.
     clip_inset: float = 0.0
@@ -211,7 +211,7 @@ class Look:
         """Return why nobody can read words here; empty where they can be read."""
         for colours, backs, *_ in (self.light, self.dark):
             if len(colours) > MOST_COLOURS or len(backs) > MOST_COLOURS:
-                return "its colours depend on the window"
+                return "it may have too many different colours"
             faded = [one._replace(alpha=one.alpha * self.opacity) for one in colours]
             if any(
                 contrast(over(one, back), back) < UNREADABLE
@@ -303,7 +303,7 @@ def _follow_letters(element: Element, look: Look) -> None:
         look.size = look.least = _size(held["font-size"], look.size)
         look.other_sizes = ()
     else:
-        # As many levels as there are, an unsure size can make them smaller.
+        # Each level multiplies the size, and so the smallest that it may have.
         look.size *= SCALES.get(name, 1.0)
         look.least *= SCALES.get(name, 1.0)
     look.least = min([look.least, *sizes])

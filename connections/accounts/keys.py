@@ -229,12 +229,13 @@ def check_address(*, connection: Connection, api_url: str) -> str:
     account = checks["oversight"].account
     if account and connection.account_id:
         return account
-    where = "there"
+    why = "MultiMail does not say at the new address which account this is, so it cannot be compared."
     if account:
-        where = "where it is now: press Check again at its keys, while it answers there"
-    raise ConnectionNotChanged(
-        f"MultiMail does not say {where} which account this is, so it cannot be compared."
-    )
+        why = (
+            "Which account this is at the present address is not known. Press Check again at its keys while it "
+            "answers there, then change the address."
+        )
+    raise ConnectionNotChanged(why)
 
 
 def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:

@@ -1,8 +1,8 @@
 """How request bodies are read: JSON of a sane size and depth, fields checked so that
 what is stored is sound.
 
-Unknown fields are ignored and named in the answer; only a decision that has one is
-refused. An error is a sentence for people, not the validation library's.
+Unknown fields are ignored and named in the answer; only a decision with an unknown
+field is refused. An error is a sentence for people, not the validation library's.
 """
 
 import difflib
@@ -190,8 +190,8 @@ def _letters(name: str) -> str:
 
 
 class StrictBody(Body):
-    """A body whose unknown fields are refused: what they were to limit would be
-    ignored.
+    """A body whose unknown fields are refused: one might be meant as a limit, which
+    would be ignored.
 
     `meant_by` names the field that is probably meant by a word that does not look like
     it.
@@ -270,14 +270,14 @@ class Confirmable(Body):
         **about: str,
     ) -> AbstractContextManager[None]:
         """Do the act within this `with` only if it needs no code or has the right one
-        (`confirmations.confirmed`).
+        (`gateway.accounts.confirmed`).
 
-        A code is good for exactly what this body asks for, `about` exactly this.
+        A code is valid only for the same body and the same `about`.
         """
         asked = self.model_dump(
             mode="json", exclude={"approval_code"}, exclude_unset=True
         )
-        # No field of the body stands for what the address names.
+        # What the address names wins over a field of that name in the body.
         act = asked | about
         return confirmed(
             key, action, act, summary, code=self.approval_code or code, needed=needed

@@ -171,8 +171,8 @@ def make_password_link(*, actor: Actor, person_id: int) -> CanWait[NewLink]:
     target = common_target(target_of(grant) for grant in grants_of(person))
     yield lambda: ChangeInWords(
         title=f"{person}: link for a new password",
-        before="the password of now",
-        after="whoever has the link sets another one; the second factor stays",
+        before="the current password",
+        after="whoever has the link chooses a new one; the second factor stays",
         page=reverse("person", args=[person_id]),
         connection=target.connection,
         mailbox=target.mailbox,
@@ -219,7 +219,7 @@ def read_link(token: str) -> Link:
     """Return the link with a token. It changes nothing, because programs that scan mail
     open links too.
 
-    Raises LinkNotGood for every reason.
+    Raises LinkNotGood, with one sentence for whatever reason.
     """
     links = Invitation.objects.good().select_related("person", "invited_by")
     invitation = links.filter(token_hash=hash_of(token)).first()
@@ -236,8 +236,8 @@ def read_link(token: str) -> Link:
 
 @atomic_with_retry
 def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
-    """Make an account by a link, with the roles that it grants. `actor` has the
-    address; it is nobody yet.
+    """Make an account by a link, with the roles that it grants. `actor` is not signed
+    in; it has the network address that the request came from.
     """
     link = _use(token)
     if link.is_for_password or link.person is not None:

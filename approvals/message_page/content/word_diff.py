@@ -25,7 +25,7 @@ MAX_CHANGES = 300
 # Shorter unchanged text between two changes is folded into them: the sentence is easier
 # to read.
 CRUMB = 16
-# Longer changes than these are no mere disguise.
+# Longer changes are not looked through for letters that look alike.
 MAX_DISGUISE = 400
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 # A word with the points, commas and signs inside of it, so that an amount or an address
@@ -282,8 +282,8 @@ def marked(
     all that changed, or odd.
     """
     if text.startswith("\ufeff"):
-        # Alone at the start of a whole text it says nothing; in the middle of one,
-        # where pieces begin, it does.
+        # `pieces` leaves it out at the start of a text; but this may be the middle of
+        # a message, where it matters.
         yield True, NAMES[0xFEFF]
         text = text[1:]
     plain = " \n\t" if text.strip() else ""
