@@ -96,12 +96,14 @@ class Gathered:
 
 @dataclass
 class Approvals:
-    """How many of several approvals led to what was decided, as "1 of 2" by the last
-    verdict, and by whom.
+    """How many of several approvals were given, as "1 of 2", and by whom; in what was
+    decided, by the last verdict.
     """
 
     progress: str = ""
     by: tuple[str, ...] = ()
+    # Who must still approve, as a sentence.
+    missing: str = ""
 
     @property
     def are_several(self) -> bool:
@@ -112,6 +114,29 @@ class Approvals:
     def givers(self) -> str:
         """Who approved, as one list."""
         return listed(self.by)
+
+    def as_json(self) -> dict[str, Any] | None:
+        """Return it for scripts; None where one approval is enough."""
+        if not self.are_several:
+            return None
+        given, _, needed = self.progress.partition(" of ")
+        return {
+            "given": int(given),
+            "needed": int(needed),
+            "by": list(self.by),
+            "missing": self.missing,
+        }
+
+
+def approvals_of(demand: Demand | None) -> Approvals:
+    """Return the approvals of a held message."""
+    if demand is None or not demand.takes_several:
+        return Approvals()
+    return Approvals(
+        str(demand.progress),
+        tuple(one.name for one in demand.counted),
+        demand.missing_in_words(),
+    )
 
 
 def approvals_by_message(verdicts: Iterable[Verdict]) -> dict[int, Approvals]:
@@ -359,19 +384,31 @@ def chips_of(
     return chips
 
 
-def as_json(message: Message) -> dict[str, Any]:
-    """Return a message for scripts: what it is, and what became of it."""
+def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
+    """Return a message for scripts."""
     decision = latest_decision(message)
+    review = message.review
     return {
         "id": str(message.public_id),
         "upstream_id": message.upstream_id,
-        "recipients": message.recipients,
-        "subject": message.subject,
         "state": message.state,
+        "subject": message.subject,
+        "recipients": message.recipients,
+        "outside": message.outside,
+        "direction": message.direction,
+        "started_by": message.started_by,
+        "has_attachments": message.has_attachments,
         "sandbox": message.sandbox,
         "fingerprint": message.fingerprint or None,
         "decision": decision.state if decision else None,
-        "risk_level": message.review.risk_level,
+        "mailbox": str(message.mailbox) if message.mailbox else None,
+        "held_at": message.held_at.isoformat(),
+        "expires_at": message.expires_at.isoformat() if message.expires_at else None,
+        "risk": review.risk,
+        "risk_level": review.risk_level,
+        "rules": review.rules,
+        "late_since": review.late_since.isoformat() if review.late_since else None,
+        "approvals": approvals.as_json(),
     }
 
 

@@ -36,6 +36,7 @@ from approvals.queue.querysets import (
 from approvals.queue.rows import (
     Approvals,
     approvals_by_message,
+    approvals_of,
     as_json,
     chips_of,
     note_people,
@@ -80,9 +81,18 @@ def queue(request: DeskRequest) -> HttpResponse:
     if request.GET.get("format") == "json":
         # Each message by itself: a script counts on it.
         found = page_of(actor, filters)
-        messages = [as_json(one) for one in found[:PAGE]]
-        next_after = str(_next_position(found, filters) or "")
-        return JsonResponse({"messages": messages, "next_after": next_after})
+        shown = found[:PAGE]
+        approvals = approvals_by_message(Verdict.objects.given_on(shown))
+        for key, demand in _demands(actor, shown, clock()).items():
+            approvals[key] = approvals_of(demand)
+        answer = {
+            "messages": [
+                as_json(one, approvals.get(one.pk, Approvals())) for one in shown
+            ],
+            "next_after": str(_next_position(found, filters) or ""),
+            "remarks": list(filters.remarks),
+        }
+        return JsonResponse(answer)
     context = queue_context(
         actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request)
     )

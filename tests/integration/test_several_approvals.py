@@ -91,6 +91,13 @@ def test_the_second_of_two_people_decides_and_the_undo_window_opens_then(
     assert not Verdict.objects.filter(awaits_others=True).exists()
 
 
+def scripts(client, tab="waiting"):
+    return [
+        one["approvals"]
+        for one in client.get(f"/queue/?tab={tab}&format=json").json()["messages"]
+    ]
+
+
 def past(client):
     """What the rows of the history say of approvals."""
     page = client.get("/history/").text
@@ -98,14 +105,29 @@ def past(client):
     return [" ".join(re.sub("<[^>]*>", "", one).split()) for one in shown]
 
 
-def test_history_sees_how_many_approved_and_who(
+def test_scripts_and_the_history_see_how_many_approved_and_who(
     message, connection, signed_in, reviewer, second_reviewer, two
 ):
     client = signed_in(second_reviewer)
     ana = str(reviewer)
     ben = str(second_reviewer)
+    assert scripts(client) == [
+        {
+            "given": 0,
+            "needed": 2,
+            "by": [],
+            "missing": "2 more are needed: 2 of any reviewer.",
+        }
+    ]
     decide(message, reviewer)
+    missing = "1 more is needed: 1 of any reviewer."
+    assert scripts(client) == [
+        {"given": 1, "needed": 2, "by": [ana], "missing": missing}
+    ]
     decide(message, second_reviewer)
+    assert scripts(client, "leaving") == [
+        {"given": 2, "needed": 2, "by": [ana, ben], "missing": ""}
+    ]
     change_row(message, state="approved")
     rejected = make_message(connection, subject="Another")
     decide(rejected, reviewer)
@@ -118,10 +140,11 @@ def test_history_sees_how_many_approved_and_who(
     ]
 
 
-def test_history_says_nothing_where_one_approval_is_enough(
+def test_scripts_and_the_history_say_nothing_where_one_approval_is_enough(
     message, signed_in, reviewer
 ):
     client = signed_in(reviewer)
+    assert scripts(client) == [None]
     decide(message, reviewer)
     Decision.objects.update(state="applied")
     change_row(message, state="approved")
