@@ -164,7 +164,8 @@ def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
         contacts = contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
         _contacts_by_connection[connection] = (time.monotonic(), contacts)
         while len(_contacts_by_connection) > MOST_CONNECTIONS:
-            del _contacts_by_connection[next(iter(_contacts_by_connection))]
+            # Another thread may have removed it meanwhile.
+            _contacts_by_connection.pop(next(iter(_contacts_by_connection)), None)
     unknown = [address for address in addresses if address not in contacts]
     if not contacts or not unknown:
         return contacts

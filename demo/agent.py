@@ -234,7 +234,10 @@ def emails(account: Account, mailbox: str, query: str) -> list[dict[str, Any]] |
     """Return messages of a mailbox; None when the gateway does not say."""
     path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?{query}"
     reply = call(account, "GET", path)
-    found: dict[str, Any] = reply.json() if reply.status_code == 200 else {}
+    try:
+        found: dict[str, Any] = reply.json() if reply.status_code == 200 else {}
+    except ValueError:
+        return None
     return found.get("emails")
 
 

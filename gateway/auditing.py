@@ -48,8 +48,9 @@ def record(action: str, about: Any, key: ApiKey | None = None, **facts: Any) -> 
             "mode": about.oversight_mode,
             "sandbox": about.sandbox,
             "attempt": about.attempts,
-            "reason": without_addresses(about.last_error),
         }
+        if action in ("email.send_failed", "email.fate_unknown"):
+            logged["reason"] = without_addresses(about.last_error)
     elif isinstance(about, Mailbox):
         facts["mailbox_id"] = about.pk
     elif isinstance(about, Domain):

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from string import ascii_uppercase, digits
+from string import digits
 from typing import Any
 
 from django.db import transaction
@@ -278,7 +278,12 @@ def upstream_id_like(known: str, rng: random.Random) -> str:
 
 
 def _like(character: str, rng: random.Random) -> str:
-    for kind in (digits, "abcdef", "ghijklmnopqrstuvwxyz", ascii_uppercase):
-        if character in kind:
-            return rng.choice(kind)
+    if character in digits:
+        return rng.choice(digits)
+    if character in "abcdef":
+        return rng.choice("abcdef")
+    if character.isascii() and character.isalpha():
+        # Ids leave out the letters that people take for digits: i, l, o and u.
+        letters = "ghjkmnpqrstvwxyz"
+        return rng.choice(letters if character.islower() else letters.upper())
     return character

@@ -66,7 +66,7 @@ def give_verdict(
     reason: str,
     thread_read: int = 0,
     risk_read: Collection[str] = (),
-    sheet: str = "",
+    sheet: str | None = None,
     longer: timedelta = timedelta(0),
     feedback: Mapping[str, Any] | None = None,
     later: LaterChoice | None = None,
@@ -144,7 +144,7 @@ def give_verdict(
     verdict = _add_verdict(
         locked,
         actor,
-        sheet=sheet,
+        sheet=sheet or "",
         later=time_in_words(timing.get("later_at"), timing.get("later_zone", "")),
         policy=policy,
         outcome=outcome,
@@ -238,10 +238,14 @@ def _add_verdict(
 
 
 def _check_how(
-    demand: Demand, *, sheet: str, later: LaterChoice | None, is_reauthenticated: bool
+    demand: Demand,
+    *,
+    sheet: str | None,
+    later: LaterChoice | None,
+    is_reauthenticated: bool,
 ) -> None:
     """Raise where the rules do not let it be approved in this way."""
-    if sheet and (why := why_not_in_bulk(demand)):
+    if sheet is not None and (why := why_not_in_bulk(demand)):
         raise VerdictNotAllowed(why)
     if later is not None and not demand.is_last:
         after = demand.after()
@@ -304,7 +308,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
         raise AlreadyDecided(f"This message is no longer held: it is {what}.")
     if decision is None or outcome != Outcome.APPROVE:
         return
-    if withdrawn := message.decisions.withdrawn().first():
+    if withdrawn := message.decisions.may_still_take_effect().first():
         raise AlreadyDecided(
             "An approval of this message was withdrawn and may still take effect. Reject it, request changes, or wait "
             "until two reads show that MultiMail still holds it.",

@@ -219,9 +219,15 @@ def note_served(
 
     # An open page reloads often, and mostly nothing is new.
     if missing := [action for action in actions if action not in known]:
-        with transaction.atomic():
-            for action in missing:
-                record_about(action, message, actor=actor, fingerprint=fingerprint)
+        _record_each(missing, message, actor, fingerprint)
+
+
+@atomic_with_retry
+def _record_each(
+    actions: Sequence[str], message: Message, actor: Actor, fingerprint: str
+) -> None:
+    for action in actions:
+        record_about(action, message, actor=actor, fingerprint=fingerprint)
 
 
 VERSION = 1

@@ -202,7 +202,7 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         """Those that a report of MultiMail on the message can end."""
         return self.filter(state__in=UNSETTLED)
 
-    def withdrawn(self) -> Self:
+    def may_still_take_effect(self) -> Self:
         """Approvals that were stopped when their call may have left, and that may still
         take effect: MultiMail was not read twice yet as holding the message.
         """

@@ -117,6 +117,7 @@ def _admins(signatory: str) -> QuerySet[Grant]:
 def end_over(standing_id: int) -> None:
     """End one if it is still over."""
     for standing in _lock(over().filter(pk=standing_id)):
+        # The last of these that applies counts.
         why = "A finding came up in a message that had gone to a person as a sample."
         for person in (standing.accepted_by, standing.asked_by):
             if not standing.is_for(person.actor(surface="worker")):
@@ -142,7 +143,10 @@ def undecided_samples() -> QuerySet[StandingUse]:
 @transaction.atomic
 def note_outcome(use_id: int) -> None:
     """Note what people decided about one."""
-    use = StandingUse.objects.get(pk=use_id)
+    use = StandingUse.objects.filter(pk=use_id, outcome="").first()
+    if use is None:
+        # Another worker noted it.
+        return
     own = use.message.decisions.filter(rule="", state=DecisionState.APPLIED)
     decided = own.order_by("-pk").first()
     if decided is not None:

@@ -55,7 +55,7 @@ def save_row(row: Saved, *, actor: Actor) -> None:
 
 
 def _description(row: Saved) -> str:
-    return f"search: {row.query or 'everything'}; for: {'everybody' if row.shared else 'its owner'}"
+    return f"{row.noun}: {row.query or 'everything'}; for: {'everybody' if row.shared else 'its owner'}"
 
 
 def searches_of(actor: Actor) -> list[SavedSearch]:

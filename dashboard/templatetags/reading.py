@@ -91,7 +91,7 @@ def text_in_runs(runs: Sequence[tuple[str, Any]]) -> SafeString:
     messages.
     """
     if not runs:
-        return format_html('<span class="quiet">This message has no text.</span>')
+        return format_html('<span class="quiet">{}</span>', "This message has no text.")
     return format_html_join(
         "", "{}", ((format_html(_RUNS[kind], parts(run)),) for kind, run in runs)
     )

@@ -203,7 +203,9 @@ def _read(kind: int, reply: Reply, status: int, answer: Any) -> dict[str, Any]:
     elif status != 200:
         failed = f"answered {status}"
     elif isinstance(answer, dict):
-        data = answer.get("data") or {}
+        data = answer.get("data")
+        if not isinstance(data, dict):
+            data = {}
         match answer.get("type"):
             case 4 if not find_errors(data) and str(data.get("content") or "").strip():
                 reply.state = "shown"

@@ -111,6 +111,13 @@ def _one_of(*choices: int | str) -> Check:
     return check
 
 
+def _no_reserved_word(value: Any, path: Path) -> Iterator[Error]:
+    for word in ("discord", "clyde"):
+        if word in str(value).lower():
+            message = f'Username cannot contain "{word}"'
+            yield path, "USERNAME_INVALID_CONTAINS", message
+
+
 _WEB = re.compile(r"https?://[^/?#]")
 _WEB_OR_APP = re.compile(r"(https?|discord)://[^/?#]")
 
@@ -213,7 +220,7 @@ def _unique_ids(value: Any, path: Path) -> Iterator[Error]:
 
 _message = _fields(
     content=_text(2000),
-    username=_text(80),
+    username=_then(_text(80), _no_reserved_word),
     embeds=_then(_list(10, _embed), _embed_size),
     allowed_mentions=_then(_fields(parse=_kinds, users=_ids, roles=_ids), _exclusive),
     components=_then(_list(5, _row), _unique_ids),

@@ -277,6 +277,11 @@ def _write_off(email: Email, reason: str) -> bool:
         )
         if moved:
             auditing.record("email.fate_unknown", email, reason=reason[:200])
+        else:
+            # Somebody else wrote it off, without this reason.
+            log.error(
+                "email fate unknown", extra={"email": email.pk, "reason": reason[:200]}
+            )
     return moved
 
 

@@ -195,6 +195,11 @@ def test_sheet_shows_and_selects_each_whole_message_and_records_loading_and_read
     ] == [1, 0]
 
 
+def test_message_without_a_text_says_so_on_the_sheet(desk, connection):
+    page = open_sheet(desk, make(connection, "nothing", markdown=""))
+    assert "This message has no text." in page.text
+
+
 def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_entry_for_each(
     desk, connection, reviewer
 ):

@@ -1,8 +1,8 @@
 """Unusual messages: huge subjects, very many recipients, broken line endings, odd
 bytes.
 
-Nothing of them crashes the page, and what does not fit it is counted there and
-reachable on a page further.
+Nothing of them crashes the page, and what does not fit it is counted there; the rest of
+a text is reachable on a page further.
 """
 
 import re

@@ -133,8 +133,9 @@ NAMES = {
 }
 
 
-# A longer value of a header is shortened, and says so.
-LONGEST_VALUE = 1_000_000
+# A longer value of a header is shortened, and says so: browsers lay out no more in one
+# line.
+LONGEST_VALUE = 200_000
 
 
 @dataclass(frozen=True)
