@@ -6,11 +6,10 @@ is certain to fit.
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from common.patterns import patterns_for
-from policy.rules.conditions import MessageFacts, as_json, exactly, from_json
+from policy.rules.conditions import Exact, MessageFacts, as_json, exactly, from_json
 from policy.rules.rules import listed
 
 ORIGINS = frozenset({"agent"})
@@ -49,7 +48,7 @@ class StandingScope:
     key: str
     shape: str
     recipients: tuple[str, ...]
-    sums: tuple[tuple[str, Decimal], ...] = ()
+    sums: tuple[tuple[str, Exact], ...] = ()
     sender_name: str = ""
     reply_to: str = ""
 

@@ -25,7 +25,7 @@ class RemotePicture:
     seems to be a tracking pixel.
 
     `source` is its address as it is written, `url` as it is fetched: empty where it is
-    not of the web, see `tracking.web_address`. `mark` is the id of its box in the
+    not of the web, see `pictures.web_address`. `mark` is the id of its box in the
     frame.
     """
 

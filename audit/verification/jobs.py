@@ -14,8 +14,8 @@ from parsing.jobs import MEGABYTE, Job, unpack
 # What is looked for in a post of a witness (alerts.deliveries.witness), and in how many
 # words: whoever copies a post copies some words around it.
 _POST = re.compile(
-    r"\bseal (?P<number>[0-9]{1,15})\b"
-    r"|\b(?P<size>[0-9][0-9,]{0,19}) entr(?:y|ies)\b"
+    r"\bseal (?P<number>[0-9]{1,15})\b(?![-,]\w)"
+    r"|(?<![\w,.-])(?P<size>[0-9][0-9,]{0,19}) entr(?:y|ies)\b"
     r"|\bhash (?P<hash>[0-9a-f]{64})\b"
 )
 _WORDS = 500

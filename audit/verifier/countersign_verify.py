@@ -132,7 +132,9 @@ class Ranges:
         """
         self.runs += others.runs
         if len(self.runs) > MOST_RANGES:
-            raise ValueError("it and others name too many ranges")
+            self.runs = self.merged()
+            if len(self.runs) > MOST_RANGES // 2:
+                raise ValueError("it and others name too many ranges")
 
     def merged(self) -> list[tuple[int, int]]:
         made = Ranges()

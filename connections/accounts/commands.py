@@ -413,6 +413,10 @@ def remove_connection(
         raise ConnectionNotChanged(
             f"Type the connection's name, {locked.name}, to remove it."
         )
+    if error := removal_error(locked):
+        raise ConnectionNotChanged(error)
+    did = "remove it; if it has a webhook at MultiMail, delete that there"
+    yield lambda: replace(in_words(locked, did), connection=None)
     # A decision about one of these messages waits for this lock, and then finds the
     # message gone.
     waiting = Message.objects.filter(
@@ -421,8 +425,6 @@ def remove_connection(
     held = list(waiting.select_for_update(of=("self",), no_key=True))
     if error := removal_error(locked):
         raise ConnectionNotChanged(error)
-    did = "remove it; if it has a webhook at MultiMail, delete that there"
-    yield lambda: replace(in_words(locked, did), connection=None)
     for message in held:
         if not message.is_local:
             leave_queue(message, actor, now)

@@ -190,12 +190,16 @@ def check_pages(host: Host) -> str:
     def page(**params: str) -> dict[str, Any]:
         path = "/v1/mailboxes/{}/emails"
         found = host.call("read", "GET", path, host.mailbox(), limit="1", **params)
+        if found.status != 200:
+            raise NotSeen(f"a page of the list answered {found.status}")
         return parsed(found) or {}
 
     first = page()
     if not first.get("cursor"):
         return "one row of several, without a cursor"
     second = page(cursor=str(first["cursor"]))
+    if not rows_in(second):
+        raise NotSeen("the second page has no row")
     is_same = rows_in(first)[0].get("id") == rows_in(second)[0].get("id")
     return "the second page repeats the first" if is_same else ""
 

@@ -191,12 +191,12 @@ def _of_mailbox(view: Change) -> View:
     def answered(request: DeskRequest, mailbox_id: int) -> HttpResponse:
         found = get_visible_mailbox_or_404(request, mailbox_id)
         try:
-            answered = view(request, found)
+            outcome = view(request, found)
         except CHANGE_ERRORS as error:
             return _mailbox_page(request, found, failed=error)
-        if isinstance(answered, HttpResponse):
-            return answered
-        return redirect_with_notice(request, answered, "mailbox", mailbox_id=mailbox_id)
+        if isinstance(outcome, HttpResponse):
+            return outcome
+        return redirect_with_notice(request, outcome, "mailbox", mailbox_id=mailbox_id)
 
     return answered
 

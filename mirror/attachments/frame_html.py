@@ -76,7 +76,7 @@ def as_picture(
     )
     if not rows:
         return figure + sentence(
-            "The file has no metadata: no camera, place, dates or text."
+            "No metadata was found: no camera, place, dates or text."
         )
     return f"{figure}<h2>Metadata in the file</h2><dl>{rows}</dl>"
 

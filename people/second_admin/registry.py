@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import wraps
+from functools import lru_cache, wraps
 from types import NoneType
 from typing import Any, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -257,6 +257,11 @@ def as_json(value: Any) -> Any:
     return value
 
 
+@lru_cache
+def _hints_of(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def from_json(hint: Any, value: Any) -> Any:
     """Return what `as_json` turned into JSON, as the type `hint`. Raises NotYours for a
     row that is gone.
@@ -284,7 +289,7 @@ def from_json(hint: Any, value: Any) -> Any:
     if issubclass(kind, datetime):
         return datetime.fromisoformat(value)
     if is_dataclass(kind):
-        hints = get_type_hints(kind)
+        hints = _hints_of(cast(Any, kind))
         return cast(Any, kind)(
             **{name: from_json(hints[name], one) for name, one in value.items()}
         )

@@ -269,7 +269,7 @@ def lists_in_force(
     patterns, in two queries.
 
     Those of `mailboxes`, else of any mailbox of the connections. `also` is a list that
-    is read whatever its mode is.
+    is read whatever its mode is; it comes last.
     """
     lists = list(
         Allowlist.objects.in_force(

@@ -14,11 +14,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     PlainSerializer,
     TypeAdapter,
@@ -30,10 +31,22 @@ from common.patterns import patterns_for, read_pattern
 from common.time_zones import zone_named
 from policy.calendars import DAY, DAYS, Calendar, Weekly, is_open, write_day
 
+
+def _from_text(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"“{value[:40]}” is no amount") from None
+
+
 # Stored as sorted lists, so that equal rules are stored alike.
 Keys = Annotated[frozenset[int], PlainSerializer(sorted)]
 Words = Annotated[frozenset[str], PlainSerializer(sorted)]
 Stored = TypeVar("Stored")
+# Stored as text, which keeps every digit; a number might have been rounded.
+Exact = Annotated[Decimal, BeforeValidator(_from_text)]
 # For a dataclass that is stored: nothing but its fields, by their types.
 exactly = with_config(ConfigDict(extra="forbid", strict=True))
 
@@ -63,8 +76,9 @@ def from_json(kind: type[Stored], value: object) -> Stored:
         found: Stored = adapter.validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "all of it"
-        raise ValueError(f"{first['msg'].rstrip('.')} ({place}).") from None
+        place = ".".join(map(str, first["loc"]))[:80] or "all of it"
+        why = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise ValueError(f"{why} ({place}).") from None
     return found
 
 
@@ -242,7 +256,7 @@ class Conditions:
     risk: str = ""
     findings: Words = frozenset()
     own_words: Words = frozenset()
-    amount: Decimal | None = None
+    amount: Exact | None = None
     currency: str = ""
     attachments: Words = frozenset()
     recipients_from: int | None = None

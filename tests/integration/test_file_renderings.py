@@ -209,7 +209,7 @@ def test_picture_shows_camera_place_dates_and_text():
         "<dt>Text “Author”</dt><dd>&lt;b&gt;Mona&lt;/b&gt;</dd>",
     ):
         assert words in page, words
-    assert "The file has no metadata" in document_of(fetched(RETURN_LABEL)).html
+    assert "No metadata was found" in document_of(fetched(RETURN_LABEL)).html
     # A picture whose metadata is broken is drawn all the same.
     broken = RETURN_LABEL[:33] + chunk(b"eXIf", b"II*\0") + RETURN_LABEL[33:]
     assert 'src="data:image/png' in document_of(fetched(broken)).html

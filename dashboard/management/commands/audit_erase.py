@@ -54,9 +54,9 @@ class Command(BaseCommand):
         seal_all()
         try:
             erased, copies, deliveries = _erase(message, because.strip())
-            removed, not_sealed = erased
         except ActNotAllowed as error:
             raise CommandError(error.sentence) from None
+        removed, not_sealed = erased
         self.stdout.write(f"Removed the details of {removed} entries of {message}.")
         if copies is not None:
             self.stdout.write(

@@ -269,7 +269,7 @@ def _text(element: Element) -> str:
     found = element.text or ""
     for child in element:
         if child.tag == "s":
-            found += " " * min(_number(child.get("c", "1")), 9999)
+            found += " " * min(max(_number(child.get("c")), 1), 9999)
         else:
             found += {"tab": "\t", "line-break": "\n"}.get(child.tag) or _text(child)
         found += child.tail or ""

@@ -133,7 +133,9 @@ def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
         is_comment = name == "comment"
         if is_comment and isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
-        if isinstance(value, str) and name != "XML:com.adobe.xmp":
+        if name in ("xmp", "XML:com.adobe.xmp"):
+            yield "XMP", "present; it may have names, places and dates"
+        elif isinstance(value, str):
             yield "Comment" if is_comment else f"Text “{name[:79]}”", value
 
 
