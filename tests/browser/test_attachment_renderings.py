@@ -52,7 +52,7 @@ def test_files_open_in_place_as_renderings_and_count_as_viewed(
     expect(sheet.get_by_role("heading", name="Sheet “Costs” hidden")).to_be_visible()
     expect(sheet.get_by_role("rowheader", name="2 hidden")).to_be_visible()
     expect(desk.frame_locator("#file-3 iframe").locator("body")).to_contain_text(
-        "The file has no metadata"
+        "No metadata was found"
     )
     expect(desk.locator("#file-4 .pdf-pages")).to_contain_text(
         "It is encrypted with a password"
