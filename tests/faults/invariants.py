@@ -202,14 +202,21 @@ def _i7_doubt_is_shown(rig, held):
 
 
 def _i9_every_card_has_its_delivery(rig, held):
-    """Checking that planned cards are sent or shown as failed takes Discord's own time."""
+    """A card is planned a moment after its act, or by the sweep. Checking that it is sent
+    or shown as failed takes Discord's own time.
+    """
     query = (
         "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
         "JOIN mirror_message m ON m.id = c.message_id WHERE m.public_id = %s"
     )
-    assert rig.sql(query, held.id)[0]["n"], (
-        f"I9: nobody was to be told of {held.subject}"
-    )
+
+    def planned():
+        assert rig.sql(query, held.id)[0]["n"], (
+            f"nobody is to be told of {held.subject}"
+        )
+        return True
+
+    rig.sweep_until(planned, "I9: every card to be planned")
 
 
 def _i3_every_accepted_webhook_is_stored(rig):
