@@ -409,8 +409,8 @@ _CHECKS = {
 # without the prefix.
 _HARMLESS = re.compile(
     r"font-(?:style|weight|variant(?:-[a-z]+)*|stretch|kerning|optical-sizing|smoothing|synthesis)|osx-font-smoothing"
-    r"|text-size-adjust|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|skip(?:-ink)?)|overflow"
-    r"|underline-(?:position|color)|wrap-style|justify-trim|kashida-space|combine-horizontal)"
+    r"|text-size-adjust|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|skip(?:-ink)?)"
+    r"|overflow|underline-(?:position|color)|wrap-style|justify-trim|kashida-space|combine-horizontal)"
     r"|line-break|word-(?:break|wrap)|overflow-wrap|hyphens|border-(?:color|style|collapse)"
     r"|border-(?:top|right|bottom|left)-(?:color|style)|box-sizing"
     r"|background-(?:repeat|position|size|origin|attachment)|cursor|outline-(?:style|color)|table-layout|clear"
