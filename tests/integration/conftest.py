@@ -31,6 +31,11 @@ app.conf.broker_transport_options = app.conf.broker_transport_options | patience
 
 
 @pytest.fixture(autouse=True)
+def _database(db):
+    """Let every test here use the database, without a mark of its own."""
+
+
+@pytest.fixture(autouse=True)
 def _read_without_rest(monkeypatch):
     """Allow full reads without a pause between them, because MultiMail is a stand-in
     here.

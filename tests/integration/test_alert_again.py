@@ -14,7 +14,6 @@ from alerts.models import Card, Delivery, Destination
 from audit.models import Entry
 from tests.alerting import deliver, make_message
 
-pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
 
 

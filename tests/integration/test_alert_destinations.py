@@ -15,8 +15,6 @@ from mirror.models import Message
 from tests.alerting import deliver, make_message
 from tests.factories import make_connection
 
-pytestmark = pytest.mark.django_db
-
 TOKEN = "a-token_that_nobody_may_see"
 NUMBER = "1180000000000000427"
 PATH = f"/api/webhooks/{NUMBER}/{TOKEN}"

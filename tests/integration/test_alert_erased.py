@@ -16,7 +16,6 @@ from tests.alerting import deliver
 from tests.factories import make_message
 from tests.integration.test_retention import erase
 
-pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
 
 

@@ -20,7 +20,6 @@ from common.redis import quick_redis
 from tests.alerting import deliver, make_message, work_to_the_end
 from tests.factories import event_body, post_confirmed
 
-pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
 SCOPE = rates.Scope("somewhere", "1", "POST")
 

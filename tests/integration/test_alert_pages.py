@@ -23,8 +23,6 @@ from mirror.models import Mailbox
 from tests.alerting import deliver, make_message
 from tests.factories import make_connection, make_person
 
-pytestmark = pytest.mark.django_db
-
 HOOK = "https://discord.com/api/webhooks/1180000000000000427/a-token"
 ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
 

@@ -41,8 +41,6 @@ from tests.alerting import make_message
 from tests.factories import make_connection, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
-pytestmark = pytest.mark.django_db
-
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
 KINDS = ("discord_webhook", "discord_bot", "inngest", "signed_webhook")
 

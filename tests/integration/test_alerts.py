@@ -23,7 +23,6 @@ from tests.factories import event_body, post_confirmed, post_event, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 from tests.programs import program
 
-pytestmark = pytest.mark.django_db
 NAMELESS = {"email_id": "01LATE", "subject": "", "to": [], "from": "", "metadata": {}}
 
 

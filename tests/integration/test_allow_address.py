@@ -12,8 +12,6 @@ from people.models import Grant
 from policy.models import AllowEntry
 from tests.factories import make_list, make_message
 
-pytestmark = pytest.mark.django_db
-
 DANA = "dana@northwind.example"
 
 

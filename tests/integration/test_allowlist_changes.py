@@ -19,8 +19,6 @@ from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 from tests.factories import actor_of, make_connection, make_list, make_person
 from tests.integration.deciding import at_once
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def root(db):

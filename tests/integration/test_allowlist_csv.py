@@ -21,8 +21,6 @@ from tests.factories import change_list
 from tests.integration.test_allowlist_pages import ALL, patterns, save
 from tests.markup import says, text_of
 
-pytestmark = pytest.mark.django_db
-
 
 def read(text, people=None):
     raw = text if isinstance(text, bytes) else text.encode()

@@ -16,8 +16,6 @@ from policy.models import AllowEntry
 from tests.factories import make_connection, make_list, make_message
 from tests.integration.deciding import at_once
 
-pytestmark = pytest.mark.django_db
-
 CONTACTS = "/v1/contacts"
 
 

@@ -29,8 +29,6 @@ from tests.factories import (
 )
 from tests.markup import text_of
 
-pytestmark = pytest.mark.django_db
-
 ALL = "/allowlists/all/restriction/"
 
 

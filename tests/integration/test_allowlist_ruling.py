@@ -38,8 +38,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import carry_out, decide, in_thread, make_due
 
-pytestmark = pytest.mark.django_db
-
 
 def of(message, person):
     message.refresh_from_db()

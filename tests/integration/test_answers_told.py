@@ -19,8 +19,6 @@ from people.models import DiscordAccount
 from tests.answering import discord as standin
 from tests.factories import make_message
 
-pytestmark = pytest.mark.django_db
-
 APP = "119000000000000001"
 ANA = "118000000000000042"
 TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"

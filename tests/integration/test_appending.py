@@ -2,7 +2,6 @@
 its details.
 """
 
-import pytest
 from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +11,6 @@ from audit.recording import detail_hash, entry_hash, record
 from common.actors import Actor
 from common.logs import trace_id
 from tests.ledger import ACTOR
-
-pytestmark = pytest.mark.django_db
 
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20

@@ -37,7 +37,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import expires, make_decision
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("working")]
+pytestmark = pytest.mark.usefixtures("working")
 
 # Longer ago than anything that resolves itself may take.
 LATE = Now() - timedelta(minutes=5)

@@ -34,8 +34,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import at_once, decide
 
-pytestmark = pytest.mark.django_db
-
 KEY = {"sent_by_key": "01KEY", "sent_by_key_name": "Invoices"}
 NONE = {"key": (0, 0), "alike": (0, 0), "mailbox": (0, 0), "recipient": (0, 0)}
 

@@ -43,8 +43,6 @@ from tests.factories import (
 from tests.integration import deciding
 from tests.picture_server import png
 
-pytestmark = pytest.mark.django_db
-
 HIGH = {
     "markdown": "[https://acme-corp.example/pay](https://acrne-corp.example/p) card 4111 1111 1111 1111"
 }

@@ -23,7 +23,6 @@ from tests.cards import answer_body, embed_of, notice_body, notice_word
 from tests.factories import make_message
 from tests.integration.deciding import decide
 
-pytestmark = pytest.mark.django_db
 METADATA = {
     "discord_user": "@everyone eve@hidden.example",
     "discord_channel": "outreach",

@@ -22,8 +22,6 @@ from tests.factories import actor_of, change_row, make_person
 from tests.integration.deciding import at_once, decide
 from tests.markup import HTMX
 
-pytestmark = pytest.mark.django_db
-
 
 def claim(client, message, headers=None, **fields):
     return client.post(

@@ -18,8 +18,6 @@ from launcher.paths import ROOT
 from mirror.models import Message
 from tests.factories import make_message
 
-pytestmark = pytest.mark.django_db
-
 NEW = "a gannet counts slow wagons"
 
 

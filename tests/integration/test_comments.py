@@ -23,8 +23,6 @@ from tests.factories import (
 from tests.integration.deciding import decide
 from tests.markup import HTMX
 
-pytestmark = pytest.mark.django_db
-
 
 def comment(client, message, text, headers=None):
     return client.post(

@@ -39,8 +39,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide
 
-pytestmark = pytest.mark.django_db
-
 ALL = {
     "oversight": ["oversight"],
     "read": ["read"],

@@ -13,8 +13,6 @@ from tests.integration.deciding import carry_out, decide, make_due
 from tests.integration.gateway_served import served_gateway
 from tests.markup import leads_to, says
 
-pytestmark = pytest.mark.django_db
-
 
 def move(client, connection, address):
     return client.post(f"/connections/{connection.pk}/address/", {"address": address})

@@ -14,8 +14,6 @@ from tests.account import account
 from tests.factories import make_connection, make_message
 from tests.markup import leads_to, says, text_of
 
-pytestmark = pytest.mark.django_db
-
 KEYS = {
     "oversight_key": "mm_live_oversight_key",
     "read_key": "mm_live_read_key",

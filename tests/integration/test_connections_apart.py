@@ -4,15 +4,11 @@ other connection.
 How slots are shared is proven by tests/unit/test_connection_slots.py.
 """
 
-import pytest
-
 from approvals import tasks
 from mirror.models import Connection
 from mirror.tasks import ConnectionSlots
 from tests.factories import NOW, make_connection, make_message
 from tests.integration.deciding import decide
-
-pytestmark = pytest.mark.django_db
 
 
 def test_task_without_a_slot_of_its_connection_is_sent_again_decisions_first(

@@ -19,8 +19,6 @@ from tests.conformance.recipes import ROOT
 from tests.factories import make_message
 from tests.programs import program
 
-pytestmark = pytest.mark.django_db
-
 
 def make_folder_of_the_example(channels):
     text = (

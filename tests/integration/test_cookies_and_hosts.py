@@ -19,8 +19,6 @@ from common.identifiers import uuid7
 from tests.factories import make_connection, make_message, make_person
 from tests.signing import PASSWORD
 
-pytestmark = pytest.mark.django_db
-
 OVER_HTTPS = "https://countersign.example.com"
 OVER_HTTP = "http://127.0.0.1:8000"
 # Settings that depend on the desk's address and not on the test settings.

@@ -23,8 +23,6 @@ from tests.ledger import latest_details
 from tests.markup import leads_to
 from tests.signing import resume, sign_in
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def otto(db):

@@ -43,8 +43,6 @@ from tests.integration.deciding import (
     waiting_for_a_lock,
 )
 
-pytestmark = pytest.mark.django_db
-
 
 def details(action, **which):
     return Entry.objects.get(action=action, **which).detail.fields

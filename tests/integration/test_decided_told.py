@@ -18,7 +18,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import carry_out
 
-pytestmark = pytest.mark.django_db
 DECIDED = ("message.approved", "message.released", "message.rejected")
 
 

@@ -17,8 +17,6 @@ from demo.discord.limits import find_command_errors
 from mirror.models import Connection, Mailbox
 from people.models import DiscordAccount, Grant, Person
 
-pytestmark = pytest.mark.django_db
-
 CREDENTIALS = {
     name: f"mm_live_{name}"
     for name in ("AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY")

@@ -7,8 +7,6 @@ from audit.models import Entry
 from audit.trail import lines
 from tests.factories import make_connection, make_message, make_person
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def path(connection):

@@ -15,8 +15,6 @@ from tests.integration.deciding import at_once
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
 
-pytestmark = pytest.mark.django_db
-
 DISCORD = "118000000000000042"
 
 

@@ -6,7 +6,6 @@ import json
 import re
 from html import unescape
 
-import pytest
 from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -73,7 +72,6 @@ def test_invisible_characters_are_marked():
     assert escape("👩\u200d💻 می\u200cخواهم") == "👩\u200d💻 می\u200cخواهم"
 
 
-@pytest.mark.django_db
 def test_card_tells_no_more_than_the_level_of_its_destination(connection, reviewer):
     assert Destination().privacy == "headers"
     metadata = {"discord_user": "eve eve@hidden.example", "discord_channel": "outreach"}

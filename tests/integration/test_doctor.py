@@ -38,7 +38,6 @@ from tests.factories import (
 from tests.integration.deciding import make_decision
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

@@ -34,7 +34,6 @@ from tests.integration.deciding import Killed, decide, die, make_due
 from tests.ledger import latest_details
 from upstream.agent import Agent
 
-pytestmark = pytest.mark.django_db
 TEXT = "Hello **Dana**,\n\nyour refund of 40 EUR is on its way."
 NEW = "01NEWMESSAGE"
 

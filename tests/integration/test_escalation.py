@@ -38,8 +38,6 @@ from tests.factories import (
 from tests.integration.deciding import at_once, decide, expires
 from tests.integration.practising import make_approved, make_planted
 
-pytestmark = pytest.mark.django_db
-
 HOUR = timedelta(hours=1)
 
 

@@ -32,8 +32,6 @@ from tests.factories import make_connection, make_message, pending_row, rolled_b
 from tests.integration.deciding import decide, make_due
 from tests.programs import program
 
-pytestmark = pytest.mark.django_db
-
 KEY = "an-event-key-that-nobody-may-see"
 
 

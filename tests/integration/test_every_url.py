@@ -22,8 +22,6 @@ from tests.walk import (
     what_it_wrongly_takes,
 )
 
-pytestmark = pytest.mark.django_db
-
 # Steps of signing in, opened before the first step.
 LEADS_TO_SIGN_IN = {"account_logout", "mfa_login_webauthn", "mfa_authenticate"}
 

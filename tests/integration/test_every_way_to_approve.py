@@ -28,7 +28,7 @@ from tests.integration.test_interactions import ANA, application, post_card, pre
 from tests.integration.test_several_approvals import put_in_force
 from tests.signing import resume
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("discord_application")]
+pytestmark = pytest.mark.usefixtures("discord_application")
 discord_application = application
 
 

@@ -51,7 +51,6 @@ from tests.integration.deciding import (
 from upstream import errors
 from upstream.client import Client
 
-pytestmark = pytest.mark.django_db
 OURS = "(Ana Ferreira via Countersign, reference REFERENCE0)"
 BY_ANA = {"decided_by": "Ana Ferreira via Countersign"}
 

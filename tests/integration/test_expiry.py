@@ -33,8 +33,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide, expires, make_due, withdraw
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def message(upstream):

@@ -38,8 +38,6 @@ from tests.factories import make_connection, make_message, make_person, rolled_b
 from tests.integration.deciding import decide, in_thread
 from tests.ledger import append, as_superuser
 
-pytestmark = pytest.mark.django_db
-
 PATH = "/audit/export/"
 
 

@@ -305,7 +305,6 @@ def test_full_disk_is_said(monkeypatch):
     assert SENTENCES["no_room"] in pdf_pages(fetched(INVOICE_PDF)).refusal
 
 
-@pytest.mark.django_db
 def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
     desk,
     enclose,  # noqa: F811

@@ -16,8 +16,6 @@ from mirror.models import Mailbox
 from tests.doors import DOORS
 from tests.factories import make_connection, make_person
 
-pytestmark = pytest.mark.django_db
-
 # Acts elsewhere lead to a page that others may see too; these are what the page then
 # offers.
 OFFERED_BY = {"Pull the kill switch": "pull-switch"}

@@ -12,8 +12,6 @@ from mirror.sync.health import freshness_of
 from tests.factories import NOW, change_row, make_connection, make_message
 from tests.markup import words_of
 
-pytestmark = pytest.mark.django_db
-
 
 def line_of(page):
     return page.partition('id="fresh"')[2].partition("</div>")[0]

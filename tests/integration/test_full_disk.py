@@ -58,7 +58,6 @@ def full(monkeypatch):
     return fill
 
 
-@pytest.mark.django_db
 def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_failure(
     connection, reviewer, full
 ):
@@ -109,7 +108,6 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
     assert not Decision.objects.exists()
 
 
-@pytest.mark.django_db
 def test_doctor_and_readiness_name_the_full_disk(client, full, capsys):
     full()
     answer = client.get("/readyz")

@@ -17,8 +17,6 @@ from mirror.models import Message
 from tests.factories import actor_of
 from tests.integration.deciding import carry_out, expires, read_all
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def message(account):

@@ -30,8 +30,6 @@ from tests.factories import (
 )
 from tests.markup import says, text_of
 
-pytestmark = pytest.mark.django_db
-
 PATH = "/v1/refusals"
 DANA = "dana@x.example"
 

@@ -21,8 +21,6 @@ from tests.ledger import latest_details
 from tests.markup import leads_to, says
 from tests.signing import resume
 
-pytestmark = pytest.mark.django_db
-
 
 def give(by, to, role=Role.REVIEWER, target=None):
     return give_role(

@@ -10,8 +10,6 @@ import pytest
 from approvals.queue import views as listing
 from tests.factories import change_row, make_connection, make_message, make_person
 
-pytestmark = pytest.mark.django_db
-
 LISBON = ZoneInfo("Europe/Lisbon")
 
 

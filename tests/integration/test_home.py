@@ -23,7 +23,7 @@ from policy.models import KillSwitch
 from tests.factories import make_connection, make_message, make_person, show_row
 from tests.integration.deciding import decide, make_due
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people_shown")]
+pytestmark = pytest.mark.usefixtures("people_shown")
 
 
 def panels(person):

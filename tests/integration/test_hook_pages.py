@@ -17,7 +17,6 @@ from tests.factories import make_connection
 from tests.ledger import latest_details
 from tests.markup import says, text_of
 
-pytestmark = pytest.mark.django_db
 URL = "https://hooks.example.org/in"
 SECRET = re.compile(r'id="secret"[^>]*>([^<]+)<')
 WANTED = {

@@ -19,7 +19,6 @@ from tests.integration.hosted_desk import hosted_desk, text_of
 from tests.integration.test_interactions import application, post_card, press, sent  # noqa: F401 -- a fixture
 from tests.markup import says
 
-pytestmark = pytest.mark.django_db
 STRICT = "strict"
 LENIENT = pytest.param("lenient", marks=pytest.mark.slow)
 tempers = pytest.mark.parametrize("temper", [STRICT, LENIENT])

@@ -24,8 +24,6 @@ from tests.hosted.running import ADMIN, OVERSIGHT, READ, hosted
 from tests.integration.hosted_desk import hosted_desk
 from upstream.capabilities import WORDS
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture(scope="module")
 def host():

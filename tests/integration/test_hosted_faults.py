@@ -19,7 +19,7 @@ from tests.hosted.running import OVERSIGHT, hosted
 from tests.integration.deciding import decide
 from tests.integration.hosted_desk import hosted_desk, text_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 DECIDE = "/v1/oversight/decide"
 PENDING = "/v1/oversight/pending"
 tempers = pytest.mark.parametrize("temper", ["strict", "lenient"])

@@ -17,7 +17,7 @@ from tests.conformance.recipes import ROOT
 from tests.factories import make_connection, make_message
 from tests.integration.test_events_out import decided, tell
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,6 @@ from tests.integration.deciding import at_once, decide, in_thread
 from tests.integration.practising import make_approved, make_planted
 from tests.markup import words_of
 
-pytestmark = pytest.mark.django_db
-
 KEY = Ed25519PrivateKey.generate()
 ADDRESS = "/discord/interactions/"
 ANA = "118000000000000042"

@@ -27,8 +27,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import at_once
 
-pytestmark = pytest.mark.django_db
-
 OUTBOUND = [
     ("pending",),
     ("pending", "rejected"),

@@ -36,8 +36,6 @@ from tests.ledger import latest_details
 from tests.markup import compact, leads_to, says
 from tests.signing import give_app, resume
 
-pytestmark = pytest.mark.django_db
-
 NEW = "new@yourteam.example"
 PASSWORD = "a gannet counts slow wagons"
 TYPED = {"password": PASSWORD, "password_again": PASSWORD}

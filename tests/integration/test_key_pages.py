@@ -24,7 +24,6 @@ from policy.models import KeyOwner
 from tests.factories import actor_of, make_connection
 from tests.markup import says
 
-pytestmark = pytest.mark.django_db
 SECRET = re.compile(r'id="secret"[^>]*>(mm_live_[0-9a-f]{40})<')
 WANTED = {"name": "Support bot", "scopes": ["read", "send"]}
 

@@ -34,8 +34,6 @@ from tests.integration.deciding import (
     waiting_for_a_lock,
 )
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def message(upstream):

@@ -14,7 +14,6 @@ from tests.factories import actor_of, make_connection, make_person
 from tests.markup import leads_to, says
 from tests.standin import multimail
 
-pytestmark = pytest.mark.django_db
 REASON = "A flood of refunds that nobody asked for"
 
 

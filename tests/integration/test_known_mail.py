@@ -25,8 +25,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide
 
-pytestmark = pytest.mark.django_db
-
 TEXT = (
     "Dear {name},\n\nyour invoice {number} over EUR {amount} is due on {day} May. Please transfer it to the account "
     "that you know, and answer this letter when you have done so, because our books are closed soon after.\n\nBilling"

@@ -25,8 +25,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def connection(db, upstream):

@@ -39,8 +39,6 @@ from tests.integration.deciding import decide, expires, post_verdict
 from tests.ledger import latest_details
 from tests.markup import HTMX
 
-pytestmark = pytest.mark.django_db
-
 BERLIN = ZoneInfo("Europe/Berlin")
 WINDOW = timedelta(seconds=5)
 

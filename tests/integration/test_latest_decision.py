@@ -4,16 +4,12 @@ without effect.
 
 import json
 
-import pytest
-
 from approvals.decisions.status import status_of
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Decision, Verdict
 from dashboard.live import CHANNEL
 from tests.factories import make_message
 from tests.integration.deciding import decide, make_decision, undo
-
-pytestmark = pytest.mark.django_db
 
 
 def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_may_be_sent(

@@ -21,7 +21,7 @@ from audit.verifier.countersign_verify import Report
 from dashboard.health.metrics import exposition
 from tests.ledger import another_session, append, as_superuser, seal_here
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent_tasks")]
+pytestmark = pytest.mark.usefixtures("sent_tasks")
 
 # A check reads in its own transaction, and the sealer waits for all open ones.
 committed = pytest.mark.django_db(transaction=True)

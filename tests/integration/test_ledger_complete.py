@@ -30,8 +30,6 @@ from tests.integration.multimail_forms import forms_at_multimail, post
 from tests.integration.test_permissions import tasks
 from tests.integration.test_unheard_of import READ, hear, letter
 
-pytestmark = pytest.mark.django_db
-
 HERE = _settings.BASE_DIR / "tests" / "integration"
 
 

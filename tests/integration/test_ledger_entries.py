@@ -38,8 +38,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide
 
-pytestmark = pytest.mark.django_db
-
 HERE = "192.0.2.7"
 
 

@@ -26,8 +26,6 @@ from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import carry_out, decide
 from tests.markup import words_of
 
-pytestmark = pytest.mark.django_db
-
 ANA = Actor(
     kind="person", id="71", label="Ana Ferreira", surface="web", address="10.0.0.7"
 )

@@ -21,8 +21,6 @@ from tests.factories import make_message
 from tests.ledger import append, as_superuser, latest_details, new_key, seal_here
 from tests.markup import compact
 
-pytestmark = pytest.mark.django_db
-
 # The page shows the newest seal, and the sealer cannot seal uncommitted entries.
 committed = pytest.mark.django_db(transaction=True)
 PATH = "/audit/verify/"

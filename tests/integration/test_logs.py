@@ -8,8 +8,6 @@ from django.db import DataError, IntegrityError, connection, transaction
 
 from common.logs import JsonFormatter, TextFormatter
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.mark.parametrize(
     "statement",

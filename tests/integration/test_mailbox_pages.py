@@ -24,8 +24,6 @@ from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.ledger import latest_details
 from tests.markup import leads_to, says, text_of
 
-pytestmark = pytest.mark.django_db
-
 
 def recorded_actions():
     """The actions that the ledger has about the account, oldest first."""

@@ -32,8 +32,6 @@ from tests.factories import (
 from tests.integration.deciding import decide, post_verdict
 from tests.markup import HTMX
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def message(connection):

@@ -18,7 +18,6 @@ from common.actors import worker
 from tests.factories import make_message
 from tests.ledger import append, seal_here
 
-pytestmark = pytest.mark.django_db
 ACTOR = worker("proof")
 HOSTILE = "</p><script>alert(1)</script> “Łódź”"
 

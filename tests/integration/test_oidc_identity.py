@@ -20,8 +20,6 @@ from tests.factories import actor_of, make_person
 from tests.integration.deciding import at_once
 from tests.openid import CLIENT_ID, KEY, RSA_KEY, issuing, published, sign, spliced
 
-pytestmark = pytest.mark.django_db
-
 OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
 PUBLIC_PEM = RSA_KEY.public_key().public_bytes(
     Encoding.PEM, PublicFormat.SubjectPublicKeyInfo

@@ -20,8 +20,6 @@ from people.sign_in.provider import GuardedSession
 from tests.markup import leads_to, says
 from tests.signing import code_now, give_app
 
-pytestmark = pytest.mark.django_db
-
 CLIENT = {"client_id": "desk", "client_secret": "a secret of the provider"}
 USERS = {
     "ana-1": {"email": "ana@yourteam.example", "email_verified": True},

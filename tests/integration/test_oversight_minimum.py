@@ -22,8 +22,6 @@ from tests.factories import actor_of, make_connection, make_person
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
 
-pytestmark = pytest.mark.django_db
-
 
 def test_query_of_mailboxes_below_says_what_the_function_says(admin, connection):
     Mailbox.objects.all().delete()

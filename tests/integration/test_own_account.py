@@ -22,8 +22,6 @@ from people.models import Person
 from tests.factories import make_message
 from tests.markup import leads_to, says
 
-pytestmark = pytest.mark.django_db
-
 WINTER = datetime(2026, 11, 20, 10, 42, 7, tzinfo=UTC)
 SUMMER = WINTER.replace(month=7)
 

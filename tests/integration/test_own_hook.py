@@ -18,8 +18,6 @@ from tests.account import account
 from tests.factories import actor_of, event_body, make_connection
 from upstream.signatures import HEADER, sign
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def there():

@@ -26,8 +26,6 @@ from tests.integration.deciding import in_thread, waiting_for_a_lock
 from tests.integration.test_rule_weights import risk_of
 from tests.markup import words_of
 
-pytestmark = pytest.mark.django_db
-
 ADD = "/rules/words/add/"
 TULIP = {"markdown": "The strictly secret Project Tulip begins."}
 

@@ -12,8 +12,6 @@ from mirror.models import Message
 from tests.factories import NOW, make_connection, make_message, make_person
 from tests.markup import HTMX
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def message(connection):

@@ -16,8 +16,6 @@ from tests.factories import make_message, show_row
 from tests.integration.deciding import post_verdict
 from tests.ledger import latest_details
 
-pytestmark = pytest.mark.django_db
-
 TEXT = "Hello **Dana**,\n\nwe pay **9000**\neuros <b>today</b>.\n\n- Not\u200b later\n- [Not here](https://a.example/)"
 
 

@@ -16,8 +16,6 @@ from people.sign_in.passkeys import CHALLENGE_SECONDS
 from tests.passkeys import Device
 from tests.signing import give_app, resume, sign_in
 
-pytestmark = pytest.mark.django_db
-
 HERE = "http://localhost"
 LOGIN = "/accounts/login/passkey/"
 STEP = "/accounts/login/second/"

@@ -16,8 +16,6 @@ from people.sign_in.passwords import GuessablePasswordValidator
 from tests.integration.test_sessions import SAFARI, is_in, sign_in
 from tests.markup import leads_to, says
 
-pytestmark = pytest.mark.django_db
-
 OLD = "correct horse battery"
 NEW = "kumquat zebra lint"
 GUESSABLE = (

@@ -14,8 +14,6 @@ from people.roles import GrantTarget
 from tests.factories import actor_of, make_connection, make_person
 from tests.markup import text_of
 
-pytestmark = pytest.mark.django_db
-
 
 def names_in(answer):
     found = re.findall(

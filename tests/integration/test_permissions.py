@@ -57,8 +57,6 @@ from tests.walk import (
     what_it_wrongly_takes,
 )
 
-pytestmark = pytest.mark.django_db
-
 PARTS = 4
 # Written by any request: sessions, rate counters, and entries about refusals and page
 # views.

@@ -49,7 +49,6 @@ from tests.factories import (
 from tests.integration.deciding import at_once, decide, in_thread, make_due
 from tests.integration.test_several_approvals import put_in_force
 
-pytestmark = pytest.mark.django_db
 SESSIONS = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
 

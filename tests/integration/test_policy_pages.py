@@ -26,8 +26,6 @@ from policy.rules.rules import PolicyRule, as_sentence, rules_from_json
 from tests.factories import actor_of, hours_on, make_message, make_person
 from tests.markup import words_of
 
-pytestmark = pytest.mark.django_db
-
 POLICY = "/policy/"
 ADD = "/policy/draft/rules/add/"
 TWO = {

@@ -29,8 +29,6 @@ from tests.factories import (
     rolled_back,
 )
 
-pytestmark = pytest.mark.django_db
-
 OFFICE = hours_on((0, 1, 2, 3, 4), time(8), time(17, 30), "Europe/Lisbon")
 NIGHT = hours_on((5, 6), time(22), time(6), "UTC")
 TRIGGERS = (

@@ -42,8 +42,6 @@ from tests.integration.test_bulk import decide as decide_sheet
 from tests.integration.test_bulk import open_sheet
 from tests.ledger import seal_here
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def mailbox(connection):

@@ -37,8 +37,6 @@ from tests.factories import (
 from tests.integration.deciding import decide
 from tests.markup import HTMX
 
-pytestmark = pytest.mark.django_db
-
 LIES = "[https://acme-corp.example/pay](https://acrne-corp.example/p)"
 ORDERS = ("oldest", "riskiest", "soonest")
 

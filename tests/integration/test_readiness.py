@@ -12,7 +12,7 @@ from mirror.models import Connection, Message
 from policy.kill_switch import pull, release
 from tests.factories import make_message
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("working")]
+pytestmark = pytest.mark.usefixtures("working")
 LONG_AGO = Now() - timedelta(minutes=2)
 
 

@@ -13,8 +13,6 @@ from mirror.models import Message
 from tests.factories import event_body, make_message, post_event, show_row
 from tests.markup import HTMX, words_of
 
-pytestmark = pytest.mark.django_db
-
 
 def read(client, message, query=""):
     answer = client.get(f"/queue/{message.public_id}/{query}", headers=HTMX)

@@ -26,8 +26,6 @@ from tests.factories import (
 )
 from tests.markup import HTMX, compact, words_of
 
-pytestmark = pytest.mark.django_db
-
 ENDS = {
     "message-bar": '<div class="just"', "addresses": "</dl>", "findings": "</section>", "strip": "</section>",
     "client": "</section>", "facts": "</section>", "additions": "</section>", "origin": "</section>",

@@ -25,7 +25,7 @@ from tests.factories import make_message
 from tests.integration.test_bulk import decide, open_sheet
 from tests.markup import says
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+pytestmark = pytest.mark.urls(__name__)
 
 PASSWORD = "correct horse battery"
 AGAIN = "/accounts/reauthenticate/"

@@ -15,8 +15,6 @@ from audit.models import Entry
 from mirror.models import Connection, Message
 from tests.factories import NOW, make_connection, make_message, pending_row
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def connection(db, upstream):

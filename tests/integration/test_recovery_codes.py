@@ -28,8 +28,6 @@ from tests.integration.deciding import at_once
 from tests.markup import leads_to, says
 from tests.signing import code_now, give_app, sign_in
 
-pytestmark = pytest.mark.django_db
-
 STEP = "/accounts/login/second/"
 
 

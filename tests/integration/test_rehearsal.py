@@ -18,8 +18,6 @@ from policy.allowlists.preview import rehearse
 from policy.models import AllowChange, Allowlist
 from tests.factories import make_connection, make_message, make_person, rolled_back
 
-pytestmark = pytest.mark.django_db
-
 RECIPIENTS = (
     ["ana@acme.com"], ["ANA@acme.com.", "eve@evil.io"], ["a@acme.com@evil.io"], ["bo@sub.acme.com"],
     ["x@bücher.example"], ["y@xn--bcher-kva.example", "ana@acme.com"], ["ana+sales@acme.com"], ["eve@evil.io"],

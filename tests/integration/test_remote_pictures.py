@@ -29,7 +29,6 @@ from tests.integration.deciding import Killed, die
 from tests.markup import HTMX, words_of
 from tests.picture_server import PNG, gif, jpeg, picture_server, png
 
-pytestmark = pytest.mark.django_db
 CAPTION = "the recipient may see another picture"
 
 

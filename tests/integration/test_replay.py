@@ -20,8 +20,6 @@ from tests.factories import (
     post_event,
 )
 
-pytestmark = pytest.mark.django_db
-
 
 def break_down(*args, **kwargs):
     raise RuntimeError("a bug of ours")

@@ -32,7 +32,7 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide, undo
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people_shown")]
+pytestmark = pytest.mark.usefixtures("people_shown")
 
 PATH = "/audit/reports/decisions/"
 ROWS = f"{PATH}rows/"

@@ -19,7 +19,6 @@ from practice import planting
 from tests.factories import actor_of, change_row, make_message, make_person
 from tests.integration.deciding import decide
 
-pytestmark = pytest.mark.django_db
 BECAUSE = "Works agreement of 3 May, section 7"
 
 

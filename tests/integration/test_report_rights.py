@@ -22,8 +22,6 @@ from tests.factories import actor_of, make_connection, make_person
 from tests.integration.deciding import waiting_for_a_lock
 from tests.markup import says, words_of
 
-pytestmark = pytest.mark.django_db
-
 PATH = "/audit/reports/rights/"
 
 

@@ -22,9 +22,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import decide, withdraw
 
-pytestmark = pytest.mark.django_db
-
-
 # Our gateway is queried for one message by id, hosted MultiMail for everything it
 # holds.
 both = pytest.mark.parametrize(

@@ -33,8 +33,6 @@ from tests.integration.deciding import decide, make_due, read_all
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import leave, status_of
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def mail_server(settings, monkeypatch):

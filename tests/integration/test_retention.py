@@ -20,8 +20,6 @@ from tests.factories import make_connection, make_message
 from tests.integration.deciding import decide
 from tests.ledger import seal_here
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def message(settings):

@@ -23,8 +23,6 @@ from tests.integration.gateway.world import make_world
 from tests.integration.test_connection_pages import KEYS
 from tests.ledger import another_session
 
-pytestmark = pytest.mark.django_db
-
 OLD = Fernet.generate_key().decode()
 NEW = Fernet.generate_key().decode()
 SECRETS = {

@@ -28,8 +28,6 @@ from tests.factories import (
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 from tests.markup import says, words_of
 
-pytestmark = pytest.mark.django_db
-
 RULE = "greeting_differs"
 MISADDRESSED = {
     "markdown": "Dear Anna,\n\nhere is what you asked for.",

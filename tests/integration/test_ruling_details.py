@@ -2,8 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
-
 from approvals.decisions.ruling import rulings, stop_of
 from approvals.models import CommandedMail
 from common.postgres import clock
@@ -17,8 +15,6 @@ from tests.factories import (
     make_person,
     rolled_back,
 )
-
-pytestmark = pytest.mark.django_db
 
 
 def test_switch_stops_the_same_messages_in_a_list_as_alone(connection, reviewer, admin):

@@ -113,7 +113,6 @@ def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
     assert seal_all() == 1
 
 
-@pytest.mark.django_db
 def test_key_that_is_none_is_named_without_being_repeated(settings):
     for text in ("c2hvcnQ=", "no base64 at all!", "A" * 44):
         settings.SEAL_KEYS = [new_key(), text]

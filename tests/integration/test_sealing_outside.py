@@ -293,7 +293,6 @@ def test_command_needs_words_a_seal_and_a_base_that_holds():
         call_command("audit_restored", because="tried")
 
 
-@pytest.mark.django_db
 def test_cluster_that_may_not_be_read_is_no_other_one():
     as_superuser("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
     with connection.cursor() as cursor:

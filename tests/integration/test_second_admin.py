@@ -81,7 +81,6 @@ from risk.own_words import read_phrase
 from tests.factories import actor_of, make_list, make_person
 from tests.integration.deciding import at_once
 
-pytestmark = pytest.mark.django_db
 DESK = {
     "undo_window": timedelta(seconds=5),
     "expire_after": None,

@@ -27,7 +27,7 @@ from tests.factories import rolled_back
 from tests.integration.multimail_forms import forms_at_multimail, post
 from tests.walk import Persona, standing_before
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("without_counts")]
+pytestmark = pytest.mark.usefixtures("without_counts")
 
 # They show something before anything is asked for, or are about changes that wait
 # themselves.

@@ -5,7 +5,6 @@ from datetime import timedelta
 from functools import partial
 from unittest import mock
 
-import pytest
 from django.db.models.functions import Now
 
 from alerts.cards.markup import Markup
@@ -19,8 +18,6 @@ from people.roles import GrantTarget, give_role
 from tests.factories import actor_of, make_person
 from tests.integration.test_second_admin import ask, switch_on
 from tests.markup import says
-
-pytestmark = pytest.mark.django_db
 
 
 def form_of(answer):

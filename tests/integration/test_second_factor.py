@@ -26,8 +26,6 @@ from tests.markup import leads_to, says
 from tests.signing import code_now, give_app, sign_in
 from tests.walk import PATHS
 
-pytestmark = pytest.mark.django_db
-
 # Public pages, and pages for setting up a factor or signing out.
 OPEN = {
     "healthz",

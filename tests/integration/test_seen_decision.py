@@ -12,7 +12,6 @@ from audit.models import Entry
 from tests.factories import actor_of, change_row, make_message, show_row
 from tests.integration.deciding import decide
 
-pytestmark = pytest.mark.django_db
 RISKY = "Pay to DE89370400440532013000 now, <https://pay.example>"
 
 

@@ -32,8 +32,6 @@ from people.sign_in.sessions import (
 from tests.factories import make_person
 from tests.ledger import latest_details
 
-pytestmark = pytest.mark.django_db
-
 PASSWORD = "correct horse battery"
 FIREFOX = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"

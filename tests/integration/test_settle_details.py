@@ -13,7 +13,6 @@ from common.postgres import clock
 from tests.factories import make_message, rolled_back
 from tests.integration.deciding import decide
 
-pytestmark = pytest.mark.django_db
 ACTOR = worker("sync")
 
 

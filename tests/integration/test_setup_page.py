@@ -23,8 +23,6 @@ from tests.factories import (
     rolled_back,
 )
 
-pytestmark = pytest.mark.django_db
-
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
 
 

@@ -36,8 +36,6 @@ from policy.rules.names import problems_now
 from tests.factories import change_row, hours_on, make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due
 
-pytestmark = pytest.mark.django_db
-
 
 def put_in_force(*rules):
     """Make a version of these rules the active one; each is what it asks, or its

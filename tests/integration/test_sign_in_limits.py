@@ -12,8 +12,6 @@ from django.test.utils import CaptureQueriesContext
 from people.sign_in.adapters import AccountAdapter
 from tests.markup import compact
 
-pytestmark = pytest.mark.django_db
-
 PASSWORD = "correct horse battery"
 # Limits per account and per IP address; the real ones are larger.
 OF_AN_ACCOUNT = 2

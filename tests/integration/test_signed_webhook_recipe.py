@@ -15,8 +15,6 @@ from tests.integration.test_events_out import tell, try_out
 from tests.serving import named
 from tests.stack import wait_for
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def receiver(tmp_path):

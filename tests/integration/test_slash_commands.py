@@ -42,8 +42,6 @@ from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
 from tests.integration.gateway.world import make_inbound
 
-pytestmark = pytest.mark.django_db
-
 ANA = "80351110224678912"
 APP = "1180000000000000001"
 NUMBERS = itertools.count(900)

@@ -7,7 +7,6 @@ import re
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import pytest
 from django.contrib.messages import get_messages
 from django.db.models import F
 from django.db.models.functions import Now
@@ -23,8 +22,6 @@ from mirror.models import Message
 from tests.factories import NOW, actor_of, make_message, show_row
 from tests.integration.deciding import decide
 from tests.markup import HTMX
-
-pytestmark = pytest.mark.django_db
 
 
 def snooze(client, message, headers=None, **fields):

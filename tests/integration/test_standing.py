@@ -44,8 +44,6 @@ from tests.integration.standing import (
 )
 from tests.integration.test_several_approvals import put_in_force
 
-pytestmark = pytest.mark.django_db
-
 
 def the_use():
     return StandingUse.objects.latest("pk")

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
 from django.urls import reverse
 from django.utils import timezone
 
@@ -24,7 +23,6 @@ from tests.integration.standing import make_record, make_refund, switch_on
 from tests.markup import says, words_of
 from tests.signing import resume
 
-pytestmark = pytest.mark.django_db
 LIST = "/policy/standing/"
 
 

@@ -1,7 +1,5 @@
 """Limits for anonymous requests: size, rate, and the figures for a monitor."""
 
-import pytest
-
 from dashboard.frame.csp_reports import seconds_to_wait
 from dashboard.serving import request_rules
 from upstream.signatures import HEADER
@@ -23,7 +21,6 @@ def status(client, address="127.0.0.1", **headers):
     return client.get("/metrics", headers=headers, REMOTE_ADDR=address).status_code
 
 
-@pytest.mark.django_db
 def test_metrics_are_for_this_host_alone(client, settings):
     assert status(client) == 200
     assert status(client, "::1") == 200
@@ -43,7 +40,6 @@ def test_metrics_are_for_this_host_alone(client, settings):
     assert status(client, Authorization="Bearer") == 403
 
 
-@pytest.mark.django_db
 def test_metrics_are_read_from_anywhere_with_the_token(client, settings):
     settings.METRICS_TOKEN = TOKEN
     forwarded = {"X-Forwarded-For": "198.51.100.7"}

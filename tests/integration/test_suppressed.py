@@ -10,8 +10,6 @@ from mirror.sync.account import read_suppressed
 from mirror.tasks import read_all_suppressed
 from tests.factories import make_connection, make_message
 
-pytestmark = pytest.mark.django_db
-
 PATH = "/v1/suppression"
 
 

@@ -18,8 +18,6 @@ from common.postgres import clock
 from tests.factories import actor_of, change_row, make_message
 from tests.integration.deciding import make_decision
 
-pytestmark = pytest.mark.django_db
-
 
 def refuse(when):
     """Make PostgreSQL refuse every write of such a decision, as a constraint or a

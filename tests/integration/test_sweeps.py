@@ -11,8 +11,6 @@ from gateway import tasks as gateway
 from mirror.models import Message
 from tests.factories import make_message
 
-pytestmark = pytest.mark.django_db
-
 
 def fail(_):
     raise ValueError

@@ -27,8 +27,6 @@ from tests.integration.deciding import decide, post_verdict
 from tests.ledger import latest_details
 from tests.markup import HTMX
 
-pytestmark = pytest.mark.django_db
-
 PATH = "/v1/mailboxes/01MAILBOX/threads/T1"
 DRAFTED = datetime.now(UTC) - timedelta(hours=1)
 

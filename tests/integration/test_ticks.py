@@ -2,14 +2,12 @@
 
 from datetime import timedelta
 
-import pytest
 from django.db.models.functions import Now
 
 from dashboard.models import Tick
 from dashboard.tasks import tick
 from mirror.tasks import forget
 
-pytestmark = pytest.mark.django_db
 JOB = forget.name
 DAY = 86400
 

@@ -8,7 +8,6 @@ from importlib import import_module
 from types import SimpleNamespace
 from uuid import uuid4
 
-import pytest
 from django.db import transaction
 
 from approvals.decisions.shown import note_opened
@@ -23,7 +22,6 @@ from tests.integration.deciding import decide
 from tests.ledger import seal_here
 from tests.markup import words_of
 
-pytestmark = pytest.mark.django_db
 STARTED = {
     "discord_user": "dana",
     "discord_user_id": "8123",

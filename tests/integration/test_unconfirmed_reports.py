@@ -30,8 +30,6 @@ from tests.factories import (
 from tests.integration.deciding import decide, make_decision, read_all
 from tests.markup import words_of
 
-pytestmark = pytest.mark.django_db
-
 ENDS = (
     "oversight.approved",
     "oversight.rejected",

@@ -14,8 +14,6 @@ from audit.models import Entry
 from mirror.models import Connection, Message
 from tests.factories import NOW, event_body, make_connection, rolled_back
 
-pytestmark = pytest.mark.django_db
-
 BARE = {
     "email_id": "01UNHEARD",
     "subject": "",

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
@@ -15,7 +14,6 @@ from tests.factories import NOW, make_message
 from tests.integration.deciding import carry_out, decide, make_due
 
 # The factories' connection points to a port of this machine on which nobody listens.
-pytestmark = pytest.mark.django_db
 
 
 def test_reading_fails_in_words_once_in_the_ledger_and_closes_nothing(

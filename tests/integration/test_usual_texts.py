@@ -4,8 +4,6 @@ offers, and what is sent.
 
 import re
 
-import pytest
-
 from approvals.decisions.forms import CHANGED_MEANWHILE
 from approvals.models import Comment, Decision, UsualTexts
 from approvals.usual_texts import REJECT, presets_of
@@ -14,8 +12,6 @@ from mirror.models import Mailbox
 from tests.factories import change_row, make_connection, make_message, make_person
 from tests.integration.deciding import post_verdict
 from tests.markup import words_of
-
-pytestmark = pytest.mark.django_db
 
 OWN = (
     ("Wrong price", "The price is not of our list."),

@@ -19,8 +19,6 @@ from tests.factories import NOW, make_connection, make_message, pending_row, rol
 from tests.integration.deciding import carry_out
 from tests.markup import HTMX, words_of
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def message(connection):

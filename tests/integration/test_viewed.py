@@ -12,8 +12,6 @@ from tests.integration.deciding import decide
 from tests.ledger import latest_details
 from tests.markup import HTMX
 
-pytestmark = pytest.mark.django_db
-
 FILES = [
     {"name": name, "content_type": "text/plain", "size": 1, "sha256": digit * 64}
     for name, digit in ("a1", "b2")

@@ -25,8 +25,6 @@ from tests.factories import (
     show_row,
 )
 
-pytestmark = pytest.mark.django_db
-
 
 def only_message():
     return Message.objects.get()

@@ -4,15 +4,12 @@ what was known before.
 
 from datetime import timedelta
 
-import pytest
 from django.utils import timezone
 
 from approvals.intake.ingest import receive_webhook
 from audit.models import Entry
 from mirror.models import Message
 from tests.factories import MAILBOX, confirm_reports, event_body
-
-pytestmark = pytest.mark.django_db
 
 PENDING = "oversight.pending"
 APPROVED = "oversight.approved"

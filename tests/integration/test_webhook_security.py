@@ -32,8 +32,6 @@ from tests.factories import (
 )
 from upstream.signatures import HEADER, sign
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture(autouse=True)
 def _own_counters(monkeypatch):

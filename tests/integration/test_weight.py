@@ -4,13 +4,10 @@ files.
 
 import gzip
 
-import pytest
 from django.conf import settings
 
 from dashboard.frame import bundles
 from tests.factories import make_message
-
-pytestmark = pytest.mark.django_db
 
 GZIP = {"Accept-Encoding": "gzip"}
 

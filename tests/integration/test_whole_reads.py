@@ -32,8 +32,6 @@ from tests.factories import (
 )
 from tests.integration.deciding import carry_out, make_decision
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def connection(db, upstream):

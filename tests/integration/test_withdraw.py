@@ -37,8 +37,6 @@ from tests.factories import (
 from tests.factories import show_row as show
 from tests.integration.deciding import carry_out, decide, read_all, undo, withdraw
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def connection(db, upstream):
