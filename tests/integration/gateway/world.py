@@ -3,9 +3,11 @@ client.
 """
 
 import itertools
+import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from django.db import connection, transaction
 from django.test import Client, TestCase
@@ -245,6 +247,17 @@ def events_of(email_id):
         .order_by("pk")
         .values_list("event", flat=True)
     )
+
+
+def event_of(name):
+    """The data of the only event with this name."""
+    return json.loads(bytes(WebhookDelivery.objects.get(event=name).body))
+
+
+def end_lease(email):
+    """Let the lease of an email's claim have ended."""
+    past = timezone.now() - timedelta(seconds=1)
+    Email.objects.filter(pk=email.pk).update(lease_until=past)
 
 
 def noted(action):
