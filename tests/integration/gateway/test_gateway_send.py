@@ -1,20 +1,25 @@
-"""Sending over HTTP, in both dialects: what is accepted, what is refused, and the
-effect of each mode.
+"""Sending, replying and changing what is scheduled, in both dialects: what is accepted
+and refused, the effect of each mode, and what becomes of HTML and of an agent's `ucan`.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
-from gateway.errors import Invalid
-from gateway.messages.admission import check_time
-from gateway.models import AuditLogEntry, Email, Mailbox
+from common.additions import html_part
+from gateway.messages import submission
+from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
 from tests.integration.gateway.world import (
+    add_sandbox_keys,
     bad_field_of,
-    move_on_everything,
+    events_of,
+    leave,
+    make_inbound,
+    make_world,
     noted,
     refusal_of,
     status_of,
@@ -24,72 +29,36 @@ FILE = {"name": "a", "content_base64": "eA=="}
 BAD_FIELDS = [
     ("to", []),
     ("to", None),
-    ("to", ["not an address"]),
     ("to", ["a@b@c.example"]),
     ("to", ["=?utf-8?q?eve=40evil.example?=@northwind.example"]),
     ("cc", ["a@x.example\nBcc: evil@x.example"]),
     ("subject", "x" * 999),
     ("subject", "Hi =?utf-8?q?Bcc?="),
-    ("subject", None),
     ("subject", "null \x00"),
     ("markdown", ""),
     ("metadata", ["no object"]),
     ("metadata.deep.x", {"deep": {"x": "\x00"}}),
-    ("oversight_mode", "loose"),
     ("send_at", "tomorrow"),
-    ("send_at", "2099-01-01T00:00:00+02:00"),
     ("send_at", "2001-01-01T00:00:00Z"),
     ("attachments.0.content_base64", [FILE | {"content_base64": "%%%"}]),
     ("attachments.0.content_type", [FILE | {"content_type": "text/plain\r\nX: y"}]),
-    *(
-        ("attachments.0.name", [FILE | {"name": name}])
-        for name in ("a\n", "=?utf-8?q?a.exe?=", "")
-    ),
+    ("attachments.0.name", [FILE | {"name": "a\n"}]),
+    ("attachments.0.name", [FILE | {"name": "=?utf-8?q?a.exe?="}]),
     ("attachments", [FILE] * 2),
-    ("to", 7),
     ("gate_timing", "never"),
-    ("metadata", "text"),
 ]
-
-
-def test_send_takes_recipients_in_every_shape(world):
-    for to in (
-        "a@x.example",
-        "a@x.example, b@x.example",
-        "a@x.example,\n b@x.example",
-        ["a@x.example"],
-        ["Jane Doe <a@x.example>"],
-        ["a@X.EXAMPLE."],
-    ):
-        recipients = Email.objects.get(pk=world.held(to=to)).to
-        assert recipients == ["a@x.example", "b@x.example"][: 2 if "," in to else 1], to
-
-
-def test_send_html_only_stores_html_and_generated_text_and_the_sweep_finishes_crashed_sends(
-    world,
-):
-    email = Email.objects.get(
-        pk=world.held(markdown=None, html="<h1>Hi</h1><p>there <b>you</b></p>")
-    )
-    assert email.html == "<h1>Hi</h1><p>there <b>you</b></p>"
-    assert email.markdown == "Hi\n\nthere you"
-    Email.objects.filter(pk=email.pk).update(status=Status.PENDING_SCAN)
-    move_on_everything()
-    assert status_of(email) == Status.PENDING_SEND_APPROVAL
 
 
 def test_send_bad_field_is_422_and_names_it(world):
     for field, value in BAD_FIELDS:
         answer = world.send(**{field.partition(".")[0]: value})
         assert bad_field_of(answer) == (422, field), (field, value)
-        assert isinstance(answer.json()["error"], str)
     headers = {"Authorization": f"Bearer {world.keys['agent']}"}
     for raw in (b'{"metadata": {"n": 1e999}}', b'{"subject": "\\ud800"}', b""):
         answer = Client().post(
             "/send_email", data=raw, content_type="application/json", headers=headers
         )
         assert answer.status_code == 422, raw
-        assert answer.json()["error"] != "", raw
     assert not Email.objects.exists()
 
 
@@ -100,17 +69,15 @@ def test_header_injection_is_422_and_the_audit_log_says_whose_key_tried(world):
         ("to", ["a@x.example\r\nBcc: evil@x.example"]),
         ("reply_to", "a@x.example\r\nBcc: evil@x.example"),
     ):
-        AuditLogEntry.objects.all().delete()
         assert world.send(**{field: value}).status_code == 422
-        entry = noted("header_injection.refused")
-        assert entry.actor_key_id == world.key_id("agent"), value
-        assert entry.resource_id == world.key_id("agent"), value
+        entry = AuditLogEntry.objects.latest("id")
+        assert entry.action == "header_injection.refused", value
+        assert entry.actor_key_id == world.key_id("agent")
         assert entry.metadata == {"field": field}
     AuditLogEntry.objects.all().delete()
     for field, value in (("subject", "tab\x0bonly"), ("to", ["not an address"])):
         assert world.send(**{field: value}).status_code == 422
     assert not AuditLogEntry.objects.exists()
-    assert not Email.objects.exists()
 
 
 def test_send_in_read_only_is_403_and_stores_nothing(world):
@@ -118,28 +85,20 @@ def test_send_in_read_only_is_403_and_stores_nothing(world):
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
     for answer in (asked, world.send()):
         assert refusal_of(answer) == (403, "read_only")
-    assert asked.json()["error"].startswith("This call asks for")
-    assert "/request-upgrade" in world.send().json()["error"]
     assert not Email.objects.exists()
 
 
 def test_response_explains_an_overruled_mode(world):
     """Point 7."""
-    for asked, is_overruled in (
-        ("autonomous", True),
-        ("gated_send", False),
-        (None, False),
+    for asked, overruled in (
+        ("autonomous", "autonomous"),
+        ("gated_send", None),
+        (None, None),
     ):
-        answer = world.send(**({"oversight_mode": asked} if asked else {}))
-        body = answer.json()
-        assert answer.status_code == 202, asked
+        body = world.send(oversight_mode=asked).json()
         assert body["oversight_mode"] == "gated_send", asked
-        assert (
-            f"{world.mailbox.address}/request-upgrade" in body["message"]
-        ) is is_overruled, asked
-        assert body.get("requested_oversight_mode") == (
-            "autonomous" if is_overruled else None
-        ), asked
+        assert ("/request-upgrade" in body["message"]) is bool(overruled), asked
+        assert body.get("requested_oversight_mode") == overruled, asked
 
 
 def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world):
@@ -154,24 +113,11 @@ def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world):
     ):
         Mailbox.objects.update(oversight_mode=mailbox, allow_looser_per_call=looser)
         body = world.send(oversight_mode=asked).json()
-        got = status_of(body["id"]), body["oversight_status"]
-        expected = (
+        assert (status_of(body["id"]), body["oversight_status"]) == (
             (Status.PENDING_SEND_APPROVAL, "pending_approval")
             if held
             else (Status.SCHEDULED, "not_required")
-        )
-        assert got == expected, (mailbox, looser, asked)
-
-
-def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world):
-    check_time(world.mailbox, timezone.now() + timedelta(minutes=1))
-    with pytest.raises(Invalid, match=r"^send_at: is in the past\.$") as refused:
-        check_time(world.mailbox, timezone.now())
-    assert refused.value.field == "send_at"
-    Mailbox.objects.update(scheduling_enabled=False)
-    answer = world.send(send_at="2099-01-01T00:00:00Z")
-    assert refusal_of(answer) == (403, "scheduling_disabled")
-    assert world.send().status_code == 202
+        ), (mailbox, looser, asked)
 
 
 def test_send_uses_few_statements(world, django_assert_max_num_queries):
@@ -180,3 +126,337 @@ def test_send_uses_few_statements(world, django_assert_max_num_queries):
     # subscribers; two transactions.
     with django_assert_max_num_queries(15):
         assert world.send().status_code == 202
+
+
+HIDING = (
+    '<p>We pay <b style="display:none">not</b> 5 EUR</p><p style="color:#333">Ana</p>'
+)
+
+
+SIMPLE = '<p>We pay <b>not</b> 5 EUR</p><p style="color:#333333;background-color:#ffffff;">Ana</p>'
+
+
+SENTENCE = "The original could hide “not” (display: none)."
+
+
+def test_html_is_held_and_sent_in_its_simple_form(world, mail_server):
+    assert world.send(html=HIDING, markdown=None).json()["warnings"] == [SENTENCE]
+    (row,) = world.pending()["pending"]
+    assert row["html_body"] == SIMPLE
+    assert row["simplified"] == 1
+    assert row["markdown"] == "We pay not 5 EUR\n\nAna"
+    # A client trusts what it does not know: neither the original nor its words stand
+    # under another name.
+    assert "display" not in str(row)
+    original = f"/v1/oversight/pending/{row['id']}/original"
+    assert world.get(original, key="desk") == {"html": HIDING, "changes": [SENTENCE]}
+    assert world.call("GET", original, key="agent").status_code == 403
+    decided = world.decide(row["id"], expected_fingerprint=row["fingerprint"])
+    assert decided.status_code == 200
+    assert leave(row["id"])
+    sent = mail_server.message().get_body(("html",)).get_content()
+    assert sent.splitlines() == html_part(SIMPLE, row["additions"]).splitlines()
+
+
+def test_text_of_the_agent_and_markdown_are_not_changed(world):
+    text = "We pay  *not*\n5 EUR <b hidden>x</b>"
+    for html, is_simplified in ((HIDING, 1), (None, 0)):
+        email_id = world.held(html=html, markdown=text)
+        (row,) = world.pending(email_id=email_id)["pending"]
+        assert (row["markdown"], row["simplified"]) == (text, is_simplified)
+
+
+def test_html_that_is_too_complex_is_refused_with_a_sentence(world):
+    answer = world.send(html="<b>" * 30_000, markdown=None)
+    assert bad_field_of(answer) == (422, "html")
+
+
+def test_mailbox_can_send_html_as_it_is_written(world):
+    assert world.patch(world.base, simplify_html=False).status_code == 200
+    answer = world.send(html=HIDING, markdown=None).json()
+    assert "warnings" not in answer
+    (row,) = world.pending()["pending"]
+    assert (row["html_body"], row["simplified"]) == (HIDING, 0)
+
+
+UCAN = "eyJhbGciOiJFZERTQSJ9." + "Ab-_9" * 2196 + "c=d"
+
+
+def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(world, mail_server):
+    held = world.held(ucan=UCAN)
+    (row,) = world.pending()["pending"]
+    assert row["additions"]["agent_identity"] == UCAN
+    Email.objects.update(agent_identity="other")
+    changed = world.decide(held, expected_fingerprint=row["fingerprint"])
+    assert changed.json()["code"] == "content_changed"
+    Email.objects.update(agent_identity=UCAN)
+    for email_id in (held, world.held()):
+        world.decide(email_id)
+        assert leave(email_id) == "sent"
+    content = mail_server.taken[0].content
+    assert max(map(len, content.splitlines())) <= 200
+    # Blanks stand only where a line was folded.
+    assert "".join(mail_server.message()["X-Agent-Identity"].split()) == UCAN
+    assert mail_server.message(1)["X-Agent-Identity"] is None
+
+
+def test_ucan_is_taken_on_every_path_that_sends_or_replies(world):
+    parent = make_inbound(world).pk
+    new = {"to": "dana@northwind.example", "subject": "S"}
+    for path, fields in (
+        ("/v1/emails/send", new),
+        ("/send_email", new),
+        (f"/v1/emails/{parent}/reply", {}),
+        ("/v1/reply_email", {"email_id": parent}),
+    ):
+        made = world.post(path, markdown=path, ucan="a.b.c", **fields).json()
+        assert Email.objects.get(pk=made["id"]).agent_identity == "a.b.c", path
+    for wrong in ("x" * 11_009, "a b", "a\r\nBcc: eve@evil.example", 5):
+        assert bad_field_of(world.send(ucan=wrong)) == (422, "ucan"), wrong
+
+
+def reply(world, email, key="agent", **fields):
+    """Reply by the path that the SDK uses."""
+    body = {"markdown": "It left.", **fields}
+    return world.post(f"{world.base}/reply/{email.pk}", key, **body)
+
+
+def reply_flat(world, **body):
+    return world.post("/reply_email", **body)
+
+
+def made(answer):
+    assert answer.status_code == 202, answer.content
+    return Email.objects.get(pk=answer.json()["id"])
+
+
+def test_reply_subject_has_one_re_and_is_safe(world):
+    for subject, answered in {
+        "re[2]: Hello": "re[2]: Hello", "Regarding it": "Re: Regarding it", "x" * 998: "Re: " + "x" * 994,
+        "a\r\nBcc: evil@x.example": "Re: a Bcc: evil@x.example", "=?utf-8?q?other?=": "Re: = ?utf-8?q?other?=",
+    }.items():  # fmt: skip
+        parent = make_inbound(world, subject=subject)
+        assert made(reply(world, parent, markdown=subject)).subject == answered
+
+
+def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(world):
+    parent = make_inbound(world, reply_to="desk@northwind.example")
+    email = made(reply(world, parent, cc=["c@x.example"], bcc="b@x.example"))
+    assert email.to == ["desk@northwind.example"]
+    assert email.cc == ["c@x.example"]
+    assert email.bcc == ["b@x.example"]
+    own = Email.objects.get(
+        pk=world.held(to=["a@x.example", "b@x.example"], cc=["c@x.example"])
+    )
+    email = made(reply_flat(world, thread_id=own.thread_id, body="One more thing."))
+    assert (email.to, email.cc) == (own.to, [])
+    assert email.in_reply_to == own.message_id_header
+    assert email.thread_id == own.thread_id
+    for address in ("", "MAILER-DAEMON"):
+        answer = reply(world, make_inbound(world, from_address=address))
+        assert refusal_of(answer) == (422, "no_reply_address"), address
+
+
+@pytest.mark.slow
+def test_reply_references_stay_bounded_and_leave_out_an_unusable_id(world):
+    for header in ("no id", f"<{'x' * 280}@x.example>", "<=?utf-8?q?a?=@x.example>"):
+        parent = make_inbound(world, message_id_header=header)
+        email = made(reply(world, parent, markdown=header[:9]))
+        assert (email.in_reply_to, email.references) == ("", ""), header
+        assert email.thread_id == parent.thread_id, header
+    line = " ".join(f"<{number}@x.example>" for number in range(200))
+    last = "<last@x.example>"
+    parent = make_inbound(world, references=line, message_id_header=last)
+    ids = made(reply(world, parent)).references.split()
+    assert len(ids) == 20
+    assert ids[0] == "<0@x.example>"
+    assert ids[-2:] == ["<199@x.example>", last]
+
+
+def test_reply_is_sent_with_its_headers_and_files(world, mail_server):
+    root = "<root@x.example>"
+    parent = make_inbound(
+        world, references=root, message_id_header=f"<{'q' * 150}@x.example>"
+    )
+    files = [{"name": "a b.txt", "content_base64": "eA=="}]
+    email = made(reply(world, parent, attachments=files))
+    world.decide(email.pk)
+    assert leave(email) == "sent"
+    message = mail_server.message()
+    assert message["In-Reply-To"] == parent.message_id_header
+    assert message["References"].split() == [root, parent.message_id_header]
+    assert message["Subject"] == f"Re: {parent.subject}"
+    assert [part.get_filename() for part in message.iter_attachments()] == ["a b.txt"]
+
+
+def test_flat_reply_without_a_known_parent_is_refused(world):
+    parent = make_inbound(world)
+    for body, status in (
+        ({}, 422),
+        ({"thread_id": "none"}, 404),
+        ({"thread_id": "t", "body": ""}, 422),
+        ({"thread_id": "t", "mailbox": "else@acme.example"}, 404),
+        ({"email_id": parent.pk, "thread_id": "another"}, 422),
+        ({"thread_id": "t", "cc": ["a@x.example\nBcc: b@x.example"]}, 422),
+        ({"thread_id": "t", "send_at": "2001-01-01T00:00:00Z"}, 422),
+    ):
+        assert reply_flat(world, **{"body": "x", **body}).status_code == status, body
+
+
+def test_reply_to_unapproved_inbound_mail_or_the_other_kind_is_refused(world):
+    add_sandbox_keys(world)
+    live = make_inbound(world, thread_id="live")
+    assert reply(world, live, key="tester").status_code == 404
+    for status in (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED):
+        parent = make_inbound(world, status=status)
+        assert reply(world, parent).status_code == 403, status
+        for name, value, code in (
+            ("email_id", parent.pk, 403),
+            ("thread_id", "t", 404),
+        ):
+            answer = reply_flat(world, body="x", **{name: value})
+            assert answer.status_code == code, status
+    Mailbox.objects.update(is_active=False)
+    assert reply_flat(world, thread_id="live", body="x").status_code == 404
+    assert not Email.objects.filter(direction="outbound").exists()
+
+
+AT = "2099-01-01T00:00:00Z"
+
+
+LATER = "2099-02-01T00:00:00Z"
+
+
+@pytest.fixture
+def free(db):
+    """A mailbox whose mail is sent without review."""
+    return make_world(mode=Mode.AUTONOMOUS)
+
+
+def edit(world, email, key="agent", **fields):
+    email_id = getattr(email, "pk", email)
+    return world.patch(f"{world.base}/emails/{email_id}/schedule", key=key, **fields)
+
+
+def scheduled(world, **fields):
+    email = Email.objects.get(pk=world.held(send_at=AT, **fields))
+    assert email.status == Status.SCHEDULED
+    return email
+
+
+def test_rescheduling_moves_the_due_time(free):
+    email = scheduled(free)
+    for name, moment in (("scheduled_at", AT), ("send_at", LATER)):
+        answer = edit(free, email, **{name: moment}).json()
+        assert answer["status"] == "scheduled"
+        assert answer["send_at"] == moment.replace("Z", ".000Z")
+    email.refresh_from_db()
+    assert email.send_at == email.due_at == datetime(2099, 2, 1, tzinfo=UTC)
+    assert noted("email.rescheduled").resource_id == email.pk
+
+
+def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free):
+    email = scheduled(free, cc="c@x.example", html="<p>old words</p>")
+    fields = {"to": ["new@x.example"], "cc": [], "bcc": ["b@x.example"]}
+    fields |= {"subject": "New", "markdown": "new words"}
+    for _ in range(2):
+        assert edit(free, email, **fields).json()["status"] == "scheduled"
+    email.refresh_from_db()
+    assert {name: getattr(email, name) for name in fields} == fields
+    # Recipients must see the new text, not the HTML of the old one.
+    assert email.html is None
+    assert email.due_at == email.send_at == datetime(2099, 1, 1, tzinfo=UTC)
+    assert noted("email.edited").metadata["fields"] == sorted(fields)
+
+
+def test_mail_on_its_way_is_409(free):
+    at_once = free.held()
+    late, leased, offered = (scheduled(free).pk for _ in range(3))
+    for email_id, fields in (
+        (late, {"send_at": timezone.now() - timedelta(seconds=1)}),
+        (leased, {"lease_until": Now() + timedelta(minutes=1)}),
+        (offered, {"data_attempted_at": Now()}),
+    ):
+        Email.objects.filter(pk=email_id).update(**fields)
+    for email_id in (at_once, late, leased, offered):
+        for fields in ({"send_at": LATER}, {"subject": "Other"}):
+            assert edit(free, email_id, **fields).status_code == 409
+
+
+def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world):
+    world.listen("oversight.pending")
+    email = scheduled(world, gate_timing="schedule_first")
+    # Gated mail stays gated when its mailbox is loosened.
+    Mailbox.objects.update(oversight_mode=Mode.AUTONOMOUS)
+    assert edit(world, email, markdown="new words").json()["status"] == "scheduled"
+    Email.objects.filter(pk=email.pk).update(due_at=Now())
+    assert leave(email) == "asked"
+    assert events_of(email.pk) == ["oversight.pending"]
+    # Mail held back by `hold_all` stays gated, too, when the hold ends.
+    Account.objects.update(hold_all_at=timezone.now())
+    held = scheduled(world, gate_timing="schedule_first")
+    Account.objects.update(hold_all_at=None)
+    edit(world, held, markdown="new words")
+    held.refresh_from_db()
+    assert held.markdown == "new words"
+    assert held.gated is True
+
+
+def test_changed_content_is_subject_to_the_current_mode(free):
+    email = scheduled(free)
+    unchanged = scheduled(free)
+    Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
+    edited = edit(free, email, markdown="new words").json()
+    assert edited["status"] == "pending_send_approval"
+    email.refresh_from_db()
+    assert email.gated is True
+    assert email.due_at is None
+    Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
+    assert edit(free, unchanged, markdown="new words").status_code == 403
+    unchanged.refresh_from_db()
+    assert unchanged.status == Status.SCHEDULED
+    assert unchanged.markdown == "Hello"
+
+
+def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(world):
+    world.allow("northwind.example", kind="bypass")
+    email = scheduled(world)
+    assert (
+        edit(world, email, to=["carl@northwind.example"]).json()["status"]
+        == "scheduled"
+    )
+    assert (
+        edit(world, email, cc=["eve@x.example"]).json()["status"]
+        == "pending_send_approval"
+    )
+
+
+def test_bad_edit_is_422_and_names_the_field(free, other):
+    email = scheduled(free)
+    for fields, field in (
+        ({}, "send_at"),
+        ({"send_at": "2001-01-01T00:00:00Z"}, "send_at"),
+        ({"to": []}, "to"),
+        ({"subject": "a\nb"}, "subject"),
+        ({"markdown": " "}, "markdown"),
+    ):
+        assert bad_field_of(edit(free, email, **fields)) == (422, field), fields
+    assert edit(other, email, send_at=LATER).status_code == 404
+    Mailbox.objects.update(scheduling_enabled=False)
+    assert edit(free, email, send_at=LATER).status_code == 403
+
+
+def test_edit_of_concurrently_changed_mail_is_409(free, monkeypatch):
+    email = scheduled(free)
+    admit = submission.admit
+
+    def overtaken(*arguments, **asked):
+        Email.objects.filter(pk=email.pk).update(cc=["late@x.example"])
+        return admit(*arguments, **asked)
+
+    monkeypatch.setattr(submission, "admit", overtaken)
+    answer = edit(free, email, to=["new@x.example"])
+    assert refusal_of(answer) == (409, "changed_meanwhile")
+    email.refresh_from_db()
+    assert email.to == ["dana@northwind.example"]
+    assert email.status == Status.SCHEDULED
