@@ -1,24 +1,31 @@
 """The outbox against a real mail server with all its failures: nothing is lost, nothing
-is sent twice.
+is sent twice, and `hold_all` holds back what was not approved after it.
 """
 
-import json
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 from django.db import IntegrityError
+from django.db.models.functions import Now
+from django.test import TestCase
 from django.utils import timezone
 
-from gateway import smtp
-from gateway import smtp as memory
+from gateway import smtp, tasks
 from gateway.messages import outbox
 from gateway.messages.content import AI_DISCLOSURE
-from gateway.models import AuditLogEntry, Email, Mailbox, Webhook, WebhookDelivery
+from gateway.models import (
+    AuditLogEntry,
+    Email,
+    Mailbox,
+    Webhook,
+)
 from gateway.states import Mode, Status
-from gateway.timestamps import iso
 from tests.integration.gateway.world import (
     add_sandbox_keys,
+    catch_tasks,
+    end_lease,
+    event_of,
     events_of,
     leave,
     make_world,
@@ -44,10 +51,6 @@ def make_due(email):
     Email.objects.filter(pk=email.pk).update(due_at=timezone.now() + PAST)
 
 
-def end_lease(email):
-    Email.objects.filter(pk=email.pk).update(lease_until=timezone.now() + PAST)
-
-
 def tried(email, attempts):
     """Set the number of earlier attempts, and make the next one due."""
     Email.objects.filter(pk=email.pk).update(
@@ -61,24 +64,10 @@ def claimed(email):
     return claimed_email
 
 
-def event_of(name):
-    """The data of the only event with this name."""
-    return cast(
-        dict[str, Any], json.loads(bytes(WebhookDelivery.objects.get(event=name).body))
-    )
-
-
 def audited(email):
     """The newest entry of the audit log about an email."""
     entry = AuditLogEntry.objects.filter(resource_id=email.pk).latest("id")
     return entry.action, entry.metadata
-
-
-def logged(caplog, message):
-    """The last log record with this message."""
-    return vars(
-        [record for record in caplog.records if record.getMessage() == message][-1]
-    )
 
 
 def test_approved_mail_leaves_once_as_it_was_approved(db, mail_server):
@@ -88,38 +77,25 @@ def test_approved_mail_leaves_once_as_it_was_approved(db, mail_server):
         signature_block="Acme Ltd",
     )
     world.listen("message.sent", "message.delivered")
-    files = [
-        {
-            "name": "Grüße a.pdf",
-            "content_type": "application/pdf",
-            "content_base64": "AAECAw==",
-        }
-    ]
     email = world.approved(
         subject="Grüße",
         markdown="# Hi\n\n.dot\n",
-        attachments=files,
+        attachments=[{"name": "Grüße a.pdf", "content_base64": "AAECAw=="}],
         reply_to="r@x.example",
         bcc="b@x.example",
     )
     other = world.approved()
-    Email.objects.filter(pk=other.pk).update(attempts=1)
-    Mailbox.objects.filter(pk=world.mailbox.pk).update(
-        signature_block="Changed since", display_name="Changed"
-    )
+    Mailbox.objects.update(signature_block="Changed since", display_name="Changed")
     assert [leave(email), leave(email)] == ["sent", "not due"]
     email.refresh_from_db()
     assert email.status == Status.SENT
     assert email.fate_unknown is False
-    assert email.last_error == ""
     assert email.lease_until is None
-    assert email.bounced_at is None
     assert email.sent_at is not None
     assert status_of(other) == Status.SCHEDULED
     # The mail server accepted it and offered no delivery notifications.
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert audited(email)[0] == "email.sent"
-    assert audited(email)[1]["refused"] == 0
 
     (envelope,) = mail_server.taken
     message = mail_server.message()
@@ -135,40 +111,28 @@ def test_approved_mail_leaves_once_as_it_was_approved(db, mail_server):
     assert message["Reply-To"] == "r@x.example"
     assert message["Bcc"] is None
     assert message["Message-ID"] == email.message_id_header
-    text = message.get_body(("plain",))
-    html = message.get_body(("html",))
-    assert text.get_content().splitlines() == [
-        "# Hi",
-        "",
-        ".dot",
-        "",
-        "-- ",
-        "Acme Ltd",
-        "",
-        AI_DISCLOSURE,
-    ]
-    assert html.get_content().startswith("<h1>Hi</h1>")
-    assert html.get_content().splitlines()[-3:] == [
-        "Acme Ltd</p>",
-        "",
-        f"<p>{AI_DISCLOSURE}</p>",
-    ]
     assert message["X-AI-Generated"] == "true"
+    text = message.get_body(("plain",)).get_content()
+    html = message.get_body(("html",)).get_content()
+    assert (
+        text.splitlines()
+        == f"# Hi\n\n.dot\n\n-- \nAcme Ltd\n\n{AI_DISCLOSURE}".splitlines()
+    )
+    assert html.startswith("<h1>Hi</h1>")
+    assert html.splitlines()[-1] == f"<p>{AI_DISCLOSURE}</p>"
     (file,) = message.iter_attachments()
     assert file.get_filename() == "Grüße a.pdf"
     assert file.get_content() == b"\x00\x01\x02\x03"
 
 
 def test_held_rejected_and_cancelled_mail_never_leaves(world, mail_server):
-    held = world.held()
-    rejected = world.held()
-    cancelled = world.approved()
+    held, rejected = world.held(), world.held()
+    cancelled = world.approved().pk
     world.decide(rejected, "reject")
-    Email.objects.filter(pk=cancelled.pk).update(attempts=1)
-    world.post(f"{world.base}/emails/{cancelled.pk}/cancel")
-    assert [leave(email_id) for email_id in (held, rejected, cancelled)] == [
-        "not due"
-    ] * 3
+    Email.objects.filter(pk=cancelled).update(attempts=1)
+    world.post(f"{world.base}/emails/{cancelled}/cancel")
+    for email_id in (held, rejected, cancelled):
+        assert leave(email_id) == "not due"
     assert mail_server.seen == 0
     with pytest.raises(IntegrityError, match="email_gated_leaves_approved"):
         Email.objects.filter(pk=held).update(status=Status.SENT)
@@ -192,9 +156,7 @@ def test_one_refused_recipient_bounces_and_the_others_get_it(listening, mail_ser
     assert leave(email) == "sent"
     email.refresh_from_db()
     assert email.status == Status.SENT
-    assert email.bounce_type == "recipient_refused"
     assert email.bounced_at == email.sent_at
-    assert email.sent_at is not None
     assert email.refused_recipients == {"gone@x.example": [550, "no such user"]}
     assert mail_server.taken[0].rcpt_tos == [DANA]
     assert events_of(email.pk) == [
@@ -203,61 +165,38 @@ def test_one_refused_recipient_bounces_and_the_others_get_it(listening, mail_ser
         "message.bounced",
     ]
     event = event_of("message.bounced")
-    assert event["bounce_type"] == "recipient_refused"
+    assert event["bounce_type"] == email.bounce_type == "recipient_refused"
     assert event["bounce_code"] == 550
     assert event["diagnostic"] == "no such user"
     assert event["bounced_recipients"] == ["gone@x.example"]
-    assert event["timestamp"] == iso(email.bounced_at)
     assert noted("email.sent").metadata["refused"] == 1
 
 
-def test_refused_mail_fails_bounces_and_is_not_retried(
-    listening, mail_server, caplog, sent_tasks, django_capture_on_commit_callbacks
-):
-    email = listening.approved(to=[DANA, "b@x.example"])
+def test_refused_mail_fails_bounces_and_is_not_retried(listening, mail_server):
+    both = [DANA, "b@x.example"]
+    email = listening.approved(to=both)
     with undone():
         # The message itself is refused: it reaches nobody.
         mail_server.mood = "refuse message"
         assert leave(email) == "failed"
-        email.refresh_from_db()
-        assert email.status == Status.SEND_FAILED
-        assert email.bounce_type == "message_refused"
         data = event_of("message.bounced")
         assert data["bounce_type"] == "message_refused"
         assert data["bounce_code"] is None
-        assert email.refused_recipients == {}
-        assert data["diagnostic"] == "554 not with this content"
-        assert data["bounced_recipients"] == [DANA, "b@x.example"]
+        assert data["bounced_recipients"] == both
     mail_server.mood = "ok"
-    for reply in ("550 5.1.1 relay says: no such user", "554 5.7.1 blocked", "550 no"):
+    for reply in ("550 5.1.1 relay says: no such user", "554 5.7.1 blocked"):
         with undone():
-            mail_server.refuse = {DANA: reply, "b@x.example": reply}
+            mail_server.refuse = dict.fromkeys(both, reply)
             assert leave(email) == "failed", reply
-    mail_server.refuse = dict.fromkeys(
-        (DANA, "b@x.example"), f"550 no such user {DANA}"
-    )
-    with django_capture_on_commit_callbacks(execute=True):
-        assert [leave(email), leave(email)] == ["failed", "not due"]
+    mail_server.refuse = dict.fromkeys(both, "550 no such user")
+    assert [leave(email), leave(email)] == ["failed", "not due"]
     email.refresh_from_db()
     assert email.status == Status.SEND_FAILED
     assert email.bounce_type == "recipient_refused"
     assert email.due_at is None
-    assert email.lease_until is None
     assert email.bounced_at is not None
     assert events_of(email.pk) == ["message.bounced", "message.failed"]
-    assert (
-        event_of("message.failed")["diagnostic"]
-        == email.last_error
-        == f"550 no such user {DANA}"
-    )
     assert noted("email.send_failed").metadata["permanent"] is True
-    data = logged(caplog, "email.send_failed")
-    assert data["email"] == email.pk
-    assert data["attempt"] == 1
-    assert data["reason"] == "550 no such user (address)"
-    data = listening.get(f"{listening.base}/emails/{email.pk}")
-    assert data["bounced_at"] == iso(email.bounced_at)
-    assert data["bounce_type"] == "recipient_refused"
 
 
 def test_mail_is_retried_if_the_server_accepted_nothing(listening, mail_server, caplog):
@@ -274,31 +213,21 @@ def test_mail_is_retried_if_the_server_accepted_nothing(listening, mail_server, 
         with undone():
             mail_server.mood = mood
             mail_server.refuse = {DANA: refuse} if refuse else {}
-            before = len(mail_server.taken)
-            assert [leave(email), leave(email)] == ["put off", "not due"], (
-                mood,
-                refuse,
-            )
+            assert [leave(email), leave(email)] == ["put off", "not due"], mood
             email.refresh_from_db()
             assert email.status == Status.SCHEDULED
             assert email.bounced_at is None
-            assert email.lease_until is None
             assert email.data_attempted_at is None
             assert refuse in email.last_error
-            assert email.last_error != ""
             assert 9 < (cast(Any, email.due_at) - timezone.now()).total_seconds() < 13
             make_due(email)
-            assert Email.objects.in_outbox().filter(pk=email.pk).exists(), (
-                "it is tried again"
-            )
-            assert len(mail_server.taken) == before
+            assert Email.objects.in_outbox().filter(pk=email.pk).exists()
+            assert mail_server.taken == []
     mail_server.mood = "ok"
     mail_server.refuse = {}
     assert leave(email) == "sent"
-    assert len(mail_server.taken) == 1
-    assert "554 5.7.1 <(address)>: Relay access denied" in [
-        vars(one).get("reason") for one in caplog.records
-    ]
+    # The log names no recipient.
+    assert DANA not in str([vars(one) for one in caplog.records])
 
 
 def test_mail_fails_after_two_days_of_an_unreachable_server(listening, settings):
@@ -315,7 +244,6 @@ def test_mail_fails_after_two_days_of_an_unreachable_server(listening, settings)
     assert email.status == Status.SEND_FAILED
     assert email.bounced_at is None
     assert events_of(email.pk) == ["message.failed"]
-    assert audited(email)[1]["attempts"] == 20
     assert audited(email)[1]["permanent"] is False
 
 
@@ -339,29 +267,19 @@ def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
     "mood", ["drop", pytest.param("stall", marks=pytest.mark.slow)]
 )
 def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
-    listening,
-    mail_server,
-    monkeypatch,
-    caplog,
-    sent_tasks,
-    django_capture_on_commit_callbacks,
-    mood,
+    listening, mail_server, monkeypatch, mood
 ):
     monkeypatch.setattr(smtp, "ANSWER_TIMEOUT", 0.5)
     mail_server.mood = mood
     email = listening.approved()
-    with django_capture_on_commit_callbacks(execute=True):
-        assert leave(email) == "unknown"
+    assert leave(email) == "unknown"
     email.refresh_from_db()
     assert email.status == Status.SENT
     assert email.fate_unknown is True
     assert email.sent_at is None
     assert email.due_at is None
-    assert email.lease_until is None
-    assert "after the message was offered" in email.last_error
     assert audited(email)[0] == "email.fate_unknown"
-    assert audited(email)[1]["reason"] == email.last_error
-    assert logged(caplog, "email.fate_unknown")["reason"] == email.last_error
+    assert audited(email)[1]["reason"] == email.last_error != ""
     assert events_of(email.pk) == []
     make_due(email)
     assert leave(email) == "not due"
@@ -372,25 +290,22 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening, mail_server
     email = listening.approved()
     free = listening.approved()
     worker = claimed(email)
-    assert outbox._checkpoint(worker)
     # No message is sent twice, and a worker that lost its claim sends none.
-    assert not outbox._checkpoint(worker)
+    assert [outbox._checkpoint(worker) for _ in range(2)] == [True, False]
     assert outbox.settle_lost() == 0
-    end_lease(email)
     claimed(free)
-    end_lease(free)
+    for one in (email, free):
+        end_lease(one)
     assert leave(email) == "not due"
     assert outbox.settle_lost() == 1
     email.refresh_from_db()
     assert email.status == Status.SENT
     assert email.fate_unknown is True
-    assert email.last_error == "the worker died"
     assert events_of(email.pk) == []
     assert status_of(free) == Status.SCHEDULED
     # The response arrives late.
     outbox._record_sent(worker, smtp.HandoverResult({}, reports_delivery=False))
     email.refresh_from_db()
-    assert email.status == Status.SENT
     assert email.fate_unknown is False
     assert email.last_error == ""
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
@@ -408,9 +323,8 @@ def test_late_worker_loses_its_claim_and_sends_no_events(listening, mail_server)
     outbox._record_sent(asleep, smtp.HandoverResult({}, reports_delivery=False))
     outbox._fail(asleep, smtp.HandoverFailed("too late"))
     assert not outbox._write_off(asleep, "too late")
-    expected = ["message.sent", "message.delivered"]
     assert status_of(email) == Status.SENT
-    assert events_of(email.pk) == expected
+    assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert len(mail_server.taken) == 1
 
 
@@ -422,44 +336,31 @@ def test_email_that_kills_its_workers_fails(listening, mail_server):
     tried(email, smtp.MAX_ATTEMPTS)
     assert leave(email) == "failed"
     assert mail_server.seen == 1
-    email.refresh_from_db()
-    assert email.last_error == "given up: every attempt ended without an outcome"
 
 
 def test_sandbox_mail_is_announced_and_never_leaves(listening, mail_server, settings):
     add_sandbox_keys(listening)
     Webhook.objects.update(include_sandbox=True)
     email = Email.objects.get(pk=listening.held(key="tester"))
+    live = listening.approved()
     assert listening.decide(email.pk, key="test desk").status_code == 200
     # Neither a missing server nor one that is backing off delays it.
     settings.EMAIL_URL = ""
-    memory.State.asked_again_at = 1e9
+    smtp.State.asked_again_at = 1e9
+    assert leave(live) == "no mail server"
+    live.refresh_from_db()
+    assert (live.status, live.attempts) == (Status.SCHEDULED, 0)
     asleep = claimed(email)
     asleep.attempts += 1
     assert outbox._simulate(asleep) == "lease lost"
     end_lease(email)
-    Email.objects.update(last_error="of an earlier attempt")
     assert leave(email) == "pretended"
     email.refresh_from_db()
     assert email.status == Status.SENT
     assert email.delivered_at == email.sent_at
-    assert email.lease_until is None
-    assert email.last_error == ""
-    for name in ("message.sent", "message.delivered"):
-        assert event_of(name)["timestamp"] == iso(email.sent_at)
-    assert audited(email)[0] == "email.sent"
     assert audited(email)[1]["simulated"] is True
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert mail_server.seen == 0
-
-
-def test_without_a_mail_server_live_mail_waits(world, settings):
-    settings.EMAIL_URL = ""
-    email = world.approved()
-    assert leave(email) == "no mail server"
-    email.refresh_from_db()
-    assert email.status == Status.SCHEDULED
-    assert email.attempts == 0
 
 
 def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
@@ -471,20 +372,127 @@ def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
     with undone():
         # A server that fails at once is tried for each mail.
         assert [leave(first), leave(second)] == ["put off", "put off"]
-        assert mail_server.mails == 2
     # From here on even short attempts count as slow.
-    monkeypatch.setattr(memory, "SLOW", -1)
+    monkeypatch.setattr(smtp, "SLOW", -1)
     assert [leave(first), leave(second)] == ["put off", "mail server rests"]
     assert mail_server.mails == 3
     second.refresh_from_db()
-    assert second.status == Status.SCHEDULED
     assert second.attempts == 0
-    assert second.due_at is not None
-    assert 0 < (second.due_at - timezone.now()).total_seconds() <= memory.REST
-    assert not Email.objects.in_outbox().filter(pk=second.pk).exists()
+    assert 0 < (second.due_at - timezone.now()).total_seconds() <= smtp.REST
     # It is tried again, and answers.
     mail_server.mood = "ok"
-    memory.State.asked_again_at = 0.0
+    smtp.State.asked_again_at = 0.0
     make_due(second)
     assert leave(second) == "sent"
-    assert len(mail_server.taken) == 1
+
+
+def hold(world, on=True):
+    answer = world.patch("/v1/account", hold_all=on)
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def hold_before_the_next_attempt(world, monkeypatch):
+    """Set the switch after the worker has claimed an email and before it has contacted
+    the mail server.
+    """
+    connect = smtp.hand_over
+
+    def hold_first(*arguments, **options):
+        monkeypatch.setattr(smtp, "hand_over", connect)
+        hold(world)
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(smtp, "hand_over", hold_first)
+
+
+@pytest.fixture
+def free(db):
+    """An account whose mail is sent without review."""
+    return make_world("free", mode=Mode.AUTONOMOUS)
+
+
+@pytest.mark.slow
+def test_hold_all_holds_due_mail_that_nobody_decided(free, mail_server):
+    free.listen("oversight.pending")
+    email_id = free.held(send_at="2099-01-01T00:00:00Z")
+    hold(free)
+    Email.objects.update(due_at=Now())
+    assert leave(email_id) == "asked"
+    assert status_of(email_id) == Status.PENDING_SEND_APPROVAL
+    assert events_of(email_id) == ["oversight.pending"]
+    # It stays held when `hold_all` ends, and is sent once somebody has approved it.
+    hold(free, False)
+    assert leave(email_id) == "not due"
+    free.decide(email_id)
+    Email.objects.update(due_at=Now())
+    assert leave(email_id) == "sent"
+
+
+def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
+    world, other, mail_server, monkeypatch
+):
+    add_sandbox_keys(world)
+    tried = world.held(key="tester")
+    email = world.approved()
+    world.decide(tried, key="test desk")
+    assert hold(world)["hold_all"] is True
+    assert [leave(email), leave(tried)] == ["not due", "not due"]
+    tasks.sweep()
+    assert status_of(email) == Status.SCHEDULED
+    assert mail_server.seen == 0
+    assert leave(other.approved()) == "sent"
+
+    sent = []
+    catch_tasks(monkeypatch, sent.append)
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        assert hold(world, False)["hold_all"] is False
+    assert sorted(sent) == sorted(
+        ("gateway.tasks.send_email", one) for one in (tried, email.pk)
+    )
+    assert [leave(email), leave(tried)] == ["sent", "pretended"]
+    assert noted("account.hold_all_on").pk < noted("account.hold_all_off").pk
+
+
+def test_hold_all_sends_later_approvals_until_it_is_set_again(world, mail_server):
+    hold(world)
+    email = world.approved()
+    later = world.approved()
+    assert leave(email) == "sent"
+    assert mail_server.seen == 1
+    hold(world)
+    assert leave(later) == "not due"
+    assert mail_server.seen == 1
+    assert (
+        world.post(f"{world.base}/emails/{later.pk}/cancel").json()["status"]
+        == "cancelled"
+    )
+
+
+def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world, mail_server):
+    email = world.approved()
+    claimed = Email.objects.held_by(Email.objects.claim(email.pk))
+    for mode, may_leave in ((Mode.READ_ONLY, False), (Mode.GATED_SEND, True)):
+        # The mode changed between the claim and the contact with the mail server.
+        Mailbox.objects.update(oversight_mode=mode)
+        assert claimed.may_leave().exists() is may_leave
+    waiting = world.approved()
+    Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
+    assert leave(waiting) == "not due"
+    assert not Email.objects.in_outbox().exists()
+
+
+def test_hold_all_set_after_the_claim_still_holds_undecided_mail(
+    world, free, mail_server, monkeypatch
+):
+    email = world.approved()
+    undecided = free.held()
+    hold_before_the_next_attempt(world, monkeypatch)
+    assert leave(email) == "lease lost"
+    assert status_of(email) == Status.SCHEDULED
+    hold_before_the_next_attempt(free, monkeypatch)
+    assert [leave(undecided), leave(undecided)] == ["lease lost", "asked"]
+    assert mail_server.seen == 0
+    hold(world, False)
+    # It does not wait for the lease of the stopped attempt.
+    assert leave(email) == "sent"

@@ -1,36 +1,55 @@
-"""Concurrent calls: one decision, one message per key, and never both a cancellation
-and an approval.
+"""Concurrent calls, and workers and requests that are killed: one decision, one
+message per key, and nothing lost or sent twice.
 """
 
+import itertools
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
+from common.identifiers import ulid
+from gateway.messages import outbox
 from gateway.models import (
     Account,
+    AuditLogEntry,
     Email,
     Mailbox,
     UpgradeRequest,
     Webhook,
     WebhookDelivery,
 )
+from gateway.states import Status
 from gateway.webhooks import deliveries
 from tests.integration.gateway.world import (
     at_once,
+    end_lease,
+    events_of,
+    leave,
     make_inbound,
     make_world,
+    move_on_everything,
     status_of,
     times_noted,
 )
+from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def world(transactional_db):
-    return make_world()
+    world = make_world()
+    world.listen(
+        "message.sent", "oversight.pending", "oversight.approved", "oversight.rejected"
+    )
+    return world
 
 
 def statuses(answers):
@@ -38,7 +57,6 @@ def statuses(answers):
 
 
 def test_two_decisions_at_once_have_one_winner(world):
-    world.listen("oversight.approved", "oversight.rejected")
     for second in ("approve", "reject"):
         email_id = world.held()
         answers = at_once(
@@ -51,7 +69,7 @@ def test_two_decisions_at_once_have_one_winner(world):
             == won.json()["decision"]
             == Email.objects.get(pk=email_id).decision
         )
-        assert WebhookDelivery.objects.filter(email_id=email_id).count() == 1
+        assert len(events_of(email_id)) == 2
 
 
 def test_approval_against_cancel_or_edit_has_one_winner(world):
@@ -102,18 +120,9 @@ def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_
 
 
 def test_workers_claim_an_email_a_delivery_and_a_probe_once(world):
-    webhook = world.listen("oversight.pending", "oversight.approved")
     email = world.approved()
-    assert (
-        len(
-            [
-                one
-                for one in at_once(*[lambda: Email.objects.claim(email.pk)] * 3)
-                if one
-            ]
-        )
-        == 1
-    )
+    claimed = at_once(*[lambda: Email.objects.claim(email.pk)] * 3)
+    assert claimed.count(None) == 2
     # Two deliveries of one message never run at once.
     first, second = WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True)
     claims = [
@@ -121,22 +130,11 @@ def test_workers_claim_an_email_a_delivery_and_a_probe_once(world):
         lambda: WebhookDelivery.objects.claim(second),
     ]
     assert [one.pk for one in at_once(*claims * 2) if one] == [first]
+    webhook = Webhook.objects.get()
     Webhook.objects.update(
         paused_at=timezone.now(), probe_at=timezone.now() - timedelta(seconds=1)
     )
     assert at_once(*[lambda: deliveries.begin_probe(webhook.pk)] * 2).count(True) == 1
-
-
-@pytest.mark.slow
-def test_tags_added_at_once_are_all_stored(world):
-    email_id = world.held()
-    names = [f"t{number}" for number in range(3)]
-    path = f"{world.base}/emails/{email_id}/tags"
-    answers = at_once(
-        *(partial(world.call, "PUT", path, json={"tags": [name]}) for name in names)
-    )
-    assert statuses(answers) == [200] * 3
-    assert sorted(Email.objects.get(pk=email_id).tags) == names
 
 
 def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world):
@@ -147,10 +145,10 @@ def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world):
         )
     )
     assert statuses(answers) == [200, 409]
-    won, lost = sorted(answers, key=lambda answer: answer.status_code)
-    assert lost.json()["version"] == won.json()["version"] == 1
+    won = min(answers, key=lambda answer: answer.status_code).json()
     allowlist = world.get(f"{world.base}/allowlist?kind=restriction", key="admin")
-    assert allowlist["entries"] == won.json()["entries"]
+    assert allowlist["version"] == won["version"] == 1
+    assert allowlist["entries"] == won["entries"]
 
 
 @pytest.mark.slow
@@ -174,3 +172,168 @@ def test_upgrade_is_requested_three_times_at_most_and_its_code_used_once(world):
     ] * 2
     assert statuses(at_once(*uses)) == [200, 404]
     assert times_noted("mailbox.upgraded") == 1
+
+
+class Killed(BaseException):
+    """An exception that nothing in the product catches, like SIGKILL."""
+
+
+@contextmanager
+def killed_at(number):
+    """Kill the code inside before this statement number; the list says whether it got
+    that far.
+    """
+    numbers = itertools.count(1)
+    came = [False]
+
+    def run(execute, *statement):
+        if next(numbers) == number:
+            came[0] = True
+            raise Killed
+        return execute(*statement)
+
+    with connection.execute_wrapper(run):
+        try:
+            yield came
+        except Killed:
+            pass
+
+
+def replace_email(email):
+    """Replace the outbox with another approved message."""
+    values = {
+        one.attname: getattr(email, one.attname) for one in Email._meta.concrete_fields
+    }
+    fresh = {
+        "status": Status.SCHEDULED,
+        "attempts": 0,
+        "sent_at": None,
+        "data_attempted_at": None,
+        "lease_until": None,
+    }
+    fresh |= {"due_at": timezone.now(), "fate_unknown": False, "last_error": ""}
+    return Email.objects.create(**{**values, **fresh, "id": ulid()})
+
+
+def recorded(email_id, action):
+    return AuditLogEntry.objects.filter(resource_id=email_id, action=action).count()
+
+
+def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(
+    world, mail_server
+):
+    unknown = 0
+    email = world.approved()
+    for number in itertools.count(1):
+        # Another message with the same content, as it waits in the outbox.
+        email = replace_email(email)
+        before = len(mail_server.taken)
+        with killed_at(number) as came:
+            leave(email)
+        end_lease(email)
+        outbox.settle_lost()
+        leave(email)
+        email.refresh_from_db()
+        copies = len(mail_server.taken) - before
+        sent_events = events_of(email.pk).count("message.sent")
+        assert email.status == Status.SENT, number
+        assert copies <= 1, number
+        assert sent_events == (0 if email.fate_unknown else 1), number
+        assert copies == 1 or email.fate_unknown, number
+        unknown += email.fate_unknown
+        if not came[0]:
+            break
+    assert number > 5
+    # Only after DATA was attempted; before that every attempt can be repeated.
+    assert 1 <= unknown < number - 3
+
+
+@pytest.mark.slow
+def test_send_killed_at_any_statement_and_repeated_makes_one_message(world):
+    for number in itertools.count(1):
+        message = {
+            "subject": f"Message {number} of a client that asks again",
+            "idempotency_key": f"k{number}",
+        }
+        with killed_at(number) as came:
+            world.send(**message)
+        again = world.send(**message)
+        move_on_everything()
+        (email,) = Email.objects.filter(subject=message["subject"])
+        assert again.json()["id"] == email.pk, number
+        assert email.status == Status.PENDING_SEND_APPROVAL, number
+        assert events_of(email.pk) == ["oversight.pending"], number
+        assert recorded(email.pk, "email.submitted") == 1, number
+        if not came[0]:
+            break
+    assert number > 5
+
+
+@pytest.mark.slow
+def test_decision_killed_at_any_statement_and_repeated_is_stored_once(world):
+    for number in itertools.count(1):
+        email_id = world.held()
+        with killed_at(number) as came:
+            world.decide(email_id)
+        assert world.decide(email_id).status_code in (200, 409)
+        email = Email.objects.get(pk=email_id)
+        assert email.status == Status.SCHEDULED, number
+        assert email.decision == "approved", number
+        assert events_of(email_id) == ["oversight.pending", "oversight.approved"], (
+            number
+        )
+        assert recorded(email_id, "email.approved") == 1, number
+        if not came[0]:
+            break
+    assert number > 5
+
+
+_WORKER = """
+import django; django.setup()
+from gateway.messages import outbox
+outbox.send_due(email_id={email_id!r})
+"""
+
+
+@contextmanager
+def worker_for(email, mail_server):
+    """Run a process that sends one email, and kill it at the end."""
+    options = connection.settings_dict
+    url = (
+        f"postgresql:///{options['NAME']}?host={options['HOST']}&user={options['USER']}"
+    )
+    environment = os.environ | {
+        "DATABASE_URL": url,
+        "EMAIL_URL": mail_server.url,
+        "SERVE": "gateway",
+    }
+    code = _WORKER.format(email_id=email.pk)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_worker_killed_while_the_server_holds_the_message_is_not_repeated(
+    world, mail_server
+):
+    mail_server.mood = "stall"
+    email = world.approved()
+    with worker_for(email, mail_server):
+        wait_for(lambda: mail_server.seen, 120, "the message at the mail server")
+    email.refresh_from_db()
+    assert email.status == Status.SCHEDULED
+    assert email.data_attempted_at is not None
+    mail_server.mood = "ok"
+    end_lease(email)
+    assert leave(email) == "not due"
+    assert outbox.settle_lost() == 1
+    email.refresh_from_db()
+    assert email.status == Status.SENT
+    assert email.fate_unknown is True
+    assert mail_server.seen == 1
+    assert "message.sent" not in events_of(email.pk)
