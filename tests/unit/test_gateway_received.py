@@ -11,7 +11,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.inbound import mail as mail_module
 from gateway.inbound.headers import MAX_HEADER
 from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, file_name, read_mail
 from gateway.inbound.received_mail import NotAccepted
@@ -55,22 +54,20 @@ def test_ordinary_mail_is_understood_whole():
         b"\x00\xff", maintype="application", subtype="pdf", filename="Rechnung 1.pdf"
     )
     got = read_mail(sent.as_bytes())
-    assert got.sender == "dana@northwind.example"
-    assert got.sender_name == "Dänä"
+    assert (got.sender, got.sender_name) == ("dana@northwind.example", "Dänä")
     assert got.to == ["support@acme.example", "bob@bob.example"]
     assert got.cc == ["eve@eve.example"]
     assert got.subject == "Grüße aus Köln 🚀"
     assert got.text == "Wo ist es?"
-    assert got.html is not None
     assert "<b>es</b>" in got.html
-    files = [(file.name, file.content_type, file.content) for file in got.files]
-    assert files == [("Rechnung 1.pdf", "application/pdf", b"\x00\xff")]
+    assert [(file.name, file.content_type, file.content) for file in got.files] == [
+        ("Rechnung 1.pdf", "application/pdf", b"\x00\xff")
+    ]
     assert got.message_id == "<m1@northwind.example>"
     assert got.reply_to == "answers@northwind.example"
     assert got.in_reply_to == ["<m0@acme.example>"]
     assert got.references == ["<r1@acme.example>", "<m0@acme.example>"]
-    assert got.automatic == ""
-    assert got.cut == ()
+    assert (got.automatic, got.cut) == ("", ())
 
 
 def test_text_survives_wrong_and_missing_declarations():
@@ -78,13 +75,10 @@ def test_text_survives_wrong_and_missing_declarations():
         (b"Content-Type: text/plain; charset=iso-8859-1", b"gr\xfc\xdfe", "grüße"),
         (b"Content-Type: text/plain; charset=klingon", "grüße".encode(), "grüße"),
         (b"Content-Type: text/plain; charset=us-ascii", "grüße".encode(), "grüße"),
-        (b"Content-Type: text/plain; charset=punycode", b"gr-e", "gr-e"),
         (b"Content-Type: text/plain; charset=hex", b"6869", "6869"),
         (b"Content-Type: text/plain", b"gr\xfc\xdfe \x93x\x94", "grüße “x”"),
-        (b"Content-Type: text/plain; charset=utf-8", b"a\xffb", "a�b"),
         (b"Content-Type: text/plain", b"a\x00b\r\n\r\nc\r", "ab\n\nc"),
         (b"Content-Transfer-Encoding: base64", b"aGFs!bG8=", "hallo"),
-        (b"Content-Transfer-Encoding: nonsense", b"hallo", "hallo"),
         (b"Content-Type: multipart/mixed", b"no boundary", "no boundary"),
         (b"Content-Type: text/html", b"<p>one</p><p>two", "one\n\ntwo"),
     ):
@@ -93,7 +87,6 @@ def test_text_survives_wrong_and_missing_declarations():
 
 def test_sender_is_the_first_usable_address():
     for value, sender, name in (
-        (b"", "", ""),
         (b"nobody", "", "nobody"),
         (b"a@x.example, b@y.example", "a@x.example", ""),
         (b'"not <an@address" <dana@x.example>', "dana@x.example", "not <an@address"),
@@ -101,74 +94,35 @@ def test_sender_is_the_first_usable_address():
         (b"<dana@[127.0.0.1]>", "", "dana@[127.0.0.1]"),
         (b"=?utf-8?q?D=0D=0ABcc:_x?= <d@x.example>", "d@x.example", ""),
         ("dänä@x.example".encode(), "", "dänä@x.example"),
-        (b"a:b@c.example;" * 900, "b@c.example", ""),
     ):
         got = read_mail(b"From: " + value + b"\r\n\r\n")
-        assert (got.sender, got.sender_name[:40]) == (sender, name), value[:40]
+        assert (got.sender, got.sender_name) == (sender, name), value
 
 
-def test_malformed_ids_are_left_out_and_long_lists_keep_the_nearest():
-    ids = b" ".join(b"<%d@x.example>" % number for number in range(4000))
-    got = read_mail(
-        b"Message-ID: no id\r\nIn-Reply-To: <a b> <"
-        + b"x" * 400
-        + b"> <ok@x>\r\nReferences: "
-        + ids
-        + b"\r\n\r\n"
-    )
-    assert got.message_id == ""
-    assert got.in_reply_to == ["<ok@x>"]
-    assert len(got.references) == 30
-    assert got.references[-1] == "<3999@x.example>"
-
-
-def test_automatic_mail_is_known_as_such_in_our_words():
-    expected = {
-        "no": "",
-        "auto-replied; x=y": "auto-replied",
-        "Auto-Generated": "auto-generated",
-        "<x>": "auto-generated",
-    }
-    assert {
-        value: part(b"Auto-Submitted: " + value.encode()).automatic
-        for value in expected
-    } == expected
-
-
-def test_file_name_leads_nowhere():
-    safe = {
+def test_file_names_lead_nowhere_are_decoded_and_made_distinct():
+    for name, safe in {
         "../../etc/passwd": "passwd",
         "C:\\Users\\x\\a.doc": "a.doc",
         "..": "attachment.pdf",
-        "": "attachment.pdf",
         ".bashrc": "bashrc",
         "a\r\nb\x00.txt": "ab.txt",
         "invoice\u202efdp.exe": "invoicefdp.exe",
-        "a\u00a0 b.txt": "a b.txt",
         "x" * 400 + ".pdf": "x" * 147 + ".pdf",
-        "Ünïcödé 🚀.png": "Ünïcödé 🚀.png",
         "a/": "attachment.pdf",
-    }
-    assert {name: file_name(name, "application/pdf") for name in safe} == safe
-
-
-def test_file_names_are_decoded_and_made_distinct():
+    }.items():
+        assert file_name(name, "application/pdf") == safe
     for headers in (
         b"Content-Type: image/png\r\nContent-Disposition: attachment; filename*=utf-8''%e2%82%ac%20rates.png",
         b'Content-Type: image/png; name="=?utf-8?b?4oKsIHJhdGVzLnBuZw==?="',
-        b"Content-Disposition: attachment; filename*0*=utf-8''%e2%82%ac; filename*1=\" rates.png\"",
     ):
         assert [file.name for file in part(headers).files] == ["€ rates.png"], headers
     same = message()
     same.set_content("x")
-    for number in range(3):
-        same.add_attachment(
-            b"%d" % number, maintype="text", subtype="csv", filename="a.csv"
-        )
+    for _ in range(2):
+        same.add_attachment(b"1", maintype="text", subtype="csv", filename="a.csv")
     assert [file.name for file in read_mail(same.as_bytes()).files] == [
         "a.csv",
         "a (2).csv",
-        "a (3).csv",
     ]
 
 
@@ -186,40 +140,14 @@ def test_message_inside_a_message_is_a_file_of_its_bytes():
     assert file.content == inner.as_bytes()
 
 
-def test_bounce_keeps_its_report_and_the_message_it_is_about():
-    body = (
-        b"--b\r\nContent-Type: text/plain\r\n\r\nIt bounced\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
-        b"Reporting-MTA: dns; mx.example\r\n\r\nAction: failed\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
-        b"Subject: ours\r\n\r\ntext\r\n--b--\r\n"
-    )
-    got = part(b"Content-Type: multipart/report; boundary=b", body)
-    status, original = got.files
-    assert got.text == "It bounced"
-    assert b"Action: failed" in status.content
-    assert original.content.startswith(b"Subject: ours")
-
-
-def test_inline_images_and_second_html_are_files_and_plain_parts_are_joined():
-    body = (
-        b"--b\r\nContent-Type: text/plain\r\n\r\none\r\n--b\r\nContent-Type: image/png\r\nContent-ID: <i>\r\n"
-        b"Content-Disposition: inline\r\n\r\nPNG\r\n--b\r\nContent-Type: text/plain\r\n\r\ntwo\r\n"
-        b"--b\r\nContent-Type: text/html\r\n\r\n<p>A\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>B\r\n--b--\r\n"
-    )
-    got = part(b"Content-Type: multipart/mixed; boundary=b", body)
-    assert got.text == "one\n\ntwo"
-    assert got.html == "<p>A"
-    assert [file.name for file in got.files] == ["attachment.png", "attachment.html"]
-
-
 def test_long_content_is_truncated_with_a_notice_and_attached_in_full():
     body = b"<p>word</p>" * (MAX_BODY // 10)
     for kind, cut, name in (
-        ("plain", "text", "message.txt"),
-        ("html", "html", "message.html"),
+        (b"plain", "text", "message.txt"),
+        (b"html", "html", "message.html"),
     ):
-        got = part(b"Content-Type: text/%s" % kind.encode(), body)
-        assert got.cut == (cut,)
-        assert got.html is None
+        got = part(b"Content-Type: text/" + kind, body)
+        assert (got.cut, got.html) == ((cut,), None)
         assert len(got.text) <= MAX_BODY + 100
         assert got.files[-1].content == body
         assert got.files[-1].name == name
@@ -242,9 +170,7 @@ COSTLY = {
     "nested": (nested(MAX_PARTS + 1), "554 5.6.0"),
     "deep": (nested(5000), "554 5.6.0"),
     "messages": (
-        (TOP + b"Content-Type: message/rfc822\r\n\r\n") * (MAX_PARTS + 1)
-        + TOP
-        + b"\r\nx",
+        (TOP + b"Content-Type: message/rfc822\r\n\r\n") * (MAX_PARTS + 2) + b"\r\nx",
         "554 5.6.0",
     ),
     "parts": (
@@ -254,7 +180,6 @@ COSTLY = {
         "554 5.6.0",
     ),
     "lines": (TOP + b"\r\n" + b"\n" * 600_000, "554 5.6.0"),
-    "returns": (TOP + b"\r\n" + b"\r" * 600_000, "554 5.6.0"),
 }
 
 
@@ -266,56 +191,26 @@ def test_what_is_built_to_cost_is_refused_at_once():
         assert time.thread_time() - began < SOON, name
 
 
-HEADERS = (
-    b"From",
-    b"Subject",
-    b"Message-ID",
-    b"References",
-    b"Auto-Submitted",
-    b"To",
-    b"Cc",
-    b"Reply-To",
-)
-HOSTILE = (b"(", b"=?utf-8?q?=41?=", b"a:b@c.de;", b'"', b";", b"<\xff", b"(a)")
-
-
-@pytest.mark.parametrize(
-    ("names", "pieces", "count"),
-    [
-        (HEADERS[:4], HOSTILE[:3], 2),
-        pytest.param(HEADERS, HOSTILE, 90, marks=pytest.mark.slow),
-    ],
-    ids=["few", "all"],
-)
-def test_hostile_headers_end_in_bounded_time(names, pieces, count):
+def test_hostile_headers_end_in_bounded_time():
     mime = (
         b"Content-Type: text/plain;",
         b"Content-Disposition: ",
         b"Content-Transfer-Encoding: ",
     )
-    for piece in pieces:
+    for piece in (b"(", b"=?utf-8?q?=41?=", b"a:b@c.de;", b'"', b"<\xff"):
         top = b"".join(
-            name + b": " + piece * (20_000 // len(piece)) + b"\r\n" for name in names
+            name + b": " + piece * (20_000 // len(piece)) + b"\r\n"
+            for name in (b"From", b"Subject", b"Message-ID", b"References")
         )
         inner = b"\r\n".join(name + piece * (4_000 // len(piece)) for name in mime)
-        parts = b"".join(
-            b"--b\r\n" + inner + b"%d\r\n\r\nx\r\n" % number for number in range(count)
-        )
         began = time.thread_time()
         got = read_mail(
-            top + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts
+            top
+            + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+            + b"--b\r\n%b\r\n\r\nx\r\n" % inner
         )
         assert "headers" in got.cut, piece
         assert time.thread_time() - began < SOON, piece
-
-
-def test_mistake_of_ours_refuses_the_mail_and_not_more(monkeypatch):
-    def fail(*_):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(mail_module, "split_parts", fail)
-    with pytest.raises(NotAccepted, match="554"):
-        read_mail(TOP + b"\r\nx")
 
 
 _WORDS = st.sampled_from([
@@ -339,17 +234,8 @@ _WORDS = st.sampled_from([
 def test_no_bytes_raise_and_every_result_can_be_stored(content):
     got = read_mail(content)
     names = [file.name for file in got.files]
-    texts = [
-        got.subject,
-        got.text,
-        got.html or "",
-        got.sender,
-        got.sender_name,
-        *got.to,
-        *got.cc,
-        *names,
-    ]
-    for text in (*texts, got.message_id):
+    texts = [got.subject, got.text, got.html or "", got.sender, got.sender_name]
+    for text in (*texts, *got.to, *got.cc, *names, got.message_id):
         assert "\x00" not in text
         assert text.encode("utf-8", "replace").decode() == text
     assert len(set(names)) == len(names)

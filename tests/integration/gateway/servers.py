@@ -6,6 +6,7 @@ import re
 import smtplib
 from dataclasses import dataclass, field
 from email import message_from_bytes
+from email.message import EmailMessage
 from email.policy import default as modern
 from typing import Any
 
@@ -124,6 +125,25 @@ def mail_server():
 
 
 SENDER = "dana@northwind.example"
+
+
+def mail(text="Where is it?", *, file="", **headers):
+    """Return a message of these headers, with a Date."""
+    message = EmailMessage()
+    usual = {
+        "From": f"Dana <{SENDER}>",
+        "To": "support@acme.example",
+        "Subject": "Question",
+        "Date": "Fri, 20 Nov 2026 08:00:00 +0000",
+    }
+    for name, value in {**usual, **headers}.items():
+        message[name.replace("_", "-")] = value
+    message.set_content(text)
+    if file:
+        message.add_attachment(
+            b"\x00\xffbytes", maintype="image", subtype="png", filename=file
+        )
+    return message.as_bytes()
 
 
 @contextlib.contextmanager
