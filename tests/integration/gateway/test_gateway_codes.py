@@ -3,34 +3,32 @@ and for looser modes.
 """
 
 import logging
+import re
 from datetime import timedelta
 from io import StringIO
-from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 from gateway import accounts
 from gateway.models import (
     Account,
-    ApiKey,
     ApprovalRequest,
     AuditLogEntry,
     Mailbox,
     UpgradeRequest,
-    Webhook,
 )
 from gateway.models.codes import new_code
 from tests.integration.gateway.world import (
     add_key,
     at_once,
     make_world,
+    noted,
     refusal_of,
     undone,
 )
-
-Act = tuple[str, str, dict[str, Any]]
 
 MAILBOX = ("POST", "/v1/mailboxes", {"address_local": "new"})
 KEY = ("POST", "/v1/api-keys", {"name": "Bot", "scopes": ["read", "send"]})
@@ -54,61 +52,41 @@ def newest_code():
 
 
 def acts(world):
+    hook = {"url": "https://hooks.example.org/x", "events": ["message.sent"]}
+    listening = world.listen("message.sent").pk
     return [
         MAILBOX,
         ("POST", "/create_mailbox", {"address": "new@acme.example"}),
         KEY,
-        (
-            "POST",
-            "/v1/webhooks",
-            {"url": "https://hooks.example.org/x", "events": ["message.sent"]},
-        ),
+        ("POST", "/v1/webhooks", hook),
+        ("PATCH", f"/v1/webhooks/{listening}", {"url": "https://elsewhere.example/x"}),
         ("DELETE", f"/v1/api-keys/{world.key_id('agent')}", {}),
-        (
-            "PATCH",
-            f"/v1/webhooks/{world.listen('message.sent').pk}",
-            {"url": "https://elsewhere.example.org/x"},
-        ),
         ("DELETE", world.base, {}),
         ("DELETE", "/v1/account", {}),
     ]
 
 
-def state(world):
-    """The rows that the actions change."""
-    live = ApiKey.objects.filter(revoked_at=None).count()
-    hooks = sorted(Webhook.objects.values_list("url", flat=True))
-    boxes = Mailbox.objects.filter(is_active=True).count()
-    return boxes, live, hooks, Account.objects.get(pk=world.account.pk).is_active
+def times_done():
+    """How many changes the audit log has, without requests for codes."""
+    return AuditLogEntry.objects.exclude(action="approval.requested").count()
 
 
 def test_each_action_waits_for_its_code_and_is_then_done_once(asking):
-    every = acts(asking)
-    before = state(asking)
-    for act in every:
+    for act in acts(asking):
         with undone():
+            before = times_done()
             waiting = call(asking, act)
-            assert waiting.status_code == 202, act
-            assert waiting.json()["status"] == "pending_approval", act
-            assert "error" not in waiting.json()
-            assert state(asking) == before, act
+            assert refusal_of(waiting) == (202, "pending_approval"), act
+            assert times_done() == before, act
             code = newest_code()
-            assert call(asking, act, code.lower().replace("-", "")).status_code in (
-                200,
-                201,
-            ), act
-            assert state(asking) != before, act
+            done = call(asking, act, code.lower().replace("-", ""))
+            assert done.status_code in (200, 201), act
+            assert times_done() > before, act
             # A deleted account accepts no key any more; everywhere else the code is
             # used up.
             assert call(asking, act, code).status_code == (
                 403 if act[1] == "/v1/account" else 404
             ), act
-
-
-def test_code_in_the_query_of_a_delete_is_accepted(asking):
-    path = f"/v1/api-keys/{asking.key_id('agent')}"
-    asking.delete(path)
-    assert asking.delete(f"{path}?approval_code={newest_code()}").status_code == 200
 
 
 def test_code_is_valid_only_for_the_requested_change(asking, other):
@@ -129,18 +107,11 @@ def test_code_is_valid_only_for_the_requested_change(asking, other):
 
 
 def test_failing_action_asks_for_no_code_and_uses_none(asking):
-    assert (
-        call(
-            asking, ("POST", "/v1/mailboxes", {"address": "a@elsewhere.example"})
-        ).status_code
-        == 422
-    )
-    assert (
-        call(
-            asking, ("POST", "/v1/mailboxes", {"address_local": "support"})
-        ).status_code
-        == 409
-    )
+    for fields, status in (
+        ({"address": "a@elsewhere.example"}, 422),
+        ({"address_local": "support"}, 409),
+    ):
+        assert call(asking, ("POST", "/v1/mailboxes", fields)).status_code == status
     assert not ApprovalRequest.objects.exists()
     call(asking, MAILBOX)
     code = newest_code()
@@ -150,7 +121,7 @@ def test_failing_action_asks_for_no_code_and_uses_none(asking):
     assert call(asking, MAILBOX, code).status_code == 201
 
 
-def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking):
+def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking, monkeypatch):
     call(asking, MAILBOX)
     row = ApprovalRequest.objects.get()
     call(asking, MAILBOX)
@@ -159,12 +130,14 @@ def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking):
     with undone():
         ApprovalRequest.objects.update(expires_at=timezone.now())
         assert call(asking, MAILBOX, row.code).status_code == 404
-    assert [call(asking, MAILBOX, f"AAA-AA{n}").status_code for n in range(5)] == [
-        403
-    ] * 5
+    for number in range(5):
+        assert call(asking, MAILBOX, f"AAA-AA{number}").status_code == 403
     assert call(asking, MAILBOX, row.code).status_code == 404
     call(asking, MAILBOX)
     assert newest_code() != row.code
+    # How many can be asked for in an hour.
+    monkeypatch.setattr(accounts, "MAX_AN_HOUR", 2)
+    assert call(asking, KEY).status_code == 429
     assert call(asking, MAILBOX, newest_code()).status_code == 201
 
 
@@ -176,19 +149,6 @@ def test_code_used_twice_at_once_works_once(settings):
     code = newest_code()
     answers = at_once(lambda: call(world, KEY, code), lambda: call(world, KEY, code))
     assert sorted(answer.status_code for answer in answers) == [201, 404]
-
-
-@pytest.mark.slow
-def test_too_many_code_requests_are_refused(asking, monkeypatch):
-    assert accounts.MAX_AN_HOUR == 20
-    monkeypatch.setattr(accounts, "MAX_AN_HOUR", 3)
-    answers = [
-        call(asking, ("POST", "/v1/mailboxes", {"address_local": f"n{n}"}))
-        for n in range(4)
-    ]
-    assert [answer.status_code for answer in answers] == [202] * 3 + [429]
-    assert answers[-1]["Retry-After"].isdecimal()
-    assert "quota" not in answers[-1].text
 
 
 def ask(world, target="monitored", key="agent"):
@@ -215,30 +175,25 @@ def test_codes_have_the_form_that_people_expect():
     codes = {new_code() for _ in range(50)}
     assert len(codes) == 50
     for code in codes:
-        left, right = code.split("-")
-        assert len(left) == len(right) == 3
-        assert code.upper() == code
-        assert not set(code) & set("01OIL")
+        assert re.fullmatch("[A-Z2-9]{3}-[A-Z2-9]{3}", code)
+        assert not set(code) & set("OIL")
 
 
 def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world):
     ask(world)
     code = code_of(world)
-    answers = [use(world, wrong) for wrong in ("AAA-AAA", "", "ä", code + "2", "-")]
-    assert [answer.status_code for answer in answers] == [403, 422, 403, 403, 403]
-    assert use(world, "BBB-BBB").json()["code"] == "wrong_code"
-    assert use(world, code).status_code == 404
+    for wrong, status in (
+        ("", 422),
+        ("AAA-AAA", 403),
+        ("ä", 403),
+        (code + "2", 403),
+        ("-", 403),
+        ("BBB-BBB", 403),
+        (code, 404),
+    ):
+        assert use(world, wrong).status_code == status, wrong
     assert mode_of(world) == "gated_send"
     assert upgrade_requests(world) == []
-
-
-def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(world, other):
-    ask(world)
-    assert use(other, code_of(world)).status_code == 404
-    assert upgrade_requests(other) == []
-    for target, code in (("gated_send", "same_mode"), ("gated_all", "stricter_mode")):
-        answer = ask(world, target)
-        assert refusal_of(answer) == (400, code)
 
 
 def test_newer_request_or_a_tightening_ends_the_older_code(world):
@@ -262,58 +217,71 @@ def test_key_that_sends_does_not_see_codes_although_it_administers(world):
     add_key(world, "both", ["send", "admin"])
     ask(world, key="both")
     (row,) = upgrade_requests(world, "both")
-    assert row["target_mode"] == "monitored"
     assert row["code"] is None
     code = code_of(world)
     upgraded = use(world, code.replace("-", "").lower(), key="both")
+    assert upgraded.json()["oversight_mode"] == mode_of(world) == "monitored"
     assert use(world, code, key="both").status_code == 404, "it is good for once"
-    assert (
-        upgraded.status_code,
-        upgraded.json()["oversight_mode"],
-        mode_of(world),
-    ) == (200, *["monitored"] * 2)
-    noted = AuditLogEntry.objects.filter(resource_type="mailbox").order_by("id")
-    assert [entry.action for entry in noted] == [
-        "mailbox.upgrade_requested",
-        "mailbox.upgraded",
-    ]
-    assert noted[1].metadata["was"] == "gated_send"
+    assert noted("mailbox.upgrade_requested").pk < noted("mailbox.upgraded").pk
 
 
 def test_codes_are_neither_returned_nor_logged_nor_audited(asking, caplog):
     with caplog.at_level(logging.DEBUG):
-        waiting = call(asking, MAILBOX)
-        wish = ask(asking)
+        answers = [call(asking, MAILBOX), ask(asking), use(asking, "AAA-AAA")]
         codes = newest_code(), UpgradeRequest.objects.get().code
-        wrong = use(asking, "AAA-AAA")
-        done = call(asking, MAILBOX, codes[0])
-        upgraded = use(asking, codes[1])
-    assert done.status_code == 201
-    assert upgraded.status_code == 200
-    answers = "".join(answer.text for answer in (waiting, wish, wrong, done, upgraded))
-    logged = "".join(str(vars(record)) for record in caplog.records)
-    stored = str(
-        list(UpgradeRequest.objects.extra(select={"raw": "code::text"}).values("raw"))
-    )
-    for text in (answers, logged, str(list(AuditLogEntry.objects.values())), stored):
-        assert not [
-            code for code in codes if code in text or code.replace("-", "") in text
-        ]
-    assert upgrade_requests(asking) == []
+        answers += [call(asking, MAILBOX, codes[0]), use(asking, codes[1])]
+    assert [one.status_code for one in answers] == [202, 200, 403, 201, 200]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT code FROM gateway_upgraderequest")
+        stored = cursor.fetchall()
+    told = [one.text for one in answers]
+    told += [vars(record) for record in caplog.records]
+    told += [*AuditLogEntry.objects.values(), stored]
+    for code in codes:
+        assert code not in str(told)
+        assert code.replace("-", "") not in str(told)
 
 
 def test_operator_sees_open_codes(asking):
-    out = StringIO()
-    call_command("gateway_codes", stdout=out)
-    assert out.getvalue().strip() == "Nothing is waiting for a code."
+    def shown():
+        out = StringIO()
+        call_command("gateway_codes", stdout=out)
+        return out.getvalue()
+
+    assert shown().strip() == "Nothing is waiting for a code."
     ask(asking)
     call(asking, ("POST", "/v1/api-keys", {"name": "\u202eBot", "scopes": ["send"]}))
-    call_command("gateway_codes", stdout=out)
-    for shown in (
+    for part in (
         code_of(asking),
         newest_code(),
         "Key admin",
         "support@acme.example: from gated_send to monitored",
         "Create the API key \\u202eBot with send for all mailboxes",
     ):
-        assert shown in out.getvalue()
+        assert part in shown()
+
+
+def test_change_that_loosens_takes_a_code_of_a_key_that_sends(world):
+    add_key(world, "both", ["send", "admin"])
+    box, account = world.base, "/v1/account"
+    for path, name, loose in (
+        (account, "hold_all", False),
+        (account, "require_fingerprint", False),
+        (box, "require_fingerprint", False),
+        (box, "simplify_html", False),
+        (box, "allow_looser_per_call", True),
+    ):
+
+        def change(value, path=path, name=name, **more):
+            return world.patch(path, key="both", **{name: value}, **more)
+
+        assert change(not loose).status_code == 200, name
+        assert refusal_of(change(loose)) == (202, "pending_approval"), name
+        assert change(loose, approval_code="AAA-AAA").status_code == 403
+        done = change(loose, approval_code=newest_code()).json()
+        assert done[name] == loose, name
+    made = {"address": "new@acme.example", "allow_looser_per_call": True}
+    assert world.post("/v1/mailboxes", key="both", **made).status_code == 202
+    # Decisions without a fingerprint take the code of any key.
+    world.patch(box, require_fingerprint=True)
+    assert world.patch(box, require_fingerprint=False).status_code == 202

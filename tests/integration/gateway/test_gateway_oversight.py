@@ -1,10 +1,11 @@
-"""The pending list as the desk reads it, what a decision changes, and what can still be
-cancelled.
+"""The pending list as the desk reads it, what a decision has to name and what it
+changes, and what can still be cancelled.
 """
 
 import json
 from datetime import timedelta
 
+import pytest
 from django.utils import timezone
 
 from common.fingerprint import FIELDS, fingerprint
@@ -46,54 +47,24 @@ def test_pending_row_contains_everything_its_fingerprint_covers(db):
     assert ApiKey.objects.get(pk=row["sent_by_key"]).name == row["sent_by_key_name"]
 
 
-def test_pending_list_uses_few_statements(world, django_assert_max_num_queries):
-    for _ in range(3):
-        world.held()
-    with django_assert_max_num_queries(4):
-        assert world.pending()["count"] == 3
-    assert (
-        world.call("GET", "/v1/oversight/pending?cursor=%27--", key="desk").status_code
-        == 422
-    )
-
-
-def test_pending_list_has_one_key_if_the_caller_asks_for_one(world):
-    world.held()
-    whole = world.pending()
-    alone = world.get("/v1/oversight/pending?only=pending", key="desk")
-    assert alone == {name: whole[name] for name in ("pending", "count", "cursor")}
-
-
 def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(world):
     world.listen("email.decided")
     for words in ("Wrong amount.", ""):
         email_id = world.held(subject=f"Refund {words}")
         told = with_reference(words, "KVB8AF7JS5", "Ana Ferreira")
         who = via("Ana Ferreira")
-        answer = world.decide(email_id, "reject", reason=told, decided_by=who)
-        again = world.decide(email_id, "reject", reason="Mine")
-        path = f"{world.base}/emails/{email_id}"
-        reads = (
-            world.call("GET", path),
-            world.call("GET", f"/read_email?id={email_id}"),
-        )
-        closed = world.call(
-            "GET", f"/v1/oversight/pending?email_id={email_id}", key="desk"
-        )
+        answer = world.decide(email_id, "reject", reason=told, decided_by=who).json()
+        again = world.decide(email_id, "reject", reason="Mine").json()
+        read = world.get(f"{world.base}/emails/{email_id}")
+        closed = world.pending(email_id=email_id)
         event = json.loads(bytes(WebhookDelivery.objects.latest("pk").body))
-        for one in (
-            *(found.json() for found in (answer, again, *reads, closed)),
-            event,
-            event["data"],
-        ):
+        for one in (answer, again, read, closed, event, event["data"]):
             assert one["reason"] == (words or None)
             assert one["decision_reference"] == "KVB8AF7JS5"
-        assert reads[0].json()["decision_reason"] == (words or None)
         # The desk reads both, and has what it sent.
-        message = Message(direction="outbound")
         assert parse(json.dumps(event).encode()).reason == told
-        assert Conflict("No.", body=again.json()).reason == told
-        assert status_in(closed.json(), message).reason == told
+        assert Conflict("No.", body=again).reason == told
+        assert status_in(closed, Message(direction="outbound")).reason == told
 
 
 def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world):
@@ -104,34 +75,101 @@ def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world):
     for email in (fresh, leased):
         answer = world.post(path.format(email.pk))
         assert refusal_of(answer) == (409, "not_cancellable")
-    assert Email.objects.claim(fresh.pk)
     for stuck in ({"due_at": timezone.now() - timedelta(minutes=1)}, {"attempts": 1}):
         email = world.approved()
         Email.objects.filter(pk=email.pk).update(**stuck)
-        assert [world.post(path.format(email.pk)).status_code for _ in range(2)] == [
-            200,
-            200,
-        ], stuck
+        assert world.post(path.format(email.pk)).status_code == 200, stuck
         assert Email.objects.claim(email.pk) is None
         assert status_of(email) == Status.CANCELLED
 
 
 def test_mcp_server_gets_each_body_once_and_everything_in_it(world):
     both = world.held(markdown="Plain words", html="<p>Other words</p>")
-    world.held(markdown="Third words")
     mcp = {"Content-Type": "application/json"}
-    answer = world.call("GET", "/v1/oversight/pending", key="desk", **mcp)
-    for words in (b"Plain words", b"Other words", b"Third words"):
-        assert answer.content.count(words) == 1, words
-    assert answer.json().keys() == {"pending", "count", "cursor"}
-    assert answer.json()["count"] == 2
-    first = answer.json()["pending"][0]["body_markdown"]
-    assert "Plain words" in first
-    assert "Other words" in first
-    one = world.call("GET", f"/v1/oversight/pending?email_id={both}", key="desk", **mcp)
-    assert one.content.count(b"Plain words") == 1
+    for query in ("", f"?email_id={both}"):
+        answer = world.call("GET", f"/v1/oversight/pending{query}", key="desk", **mcp)
+        for words in (b"Plain words", b"Other words"):
+            assert answer.content.count(words) == 1, words
+    (row,) = world.get("/v1/oversight/pending", key="desk", **mcp)["pending"]
+    assert "Plain words" in row["body_markdown"]
+    assert "Other words" in row["body_markdown"]
     # Flat and Zapier's clients name a JSON type, too, and read the other names.
     for path in ("/list_pending", "/v1/emails/pending"):
         rows = world.get(path, key="desk", **mcp)
         assert rows["pending"] == rows["emails"] == rows["messages"], path
         assert rows["pending"][0]["html_body"] == "<p>Other words</p>"
+
+
+PATHS = (
+    ("POST", "/v1/oversight/decide"),
+    ("POST", "/decide_email"),
+    ("POST", "/v1/decide_email"),
+    ("POST", "/v1/emails/{}/decide"),
+    ("PATCH", "/v1/emails/{}/decide"),
+)
+
+
+def asked(world, path, held, method="POST", **fields):
+    """Decide by one of the paths; return the status and the code of an error."""
+    body = {"action": "approve", **fields}
+    if "{}" not in path:
+        body = {"email_id": held, **body}
+    answer = world.call(method, path.format(held), key="desk", json=body)
+    return answer.status_code, answer.json().get("code")
+
+
+@pytest.mark.parametrize("required_by", ["mailbox", "account"])
+def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(
+    world, required_by
+):
+    path = world.base if required_by == "mailbox" else "/v1/account"
+    assert world.patch(path, require_fingerprint=True).json()["require_fingerprint"]
+    (mailbox,) = world.get("/v1/mailboxes", key="admin")["mailboxes"]
+    assert mailbox["require_fingerprint"] is (required_by == "mailbox")
+    assert mailbox["account_requires_fingerprint"] is (required_by == "account")
+    for method, decide in PATHS:
+        held = world.held()
+        for action in ("approve", "reject"):
+            refused = asked(world, decide, held, method, action=action)
+            assert refused == (422, "fingerprint_required"), (method, decide)
+        wrong = asked(world, decide, held, method, expected_fingerprint="0" * 64)
+        assert wrong == (409, "content_changed")
+        seen = world.pending(email_id=held)["pending"][0]["fingerprint"]
+        right = asked(world, decide, held, method, expected_fingerprint=seen)
+        assert right[0] == 200
+
+
+def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_meant(
+    world,
+):
+    held = world.held()
+    for method, path in PATHS:
+        refused = asked(world, path, held, method, fingerprint="0" * 64)
+        assert refused == (422, "unknown_field"), path
+    for word, meant in {
+        "expectedFingerprint": "expected_fingerprint",
+        "resaon": "reason",
+        "comment": "reason",
+    }.items():
+        body = {"email_id": held, "action": "approve", word: "x"}
+        error = world.post(PATHS[0][1], key="desk", **body).json()
+        assert error["field"] == word
+        assert f"Did you mean {meant}?" in error["error"]
+    nested = {"action": "reject", "changes": [{"field": "a", "afer": ""}]}
+    assert asked(world, PATHS[0][1], held, **nested) == (422, "unknown_field")
+    assert status_of(held) == Status.PENDING_SEND_APPROVAL
+
+
+def test_decision_that_contradicts_its_address_or_itself_is_refused(world):
+    held = world.held()
+    other = world.held()
+    for method, path in PATHS:
+        query = f"{path}?expected_fingerprint={'0' * 64}"
+        assert asked(world, query, held, method) == (422, "unknown_field")
+        both = {"email_id": held, "message_id": other}
+        assert asked(world, path, held, method, **both)[0] == 422
+    assert asked(world, PATHS[3][1], held, id=other)[0] == 422
+    for email_id in (held, other):
+        assert status_of(email_id) == Status.PENDING_SEND_APPROVAL
+    # What Zapier might add by itself is no contradiction.
+    assert asked(world, PATHS[3][1], held, id=held)[0] == 200
