@@ -1,11 +1,12 @@
-"""The table of an email's states, whole: every state by every change; and which
-oversight mode holds for it.
+"""The table of an email's states, every state by every change; which oversight mode holds;
+and small readers.
 """
 
 import itertools
 
 import pytest
 
+from common.smtp import Server
 from gateway.models import Mailbox
 from gateway.states import (
     Change,
@@ -16,6 +17,7 @@ from gateway.states import (
     next_state,
     stricter,
 )
+from gateway.timestamps import epoch_milliseconds, iso, parse_iso
 
 # Once more by hand, in the words that clients get: a state, a change, and where it
 # leads. There is no other way.
@@ -69,19 +71,12 @@ def test_every_state_by_every_change_follows_the_table():
 
 def test_effective_mode_is_the_stricter_unless_the_mailbox_allows_looser():
     for mailbox, asked in itertools.product(Mode, Mode):
+        both = (mailbox, asked)
         held = Mailbox(oversight_mode=mailbox).mode_for(asked)
-        assert (
-            held
-            is stricter(mailbox, asked)
-            is min(mailbox, asked, key=list(Mode).index)
-        ), (mailbox, asked)
+        assert held is stricter(*both) is min(both, key=list(Mode).index), both
         free = Mailbox(oversight_mode=mailbox, allow_looser_per_call=True)
-        loosened = free.mode_for(asked)
-        assert loosened is (Mode.READ_ONLY if mailbox is Mode.READ_ONLY else asked), (
-            mailbox,
-            asked,
-        )
-    free = Mailbox(oversight_mode=Mode.AUTONOMOUS, allow_looser_per_call=True)
+        loosest = Mode.READ_ONLY if mailbox is Mode.READ_ONLY else asked
+        assert free.mode_for(asked) is loosest, both
     assert free.mode_for(None) is Mode.AUTONOMOUS
     assert list(Mode) == [
         "read_only",
@@ -94,3 +89,23 @@ def test_effective_mode_is_the_stricter_unless_the_mailbox_allows_looser():
         Mode.GATED_ALL,
         Mode.GATED_SEND,
     }
+
+
+def test_time_is_returned_as_stored_and_another_form_is_refused():
+    assert iso(parse_iso("2026-11-20T08:15:00.1239Z")) == "2026-11-20T08:15:00.123Z"
+    assert epoch_milliseconds(parse_iso("1970-01-01T00:00:01Z")) == 1000
+    for text in (
+        "",
+        "2026-11-20T08:15:00",
+        "2026-11-20T08:15:00+00:00",
+        "2026-13-01T00:00:00Z",
+    ):
+        with pytest.raises(ValueError, match="must be a time in UTC"):
+            parse_iso(text)
+
+
+def test_mail_server_from_its_address():
+    server = Server.from_url("smtps://user%40x:p%3Aw@mail.example")
+    assert (server.host, server.port) == ("mail.example", 465)
+    assert (server.user, server.password) == ("user@x", "p:w")
+    assert Server.from_url("smtp://127.0.0.1:8025?tls=off").starttls == "off"

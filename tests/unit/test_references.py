@@ -19,41 +19,28 @@ def test_added_reference_is_found_and_removed_again():
         with_reference("No.", "7K", "Ana Ferreira")
         == "No. (Ana Ferreira via Countersign, reference 7K)"
     )
-    for words in (
-        "",
-        "Wrong amount.",
-        "Twice: [countersign:0AB] is no end",
-        "(Ben via Countersign)",
-    ):
+    for words in ("", "Twice: [countersign:0AB] is no end", "(Ben via Countersign)"):
         named = with_reference(words, "RRHG3090GH", "Zoë (ops)\n" + "x" * 200)
         for whole in (named, f"{words} {OLD}".strip()):
             assert references_in(whole)[-1] == "RRHG3090GH"
             assert split_reference(whole) == (words, "RRHG3090GH")
             assert is_reference(whole) is (words == "")
-            # Reported apart, it is what was sent.
-            who = (
-                whole.rpartition("(")[2].partition(", ref")[0]
-                if whole == named
-                else "Ana"
-            )
-            told = with_reported(words, "RRHG3090GH", who)
-            assert references_in(told) == references_in(whole)
-            assert whole != named or told == named
             assert "RRHG3090GH" not in without_references(whole)
+        # Reported apart, it is what was sent.
+        who = named.rpartition("(")[2].partition(", ref")[0]
+        assert with_reported(words, "RRHG3090GH", who) == named
 
 
 def test_words_without_a_mark_stay_as_they_are():
     for words in (
         "",
-        "Mine.",
         "[countersign:]",
         "[countersign:abc]",
-        "[countersign:A",
         "(via Countersign, reference A)",
     ):
         assert references_in(words) == []
         assert split_reference(words) == (words, "")
         assert without_references(words) == words
         assert not is_reference(words)
-        for odd in (None, "", 5, "no reference", "A)", ["A"]):
+        for odd in (None, "", 5, "no reference", ["A"]):
             assert with_reported(words, odd, "Ana") == words, odd

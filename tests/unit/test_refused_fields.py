@@ -2,8 +2,6 @@
 framework.
 """
 
-import pytest
-
 from upstream.refused_fields import refused_fields
 
 SENT = {
@@ -16,43 +14,30 @@ ANSWERS = [
     # pydantic, with the request repeated beside each complaint
     ({"detail": [{"type": "extra_forbidden", "loc": ["body", "decided_by"], "msg": "Extra inputs are not permitted",
                   "input": SENT["decided_by"]}]}, ("decided_by",)),
-    ({"detail": [{"type": "missing", "loc": ["body", "id"], "msg": "Field required", "input": SENT}]}, ()),
     # zod, ajv, joi
     ({"error": {"issues": [{"code": "unrecognized_keys", "keys": ["decided_by", "reason"]}]}}, (ALL[0], ALL[2])),
-    ({"error": "must NOT have more properties", "params": {"additionalProperty": "reason"}}, ("reason",)),
     ({"validation": {"body": {"keys": ["expected_fingerprint"]}}}, ("expected_fingerprint",)),
     # Django REST framework, Rails, Go, our gateway
     ({"decided_by": ["Unexpected field."]}, ("decided_by",)),
-    ({"error": "found unpermitted parameters: :decided_by, :expected_fingerprint"}, ALL[:2]),
     ({"error": 'json: unknown field "reason"'}, ("reason",)),
-    ({"error": "There is no such field.", "code": "unknown_field", "field": "expected_fingerprint"}, ALL[1:2]),
     ({"error": "reason: a decision has no such field. Its fields: action, decided_by, expected_fingerprint.",
       "code": "unknown_field", "field": "reason"}, ("reason",)),
     # What a sentence quotes of the message, or says of the text of a field that is
     # known
     ({"error": "to: decided_by@x.example is suppressed.", "field": "to", "recipients": ["decided_by@x.example"]}, ()),
-    ({"errors": ["expected_fingerprint@x.example bounced"]}, ()),
-    ({"error": "attachments: decided_by.exe is no picture.", "field": "attachments"}, ()),
-    ({"error": "decided_by: at most 200 characters.", "field": "decided_by"}, ()),
     ({"error": "decided_by: is nobody of this account.", "code": "invalid_field", "field": "decided_by"}, ()),
     # No field of ours, or a word of plain English
-    ({"error": "email_id is unknown"}, ()),
     ({"error": "For this reason it was refused.", "code": "invalid"}, ()),
-    ({"reason": "Unprocessable", "decided_by": "Ben"}, ()),
     ({"error": '{"email_id": "01EMAIL", "decided_by": "Ana"} is not a decision'}, ()),
     # The reviewer's words are too long: dropping them would be no answer to that.
     ({"errors": {"reason": ["Ensure this field has at most 500 characters."]}}, ()),
-    ({"errors": {"reason": ["This field is required."]}}, ()),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "fields"), ANSWERS)
-def test_optional_fields_that_a_refusal_names_are_found(answer, fields):
-    assert refused_fields(SENT, answer) == fields
-
-
-def test_field_that_was_not_sent_is_not_refused_again():
+def test_optional_fields_that_a_refusal_names_are_found():
+    for answer, fields in ANSWERS:
+        assert refused_fields(SENT, answer) == fields, answer
+    # What was not sent is not refused again.
+    sent = {"email_id": "01EMAIL", "decided_by": "Ana"}
     answer = {"error": "unknown fields: decided_by, expected_fingerprint"}
-    assert refused_fields({"email_id": "01EMAIL", "decided_by": "Ana"}, answer) == (
-        "decided_by",
-    )
+    assert refused_fields(sent, answer) == ("decided_by",)
