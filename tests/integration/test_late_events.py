@@ -56,15 +56,11 @@ STATUSES = [
     ("approved", {"delivered_at": AT}, "delivered"),
     ("approved", {"bounced_at": AT}, "bounced"),
     ("approved", {"status": "send_failed"}, "failed"),
-    ("approved", {"status": "cancelled"}, "cancelled"),
     ("approved", {"status": "scheduled"}, "scheduled_approved"),
     ("approved", {"fate_unknown": True}, "approved"),
     ("approved", {"status": "something new", "decision": "odd"}, "approved"),
-    ("scheduled_approved", {}, "sent"),
-    ("sent", {"delivered_at": AT}, "delivered"),
     ("gone", {"status": "rejected", "decision": "rejected"}, "rejected"),
     ("gone", {"status": "cancelled", "decision": None}, "cancelled"),
-    ("gone", {"status": "sent", "decision": None}, "sent"),
     ("gone", {"status": "deleted", "decision": None}, "gone"),
     # A webhook that arrived meanwhile is never undone, unless the message was sent
     # after all.
@@ -140,9 +136,8 @@ def test_held_message_unknown_only_to_the_read_key_stays_held(upstream):
 # Seconds since it changed, seconds since it was checked (or None), and whether it is
 # due.
 SCHEDULE = [
-    (30, None, False), (90, None, True), (90, 200, True), (100, 30, False),
-    (300, 235, False), (400, 310, True), (700, 350, False), (2400, 1900, True), (2400, 300, False),
-    (10_000, 5000, False), (90_000, 22_000, True), (31 * 86_400, None, False),
+    (30, None, False), (90, None, True), (100, 30, False), (400, 310, True), (2400, 1900, True), (2400, 300, False),
+    (90_000, 22_000, True), (31 * 86_400, None, False),
 ]  # fmt: skip
 
 
@@ -202,17 +197,13 @@ def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(
 ):
     monkeypatch.setattr("mirror.sync.retention.BATCH", 2)
     event = WebhookEvent.objects.get()
+    fields = {"body": b"{}", "secret_used": "current", "result": "applied"}
     for number in range(5):
-        old = WebhookEvent.objects.create(
-            connection=event.connection,
-            digest=f"{number}",
-            body=b"{}",
-            secret_used="current",
-            result="applied",
+        WebhookEvent.objects.create(
+            connection=event.connection, digest=f"{number}", **fields
         )
-        WebhookEvent.objects.filter(pk=old.pk).update(
-            received_at=Now() - timedelta(days=91)
-        )
+    old = WebhookEvent.objects.exclude(pk=event.pk)
+    old.update(received_at=Now() - timedelta(days=91))
     assert retention.forget()["webhooks"] == 5
     assert WebhookEvent.objects.get() == event
 

@@ -2,7 +2,6 @@
 and read.
 """
 
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,13 +52,7 @@ def letter(**fields):
 def test_event_of_an_unheard_message_has_multimail_asked_what_it_is_unless_it_names_it(
     connection,
 ):
-    for name in (
-        "oversight.approved",
-        "oversight.rejected",
-        "message.sent",
-        "message.bounced",
-        "message.cancelled",
-    ):
+    for name in ("oversight.approved", "message.bounced"):
         stored = hear(connection, name, email_id=name)
         message = Message.objects.get(upstream_id=name)
         assert stored.result == "applied", name
@@ -68,22 +61,13 @@ def test_event_of_an_unheard_message_has_multimail_asked_what_it_is_unless_it_na
     assert hear(connection, email_id="01NAMED", subject="Your refund").ask is None
 
 
-def test_test_mail_that_only_events_tell_of_is_marked(connection, signed_in, reviewer):
-    for number, sandbox in enumerate((None, True, False, "yes")):
-        hear(
-            connection,
-            "message.sent",
-            email_id=f"01SENT{number}",
-            subject="Hello",
-            sandbox=sandbox,
-        )
-        message = Message.objects.get(upstream_id=f"01SENT{number}")
-        page = signed_in(reviewer).get(f"/queue/{message.public_id}/").text
-        assert (message.sandbox, "Sandbox message: nobody receives it" in page) == (
-            sandbox is True,
-        ) * 2, sandbox
-    hear(connection, "message.delivered", email_id="01SENT0", sandbox=True)
-    assert Message.objects.get(upstream_id="01SENT0").sandbox
+def test_test_mail_that_only_events_tell_of_is_marked(connection):
+    for number, sandbox in enumerate((None, True, "yes")):
+        hear(connection, "message.sent", email_id=f"01S{number}", sandbox=sandbox)
+        message = Message.objects.get(upstream_id=f"01S{number}")
+        assert message.sandbox is (sandbox is True), sandbox
+    hear(connection, "message.delivered", email_id="01S0", sandbox=True)
+    assert Message.objects.get(upstream_id="01S0").sandbox
 
 
 def test_answer_names_a_message_that_was_not_known(
@@ -96,19 +80,15 @@ def test_answer_names_a_message_that_was_not_known(
 
     upstream.answers[READ] = (200, letter(delivered_at="2026-11-20T10:00:00Z"))
     for is_our_gateway in (False, True):
-        with rolled_back() if not is_our_gateway else nullcontext():
+        with rolled_back():
             Connection.objects.update(is_our_gateway=is_our_gateway)
             assert ask_about(message_id=message.pk, now=NOW) == "sent, delivered"
             named = Message.objects.get()
-            assert named.subject == "Your refund"
-            assert named.sender == "support@yourteam.example"
+            assert named.sender == str(named.mailbox) == "support@yourteam.example"
             assert named.recipients == ["dana@northwind.example"]
-            assert str(named.mailbox) == "support@yourteam.example"
             assert named.upstream_decided_by == "Ben elsewhere"
-            assert (
-                Entry.objects.get(action="message.named").detail.fields["subject"]
-                == "Your refund"
-            )
+            entry = Entry.objects.get(action="message.named")
+            assert named.subject == entry.detail.fields["subject"] == "Your refund"
 
 
 def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(

