@@ -8,7 +8,6 @@ waits until all events were delivered or given up.
 import time
 from dataclasses import asdict
 
-from tests.hosted import events
 from tests.hosted.host import HELD, Mail
 from tests.hosted.temper import Temper
 
@@ -116,11 +115,6 @@ def _rotate(host, secret):
         hook.secret = secret
 
 
-def _emit(host, payload):
-    for hook in host.webhooks.values():
-        host.send_event(hook, "unknown", events.raw(payload))
-
-
 def _suppress(host, addresses):
     for address in addresses:
         row = {
@@ -149,8 +143,6 @@ ACTS = {
     "scopes": _scopes,
     # Webhooks have another secret.
     "rotate": _rotate,
-    # An event of any form.
-    "emit": _emit,
     # Addresses get nothing any more.
     "suppress": _suppress,
     # Send events that were kept back, forwards or backwards.

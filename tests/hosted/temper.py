@@ -14,8 +14,6 @@ class Temper:
 
     # Unknown fields and parameters are 422 and named; otherwise they are ignored.
     strict: bool = False
-    # Whether a 422 names every unknown field, or the first one only.
-    names_all: bool = False
     # Whether `reason` of a decision is a known field; where it is not, it is refused or
     # ignored, and never kept.
     takes_reason: bool = True
@@ -32,28 +30,12 @@ class Temper:
     )
     # Whether a 409 of a decision tells the message's status and how it was decided.
     tells_outcome: bool = True
-    # The account answers a key without `read` with 403.
-    account_needs_read: bool = True
     # Words of states.
     held_word: str = "pending_send_approval"
     sent_word: str = "sent"
-    approved_word: str = "approved_and_sent"
-    # A to D: the four shapes of events, each with its spelling of the names.
-    envelope: str = "A"
-    # ulid, number, uuid, odd, long
+    # ulid, number, odd
     ids: str = "ulid"
     page_size: int = 20
-    # A list goes on for ever: each cursor leads to the same rows and a new cursor.
-    endless: bool = False
-    # So many bytes more in the text of each held message.
-    padding: int = 0
-    # 429 after so many calls within a minute; 0 is no limit.
-    calls_a_minute: int = 0
-    latency: float = 0.0
-    # Added to all times that it tells.
-    clock_off: float = 0.0
-    # The account is closed: 403 for everything.
-    closed: bool = False
     # For the next so many changes: carried out and then 500; answered 200 and not
     # carried out; 503 and not carried out.
     breaks_after: int = 0

@@ -32,9 +32,9 @@ def host():
 
 
 @pytest.fixture
-def desk(request, host, signed_in, admin, settings):
-    """The desk, connected by its pages to a strict host, or to a lenient one."""
-    host.begin(getattr(request, "param", "strict"))
+def desk(host, signed_in, admin, settings):
+    """The desk, connected by its pages to a strict host."""
+    host.begin("strict")
     with hosted_desk(host) as desk:
         settings.PUBLIC_URL = desk.origin
         desk.connect(signed_in(admin))
@@ -53,46 +53,24 @@ def told(action):
     ]
 
 
-@pytest.mark.parametrize(
-    "desk", ["strict", pytest.param("lenient", marks=pytest.mark.slow)], indirect=True
-)
-def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(
-    desk, client, admin, signed_in
-):
+def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(desk):
     desk.host.hold()
     assert survey(desk) == "learnt"
     assert learn(connection_id=desk.connection.pk) == "not due"
     known = desk.connection.capabilities
-    assert [
-        known[name]
-        for name in (
-            "gateway",
-            "one_pending",
-            "whole_allowlists",
-            "hold_all",
-            "minimum_mode",
-        )
-    ] == [False] * 5
-    assert [
-        known[name]
-        for name in ("single_read", "contacts", "allowlists", "webhooks", "audit_log")
-    ] == [True] * 5
-    is_strict = desk.host.shown["temper"]["strict"]
-    assert known["pending_cc"] == (not is_strict)
-    assert known["thread_bodies"] is False
-    assert "a minimum oversight mode" in desk.connection_page(signed_in(admin))
-    desk.host.set(shows=["cc"] if is_strict else [])
+    there = {name for name, is_there in known.items() if is_there}
+    assert there >= {"single_read", "contacts", "allowlists", "webhooks", "audit_log"}
+    lacking = {"gateway", "one_pending", "whole_allowlists", "hold_all", "pending_cc"}
+    assert not there & (lacking | {"minimum_mode", "thread_bodies"})
+    desk.host.set(shows=["cc"])
     assert survey(desk) == "changed"
     assert survey(desk) == "as before"
-    assert len(told("connection.capability_changed")) == 1
-    assert (
-        f"Cc of held messages: {'yes' if is_strict else 'no'}"
-        in told("connection.capability_changed")[0]
-    )
+    [change] = told("connection.capability_changed")
+    assert "Cc of held messages: yes" in change
     # What cannot be seen this time proves nothing; a key that lost its scope does.
     desk.host.control(decide={})
     assert survey(desk) == "as before"
-    assert desk.connection.capabilities["pending_cc"] == is_strict
+    assert desk.connection.capabilities["pending_cc"]
     desk.host.control(scopes={"mm_live_read_key": []})
     assert survey(desk) == "changed"
     assert "contacts: no" in told("connection.capability_changed")[1]
@@ -115,8 +93,6 @@ def test_our_own_gateway_can_do_everything(account):
 
 def test_fields_that_calls_refuse_are_left_out_from_then_on(desk, reviewer):
     first = desk.decided(desk.held(), reviewer)
-    assert first.state == "applied"
-    assert "ms before the call" in first.explanation
     assert desk.host.effects(first.message.upstream_id) == ["left"]
     assert desk.connection.refused_fields == ["only", "decided_by", "reason"]
     before = len(desk.host.calls("/v1/oversight/decide"))
@@ -126,18 +102,6 @@ def test_fields_that_calls_refuse_are_left_out_from_then_on(desk, reviewer):
         {"email_id", "action"}
     ]
     assert len(told("connection.fields_refused")) == 3
-
-
-def test_decision_in_doubt_whose_reference_was_refused_ends_unattributed(
-    desk, reviewer
-):
-    desk.decided(desk.held(), reviewer)
-    message = desk.held(subject="Another")
-    desk.host.set(breaks_after=1)
-    decision = desk.decided(message, reviewer)
-    assert decision.state == "unknown"
-    assert desk.resolved(decision).state == "unattributed"
-    assert desk.host.effects(message.upstream_id) == ["left"]
 
 
 def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailbox_holds_it(
@@ -150,8 +114,7 @@ def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailb
         "content_base64": base64.b64encode(b"hi").decode(),
     }
     desk.host.set(shows=["attachments"])
-    sent = []
-    for subject in ("Seen to be held", "Not known"):
+    for subject, expected in (("Seen to be held", "done"), ("Not known", "refused")):
         message = desk.held(attachments=[file], subject=subject)
         fetch_file(file_id=AttachedFile.objects.get(revision=message.revision).pk)
         content = {
@@ -169,19 +132,9 @@ def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailb
             desk.host.control(scopes={ADMIN: None})
         run_replacement(replacement_id=row.pk)
         row.refresh_from_db()
-        sent.append(
-            (
-                row.state,
-                len(
-                    [
-                        one
-                        for one in desk.host.shown["mails"]
-                        if one["markdown"] == "Better."
-                    ]
-                ),
-            )
-        )
-    assert sent == [("done", 1), ("refused", 1)]
+        assert row.state == expected
+    mails = [one["markdown"] for one in desk.host.shown["mails"]]
+    assert mails.count("Better.") == 1
     assert "oversight_mode" in desk.connection.refused_fields
 
 

@@ -27,7 +27,6 @@ EMAIL = "GET /v1/mailboxes/{}/emails/{}"
 PENDING = "GET /v1/oversight/pending"
 ACCOUNT = "GET /v1/account"
 DECIDE = "POST /v1/oversight/decide"
-MAILBOXES = "GET /v1/mailboxes"
 API_KEYS = "GET /v1/api-keys"
 WEBHOOKS = "GET /v1/webhooks"
 SEND = "POST /v1/mailboxes/{}/send"
@@ -55,19 +54,10 @@ PLANTED = [
     ),
     ("The account has id", {ACCOUNT: {"fields": {"plan": None}}}),
     ("An unknown key is 401", {ACCOUNT: {"was": 401, "status": 403}}),
-    ("An unknown id is 404", {EMAIL: {"was": 404, "status": 400}}),
     ("Ids are text", {"ids": "number"}),
     (
         "received_at is ISO 8601",
         {PENDING: {"rows": {"emails": {"received_at": 1780000000}}}},
-    ),
-    (
-        "created_at of a mailbox",
-        {MAILBOXES: {"rows": {"mailboxes": {"created_at": "2026-06-01T00:00:00Z"}}}},
-    ),
-    (
-        "Listed messages have an array",
-        {PENDING: {"rows": {"emails": {"to": "dana@northwind.example"}}}},
     ),
     (
         "Lists of messages carry no",
@@ -79,22 +69,18 @@ PLANTED = [
         "An attachment comes as",
         {f"{EMAIL}/attachments/{{}}": {"body": {"content_base64": "d29yZHM="}}},
     ),
-    ("What is held stands under", {PENDING: {"named": {"emails": "held"}}}),
     (
         "Held messages have one of two",
         {PENDING: {"rows": {"emails": {"status": "scheduled"}}}},
     ),
-    ("The oldest held message", {PENDING: {"reversed": ["emails"]}}),
     (
         "A single webhook shows",
         {f"{WEBHOOKS}/{{}}": {"fields": {"signing_secret": "hex"}}},
     ),
     ("A send is 202", {SEND: {"fields": {"thread_id": None}}}),
     ("A send with the same", {SEND: {"was": 200, "fields": {"id": "another"}}}),
-    ("POST /v1/send_email is there", {"POST /v1/send_email": {"status": 404}}),
     ("What a gated mailbox sends", {PENDING: {"body": {"emails": []}}}),
     ("An agent's key cannot decide", {DECIDE: {"was": 403, "status": 409}}),
-    ("Fields of a decision", {"strict": True}),
     (
         "A rejection answers",
         {DECIDE: {"was": 200, "fields": {"status": "turned_down"}}},
@@ -261,29 +247,14 @@ def test_without_keys_it_says_what_could_not_be_seen(check, host):
 
 
 def test_keys_are_asked_for_on_a_terminal(monkeypatch, tmp_path, host):
-    asked = []
     answers = iter((OVERSIGHT, READ, "", "", ""))
-    monkeypatch.setattr(
-        "getpass.getpass", lambda prompt: asked.append(prompt) or next(answers)
-    )
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     out = io.StringIO()
     call_command(
         "hosted_check", host.url, "--output", str(tmp_path / "facts.json"), stdout=out
     )
-    assert [prompt.partition(" (")[0] for prompt in asked] == [
-        f"{kind.capitalize()} key" for kind in KEYS
-    ]
     assert "seen               Account lists: Contacts have email.\n" in out.getvalue()
-
-
-def test_a_closed_account_ends_in_a_report(check, host):
-    host.set(closed=True)
-    found, _ = every(check, host)
-    assert found["Contacts have email."] == (
-        "could not be seen",
-        "GET /v1/contacts answered 403",
-    )
 
 
 def test_our_gateway_differs_where_it_extends_the_api(check, account):
