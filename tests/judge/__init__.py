@@ -1,3 +1,1 @@
-"""A browser as the judge of the simple form: what of a message it hides, moves or adds.
-`python -m tests.judge -h`.
-"""
+"""A browser as the judge of the simple form: what of a message it hides, moves or adds."""

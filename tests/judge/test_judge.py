@@ -9,10 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from launcher.quality import find_chromium
-from tests.judge.__main__ import count, with_own_words
 from tests.judge.letters import Letter, many, tricks
 from tests.judge.oracles import judging
-from tests.judge.shrinking import shrink
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,9 +28,7 @@ def judge():
         context = judging()
         made = pool.submit(context.__enter__).result()
         yield SimpleNamespace(
-            judge=lambda *asked, **options: pool.submit(
-                made.judge, *asked, **options
-            ).result()
+            judge=lambda letters: pool.submit(made.judge, letters).result()
         )
         pool.submit(context.__exit__, None, None, None).result()
 
@@ -49,18 +45,9 @@ def test_tricks_hide_move_and_add_nothing_in_silence(judge):
 
 def test_messages_drawn_by_lot_hide_move_and_add_nothing_in_silence(judge):
     found = judge.judge(many(2000, seed=1))
-    missed = [(one.letter, miss.kind) for one in found for miss in one.misses]
-    smallest = (
-        [shrink(judge, *min(missed, key=lambda one: len(one[0].html)))]
-        if missed
-        else []
-    )
-    counts = sum(map(count, found), Counter())
-    assert len(missed) == 0
-    assert smallest == []
-    assert (
-        min(counts[one] for one in ("hidden", "reordered", "added", "covered")) > 5
-    ), counts
+    assert [(one.letter.html, one.misses) for one in found if one.misses] == []
+    counts = Counter(name for one in found for name in one.does)
+    assert min(counts[one] for one in ("hidden", "reordered", "added", "covered")) > 5
 
 
 @pytest.mark.parametrize(
@@ -91,10 +78,3 @@ def test_messages_drawn_by_lot_hide_move_and_add_nothing_in_silence(judge):
 )
 def test_judge_sees_what_a_message_does_to_its_words(judge, html, does):
     assert judged(judge, html).does == does
-
-
-def test_words_of_a_file_are_replaced_by_words_that_can_be_judged():
-    replaced = with_own_words(
-        "<title>Yes</title><p class=note>Pay &amp; go<!-- now -->", 0
-    )
-    assert replaced == "<title>Yes</title><p class=note>HHNHMN &amp; MHHMMN<!-- now -->"
