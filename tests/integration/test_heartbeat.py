@@ -4,12 +4,9 @@ import os
 import signal
 import sys
 
-import pytest
-import requests
-
 from launcher.child import SILENT_LOOKS, Child, Heartbeat
 from launcher.processes import Process
-from tests.stack import Stack, wait_for
+from tests.stack import wait_for
 
 LOOP = "import time; from common.heartbeat import beat\nwhile True: beat(); time.sleep(0.01)"
 
@@ -34,25 +31,3 @@ def test_child_whose_loop_stops_is_ended_after_some_looks(tmp_path):
         assert child.running.wait(20) == -signal.SIGKILL
     finally:
         child.end_now()
-
-
-@pytest.mark.slow
-def test_stopped_processes_are_replaced(tmp_path_factory):
-    stack = Stack(tmp_path_factory.mktemp("silent"), DEMO="0").start()
-    try:
-        before = {stack.pids()[name] for name in ("web", "worker-desk", "parser")}
-        for pid in before:
-            # The server's worker too.
-            os.killpg(pid, signal.SIGSTOP)
-        stack.wait_for(
-            lambda: len(stack.pids()) >= 5 and before.isdisjoint(stack.pids().values()),
-            180,
-            "others",
-        )
-        stack.wait_for(
-            lambda: requests.get(f"{stack.url}/readyz", timeout=10).status_code == 200,
-            60,
-            "readiness",
-        )
-    finally:
-        stack.stop()

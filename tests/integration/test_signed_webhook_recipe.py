@@ -50,6 +50,8 @@ def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(
     assert try_out(destination, within=10.0).accepted
     for _ in range(2):
         assert send_event(delivery, destination).status == 204
+    line = f"email.decided {message.upstream_id} rejected"
+    assert out.read_text().count(line) == 1
     # One signed with another secret, and one without a signature.
     stranger = Destination(
         kind="signed_webhook",
@@ -58,8 +60,3 @@ def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(
     )
     assert "(401)" in try_out(stranger, within=10.0).sentence
     assert requests.post(destination.url, data=b"{}", timeout=10).status_code == 401
-    last = tell(destination, message, "message.sent")
-    send_event(last, destination)
-    line = f"email.decided {message.upstream_id} rejected"
-    wait_for(lambda: "email.sent" in out.read_text(), 30, "the last event")
-    assert out.read_text().count(line) == 1
