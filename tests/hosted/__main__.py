@@ -36,18 +36,11 @@ def handler(host):
 
         def _send(self, status, found, headers):
             raw = found if isinstance(found, bytes) else json.dumps(found).encode()
-            kind = (
-                "application/octet-stream"
-                if isinstance(found, bytes)
-                else "application/json"
-            )
+            kind = "octet-stream" if isinstance(found, bytes) else "json"
             self.send_response(status)
-            for name, text in {
-                "Content-Type": kind,
-                "Content-Length": str(len(raw)),
-                **headers,
-            }.items():
-                self.send_header(name, text)
+            sent = {"Content-Type": f"application/{kind}", "Content-Length": len(raw)}
+            for name, text in (sent | headers).items():
+                self.send_header(name, str(text))
             self.end_headers()
             self.wfile.write(raw)
 
@@ -71,19 +64,8 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m tests.hosted", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 is a free one")
     parser.add_argument("--temper", choices=TEMPERS, default="lenient")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=JSON",
-        help="a switch of temper.py",
-    )
     options = parser.parse_args()
-    switches = {
-        name: json.loads(value)
-        for name, _, value in (one.partition("=") for one in options.set)
-    }
-    host = Host(Temper(**TEMPERS[options.temper] | switches))
+    host = Host(Temper(**TEMPERS[options.temper]))
     server = Server(("127.0.0.1", options.port), handler(host))
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     print(

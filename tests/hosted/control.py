@@ -23,11 +23,7 @@ def shown(host):
             ],
             "calls": host.calls,
             "temper": asdict(host.temper),
-            "mailboxes": [asdict(mailbox) for mailbox in host.mailboxes.values()],
             "webhooks": [asdict(hook) for hook in host.webhooks.values()],
-            "deliveries": [
-                (one.event_type, one.status, one.attempts) for one in host.deliveries
-            ],
         }
 
 
@@ -50,7 +46,7 @@ def _set(host, switches):
 
 
 def _send(host, fields):
-    mailbox = host.mailbox(fields.pop("mailbox", ""))
+    mailbox = host.box
     email_id = host.new_id()
     values = {
         "to": ["dana@northwind.example"], "subject": "Your refund for order 4471",
@@ -66,24 +62,15 @@ def _send(host, fields):
 
 
 def _receive(host, fields):
-    mailbox = host.mailbox(fields.pop("mailbox", ""))
     values = {
         "sender": "dana@northwind.example", "subject": "Where is my refund?", "markdown": "Hello, where is it?",
         "thread_id": f"thr_{host.number}", **fields,
     }  # fmt: skip
-    is_held = mailbox.oversight_mode == "gated_all"
-    status = "pending_inbound_approval" if is_held else "unread"
     mail = Mail(
-        host.new_id(),
-        mailbox,
-        "inbound",
-        to=[mailbox.address],
-        status=status,
-        received_at=host.now(),
-        **values,
-    )
+        host.new_id(), host.box, "inbound", to=[host.box.address], status="unread", received_at=host.now(), **values
+    )  # fmt: skip
     host.mails[mail.id] = mail
-    host.tell("pending" if is_held else "received", mail)
+    host.tell("received", mail)
     return {"id": mail.id}
 
 
@@ -115,15 +102,14 @@ def _rotate(host, secret):
         hook.secret = secret
 
 
-def _suppress(host, addresses):
-    for address in addresses:
-        row = {
-            "id": address,
-            "email_address": address,
-            "reason": "hard_bounce",
-            "mailbox_id": None,
-        }
-        host.suppressed.append(row | {"created_at": int(time.time() * 1000)})
+def _know(host, address):
+    now = int(time.time() * 1000)
+    contact = {"id": "ctc_1", "name": "Dana", "email": address, "tags": []}
+    host.contacts.append(contact | {"created_at": now})
+    row = {"id": "sup_1", "email_address": address, "reason": "hard_bounce"}
+    host.suppressed.append(row | {"mailbox_id": None, "created_at": now})
+    entry = {"id": "alw_1", "pattern": address, "note": "", "added_at": host.now()}
+    host.box.allowlist.append(entry | {"added_by": "key_1"})
 
 
 ACTS = {
@@ -143,8 +129,8 @@ ACTS = {
     "scopes": _scopes,
     # Webhooks have another secret.
     "rotate": _rotate,
-    # Addresses get nothing any more.
-    "suppress": _suppress,
+    # An address is a contact's, gets nothing any more, and is on the allowlist.
+    "know": _know,
     # Send events that were kept back, forwards or backwards.
     "release": lambda host, way: host.deliverer.release(backwards=way == "backwards"),
     # A path, and acts right before the next call to it is answered.

@@ -9,7 +9,6 @@ import hmac
 import http.client
 import queue
 import threading
-import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -22,7 +21,6 @@ NAMES = {
     "received": "message.received",
 }
 KNOWN = {*NAMES.values(), "message.bounced", "message.complained"}
-RETRIES = 3
 
 
 @dataclass
@@ -53,7 +51,7 @@ class Delivery:
 
 @dataclass
 class Deliverer:
-    """Sends events in their order, each up to four times, in a thread of its own."""
+    """Sends events in their order, each once, in a thread of its own."""
 
     waiting: "queue.Queue[Delivery]" = field(default_factory=queue.Queue)
     kept_back: list[Delivery] = field(default_factory=list)
@@ -71,15 +69,10 @@ class Deliverer:
     def _run(self):
         while True:
             delivery = self.waiting.get()
-            delivery.status = "failed"
-            for attempt in range(1 + RETRIES):
-                if attempt:
-                    time.sleep(0.2 * 2**attempt)
-                delivery.attempts += 1
-                delivery.response_status = _post(delivery)
-                if delivery.response_status == 200:
-                    delivery.status = "delivered"
-                    break
+            delivery.attempts += 1
+            delivery.response_status = _post(delivery)
+            is_taken = delivery.response_status == 200
+            delivery.status = "delivered" if is_taken else "failed"
             self.waiting.task_done()
 
 
