@@ -2,8 +2,8 @@
 documents them for version 10.
 
 Real discord.py and discord.js programs log in here. It dispatches interactions and
-messages to them, and keeps what they answer. It knows one guild, one channel, one
-member who may manage messages, and one who may not.
+messages to them, and keeps what they answer. It knows one guild, one channel, and one
+member who may manage messages.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -22,10 +23,6 @@ BOT = "1001"
 GUILD = "2001"
 CHANNEL = "3001"
 MEMBER = "4001"
-GUEST = "4002"
-ROLE = "5001"
-MANAGE_MESSAGES = 1 << 13
-EVERYBODY_MAY = (1 << 10) | (1 << 11)
 MESSAGE_CONTENT = 1 << 15
 HELLO = 10
 DISPATCH = 0
@@ -35,41 +32,8 @@ ACK = 11
 COMMAND = 2
 DEFERRED = 5
 EPHEMERAL = 64
-JOINED = "2026-01-05T09:00:00+00:00"
-_APPLICATION = {
-    "id": BOT,
-    "name": "mailbot",
-    "description": "",
-    "icon": None,
-    "flags": 0,
-    "verify_key": "0" * 64,
-}
-_APPLICATION |= {"bot_public": True, "bot_require_code_grant": False, "summary": ""}
-
-
-def user(user_id=MEMBER, name="ana", **more):
-    """A user object."""
-    return {
-        "id": user_id,
-        "username": name,
-        "global_name": None,
-        "discriminator": "0",
-        "avatar": None,
-        **more,
-    }
-
-
-def member(**more):
-    """A member of the guild who may manage messages."""
-    return {
-        "roles": [ROLE],
-        "joined_at": JOINED,
-        "deaf": False,
-        "mute": False,
-        "flags": 0,
-        "nick": None,
-        **more,
-    }
+# Discord's objects, as its documentation has them.
+OBJECTS = json.loads((Path(__file__).parent / "discord_objects.json").read_text())
 
 
 @dataclass
@@ -79,7 +43,6 @@ class Call:
     method: str
     path: str
     body: Any
-    at: float
 
 
 @dataclass
@@ -88,7 +51,6 @@ class Interaction:
 
     id: str
     token: str
-    at: float
     discord: "Discord"
 
     def callback(self):
@@ -117,7 +79,6 @@ class Discord:
     url: str = ""
     calls: list[Call] = field(default_factory=list)
     intents: int | None = None
-    forgets_next: bool = False
     _loop: asyncio.AbstractEventLoop | None = None
     _socket: "_Socket | None" = None
     _last_id: int = field(default_factory=time.time_ns)
@@ -139,59 +100,23 @@ class Discord:
 
     def slash(self, name, **options):
         """Use a slash command as Ana in the channel."""
-        interaction = Interaction(
-            self.next_id(), f"token-{self._last_id}", time.monotonic(), self
-        )
-        data = {
-            "id": "6001",
-            "name": name,
-            "type": 1,
-            "guild_id": GUILD,
-            "options": _options(options),
-        }
-        self._dispatch(
-            "INTERACTION_CREATE",
-            {
-                "id": interaction.id,
-                "application_id": BOT,
-                "type": COMMAND,
-                "token": interaction.token,
-                "version": 1,
-                "data": data,
-                "guild_id": GUILD,
-                "guild": {"id": GUILD, "features": [], "locale": "en-US"},
-                "channel_id": CHANNEL,
-                "channel": {
-                    "id": CHANNEL,
-                    "type": 0,
-                    "name": "outreach",
-                    "permissions": "0",
-                    "guild_id": GUILD,
-                },
-                "member": member(
-                    user=user(), permissions=str(MANAGE_MESSAGES | EVERYBODY_MAY)
-                ),
-                "app_permissions": str(EVERYBODY_MAY),
-                "locale": "en-US",
-                "guild_locale": "en-US",
-                "context": 0,
-                "authorizing_integration_owners": {"0": GUILD},
-                "entitlements": [],
-                "attachment_size_limit": 10_485_760,
-            },
-        )
+        interaction = Interaction(self.next_id(), f"token-{self._last_id}", self)
+        given = [
+            {"name": name, "type": 3, "value": value} for name, value in options.items()
+        ]
+        data = {"id": "6001", "name": name, "type": 1, "guild_id": GUILD}
+        about = {"id": interaction.id, "token": interaction.token}
+        about["data"] = data | {"options": given}
+        self._dispatch("INTERACTION_CREATE", OBJECTS["interaction"] | about)
         return interaction
 
-    def write(self, content, *, author=MEMBER):
-        """Write a message into the channel, and return its id."""
+    def write(self, content):
+        """Write a message into the channel as Ana, and return its id."""
         message_id = self.next_id()
         seen = content if (self.intents or 0) & MESSAGE_CONTENT else ""
-        roles = [ROLE] if author == MEMBER else []
-        more = {"guild_id": GUILD, "member": member(roles=roles)}
-        self._dispatch(
-            "MESSAGE_CREATE",
-            message(message_id, seen, user(author, "ana" if roles else "guest")) | more,
-        )
+        more = {"guild_id": GUILD, "member": OBJECTS["member"]}
+        sent = message(message_id, seen, OBJECTS["ana"])
+        self._dispatch("MESSAGE_CREATE", sent | more)
         return message_id
 
     def answers_to(self, message_id):
@@ -221,104 +146,8 @@ class Discord:
 
 def message(message_id, content, author):
     """A message object of the channel."""
-    empty = ("attachments", "embeds", "mentions", "mention_roles", "components")
-    flags = {
-        "tts": False,
-        "mention_everyone": False,
-        "pinned": False,
-        "edited_timestamp": None,
-    }
-    return {
-        "id": message_id,
-        "channel_id": CHANNEL,
-        "type": 0,
-        "flags": 0,
-        "content": content,
-        "author": author,
-        "timestamp": "2026-11-20T10:00:00+00:00",
-        **{name: [] for name in empty},
-        **flags,
-    }
-
-
-def _options(options):
-    return [
-        {"name": name, "type": 3, "value": value} for name, value in options.items()
-    ]
-
-
-def _guild():
-    role = {
-        "color": 0,
-        "hoist": False,
-        "position": 0,
-        "managed": False,
-        "mentionable": False,
-        "flags": 0,
-    }
-    role |= {
-        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None}
-    }
-    everyone = role | {
-        "id": GUILD,
-        "name": "@everyone",
-        "permissions": str(EVERYBODY_MAY),
-    }
-    editors = role | {
-        "id": ROLE,
-        "name": "Editors",
-        "permissions": str(MANAGE_MESSAGES),
-    }
-    channel = {
-        "id": CHANNEL,
-        "type": 0,
-        "name": "outreach",
-        "position": 0,
-        "permission_overwrites": [],
-    }
-    empty = (
-        "emojis",
-        "stickers",
-        "features",
-        "threads",
-        "presences",
-        "voice_states",
-        "stage_instances",
-    )
-    levels = dict.fromkeys(
-        (
-            "verification_level",
-            "default_message_notifications",
-            "explicit_content_filter",
-            "mfa_level",
-            "nsfw_level",
-        ),
-        0,
-    )
-    return {
-        "id": GUILD,
-        "name": "Acme",
-        "icon": None,
-        "owner_id": "4999",
-        "unavailable": False,
-        "large": False,
-        "joined_at": JOINED,
-        "member_count": 2,
-        "members": [
-            member(user=user()),
-            member(user=user(BOT, "mailbot", bot=True), roles=[]),
-        ],
-        "channels": [channel],
-        "roles": [everyone, editors],
-        "premium_tier": 0,
-        "system_channel_flags": 0,
-        "afk_timeout": 300,
-        "preferred_locale": "en-US",
-        "guild_scheduled_events": [],
-        "soundboard_sounds": [],
-        **{name: [] for name in empty},
-        **levels,
-    }
+    about = {"id": message_id, "content": content, "author": author}
+    return OBJECTS["message"] | about
 
 
 class _Socket:
@@ -354,18 +183,9 @@ class _Socket:
         if fields["token"] != TOKEN:
             await self._socket.close(code=4004, message=b"Authentication failed.")
             return
-        me = user(
-            BOT,
-            "mailbot",
-            bot=True,
-            email=None,
-            mfa_enabled=False,
-            verified=True,
-            flags=0,
-        )
         ready = {
             "v": 10,
-            "user": me,
+            "user": OBJECTS["me"],
             "guilds": [{"id": GUILD, "unavailable": True}],
             "session_id": "one",
             "resume_gateway_url": self._discord.url.replace("http", "ws") + "/ws",
@@ -373,7 +193,7 @@ class _Socket:
             "shard": [0, 1],
         }
         await self.dispatch("READY", ready)
-        await self.dispatch("GUILD_CREATE", _guild())
+        await self.dispatch("GUILD_CREATE", OBJECTS["guild"])
         self._discord._socket = self
         self._discord.intents = fields["intents"]
 
@@ -411,7 +231,7 @@ class _Rest:
             if request.can_read_body
             else None
         )
-        self._discord.calls.append(Call(request.method, path, body, time.monotonic()))
+        self._discord.calls.append(Call(request.method, path, body))
         by_token = path.startswith(("/interactions/", "/webhooks/"))
         if not by_token and request.headers.get("Authorization") != f"Bot {TOKEN}":
             return _json({"message": "401: Unauthorized", "code": 0}, status=401)
@@ -424,24 +244,15 @@ class _Rest:
         return self._found(request.method, path, body)
 
     def _found(self, method, path, body):
-        me = user(BOT, "mailbot", bot=True)
+        me = OBJECTS["bot"]
         socket = self._discord.url.replace("http", "ws") + "/ws"
-        limit = {
-            "total": 1000,
-            "remaining": 999,
-            "reset_after": 0,
-            "max_concurrency": 1,
-        }
         match (method, path.strip("/").split("/")):
             case ("GET", ["gateway", "bot"]):
-                return _json({"url": socket, "shards": 1, "session_start_limit": limit})
+                return _json(OBJECTS["gateway"] | {"url": socket})
             case ("GET", ["users", "@me"]):
                 return _json(me)
             case ("GET", ["oauth2" | "applications", *_]):
-                return _json(
-                    _APPLICATION
-                    | {"bot": me, "owner": user("4999", "owner"), "team": None}
-                )
+                return _json(OBJECTS["application"])
             case ("PUT", ["applications", _, "commands"]):
                 command_fields = {"application_id": BOT, "version": "1", "type": 1}
                 return _json(
@@ -460,9 +271,6 @@ class _Rest:
         return _json({"message": "404: Not Found", "code": 0}, status=404)
 
     def _callback(self, interaction, body, *, wants_message):
-        if self._discord.forgets_next:
-            self._discord.forgets_next = False
-            return _json({"message": "Unknown interaction", "code": 10062}, status=404)
         if not wants_message:
             return web.Response(status=204)
         message_id = self._discord.next_id()
@@ -472,7 +280,7 @@ class _Rest:
             "response_message_loading": body["type"] == DEFERRED,
             "response_message_ephemeral": is_ephemeral,
         }
-        shown = message(message_id, "", user(BOT, "mailbot", bot=True)) | {"flags": 192}
+        shown = message(message_id, "", OBJECTS["bot"]) | {"flags": 192}
         return _json(
             {"interaction": about, "resource": {"type": body["type"], "message": shown}}
         )

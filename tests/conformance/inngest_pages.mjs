@@ -1,4 +1,4 @@
-// Functions as MultiMail's Inngest page describes them: triage, digest, and a wait for the decision. The page's own
+// Functions as MultiMail's Inngest page describes them: triage, and a wait for the decision. The page's own
 // `match` compares with the event that began the run, which names no message; `if` is what the page means.
 import http from "node:http";
 import { Inngest } from "inngest";
@@ -29,12 +29,6 @@ const triage = inngest.createFunction({ id: "triage" }, received, async ({ event
   return { id: event.data.id, tag };
 });
 
-const digest = inngest.createFunction({ id: "digest" }, { cron: "0 8 * * 1-5" }, async ({ step }) => {
-  const { messages } = await step.run("pending", () => call("list_pending"));
-  const { emails } = await step.run("unread", () => call(`check_inbox?mailbox=${encodeURIComponent(MAILBOX_ADDRESS)}`));
-  return { pending: messages.map((one) => `${one.subject} to ${one.to.toLowerCase()}`), unread: emails.length };
-});
-
 const written = { event: "app/letter.written" };
 const sendAndWait = inngest.createFunction({ id: "send" }, written, async ({ event, runId, step }) => {
   const body = { from: MAILBOX_ADDRESS, ...event.data, oversight_mode: "gated_send" };
@@ -47,5 +41,5 @@ const sendAndWait = inngest.createFunction({ id: "send" }, written, async ({ eve
   return { id: sent.id, decision: decided?.data.decision ?? "none" };
 });
 
-const functions = [triage, digest, sendAndWait];
+const functions = [triage, sendAndWait];
 http.createServer(serve({ client: inngest, functions })).listen(Number(PORT), "127.0.0.1");

@@ -47,15 +47,6 @@ class Inngest:
             }:
                 self.events.append(event)
 
-    def wake(self, run, step):
-        """Wake a run that waits, by the first event that it waits for."""
-        fits = (
-            event
-            for event in self.named(step["name"])
-            if matches(step["opts"]["if"], run.event, event)
-        )
-        return run.woken(step, next(fits))
-
 
 @dataclass
 class Run:

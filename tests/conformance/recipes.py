@@ -1,12 +1,16 @@
 """Runs the programs under docs/recipes unchanged, with only the documented environment."""
 
 import contextlib
+import fcntl
 import os
+import shutil
 import smtplib
 import subprocess
 import sys
 from email.message import EmailMessage
 from pathlib import Path
+
+import pytest
 
 from launcher.pdeathsig import die_with_parent
 
@@ -31,6 +35,32 @@ def run(name, *arguments, env):
         [sys.executable, str(RECIPES / name), *arguments],
         env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
+
+
+def install(folder, wanted, *commands):
+    """Fetch packages once, as a developer would: later runs find them in pytest's cache.
+    Without a network the test is skipped.
+    """
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "installed"
+        if done.exists() and done.read_text() == wanted:
+            return
+        for command in commands:
+            ran = subprocess.run(
+                ["timeout", "600", *command], cwd=folder, capture_output=True, text=True, check=False
+            )  # fmt: skip
+            assert "EINTEGRITY" not in ran.stderr
+            assert "EUSAGE" not in ran.stderr, "the lock file does not fit package.json"
+            if ran.returncode:
+                pytest.skip(f"{command[0]}: {ran.stderr.strip().splitlines()[-2:]}")
+        done.write_text(wanted)
+
+
+def needs_node():
+    """Skip the test on a machine without node and npm."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("The program needs node and npm, and this machine has none.")
 
 
 @contextlib.contextmanager
@@ -63,25 +93,26 @@ def decide(product, email_id, action, reason=""):
     assert answer.status_code == 200, answer.text
 
 
-def receive(product, subject, *, sender="dana@northwind.example"):
-    """Deliver a message to the mailbox by SMTP, as the internet would, and return its
-    row in the list.
-    """
+def write(product, to, subject):
+    """Write to a mailbox by SMTP, as a customer would."""
     mail = EmailMessage()
-    mail["From"] = sender
-    mail["To"] = product.known["MAILBOX_ADDRESS"]
+    mail["From"] = "dana@northwind.example"
+    mail["To"] = to
     mail["Subject"] = subject
     mail.set_content("It was due on Monday.")
-    with smtplib.SMTP(
-        "127.0.0.1", int(product.known["INBOUND_PORT"]), timeout=60
-    ) as server:
+    port = int(product.known["INBOUND_PORT"])
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as server:
         server.send_message(mail)
+
+
+def receive(product, subject):
+    """Write to the mailbox of the demo, and return the message's row in the list."""
+    write(product, product.known["MAILBOX_ADDRESS"], subject)
 
     def arrived():
         path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails"
-        rows = product.call(
-            "GET", path, params={"direction": "inbound", "subject_contains": subject}
-        ).json()["emails"]
+        wanted = {"direction": "inbound", "subject_contains": subject}
+        rows = product.call("GET", path, params=wanted).json()["emails"]
         return rows[0] if rows else None
 
     return product.wait_for(arrived, timeout=60, what=f"the message {subject!r}")

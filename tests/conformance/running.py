@@ -31,27 +31,6 @@ _numbers = itertools.count(1)
 _LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?")
 
 
-class Answer:
-    """An answer of the gateway, with the interface of the clients' libraries."""
-
-    def __init__(self, asked, response):
-        self.asked = asked
-        self.status_code = response.status_code
-        self.headers = response.headers
-        self.content = response.getvalue()
-
-    @property
-    def ok(self):
-        return self.status_code < 400
-
-    @property
-    def text(self):
-        return self.content.decode()
-
-    def json(self):
-        return json.loads(self.content)
-
-
 class Gateway:
     """The gateway as its clients and its operator use it."""
 
@@ -78,10 +57,11 @@ class Gateway:
             response = self._client.generic(
                 method, path, body, content_type=kind, headers=headers
             )
-        answer = Answer(f"{method} {path}", response)
-        if not (options.get("raw") and answer.status_code == 200):
-            assert_json_object(answer)
-        return answer
+        response.asked = f"{method} {path}"
+        response.ok = response.status_code < 400
+        if not (options.get("raw") and response.status_code == 200):
+            assert_json_object(response)
+        return response
 
     def sql(self, query, *parameters):
         """Run one statement as the owner of the database."""

@@ -75,15 +75,17 @@ class Tenant:
         body = {"name": name, "scopes": scopes, **fields}
         answer = self.post("/v1/api-keys", key="admin", **body)
         if answer.status_code == 202:
-            body["approval_code"] = (
-                ApprovalRequest.objects.filter(account=self.account)
-                .latest("created_at")
-                .code
-            )
+            body["approval_code"] = self.newest_code
             answer = self.post("/v1/api-keys", key="admin", **body)
         made = ok(answer, 201)
         self.keys[name] = made["api_key"]
         return made
+
+    @property
+    def newest_code(self):
+        """The code that the operator has for what was asked for last."""
+        asked = ApprovalRequest.objects.filter(account=self.account)
+        return asked.latest("created_at").code
 
     def submit(self, *, key="agent", headers=None, **fields):
         """Send a message by the current path, of content of its own; return whatever

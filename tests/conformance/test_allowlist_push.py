@@ -334,14 +334,3 @@ def test_killed_between_write_and_note_the_next_finds_it_there(
     assert push() == "there already"
     assert at_gate(tenant) == ("enforce", ["northwind.example"], 1)
     assert is_there()
-
-
-@pytest.mark.slow
-def test_mailbox_that_came_later_gets_the_lists_that_concern_it(desk, change, tenant):
-    GateList.objects.all().delete()
-    Mailbox.objects.all().delete()
-    change("northwind.example")
-    assert GateList.objects.count() == 0
-    desk.mailboxes.create(upstream_id=tenant.mailbox, address=tenant.address)
-    assert push() == "pushed"
-    assert at_gate(tenant)[:2] == ("enforce", ["northwind.example"])

@@ -30,17 +30,6 @@ def file_of(content, name="a.bin", content_type="application/octet-stream"):
     }
 
 
-def test_send_is_accepted_for_scanning_and_then_waits(make_tenant):
-    tenant = make_tenant("gated_all")
-    sent = tenant.send()
-    assert sent["status"] == "pending_scan"
-    assert sent["oversight_status"] == "pending_approval"
-    assert sent["thread_id"]
-    assert sent["id"] == sent["email_id"] == sent["message_id"]
-    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
-    assert tenant.read(sent["id"])["thread_id"] == sent["thread_id"]
-
-
 def test_monitored_and_autonomous_go_out_and_monitored_with_a_copy_to_the_overseer(
     make_tenant,
 ):
@@ -95,13 +84,10 @@ def test_flat_send_without_from_uses_the_only_mailbox(tenant):
     body = {"to": "dana@northwind.example", "subject": "No from", "body": "Hello"}
     sent = ok(tenant.post("/send_email", **body), 202)
     assert tenant.read(sent["id"])["from"] == tenant.address
-    ok(
-        tenant.post("/create_mailbox", key="admin", address="two", display_name="Two"),
-        201,
-    )
-    assert (
-        tenant.post("/send_email", **(body | {"subject": "Again"})).status_code == 422
-    )
+    two = {"address": "two", "display_name": "Two"}
+    ok(tenant.post("/create_mailbox", key="admin", **two), 201)
+    again = body | {"subject": "Again"}
+    assert tenant.post("/send_email", **again).status_code == 422
 
 
 def test_only_a_single_read_marks_as_read(tenant):
@@ -208,18 +194,6 @@ def test_aliases_are_equal_in_pending_lists_and_reads(tenant):
     assert flat["text"] == flat["body"] == f"Ein {WORD}"
     assert WORD not in str(row) + tenant.call("GET", "/check_inbox").text
     assert not BODIES & set(row)
-
-
-def test_inbound_has_the_same_names(tenant):
-    received = tenant.receive(body=WORD, Cc="cee@x.example")
-    [in_box] = tenant.get("/check_inbox")["emails"]
-    for message in (received, in_box, tenant.read(received["id"])):
-        assert message["from"] == message["from_address"] == "dana@northwind.example"
-        assert message["to_addresses"] == [tenant.address]
-        assert message["cc"] == ["cee@x.example"]
-        assert message["bcc"] == []
-        assert message["direction"] == "inbound"
-    assert in_box["to"] == tenant.address
 
 
 def test_tag_key_of_any_text_works_and_tags_merge(tenant):

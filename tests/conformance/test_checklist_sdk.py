@@ -80,10 +80,11 @@ def use_messages(sdk, tenant):
         "content_base64": base64.b64encode(FILE).decode(),
         "content_type": "application/x-t",
     }
+    box = tenant.mailbox
     sent = sdk(
         "agent",
         "send_email",
-        tenant.mailbox,
+        box,
         to=["dana@northwind.example"],
         cc=["cee@northwind.example"],
         bcc=["bea@northwind.example"],
@@ -93,56 +94,32 @@ def use_messages(sdk, tenant):
         idempotency_key="first",
     )
     assert sent["status"] == "pending_scan"
-    assert (
-        sdk("agent", "download_attachment", tenant.mailbox, sent["id"], "a b.bin")
-        == FILE
-    )
-    assert sdk("agent", "get_email", tenant.mailbox, sent["id"])["text_body"] == "Hello"
-    assert (
-        sdk("agent", "get_thread", tenant.mailbox, sent["thread_id"])["message_count"]
-        == 1
-    )
-    listed = sdk("agent", "list_emails", tenant.mailbox)["emails"]
-    assert ids_of(listed) == [sent["id"]]
-    assert (
-        sdk("agent", "list_emails", tenant.mailbox, direction="inbound")["emails"] == []
-    )
-    assert (
-        sdk("agent", "list_emails", tenant.mailbox, limit=1, offset=1)["emails"] == []
-    )
+    assert sdk("agent", "download_attachment", box, sent["id"], "a b.bin") == FILE
+    assert sdk("agent", "get_email", box, sent["id"])["text_body"] == "Hello"
+    for options, ids in (
+        ({}, [sent["id"]]),
+        ({"direction": "inbound"}, []),
+        ({"limit": 1, "offset": 1}, []),
+    ):
+        assert ids_of(sdk("agent", "list_emails", box, **options)["emails"]) == ids
     return sent
 
 
 def use_replies(sdk, tenant):
     received = tenant.receive()
-    reply = sdk(
-        "agent",
-        "reply_email",
-        tenant.mailbox,
-        received["id"],
-        markdown="On its way",
-        cc=["c@northwind.example"],
-    )
-    assert reply["thread_id"] == received["thread_id"]
-    thread = sdk("agent", "get_thread", tenant.mailbox, received["thread_id"])
+    box = tenant.mailbox
+    reply = sdk("agent", "reply_email", box, received["id"], markdown="On its way")
+    thread = sdk("agent", "get_thread", box, received["thread_id"])
     assert ids_of(thread["emails"]) == [received["id"], reply["id"]]
-    assert (
-        sdk("agent", "cancel_email", tenant.mailbox, reply["id"])["status"]
-        == "cancelled"
-    )
+    assert sdk("agent", "cancel_email", box, reply["id"])["status"] == "cancelled"
 
 
 def use_tags(sdk, tenant, email_id):
-    assert (
-        sdk(
-            "agent", "set_tags", tenant.mailbox, email_id, {"order": "4471", "a/b": "c"}
-        )["tags"]["order"]
-        == "4471"
-    )
+    tags = {"order": "4471", "a/b": "c"}
+    assert sdk("agent", "set_tags", tenant.mailbox, email_id, tags)["tags"] == tags
     sdk("agent", "delete_tag", tenant.mailbox, email_id, "a/b")
-    assert sdk("agent", "get_tags", tenant.mailbox, email_id)["tags"] == {
-        "order": "4471"
-    }
+    left = sdk("agent", "get_tags", tenant.mailbox, email_id)
+    assert left["tags"] == {"order": "4471"}
 
 
 def use_oversight(sdk, tenant, email_id):
@@ -155,40 +132,26 @@ def use_oversight(sdk, tenant, email_id):
 
 
 def use_contacts(sdk):
-    made = sdk(
-        "agent", "add_contact", "dana@northwind.example", "Dana Fox", tags=["vip"]
-    )
-    sdk("agent", "add_contact", "nameless@northwind.example")
-    assert {row["email"] for row in sdk("read", "list_contacts")} >= {
-        "dana@northwind.example"
-    }
+    dana = "dana@northwind.example"
+    made = sdk("agent", "add_contact", dana, "Dana Fox", tags=["vip"])
     assert ids_of(sdk("read", "list_contacts", q="dana fox")) == [made["id"]]
     sdk("admin", "delete_contact", made["id"])
-    assert made["id"] not in ids_of(sdk("read", "list_contacts"))
+    assert sdk("read", "list_contacts") == []
 
 
 def use_keys(sdk, tenant):
     made = sdk("admin", "create_api_key", "A key")
     assert made["scopes"] == ["read"]
-    sending = sdk("admin", "create_api_key", "Another", ["send"])
-    assert {made["id"], sending["id"]} <= {
-        row["id"] for row in sdk("admin", "list_api_keys")
-    }
+    assert made["id"] in ids_of(sdk("admin", "list_api_keys"))
     sdk("admin", "revoke_api_key", made["id"])
-    assert (
-        tenant.gateway.call("GET", "/v1/account", key=made["api_key"]).status_code
-        == 401
-    )
+    refused = tenant.gateway.call("GET", "/v1/account", key=made["api_key"])
+    assert refused.status_code == 401
 
 
 def use_webhooks(sdk, tenant):
-    made = sdk(
-        "admin",
-        "create_webhook",
-        tenant.gateway.hooks.url + "/sdk",
-        ["oversight.pending"],
-        secret="geheimnis",
-    )
+    url = tenant.gateway.hooks.url + "/sdk"
+    events = ["oversight.pending"]
+    made = sdk("admin", "create_webhook", url, events, secret="geheimnis")
     assert made["signing_secret"] == "geheimnis"
     assert ids_of(sdk("admin", "list_webhooks")) == [made["id"]]
     sdk("admin", "delete_webhook", made["id"])
@@ -197,20 +160,10 @@ def use_webhooks(sdk, tenant):
 
 def use_mailboxes(sdk, tenant):
     address = f"second@{tenant.address.partition('@')[2]}"
-    made = sdk(
-        "admin",
-        "create_mailbox",
-        address,
-        "Second",
-        oversight_mode="gated_all",
-        signature_block="-- us",
-    )
-    assert made["address"] == address
-    assert made["oversight_mode"] == "gated_all"
-    assert (
-        sdk("admin", "update_mailbox", made["id"], display_name="The second")["status"]
-        == "updated"
-    )
+    mode = {"oversight_mode": "gated_all", "signature_block": "-- us"}
+    made = sdk("admin", "create_mailbox", address, "Second", **mode)
+    assert (made["address"], made["oversight_mode"]) == (address, "gated_all")
+    sdk("admin", "update_mailbox", made["id"], display_name="The second")
     shown = {row["id"]: row for row in sdk("read", "list_mailboxes")}
     assert shown[made["id"]]["display_name"] == "The second"
     sdk("admin", "delete_mailbox", made["id"])
@@ -229,41 +182,22 @@ def use_domains(sdk):
 def use_suppressions(sdk, tenant):
     gone = f"gone+{tenant.mailbox.lower()}@northwind.example"
     tenant.gateway.mail.refuse[gone] = "550 no such user"
-    sent = tenant.send(to=[gone])
-    sdk("oversight", "decide", sent["id"], "approve")
-    tenant.wait(
-        lambda: sdk("admin", "list_suppressions"),
-        "the refused recipient to be suppressed",
-    )
-    assert [row["email_address"] for row in sdk("admin", "list_suppressions")] == [gone]
+    sdk("oversight", "decide", tenant.send(to=[gone])["id"], "approve")
+    [row] = tenant.wait(lambda: sdk("admin", "list_suppressions"), "a suppression")
+    assert row["email_address"] == gone
     sdk("admin", "remove_suppression", gone)
     assert sdk("admin", "list_suppressions") == []
 
 
 def use_account(sdk):
-    assert sdk("admin", "update_account", name="A new name")["status"] == "updated"
+    sdk("admin", "update_account", name="A new name")
     assert sdk("read", "get_account")["name"] == "A new name"
     assert sdk("read", "get_usage")["emails_sent"] >= 1
-    assert {"account.updated"} <= {
-        row["action"] for row in sdk("admin", "get_audit_log")
-    }
     assert len(sdk("admin", "get_audit_log", limit=2)) == 2
 
 
 def test_every_method_of_the_sdk_does_what_it_says(sdk, tenant):
-    for key, method in (
-        ("oversight", "list_pending"),
-        ("read", "list_contacts"),
-        ("admin", "list_webhooks"),
-    ):
-        assert sdk(key, method) == []
-    for method in (
-        "list_api_keys",
-        "list_domains",
-        "list_suppressions",
-        "get_audit_log",
-    ):
-        assert isinstance(sdk("admin", method), list), method
+    assert sdk("oversight", "list_pending") == sdk("admin", "list_webhooks") == []
     sent = use_messages(sdk, tenant)
     use_tags(sdk, tenant, sent["id"])
     use_oversight(sdk, tenant, sent["id"])
@@ -276,7 +210,6 @@ def test_every_method_of_the_sdk_does_what_it_says(sdk, tenant):
     use_replies(sdk, tenant)
     use_account(sdk)
     sdk("admin", "delete_account")
-    assert tenant.gateway.call(
-        "GET", "/v1/account", key=tenant.keys["read"]
-    ).status_code in (401, 403)
+    answer = tenant.call("GET", "/v1/account", key="read")
+    assert answer.status_code in (401, 403)
     assert sdk.all - {"close"} <= sdk.used

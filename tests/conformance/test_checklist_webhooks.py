@@ -50,42 +50,34 @@ def test_signature_is_over_the_exact_bytes_with_the_callers_secret_or_one_of_the
 
 def test_payload_satisfies_each_variant_by_its_own_keys(tenant):
     hook = tenant.subscribe("email.decided", "oversight.pending")
-    fields = {
-        "subject": "Four",
-        "metadata": {"discord_user": "ana#1"},
-        "markdown": "Geheimwort",
-    }
-    email_id = bring_about(tenant, "oversight.approved", **fields)
-    events = tenant.wait_for_events(hook, 2)
-    assert [
-        event.said["event"] for event in events if b"Geheimwort" in event.body
-    ] == []
-    pending, decided = (event.said for event in events)
-    for body, name in ((pending, "oversight.pending"), (decided, "email.decided")):
-        inner = body["data"]
-        # A: event, timestamp, data.email_id and the message in data.
-        assert body["event"] == name
-        assert inner["email_id"] == email_id
-        assert inner["subject"] == "Four"
-        assert inner["from"] == tenant.address
-        assert inner["direction"] == "outbound"
-        assert inner["has_attachments"] is False
-        # B: type, data.message_id, `to` as text, metadata in data.
-        assert body["type"] == name
-        assert inner["message_id"] == email_id
-        assert inner["to"] == "dana@northwind.example"
-        assert inner["metadata"] == {"discord_user": "ana#1"}
-        # C: type and ids at the top, all flat.
-        assert body["id"] == body["message_id"] == email_id
-        # D: event_type, thread and mailbox at the top, timestamp.
-        assert body["event_type"] == name
-        assert body["mailbox"] == tenant.address
-        assert body["subject"] == "Four"
+    fields = {"subject": "Four", "metadata": {"discord_user": "ana#1"}}
+    email_id = bring_about(
+        tenant, "oversight.approved", markdown="Geheimwort", **fields
+    )
+    pending, decided = tenant.wait_for_events(hook, 2)
+    assert b"Geheimwort" not in pending.body + decided.body
+    for body, name in (
+        (pending.said, "oversight.pending"),
+        (decided.said, "email.decided"),
+    ):
+        at_top = {"id": email_id, "message_id": email_id, "mailbox": tenant.address}
+        inside = {
+            "email_id": email_id,
+            "message_id": email_id,
+            "from": tenant.address,
+            "to": "dana@northwind.example",
+            "direction": "outbound",
+            "has_attachments": False,
+        }
+        names = dict.fromkeys(("event", "type", "event_type"), name)
+        assert (at_top | names | {"subject": "Four"}).items() <= body.items(), name
         assert body["thread_id"]
         assert datetime.fromisoformat(body["timestamp"]).tzinfo
-    assert decided["decision"] == decided["data"]["decision"] == "approved"
-    assert decided["reason"] == "because"
-    assert pending.get("decision") is None
+        assert body["data"].items() >= (inside | {"subject": "Four"}).items(), name
+        assert body["data"]["metadata"] == {"discord_user": "ana#1"}
+    assert decided.said["decision"] == decided.said["data"]["decision"] == "approved"
+    assert decided.said["reason"] == "because"
+    assert pending.said.get("decision") is None
 
 
 def test_subscriber_gets_its_own_word_once(tenant):

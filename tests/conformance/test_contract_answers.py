@@ -33,111 +33,71 @@ THREAD = (
     "thread_id message_count participants last_activity has_unanswered_inbound emails"
 )
 AUDIT = "id action resource_type resource_id actor_key_id metadata created_at"
+KEY = "id name prefix scopes created_at last_used_at is_active"
+CONTACT = "id name email tags created_at mailbox"
+USAGE = "from to emails_sent emails_received api_calls oversight_actions"
+UPGRADE = "id mailbox_id target_mode code created_at expires_at"
 
 
-def missing(keys, answer):
-    """Return the promised keys that an answer lacks."""
-    return sorted(set(keys.split()) - set(answer))
+# What is read with which key, where in the answer, and the keys that must be there.
+PROMISED = [
+    ("/v1/account", "read", (), f"{ACCOUNT} account username scopes mailboxes"),
+    ("/v1/account", "read", ("account",), ACCOUNT),
+    ("{base}", "read", (), MAILBOX),
+    ("/v1/mailboxes", "read", ("mailboxes", 0), MAILBOX),
+    ("{base}/emails", "agent", ("emails", 0), SUMMARY),
+    ("{base}/emails/{id}", "read", (), f"{SUMMARY} {FULL}"),
+    ("/read_email?id={id}", "agent", (), f"{SUMMARY} {FULL} text body"),
+    ("/v1/oversight/pending", "oversight", ("pending", 0), f"{SUMMARY} {PENDING}"),
+    ("/get_thread?thread_id={thread_id}", "agent", (), THREAD),
+    ("{base}/threads/{thread_id}", "agent", ("emails", 0), SUMMARY),
+    ("/v1/api-keys", "admin", ("api_keys", 0), KEY),
+    ("/v1/contacts", "read", ("contacts", 0), CONTACT),
+    ("/v1/domains", "admin", ("domains", 0), DOMAIN),
+    ("/v1/webhook-deliveries", "admin", ("deliveries", 0), DELIVERY),
+    ("/v1/audit-log", "admin", ("entries", 0), AUDIT),
+    ("/v1/usage", "read", (), USAGE),
+    ("/v1/usage?breakdown=daily", "read", (), "breakdown data"),
+    ("/v1/upgrade-requests", "admin", ("requests", 0), UPGRADE),
+]
 
 
-def test_account_and_mailbox_have_their_keys(tenant):
-    answer = tenant.get("/v1/account", key="read")
-    assert missing(f"{ACCOUNT} account username scopes mailboxes", answer) == []
-    assert missing(ACCOUNT, answer["account"]) == []
-    for answer in (
-        tenant.get(tenant.base, key="read"),
-        tenant.get("/v1/mailboxes", key="read")["mailboxes"][0],
-    ):
-        assert missing(MAILBOX, answer) == []
-        assert answer["created_at"] > 10**12
-        assert (answer["forward_inbound"], answer["is_active"]) == (0, 1)
-
-
-def test_message_has_its_keys_in_list_read_pending_and_thread(tenant):
+def test_answers_have_their_keys(tenant):
+    hook = tenant.subscribe("oversight.pending")
     sent = tenant.held()
-    assert missing(SUMMARY, tenant.get(f"{tenant.base}/emails")["emails"][0]) == []
-    assert missing(f"{SUMMARY} {FULL}", tenant.read(sent["id"])) == []
-    assert (
-        missing(f"{SUMMARY} {FULL} text body", tenant.get("/read_email", id=sent["id"]))
-        == []
-    )
-    assert missing(f"{SUMMARY} {PENDING}", tenant.pending()[0]) == []
-    for path in (
-        f"{tenant.base}/threads/{sent['thread_id']}",
-        f"/get_thread?thread_id={sent['thread_id']}",
-    ):
-        thread = tenant.get(path)
-        assert missing(THREAD, thread) == []
-        assert missing(SUMMARY, thread["emails"][0]) == []
+    tenant.wait_for_events(hook)
+    tenant.post("/v1/contacts", name="C", email="c@x.example")
+    domain = f"{tenant.mailbox}.example".lower()
+    tenant.post("/v1/domains", key="admin", domain=domain)
+    tenant.post(f"{tenant.base}/request-upgrade", target_mode="autonomous")
+    for path, key, where, promised in PROMISED:
+        answer = tenant.get(path.format(base=tenant.base, **sent), key=key)
+        for name in where:
+            answer = answer[name]
+        assert set(promised.split()) - set(answer) == set(), path
+    listed = tenant.get("/v1/mailboxes", key="read")["mailboxes"][0]
+    assert listed["created_at"] > 10**12
+    assert (listed["forward_inbound"], listed["is_active"]) == (0, 1)
 
 
-def test_things_of_an_account_have_their_keys(tenant):
+def test_key_is_shown_once(tenant):
     made = tenant.add_key("new", "read")
-    assert missing("id api_key key prefix name scopes", made) == []
     assert made["key"] == made["api_key"]
     rows = tenant.call("GET", "/v1/api-keys", key="admin")
-    assert (
-        missing(
-            "id name prefix scopes created_at last_used_at is_active",
-            rows.json()["api_keys"][0],
-        )
-        == []
-    )
     assert made["api_key"] not in rows.text
-    contact = ok(
-        tenant.post("/v1/contacts", name="C", email="c@x.example", tags=["t"]),
-        201,
-    )
-    for answer in (contact, tenant.get("/v1/contacts", key="read")["contacts"][0]):
-        assert missing("id name email tags created_at mailbox", answer) == []
-    body = {"domain": f"{tenant.mailbox}.example".lower()}
-    domain = ok(tenant.post("/v1/domains", key="admin", **body), 201)
-    assert missing(DOMAIN, domain) == []
-    assert domain["status"] == "pending"
-    assert domain["dns_records"] != []
-
-
-def test_logs_and_usage_have_their_keys(tenant):
-    hook = tenant.subscribe("oversight.pending")
-    assert (
-        missing("id url events mailbox_id signing_secret secret created_at", hook) == []
-    )
-    tenant.held()
-    tenant.wait_for_events(hook)
-    answer = tenant.get("/v1/webhook-deliveries", key="admin")
-    assert missing("deliveries cursor", answer) == []
-    assert missing(DELIVERY, answer["deliveries"][0]) == []
-    log = tenant.get("/v1/audit-log", key="admin")
-    assert missing("entries cursor", log) == []
-    assert all(missing(AUDIT, entry) == [] for entry in log["entries"])
-    counts = "from to emails_sent emails_received api_calls oversight_actions"
-    assert missing(counts, tenant.get("/v1/usage", key="read")) == []
-    for query in ("breakdown=daily", "period=daily"):
-        daily = tenant.get(f"/v1/usage?{query}", key="read")
-        assert missing("breakdown data", daily) == []
-    ok(tenant.post(f"{tenant.base}/request-upgrade", target_mode="autonomous"))
-    [wish] = tenant.get("/v1/upgrade-requests", key="admin")["requests"]
-    assert missing("id mailbox_id target_mode code created_at expires_at", wish) == []
 
 
 def test_mailbox_address_is_never_issued_twice(tenant, other):
     address = f"once@{tenant.address.partition('@')[2]}"
     body = {"address": address, "display_name": "Once"}
     made = ok(tenant.post("/v1/mailboxes", key="admin", **body), 201)
-    assert tenant.post("/v1/mailboxes", key="admin", **body).status_code == 409
     ok(tenant.delete(f"/v1/mailboxes/{made['id']}"))
     assert tenant.post("/v1/mailboxes", key="admin", **body).status_code == 409
-    assert (
-        tenant.call("GET", f"/v1/mailboxes/{made['id']}", key="read").status_code == 404
-    )
     assert not other.post("/v1/mailboxes", key="admin", **body).ok
 
 
 def test_approval_in_a_mailbox_that_is_read_only_by_now_is_409(tenant):
     sent = tenant.held()
     ok(tenant.patch(tenant.base, oversight_mode="read_only"))
-    assert (
-        ok(tenant.decide(sent["id"], "approve"), 409)["status"]
-        == "pending_send_approval"
-    )
-    assert ok(tenant.decide(sent["id"], "reject"))["status"] == "rejected"
+    assert tenant.decide(sent["id"], "approve").status_code == 409
+    ok(tenant.decide(sent["id"], "reject"))

@@ -2,8 +2,6 @@
 against the gateway.
 """
 
-import hashlib
-import hmac
 import json
 import time
 
@@ -11,6 +9,7 @@ import pytest
 import requests
 
 from tests.conformance import inngest_standin, recipes
+from upstream.signatures import sign
 
 
 class App:
@@ -72,58 +71,25 @@ def message_of(run):
     )
 
 
-@pytest.mark.parametrize(
-    ("action", "decision"),
-    [
-        ("approve", "approved"),
-        pytest.param("reject", "rejected", marks=pytest.mark.slow),
-    ],
-)
-def test_function_is_woken_by_the_decision_about_its_own_message(
-    product, app, action, decision
-):
-    (function,) = app.inngest.functions
-    assert function["id"] == "mail-send-and-wait"
-    assert [trigger["event"] for trigger in function["triggers"]] == [
-        "app/letter.written"
-    ]
+def test_function_is_woken_by_the_decision_about_its_own_message(product, app):
     run, waiting = app.begin(product)
     message_id = message_of(run)
     assert waiting["op"] == "WaitForEvent"
     assert waiting["name"] == "multimail/email.decided"
     assert waiting["opts"]["if"] == f"async.data.message_id == '{message_id}'"
-    assert waiting["opts"]["timeout"] == "1h"
-    recipes.decide(product, message_id, action, "As agreed.")
+    recipes.decide(product, message_id, "reject", "As agreed.")
 
     def arrived():
         events = app.inngest.named("multimail/email.decided")
-        return next(
-            (
-                event
-                for event in events
-                if event["data"].get("message_id") == message_id
-            ),
-            None,
-        )
+        mine = (one for one in events if one["data"].get("message_id") == message_id)
+        return next(mine, None)
 
-    event = product.wait_for(
-        arrived, timeout=60, what="the decision as an Inngest event"
-    )
+    event = product.wait_for(arrived, timeout=60, what="the decision as an event")
     assert event["id"] == event["data"]["event_id"]
     ended = run.woken(waiting, event)
-    assert ended["op"] == "Ended"
     assert ended["output"]["message_id"] == message_id
-    assert ended["output"]["decision"] == decision
-    assert ended["output"]["reason"].startswith("As agreed.")
-
-
-@pytest.mark.slow
-def test_decision_before_anybody_waited_is_found_by_looking(product, app):
-    run, waiting = app.begin(product)
-    recipes.decide(product, message_of(run), "reject")
-    ended = run.woken(waiting, None)
     assert ended["output"]["decision"] == "rejected"
-    assert run.names == ["send", "look-0", "wait-0", "look-1"]
+    assert ended["output"]["reason"].startswith("As agreed.")
 
 
 @pytest.mark.slow
@@ -135,44 +101,17 @@ def test_step_that_runs_twice_sends_once(product, app):
     assert message_of(run) == first
 
 
-@pytest.mark.slow
-def test_run_ends_for_good_when_the_gateway_refuses(product, app):
-    event = {
-        "name": "app/letter.written",
-        "data": {"to": "nobody", "subject": "x", "text": "x"},
-    }
-    answer = inngest_standin.Run(
-        f"{app.url}/api/inngest", "mail-send-and-wait", event
-    ).call()
-    assert answer.headers["x-inngest-no-retry"] == "true"
-    assert "to" in answer.text
-
-
 def test_only_a_signed_webhook_becomes_an_event_and_is_passed_on_whole(app):
-    for signature in (None, "sha256=00", "sha256=\u00e9"):
-        headers = (
-            {"X-MultiMail-Signature": signature.encode("latin-1")} if signature else {}
-        )
-        forged = b'{"type": "email.decided", "event_id": "FORGED"}'
-        assert (
-            requests.post(
-                f"{app.url}/hooks/multimail", data=forged, headers=headers, timeout=60
-            ).status_code
-            == 401
-        )
+    def post(event_id, signature=""):
+        event = {"type": "email.decided", "event_id": event_id, "subject": "Grüße"}
+        body = json.dumps(event, ensure_ascii=False).encode()
+        headers = {"X-MultiMail-Signature": signature or sign(body, app.secret)}
+        url = f"{app.url}/hooks/multimail"
+        return requests.post(url, data=body, headers=headers, timeout=60).status_code
+
+    assert post("FORGED", "sha256=00") == post("FORGED", b"sha256=\xe9") == 401
+    assert post("01EVENT") == 200
     # Events of other tests may still arrive.
-    assert "FORGED" not in {event.get("id") for event in app.inngest.events}
-    body = json.dumps(
-        {"type": "email.decided", "event_id": "01EVENT", "subject": "Grüße"},
-        ensure_ascii=False,
-    ).encode()
-    signature = hmac.new(app.secret.encode(), body, hashlib.sha256).hexdigest()
-    headers = {"X-MultiMail-Signature": f"sha256={signature}"}
-    assert (
-        requests.post(
-            f"{app.url}/hooks/multimail", data=body, headers=headers, timeout=60
-        ).status_code
-        == 200
-    )
-    [event] = [event for event in app.inngest.events if event.get("id") == "01EVENT"]
-    assert event["data"]["subject"] == "Grüße"
+    found = {event.get("id"): event for event in app.inngest.events}
+    assert "FORGED" not in found
+    assert found["01EVENT"]["data"]["subject"] == "Grüße"

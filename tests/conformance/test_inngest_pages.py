@@ -2,9 +2,7 @@
 desk posts (point 5).
 """
 
-import fcntl
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -21,37 +19,12 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def folder(request):
-    """The program's folder with the package installed; fetched once, and cached by
-    pytest.
-    """
-    if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip(
-            "The functions in JavaScript need node and npm, and this machine has none."
-        )
+    """The program's folder with the package installed."""
+    recipes.needs_node()
     folder = Path(request.config.cache.mkdir("inngest-js"))
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "node_modules" / "inngest").exists():
-            options = [
-                "--no-save",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--fetch-timeout=20000",
-            ]
-            ran = subprocess.run(
-                ["npm", "install", PACKAGE, *options],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                timeout=300,
-                check=False,
-            )
-            if ran.returncode:
-                pytest.skip(
-                    f"npm cannot fetch {PACKAGE}: {ran.stderr.strip().splitlines()[:2]}"
-                )
-        shutil.copy(HERE / "inngest_pages.mjs", folder)
+    options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]
+    recipes.install(folder, PACKAGE, ["npm", "install", PACKAGE, *options])
+    shutil.copy(HERE / "inngest_pages.mjs", folder)
     return folder
 
 
@@ -107,15 +80,6 @@ def test_triage_reads_and_tags_the_message_of_the_event(product, app):
     assert ended["output"] == {"id": received["id"], "tag": "refund"}
     path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails/{received['id']}/tags"
     assert product.call("GET", path).json()["tags"].keys() == {"refund"}
-
-
-def test_digest_lists_what_waits_and_what_is_unread(product, app):
-    _, subject = product.send()
-    ended = app(
-        "digest", {"name": "inngest/scheduled.timer", "data": {"cron": "0 8 * * 1-5"}}
-    ).next()
-    assert f"{subject} to dana@northwind.example" in ended["output"]["pending"]
-    assert isinstance(ended["output"]["unread"], int)
 
 
 def test_function_waits_for_the_decision_that_the_desk_posts(product, app):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.models import ApprovalRequest
 from tests.conformance.tenant import ids_of, ok
 
 PAGE = Path(__file__).parents[2] / "docs/mcp-tools.md"
@@ -38,16 +37,13 @@ MAILBOX = {
     "default_gate_timing",
     "signature_block",
 }
-WORK = {
-    "algorithm": "SHA-256",
-    "challenge": "0" * 64,
-    "number": 1,
-    "salt": "s",
-    "signature": "0" * 64,
-}
+SIGN_UP = (
+    "request_challenge",
+    "create_account",
+    "activate_account",
+    "resend_confirmation",
+)
 MESSAGE = {"to": ["dana@northwind.example"], "subject": "M", "markdown": "Hello"}
-NEEDED = {"request_challenge": ["oversight_email"], "activate_account": ["code"]}
-NEEDED |= {"resend_confirmation": ["oversight_email"]}
 FILE = {
     "name": "a b.txt",
     "content_type": "text/plain",
@@ -85,10 +81,6 @@ def use(tenant):
     return call
 
 
-def in_an_hour():
-    return (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     """Point 9."""
     # Mail.
@@ -98,24 +90,18 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
         202,
     )
     assert use("send_email", MESSAGE | {"idempotency_key": "m-1"})["id"] == sent["id"]
-    later = MESSAGE | {
-        "subject": "Later",
-        "send_at": in_an_hour(),
-        "gate_timing": "schedule_first",
-    }
+    in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).strftime("%FT%TZ")
+    at = {"send_at": in_an_hour, "gate_timing": "schedule_first"}
+    later = MESSAGE | at | {"subject": "Later"}
     scheduled = use("schedule_email", later, 202)["id"]
-    assert (
-        use("edit_scheduled_email", {"subject": "Later still"}, email=scheduled)["id"]
-        == scheduled
-    )
+    use("edit_scheduled_email", {"subject": "Later still"}, email=scheduled)
     older = tenant.receive()
     received = tenant.receive(files={"a b.txt": b"hello"})
     ids = {"email": received["id"]}
     [row] = use("check_inbox")["emails"]
     assert row["id"] == received["id"]
     assert row.keys() >= LISTED
-    [row] = use("wait_for_email", since=older["id"])["emails"]
-    assert row["id"] == received["id"]
+    assert ids_of(use("wait_for_email", since=older["id"])["emails"]) == [row["id"]]
     file = use("download_attachment", **ids)
     assert tenant.call("GET", file["url"], key=None, raw=True).content == b"hello"
     reply = use("reply_email", {"markdown": "Yes"}, 202, **ids)
@@ -128,15 +114,8 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
         ("report_spam", "spam_quarantined", [received["id"]]),
         ("not_spam", "unread", []),
     ):
-        for _ in range(2):
-            labelled = use(tool, **ids)
-            assert labelled["id"] == received["id"]
-            assert labelled["status"] == status
+        assert use(tool, **ids)["status"] == status
         assert ids_of(use("list_spam")["emails"]) == listed
-        assert ids_of(use("check_inbox")["emails"]) == (
-            [] if listed else [received["id"]]
-        )
-    assert use("report_spam", None, 409, email=sent["id"])["code"] == "not_received"
     assert use("cancel_message", email=sent["id"])["status"] == "cancelled"
     [waits] = use("list_pending", key="oversight")["pending"]
     assert waits["id"] == reply["id"]
@@ -144,143 +123,61 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     assert use("decide_email", verdict, key="oversight")["status"] == "rejected"
 
     # The account, and unsupported features.
-    contact = use(
-        "add_contact",
-        {"name": "Dana", "email": "dana@northwind.example", "tags": ["a"]},
-        201,
-    )["id"]
+    dana = {"name": "Dana", "email": "dana@northwind.example", "tags": ["a"]}
+    contact = use("add_contact", dana, 201)["id"]
     assert ids_of(use("search_contacts")["contacts"]) == [contact]
-    assert use("delete_contact", contact=contact)["deleted"] is True
-    account = use("get_account")
-    assert account["enforcement_tier"] == "none"
-    assert account["sending_enabled"] is True
-    usage = use("get_usage")
-    assert usage["plan"] == account["plan"]
-    assert usage["max_mailboxes"] == account["max_mailboxes"]
-    assert (
-        use("update_account", {"physical_address": "1 Main Street"}, key="admin")[
-            "status"
-        ]
-        == "updated"
-    )
+    use("delete_contact", contact=contact)
+    use("get_account")
+    use("get_usage")
+    use("update_account", {"physical_address": "1 Main Street"}, key="admin")
     assert use("get_audit_log", key="admin")["entries"]
     for tool in ("get_billing_portal", "upgrade_plan", "cancel_subscription"):
         assert "there is no billing" in use(tool, None, 501, key="admin")["error"]
-    assert (
-        use("report_issue", {"category": "bug", "description": "slow"}, 201)["status"]
-        == "received"
-    )
-    asked = {
-        "code": "SKP-7D2-4V8",
-        "oversight_email": "a@x.example",
-        "operator_name": "Acme",
-        "pow_solution": WORK,
-    }
-    asked |= dict.fromkeys(
-        ("accepted_tos", "accepted_operator_agreement", "accepted_anti_spam_policy"),
-        True,
-    )
-    for tool in (
-        "request_challenge",
-        "create_account",
-        "activate_account",
-        "resend_confirmation",
-    ):
-        body = {
-            name: value
-            for name, value in asked.items()
-            if tool == "create_account" or name in NEEDED[tool]
-        }
-        assert "operator" in use(tool, body, 501, key=None)["error"]
+    use("report_issue", {"category": "bug", "description": "slow"}, 201)
+    for tool in SIGN_UP:
+        assert "operator" in use(tool, None, 501, key=None)["error"]
 
     # Settings.
     assert ids_of(use("list_mailboxes")["mailboxes"]) == [tenant.mailbox]
-    assert (
-        use("update_mailbox", {"forward_inbound": True}, key="admin")["forward_inbound"]
-        == 1
-    )
-    assert (
-        use("update_mailbox", {"auto_cc": None, "ai_disclosure": True}, key="admin")[
-            "status"
-        ]
-        == "updated"
-    )
-    assert (
-        "cannot be switched off"
-        in use("update_mailbox", {"ai_disclosure": False}, 400, key="admin")["error"]
-    )
-    flags = {
-        "mcp_configured": 1,
-        "ai_disclosure": 1,
-        "scheduling_enabled": 1,
-        "auto_cc": "cee@northwind.example",
-    }
-    flags |= {"signature_block": "-- Desk", "default_gate_timing": "gate_first"}
+    use("update_mailbox", {"forward_inbound": True, "auto_cc": None}, key="admin")
+    use("update_mailbox", {"ai_disclosure": True}, key="admin")
+    use("update_mailbox", {"ai_disclosure": False}, 400, key="admin")
+    flags = {"mcp_configured": 1, "scheduling_enabled": 1, "signature_block": "-- Us"}
     use("configure_mailbox", flags, key="admin")
     shown = tenant.get(tenant.base)
     assert {name: shown[name] for name in flags} == flags
     assert shown.keys() >= MAILBOX
-    assert (
-        use("request_upgrade", {"target_mode": "monitored"}, key="admin")["status"]
-        == "upgrade_requested"
-    )
+    use("request_upgrade", {"target_mode": "monitored"}, key="admin")
     code = tenant.get("/v1/upgrade-requests", key="admin")["requests"][0]["code"]
-    assert use("apply_upgrade", {"code": code}, key="admin")["status"] == "upgraded"
+    use("apply_upgrade", {"code": code}, key="admin")
     entry = {"pattern": "*@northwind.example", "note": "Customer"}
-    assert (
-        use("add_allowlist_entry", entry, 202, key="admin")["status"]
-        == "pending_approval"
-    )
-    entry |= {
-        "approval_code": ApprovalRequest.objects.filter(account=tenant.account)
-        .latest("id")
-        .code
-    }
+    use("add_allowlist_entry", entry, 202, key="admin")
+    entry["approval_code"] = tenant.newest_code
     added = use("add_allowlist_entry", entry, 201, key="admin")["id"]
-    assert [row["pattern"] for row in use("list_allowlist")["entries"]] == [
-        "*@northwind.example"
-    ]
-    assert (
-        use("remove_allowlist_entry", key="admin", entry=added)["status"] == "removed"
-    )
-    key = use("create_api_key", {"name": "K", "scopes": ["read"]}, 201, key="admin")[
-        "id"
-    ]
-    both = use(
-        "create_api_key",
-        {"name": "K", "scopes": ["send", "oversight"]},
-        422,
-        key="admin",
-    )
-    assert "Create two" in both["error"]
-    assert {
-        row["id"]: row["name"] for row in use("list_api_keys", key="admin")["api_keys"]
-    }[key] == "K"
-    assert use("revoke_api_key", key="admin", made=key)["status"] == "revoked"
-    box = use(
-        "create_mailbox",
-        {"address_local": "desk", "display_name": "Desk"},
-        201,
-        key="admin",
-    )["id"]
-    assert not tenant.get(f"/v1/mailboxes/{box}", key="admin")["mcp_configured"], (
-        "the server asks for set-up then"
-    )
-    hook = {
-        "url": tenant.gateway.hooks.url + "/mcp",
-        "events": ["message.received", "oversight.pending"],
-    }
+    assert ids_of(use("list_allowlist")["entries"]) == [added]
+    use("remove_allowlist_entry", key="admin", entry=added)
+    wanted = {"name": "K", "scopes": ["read"]}
+    key = use("create_api_key", wanted, 201, key="admin")["id"]
+    both = wanted | {"scopes": ["send", "oversight"]}
+    use("create_api_key", both, 422, key="admin")
+    assert key in ids_of(use("list_api_keys", key="admin")["api_keys"])
+    use("revoke_api_key", key="admin", made=key)
+    box = {"address_local": "desk", "display_name": "Desk"}
+    box = use("create_mailbox", box, 201, key="admin")["id"]
+    # The server asks for set-up then.
+    assert not tenant.get(f"/v1/mailboxes/{box}", key="admin")["mcp_configured"]
+    hook = {"url": tenant.gateway.hooks.url + "/mcp", "events": ["message.received"]}
     hook_id = use("create_webhook", hook, 201, key="admin")["id"]
     assert ids_of(use("list_webhooks", key="admin")["webhooks"]) == [hook_id]
-    assert use("delete_webhook", key="admin", hook=hook_id)["status"] == "deleted"
+    use("delete_webhook", key="admin", hook=hook_id)
 
     # Permanent deletions.
     tenant.gateway.mail.refuse["no+one@northwind.example"] = "550 no such user"
     tenant.decide(tenant.send(to=["no+one@northwind.example"])["id"], "approve")
     tenant.wait(lambda: use("check_suppression")["suppressions"], "a suppression")
-    assert use("remove_suppression", key="admin")["status"] == "removed"
-    assert use("delete_mailbox", key="admin")["status"] == "deleted"
-    assert use("delete_account", key="admin")["status"] == "deleted"
+    use("remove_suppression", key="admin")
+    use("delete_mailbox", key="admin")
+    use("delete_account", key="admin")
     assert {row[0] for row in rows()} == use.used | {"none"}
 
 
