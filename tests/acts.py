@@ -121,7 +121,7 @@ QUIET_TASKS = {
     "dashboard.tasks.tick": "runs the other tasks",
 }
 PROVED_TASKS = {
-    "mirror.tasks.survey": "test_hosted_capabilities.py",
+    "mirror.tasks.survey": "test_hosted.py",
     "policy.tasks.bring_minimum": "test_oversight_minimum.py::"
     "test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes",
     "policy.tasks.read_refusals": "test_ledger_entries.py::test_refusal_at_the_gate_is_told_whole",

@@ -4,9 +4,8 @@
     {"GET /v1/mailboxes/{}/emails": {"rows": {"emails": {"subject": null}}}}
 
 `status` and `headers` replace those of the answer, `body` all of it. `fields` of the
-object and `rows` of its arrays are set, or removed where they are null; `named` gives a
-field another name, and `reversed` names arrays. With `was` only answers of that status
-are changed.
+object and `rows` of its arrays are set, or removed where they are null; `reversed` names
+arrays. With `was` only answers of that status are changed.
 """
 
 import re
@@ -31,10 +30,6 @@ def altered(alters, call, answer):
             for name, values in how.get("rows", {}).items():
                 body[name] = [_set(row, values) for row in body.get(name, [])]
             body |= {name: body[name][::-1] for name in how.get("reversed", [])}
-            body = {
-                how.get("named", {}).get(name, name): value
-                for name, value in body.items()
-            }
         body = how.get("body", body)
     return status, body, headers
 

@@ -54,17 +54,9 @@ class Deliverer:
     """Sends events in their order, each once, in a thread of its own."""
 
     waiting: "queue.Queue[Delivery]" = field(default_factory=queue.Queue)
-    kept_back: list[Delivery] = field(default_factory=list)
 
     def __post_init__(self):
         threading.Thread(target=self._run, daemon=True).start()
-
-    def release(self, *, backwards):
-        """Send what was kept back, in its order or backwards."""
-        kept = self.kept_back
-        self.kept_back = []
-        for delivery in reversed(kept) if backwards else kept:
-            self.waiting.put(delivery)
 
     def _run(self):
         while True:

@@ -2,17 +2,15 @@
 call, and a ledger of effects.
 
 A call is looked up in `ROUTES`, which the decorator `call` fills: method, path, scope,
-and the parameters and fields that the documents name. `control.py` does what tests and
-other people do.
+and the parameters and fields that the documents name. What tests and other people do
+stands at the end of `Host`.
 """
 
 import base64
 import json
 import re
 import threading
-import time
 import uuid
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +18,20 @@ from urllib.parse import unquote
 
 from tests.hosted import events
 from tests.hosted.altered import altered
+from tests.hosted.temper import TEMPERS, Temper
 
-HELD = ("pending_send_approval", "pending_inbound_approval")
+OVERSIGHT = "mm_live_oversight_key"
+READ = "mm_live_read_key"
+ADMIN = "mm_live_admin_key"
+AGENT = "mm_live_agent_key"
+SCOPES = {
+    OVERSIGHT: ["oversight"],
+    READ: ["read"],
+    ADMIN: ["admin"],
+    AGENT: ["read", "send"],
+}
+HELD = "pending_send_approval"
+PAGE = 20
 STRICTNESS = ("autonomous", "monitored", "gated_send", "gated_all", "read_only")
 SEND_FIELDS = (
     "to cc bcc subject markdown attachments idempotency_key send_at gate_timing"
@@ -33,10 +43,6 @@ LIST_PARAMETERS = (
     "status sender subject_contains date_after date_before direction has_attachments "
     "since_id limit cursor"
 )
-
-
-# A status and a body: an object, or bytes.
-Answer = tuple[int, Any]
 
 
 class Refused(Exception):
@@ -54,10 +60,8 @@ class Key:
 
     id: str
     text: str
-    name: str
     scopes: list[str]
     is_active: bool = True
-    created_at: int = 0
 
 
 @dataclass
@@ -91,7 +95,6 @@ class Mail:
     attachments: list[dict[str, Any]] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    send_at: str | None = None
     decision: str | None = None
     reason: str | None = None
     decided_by: str | None = None
@@ -101,9 +104,7 @@ class Mail:
 
 @dataclass(frozen=True)
 class Effect:
-    """One line of the ledger: a message left, was let in, was rejected or was
-    cancelled.
-    """
+    """One line of the ledger: a message left, or was rejected."""
 
     email_id: str
     what: str
@@ -134,57 +135,44 @@ class Asked:
         ]
 
 
-@dataclass(frozen=True)
-class Route:
-    """One operation. An empty scope is any key; `query` and `body` are what the
-    documents name.
-    """
-
-    method: str
-    path: "re.Pattern[str]"
-    scopes: tuple[str, ...]
-    query: frozenset[str]
-    body: frozenset[str]
-    act: Callable[["Host", Asked], Answer]
-
-
+# Method, pattern of the path, scopes, the parameters and fields that the documents name,
+# and what serves it.
 ROUTES = []
 
 
-def call(method, path, scope="", *, query="", body=""):
+def call(method, path, scopes="", *, query="", body=""):
     """Serve an operation by the decorated method of Host; `{}` is one segment of the
-    path.
+    path. Without scopes any key will do.
     """
     pattern = re.compile(path.replace("{}", "([^/]+)"))
 
     def register(act):
-        known = frozenset(query.split()), frozenset(body.split())
-        ROUTES.append(Route(method, pattern, tuple(scope.split()), *known, act))
+        known = {*query.split(), *body.split()}
+        ROUTES.append((method, pattern, scopes.split(), known, act))
         return act
 
     return register
 
 
 class Host:
-    """The account. `answer` is the whole API; everything else is called by it or by
-    `control.py`.
-    """
+    """The account. `answer` is the whole API."""
 
     def __init__(self, temper):
+        self.url = ""
         self.lock = threading.RLock()
         self.deliverer = events.Deliverer()
         self.begin(temper)
 
-    def begin(self, temper):
-        """Forget everything, and be this kind of host."""
-        self.temper = temper
+    def begin(self, temper, **switches):
+        """Forget everything, and be as new, with this temper and these switches."""
+        self.temper = Temper(**TEMPERS[temper] | switches)
         self.number = 0
         self.mails = {}
-        self.effects = []
+        self.ledger = []
+        # Method, path and body of each call.
         self.calls = []
         self.webhooks = {}
         self.deliveries = []
-        self.deliverer.kept_back = []
         self.contacts = []
         self.suppressed = []
         self.audit = []
@@ -192,9 +180,8 @@ class Host:
         # What happens elsewhere right before the next call to a path is answered.
         self.before = []
         self.keys = {}
-        for name in ("oversight", "oversight_read", "read", "admin"):
-            self.add_key(f"mm_live_{name}_key", name, [name])
-        self.add_key("mm_live_agent_key", "agent", ["read", "send"])
+        for text, scopes in SCOPES.items():
+            self.add_key(text, *scopes)
         self.box = Mailbox(self.new_id(), "support@yourteam.example")
 
     # --- what all calls share ---
@@ -202,21 +189,12 @@ class Host:
     def answer(self, method, path, query, body, secret):
         """Return status, body (an object, or bytes) and headers."""
         with self.lock:
-            self.calls.append(
-                {
-                    "method": method,
-                    "path": path,
-                    "query": query,
-                    "body": body,
-                    "key": secret[:16],
-                }
-            )
+            self.calls.append((method, path, body))
             for number, (awaited, happens) in enumerate(self.before):
                 if awaited == path:
                     del self.before[number]
                     happens()
                     break
-            self._send_what_is_due()
             try:
                 answer = (*self._answer(method, path, query, body, secret), {})
             except Refused as refused:
@@ -227,37 +205,24 @@ class Host:
         key = self.keys.get(secret)
         if key is None or not key.is_active:
             raise Refused(401, "This API key is missing, unknown or revoked.")
-        found = [(one, match) for one in ROUTES if (match := one.path.fullmatch(path))]
+        found = [
+            (match, *rest)
+            for served, pattern, *rest in ROUTES
+            if served == method and (match := pattern.fullmatch(path))
+        ]
         if not found:
             raise Refused(404, "There is no such address.")
-        route, match = next(
-            ((one, m) for one, m in found if one.method == method), (None, None)
-        )
-        if route is None or match is None:
-            raise Refused(405, "This address does not take that method.")
-        if not isinstance(body, dict):
-            raise Refused(400, "The body must be a JSON object.")
-        scopes = set(key.scopes)
-        if "admin" in scopes:
-            scopes.add("read")
-        if route.scopes and not scopes & set(route.scopes):
-            raise Refused(403, f"This key lacks the scope {route.scopes[0]}.")
-        if self.temper.strict:
-            self._refuse_unknown(route, query, body)
-        asked = Asked([unquote(part) for part in match.groups()], query, body, key)
-        if method == "GET":
-            return route.act(self, asked)
-        return self._change(route, asked)
-
-    def _refuse_unknown(self, route, query, body):
-        unknown = [name for name in body if name not in route.body]
-        unknown = unknown or [name for name in query if name not in route.query]
-        if int(query.get("limit") or 1) > 100:
-            raise Refused(422, "limit must be at most 100.", field="limit")
-        if unknown:
+        [(match, scopes, known, act)] = found
+        held = {*key.scopes, *(["read"] if "admin" in key.scopes else [])}
+        if scopes and held.isdisjoint(scopes):
+            raise Refused(403, f"This key lacks the scope {scopes[0]}.")
+        unknown = [name for name in (*body, *query) if name not in known]
+        if self.temper.strict and unknown:
             raise Refused(422, f"Unknown field: {unknown[0]}.", field=unknown[0])
+        asked = Asked([unquote(part) for part in match.groups()], query, body, key)
+        return act(self, asked) if method == "GET" else self._change(act, asked)
 
-    def _change(self, route, asked):
+    def _change(self, act, asked):
         temper = self.temper
         if temper.breaks_before:
             temper.breaks_before -= 1
@@ -265,7 +230,7 @@ class Host:
         if temper.does_nothing:
             temper.does_nothing -= 1
             return 200, {"id": asked.text("email_id"), "status": "approved_and_sent"}
-        answer = route.act(self, asked)
+        answer = act(self, asked)
         if temper.breaks_after:
             temper.breaks_after -= 1
             raise Refused(500, "Something went wrong.")
@@ -275,7 +240,7 @@ class Host:
 
     def now(self):
         """Return the time as answers have it."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
         return now.replace("+00:00", "Z")
 
     def new_id(self):
@@ -287,14 +252,10 @@ class Host:
             "odd": f"msg/{number:05}+ü%2F?#@mail.example",
         }.get(self.temper.ids, f"01HOSTED{number:018}")
 
-    def add_key(self, text, name, scopes):
+    def add_key(self, text, *scopes):
         """Add a key with this secret."""
         self.number += 1
-        key = Key(
-            f"key_{self.number}", text, name, scopes, created_at=int(time.time() * 1000)
-        )
-        self.keys[text] = key
-        return key
+        self.keys[text] = Key(f"key_{self.number}", text, list(scopes))
 
     def mailbox(self, name):
         """Return the mailbox, if it has this id or address."""
@@ -331,11 +292,7 @@ class Host:
             self.temper.loses_events -= 1
             delivery.status = "failed"
             return
-        for _ in range(self.temper.copies):
-            if self.temper.holds_events:
-                self.deliverer.kept_back.append(delivery)
-            else:
-                self.deliverer.waiting.put(delivery)
+        self.deliverer.waiting.put(delivery)
 
     def shown_id(self, email_id):
         """Return an id as JSON has it: a number where this host counts."""
@@ -352,7 +309,7 @@ class Host:
 
     def _word(self, status):
         return {
-            "pending_send_approval": self.temper.held_word,
+            HELD: self.temper.held_word,
             "sent": self.temper.sent_word,
         }.get(status, status)
 
@@ -364,11 +321,7 @@ class Host:
 
     def page(self, name, rows, asked):
         """Return one page of a list."""
-        size = min(
-            int(asked.query.get("limit") or self.temper.page_size),
-            self.temper.page_size,
-            100,
-        )
+        size = min(int(asked.query.get("limit") or PAGE), PAGE)
         start = int(asked.query.get("cursor") or 0)
         more_rows = start + size < len(rows)
         return 200, {
@@ -386,7 +339,7 @@ class Host:
 
     def effect(self, what, mail):
         """Write what really happened."""
-        self.effects.append(Effect(mail.id, what, mail.reason or ""))
+        self.ledger.append(Effect(mail.id, what, mail.reason or ""))
 
     # --- what becomes of a message ---
 
@@ -394,10 +347,8 @@ class Host:
         """Take in a message that somebody sends: it waits, or leaves."""
         self.mails[mail.id] = mail
         if STRICTNESS.index(mode) >= STRICTNESS.index("gated_send"):
-            mail.status = "pending_send_approval"
+            mail.status = HELD
             self.tell("pending", mail)
-        elif mail.send_at:
-            mail.status = "scheduled"
         else:
             self.leave(mail)
 
@@ -409,33 +360,18 @@ class Host:
         self.tell("sent", mail)
         self.tell("delivered", mail)
 
-    def _send_what_is_due(self):
-        for mail in self.mails.values():
-            if (
-                mail.status == "scheduled"
-                and mail.send_at
-                and mail.send_at <= self.now()
-            ):
-                self.leave(mail)
-
     def decide(self, mail, action, *, by, reason=""):
         """Carry out a decision, whoever makes it."""
         decision = {"approve": "approved", "reject": "rejected"}[action]
         repeats = (
             self.temper.repeats and action == "approve" and mail.decision == "approved"
         )
-        if mail.status not in HELD and not repeats:
+        if mail.status != HELD and not repeats:
             told = {"status": self._word(mail.status)}
-            told |= (
-                {"decision": mail.decision, "reason": mail.reason}
-                if mail.decision
-                else {}
-            )
-            raise Refused(
-                409,
-                "This email is not pending approval.",
-                **(told if self.temper.tells_outcome else {}),
-            )
+            told |= {"decision": mail.decision, "reason": mail.reason}
+            if not self.temper.tells_outcome:
+                told = {}
+            raise Refused(409, "This email is not pending approval.", **told)
         mail.decision = decision
         mail.decided_by = by
         mail.decided_at = self.now()
@@ -446,12 +382,6 @@ class Host:
         if action == "reject":
             mail.status = "rejected"
             self.effect("rejected", mail)
-        elif mail.direction == "inbound":
-            mail.status = "unread"
-            self.effect("let in", mail)
-            self.tell("received", mail)
-        elif mail.send_at and mail.send_at > self.now():
-            mail.status = "scheduled"
         else:
             self.leave(mail)
             word = "approved_and_sent"
@@ -461,20 +391,12 @@ class Host:
 
     def _send(self, asked, mailbox, *, status):
         mode = asked.text("oversight_mode") or mailbox.oversight_mode
-        if mode not in STRICTNESS:
-            raise Refused(
-                422, "oversight_mode is not a known mode.", field="oversight_mode"
-            )
         mode = max(mode, mailbox.oversight_mode, key=STRICTNESS.index)
-        if mode == "read_only":
-            raise Refused(403, "This mailbox is read-only. Request an upgrade.")
         to = asked.addresses("to")
         subject = asked.text("subject")
         markdown = asked.text("markdown", "body", "text", "html")
         if not to or not markdown:
-            raise Refused(
-                422, "to and a body are required.", field="markdown" if to else "to"
-            )
+            raise Refused(422, "to and a body are required.")
         repeated = asked.text("idempotency_key")
         if repeated in self.sent_before:
             earlier = self.mails[self.sent_before[repeated]]
@@ -484,7 +406,6 @@ class Host:
             self.new_id(), mailbox, "outbound", mailbox.address, to, subject, markdown, "pending_scan",
             f"thr_{self.number}", self.now(), asked.key.id, asked.addresses("cc"), asked.addresses("bcc"),
             [_file(one) for one in asked.body.get("attachments") or []], asked.body.get("metadata") or {},
-            send_at=asked.text("send_at", "scheduled_at") or None,
         )  # fmt: skip
         if repeated:
             self.sent_before[repeated] = mail.id
@@ -536,7 +457,7 @@ class Host:
             mail.status = "read"
         return 200, {
             **self.row(mail), "markdown": mail.markdown, "cc": mail.cc, "bcc": mail.bcc, "tags": mail.tags,
-            "attachments": self._files(mail), "metadata": mail.metadata, "send_at": mail.send_at,
+            "attachments": self._files(mail), "metadata": mail.metadata, "send_at": None,
             "approved_at": mail.decided_at if mail.decision == "approved" else None,
             "approved_by": mail.decided_by if mail.decision == "approved" else None,
         }  # fmt: skip
@@ -574,7 +495,7 @@ class Host:
         """List what is held, oldest first, as the OpenAPI document has its rows."""
         rows = []
         for mail in self.mails.values():
-            if mail.status not in HELD:
+            if mail.status != HELD:
                 continue
             row = {
                 "id": self.shown_id(mail.id), "mailbox_id": mail.mailbox.id, "direction": mail.direction,
@@ -584,7 +505,7 @@ class Host:
             }  # fmt: skip
             optional = {
                 "cc": mail.cc, "bcc": mail.bcc, "attachments": self._files(mail), "thread_id": mail.thread_id,
-                "metadata": mail.metadata, "send_at": mail.send_at,
+                "metadata": mail.metadata, "send_at": None,
             }  # fmt: skip
             rows.append(row | {name: optional[name] for name in self.temper.shows})
         return self.page("emails", rows, asked)
@@ -601,7 +522,7 @@ class Host:
             raise Refused(422, "Unknown field: reason.", field="reason")
         action = asked.text("action")
         if action not in ("approve", "reject"):
-            raise Refused(422, "action must be approve or reject.", field="action")
+            raise Refused(422, "action must be approve or reject.")
         mail = self.mail(asked.text("email_id"))
         if mail.key_id == asked.key.id:
             raise Refused(403, "The key that wrote an email cannot decide it.")
@@ -617,7 +538,7 @@ class Host:
         return 200, {
             "id": "acc_1", "name": "Your Team", "slug": "yourteam", "plan": "pro",
             "oversight_email": "ops@yourteam.example", "physical_address": "1 Main Street",
-            "monthly_email_quota": 30000, "emails_sent_this_month": len(self.effects), "max_mailboxes": 25,
+            "monthly_email_quota": 30000, "emails_sent_this_month": len(self.ledger), "max_mailboxes": 25,
             "storage_used_bytes": 0, "max_storage_bytes": 10**9, "is_active": 1, "sending_disabled": 0,
             "sending_disabled_reason": None,
         }  # fmt: skip
@@ -682,7 +603,9 @@ class Host:
         shown = []
         for key in self.keys.values():
             row = asdict(key) | {
+                "name": key.text,
                 "prefix": key.text[:12],
+                "created_at": 1780000000000,
                 "last_used_at": None,
                 "is_active": int(key.is_active),
             }
@@ -731,7 +654,7 @@ class Host:
         url = asked.text("url")
         names = asked.body.get("events") or []
         if not names or set(names) - events.KNOWN:
-            raise Refused(422, "An event is not known, or none named.", field="events")
+            raise Refused(422, "An event is not known, or none named.")
         self.number += 1
         secret = asked.text("secret") or f"whsec_{uuid.uuid4().hex}"
         hook = events.Webhook(
@@ -760,6 +683,49 @@ class Host:
             for one in reversed(self.deliveries)
         ]  # fmt: skip
         return self.page("deliveries", rows, asked)
+
+    # --- what tests and other people do ---
+
+    def set(self, **switches):
+        """Change switches of temper.py."""
+        vars(self.temper).update(switches)
+
+    def hold(self, **fields):
+        """Let an agent send a message, which is held; return its id."""
+        values = {
+            "to": ["dana@northwind.example"], "subject": "Your refund for order 4471",
+            "markdown": "Hello **Dana**,\n\nyour refund is on its way.", **fields,
+        }  # fmt: skip
+        mail = Mail(
+            self.new_id(), self.box, "outbound", self.box.address, status="pending_scan", received_at=self.now(),
+            thread_id=f"thr_{self.number}", key_id=self.keys[AGENT].id, **values,
+        )  # fmt: skip
+        self.accept(mail, mode=self.box.oversight_mode)
+        return mail.id
+
+    def receive(self):
+        """Let mail come from outside."""
+        mail = Mail(
+            self.new_id(), self.box, "inbound", "dana@northwind.example", [self.box.address], "Where is my refund?",
+            "Hello, where is it?", "unread", f"thr_{self.number}", self.now(),
+        )  # fmt: skip
+        self.mails[mail.id] = mail
+        self.tell("received", mail)
+
+    def decide_elsewhere(self, action="approve", by="kim@elsewhere.example"):
+        """Decide all that is held, past the desk."""
+        with self.lock:
+            for mail in list(self.mails.values()):
+                if mail.status == HELD:
+                    self.decide(mail, action, by=by)
+
+    def effects(self, email_id):
+        """What became of a message, in order: `left`, `rejected`."""
+        return [one.what for one in self.ledger if one.email_id == email_id]
+
+    def bodies(self, path):
+        """The bodies of the changes that were asked for at a path."""
+        return [body for _, asked, body in self.calls if asked == path and body]
 
 
 def _file(given):

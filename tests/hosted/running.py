@@ -1,85 +1,39 @@
-"""Starts the stand-in in a process of its own, and speaks to it: for tests."""
+"""Serves the stand-in over HTTP, in a thread of the test."""
 
 import contextlib
-import subprocess
-import sys
-from dataclasses import dataclass
+import json
+from urllib.parse import parse_qsl, urlsplit
 
-import requests
-
-from tests.hosted.temper import TEMPERS
-
-OVERSIGHT = "mm_live_oversight_key"
-READ = "mm_live_read_key"
-ADMIN = "mm_live_admin_key"
-AGENT = "mm_live_agent_key"
+from tests.hosted.host import Host
+from tests.serving import Handler, serving
 
 
-@dataclass
-class Hosted:
-    """The stand-in at `url`."""
+def handler(host):
+    """Return the class that answers for this host."""
 
-    url: str
+    class Answers(Handler):
+        def _answer(self):
+            address = urlsplit(self.path)
+            raw = self.body()
+            try:
+                body = json.loads(raw) if raw.strip() else {}
+            except ValueError:
+                body = None
+            secret = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            query = dict(parse_qsl(address.query, keep_blank_values=True))
+            status, found, headers = host.answer(
+                self.command, address.path, query, body, secret
+            )
+            self.reply(status, found, **headers)
 
-    def control(self, **acts):
-        """Have it do something: the acts of `control.py`."""
-        answer = requests.post(f"{self.url}/_control", json=acts, timeout=60)
-        answer.raise_for_status()
-        return dict(answer.json())
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
 
-    def begin(self, temper, **switches):
-        """Be as new, with this temper."""
-        self.control(begin={**TEMPERS[temper], **switches})
-
-    def set(self, **switches):
-        """Change switches."""
-        self.control(set=switches)
-
-    def hold(self, **fields):
-        """Let an agent send a message that is held; return its id."""
-        return str(self.control(send=fields)["id"])
-
-    def before(self, path, **acts):
-        """Let something happen right before the next call to this path is answered."""
-        self.control(before=[path, acts])
-
-    @property
-    def shown(self):
-        """Everything that it keeps."""
-        return dict(requests.get(f"{self.url}/_control", timeout=60).json())
-
-    def effects(self, email_id):
-        """What became of a message, in order: `left`, `rejected`, `let in`,
-        `cancelled`.
-        """
-        return [
-            one["what"] for one in self.shown["effects"] if one["email_id"] == email_id
-        ]
-
-    def calls(self, path, method="POST"):
-        """The bodies of the calls to a path."""
-        return [
-            one["body"]
-            for one in self.shown["calls"]
-            if (one["method"], one["path"]) == (method, path)
-        ]
-
-    def ask(self, method, path, *, key=ADMIN, **options):
-        """Call its API with a key."""
-        headers = {"Authorization": f"Bearer {key}"}
-        return requests.request(
-            method, self.url + path, headers=headers, timeout=60, **options
-        )
+    return Answers
 
 
 @contextlib.contextmanager
-def hosted(*options):
-    """Run it on a free port."""
-    command = [sys.executable, "-m", "tests.hosted", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield Hosted(process.stdout.readline().strip())
-        finally:
-            process.terminate()
-            process.wait(10)
+def hosted():
+    """Run it on a free port, which the desk may call."""
+    host = Host("lenient")
+    with serving(handler(host)) as host.url:
+        yield host

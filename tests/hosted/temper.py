@@ -35,7 +35,6 @@ class Temper:
     sent_word: str = "sent"
     # ulid, number, odd
     ids: str = "ulid"
-    page_size: int = 20
     # For the next so many changes: carried out and then 500; answered 200 and not
     # carried out; 503 and not carried out.
     breaks_after: int = 0
@@ -44,14 +43,10 @@ class Temper:
     # An approval of what was approved sends it again, as a host without
     # first-decision-wins would.
     repeats: bool = False
-    # Events wait until they are released by `/_control`.
-    holds_events: bool = False
     # The next so many events are never sent.
     loses_events: int = 0
     # Single points in which answers differ from the documents: `altered.py`.
     alters: dict[str, Any] = field(default_factory=dict)
-    # Each event is sent so many times.
-    copies: int = 1
 
 
 STRICT = {

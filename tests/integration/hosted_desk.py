@@ -1,5 +1,4 @@
-"""The desk connected to the hosted stand-in: its process on the one side, the test's
-transaction on the other.
+"""The desk connected to the hosted stand-in.
 
 The stand-in posts its webhooks to a server of the test, which keeps them; `take_in`
 hands them to the desk, because only the test's own thread sees the test's transaction.
@@ -19,9 +18,10 @@ from approvals.reconcile.closing import SETTLE_TIME, resolve
 from common.postgres import clock
 from mirror.models import Connection, Message
 from mirror.sync.account import read_mailboxes
-from tests.hosted.running import ADMIN, AGENT, OVERSIGHT, READ, Hosted
+from tests.hosted.host import ADMIN, AGENT, OVERSIGHT, READ, Host
 from tests.integration.deciding import decide, make_due
-from tests.serving import Handler, named, serving
+from tests.markup import leads_to
+from tests.serving import Handler, serving
 
 KEYS = {
     "oversight_key": OVERSIGHT,
@@ -37,7 +37,7 @@ class HostedDesk:
     has not seen yet.
     """
 
-    host: Hosted
+    host: Host
     origin: str = ""
     posted: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
 
@@ -46,24 +46,13 @@ class HostedDesk:
         """The connection as it is now."""
         return Connection.objects.get()
 
-    def connect(self, client, **keys):
+    def connect(self, client):
         """Connect by the desk's pages as an admin does, register the webhook, and read
         what is there.
         """
-        form = {
-            "place": "other",
-            "address": self.host.url,
-            "name": "Hosted",
-            **KEYS,
-            **keys,
-        }
-        answer = client.post("/connections/add/", form)
-        assert answer.status_code == 302, text_of(answer)
-        if form["admin_key"]:
-            registered = client.post(
-                f"/connections/{self.connection.pk}/webhook/register/"
-            )
-            assert registered.status_code == 302, text_of(registered)
+        form = {"place": "other", "address": self.host.url, "name": "Hosted", **KEYS}
+        leads_to(client.post("/connections/add/", form))
+        leads_to(client.post(f"/connections/{self.connection.pk}/webhook/register/"))
         assert read_mailboxes(connection_id=self.connection.pk) == ""
         self.read()
 
@@ -82,7 +71,7 @@ class HostedDesk:
         """Hand the desk what the host has sent, in its order; return how each was
         answered.
         """
-        self.host.control(drain=True)
+        self.host.deliverer.waiting.join()
         posted = [*self.posted]
         self.posted[:] = []
         return [
@@ -154,6 +143,6 @@ def hosted_desk(host):
             desk.posted.append((self.path, self.body(), signature))
             self.reply(200)
 
-    with serving(Hook) as origin, named(host.url):
+    with serving(Hook) as origin:
         desk.origin = origin
         yield desk

@@ -1,24 +1,41 @@
 """The desk's main journeys against a hosted MultiMail that shares no code with us, in
-both of its tempers, and what goes wrong there.
+both of its tempers, what goes wrong there, and what the desk learns of it.
 
 What left is read from the stand-in's own ledger. The ordinary run has the strict host;
 `--all` has both.
 """
 
+import base64
+import functools
+
 import pytest
 from django.db.models import F
+from django.db.models.functions import Now
 
 from approvals.decisions.withdraw import confirm_approval
+from approvals.editing.commands import replace_message
+from approvals.editing.send import run_replacement
 from approvals.intake.unsigned import store_day_counts
 from approvals.models import Decision
 from approvals.reconcile import reads
 from approvals.reconcile.closing import SETTLE_TIME
+from audit.models import Entry
 from common.postgres import clock
-from mirror.models import Connection, Message
+from connections.accounts.commands import set_key
+from connections.errors import ChangeRefused, ConnectionNotChanged
+from connections.mailboxes.commands import change_mailbox
+from mirror.attachments.fetch import fetch_file
+from mirror.models import AttachedFile, Connection, Mailbox, Message, Thread
+from mirror.sync.account import learn, read_mailboxes
+from mirror.threads import freshen_thread
+from policy.allowlists.gates import NO_LISTS, push_list
+from policy.models import GateList
 from tests.factories import actor_of
-from tests.hosted.running import OVERSIGHT, hosted
+from tests.hosted.host import ADMIN, OVERSIGHT, READ
+from tests.hosted.running import hosted
 from tests.integration.deciding import decide
 from tests.integration.hosted_desk import hosted_desk, text_of
+from upstream.capabilities import WORDS
 
 LENIENT = pytest.param("lenient", marks=pytest.mark.slow)
 tempers = pytest.mark.parametrize("temper", ["strict", LENIENT])
@@ -34,7 +51,7 @@ def host():
 @pytest.fixture
 def temper():
     """The temper of a host where the test is not run with each."""
-    return "lenient"
+    return "strict"
 
 
 @pytest.fixture
@@ -64,8 +81,8 @@ def test_held_message_is_seen_and_approved_leaves_once_and_is_shown_as_delivered
     desk, client, reviewer, signed_in
 ):
     host = desk.host
-    [hook] = host.shown["webhooks"]
-    assert hook["secret"] == desk.connection.webhook_secret
+    [hook] = host.webhooks.values()
+    assert hook.secret == desk.connection.webhook_secret
     assert desk.connection.is_our_gateway is False
     upstream_id = host.hold(cc=["eve@northwind.example"])
     assert desk.take_in(client) == [200]
@@ -77,7 +94,7 @@ def test_held_message_is_seen_and_approved_leaves_once_and_is_shown_as_delivered
     # The strict host's list has no Cc; the read key shows it.
     assert "eve@northwind.example" in page
     # Looking decided nothing.
-    assert host.calls(DECIDE) == []
+    assert host.bodies(DECIDE) == []
     assert desk.decided(message, reviewer).state == "applied"
     assert set(desk.take_in(client)) == {200}
     desk.read()
@@ -86,37 +103,16 @@ def test_held_message_is_seen_and_approved_leaves_once_and_is_shown_as_delivered
     assert host.effects(upstream_id) == ["left"]
 
 
-@pytest.mark.slow
-@tempers
-def test_rejection_and_request_for_changes_reach_the_sender_or_say_that_their_words_did_not(
-    desk, temper, reviewer, signed_in
-):
-    for outcome in ("reject", "send_back"):
-        message = desk.held(subject=outcome)
-        decision = desk.decided(message, reviewer, outcome, "The amount is wrong.")
-        assert decision.state == "applied"
-        assert desk.host.effects(message.upstream_id) == ["rejected"]
-        desk.read()
-        reason = desk.host.shown["effects"][-1]["reason"]
-        if temper == "strict":
-            assert reason == ""
-            page = desk.page(signed_in(reviewer), message)
-            assert "the sender was not told" in page
-        else:
-            assert reason.startswith("The amount is wrong. (Ana Ferreira")
-
-
 @tempers
 def test_content_that_changed_after_it_was_read_does_not_leave(
     desk, reviewer, signed_in
 ):
     message = desk.held()
     decision = decide(message, reviewer).decision
-    changed = {"id": message.upstream_id, "markdown": "Please pay somebody else."}
-    desk.host.control(edit=changed)
+    desk.host.mails[message.upstream_id].markdown = "Please pay somebody else."
     assert desk.carried_out(decision).state == "refused"
     assert "no longer the one that was read" in decision.explanation
-    assert desk.host.calls(DECIDE) == []
+    assert desk.host.bodies(DECIDE) == []
     desk.read()
     assert "Please pay somebody else" in desk.page(signed_in(reviewer), message)
     assert desk.decided(message, reviewer).state == "applied"
@@ -133,7 +129,7 @@ def test_burst_of_decisions_elsewhere_is_mirrored_and_named_and_ours_among_them_
     assert desk.read() == "12 held"
     first = Message.objects.get(subject="Letter 0")
     decision = decide(first, reviewer).decision
-    desk.host.control(decide={})
+    desk.host.decide_elsewhere()
     assert desk.carried_out(decision).state == "superseded"
     desk.take_in(client)
     for _ in range(2):
@@ -141,7 +137,7 @@ def test_burst_of_decisions_elsewhere_is_mirrored_and_named_and_ours_among_them_
     # The sweep asks about what only absence had closed.
     reads.ask_about(message_id=first.pk, now=clock())
     assert {one.state for one in Message.objects.all()} == {"delivered"}
-    assert desk.host.calls(DECIDE) == []
+    assert desk.host.bodies(DECIDE) == []
     page = desk.page(signed_in(reviewer), Message.objects.get(subject="Letter 1"))
     assert "outside this desk by kim@elsewhere.example" in page
     assert "decided elsewhere; this desk had sent nothing" in desk.page(client, first)
@@ -153,9 +149,8 @@ def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
 ):
     # A host that would send again what is approved again.
     message = desk.held()
-    desk.decided(
-        desk.held(subject="It teaches the desk which fields are taken"), reviewer
-    )
+    # It teaches the desk which fields are taken.
+    desk.decided(desk.held(subject="Another"), reviewer)
     desk.host.set(breaks_after=1, repeats=True, loses_events=100)
     decision = desk.decided(message, reviewer)
     assert decision.state == "unknown"
@@ -171,37 +166,17 @@ def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
         assert state == "applied"
 
 
-@pytest.mark.slow
-@tempers
-def test_outcome_that_no_read_can_tell_ends_as_unattributed_and_the_page_says_so(
-    desk, temper, reviewer, signed_in
-):
-    Connection.objects.update(read_key="")
-    message = desk.held(cc=["eve@northwind.example"])
-    page = desk.page(signed_in(reviewer), message)
-    assert ("CcNot visible with this key" in page) == (temper == "strict")
-    desk.decided(
-        desk.held(subject="It teaches the desk which fields are taken"), reviewer
-    )
-    desk.host.set(breaks_after=1, repeats=True, loses_events=100)
-    decision = desk.resolved(desk.decided(message, reviewer))
-    assert decision.state == "unattributed"
-    assert desk.host.effects(message.upstream_id) == ["left"]
-    page = desk.page(signed_in(reviewer), message)
-    assert "what happened is not known." in page
-
-
 @tempers
 def test_key_that_loses_its_scope_pauses_the_connection_and_the_decision_goes_on_when_it_is_back(
     desk, reviewer, signed_in, admin
 ):
     message = desk.held()
-    desk.host.control(scopes={OVERSIGHT: ["read"]})
+    desk.host.keys[OVERSIGHT].scopes = ["read"]
     decision = desk.decided(message, reviewer)
     assert decision.state == "recorded"
     page = desk.connection_page(signed_in(admin))
     assert "MultiMail answered 403: This key lacks the scope oversight." in page
-    desk.host.control(scopes={OVERSIGHT: ["oversight"]})
+    desk.host.keys[OVERSIGHT].scopes = ["oversight"]
     desk.read()
     assert desk.connection.paused_at is None
     assert desk.carried_out(decision).state == "applied"
@@ -221,7 +196,7 @@ def test_ids_of_other_shapes_are_held_decided_and_followed(desk, client, reviewe
     assert desk.host.effects(upstream_id) == ["left"]
     # Of one that was decided elsewhere, a read tells.
     other = desk.held()
-    desk.host.control(decide={})
+    desk.host.decide_elsewhere()
     desk.read()
     assert state_of(other) == "delivered"
 
@@ -266,28 +241,12 @@ def test_answer_of_success_that_did_nothing_is_found_by_reading_and_told(
 
 
 @pytest.mark.slow
-@hosts({"copies": 3, "holds_events": True})
-def test_late_repeated_and_reordered_webhooks_tell_one_story(desk, client, reviewer):
-    first = desk.held(subject="First")
-    second = desk.held(subject="Second")
-    assert desk.decided(first, reviewer).state == "applied"
-    desk.host.control(decide={"action": "reject"})
-    desk.host.control(release="backwards")
-    assert set(desk.take_in(client)) == {200}
-    reads.check_reports(connection_id=desk.connection.pk, now=clock())
-    desk.read()
-    assert state_of(first) == "delivered"
-    assert state_of(second) == "rejected"
-    assert desk.host.effects(second.upstream_id) == ["rejected"]
-    assert Message.objects.count() == 2
-
-
-@pytest.mark.slow
 def test_secret_that_was_rotated_at_the_host_is_told_and_what_was_refused_is_found_by_reading(
     desk, client, signed_in, admin
 ):
     browser = signed_in(admin)
-    desk.host.control(rotate="whsec_of_somebody_else_1234567890")
+    [hook] = desk.host.webhooks.values()
+    hook.secret = "whsec_of_somebody_else_1234567890"
     upstream_id = desk.host.hold()
     assert desk.take_in(client) == [401]
     store_day_counts()
@@ -298,3 +257,183 @@ def test_secret_that_was_rotated_at_the_host_is_told_and_what_was_refused_is_fou
     assert registered.status_code == 302, text_of(registered)
     desk.host.hold(subject="Signed by the new secret")
     assert desk.take_in(client) == [200]
+
+
+# --- what the desk learns of a host ---
+
+
+def survey(desk):
+    Connection.objects.update(surveyed_at=None)
+    return learn(connection_id=desk.connection.pk)
+
+
+def told(action):
+    return [
+        entry.detail.fields["explanation"]
+        for entry in Entry.objects.filter(action=action).order_by("pk")
+    ]
+
+
+def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(desk):
+    desk.host.hold()
+    assert survey(desk) == "learnt"
+    assert learn(connection_id=desk.connection.pk) == "not due"
+    known = desk.connection.capabilities
+    there = {name for name, is_there in known.items() if is_there}
+    assert there >= {"single_read", "contacts", "allowlists", "webhooks", "audit_log"}
+    lacking = {"gateway", "one_pending", "whole_allowlists", "hold_all", "pending_cc"}
+    assert not there & (lacking | {"minimum_mode", "thread_bodies"})
+    desk.host.set(shows=["cc"])
+    assert survey(desk) == "changed"
+    assert survey(desk) == "as before"
+    [change] = told("connection.capability_changed")
+    assert "Cc of held messages: yes" in change
+    # What cannot be seen this time proves nothing; a key that lost its scope does.
+    desk.host.decide_elsewhere()
+    assert survey(desk) == "as before"
+    assert desk.connection.capabilities["pending_cc"]
+    desk.host.keys[READ].scopes = []
+    assert survey(desk) == "changed"
+    assert "contacts: no" in told("connection.capability_changed")[1]
+
+
+def test_our_own_gateway_can_do_everything(account):
+    body = {
+        "from": account.mailbox.address,
+        "to": "dana@northwind.example",
+        "subject": "Refund",
+        "body": "Hello.",
+    }
+    account.ask("POST", "/v1/send_email", key="agent", json=body)
+    Connection.objects.update(read_key=account.world.keys["agent"], surveyed_at=None)
+    learn(connection_id=account.connection.pk)
+    connection = Connection.objects.get()
+    assert connection.lacks == []
+    assert set(connection.capabilities) == set(WORDS)
+
+
+def test_fields_that_calls_refuse_are_left_out_from_then_on(desk, reviewer):
+    first = desk.decided(desk.held(), reviewer)
+    assert desk.host.effects(first.message.upstream_id) == ["left"]
+    assert desk.connection.refused_fields == ["only", "decided_by", "reason"]
+    before = len(desk.host.bodies("/v1/oversight/decide"))
+    second = desk.decided(desk.held(subject="Another"), reviewer)
+    assert second.state == "applied"
+    assert [
+        set(body) for body in desk.host.bodies("/v1/oversight/decide")[before:]
+    ] == [{"email_id", "action"}]
+    assert len(told("connection.fields_refused")) == 3
+
+
+def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailbox_holds_it(
+    desk, reviewer
+):
+    file = {
+        "name": "a.txt",
+        "size": 2,
+        "content_type": "text/plain",
+        "content_base64": base64.b64encode(b"hi").decode(),
+    }
+    desk.host.set(shows=["attachments"])
+    for subject, expected in (("Seen to be held", "done"), ("Not known", "refused")):
+        message = desk.held(attachments=[file], subject=subject)
+        fetch_file(file_id=AttachedFile.objects.get(revision=message.revision).pk)
+        content = {
+            "to": message.recipients,
+            "cc": [],
+            "bcc": [],
+            "subject": subject,
+            "markdown": "Better.",
+        }
+        row = replace_message(
+            message=message.public_id, actor=actor_of(reviewer), content=content,
+            fingerprint=message.revision.fingerprint, reference=subject[:10], note="",
+        )  # fmt: skip
+        if subject == "Not known":
+            desk.host.keys[ADMIN].is_active = False
+        run_replacement(replacement_id=row.pk)
+        row.refresh_from_db()
+        assert row.state == expected
+    mails = [one.markdown for one in desk.host.mails.values()]
+    assert mails.count("Better.") == 1
+    assert "oversight_mode" in desk.connection.refused_fields
+
+
+def test_recipients_that_the_list_hides_are_read_with_the_read_key_and_compared_before_the_call(
+    desk, reviewer
+):
+    Connection.objects.update(read_key="")
+    message = desk.held(cc=["eve@northwind.example"], bcc=["mallory@evil.example"])
+    assert "cc" not in message.revision.coverage
+    Connection.objects.update(read_key=READ, surveyed_at=None)
+    learn(connection_id=desk.connection.pk)
+    desk.read()
+    message.refresh_from_db()
+    content = message.revision.content
+    assert content["cc"] == ["eve@northwind.example"]
+    assert content["bcc"] == ["mallory@evil.example"]
+    kept = desk.host.mails[message.upstream_id]
+    change = functools.partial(setattr, kept, "bcc", ["other@evil.example"])
+    desk.host.before.append(("/v1/oversight/pending", change))
+    decision = desk.decided(message, reviewer)
+    assert decision.state == "refused"
+    assert desk.host.effects(message.upstream_id) == []
+    desk.read()
+    message.refresh_from_db()
+    assert message.revision.content["bcc"] == ["other@evil.example"]
+    assert desk.decided(message, reviewer).state == "applied"
+
+
+def test_thread_and_lists_of_another_form_are_read_without_our_questions(desk):
+    message = desk.held()
+    message.thread_id = desk.host.mails[message.upstream_id].thread_id
+    message.save()
+    freshen_thread(message_id=message.pk)
+    assert "bodies" in desk.connection.refused_fields
+    assert Thread.objects.get().problem == ""
+    gate = GateList.objects.create(mailbox=message.mailbox, kind="restriction")
+    push_list(gate_list_id=gate.pk)
+    gate.refresh_from_db()
+    assert gate.last_error == NO_LISTS
+
+
+def test_setting_that_a_host_does_not_take_is_named_and_the_rest_saved(desk, admin):
+    mailbox = Mailbox.objects.get()
+    changes = {"display_name": "Help", "scheduling_enabled": False}
+    with pytest.raises(
+        ChangeRefused,
+        match="The rest is saved: MultiMail cannot set this here: scheduling",
+    ):
+        change_mailbox(mailbox=mailbox, actor=actor_of(admin), changes=changes)
+    mailbox.refresh_from_db()
+    assert mailbox.display_name == "Help"
+    assert mailbox.scheduling_enabled is True
+
+
+@pytest.mark.parametrize("who", ["kim@elsewhere.example", "API key key_9"])
+def test_burst_that_was_decided_elsewhere_is_named_once(desk, who):
+    if who.startswith("API key"):
+        # Then only the audit log can say who it was.
+        Connection.objects.update(read_key="")
+    for number in range(6):
+        desk.host.hold(subject=f"Number {number}")
+    desk.read()
+    desk.host.decide_elsewhere(by=who.removeprefix("API key "))
+    for _ in range(3):
+        desk.read()
+    assert told("connection.decided_elsewhere") == [
+        f"6 messages were decided at MultiMail by {who}, not at this desk."
+    ]
+
+
+def test_mailbox_that_is_made_looser_elsewhere_is_told_once(desk):
+    Mailbox.objects.update(oversight_mode="gated_all", mirrored_at=Now())
+    for _ in range(2):
+        read_mailboxes(connection_id=desk.connection.pk)
+    assert Entry.objects.filter(action="mailbox.seen_looser").count() == 1
+
+
+def test_key_that_decides_cannot_be_the_one_that_writes(desk, admin):
+    agent = {"slot": "agent", "key": OVERSIGHT, "scopes": None}
+    with pytest.raises(ConnectionNotChanged, match="the oversight key already"):
+        set_key(connection=desk.connection, actor=actor_of(admin), **agent)
