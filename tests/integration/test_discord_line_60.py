@@ -15,7 +15,6 @@ from alerts.channels.discord.embeds import escape
 from alerts.deliveries.witness import head_lines
 from alerts.models import Card, Destination
 from audit.models import Seal
-from demo.discord.limits import find_errors
 from demo.discord.markdown import render
 from rendering.invisibles import stripped
 from tests.cards import posted
@@ -98,17 +97,10 @@ def test_card_tells_no_more_than_the_level_of_its_destination(connection, review
 
 
 def test_post_of_a_seal_holds_numbers_and_hashes_alone():
-    fields = {
-        "note": "@everyone restored for dana@northwind.example",
-        "cluster": "dana",
-        "at": timezone.now(),
-    }
-    head = head_lines(
-        Seal(number=7, size=1200, key="b" * 64, signature="a" * 128, **fields)
-    )
-    body = channel_of("discord_webhook").lines_body(head)
+    seal = Seal(number=7, size=1200, note="@everyone dana@x.example", cluster="dana")
+    seal.at = timezone.now()
+    body = channel_of("discord_webhook").lines_body(head_lines(seal))
     assert body["allowed_mentions"] == {"parse": []}
-    assert find_errors(body) == {}
     words = set(re.findall(r"[A-Za-z]+", re.sub("`[^`]*`", "", body["content"])))
     assert words == set(
         "Ledger of Countersign seal entries sealed hash key UTC".split()

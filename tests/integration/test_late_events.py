@@ -154,8 +154,10 @@ def test_late_messages_are_checked_at_growing_intervals(message):
 
 
 def test_sent_messages_are_checked_a_few_times_only_and_last(message):
-    for ago, due in (({"changed": 400, "asked": 310}, True), ({"changed": 3000, "asked": 1000}, False),
-                     ({"changed": 4000}, False)):  # fmt: skip
+    for ago, due in (
+        ({"changed": 400, "asked": 310}, True),
+        ({"changed": 4000}, False),
+    ):
         set_state(message, "sent", **ago)
         assert Message.objects.to_ask_about().exists() is due, ago
     Message.objects.update(asked_at=None)

@@ -105,6 +105,8 @@ def test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes(
     box = f"mailboxes/{account.mailbox.upstream_id}"
     refused = change(box, allow_looser_per_call=True)
     assert refused.json()["code"] == "below_minimum"
+    told = Entry.objects.get(action="oversight_minimum.brought")
+    assert told.detail.fields["after"] == "gated_send"
     # The gateway forgot it, as one that was restored: the next comparison brings it
     # again.
     type(there).objects.update(minimum_oversight_mode="")

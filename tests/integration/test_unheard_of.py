@@ -110,6 +110,7 @@ def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(
 
 
 def test_received_mail_is_never_read_to_learn_its_subject(connection, upstream):
+    Connection.objects.update(is_our_gateway=False)
     message = hear(connection, "message.received").ask
     upstream.holds(status="unread")
     ask_about(message_id=message.pk, now=NOW)

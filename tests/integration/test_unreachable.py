@@ -5,13 +5,12 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
-from approvals.models import Decision
 from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
 from mirror.sync.health import freshness_for, freshness_of
 from tests.factories import NOW, make_message
-from tests.integration.deciding import carry_out, decide, make_due
+from tests.integration.deciding import decide, make_due
 
 # The factories' connection points to a port of this machine on which nobody listens.
 
@@ -37,15 +36,6 @@ def test_content_that_could_not_be_fetched_is_fetched_later(connection):
     message = make_message(connection, hydrated=False)
     assert hydrate(message_id=message.pk, now=NOW) == "unreachable"
     assert Message.objects.not_hydrated().count() == 1
-
-
-def test_decision_waits_and_is_tried_again(connection, reviewer):
-    assert carry_out(make_message(connection), reviewer) == "recorded"
-    decision = Decision.objects.get()
-    assert decision.attempt == 1
-    assert decision.may_have_left is False
-    assert "could not be reached" in decision.explanation
-    assert decision.due_at > decision.changed_at
 
 
 def test_stale_mirror_turns_amber_then_red_and_a_paused_connection_carries_nothing_out(

@@ -73,14 +73,13 @@ def _fill():
     django.setup()
     from django.utils import timezone
 
-    from approvals.decisions.decide import give_verdict
     from approvals.models import Decision
     from audit.sealing.sealer import seal_all
     from gateway.messages import submission
     from gateway.messages.decisions import decide_email
     from gateway.models import ApiKey, Email
-    from mirror.models import Message
     from tests import factories
+    from tests.integration.deciding import decide
     from tests.integration.gateway.world import make_world
     from tests.ledger import append
 
@@ -99,19 +98,13 @@ def _fill():
     ):
         if state == "held":
             continue
-        message = Message.objects.get(pk=message.pk)
-        assert message.revision is not None
-        result = give_verdict(
-            message=message.public_id,
-            actor=ana.actor(surface="web"),
-            outcome="approve",
-            fingerprint=message.revision.fingerprint,
-            reason="",
-        )
-        fields = {"attempt": 1, "may_have_left": True} if state != "recorded" else {}
-        lease = {"lease_until": timezone.now()} if state == "calling" else {}
-        Decision.objects.filter(pk=result.decision.pk).update(
-            state=state, due_at=timezone.now(), **fields, **lease
+        is_called = state != "recorded"
+        Decision.objects.filter(pk=decide(message, ana).decision.pk).update(
+            state=state,
+            due_at=timezone.now(),
+            attempt=int(is_called),
+            may_have_left=is_called,
+            lease_until=timezone.now() if state == "calling" else None,
         )
     seal_all()
     world = make_world()
@@ -129,13 +122,8 @@ def _fill():
         )  # fmt: skip
         submission.move_on(email)
         if number < 2:
-            decide_email(
-                desk,
-                email.pk,
-                outcome="approved",
-                reason="",
-                expected_fingerprint="",
-            )
+            nothing = {"reason": "", "expected_fingerprint": ""}
+            decide_email(desk, email.pk, outcome="approved", **nothing)
     append(3)
     seal_all()
     append(2)

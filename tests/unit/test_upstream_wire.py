@@ -103,7 +103,6 @@ def decide(url, reason=""):
 # minutes.
 DRIPPING = [
     b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 60000,
-    b"HTTP/1.1 100 Continue\r\n\r\n" * 3000,
     b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b" " * 60000,
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 9000,
 ]
