@@ -7,7 +7,7 @@ received mail as read are not made.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from common.exchange import Deadline
 from upstream import errors
@@ -69,43 +69,13 @@ _ACCOUNT_FIELDS = {
 _BODIES = ("body_markdown", "markdown", "text_body", "body", "text")
 
 
-@dataclass(frozen=True)
-class Capability:
-    """Whether one thing is there: None where no answer showed it. `because` says why
-    not, or why it is not known.
-    """
-
-    name: str
-    is_there: bool | None
-    because: str = ""
-
-    @property
-    def words(self) -> str:
-        """Return what pages call it."""
-        return WORDS[self.name][0]
-
-    @property
-    def slot(self) -> str:
-        """Return the slot of the key that it is asked with."""
-        return WORDS[self.name][1]
-
-
 def read_capabilities(
-    *, api_url: str, keys: Mapping[str, str], within: float = WITHIN
-) -> list[Capability]:
+    *, api_url: str, keys: Mapping[str, str]
+) -> dict[str, bool | None]:
     """Return what this MultiMail can do with these keys by slot: oversight, read,
-    admin, agent. It never raises.
+    admin; None where no answer showed it. It never raises.
     """
-    return _Survey(api_url, keys, Deadline.after(within)).capabilities()
-
-
-@dataclass(frozen=True)
-class _Read:
-    """One read: its JSON object, which is empty where none came, and what that means."""
-
-    body: Json
-    is_there: bool | None
-    because: str = ""
+    return _Survey(api_url, keys, Deadline.after(WITHIN)).capabilities()
 
 
 @dataclass
@@ -113,98 +83,97 @@ class _Survey:
     api_url: str
     keys: Mapping[str, str]
     deadline: Deadline
-    # Why nothing more is asked: MultiMail asked to wait, or cannot be reached.
-    stopped: str = ""
+    # MultiMail asked to wait, or cannot be reached: nothing more is asked.
+    is_over: bool = False
     is_gateway: bool | None = None
-    found: dict[str, Capability] = field(default_factory=dict)
+    found: dict[str, bool | None] = field(default_factory=dict)
 
-    def capabilities(self) -> list[Capability]:
-        read = self._read("oversight", "/v1/oversight/pending")
-        self._note("gateway", replace(read, is_there=self.is_gateway))
-        rows = _rows(read.body, "pending", "emails", "messages")
+    def capabilities(self) -> dict[str, bool | None]:
+        found = self.found
+        body, _ = self._read("oversight", "/v1/oversight/pending")
+        found["gateway"] = self.is_gateway
+        rows = _rows(body, "pending", "emails", "messages")
         outgoing = [row for row in rows if row.get("direction") != "inbound"]
-        nothing = _Read({}, None, read.because or "Nothing is held.")
         for name, shown in _ROW_FIELDS.items():
-            has_field = _Read({}, any(shown in row for row in outgoing))
-            self._note(name, has_field if outgoing else nothing)
-        one = nothing
+            found[name] = any(shown in row for row in outgoing) if outgoing else None
         if rows:
-            one = self._read("oversight", "/v1/oversight/pending", email_id=_NO_ID)
-            if one.is_there:
-                listed = _rows(one.body, "pending", "emails", "messages")
-                one = replace(one, is_there=not listed)
-            elif one.is_there is False:
-                # Our gateway says 404 of a message that it does not know.
-                one = replace(one, is_there=self.is_gateway)
-        self._note("one_pending", one)
-        self._note_one_message(outgoing)
+            self._learn_one_pending()
+        self._learn_one_message(outgoing)
         for name, target in _LISTS.items():
-            self._note(name, self._read(WORDS[name][1], target))
-        read = self._read("admin", "/v1/account")
+            _, found[name] = self._read(WORDS[name][1], target)
+        body, is_there = self._read("admin", "/v1/account")
         for name, shown in _ACCOUNT_FIELDS.items():
-            self._note(name, read, shown)
-        boxes = _rows(self._read("admin", "/v1/mailboxes").body, "mailboxes")
-        read = _Read({}, None, "No mailbox is known.")
+            found[name] = shown in body if body else is_there
+        boxes = _rows(self._read("admin", "/v1/mailboxes")[0], "mailboxes")
         if boxes:
-            template = "/v1/mailboxes/{}/allowlist"
-            box = str(boxes[0]["id"])
-            read = self._read("admin", template, box, kind="restriction")
-            if read.is_there is False:
-                # A strict host does not know the question for one kind.
-                read = self._read("admin", template, box)
-        self._note("allowlists", read)
-        if read.body:
-            read = replace(read, is_there=isinstance(read.body.get("version"), int))
-        self._note("whole_allowlists", read)
-        return [self.found[name] for name in WORDS]
+            self._learn_allowlists(str(boxes[0]["id"]))
+        return {name: found.get(name) for name in WORDS}
 
-    def _note(self, name: str, read: _Read, shown: str = "") -> None:
-        """Note whether a read is there; with `shown`, whether its answer has that field."""
-        is_there = shown in read.body if shown and read.body else read.is_there
-        self.found[name] = Capability(name, is_there, read.because)
-
-    def _read(self, slot: str, template: str, *parts: str, **params: str) -> _Read:
+    def _read(
+        self, slot: str, template: str, *parts: str, **params: str
+    ) -> tuple[Json, bool | None]:
+        """Return the JSON object of a read, empty where none came, and whether that
+        shows that it is there.
+        """
         key = self.keys.get(slot)
-        if not key:
-            return _Read({}, None, f"There is no {slot} key.")
-        if self.stopped:
-            return _Read({}, None, self.stopped)
+        if not key or self.is_over:
+            return {}, None
         client = Client(base_url=self.api_url, key=key)
         try:
             body, is_gateway = client.read(
                 path(template, *parts), params, limit=_LIMIT, deadline=self.deadline
             )
-        except (errors.NotSent, errors.Throttled) as error:
-            self.stopped = error.sentence
-            return _Read({}, None, error.sentence)
+        except (errors.NotSent, errors.Throttled):
+            self.is_over = True
+            return {}, None
         except errors.UpstreamError as error:
-            is_missing = error.status in _IS_MISSING
-            return _Read({}, False if is_missing else None, error.sentence)
+            return {}, False if error.status in _IS_MISSING else None
         self.is_gateway = is_gateway
-        return _Read(body, True)
+        return body, True
 
-    def _note_one_message(self, rows: list[Json]) -> None:
+    def _learn_one_pending(self) -> None:
+        body, is_there = self._read(
+            "oversight", "/v1/oversight/pending", email_id=_NO_ID
+        )
+        if is_there:
+            is_there = not _rows(body, "pending", "emails", "messages")
+        elif is_there is False:
+            # Our gateway says 404 of a message that it does not know.
+            is_there = self.is_gateway
+        self.found["one_pending"] = is_there
+
+    def _learn_one_message(self, rows: list[Json]) -> None:
         row = next((one for one in rows if one.get("mailbox_id")), None)
         if row is None:
-            for name in ("single_read", "read_cc", "thread_bodies"):
-                self._note(name, _Read({}, None, "No outgoing message is held."))
             return
         mailbox = str(row["mailbox_id"])
         email = str(row["id"])
-        read = self._read("read", "/v1/mailboxes/{}/emails/{}", mailbox, email)
-        self._note("single_read", read)
-        self._note("read_cc", read, "cc")
-        thread = str(row.get("thread_id") or read.body.get("thread_id") or "")
-        read = _Read({}, None, "The message names no thread.")
-        if thread:
-            template = "/v1/mailboxes/{}/threads/{}"
-            # A strict host does not know the question for bodies.
-            read = self._read("read", template, mailbox, thread, bodies="true")
-        if read.is_there:
-            emails = _rows(read.body, "emails")
+        body, is_there = self._read(
+            "read", "/v1/mailboxes/{}/emails/{}", mailbox, email
+        )
+        self.found["single_read"] = is_there
+        self.found["read_cc"] = "cc" in body if body else is_there
+        thread = str(row.get("thread_id") or body.get("thread_id") or "")
+        if not thread:
+            return
+        template = "/v1/mailboxes/{}/threads/{}"
+        # A strict host does not know the question for bodies.
+        body, is_there = self._read("read", template, mailbox, thread, bodies="true")
+        if is_there:
+            emails = _rows(body, "emails")
             has_bodies = any(one.get(name) for one in emails for name in _BODIES)
-            read = replace(read, is_there=has_bodies if emails else None)
-        self._note("thread_bodies", read)
+            is_there = has_bodies if emails else None
+        self.found["thread_bodies"] = is_there
+
+    def _learn_allowlists(self, mailbox: str) -> None:
+        template = "/v1/mailboxes/{}/allowlist"
+        body, is_there = self._read("admin", template, mailbox, kind="restriction")
+        if is_there is False:
+            # A strict host does not know the question for one kind.
+            body, is_there = self._read("admin", template, mailbox)
+        self.found["allowlists"] = is_there
+        is_whole = isinstance(body.get("version"), int)
+        self.found["whole_allowlists"] = is_whole if body else is_there
 
 
 def _rows(body: Json, *names: str) -> list[Json]:

@@ -262,7 +262,7 @@ def learn(connection_id: int) -> str:
         for slot in ("oversight", "read", "admin")
     }
     found = read_capabilities(api_url=connection.api_url, keys=keys)
-    if all(one.is_there is None for one in found):
+    if all(is_there is None for is_there in found.values()):
         Connection.objects.filter(pk=connection_id).update(
             surveyed_at=Now() - EVERY + AGAIN
         )
@@ -279,7 +279,9 @@ def learn(connection_id: int) -> str:
             for name, is_there in before.items()
             if name in WORDS and keys[WORDS[name][1]]
         }
-        stored |= {one.name: one.is_there for one in found if one.is_there is not None}
+        stored |= {
+            name: is_there for name, is_there in found.items() if is_there is not None
+        }
         Connection.objects.filter(pk=connection_id).update(capabilities=stored)
         news = [
             name

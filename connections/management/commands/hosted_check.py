@@ -16,7 +16,7 @@ from connections.accounts.keys import address_error
 from connections.hosted.facts import ANSWER_FACTS, FACTS
 from connections.hosted.probe import Host, NotSeen
 from connections.hosted.sandbox import AGENT, OVERSIGHT, SANDBOX_FACTS
-from upstream.capabilities import read_capabilities
+from upstream.capabilities import WORDS, read_capabilities
 
 # The keys that are asked for, and what each is good for.
 KEYS = {
@@ -107,10 +107,9 @@ class Command(BaseCommand):
                         f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}"
                     )
         self.stdout.write("")
-        abilities = dict[str, bool | None]()
-        for one in read_capabilities(api_url=address, keys=keys):
-            abilities[one.name] = one.is_there
-            self.stdout.write(f"{THERE[one.is_there]:17}  {one.words}")
+        abilities = read_capabilities(api_url=address, keys=keys)
+        for name, is_there in abilities.items():
+            self.stdout.write(f"{THERE[is_there]:17}  {WORDS[name][0]}")
         found = {
             "address": address,
             "made_at": timezone.now().isoformat(),
