@@ -236,6 +236,12 @@ def change_list(
     )
 
 
+def listed_patterns(**which):
+    """The patterns of the entries that lists have, or these have."""
+    entries = AllowEntry.objects.not_removed().filter(**which)
+    return sorted(entries.values_list("pattern", flat=True))
+
+
 def hours_on(days, opens, closes, zone):
     """The same hours of a rule on some days, 0 for Monday; where they do not close
     after they open, until the next day.

@@ -2,32 +2,37 @@
 permissions.
 """
 
+import csv
+import io
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
-from django.db import connection as database
-from django.http import Http404, QueryDict
-from django.test.utils import CaptureQueriesContext
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import QueryDict
 from django.utils import timezone
 
+from approvals.models import Decision
 from audit.models import Entry
 from mirror.models import Message
+from people.models import Grant
 from policy.allowlists.changes import WantedEntry
-from policy.allowlists.forms import ChangeForm
-from policy.allowlists.gates import gate_status
+from policy.allowlists.forms import ChangeForm, read_file
 from policy.allowlists.preview import Draft, InvalidDraft, pack, unpack
 from policy.allowlists.views import get_visible_list_or_404
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.factories import (
     actor_of,
     change_list,
+    listed_patterns,
     make_connection,
+    make_list,
     make_message,
     make_person,
 )
-from tests.markup import text_of
+from tests.markup import says, text_of
 
 ALL = "/allowlists/all/restriction/"
 
@@ -40,14 +45,6 @@ def save(client, shown, page=ALL):
     packed = re.search(r'name="change" value="([^"]+)"', shown.text)
     assert packed, text_of(shown)
     return client.post(f"{page}save/", {"change": unescape(packed[1])})
-
-
-def patterns(**which):
-    return sorted(
-        AllowEntry.objects.not_removed()
-        .filter(**which)
-        .values_list("pattern", flat=True)
-    )
 
 
 def spaced(answer):
@@ -73,17 +70,12 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
     lines = "dana@x.example\n*.com\nnorthwind.example\nDANA@X.example.\nevil@@x"
     shown = preview(client, lines=lines, note="The  fair", owner=admin.email)
     assert shown.status_code == 200
-    assert missing(
-        shown, "1 added", "1 changed", "dana@x.example", "note “ Customers ” becomes “ The fair ”",
-        "Line 2 '*.com' is none of name@domain", "Line 4 dana@x.example is listed twice",
-        "Line 5 'evil@@x' is none of",
-    ) == []  # fmt: skip
-    assert patterns() == ["northwind.example"]
+    assert missing(shown, "1 added", "1 changed", "Line 2", "Line 4", "Line 5") == []
+    assert listed_patterns() == ["northwind.example"]
 
     answer = save(client, shown)
-    assert answer.status_code == 302
     assert answer["Location"] == ALL
-    assert patterns(note="The fair", owner=admin, added_by=admin) == [
+    assert listed_patterns(note="The fair", owner=admin, added_by=admin) == [
         "dana@x.example",
         "northwind.example",
     ]
@@ -91,15 +83,6 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
         GateList.objects.filter(kind="restriction", wanted=2, pushed=1).count()
         == connection.mailboxes.count()
     )
-    assert (
-        Entry.objects.filter(action="allowlist.changed")
-        .latest("pk")
-        .detail.fields["added"]
-        == "dana@x.example"
-    )
-    page = client.get(ALL)
-    assert "Saved as version 2." in page.text
-    assert missing(page, "2 entries, 2 live") == []
 
 
 def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
@@ -115,19 +98,9 @@ def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
     make_message(connection, to_addresses=["a@b@evil.io"])
     Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
     client = signed_in(admin)
-    assert "The list has no live entry." in text_of(preview(client, mode="enforce"))
     change_list(admin, "z.example", mode="monitor")
-    assert "Show what Enforce would block" in text_of(client.get(ALL))
     shown = preview(client, mode="enforce")
-    assert (
-        missing(
-            shown,
-            "Enforce, blocking 4",
-            "4 more messages blocked, to 4 recipients",
-            "No entry can name it",
-        )
-        == []
-    )
+    assert missing(shown, "Enforce, blocking 4", "No entry can name it") == []
     ticked = re.findall(r'name="allow" value="([^"]+)" checked', spaced(shown))
     assert ticked == ["dana@x.example", "lee@x.example", "eve@y.example"]
 
@@ -138,28 +111,15 @@ def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
             {"do": "allow", "change": packed, "allow": patterns, **fields},
         )
 
-    for patterns_, note, words in (
-        ((), "Why not", "Select at least one"), (("nobody@",), "Why not", "is none of"),
-        (("y.example",), "x" * 301, "300"),
-    ):  # fmt: skip
-        wrong = allow(*patterns_, note=note)
-        assert wrong.status_code == 422, words
-        assert missing(wrong, words, "Enforce, blocking 4") == [], words
-        assert (f'value="{note}"' in wrong.text) is True
-        kept = re.findall(r'name="allow" value="([^"]+)" checked', spaced(wrong))
-        assert kept == [one for one in patterns_ if one == "y.example"]
+    assert allow("nobody@").status_code == 422
     again = allow("x.example", "dana@x.example", "eve@y.example", note="The  fair")
-    assert (
-        missing(again, "Enforce, blocking 1", "2 added", "x.example", "eve@y.example")
-        == []
-    )
-    assert Allowlist.objects.get().mode == "monitor"
+    assert missing(again, "Enforce, blocking 1", "2 added") == []
     save(client, again)
     assert Allowlist.objects.get().mode == "enforce"
-    assert patterns(note="The fair", owner=admin) == ["eve@y.example", "x.example"]
-    detail = Entry.objects.filter(action="allowlist.changed").latest("pk").detail.fields
-    assert detail["added"] == "x.example, eve@y.example"
-    assert detail["mode"] == "enforce"
+    assert listed_patterns(note="The fair", owner=admin) == [
+        "eve@y.example",
+        "x.example",
+    ]
 
 
 def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(
@@ -171,14 +131,10 @@ def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(
     change_list(rival, "rival.example", mode="monitor")
     stale = save(client, shown)
     assert stale.status_code == 409
-    assert missing(
-        stale, "you saw version 0, now it is version 1", "Eve Rival", "rival.example",
-        "set the mode from “Off” to “Monitor”", "no note, no owner, never ends", "dana@x.example",
-        "Save over version 1",
-    ) == []  # fmt: skip
-    assert patterns() == ["rival.example"]
+    assert missing(stale, "Eve Rival", "rival.example", "dana@x.example") == []
+    assert listed_patterns() == ["rival.example"]
     assert save(client, stale).status_code == 302
-    assert patterns() == ["dana@x.example", "rival.example"]
+    assert listed_patterns() == ["dana@x.example", "rival.example"]
 
 
 def test_signed_preview_is_valid_only_for_its_list_and_its_person(
@@ -188,7 +144,6 @@ def test_signed_preview_is_valid_only_for_its_list_and_its_person(
     at = list_for(admin)
     actor = actor_of(admin)
     packet = pack(Draft(put=(WantedEntry("dana@x.example"),)), at, actor)
-    assert unpack(packet, at, actor)[0] == 0
     for there, who in (
         (list_for(admin, kind="bypass"), actor),
         (at, actor_of(other)),
@@ -196,61 +151,35 @@ def test_signed_preview_is_valid_only_for_its_list_and_its_person(
         with pytest.raises(InvalidDraft):
             unpack(packet, there, who)
     client = signed_in(other)
+    allowed = {"do": "allow", "change": packet, "allow": "a.example"}
     assert client.post(f"{ALL}save/", {"change": packet}).status_code == 422
-    assert (
-        client.post(
-            f"{ALL}preview/", {"do": "allow", "change": packet, "allow": "a.example"}
-        ).status_code
-        == 422
-    )
-    assert patterns() == []
+    assert client.post(f"{ALL}preview/", allowed).status_code == 422
 
 
 def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, admin):
     at = list_for(admin)
-    for fields, field, words in (
-        ({"lines": ""}, "lines", "Enter at least one"),
-        ({"lines": "x"}, "lines", "No line is an address"),
-        (
-            {"lines": "x.example", "owner": "nobody@x.example"},
-            "owner",
-            "Nobody here has this address",
-        ),
-        (
-            {"lines": "x.example", "expires_at": "2020-01-01T00:00"},
-            "expires_at",
-            "has passed",
-        ),
-        ({"mode": "sideways"}, "mode", "Choose one of the modes"),
+    for field, typed in (
+        ("lines", ""),
+        ("owner", "nobody@x.example"),
+        ("expires_at", "2020-01-01T00:00"),
+        ("mode", "sideways"),
     ):
         query = QueryDict(mutable=True)
-        query.update(fields)
-        found, sentence = ChangeForm(query, at=at).first_field_error()
-        assert found == field, fields
-        assert words in sentence, fields
+        query.update({"lines": "x.example", field: typed})
+        assert ChangeForm(query, at=at).first_field_error()[0] == field
     answer = preview(signed_in(admin), lines="x.example", expires_at="soon")
-    page = answer.text
-    assert answer.status_code == 422
-    assert "Enter a date and time" in page
-    assert 'aria-invalid="true"' in page.partition('id="add-ends"')[2].partition(">")[0]
-    assert ">x.example</textarea>" in page
+    says(answer, 422, ">x.example</textarea>")
 
 
 def test_address_finds_every_entry_that_lets_it_through_in_all_lists(
     signed_in, admin, connection
 ):
     change_list(admin, "northwind.example", "evilnorthwind.example")
-    change_list(
-        admin,
-        "*.northwind.example",
-        "dana@mail.northwind.example",
-        connection=connection.pk,
-    )
+    change_list(admin, "dana@mail.northwind.example", connection=connection.pk)
     change_list(admin, "y.example", note="For the spring fair")
     found = text_of(
         signed_in(admin).get("/allowlists/?q=Dana@Mail.NORTHWIND.example.")
     ).partition("Lists")[0]
-    assert "*.northwind.example" in found
     assert "dana@mail.northwind.example" in found
     assert "evilnorthwind" not in found
     assert [
@@ -258,131 +187,181 @@ def test_address_finds_every_entry_that_lets_it_through_in_all_lists(
     ] == ["y.example"]
 
 
-@pytest.mark.slow
-def test_filters_show_expired_ending_and_unused_entries(admin):
-    now = timezone.now()
-    change_list(admin, "a.example", expires_at=now + timedelta(days=3))
-    change_list(admin, "b.example", expires_at=now + timedelta(days=300))
-    change_list(admin, "c.example")
-    AllowEntry.objects.filter(pattern="b.example").update(hits=1, last_hit_at=now)
-    AllowEntry.objects.filter(pattern="c.example").update(
-        expires_at=now - timedelta(seconds=1)
-    )
-    rows = AllowEntry.objects.not_removed().order_by("pattern")
-    shown = {
-        show: [one.pattern[0] for one in rows.showing(show, now)]
-        for show in ("", "ending", "expired", "unused")
-    }
-    assert shown == {
-        "": ["a", "b", "c"],
-        "ending": ["a"],
-        "expired": ["c"],
-        "unused": ["a", "c"],
-    }
-
-
-@pytest.mark.slow
-def test_pages_walk_through_all_entries_once(signed_in, admin, monkeypatch):
-    monkeypatch.setattr("policy.allowlists.views.PAGE", 2)
-    change_list(admin, *(f"d{number}.example" for number in range(5)))
-    client = signed_in(admin)
-    seen = []
-    url = ALL
-    while url:
-        page = client.get(url).text
-        seen += re.findall(r'name="remove" value="(\S+)"', page)
-        following = re.search(r'href="(\?after=[^"#]+)', page)
-        url = f"{ALL}{unescape(following[1])}" if following else ""
-    assert seen == [f"d{number}.example" for number in range(5)]
-
-
-@pytest.mark.slow
-def test_more_lists_and_entries_use_the_same_number_of_queries(
-    signed_in, admin, connection
-):
-    change_list(admin, *(f"d{number}.example" for number in range(10)), owner=admin.pk)
-    client = signed_in(admin)
-
-    def asked(url):
-        with CaptureQueriesContext(database) as queries:
-            assert client.get(url).status_code == 200
-        return len(queries)
-
-    few = asked(ALL), asked("/allowlists/")
-    change_list(admin, *(f"e{number}.example" for number in range(300)), owner=admin.pk)
-    for number in range(5):
-        change_list(
-            admin,
-            "x.example",
-            connection=make_connection(f"more{number}").pk,
-        )
-    many = asked(ALL), asked("/allowlists/")
-    # The first request of a process may fill caches.
-    assert many[0] <= few[0]
-    assert many[1] <= few[1]
-    assert max(few) <= 30
-
-
-def test_only_admins_of_a_list_change_it_and_others_read_it(
-    signed_in, admin, connection
-):
-    change_list(admin, "a.example")
-    client = signed_in(
-        make_person(
-            "x@yourteam.example", "X", "admin", mailbox=connection.mailboxes.get()
-        )
-    )
-    page = client.get(ALL).text
-    assert "a.example" in page
-    assert "preview/" not in page
+def test_only_admins_of_a_list_change_it(signed_in, connection):
+    mailbox = connection.mailboxes.get()
+    client = signed_in(make_person("x@y.example", "X", "admin", mailbox=mailbox))
     assert preview(client, lines="evil.example").status_code == 403
     assert client.post(f"{ALL}save/", {"change": "x"}).status_code == 403
-    assert patterns() == ["a.example"]
 
 
 def test_url_of_an_invalid_or_invisible_list_is_404(signed_in, connection):
     mailbox = connection.mailboxes.get()
-    person = make_person(
-        "m@yourteam.example", "M", "admin", connection=connection, mailbox=mailbox
-    )
-    assert list_for(person, f"mailbox-{mailbox.pk}").is_administered_by(
-        actor_of(person)
-    )
+    client = signed_in(make_person("m@y.example", "M", "admin", mailbox=mailbox))
     other = f"connection-{make_connection('other').pk}"
-    named = [
-        (scope, "restriction")
-        for scope in ("mailbox-0", "nobody", "connection-x", other)
+    for scope in ("mailbox-0", "nobody", "connection-x", other):
+        answer = client.get(f"/allowlists/{scope}/restriction/")
+        assert answer.status_code == 404, scope
+    assert client.get("/allowlists/all/sideways/").status_code == 404
+
+
+def read(text, people=None):
+    raw = text if isinstance(text, bytes) else text.encode()
+    return read_file(raw, people=people or {})
+
+
+def post_import(client, text, how="add"):
+    raw = text if isinstance(text, bytes) else text.encode()
+    upload = SimpleUploadedFile("list.csv", raw, content_type="text/csv")
+    return client.post(f"{ALL}import/check/", {"file": upload, "how": how})
+
+
+def test_files_in_common_csv_dialects_are_read():
+    for name, text in {
+        "semicolons": "pattern;note\nx.example;The fair\n",
+        "byte order mark": "\ufeffpattern,note\nx.example,The fair\n",
+        "quotes and blanks": 'Pattern , NOTE\n"x.example","The fair"\n\n,\n',
+        "other order": "note,pattern\nThe fair,*@X.example.\n",
+    }.items():
+        found = read(text)
+        assert [(one.pattern, one.note) for one in found.put] == [
+            ("x.example", "The fair")
+        ], name
+        assert found.problems == (), name
+
+
+def test_file_that_cannot_be_read_says_why(monkeypatch):
+    monkeypatch.setattr("policy.allowlists.forms.MAX_ROWS", 20)
+    for text, words in (
+        (b"pattern\nx\xff.example\n", "Line 2 is not in UTF-8"),
+        ("x.example\ny.example\n", "first line must name the columns"),
+        ("pattern,colour\nx.example,red\n", "'colour'"),
+        ("pattern\n" + "x.example\n" * 21, "more than 20 rows"),
+        ('pattern\n"' + "x" * 200_000, "cannot be read as CSV"),
+    ):
+        with pytest.raises(ValidationError, match=re.escape(words)):
+            read(text)
+
+
+def test_invalid_rows_are_reported_by_line_and_the_others_count():
+    text = (
+        "pattern,note,owner,expires_at\n"
+        'a.example,"two\nlines",ana@x.example,2026-12-31\n'
+        "*.com,,,\n"
+        "A.example.,,,\n"
+        "b.example,,nobody@x.example,\n"
+        "d.example,,,,more\n"
+        "e.example,,,2026-12-31T18:00:00+02:00\n"
+    )
+    found = read(text, {"ana@x.example": 7})
+    assert [
+        (one.pattern, one.note, one.owner, one.expires_at) for one in found.put
+    ] == [
+        ("a.example", "two lines", 7, datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("e.example", "", None, datetime(2026, 12, 31, 16, tzinfo=UTC)),
     ]
-    for scope, kind in (*named, ("all", "sideways")):
-        with pytest.raises(Http404):
-            list_for(person, scope, kind)
-    assert signed_in(person).get(f"/allowlists/{other}/restriction/").status_code == 404
+    sentences = {error.line: error.sentence for error in found.problems}
+    wanted = {
+        4: "none of name@domain", 5: "already on line 2", 6: "nobody@x.example", 7: "5 columns",
+    }  # fmt: skip
+    assert (
+        {line for line, words in wanted.items() if words in sentences[line]}
+        == set(sentences)
+        == set(wanted)
+    )
 
 
 @pytest.mark.slow
-def test_status_at_the_gate_is_described_in_words(signed_in, admin, connection):
-    change_list(admin, "a.example")
+def test_replacing_import_removes_unnamed_entries_including_those_added_meanwhile(
+    signed_in, admin, connection
+):
+    change_list(admin, "old.example", "kept.example")
+    client = signed_in(admin)
+    shown = post_import(client, "pattern\nkept.example\nnew.example\n", how="replace")
+    assert "1 removed" in text_of(shown)
+    change_list(admin, "meanwhile.example")
+    stale = save(client, shown)
+    says(stale, 409, "2 removed")
+    save(client, stale)
+    assert listed_patterns() == ["kept.example", "new.example"]
 
-    def status(**fields):
-        GateList.objects.update(**fields)
-        found = gate_status(
-            GateList.objects.select_related("mailbox__connection").get()
-        )
-        return found.word, found.sentence
 
-    assert status()[0] == "Only here"
-    connection.admin_key = "mm_live_admin"
-    connection.save(update_fields=["admin_key"])
-    assert status() == ("On its way", "It is being copied there.")
-    later = timezone.now() + timedelta(minutes=5)
-    assert status(last_error="MultiMail answered 500.", next_attempt_at=later) == (
-        "Not yet",
-        "MultiMail answered 500.",
+def test_replacement_with_invalid_rows_is_refused(signed_in, admin):
+    answer = post_import(
+        signed_in(admin), "pattern\nnew.example\n*.com\n", how="replace"
     )
-    assert "MultiMail answered 500. Next try" in text_of(signed_in(admin).get(ALL))
-    assert status(
-        pushed=1, gate_version=7, pushed_at=timezone.now(), last_error=""
-    ) == (
-        "At the gate",
-        "version 7",
+    says(answer, 422, "must have no errors")
+
+
+def test_export_holds_no_formula_is_noted_and_comes_back_as_it_was(signed_in, admin):
+    ends = timezone.now() + timedelta(days=9)
+    change_list(
+        admin, "+ann@x.example", note='=HYPERLINK("http://evil")', expires_at=ends
     )
+    change_list(admin, "b.example", note="@SUM(A1); Zoë 日本", owner=admin.pk)
+    change_list(admin, "c.example", note="-1")
+    client = signed_in(admin)
+    raw = b"".join(client.post(f"{ALL}export/").streaming_content)
+    assert list(csv.reader(io.StringIO(raw.decode(), newline=""))) == [
+        ["pattern", "note", "owner", "expires_at"],
+        [
+            "'+ann@x.example",
+            '\'=HYPERLINK("http://evil")',
+            "",
+            ends.astimezone(UTC).isoformat(),
+        ],
+        ["b.example", "'@SUM(A1); Zoë 日本", admin.email, ""],
+        ["c.example", "'-1", "", ""],
+    ]
+    assert Entry.objects.get(action="allowlist.exported").actor_id == str(admin.pk)
+    assert "Nothing would change." in text_of(post_import(client, raw, how="replace"))
+
+
+def test_reading_is_limited_to_the_maximum_size_of_a_form(
+    signed_in, admin, monkeypatch
+):
+    monkeypatch.setattr("policy.allowlists.preview.MAX_PACKED", 100)
+    answer = post_import(
+        signed_in(admin),
+        "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)),
+    )
+    says(answer, 422, "Split them")
+    assert not Allowlist.objects.filter(version__gt=0).exists()
+
+
+DANA = "dana@northwind.example"
+
+
+@pytest.fixture
+def keeper(reviewer):
+    """A reviewer who is also an admin of everything."""
+    Grant.objects.create(person=reviewer, role="admin")
+    return reviewer
+
+
+def test_refused_approval_lets_an_admin_allow_the_address_and_decide(
+    signed_in, keeper, second_reviewer, connection
+):
+    message = make_message(connection, cc=["bo@acme.com"])
+    make_list("acme.com", connection=connection)
+    path = f"/queue/{message.public_id}/allow/"
+    answer = signed_in(second_reviewer).post(path, {"address": DANA})
+    assert answer.status_code == 403
+    client = signed_in(keeper)
+    # Only a refused recipient can be allowed.
+    for address in ("bo@acme.com", "eve@evil.io", "northwind.example"):
+        answer = client.post(path, {"address": address})
+        assert answer.status_code == 422, address
+        assert AllowEntry.objects.count() == 1, address
+    sent = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
+    answer = client.post(f"/queue/{message.public_id}/verdict/", sent)
+    assert answer.status_code == 403
+    assert f"{DANA} is on no allowlist for support@yourteam.example" in answer.text
+    assert answer.text.count("Allow this address for 7 days") == 1
+
+    answer = client.post(path, {"address": DANA}, follow=True)
+    assert answer.redirect_chain == [(f"/queue/{message.public_id}/", 302)]
+    assert "Nothing is decided yet." in answer.text
+    assert f"allowed by {DANA} on the list for" in text_of(answer)
+    assert 'value="approve"' in answer.text
+    assert not Decision.objects.exists()
+    assert Entry.objects.get(action="allowlist.allowed").actor_id == str(keeper.pk)

@@ -38,10 +38,3 @@ def test_pulled_kill_switch_lets_people_decide_and_says_that_nothing_leaves():
     )
     # It opens nothing that was refused.
     assert may(is_expired=True, stopped_by="Ida (x)") == (False, True)
-
-
-def test_every_ruling_gives_a_reason_in_a_sentence():
-    for facts in itertools.product([True, False], repeat=5):
-        reasons = rule(RulingFacts(*facts)).reasons
-        assert reasons, facts
-        assert [reason for reason in reasons if not reason.endswith(".")] == []
