@@ -8,8 +8,6 @@ anything else afterwards.
 
 import json
 
-FINANCE = "Finance"
-CLIENTS = "Client leads"
 _OFFICE = {"weekly": [*[[[480, 1080]]] * 5, [], []], "zone": "Europe/Lisbon"}
 # Changes that wait: kind, title, before, after, reason.
 _CHANGES = (
@@ -37,8 +35,8 @@ def make_policy(product, reader):
     """Make it all, and return the addresses that pages of `POLICY_PAGES` name in
     braces.
     """
-    groups = _groups(product)
-    _versions(product, groups)
+    group = _group(product)
+    _versions(product, group)
     row = product.hold(
         reader,
         "Quote for EUR 4,800",
@@ -49,7 +47,7 @@ def make_policy(product, reader):
     _changes(product)
     return {
         "two": f"/queue/{row['id']}/",
-        "group": f"/policy/groups/{groups[FINANCE]}/",
+        "group": f"/policy/groups/{group}/",
         "calendar": f"/review-plans/calendars/{calendar}/",
         "flood": f"/queue/apart/{_flood(product)}/",
     }
@@ -67,25 +65,20 @@ def _person(product, prefix):
     )
 
 
-def _groups(product):
-    found = {}
-    for name, members in (
-        (FINANCE, ("REVIEWER", "REVIEWER2", "ADMIN")),
-        (CLIENTS, ("REVIEWER2",)),
-    ):
-        found[name] = _one(
-            product, "INSERT INTO policy_group (name) VALUES (%s) RETURNING id", name
+def _group(product):
+    """Make a group of three, and return its key."""
+    group = _one(
+        product, "INSERT INTO policy_group (name) VALUES ('Finance') RETURNING id"
+    )
+    for prefix in ("REVIEWER", "REVIEWER2", "ADMIN"):
+        product.sql(
+            "INSERT INTO policy_group_members (group_id, person_id) VALUES (%s, %s)",
+            *(group, _person(product, prefix)),
         )
-        for prefix in members:
-            member = (found[name], _person(product, prefix))
-            product.sql(
-                "INSERT INTO policy_group_members (group_id, person_id) VALUES (%s, %s)",
-                *member,
-            )
-    return found
+    return group
 
 
-def _rules(groups, *, amount):
+def _rules(group, *, amount):
     """Return the rules of a version; amounts from `amount` need two approvals."""
     return [
         {
@@ -103,7 +96,7 @@ def _rules(groups, *, amount):
             "name": "Large amounts",
             "note": "Agreed with the owner in March.",
             "when": {"amount": amount, "currency": "EUR"},
-            "then": {"approvals": {str(groups[FINANCE]): 2}, "bar_editor": True},
+            "then": {"approvals": {str(group): 2}, "bar_editor": True},
         },
         {
             "id": "hours",
@@ -114,36 +107,20 @@ def _rules(groups, *, amount):
     ]
 
 
-def _versions(product, groups):
-    """Store a version that was active, the one that is, and a draft."""
-    contacts = {
-        "id": "first",
-        "name": "First contact",
-        "when": {"first_contact": True},
-        "then": {"never_in_bulk": True, "reauthenticate": True},
-    }
-    active = _rules(groups, amount="1000")
+def _versions(product, group):
+    """Store the version that is active, and a draft."""
+    active = _rules(group, amount="1000")
     versions = (
-        (1, "retired", active[:1], "First policy", "2 days", "1 day"),
-        (2, "active", active, "What the auditors asked for in March", "1 day", None),
-        (3, "draft", [*_rules(groups, amount="500"), contacts], "", None, None),
+        (1, "active", active, "What the auditors asked for in March", "1 day"),
+        (2, "draft", _rules(group, amount="500"), "", None),
     )
     author = _person(product, "ADMIN")
-    for number, state, rules, note, activated, retired in versions:
+    for number, state, rules, note, activated in versions:
         product.sql(
             "INSERT INTO policy_policyversion (number, state, rules, note, based_on, edits, author_id, activated_by_id,"
-            " activated_at, retired_at) VALUES (%s, %s, %s::jsonb, %s, %s, 0, %s, %s, now() - %s::interval,"
-            " now() - %s::interval)",
-            *(
-                number,
-                state,
-                json.dumps(rules),
-                note,
-                number - 1,
-                author,
-                author if activated else None,
-            ),
-            *(activated, retired),
+            " activated_at) VALUES (%s, %s, %s::jsonb, %s, %s, 0, %s, %s, now() - %s::interval)",
+            *(number, state, json.dumps(rules), note, number - 1, author),
+            *(author if activated else None, activated),
         )
 
 
@@ -151,11 +128,7 @@ def _plan(product):
     """Make a calendar, a plan of all mailboxes with a ladder, and people on duty;
     return the calendar's key.
     """
-    holidays = {
-        "2026-12-25": "Christmas Day",
-        "2027-01-01": "New Year's Day",
-        "2027-04-02": "Good Friday",
-    }
+    holidays = {"2026-12-25": "Christmas Day", "2027-01-01": "New Year's Day"}
     week = [[[0, 1440]]] * 7
     calendar = _one(
         product,

@@ -2,30 +2,24 @@
 that change, no database.
 """
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from io import StringIO
 from threading import Event
 
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, connection
 from django.db.models.functions import Now
-from django.urls import reverse
-from django.utils import timezone
 
-from alerts.cards.message import approvals_of
-from approvals.decisions import decide as deciding
 from approvals.decisions import execute, outcomes
 from approvals.decisions.by_rule import expire_due
 from approvals.decisions.execute import run_decision
-from approvals.errors import DeskError, VerdictNotAllowed
+from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision, Reminder, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
-from people.models import Grant
-from policy.errors import StalePolicy
 from policy.models import (
     DutyTurn,
     Group,
@@ -35,12 +29,10 @@ from policy.models import (
     WorkCalendar,
 )
 from policy.rules.changes import activate_draft, begin_draft, policies
-from policy.rules.conditions import as_json
 from policy.rules.rules import PolicyRule
 from tests.factories import (
     actor_of,
     change_row,
-    hours_on,
     make_connection,
     make_message,
     make_person,
@@ -101,8 +93,6 @@ def test_two_admins_activate_the_draft_at_one_moment(admin):
         "PolicyVersion",
         "StalePolicy",
     ]
-    told = next(one.sentence for one in results if isinstance(one, StalePolicy))
-    assert told.startswith("There is no draft any more")
     assert PolicyVersion.objects.filter(state="active").count() == 1
     assert Entry.objects.filter(action="policy.activated").count() == 1
 
@@ -154,53 +144,21 @@ def test_escalation_and_the_last_approval_at_one_moment(
 # --- between the approvals ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["account", "role", "group"])
 def test_a_person_leaves_between_the_first_and_the_last_approval(
-    message, reviewer, second_reviewer, third, what
+    message, reviewer, second_reviewer, third
 ):
     finance = Group.objects.create(name="Finance")
     finance.members.set([reviewer, second_reviewer, third])
     put_in_force({"approvals": {finance.pk: 2}})
     decide(message, reviewer)
-    if what == "account":
-        change_row(reviewer, is_active=False)
-    elif what == "role":
-        Grant.objects.filter(person=reviewer).delete()
-    else:
-        finance.members.remove(reviewer)
+    change_row(reviewer, is_active=False)
     second = decide(message, second_reviewer)
     assert second.decision is None
     assert str(second.progress) == "1 of 2"
     assert decide(message, third).decision is not None
 
 
-# --- clocks ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
-def test_hours_of_a_rule_go_by_the_clock_of_the_database(
-    message, reviewer, upstream, monkeypatch, jump
-):
-    now = clock().astimezone(UTC)
-    put_in_force({"office_hours": [hours_around(now)]})
-    really = timezone.now
-    monkeypatch.setattr(timezone, "now", lambda: really() + jump)
-    decision = decide(message, reviewer).decision
-    make_due()
-    assert run_decision(decision_id=decision.pk) == "applied"
-    assert calls(upstream) == 1
-    put_in_force({"office_hours": [hours_around(now + jump)]})
-    other = make_message(message.connection, subject="Another")
-    with pytest.raises(VerdictNotAllowed, match="only within"):
-        decide(other, reviewer)
-    assert decide(other, reviewer, "reject", "No").decision is not None
-
-
-def hours_around(at):
-    """Return hours of twenty minutes before and after this time, each day."""
-    begin = at - timedelta(minutes=20)
-    end = at + timedelta(minutes=20)
-    return as_json(hours_on(range(7), begin.time(), end.time(), "UTC"))
+# --- calendars ------------------------------------------------------------------------
 
 
 def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):
@@ -225,16 +183,6 @@ def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):
 
 
 # --- a rule changes -------------------------------------------------------------------
-
-
-def test_a_rule_that_changes_after_the_page_was_shown_asks_for_more(
-    message, reviewer, second_reviewer, signed_in
-):
-    decide(message, reviewer)
-    page = signed_in(second_reviewer).get(reverse("message", args=[message.public_id]))
-    assert "1 of 2" in page.text
-    put_in_force({"approvals": {"0": 3}})
-    assert decide(message, second_reviewer).decision is None
 
 
 def test_a_rule_that_changes_while_a_worker_reads_is_met_before_its_call(
@@ -289,39 +237,14 @@ def elsewhere(work):
 
 
 @SESSIONS
-@pytest.mark.parametrize("last", [False, True], ids=["the first", "the last"])
-def test_postgresql_is_away_when_an_approval_is_stored(
-    message, reviewer, second_reviewer, monkeypatch, last
-):
-    if last:
-        decide(message, reviewer)
-    before = Verdict.objects.count()
-    came = lose_the_database_at(
-        monkeypatch, deciding, "make_decision" if last else "record_about"
-    )
-    person = second_reviewer if last else reviewer
-    assert isinstance(elsewhere(lambda: decide(message, person)), OperationalError)
-    assert came.is_set()
-    assert Verdict.objects.count() == before
-    assert Decision.objects.count() == 0
-    assert str(elsewhere(lambda: decide(message, person)).progress) == (
-        "2 of 2" if last else "1 of 2"
-    )
-    assert Verdict.objects.count() == before + 1
-    assert Decision.objects.count() == int(last)
-
-
-@SESSIONS
 @pytest.mark.parametrize(
     ("module", "step", "calls_at_first"),
     [
-        (execute, "_refusal", 0),
         (execute.settle, "advance", 0),
-        (execute, "_compare", 0),
         (DecisionQuerySet, "still_allowed", 0),
         (outcomes, "end_with_success", 1),
     ],
-    ids=["counting", "claiming", "counting again", "marking", "ending"],
+    ids=["claiming", "marking", "ending"],
 )
 def test_postgresql_is_away_when_it_is_carried_out(
     message,
@@ -359,47 +282,11 @@ def test_postgresql_is_away_when_it_is_carried_out(
 # --- nobody can, or people left -------------------------------------------------------
 
 
-def test_page_row_and_card_say_that_nobody_can_approve(
-    message, reviewer, second_reviewer, signed_in
-):
-    finance = Group.objects.create(name="Finance")
-    finance.members.add(second_reviewer)
-    put_in_force({"approvals": {finance.pk: 1}})
-    client = signed_in(reviewer)
-    address = reverse("message", args=[message.public_id])
-
-    def said():
-        """Whether the row, the page and the card say so."""
-        row = "Too few people may approve: ask an admin"
-        whom = "Too few people may give that: ask an admin to change the rule or the group."
-        return [
-            row in client.get(reverse("queue")).text,
-            whom in client.get(address).text,
-            whom in approvals_of(message),
-        ]
-
-    assert said() == [False] * 3
-    change_row(second_reviewer, is_active=False)
-    assert said() == [True] * 3
-    with pytest.raises(DeskError):
-        decide(message, reviewer)
-    assert decide(message, reviewer, "reject", "No").decision is not None
-
-
-def test_people_who_left_are_told_by_doctor(reviewer, second_reviewer):
-    gone = make_person("cleo@example.com", "Cleo Sands", "reviewer")
-    finance = Group.objects.create(name="Finance")
-    finance.members.set([reviewer, second_reviewer, gone])
-    then = {"approvals": {finance.pk: 1}}
-    put_in_force({"owner": gone.pk, "when": {"key_owners": [gone.pk]}, "then": then})
+def test_people_who_left_are_told_by_doctor(reviewer):
+    gone = make_person("cleo@example.com", "Cleo Sands")
+    put_in_force({"owner": gone.pk, "then": {"never_in_bulk": True}})
     change_row(gone, is_active=False)
-    told = (
-        "the owner of “Rule 0”, has left",
-        "names Cleo Sands, who has left",
-        "in which Cleo Sands cannot approve",
-    )
     out = StringIO()
     with pytest.raises(SystemExit):
         call_command("doctor", stdout=out, stderr=out)
-    said = " ".join(out.getvalue().split())
-    assert all(one in said for one in told), said
+    assert "the owner of “Rule 0”, has left" in " ".join(out.getvalue().split())
