@@ -175,9 +175,13 @@ def discord(monkeypatch):
 
 
 @pytest.fixture
-def past(connection, reviewer, second_reviewer):
-    """What people decided of one kind of message, enough for a standing approval."""
+def past(connection, reviewer, second_reviewer, monkeypatch):
+    """What people decided of one kind of message, which is just enough here for a
+    standing approval.
+    """
     switch_on()
+    for name in ("LEAST", "LEAST_DAYS"):
+        monkeypatch.setattr(record, name, 3)
     return make_record(connection, reviewer, second_reviewer)
 
 

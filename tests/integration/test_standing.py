@@ -1,30 +1,39 @@
 """Standing approvals: what they approve, what they leave to people, and what ends them."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils import timezone
 
+from alerts.deliveries.event_bodies import _decision_data
+from alerts.models import Destination
 from approvals.decisions import execute
 from approvals.decisions.by_rule import approve_due, give_to_people, to_stop
 from approvals.decisions.execute import run_decision
+from approvals.decisions.status import shown_status
 from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.models import Decision, Replacement, Review
 from approvals.standing import ending, record, signing
+from approvals.standing.record import lines_of
 from approvals.sweeping import DUTIES
 from audit.models import Entry
 from audit.recording import record as append
 from common.postgres import clock
 from connections.keys.commands import set_owner
 from mirror.errors import ActNotAllowed
-from mirror.models import Message
-from people.models import Grant, OrganisationSettings
+from mirror.models import Message, Thread
+from people.models import Grant, OrganisationSettings, PendingChange
+from people.second_admin.changes import accept
 from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
 from policy.models import KeyOwner, StandingApproval, StandingUse
+from tests.cards import embed_of
 from tests.factories import (
     actor_of,
     event_body,
@@ -43,6 +52,8 @@ from tests.integration.standing import (
     terms,
 )
 from tests.integration.test_several_approvals import put_in_force
+from tests.markup import says, words_of
+from tests.signing import resume
 
 
 def the_use():
@@ -80,51 +91,41 @@ def what_stops(standing, admin, message):
 
 
 def test_record_proposes_a_class_with_its_evidence_and_a_rehearsal(
-    past, admin, reviewer, connection
+    past, admin, reviewer, monkeypatch
 ):
     [found] = record.proposals(actor_of(admin))
-    evidence = found.evidence
-    assert evidence.messages == 24
-    assert evidence.approved == 24
-    assert evidence.median == 9.0
+    assert (found.evidence.approved, found.evidence.median) == (3, 9.0)
     assert found.scope.recipients == ("dana@northwind.example",)
     assert [(currency, str(value)) for currency, value in found.scope.sums] == [
         ("EUR", "40.23")
     ]
-    assert "sums up to 40.23 EUR" in found.sentence
     rehearsed = record.rehearse(
         replace(found.scope, recipients=("acme.example",)), cap_an_hour=50
     )
-    assert rehearsed.looked_at == 24
     assert rehearsed.admitted == 0
-    assert rehearsed.left == {"It goes to somebody else.": 24}
+    assert rehearsed.left == {"It goes to somebody else.": 3}
+    monkeypatch.setattr(record, "SAMPLE_OF", 3)
     rehearsed = record.rehearse(found.scope, cap_an_hour=50)
-    assert rehearsed.admitted == 24
-    assert rehearsed.samples == 2
-    assert rehearsed.approved == 22
-    assert rehearsed.wrong == ()
-    # Reviewers and admins of other places are proposed nothing.
+    assert (rehearsed.samples, rehearsed.approved, rehearsed.wrong) == (1, 2, ())
+    # Reviewers and admins of other places are proposed nothing; nor is a short record.
     assert record.proposals(actor_of(reviewer)) == []
+    monkeypatch.setattr(record, "LEAST", 4)
+    assert record.proposals(actor_of(admin)) == []
 
 
 def test_rejection_is_named_in_the_evidence_and_a_late_one_keeps_it_from_being_proposed(
-    past, admin, connection, reviewer
+    past, admin, connection, reviewer, monkeypatch
 ):
     [bad] = make_record(connection, reviewer, number=1, outcome="reject")
     assert record.proposals(actor_of(admin)) == []
     found = record.proposal_for(mailbox=bad.mailbox_id, key="01KEY", shape=bad.shape)
-    assert found.evidence.rejected == 1
     assert found.evidence.against == (str(bad.public_id),)
-    assert "less than 14 days ago" in found.evidence.lacking(clock())
     assert record.rehearse(found.scope, cap_an_hour=50).wrong == (bad,)
-    with pytest.raises(signing.StandingRefused, match="less than 14 days ago"):
-        signing.sign_standing(
-            actor=actor_of(admin),
-            mailbox=bad.mailbox_id,
-            key="01KEY",
-            shape=bad.shape,
-            terms=terms(),
-        )
+    like = {"mailbox": bad.mailbox_id, "key": "01KEY", "shape": bad.shape}
+    for least_share, why in ((95, "only 75 %"), (50, "less than 14 days ago")):
+        monkeypatch.setattr(record, "LEAST_SHARE", least_share)
+        with pytest.raises(signing.StandingRefused, match=why):
+            signing.sign_standing(actor=actor_of(admin), **like, terms=terms())
 
 
 def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(
@@ -136,9 +137,8 @@ def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(
         "shape": past[0].shape,
         "terms": terms(),
     }
-    with pytest.raises(SecondAdminNeeded) as asked:
+    with pytest.raises(SecondAdminNeeded):
         signing.sign_standing(actor=actor_of(admin), **like)
-    assert "24 approved unchanged" in asked.value.asked.after
     with pytest.raises(ActNotAllowed):
         signing.sign_standing(actor=actor_of(reviewer), **like)
     OrganisationSettings.objects.update(standing_since=None)
@@ -149,21 +149,15 @@ def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(
     assert not StandingApproval.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"ends_at": timedelta(days=200)}, "next 180 days"),
-        ({"delay_minutes": 0}, "delay of 1"),
-        ({"cap_an_hour": 0}, "messages an hour"),
-        ({"recipients": ("gmail.com",)}, "Anybody can have an address"),
-        ({"recipients": ("*.example",)}, "example"),
-    ],
-)
-def test_terms_that_nobody_can_sign_are_refused_with_a_sentence(changed, says):
-    if "ends_at" in changed:
-        changed = {"ends_at": clock() + changed["ends_at"]}
-    with pytest.raises(signing.StandingRefused, match=says):
-        signing.check_terms(terms(**changed))
+def test_terms_that_nobody_can_sign_are_refused():
+    for changed in (
+        {"ends_at": clock() + timedelta(days=200)},
+        {"delay_minutes": 0},
+        {"cap_an_hour": 0},
+        {"recipients": ("gmail.com",)},
+    ):
+        with pytest.raises(signing.StandingRefused):
+            signing.check_terms(terms(**changed))
 
 
 def test_it_approves_after_its_delay_and_the_decision_names_rule_version_and_signatories(
@@ -210,13 +204,10 @@ def serve(upstream, connection, message):
 
 REFUND = "Hello Dana,\n\nyour refund of {} for order 3999 is on its way."
 OUTSIDE = {
-    "another key": ({"sent_by_key": "01OTHER"}, ""),
     "another key's name": ({"sent_by_key_name": "Other bot"}, "another name or owner"),
     "another text": ({"markdown": "Hello Dana,\n\nplease pay 10.00 EUR to us at once, for order 3999."}, ""),
     "a hidden copy": ({"bcc": ["eve@evil.example"]}, "goes to somebody else"),
     "a larger sum": ({"number": 4471}, "larger sum"),
-    "a sum that cannot be read": ({"markdown": REFUND.format("39.9999 EUR")}, "could not be read"),
-    "a sum without its currency": ({"markdown": REFUND.format("3999")}, ""),
     "a Discord command": ({"metadata": {"discord_user": "ana#1"}}, "not come from an agent"),
     "another name": ({"from_name": "The bank"}, "sender's name"),
     "replies elsewhere": ({"reply_to": "x@yourteam.example"}, "Replies would go"),
@@ -231,29 +222,7 @@ def test_what_its_sentence_does_not_say_is_left_to_people(standing, connection):
             assert approve_due() == bool(why), what
             assert not Decision.objects.filter(message=message).exists(), what
             if why:
-                assert the_use().kind == "left", what
-                assert why in the_use().why, what
-            assert approve_due() == 0, what
-
-
-def test_whatever_keeps_a_person_from_approving_keeps_it_too(
-    standing, connection, admin, reviewer
-):
-    message = make_refund(connection, 3999)
-
-    def give_one_of_two():
-        put_in_force({"approvals": {"0": 2}})
-        decide(message, reviewer)
-
-    stops = what_stops(standing, admin, message)
-    for what, happens in {**stops, "verdict": give_one_of_two}.items():
-        with rolled_back():
-            happens()
-            approve_due()
-            assert not Decision.objects.filter(
-                message=message, outcome="approve"
-            ).exists(), what
-    assert approve_due() == 1
+                assert (the_use().kind, why in the_use().why) == ("left", True), what
 
 
 def end_date(standing):
@@ -266,44 +235,42 @@ def end_date(standing):
     standing.refresh_from_db()
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        "switch",
-        "ended",
-        "date",
-        "content",
-        "rule",
-        "sign-in",
-        "allowlist",
-        "owner",
-        "off",
-        "thread",
-    ],
-)
-def test_it_is_asked_again_before_the_call_and_what_changed_gives_it_to_people(
-    standing, connection, admin, what, upstream
+def test_whatever_keeps_a_person_from_approving_keeps_it_too_and_is_asked_again_before_the_call(
+    standing, connection, admin, reviewer, upstream
 ):
     message = make_refund(connection, 3999)
-    approve_due()
+    stops = what_stops(standing, admin, message)
+
+    def give_one_of_two():
+        put_in_force({"approvals": {"0": 2}})
+        decide(message, reviewer)
+
+    for what, happens in {**stops, "verdict": give_one_of_two}.items():
+        with rolled_back():
+            happens()
+            approve_due()
+            approved = Decision.objects.filter(message=message, outcome="approve")
+            assert not approved.exists(), what
+    assert approve_due() == 1
     decision = Decision.objects.get(message=message)
     serve(upstream, connection, message)
     make_due()
-    if what == "content":
+
+    def change_content():
         show_row(message, subject="Your refund for order 1", **KEY)
-    else:
-        what_stops(standing, admin, message)[what]()
-    run_decision(decision_id=decision.pk)
-    assert give_back(decision).state in ("refused", "undone")
-    assert decision.explanation
-    assert upstream.decisions == []
-    assert message in desk_messages().in_queue()
-    assert approve_due() == 0, "what it gave to people stays with them"
+
+    for what, happens in {**stops, "content": change_content}.items():
+        with rolled_back():
+            happens()
+            run_decision(decision_id=decision.pk)
+            assert give_back(decision).state in ("refused", "undone"), what
+            assert upstream.decisions == [], what
+            assert message in desk_messages().in_queue(), what
+            assert approve_due() == 0, "what it gave to people stays with them"
 
 
-@pytest.mark.parametrize("when", ["while it is read", "just before the call"])
 def test_it_ends_during_the_last_read_and_no_call_leaves(
-    standing, connection, admin, upstream, monkeypatch, when
+    standing, connection, admin, upstream, monkeypatch
 ):
     message = make_refund(connection, 3999)
     approve_due()
@@ -311,15 +278,14 @@ def test_it_ends_during_the_last_read_and_no_call_leaves(
     serve(upstream, connection, message)
     make_due()
 
-    step = "_compare" if when == "while it is read" else "upstream_reason"
-    real = getattr(execute, step)
+    real = execute.upstream_reason
 
-    def step_then_end(*asked):
+    def read_then_end(*asked):
         result = real(*asked)
         end(standing, admin)
         return result
 
-    monkeypatch.setattr(execute, step, step_then_end)
+    monkeypatch.setattr(execute, "upstream_reason", read_then_end)
     run_decision(decision_id=decision.pk)
     assert upstream.decisions == []
     monkeypatch.undo()
@@ -338,15 +304,11 @@ def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_res
     assert kinds.count("approved") == 10
     assert kinds.count("over_cap") == 3 - kinds.count("sampled")
     sample = Message.objects.get(standing_use__kind="sampled", pk__lte=messages[9].pk)
-    assert not Entry.objects.filter(
-        message=sample.public_id, action__startswith="standing"
-    ).exists()
     decision = decide(sample, reviewer).decision
     Decision.objects.filter(pk=decision.pk).update(state="applied")
     DUTIES["samples"]()
     use = StandingUse.objects.get(message=sample)
-    assert use.outcome == "agreed"
-    assert use.person == reviewer
+    assert (use.outcome, use.person) == ("agreed", reviewer)
     assert StandingApproval.objects.active().exists()
 
 
@@ -365,7 +327,6 @@ def test_it_ends_by_itself(standing, connection, reviewer, admin, second):
 
     for what, happens in {
         "reject": lambda: decide(message, reviewer, "reject", "No"),
-        "send_back": lambda: decide(message, reviewer, "send_back", "No"),
         "edit": lambda: edit(message, reviewer),
         "complaint": lambda: report(standing, connection, "message.complained"),
         "bounces": lambda: report(standing, connection, "message.bounced"),
@@ -385,8 +346,7 @@ def test_it_ends_by_itself(standing, connection, reviewer, admin, second):
             happens()
             DUTIES["standing approvals over"]()
             ended = StandingApproval.objects.latest("pk")
-            assert ended.state == "ended", what
-            assert bool(ended.ended_because), what
+            assert (ended.state, bool(ended.ended_because)) == ("ended", True), what
             assert Entry.objects.filter(action="standing.ended").exists(), what
             another = make_refund(connection, 3998)
             approve_due()
@@ -426,7 +386,11 @@ def report(standing, connection, event):
         ingest.receive_webhook(connection=connection, body=body, secret_used="current")
 
 
-def test_one_rejection_elsewhere_ends_nothing(standing, connection, reviewer):
+def test_a_reviewer_and_one_rejection_elsewhere_end_nothing(
+    standing, connection, reviewer
+):
+    with pytest.raises(ActNotAllowed):
+        end(standing, reviewer)
     decide(
         make_message(
             connection, subject="Something else", markdown="Quite another text", **KEY
@@ -453,7 +417,15 @@ def test_what_two_admins_signed_stays_as_it_is_and_both_differ(standing, admin):
         Decision.objects.update(given_by=None)
 
 
-def test_a_new_version_ends_the_one_it_replaces(standing, admin, second):
+def test_a_new_version_begins_with_the_terms_of_the_one_that_it_ends(
+    standing, client, admin, second
+):
+    which = {"key": "01KEY", "shape": standing.shape, "replaces": standing.pk}
+    resume(client, admin)
+    shown = client.get(
+        f"{LIST}propose/", {"mailbox": standing.mailbox_id, **which}
+    ).text
+    assert re.search(r'name="cap_an_hour"[^>]+value="50"', shown)
     actor = replace(actor_of(admin), second=str(second.pk))
     like = {
         "mailbox": standing.mailbox_id,
@@ -465,10 +437,7 @@ def test_a_new_version_ends_the_one_it_replaces(standing, admin, second):
         signing.sign_standing(actor=actor, **like)
     made = signing.sign_standing(actor=actor, replaces=standing.pk, **like)
     standing.refresh_from_db()
-    assert made.number == 1
-    assert made.version == 2
-    assert standing.state == "ended"
-    assert standing.ended_because == "Replaced by version 2."
+    assert (made.number, made.version, standing.state) == (1, 2, "ended")
 
 
 def test_two_sweeps_at_one_moment_meet_a_message_once(
@@ -477,3 +446,160 @@ def test_two_sweeps_at_one_moment_meet_a_message_once(
     make_refund(connection, 3999)
     assert sorted(at_once(approve_due, approve_due)) in ([0, 1], [1, 1], [0, 0])
     assert Decision.objects.filter(standing=standing).count() == 1
+
+
+LIST = "/policy/standing/"
+
+
+def page_of(client, person, path=LIST, **query):
+    resume(client, person)
+    answer = client.get(path, query)
+    assert answer.status_code == 200
+    return words_of(answer)
+
+
+def about(message, **fields):
+    message = Message.objects.get(pk=message.pk)
+    return {
+        "mailbox": message.mailbox_id,
+        "key": message.sent_by_key,
+        "shape": message.shape,
+        **fields,
+    }
+
+
+def typed(message, **fields):
+    end = f"{timezone.now() + timedelta(days=30):%Y-%m-%d}"
+    terms = {
+        "ends_on": end,
+        "cap_an_hour": "20",
+        "delay_minutes": "15",
+        "bounce_percent": "5",
+        "sum_EUR": "41",
+    }
+    return about(
+        message,
+        **{**terms, "recipients": "dana@northwind.example", "replaces": "", **fields},
+    )
+
+
+def ask(client, message, reason, **fields):
+    """Ask a second admin to sign it; return the change that waits."""
+    asked = client.post("/policy/standing/ask/", typed(message, **fields)).text
+    packed = asked.partition('name="change" value="')[2].partition('"')[0]
+    client.post(reverse("ask-second-admin"), {"change": packed, "reason": reason})
+    return PendingChange.objects.get()
+
+
+def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(
+    client, past, admin, second, auditor
+):
+    assert "3 such messages in 60 days" in page_of(client, auditor)
+    page = page_of(client, admin, "/policy/standing/propose/", **about(past[-1]))
+    assert "Nothing that people did not approve would have been let through" in page
+    change = ask(client, past[-1], "They are always right.")
+    assert "Waiting for a second admin" in page_of(client, admin)
+    resume(client, second)
+    link = f"/policy/standing/propose/?change={change.pk}"
+    assert link in client.get(reverse("pending-changes")).text
+    page = page_of(client, second, "/policy/standing/propose/", change=change.pk)
+    assert "They are always right." in page
+    assert "Ask a second admin" not in page
+    accept(change_id=change.pk, actor=actor_of(second))
+    made = StandingApproval.objects.get()
+    assert (made.delay, made.cap_an_hour) == (timedelta(minutes=15), 20)
+    assert dict(made.scope["sums"])["EUR"] == "41"
+    assert f"{admin} and Sam Second" in page_of(client, admin)
+
+
+def test_wrong_terms_are_named_and_nothing_typed_is_lost(client, past, admin):
+    resume(client, admin)
+    for fields, sentence in (
+        ({"ends_on": "soon"}, "Choose a day in the next 180 days."),
+        ({"sum_EUR": "many"}, "Enter a sum such as 250.00"),
+    ):
+        answer = client.post(
+            "/policy/standing/ask/", typed(past[-1], cap_an_hour="37", **fields)
+        )
+        says(answer, 422, sentence)
+        for kept in ('value="37"', *fields.values()):
+            assert kept in answer.text, fields
+    assert not PendingChange.objects.exists()
+
+
+def test_its_decision_names_rule_version_and_signatories_wherever_it_shows(
+    client, standing, connection, auditor, admin
+):
+    message = make_refund(connection, 3999)
+    approve_due()
+    message = Message.objects.get(pk=message.pk)
+    named = f"standing approval 1, version 1 (signed by {admin} and Sam Second)"
+    due = Decision.objects.get(message=message).due_at
+    leaves = f"Approved by {named}. Leaves at {due:%H:%M} UTC unless somebody stops it"
+    assert shown_status(message).detail == leaves
+    card = embed_of(message, Destination(privacy="headers"))["description"]
+    assert f"by {named}. Leaves at" in card.replace("\\", "")
+    assert "Read it, or stop it" in card
+    assert f"Approved by {named}." in page_of(
+        client, auditor, f"/queue/{message.public_id}/"
+    )
+    Decision.objects.filter(message=message).update(state="applied")
+    message = Message.objects.get(pk=message.pk)
+    assert _decision_data("message.approved", message, "headers")["decided_by"] == named
+    # A minimal destination learns no names.
+    assert (
+        _decision_data("message.approved", message, "minimal")["decided_by"]
+        == "standing approval 1, version 1"
+    )
+
+
+def test_auditor_stops_it_by_the_form_of_its_page(
+    client, standing, connection, auditor
+):
+    message = make_refund(connection, 3999)
+    approve_due()
+    resume(client, auditor)
+    page = words_of(client.post(f"/queue/{message.public_id}/undo/", follow=True))
+    assert f"Undone by {auditor}." in page
+    assert Decision.objects.get(message=message).state == "undone"
+    assert approve_due() == 0
+    assert message in desk_messages().in_queue()
+
+
+def test_thread_is_read_before_a_message_is_looked_at(
+    standing, connection, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr("approvals.decisions.by_rule.enqueue_freshen", asked.append)
+    message = make_refund(connection, 3999)
+    Message.objects.filter(pk=message.pk).update(thread_id="01THREAD")
+    assert approve_due() == 0
+    assert asked == [message]
+    thread = Thread.objects.create(mailbox=message.mailbox, upstream_id="01THREAD")
+    assert approve_due() == 0
+    Thread.objects.filter(pk=thread.pk).update(read_at=timezone.now(), wanted=False)
+    assert approve_due() == 1
+    assert Decision.objects.get(message=message).standing == standing
+
+
+def test_nothing_tells_of_a_blind_sample_until_it_is_decided(
+    client, standing, connection, reviewer, admin
+):
+    plain = make_refund(connection, 3998)
+    sample = make_refund(connection, 3999)
+    StandingUse.objects.create(
+        standing=standing, message=plain, kind="left", why="It has a finding. And more."
+    )
+    StandingUse.objects.create(standing=standing, message=sample, kind="sampled")
+    resume(client, reviewer)
+    for path in (
+        "/queue/?format=json",
+        f"/queue/{sample.public_id}/",
+        f"/audit/trace/{sample.public_id}/",
+    ):
+        text = client.get(path).text.casefold()
+        assert "sampl" not in text.replace("example", "")
+        assert "standing_use" not in text
+    [line] = lines_of([standing], actor_of(admin))
+    assert (line.samples, line.left_to_people) == (0, 1)
+    assert line.reasons == [("It has a finding.", 1)]
