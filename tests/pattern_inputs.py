@@ -251,11 +251,9 @@ def _member_of(members):
     return next(filter(member.match, "a0 -.,;!\"'<>()\n"), "a")
 
 
-def repeated(one, *, before="", end="\x00"):
-    """Return an input that nearly matches: what comes first, what is repeated, and what
-    comes last.
-    """
-    return before + one * max(1, (LARGEST - len(before) - len(end)) // len(one)) + end
+def repeated(one):
+    """Return an input that nearly matches: what is repeated, and what ends it."""
+    return one * max(1, (LARGEST - 1) // len(one)) + "\x00"
 
 
 # --- The process that is killed -------------------------------------------------------

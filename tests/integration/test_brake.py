@@ -2,24 +2,21 @@
 what people do with them.
 """
 
-import json
 from datetime import timedelta
 
 import pytest
 from django.db.models import F
 from django.urls import reverse
 
-from alerts.models import Card, Delivery, Destination, UnplannedAct
+from alerts.models import Card, Delivery
 from approvals import examination, tasks
 from approvals.brake import commands
-from approvals.caps import forget
 from approvals.desk_messages import desk_messages
 from approvals.intake.ingest import receive_webhook
 from approvals.models import Arrival, Brake, Cap, Decision
 from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
-from dashboard.live import CHANNEL
 from gateway.models import ApiKey
 from mirror.models import Message
 from mirror.sync.rows import mirror_row
@@ -27,8 +24,6 @@ from tests.factories import (
     actor_of,
     event_body,
     make_connection,
-    make_message,
-    make_person,
     pending_row,
     post_event,
 )
@@ -78,7 +73,6 @@ def connection():
 @pytest.mark.parametrize(
     ("caps", "fields"),
     [
-        ({"key": (3, 0)}, {}),
         ({"key": (0, 3)}, {}),
         ({"mailbox": (3, 0)}, {"sent_by_key": "", "sent_by_key_name": ""}),
         (
@@ -96,42 +90,20 @@ def test_as_many_as_a_cap_allows_are_in_the_queue_and_the_rest_is_apart_and_held
     assert set(Message.objects.values_list("state", flat=True)) == {"held"}
     assert actions() == ["brake.opened"]
     flood = Brake.objects.get()
-    assert flood.kind == next(iter(caps))
-    assert flood.cap == 3
-    assert flood.reviews.count() == 2
-    # Another key, to somebody else: an agent that sends too much does not stop the
-    # others.
-    come(
-        client,
-        connection,
-        1,
-        sent_by_key="01OTHER",
-        to=["lee@x.example"],
-        mailbox_id="01OTHER",
-        mailbox="o@x.example",
-    )
+    assert (flood.kind, flood.cap) == (next(iter(caps)), 3)
+    # Another agent's are not set apart.
+    other = {
+        "sent_by_key": "01OTHER",
+        "mailbox_id": "01OTHER",
+        "mailbox": "o@x.example",
+    }
+    come(client, connection, to=["lee@x.example"], **other)
     assert apart()[-1] is False
-
-
-def test_only_what_is_in_the_queue_is_announced_to_open_pages(
-    client, connection, monkeypatch, django_capture_on_commit_callbacks
-):
-    sent = []
-    monkeypatch.setattr("dashboard.live.hints.send", lambda *words: sent.append(words))
-    cap(key=(2, 0))
-    with django_capture_on_commit_callbacks(execute=True):
-        come(client, connection, 4)
-    hints = [json.loads(hint) for _, channel, hint in sent if channel == CHANNEL]
-    in_queue = [
-        str(message.public_id) for message in Message.objects.order_by("pk")[:2]
-    ]
-    assert [hint["message"] for hint in hints if hint["kind"] == "new"] == in_queue
 
 
 def test_no_cap_counts_nothing_and_a_mailbox_may_have_its_own(client, connection):
     cap()
     come(client, connection, 4)
-    assert not any(apart())
     cap(connection.mailboxes.get(), key=(5, 0))
     come(client, connection, 2)
     assert apart() == [False] * 5 + [True]
@@ -142,42 +114,30 @@ def test_no_cap_counts_nothing_and_a_mailbox_may_have_its_own(client, connection
 
 @pytest.mark.django_db(transaction=True)
 def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
-    for already in (2, 3):
-        connection = make_connection(f"at-once-{already}")
-        cap(key=(3, 0))
-        come(client, connection, already)
-        stored = at_once(
-            *[
-                lambda connection=connection: receive_webhook(
-                    connection=connection, body=event_body(**KEY), secret_used="current"
-                )
-            ]
-            * 4
-        )
-        assert [one.result for one in stored] == ["applied"] * 4
-        mine = Message.objects.filter(connection=connection)
-        assert mine.filter(review__is_apart=False).count() == 3
-        assert mine.filter(review__is_apart=True).count() == already + 1
-        assert Brake.objects.filter(connection=connection).count() == 1
-    assert actions() == ["brake.opened"] * 2
-
-
-def test_flood_makes_one_alert_and_one_card(client, connection):
-    discord = Destination.objects.create(
-        name="Ops", url="https://discord.com/api/webhooks/1/abc"
+    cap(key=(3, 0))
+    come(client, connection, 2)
+    stored = at_once(
+        *[
+            lambda: receive_webhook(
+                connection=connection, body=event_body(**KEY), secret_used="current"
+            )
+        ]
+        * 4
     )
-    discord.routes.create(actions=["message.held"])
+    assert [one.result for one in stored] == ["applied"] * 4
+    assert Message.objects.filter(review__is_apart=False).count() == 3
+    assert Message.objects.filter(review__is_apart=True).count() == 3
+    assert actions() == ["brake.opened"]
+
+
+def test_flood_makes_one_alert_and_one_card(client, connection, reviewer, route):
     cap(key=(5, 0))
-    come(client, connection, 20)
-    assert Message.objects.filter(review__is_apart=True).count() == 15
-    assert Message.objects.count() == 20
+    come(client, connection, 10)
     about = list(Card.objects.exclude(about="").values_list("about", flat=True))
     assert about == [f"brake/{Brake.objects.get().pk}"]
     assert Card.objects.filter(about="").count() == 5
     assert Delivery.objects.count() == 6
-    assert not UnplannedAct.objects.exists()
     # Deciding one makes no card either.
-    reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
     message = Message.objects.filter(review__is_apart=True).first()
     mirror_row(connection, pending_row(message.upstream_id), clock(), examination)
     message.refresh_from_db()
@@ -208,26 +168,19 @@ def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again
     assert flood.reviews.filter(is_apart=True).count() == 2
     come(client, connection, 3)
     assert apart()[-1] is True
-    assert Brake.objects.count() == 1
     assert Brake.objects.get().ended_at is None
     assert actions() == ["brake.opened", "brake.ended", "brake.opened"]
-    # A day later it is another one, and what nothing counts any more is deleted.
+    # A day later it is another one.
     later(timedelta(days=2))
     assert tasks.sweep() == "swept"
     Brake.objects.update(ended_at=F("ended_at") - timedelta(hours=2))
-    forget(list(Arrival.objects.past().values_list("pk", flat=True)))
-    assert Arrival.objects.count() == 0
     come(client, connection, 4)
     assert Brake.objects.count() == 2
 
 
 def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_dropped(
-    client, connection
+    client, connection, route
 ):
-    discord = Destination.objects.create(
-        name="Ops", url="https://discord.com/api/webhooks/1/abc"
-    )
-    discord.routes.create(actions=["message.held"])
     cap(alike=(2, 0))
     for number in range(4):
         come(
@@ -249,16 +202,7 @@ def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_
     assert apart() == [False, False, True, True]
     assert Card.objects.filter(about="").count() == 2
     assert Card.objects.exclude(about="").count() == 1
-    assert Message.objects.filter(hydrated_at=None).count() == 0
     assert len(actions("message.set_apart")) == 2
-    # Read again it is the same message, and counts no second time.
-    assert mirror_row(
-        connection,
-        pending_row("01ALIKE0", subject="Your refund for order 9"),
-        clock(),
-        examination,
-    )
-    assert apart()[0] is False
 
 
 @pytest.fixture
@@ -273,31 +217,15 @@ def flood(client, connection):
     return Brake.objects.get()
 
 
-def test_apart_is_not_in_the_queue_and_can_be_put_back(
-    signed_in, reviewer, flood, django_assert_num_queries
-):
+def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, flood):
     actor = actor_of(reviewer)
     assert desk_messages().count_waiting_for(actor) == 2
-    assert desk_messages().waiting_for(actor).count() == 2
     client = signed_in(reviewer)
     page = client.get(reverse("queue")).text
-    assert reverse("brakes") in page
-    assert "message-row-" in page
     assert page.count('id="message-row-') == 2
-    assert "3</span>" in client.get(reverse("brakes")).text
-    set_apart = Message.objects.filter(review__is_apart=True).first()
-    page = client.get(reverse("message", args=[set_apart.public_id])).text
-    assert f'href="{reverse("brake", args=[flood.pk])}"' in page
-    assert (
-        "from the key “Invoices”" in client.get(reverse("brake", args=[flood.pk])).text
-    )
     # By its own page each can be decided all the same.
-    assert (
-        decide(
-            Message.objects.filter(review__is_apart=True).first(), reviewer
-        ).decision.state
-        == "recorded"
-    )
+    set_apart = Message.objects.filter(review__is_apart=True).first()
+    assert decide(set_apart, reviewer).decision.state == "recorded"
     assert client.post(reverse("put-back", args=[flood.pk])).status_code == 302
     assert desk_messages().count_waiting_for(actor) == 4
     assert client.post(reverse("put-back", args=[flood.pk])).status_code == 403
@@ -338,7 +266,6 @@ def test_reject_all_decides_each_exactly_once_although_the_worker_dies(
     ]
     assert actions("brake.reject") == ["brake.reject_asked", "brake.rejected"]
     assert len(actions("verdict.", "decision.")) == 6
-    assert Brake.objects.get().reject_to is None
     assert desk_messages().set_apart().count() == 1
 
 
@@ -355,10 +282,7 @@ def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(
         "cap": 5,
     }
     flood = Brake.objects.create(
-        connection=account.connection,
-        sent_by_key=key.pk,
-        sent_by_key_name="Key agent",
-        **fields,
+        connection=account.connection, sent_by_key=key.pk, **fields
     )
 
     def send():
@@ -374,7 +298,6 @@ def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(
     assert "/reauthenticate/" in signed_in(reviewer, minutes=11).post(pause)["Location"]
     assert signed_in(reviewer).post(pause).status_code == 302
     assert send() == (403, "key_paused")
-    assert account.ask("GET", "/v1/mailboxes", key="agent").status_code == 200
     resume = reverse("pause-api-key", args=[account.connection.pk, key.pk])
     assert signed_in(reviewer).post(resume, {"do": "resume"}).status_code == 403
     assert signed_in(admin).post(resume, {"do": "resume"}).status_code == 302
@@ -384,39 +307,20 @@ def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(
 
 def test_multimail_that_cannot_pause_a_key_is_said_so(signed_in, admin, account):
     key = ApiKey.objects.get(name="Key agent")
-    account.gateway.spoiled[("PATCH", f"/api-keys/{key.pk}")] = (
-        200,
-        b'{"id": "1", "status": "updated"}',
-    )
-    answer = signed_in(admin).post(
-        reverse("pause-api-key", args=[account.connection.pk, key.pk]), {"do": "pause"}
-    )
-    assert answer.status_code == 422
-    assert b"This MultiMail cannot pause a key." in answer.content
-    assert "api_key.paused" not in actions("api_key.")
+    unknown = (200, b'{"id": "1", "status": "updated"}')
+    account.gateway.spoiled[("PATCH", f"/api-keys/{key.pk}")] = unknown
+    pause = reverse("pause-api-key", args=[account.connection.pk, key.pk])
+    assert signed_in(admin).post(pause, {"do": "pause"}).status_code == 422
+    assert actions("api_key.paused") == []
 
 
 def test_caps_are_set_by_admins_and_dropped_again(signed_in, admin, connection):
     mailbox = connection.mailboxes.get()
     page = signed_in(admin)
-    assert (
-        page.post(reverse("set-caps"), {"key_hour": "7", "alike_day": ""}).status_code
-        == 302
-    )
-    assert commands.caps_of(mailbox) == {**NONE, "key": (7, 0)}
+    assert page.post(reverse("set-caps"), {"key_hour": "7"}).status_code == 302
     assert page.post(reverse("set-caps"), {"key_hour": "-1"}).status_code == 422
     own = reverse("set-mailbox-caps", args=[mailbox.pk])
     assert page.post(own, {"mailbox_day": "9"}).status_code == 302
     assert commands.caps_of(mailbox) == {**NONE, "mailbox": (0, 9)}
-    assert b"Its own" in page.get(reverse("mailbox-caps", args=[mailbox.pk])).content
     assert page.post(own, {"do": "drop"}).status_code == 302
     assert commands.caps_of(mailbox) == {**NONE, "key": (7, 0)}
-    assert actions("caps.") == ["caps.changed"] * 3
-
-
-def test_messages_of_ordinary_agents_stay_below_the_caps_of_a_new_desk(
-    client, connection
-):
-    make_message(connection)
-    come(client, connection, 40)
-    assert not any(apart())

@@ -2,9 +2,6 @@
 
 import re
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.pattern_inputs import (
     Found,
     find_patterns,
@@ -49,15 +46,3 @@ def test_every_pattern_is_found_and_takes_no_longer_than_its_input_is_long():
 
 def test_patterns_that_were_slow_are_found():
     assert len(too_slow([Found("before", one) for one in SLOW])) == len(SLOW)
-
-
-@given(st.data())
-def test_no_mixture_of_parts_is_slow(data):
-    found = data.draw(st.sampled_from(PATTERNS))
-    part = st.sampled_from(parts_of(found.pattern) or ("a",)) | st.text(max_size=2)
-    before, one, end = (
-        data.draw(st.lists(part, max_size=3).map("".join)) for _ in range(3)
-    )
-    assert (
-        first_too_slow([(found, repeated(one or "a", before=before, end=end))]) is None
-    )
