@@ -3,8 +3,9 @@ keys, webhooks, lists, alerts.
 """
 
 from alerts.channels.discord.channel import EXAMPLE
-from tests.doors_of import A, Button, Door, R, U, nothing
+from tests.doors_of import A, Button, ConfirmedButton, Door, R, U, nothing
 
+ADMIN = (A,)
 NEW = "a gannet counts slow wagons"
 PASSWORDS = {"old": "correct horse battery", "new": NEW, "again": NEW}
 DESTINATION = {
@@ -76,9 +77,7 @@ OWN_DOORS = {
     "factor-remove": Button(
         "removes one's second factor", "own", sure=True, needs="factor"
     ),
-    "recovery-codes": Button(
-        "generates recovery codes", "own", writes=True, sure=True, needs="app"
-    ),
+    "recovery-codes": ConfirmedButton("generates recovery codes", "own", needs="app"),
 }
 
 PEOPLE_DOORS = {
@@ -87,7 +86,9 @@ PEOPLE_DOORS = {
         "shows a person that one administers", "own", (A, U), needs="person"
     ),
     "invite": Door(
-        *("invites somebody, for what one administers", "own", (A,)),
+        "invites somebody, for what one administers",
+        "own",
+        ADMIN,
         sure=True,
         fields=lambda w: {
             "email": "new@yourteam.example",
@@ -96,165 +97,155 @@ PEOPLE_DOORS = {
             "days": 7,
         },
     ),
-    "invite-renew": Button(
+    "invite-renew": ConfirmedButton(
         "renews the link of an invitation",
         "desk",
-        (A,),
-        writes=True,
-        sure=True,
+        ADMIN,
         needs="invitation",
     ),
-    "withdraw-invitation": Button(
+    "withdraw-invitation": ConfirmedButton(
         "withdraws an invitation",
         "desk",
-        (A,),
-        writes=True,
-        sure=True,
+        ADMIN,
         needs="invitation",
     ),
-    "second-factor": Door("shows who has a second factor", "desk", (A,)),
-    "set-second-factor": Button(
-        *("sets which roles require a second factor", "desk", (A,)),
-        writes=True,
-        sure=True,
+    "second-factor": Door("shows who has a second factor", "desk", ADMIN),
+    "set-second-factor": ConfirmedButton(
+        "sets which roles require a second factor",
+        "desk",
+        ADMIN,
         fields=lambda w: {"role": "auditor", "needed": "yes"},
     ),
-    "take-factors-off": Button(
+    "take-factors-off": ConfirmedButton(
         "removes somebody's second factors",
         "desk",
-        (A,),
-        writes=True,
-        sure=True,
+        ADMIN,
         needs="factor_of_other",
     ),
-    "add-role": Button(
-        *("gives somebody a role", "desk", (A,)),
-        writes=True,
-        sure=True,
+    "add-role": ConfirmedButton(
+        "gives somebody a role",
+        "desk",
+        ADMIN,
         is_gentle=True,
         fields=lambda w: {"role": "auditor", "place": "all"},
         needs="person",
     ),
-    "remove-role": Button(
-        *("removes a role of somebody", "desk", (A,)),
-        writes=True,
-        sure=True,
+    "remove-role": ConfirmedButton(
+        "removes a role of somebody",
+        "desk",
+        ADMIN,
         fields=lambda w: {"grant": w.other_grant.pk},
         needs="person",
     ),
-    "deactivate-person": Button(
-        "deactivates somebody", "desk", (A,), writes=True, sure=True, needs="person"
+    "deactivate-person": ConfirmedButton(
+        "deactivates somebody", "desk", ADMIN, needs="person"
     ),
-    "reactivate-person": Button(
+    "reactivate-person": ConfirmedButton(
         "reactivates somebody",
         "desk",
-        (A,),
-        writes=True,
-        sure=True,
+        ADMIN,
         needs="inactive_person",
     ),
-    "password-link": Button(
+    "password-link": ConfirmedButton(
         "creates a link for a new password",
         "desk",
-        (A,),
-        writes=True,
-        sure=True,
+        ADMIN,
         needs="person",
     ),
-    "remove-discord": Button(
-        *("unlinks somebody's Discord account", "desk", (A,)),
-        writes=True,
-        sure=True,
+    "remove-discord": ConfirmedButton(
+        "unlinks somebody's Discord account",
+        "desk",
+        ADMIN,
         fields=lambda w: {"account": w.discord.pk},
         needs="other_discord",
     ),
     "pending-changes": Door(
         "lists the changes that wait for a second admin, for what one administers",
         "own",
-        (A,),
+        ADMIN,
     ),
     "ask-second-admin": Button(
         "asks a second admin for a change",
-        *("own", (A,)),
+        "own",
+        ADMIN,
         writes=True,
         fields=lambda w: {"change": w.packed_change, "reason": "Support writes to it"},
     ),
-    "set-second-admin": Button(
-        *("sets whether loosening waits for a second admin", "desk", (A,)),
-        writes=True,
-        sure=True,
+    "set-second-admin": ConfirmedButton(
+        "sets whether loosening waits for a second admin",
+        "desk",
+        ADMIN,
         fields=lambda w: {"on": "yes"},
         needs="person",
     ),
-    "accept-change": Button(
+    "accept-change": ConfirmedButton(
         "accepts a change as the second admin",
-        *("mailbox", (A,)),
-        writes=True,
-        sure=True,
+        "mailbox",
+        ADMIN,
         needs="pending_change",
     ),
     "decline-change": Button(
         "declines a change",
         "mailbox",
-        (A,),
+        ADMIN,
         writes=True,
         fields=lambda w: {"reason": "No"},
         needs="pending_change",
     ),
-    "change-secret": Button(
+    "change-secret": ConfirmedButton(
         "shows the secret that one's own change made, once",
         "own",
-        (A,),
+        ADMIN,
         covers="mailbox",
-        writes=True,
-        sure=True,
         needs="made_secret",
     ),
     "withdraw-change": Button(
         "withdraws one's own change", "own", writes=True, needs="own_change"
     ),
-    "setup": Door("shows the setup page", "desk", (A,)),
-    "setup-away": Button("dismisses the reminder of the setup page", "desk", (A,)),
+    "setup": Door("shows the setup page", "desk", ADMIN),
+    "setup-away": Button("dismisses the reminder of the setup page", "desk", ADMIN),
 }
 
 CONNECTION_DOORS = {
     "add-connection": Door(
-        "adds a connection", "desk", (A,), sure=True, fields=nothing
+        "adds a connection", "desk", ADMIN, sure=True, fields=nothing
     ),
     "connection": Door("shows a connection", "mailbox"),
     "rename-connection": Button(
         "renames a connection",
         "connection",
-        (A,),
+        ADMIN,
         writes=True,
         fields=lambda w: {"name": "Other"},
     ),
     "connection-address": Button(
-        *("changes the address of a connection", "connection", (A,)),
+        "changes the address of a connection",
+        "connection",
+        ADMIN,
         sure=True,
         fields=lambda w: {"address": "http://127.0.0.1:1"},
     ),
     "connection-fingerprint": Button(
-        *(
-            "requires the fingerprint of every decision, or no longer",
-            "connection",
-            (A,),
-        ),
+        "requires the fingerprint of every decision, or no longer",
+        "connection",
+        ADMIN,
         sure=True,
         fields=lambda w: {"required": "1"},
     ),
     "pause-connection": Button(
         "pauses a connection",
         "connection",
-        (A,),
+        ADMIN,
         writes=True,
         fields=lambda w: {"reason": "Wait"},
     ),
     "resume-connection": Button(
-        "resumes a connection", "connection", (A,), writes=True, needs="pause"
+        "resumes a connection", "connection", ADMIN, writes=True, needs="pause"
     ),
     "remove-connection": Door(
-        *("removes a connection; its history stays", "desk", (A,)),
+        "removes a connection; its history stays",
+        "desk",
+        ADMIN,
         writes=True,
         sure=True,
         fields=lambda w: {"name": w.connection.name},
@@ -262,54 +253,56 @@ CONNECTION_DOORS = {
     "check-connection": Button(
         "checks the keys of a connection with MultiMail",
         "connection",
-        (A,),
+        ADMIN,
         writes=True,
     ),
-    "connection-key": Button(
-        *("sets or removes a key of a connection", "connection", (A,)),
-        writes=True,
-        sure=True,
+    "connection-key": ConfirmedButton(
+        "sets or removes a key of a connection",
+        "connection",
+        ADMIN,
         fields=lambda w: {"do": "remove"},
     ),
     "register-own-webhook": Button(
-        "registers the desk's webhook at MultiMail", "connection", (A,), sure=True
+        "registers the desk's webhook at MultiMail", "connection", ADMIN, sure=True
     ),
-    "test-own-webhook": Button("has a test sent", "connection", (A,)),
+    "test-own-webhook": Button("has a test sent", "connection", ADMIN),
     "rotate-own-webhook": Button(
         "changes the webhook's secret",
         "connection",
-        (A,),
+        ADMIN,
         sure=True,
         fields=lambda w: {"overlap": "day"},
     ),
     "take-secret": Button(
         "sets the webhook's secret by hand",
         "connection",
-        (A,),
+        ADMIN,
         sure=True,
         fields=lambda w: {"overlap": "day"},
     ),
-    "end-old-secret": Button(
+    "end-old-secret": ConfirmedButton(
         "stops accepting the old secret",
         "connection",
-        (A,),
-        writes=True,
-        sure=True,
+        ADMIN,
         needs="old_secret",
     ),
 }
 
 ACCOUNT_DOORS = {
     "mailboxes": Door("lists the mailboxes, for what one may see", "own"),
-    "add-mailbox": Door("makes a mailbox", "some connection", (A,), fields=nothing),
+    "add-mailbox": Door("makes a mailbox", "some connection", ADMIN, fields=nothing),
     "mailbox": Door("shows a mailbox", "mailbox"),
     "mailbox-windows": Button(
-        *("sets the undo window and the expiry of a mailbox", "mailbox", (A,)),
+        "sets the undo window and the expiry of a mailbox",
+        "mailbox",
+        ADMIN,
         writes=True,
         fields=lambda w: {"undo_seconds": 9, "expire_hours": 3},
     ),
     "mailbox-settings": Button(
-        *("changes MultiMail's settings of a mailbox", "mailbox", (A,)),
+        "changes MultiMail's settings of a mailbox",
+        "mailbox",
+        ADMIN,
         sure=True,
         fields=lambda w: {
             "display_name": "Other",
@@ -320,23 +313,23 @@ ACCOUNT_DOORS = {
     "mailbox-mode": Button(
         "makes the oversight mode stricter",
         "mailbox",
-        (A,),
+        ADMIN,
         fields=lambda w: {"mode": "read_only"},
     ),
     "loosen-mailbox": Door(
         "makes the oversight mode looser",
         "mailbox",
-        (A,),
+        ADMIN,
         sure=True,
         fields=lambda w: {"to": "monitored"},
     ),
     "oversight-minimum": Door(
         "shows the minimum oversight mode, and the mailboxes below it", "own", (A, U)
     ),
-    "set-oversight-minimum": Button(
-        *("sets the minimum oversight mode", "desk", (A,)),
-        writes=True,
-        sure=True,
+    "set-oversight-minimum": ConfirmedButton(
+        "sets the minimum oversight mode",
+        "desk",
+        ADMIN,
         fields=lambda w: {"minimum": "gated_send"},
     ),
     "practice": Door(
@@ -345,14 +338,16 @@ ACCOUNT_DOORS = {
         (A, U, R),
     ),
     "practice-on": Door(
-        *("asks a second admin to switch practice messages on", "desk", (A,)),
+        "asks a second admin to switch practice messages on",
+        "desk",
+        ADMIN,
         sure=True,
         fields=lambda w: {"where": "all", "one_in": 50},
     ),
     "practice-off": Door(
         "switches practice messages off",
         "desk",
-        (A,),
+        ADMIN,
         fields=lambda w: {"where": "all"},
     ),
     "confirm-practice": Door(
@@ -362,65 +357,65 @@ ACCOUNT_DOORS = {
         writes=True,
         fields=nothing,
     ),
-    "set-person-figures": Button(
-        *("shows figures of single people, or of teams only", "desk", (A,)),
-        writes=True,
-        sure=True,
+    "set-person-figures": ConfirmedButton(
+        "shows figures of single people, or of teams only",
+        "desk",
+        ADMIN,
         fields=lambda w: {"on": "yes", "because": "Works agreement 7"},
     ),
-    "raise-mailbox": Button("raises a mailbox to the minimum", "mailbox", (A,)),
+    "raise-mailbox": Button("raises a mailbox to the minimum", "mailbox", ADMIN),
     "delete-mailbox": Door(
         "deletes a mailbox",
         "connection",
-        (A,),
+        ADMIN,
         sure=True,
         fields=lambda w: {"address": w.mailbox.address},
     ),
-    "api-keys": Door("lists the API keys of an account", "some connection", (A,)),
+    "api-keys": Door("lists the API keys of an account", "some connection", ADMIN),
     "add-api-key": Door(
-        "creates an API key", "connection", (A,), sure=True, fields=nothing
+        "creates an API key", "connection", ADMIN, sure=True, fields=nothing
     ),
-    "api-key": Door("shows an API key", "connection", (A,)),
-    "change-api-key": Button("changes an API key", "connection", (A,), sure=True),
+    "api-key": Door("shows an API key", "connection", ADMIN),
+    "change-api-key": Button("changes an API key", "connection", ADMIN, sure=True),
     "api-key-owner": Button(
-        "sets the owner of an API key", "connection", (A,), sure=True
+        "sets the owner of an API key", "connection", ADMIN, sure=True
     ),
     "pause-api-key": Button(
-        "pauses an API key, or resumes it", "connection", (A,), sure=True
+        "pauses an API key, or resumes it", "connection", ADMIN, sure=True
     ),
     "revoke-api-key": Door(
-        "revokes an API key", "connection", (A,), sure=True, fields=nothing
+        "revokes an API key", "connection", ADMIN, sure=True, fields=nothing
     ),
-    "domains": Door("lists the domains of an account", "some connection", (A,)),
-    "add-domain": Button("adds a domain to an account", "connection", (A,), sure=True),
-    "verify-domain": Button("checks the DNS records of a domain", "connection", (A,)),
+    "domains": Door("lists the domains of an account", "some connection", ADMIN),
+    "add-domain": Button("adds a domain to an account", "connection", ADMIN, sure=True),
+    "verify-domain": Button("checks the DNS records of a domain", "connection", ADMIN),
     "rotate-domain": Button(
-        "rotates the DKIM key of a domain", "connection", (A,), sure=True
+        "rotates the DKIM key of a domain", "connection", ADMIN, sure=True
     ),
-    "delete-domain": Button("removes a domain", "connection", (A,), sure=True),
-    "webhooks": Door("lists the webhooks of an account", "some connection", (A,)),
+    "delete-domain": Button("removes a domain", "connection", ADMIN, sure=True),
+    "webhooks": Door("lists the webhooks of an account", "some connection", ADMIN),
     "add-webhook": Door(
-        "registers a webhook", "connection", (A,), sure=True, fields=nothing
+        "registers a webhook", "connection", ADMIN, sure=True, fields=nothing
     ),
-    "webhook": Door("shows a webhook with its deliveries", "connection", (A,)),
+    "webhook": Door("shows a webhook with its deliveries", "connection", ADMIN),
     "test-webhook": Button(
-        "sends a test event to a webhook", "connection", (A,), sure=True
+        "sends a test event to a webhook", "connection", ADMIN, sure=True
     ),
     "rename-webhook": Button(
-        "names a webhook", "connection", (A,), fields=lambda w: {"name": "Billing"}
+        "names a webhook", "connection", ADMIN, fields=lambda w: {"name": "Billing"}
     ),
     "rotate-webhook": Button(
         "rotates the secret of a webhook",
         "connection",
-        (A,),
+        ADMIN,
         sure=True,
         fields=lambda w: {"overlap": "86400"},
     ),
     "delete-webhook": Door(
-        "ends a webhook", "connection", (A,), sure=True, fields=nothing
+        "ends a webhook", "connection", ADMIN, sure=True, fields=nothing
     ),
     "replay-delivery": Button(
-        "sends a webhook delivery again", "connection", (A,), sure=True
+        "sends a webhook delivery again", "connection", ADMIN, sure=True
     ),
 }
 
@@ -428,35 +423,39 @@ ALERT_DOORS = {
     "add-destination": Door(
         "adds a destination",
         "desk",
-        (A,),
+        ADMIN,
         writes=True,
         sure=True,
         fields=lambda w: DESTINATION,
     ),
     "destination": Door(
-        *("changes a destination", "desk", (A,)),
+        "changes a destination",
+        "desk",
+        ADMIN,
         writes=True,
         fields=lambda w: {"name": "Others", "privacy": "minimal"},
         needs="destination",
     ),
     "test-destination": Button(
-        "sends a test to a destination", "desk", (A,), writes=True, needs="destination"
+        "sends a test to a destination", "desk", ADMIN, writes=True, needs="destination"
     ),
     "switch-on-destination": Button(
-        "switches a destination on", "desk", (A,), writes=True, needs="destination"
+        "switches a destination on", "desk", ADMIN, writes=True, needs="destination"
     ),
     "switch-off-destination": Button(
-        "switches a destination off", "desk", (A,), writes=True, needs="signed_place"
+        "switches a destination off", "desk", ADMIN, writes=True, needs="signed_place"
     ),
     "rotate-destination": Button(
         "rotates the secret of a signed webhook",
         "desk",
-        (A,),
+        ADMIN,
         sure=True,
         needs="signed_place",
     ),
     "add-route": Door(
-        *("adds a route to a destination", "desk", (A,)),
+        "adds a route to a destination",
+        "desk",
+        ADMIN,
         sure=True,
         fields=lambda w: {"events": ["email.held"], "do": "add"},
         needs="destination",
@@ -464,7 +463,7 @@ ALERT_DOORS = {
     "remove-route": Button(
         "removes a route of a destination",
         "desk",
-        (A,),
+        ADMIN,
         writes=True,
         needs="destination",
     ),
@@ -476,11 +475,11 @@ ALERT_DOORS = {
         "mailbox",
         needs="told_alert",
     ),
-    "send-alert-again": Button("sends an alert again", "desk", (A,), needs="alert"),
+    "send-alert-again": Button("sends an alert again", "desk", ADMIN, needs="alert"),
     "send-alerts-again": Button(
-        "sends alerts again that were given up", "desk", (A,), needs="alert"
+        "sends alerts again that were given up", "desk", ADMIN, needs="alert"
     ),
     "remove-destination": Button(
-        "removes a destination", "desk", (A,), writes=True, needs="destination"
+        "removes a destination", "desk", ADMIN, writes=True, needs="destination"
     ),
 }

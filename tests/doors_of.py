@@ -81,3 +81,11 @@ class Button(Door):
 
     fields: Fields | None = nothing
     is_post_only: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class ConfirmedButton(Button):
+    """A button that changes something, and asks to confirm who one is."""
+
+    writes: bool = True
+    sure: bool = True

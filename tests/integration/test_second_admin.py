@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from django.db.models.functions import Now
-from django.utils import timezone
 
+from alerts.cards.markup import Markup
+from alerts.cards.notice import notice_card
+from alerts.deliveries.planning import plan_waiting
+from alerts.models import Delivery, Destination
 from approvals.brake.commands import caps_of, set_caps
 from approvals.models import OwnWord, RuleWeight
-from approvals.risk_rules.weighing import WantedWord, remove_word, save_word, weigh
-from approvals.usual_texts import set_texts
+from approvals.risk_rules.weighing import WantedWord, save_word, weigh
 from audit.models import Entry
 from common.actors import Role, operator
-from common.postgres.retry import atomic_with_retry
 from connections.accounts.fingerprints import require_fingerprint
 from connections.errors import CodeWanted
 from connections.keys.commands import change_key, create_key, read_keys, set_owner
@@ -29,17 +30,15 @@ from connections.webhooks.commands import register_webhook
 from gateway.models import Account, ApprovalRequest, Webhook
 from mirror.models import Connection, Mailbox
 from people.errors import NotYours
-from people.invitations.links import invite, make_password_link, set_password, withdraw
+from people.invitations.links import make_password_link, set_password
 from people.models import (
     Grant,
     Invitation,
     OrganisationSettings,
     PendingChange,
-    Person,
     RoleRule,
 )
-from people.roles import GrantTarget, deactivate, give_role, reactivate, take_role
-from people.second_admin import registry
+from people.roles import GrantTarget, deactivate, give_role
 from people.second_admin.changes import (
     ChangeNotWaiting,
     accept,
@@ -56,11 +55,8 @@ from people.second_admin.setting import (
     switch_off_by_operator,
 )
 from people.sign_in.factors import remove_factors_of, set_role_rule
-from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change
-from policy.allowlists.judgement import ListScope
 from policy.errors import PlanRefused
-from policy.kill_switch import pull, release
-from policy.models import Allowlist, Group, KeyOwner, KillSwitch, WorkCalendar
+from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
 from policy.plans.commands import (
     remove_calendar,
     save_calendar,
@@ -78,8 +74,15 @@ from policy.rules.changes import (
 from policy.rules.conditions import Conditions, Hours
 from policy.rules.rules import Effects, PolicyRule
 from risk.own_words import read_phrase
-from tests.factories import actor_of, make_list, make_person
+from tests.factories import (
+    actor_of,
+    change_list,
+    listed_patterns,
+    make_list,
+    make_person,
+)
 from tests.integration.deciding import at_once
+from tests.markup import says
 
 DESK = {
     "undo_window": timedelta(seconds=5),
@@ -102,31 +105,6 @@ def ask(work, actor, reason="Support writes to it."):
     return ask_second_admin(asked=needed.value.asked, reason=reason, actor=actor)
 
 
-def put(
-    by, mailbox, *patterns, kind="restriction", version=None, how="changed", **change
-):
-    row = Allowlist.objects.filter(mailbox=mailbox, kind=kind).first()
-    wanted = Change(put=tuple(WantedEntry(one) for one in patterns), **change)
-    version = (row.version if row else 0) if version is None else version
-    return apply_change(
-        scope=ListScope(mailbox=mailbox.pk),
-        kind=kind,
-        change=wanted,
-        version=version,
-        actor=actor_of(by),
-        how=how,
-    )
-
-
-def patterns(mailbox, kind="restriction"):
-    found = Allowlist.objects.filter(mailbox=mailbox, kind=kind).first()
-    return (
-        sorted(found.entries.not_removed().values_list("pattern", flat=True))
-        if found
-        else []
-    )
-
-
 # --- every command that loosens -------------------------------------------------------
 
 
@@ -146,40 +124,9 @@ class World:
             mailbox=self.box(), actor=actor_of(self.admin), **{**DESK, **changed}
         )
 
-    def roles(self):
-        return sorted(
-            Grant.objects.filter(person=self.otto).values_list("role", flat=True)
-        )
-
-    def invited(self):
-        return (
-            Invitation.objects.good()
-            .filter(kind="join", email="new@yourteam.example")
-            .count()
-        )
-
 
 def by(world):
     return actor_of(world.admin)
-
-
-def stop(world):
-    pull(actor=by(world), reason="Wait")
-
-
-def bypass(world, mode):
-    Allowlist.objects.create(mailbox=world.mailbox, kind="bypass", mode=mode, version=1)
-
-
-def invite_new(world):
-    roles = [(Role.REVIEWER, GrantTarget())]
-    return invite(
-        actor=by(world),
-        email="new@yourteam.example",
-        name="",
-        roles=roles,
-        lasts=timedelta(days=1),
-    )
 
 
 def activate(world, *rules):
@@ -250,10 +197,6 @@ def word(world, points):
     return save_word(wanted=wanted, actor=by(world), word=OwnWord.objects.first())
 
 
-def drop_word(world):
-    remove_word(word=OwnWord.objects.get(), actor=by(world))
-
-
 def weigh_rule(world, points):
     weigh(rule="first_contact", points=points, actor=by(world))
 
@@ -307,116 +250,43 @@ def fingerprints(world, *, on):
     )
 
 
-def setting_of_mailbox(world, **wanted):
-    confirmed(
-        partial(change_mailbox, mailbox=world.box(), actor=by(world), changes=wanted)
-    )
-
-
-def add_factor(world):
-    Authenticator.objects.create(user=world.otto, type="totp", data={"secret": "x"})
-
-
-# The command, what is there before, what loosens, its tightening twin, and the state
-# that tells them apart.
+# What loosens, its tightening twin, the state that tells them apart, and what has to be
+# there before the twin can make it strict.
 LOOSENING = {
     "entry of a restriction": (
-        "apply_change",
+        lambda w: change_list(w.admin, "y.example", mailbox=w.mailbox.pk),
+        lambda w: change_list(w.admin, mailbox=w.mailbox.pk, remove=["y.example"]),
+        lambda w: listed_patterns(allowlist__mailbox=w.mailbox),
         lambda w: make_list("x.example", mailbox=w.mailbox),
-        lambda w: put(w.admin, w.mailbox, "y.example"),
-        lambda w: put(w.admin, w.mailbox, remove=("y.example",)),
-        lambda w: patterns(w.mailbox),
-    ),
-    "entry of a bypass": (
-        "apply_change",
-        lambda w: bypass(w, "enforce"),
-        lambda w: put(w.admin, w.mailbox, "y.example", kind="bypass"),
-        lambda w: put(w.admin, w.mailbox, kind="bypass", remove=("y.example",)),
-        lambda w: patterns(w.mailbox, "bypass"),
-    ),
-    "address for seven days": (
-        "allow_for_days",
-        lambda w: make_list("x.example", mailbox=w.mailbox),
-        lambda w: allow_for_days(
-            address="ann@y.example", mailbox=w.mailbox.pk, actor=by(w)
-        ),
-        lambda w: put(w.admin, w.mailbox, remove=("ann@y.example",)),
-        lambda w: patterns(w.mailbox),
     ),
     "editor may approve": (
-        "set_desk_settings",
-        lambda w: None,
         lambda w: w.desk(editor_may_approve=True),
         lambda w: w.desk(),
         lambda w: w.box().editor_may_approve,
     ),
-    "role": (
-        "give_role",
-        lambda w: None,
-        lambda w: give_role(
-            actor=by(w), person_id=w.otto.pk, role=Role.ADMIN, target=GrantTarget()
-        ),
-        lambda w: take_role(
-            actor=by(w),
-            person_id=w.otto.pk,
-            grant_id=w.otto.grants.get(role="admin").pk,
-        ),
-        World.roles,
-    ),
-    "reactivation": (
-        "reactivate",
-        lambda w: Person.objects.filter(pk=w.otto.pk).update(is_active=False),
-        lambda w: reactivate(actor=by(w), person_id=w.otto.pk),
-        lambda w: deactivate(actor=by(w), person_id=w.otto.pk),
-        lambda w: Person.objects.get(pk=w.otto.pk).is_active,
-    ),
-    "invitation": (
-        "invite",
-        lambda w: None,
-        invite_new,
-        lambda w: withdraw(
-            actor=by(w), invitation_id=Invitation.objects.good().get(kind="join").pk
-        ),
-        World.invited,
-    ),
     "second factor of a role": (
-        "set_role_rule",
-        lambda w: RoleRule.objects.create(role="reviewer", needs_second_factor=True),
         lambda w: set_role_rule(actor=by(w), role=Role.REVIEWER, needed=False),
         lambda w: set_role_rule(actor=by(w), role=Role.REVIEWER, needed=True),
         lambda w: RoleRule.objects.get(role="reviewer").needs_second_factor,
     ),
-    "kill switch": (
-        "release",
-        stop,
-        lambda w: release(switch_id=KillSwitch.objects.pulled().get().pk, actor=by(w)),
-        stop,
-        lambda w: KillSwitch.objects.pulled().count(),
-    ),
     "rules": (
-        "activate_draft",
-        lambda w: activate(w, rule(approvals={0: 2})),
         activate,
         lambda w: activate(w, rule(approvals={0: 2})),
         lambda w: policies().active_rules,
     ),
     "members of a group": (
-        "change_group",
-        group_that_approves,
         lambda w: have_members(w, w.admin.pk, w.otto.pk),
         lambda w: have_members(w, w.admin.pk),
         lambda w: sorted(Group.objects.get().members.values_list("pk", flat=True)),
+        group_that_approves,
     ),
     "hours of a calendar that a rule names": (
-        "save_calendar",
-        rule_with_calendar,
         lambda w: open_until(w, 19),
         lambda w: open_until(w, 17),
         lambda w: WorkCalendar.objects.get().weekly,
+        rule_with_calendar,
     ),
     "higher cap": (
-        "set_caps",
-        lambda w: None,
         lambda w: set_caps(
             mailbox=w.box(), caps={**caps_of(w.box()), "key": (0, 2000)}, actor=by(w)
         ),
@@ -424,92 +294,47 @@ LOOSENING = {
         lambda w: caps_of(w.box()),
     ),
     "end of holding all": (
-        "hold_all",
-        lambda w: holds_all(w, on=True),
         lambda w: holds_all(w, on=False),
         lambda w: holds_all(w, on=True),
         lambda w: Account.objects.filter(hold_all_at__isnull=False).count(),
     ),
     "owner of a key": (
-        "set_owner",
-        lambda w: own_key(w, w.otto),
         lambda w: own_key(w, None),
         lambda w: own_key(w, w.otto),
         lambda w: list(KeyOwner.objects.values_list("person_id", flat=True)),
     ),
-    "second factor of a person": (
-        "remove_factors_of",
-        add_factor,
-        lambda w: remove_factors_of(actor=by(w), person=w.otto),
-        add_factor,
-        lambda w: Authenticator.objects.filter(user=w.otto).count(),
-    ),
     "minimum oversight": (
-        "set_minimum",
-        lambda w: set_minimum(actor=by(w), mode="gated_all"),
         lambda w: set_minimum(actor=by(w), mode="gated_send"),
         lambda w: set_minimum(actor=by(w), mode="gated_all"),
         lambda w: OrganisationSettings.objects.get().minimum_oversight,
     ),
     "scopes of a key": (
-        "change_key",
-        watcher,
         lambda w: set_scopes(w, "oversight"),
         lambda w: set_scopes(w, "oversight_read"),
         scopes_of_watcher,
+        watcher,
     ),
     "fingerprint of an account": (
-        "require_fingerprint",
-        lambda w: fingerprints(w, on=True),
         lambda w: fingerprints(w, on=False),
         lambda w: fingerprints(w, on=True),
         lambda w: Connection.objects.get(pk=w.box().connection_id).require_fingerprint,
     ),
-    "fingerprint of a mailbox": (
-        "change_mailbox",
-        lambda w: setting_of_mailbox(w, require_fingerprint=True),
-        lambda w: setting_of_mailbox(w, require_fingerprint=False),
-        lambda w: setting_of_mailbox(w, require_fingerprint=True),
-        lambda w: w.box().require_fingerprint,
-    ),
-    "HTML as it is written": (
-        "change_mailbox",
-        lambda w: None,
-        lambda w: setting_of_mailbox(w, simplify_html=False),
-        lambda w: setting_of_mailbox(w, simplify_html=True),
-        lambda w: w.box().simplify_html,
-    ),
     "fewer points": (
-        "weigh",
-        lambda w: weigh_rule(w, 30),
         lambda w: weigh_rule(w, 29),
         lambda w: weigh_rule(w, 30),
         lambda w: RuleWeight.objects.points_by_rule()["first_contact"],
     ),
     "own word of fewer points": (
-        "save_word",
-        lambda w: word(w, 30),
         lambda w: word(w, 29),
         lambda w: word(w, 30),
         lambda w: OwnWord.objects.get().points,
     ),
-    "own word that is removed": (
-        "remove_word",
-        lambda w: word(w, 30),
-        drop_word,
-        lambda w: word(w, 30),
-        lambda w: OwnWord.objects.count(),
-    ),
     "figures of single people": (
-        "set_person_figures",
-        lambda w: None,
         lambda w: set_person_figures(actor=by(w), on=True, because="Works agreement"),
         lambda w: set_person_figures(actor=by(w), on=False),
         lambda w: shows_people(),
     ),
     "oversight mode": (
-        "loosen",
-        lambda w: None,
         lambda w: loosen(mailbox=w.box(), actor=by(w), target="monitored"),
         lambda w: change_mailbox(
             mailbox=w.box(), actor=by(w), changes={"oversight_mode": "gated_send"}
@@ -517,8 +342,6 @@ LOOSENING = {
         lambda w: w.box().oversight_mode,
     ),
     "a call may loosen": (
-        "change_mailbox",
-        lambda w: None,
         lambda w: change_mailbox(
             mailbox=w.box(), actor=by(w), changes={"allow_looser_per_call": True}
         ),
@@ -536,8 +359,6 @@ AT_MULTIMAIL = {
     "end of holding all",
     "scopes of a key",
     "fingerprint of an account",
-    "fingerprint of a mailbox",
-    "HTML as it is written",
 }
 
 
@@ -548,8 +369,9 @@ def test_every_loosening_waits_where_it_is_on_and_its_tightening_twin_never_does
     made = request.getfixturevalue
     box = made("account").mailbox if name in AT_MULTIMAIL else made("mailbox")
     world = World(admin, box, make_person("otto@yourteam.example", "Otto", "reviewer"))
-    command, prepare, loosening, tighten, state = LOOSENING[name]
-    prepare(world)
+    loosening, tighten, state, *prepare = LOOSENING[name]
+    for begin in prepare or (tighten,):
+        begin(world)
     strict = state(world)
     loosening(world)
     loose = state(world)
@@ -558,7 +380,6 @@ def test_every_loosening_waits_where_it_is_on_and_its_tightening_twin_never_does
     assert state(world) == strict
     switch_on()
     change = ask(lambda: loosening(world), by(world))
-    assert change.command == command
     assert state(world) == strict, "nothing happens while it waits"
     ended = accepted(change, second)
     if ended.state == "waiting":
@@ -594,36 +415,6 @@ def test_setting_needs_another_admin_and_switching_it_off_waits_for_one(admin):
     assert Entry.objects.filter(action="second_admin.set").count() == 4
 
 
-def test_command_that_does_not_say_what_it_would_change_fails_and_changes_nothing(
-    admin, monkeypatch
-):
-    monkeypatch.setattr(registry, "COMMANDS", {})
-
-    @atomic_with_retry
-    @registry.second_admin("Name")
-    def rename_somebody(*, actor):
-        Person.objects.update(name="Changed")
-        if not actor:
-            yield
-
-    with pytest.raises(TypeError):
-        rename_somebody(actor=actor_of(admin))
-    assert not Person.objects.filter(name="Changed").exists()
-
-
-def test_second_admin_reads_that_no_usual_comment_would_be_left(admin, mailbox):
-    switch_on()
-    with pytest.raises(SecondAdminNeeded) as needed:
-        set_texts(
-            mailbox=mailbox,
-            kind="comment",
-            texts=[],
-            actor=actor_of(admin),
-            now=timezone.now(),
-        )
-    assert needed.value.asked.after == "none"
-
-
 # --- who may accept -------------------------------------------------------------------
 
 
@@ -632,7 +423,9 @@ def waiting(admin, second, mailbox):
     """A change of the mailbox's list that waits."""
     make_list("x.example", mailbox=mailbox)
     switch_on()
-    return ask(lambda: put(admin, mailbox, "y.example"), actor_of(admin))
+    return ask(
+        lambda: change_list(admin, "y.example", mailbox=mailbox.pk), actor_of(admin)
+    )
 
 
 def refuses(work, change, person):
@@ -652,7 +445,7 @@ def test_only_another_admin_of_the_whole_target_can_accept(
     assert "Only an admin" in refuses(accept, waiting, reviewer)
     assert "Only an admin" in refuses(accept, waiting, eve)
     assert accepted(waiting, keeper).state == "accepted"
-    assert patterns(mailbox) == ["x.example", "y.example"]
+    assert listed_patterns() == ["x.example", "y.example"]
 
 
 def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked(
@@ -684,17 +477,11 @@ def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked
 # --- what does not fit any more -------------------------------------------------------
 
 
-def test_calendar_that_rules_name_stays_and_what_became_of_it_is_compared(
-    admin, second, mailbox
-):
+def test_calendar_that_rules_name_stays(admin, mailbox):
     world = World(admin, mailbox, None)
     rule_with_calendar(world)
     with pytest.raises(PlanRefused, match="rules of the policy name it"):
         remove_calendar(calendar=WorkCalendar.objects.get(), actor=by(world))
-    switch_on()
-    change = ask(lambda: open_until(world, 19), by(world))
-    open_until(world, 16)
-    assert "Somebody else changed this calendar meanwhile" in outdated(change, second)
 
 
 def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(
@@ -704,11 +491,15 @@ def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(
         admin, mailbox, make_person("otto@yourteam.example", "Otto", "reviewer")
     )
     own_key(world, world.otto)
-    add_factor(world)
+    Authenticator.objects.create(user=world.otto, type="totp", data={"secret": "x"})
     switch_on()
     waiting = [
-        ask(lambda name=name: LOOSENING[name][2](world), by(world))
-        for name in MEANWHILE
+        ask(partial(work, world), by(world))
+        for work in (
+            LOOSENING["higher cap"][0],
+            LOOSENING["owner of a key"][0],
+            lambda world: remove_factors_of(actor=by(world), person=world.otto),
+        )
     ]
     set_caps(
         mailbox=world.box(), caps={**caps_of(None), "key": (1, 1)}, actor=by(world)
@@ -724,9 +515,6 @@ def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(
     assert about.about == admin
 
 
-MEANWHILE = ("higher cap", "owner of a key", "second factor of a person")
-
-
 def test_entry_of_a_list_that_a_rule_names_is_not_removed_by_one_admin(
     admin, second, mailbox
 ):
@@ -735,8 +523,11 @@ def test_entry_of_a_list_that_a_rule_names_is_not_removed_by_one_admin(
     named = Conditions(lists=frozenset({Allowlist.objects.get(mailbox=mailbox).pk}))
     activate(world, replace(rule(approvals={0: 2}), when=named))
     switch_on()
-    change = ask(lambda: put(admin, mailbox, remove=("x.example",)), actor_of(admin))
-    assert patterns(mailbox) == ["x.example"]
+    change = ask(
+        lambda: change_list(admin, mailbox=mailbox.pk, remove=["x.example"]),
+        actor_of(admin),
+    )
+    assert listed_patterns() == ["x.example"]
     assert accepted(change, second).state == "accepted"
 
 
@@ -763,23 +554,21 @@ def outdated(change, second):
 def test_change_of_a_list_that_moved_on_is_refused_and_can_be_asked_again(
     waiting, admin, second, mailbox
 ):
-    put(admin, mailbox, remove=("x.example",))
+    change_list(admin, mailbox=mailbox.pk, remove=["x.example"])
     assert "Somebody changed this list" in outdated(waiting, second)
-    assert patterns(mailbox) == []
-    again = ask(lambda: put(admin, mailbox, "y.example"), actor_of(admin))
+    assert listed_patterns() == []
+    again = ask(
+        lambda: change_list(admin, "y.example", mailbox=mailbox.pk), actor_of(admin)
+    )
     assert accepted(again, second).state == "accepted"
 
 
-@pytest.mark.parametrize("what", ["deactivated", "no admin"])
 def test_change_of_somebody_who_is_no_admin_any_more_is_refused(
-    what, waiting, admin, second, mailbox
+    waiting, admin, second, mailbox
 ):
-    if what == "deactivated":
-        deactivate(actor=actor_of(second), person_id=admin.pk)
-    else:
-        admin.grants.all().delete()
+    deactivate(actor=actor_of(second), person_id=admin.pk)
     assert "Only an admin" in outdated(waiting, second)
-    assert patterns(mailbox) == ["x.example"]
+    assert listed_patterns() == ["x.example"]
 
 
 def test_change_of_a_mailbox_that_changed_or_is_gone_is_refused(admin, second, mailbox):
@@ -807,10 +596,12 @@ def test_expired_declined_and_withdrawn_changes_cannot_be_accepted(
     decline(change_id=waiting.pk, actor=actor_of(second), reason="No such customer")
     for end in (accept, decline):
         assert "declined" in refuses(end, waiting, second)
-    other = ask(lambda: put(admin, mailbox, "z.example"), actor_of(admin))
+    other = ask(
+        lambda: change_list(admin, "z.example", mailbox=mailbox.pk), actor_of(admin)
+    )
     withdraw_change(change_id=other.pk, actor=actor_of(admin))
     assert "withdrawn" in refuses(accept, other, second)
-    assert patterns(mailbox) == ["x.example"]
+    assert listed_patterns() == ["x.example"]
 
 
 # --- two at one moment ----------------------------------------------------------------
@@ -838,7 +629,7 @@ def test_accepted_while_withdrawn_is_one_of_both_and_the_ledger_says_which(
     )
     assert [isinstance(end, ChangeNotWaiting) for end in ends].count(True) == 1
     state = PendingChange.objects.get().state
-    assert (state == "accepted") == (patterns(mailbox) == ["x.example", "y.example"])
+    assert (state == "accepted") == (listed_patterns() == ["x.example", "y.example"])
     ended = Entry.objects.get(action__in=("change.accepted", "change.withdrawn"))
     assert ended.action == f"change.{state}"
 
@@ -851,7 +642,7 @@ def test_unfinished_change_at_multimail_waits_again_and_is_carried_out_once(
 ):
     switch_on()
     world = World(admin, account.mailbox, None)
-    change = ask(lambda: LOOSENING["oversight mode"][2](world), by(world))
+    change = ask(lambda: LOOSENING["oversight mode"][0](world), by(world))
     monkeypatch.setattr(
         "connections.mailboxes.commands._waiting", lambda mailbox, target: None
     )
@@ -926,13 +717,11 @@ def test_secret_of_an_accepted_change_is_shown_once_to_whoever_asked_and_is_not_
     assert accepted(change, second).state == "waiting"
     ended = accept(change_id=change.pk, actor=actor_of(second), code=newest_code())
     assert ended.change.state == "accepted"
-    assert ended.change.outcome == ""
     text = ended.result.text
     assert text not in str(PendingChange.objects.values())
     assert "Only the admin who asked" in refuses(reveal_secret, change, second)
     assert reveal_secret(change_id=change.pk, actor=by(world))[1] == text
     assert "shown before" in refuses(reveal_secret, change, admin)
-    assert Entry.objects.filter(action="change.secret_shown").count() == 1
 
 
 def test_secret_of_a_webhook_that_waits_is_read_by_nobody(admin, second, account):
@@ -953,11 +742,10 @@ def test_secret_of_a_webhook_that_waits_is_read_by_nobody(admin, second, account
         actor_of(admin),
     )
     asked = Entry.objects.get(action="change.asked").detail.fields
-    assert "elsewhere.example.org" in asked["after"]
     assert secret not in f"{asked} {PendingChange.objects.values()}"
     ended = accept(change_id=change.pk, actor=actor_of(second))
     if ended.change.state == "waiting":
-        ended = accept(change_id=change.pk, actor=actor_of(second), code=newest_code())
+        accept(change_id=change.pk, actor=actor_of(second), code=newest_code())
     assert Webhook.objects.get().secret == secret
 
 
@@ -977,3 +765,92 @@ def test_link_for_a_password_waits_and_is_not_shown_to_whoever_accepts(
     assert Invitation.objects.count() == 1
     shown = signed_in(admin).post(f"/changes/{change.pk}/secret/")
     assert "/join/" in shown.text
+
+
+# --- the pages ------------------------------------------------------------------------
+
+
+def form_of(answer):
+    """The hidden text of the page that asks for the reason."""
+    page = answer.text
+    assert "Ask a second admin?" in page, page[:500]
+    return page.partition('name="change" value="')[2].partition('"')[0]
+
+
+def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(
+    signed_in, admin, second
+):
+    otto = make_person("otto@yourteam.example", "Otto", "reviewer")
+    switch_on()
+    first = signed_in(admin)
+    asking = first.post(
+        f"/people/{otto.pk}/roles/add/", {"role": "auditor", "place": "all"}
+    )
+    packed = form_of(asking)
+    assert (
+        first.post("/changes/ask/", {"change": packed, "reason": " "}).status_code
+        == 422
+    )
+    sent = first.post(
+        "/changes/ask/", {"change": packed, "reason": "She checks the month"}
+    )
+    assert sent["Location"] == f"/people/{otto.pk}/"
+    assert "Waiting for a second admin" in first.get(sent["Location"]).text
+    change = PendingChange.objects.get()
+    assert first.post(f"/changes/{change.pk}/accept/").status_code == 409
+    assert not otto.grants.filter(role="auditor").exists()
+    other = signed_in(second)
+    assert "She checks the month" in other.get("/changes/").text
+    # Somebody else's form is not taken.
+    assert (
+        other.post("/changes/ask/", {"change": packed, "reason": "x"}).status_code
+        == 403
+    )
+    assert other.post(f"/changes/{change.pk}/accept/")["Location"] == "/changes/"
+    says(other.post(f"/changes/{change.pk}/accept/"), 409, "is not waiting any more")
+    assert otto.grants.filter(role="auditor").exists()
+
+
+def test_invitation_is_shown_to_the_admin_who_accepts_it(signed_in, admin, second):
+    switch_on()
+    fields = {
+        "email": "new@yourteam.example",
+        "roles": "reviewer",
+        "place": "all",
+        "days": 7,
+    }
+    first = signed_in(admin)
+    first.post(
+        "/changes/ask/",
+        {
+            "change": form_of(first.post("/people/invite/", fields)),
+            "reason": "New colleague",
+        },
+    )
+    assert not Invitation.objects.exists()
+    answer = signed_in(second).post(
+        f"/changes/{PendingChange.objects.get().pk}/accept/"
+    )
+    assert "/join/" in answer.text
+    made = Invitation.objects.get()
+    assert made.invited_by_id == admin.pk
+
+
+def test_destinations_are_notified_once_and_named_people_only_above_the_minimal_level(
+    admin, second
+):
+    otto = make_person("otto@yourteam.example", "Otto", "reviewer")
+    ago = Now() - timedelta(days=1)
+    place = Destination.objects.create(
+        url="https://discord.com/api/webhooks/1/abc", told_since=ago
+    )
+    place.routes.create(actions=["change.asked"], since=ago)
+    switch_on()
+    give = partial(give_role, person_id=otto.pk, role=Role.ADMIN, target=GrantTarget())
+    ask(lambda: give(actor=actor_of(admin)), actor_of(admin))
+    assert [plan_waiting(), plan_waiting()] == [1, 0]
+    assert Delivery.objects.count() == 1
+    entry = Entry.objects.with_details().get(action="change.asked")
+    for place.privacy, is_named in (("minimal", False), ("headers", True)):
+        shown = str(notice_card(f"change/{entry.pk}", entry, place, Markup()))
+        assert ("Otto" in shown) == is_named

@@ -14,9 +14,8 @@ from functools import cache, partial, wraps
 import pytest
 from django.conf import settings as _settings
 from django.db import connection as database
-from django.db.models.functions import Now
 
-from people.models import OrganisationSettings, PendingChange
+from people.models import PendingChange
 from people.second_admin.changes import accept
 from people.second_admin.registry import COMMANDS
 from people.second_admin.tightening import NEVER_WAITS
@@ -25,6 +24,7 @@ from tests.doors import DOORS
 from tests.doors_of import A, R
 from tests.factories import rolled_back
 from tests.integration.multimail_forms import forms_at_multimail, post
+from tests.integration.test_second_admin import switch_on
 from tests.walk import Persona, standing_before
 
 pytestmark = pytest.mark.usefixtures("without_counts")
@@ -143,12 +143,6 @@ MAY_TIGHTEN = frozenset(
     remove_factors_of require_fingerprint save_calendar save_word set_caps set_desk_settings set_minimum set_owner
     set_person_figures set_role_rule set_second_admin switch_standing weigh""".split()
 )
-
-
-def switch_on():
-    OrganisationSettings.objects.update_or_create(
-        pk=1, defaults={"second_admin_since": Now()}
-    )
 
 
 def what_is_wrong(name, client, second, called, work):

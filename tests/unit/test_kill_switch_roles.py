@@ -15,37 +15,23 @@ SCOPES = {
     "connection": {"connection": HERE},
     "mailbox": {"mailbox": BOX},
 }
-REACHES = {
-    "everything": {}, "connection": {"connection": 1}, "mailbox": {"connection": 1, "mailbox": 10},
-    "elsewhere": {"connection": 2}, "other mailbox": {"connection": 1, "mailbox": 11},
-}  # fmt: skip
-# By how far a role reaches: what of it lies within.
-WITHIN = {
-    "everything": ("everything", "connection", "mailbox"), "connection": ("connection", "mailbox"),
-    "mailbox": ("mailbox",), "elsewhere": (), "other mailbox": (),
-}  # fmt: skip
-
-
-def actor(role, reach):
-    return Actor(
-        kind="person",
-        id="1",
-        label="X",
-        surface="web",
-        scopes=(Scope(Role(role), **REACHES[reach]),),
-    )
+# How far a role reaches, and what of it lies within.
+REACHES = (
+    ({}, SCOPES), ({"connection": 1}, ("connection", "mailbox")), ({"connection": 1, "mailbox": 10}, ("mailbox",)),
+    ({"connection": 2}, ()), ({"connection": 1, "mailbox": 11}, ()),
+)  # fmt: skip
 
 
 def test_switch_is_pulled_and_released_within_the_reach_of_a_role():
-    for role, reach, scope in itertools.product(
-        [role.value for role in Role], REACHES, SCOPES
-    ):
-        within = scope in WITHIN[reach]
+    for role, (reach, within), scope in itertools.product(Role, REACHES, SCOPES):
+        scopes = (Scope(role, **reach),)
+        actor = Actor(kind="person", id="1", label="X", surface="web", scopes=scopes)
         found = (
-            may_pull(actor(role, reach), **SCOPES[scope]),
-            may_release(actor(role, reach), KillSwitch(**SCOPES[scope])),
+            may_pull(actor, **SCOPES[scope]),
+            may_release(actor, KillSwitch(**SCOPES[scope])),
         )
+        may = scope in within
         assert found == (
-            within and role in ("reviewer", "admin"),
-            within and role == "admin",
+            may and role in (Role.REVIEWER, Role.ADMIN),
+            may and role == Role.ADMIN,
         ), (role, reach, scope)
