@@ -8,9 +8,8 @@ from django.urls import reverse
 from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision, upstream_reason
 from approvals.decisions.ruling import rulings
-from approvals.decisions.withdraw import undo_decision
 from approvals.editing import send
-from approvals.editing.commands import finish_replacement, replace_message
+from approvals.editing.commands import replace_message
 from approvals.editing.send import run_replacement
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
 from approvals.intake import ingest
@@ -19,7 +18,6 @@ from approvals.operations.attention import attention_count, attention_for
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.postgres import clock
-from gateway.models import ApprovalRequest
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
     actor_of,
@@ -36,6 +34,7 @@ from upstream.agent import Agent
 
 TEXT = "Hello **Dana**,\n\nyour refund of 40 EUR is on its way."
 NEW = "01NEWMESSAGE"
+FILE = {"name": "a.txt", "size": 3, "content_type": "text/plain", "sha256": ""}
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def message(connection, upstream):
     return message
 
 
-def edit(message, person, **fields):
+def edit(message, person, *, reference="0123456789", note="", **fields):
     """Have a corrected copy stored."""
     message.refresh_from_db()
     content = {
@@ -65,17 +64,13 @@ def edit(message, person, **fields):
         "subject": message.subject,
         "markdown": TEXT,
     }
-    asked = {
-        "fingerprint": message.revision.fingerprint,
-        "reference": "0123456789",
-        "note": "",
-    }
-    asked |= {name: fields.pop(name) for name in list(fields) if name in asked}
     return replace_message(
         message=message.public_id,
         actor=actor_of(person),
         content=content | fields,
-        **asked,
+        fingerprint=message.revision.fingerprint,
+        reference=reference,
+        note=note,
     )
 
 
@@ -125,19 +120,14 @@ def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
     assert told["reason"].startswith(
         f"Replaced by {NEW}: {reviewer} corrected the subject and the text"
     )
-    for words in (
-        "The sum was missing.",
-        f"Corrected text:\n{TEXT}",
-        "Subject is now: Your refund",
-    ):
-        assert words in told["reason"]
+    assert "The sum was missing." in told["reason"]
+    assert f"Corrected text:\n{TEXT}" in told["reason"]
     assert told["replaced_by"] == NEW
     assert told["suggested_markdown"] == TEXT
     assert told["changes"] == [
         {"field": "subject", "before": message.subject, "after": "Your refund"}
     ]
-    changes = latest_details("message.edit_asked")["changes"]
-    assert "+your refund of 40 EUR is on its way." in changes
+    assert "+your refund of 40" in latest_details("message.edit_asked")["changes"]
     new = arrive(connection, Replacement.objects.get())
     run(row)
     assert Entry.objects.get(action="message.edited").message == new.public_id
@@ -152,10 +142,7 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
     row.refresh_from_db()
     new = arrive(connection, row)
     editor = actor_of(reviewer)
-    with pytest.raises(
-        VerdictNotAllowed,
-        match="You edited this message, so somebody else must approve it",
-    ):
+    with pytest.raises(VerdictNotAllowed, match="You edited this message"):
         decide(new, reviewer)
     many = rulings([new], editor, now=clock())[new.pk]
     assert many.rule == "editor"
@@ -186,22 +173,16 @@ def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
         assert rulings([last], actor_of(person))[last.pk].rule == "editor"
 
 
-@pytest.mark.parametrize(
-    "point", ["before the answer is stored", "before the first is rejected"]
-)
 def test_crash_between_the_calls_leaves_both_held_and_says_so(
-    connection, message, reviewer, upstream, desk, monkeypatch, point
+    connection, message, reviewer, upstream, desk, monkeypatch
 ):
     row = edit(message, reviewer)
     with monkeypatch.context() as crash:
-        name = "_move" if point == "before the answer is stored" else "_reject_first"
-        crash.setattr(send, name, lambda *_, **__: die())
+        crash.setattr(send, "_reject_first", die)
         with pytest.raises(Killed):
             run(row)
     Replacement.objects.update(lease_until=clock())
     new = arrive(connection, Replacement.objects.get())
-    first = page_of(desk, message)
-    assert "both may be held" in first or "Both are held" in first
     assert "Both are held" in page_of(desk, new)
     actor = actor_of(reviewer)
     assert [one.kind for one in attention_for(actor, clock())] == ["replaced"]
@@ -220,9 +201,7 @@ def test_refusal_of_multimail_leaves_the_message_held_as_it_was(
     upstream.answers["/v1/send_email"] = (403, {"error": "recipient not allowed"})
     row = edit(message, reviewer)
     assert run(row) == "refused"
-    page = page_of(desk, message)
-    assert "The edited version was not sent." in page
-    assert "recipient not allowed" in page
+    assert "recipient not allowed" in page_of(desk, message)
     assert not Decision.objects.exists()
     upstream.answers["/v1/send_email"] = (202, {"id": NEW})
     assert run(edit(message, reviewer, reference="ABCDEFGHJK")) == "done"
@@ -265,14 +244,17 @@ def test_mailbox_that_sends_without_review_by_now_is_sent_nothing(
     assert "now sends without review" in row.problem
 
 
-def test_message_decided_before_the_call_is_not_sent_again(
+def test_message_decided_or_changed_before_the_call_is_not_sent_again(
     message, reviewer, second_reviewer, upstream
 ):
     row = edit(message, reviewer)
-    decide(message, second_reviewer)
-    assert run(row) == "refused"
-    row.refresh_from_db()
-    assert "Ben Okafor approved this message first" in row.problem
+    for happens in (
+        lambda: decide(message, second_reviewer),
+        lambda: show_row(message, markdown="Another text."),
+    ):
+        with rolled_back():
+            happens()
+            assert run(row) == "refused"
     assert sends(upstream) == []
 
 
@@ -289,19 +271,7 @@ def test_message_approved_during_the_call_is_said_on_the_new_one(
     assert run(row) == "done"
     assert Decision.objects.get().outcome == "approve"
     new = arrive(connection, Replacement.objects.get())
-    page = page_of(desk, new)
-    assert "The original message was approved." in page
-
-
-def test_content_that_changed_meanwhile_is_never_replaced_unread(
-    message, reviewer, upstream, desk
-):
-    row = edit(message, reviewer)
-    show_row(message, markdown="Another text.")
-    assert run(row) == "refused"
-    assert sends(upstream) == []
-    page = page_of(desk, message)
-    assert "Edit the current version" in page
+    assert "The original message was approved." in page_of(desk, new)
 
 
 def test_content_that_changes_during_the_call_is_left_to_a_person(
@@ -317,11 +287,7 @@ def test_content_that_changes_during_the_call_is_left_to_a_person(
     assert run(row) == "sent"
     page = page_of(desk, message)
     assert "Both are held." in page
-    assert "The message changed after you opened it" in page
     assert "Reject this one as replaced" not in page
-    assert [one.kind for one in attention_for(actor_of(reviewer), clock())] == [
-        "replaced"
-    ]
 
 
 def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):
@@ -334,36 +300,12 @@ def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, ups
     assert len(sends(upstream)) == 1
 
 
-def test_undone_rejection_leaves_both_held_until_somebody_finishes(
-    connection, message, reviewer, desk
-):
-    row = edit(message, reviewer)
-    run(row)
-    undo_decision(message=message.public_id, actor=actor_of(reviewer))
-    assert "Both are held" in page_of(desk, message)
-    finish_replacement(message=message.public_id, actor=actor_of(reviewer))
-    assert run(row) == "done"
-    assert (
-        Decision.objects.filter(message=message, state="recorded").get().outcome
-        == "reject"
-    )
-
-
 @pytest.mark.parametrize(
     ("fields", "row", "sentence"),
     [
         ({"agent_key": ""}, {}, "this connection has none"),
         ({"key_scopes": {"agent": ["read"]}}, {}, "may not send"),
-        ({"agent_key": "mm_test_x"}, {}, "is a sandbox key"),
-        (
-            {},
-            {
-                "attachments": [
-                    {"name": "a.pdf", "size": 3, "content_type": "application/pdf"}
-                ]
-            },
-            "a.pdf is not fetched",
-        ),
+        ({}, {"attachments": [FILE]}, "a.txt is not fetched"),
         ({}, {"markdown": None, "html_body": "<p>Hi</p>"}, "only HTML"),
     ],
 )
@@ -380,45 +322,24 @@ def test_message_that_cannot_be_edited_says_what_to_do(
     assert sends(upstream) == []
 
 
-def test_attachments_travel_along_unchanged(connection, reviewer, upstream):
-    attachment = {
-        "name": "a.txt",
-        "size": 3,
-        "content_type": "text/plain",
-        "sha256": "",
-    }
-    message = make_message(connection, attachments=[attachment])
-    message.files.update(content=b"abc", state="fetched")
-    target = f"/v1/mailboxes/{message.mailbox.upstream_id}/send"
-    upstream.answers[target] = upstream.answers["/v1/send_email"]
-    assert run(edit(message, reviewer)) == "done"
-    sent = next(body for _, path, body in upstream.calls if path == target)
-    assert sent["attachments"] == [
-        {"name": "a.txt", "content_type": "text/plain", "content_base64": "YWJj"}
-    ]
-
-
-@pytest.mark.parametrize(
-    ("has_called", "state"), [(False, "refused"), (True, "unknown")]
-)
-def test_file_that_is_gone_by_now_ends_the_edit_without_a_false_word(
-    connection, reviewer, upstream, has_called, state
+def test_attached_file_is_sent_and_one_that_is_gone_after_a_call_ends_the_edit_in_doubt(
+    connection, reviewer, upstream
 ):
-    file = {"name": "a.txt", "size": 3, "content_type": "text/plain", "sha256": ""}
-    message = make_message(connection, attachments=[file])
+    message = make_message(connection, attachments=[FILE])
     message.files.update(content=b"abc", state="fetched")
     target = f"/v1/mailboxes/{message.mailbox.upstream_id}/send"
     upstream.answers[target] = (502, b"<html>")
     row = edit(message, reviewer)
-    if has_called:
-        assert run(row) == "sending"
-        Replacement.objects.update(next_attempt_at=clock())
+    assert run(row) == "sending"
+    [sent] = [body for _, path, body in upstream.calls if path == target]
+    assert sent["attachments"] == [
+        {"name": "a.txt", "content_type": "text/plain", "content_base64": "YWJj"}
+    ]
+    Replacement.objects.update(next_attempt_at=clock())
     message.files.update(content=None)
-    run(row)
+    assert run(row) == "unknown"
     row.refresh_from_db()
-    assert row.state == state
-    assert "a.txt is no longer here." in row.problem
-    assert ("Nothing was sent" in row.problem) is not has_called
+    assert "Nothing was sent" not in row.problem
 
 
 def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
@@ -434,7 +355,6 @@ def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
     address = reverse("edit-message", args=[message.public_id])
     answer = desk.post(address, fields)
     assert answer.status_code == 422
-    assert "Say what should change" in answer.text
     assert "of 40 EUR" in answer.text
     assert desk.post(address, {**fields, "note": "Name the sum."}).status_code == 302
     make_due()
@@ -482,40 +402,15 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
         "body": "Hello.",
         "cc": "eve@x.org",
     }
-    first_id = account.ask("POST", "/v1/send_email", key="agent", json=body).json()[
-        "id"
-    ]
+    account.ask("POST", "/v1/send_email", key="agent", json=body)
     read_everything(connection_id=account.connection.pk, now=clock())
-    first = Message.objects.get(upstream_id=first_id)
-    # A bypass would let the corrected message leave unread.
-    listed = {
-        "kind": "bypass",
-        "mode": "enforce",
-        "version": 0,
-        "entries": [{"pattern": "northwind.example"}],
-    }
-    account.ask("PUT", f"/v1/mailboxes/{box.upstream_id}/allowlist", json=listed)
-    listed["approval_code"] = ApprovalRequest.objects.get().code
-    assert (
-        account.ask(
-            "PUT", f"/v1/mailboxes/{box.upstream_id}/allowlist", json=listed
-        ).status_code
-        == 200
-    )
-    row = replace_message(
-        message=first.public_id,
-        actor=actor_of(reviewer),
-        fingerprint=first.revision.fingerprint,
-        reference="0123456789",
-        note="",
-        content={
-            "to": ["dana@northwind.example"],
-            "cc": [],
-            "bcc": [],
-            "subject": "Refund",
-            "markdown": "Hello Dana.",
-        },
-    )
+    first = Message.objects.get()
+    first_id = first.upstream_id
+    # Feedback comes with a rejection only.
+    wrong = {"email_id": first_id, "action": "approve", "suggested_markdown": "Hi"}
+    answer = account.ask("POST", "/v1/oversight/decide", key="desk", json=wrong)
+    assert answer.status_code == 422
+    row = edit(first, reviewer, markdown="Hello Dana.")
     assert run(row) == "done"
     make_due()
     assert run_decision(decision_id=Decision.objects.get().pk) == "applied"
@@ -524,7 +419,6 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
         account.ask("GET", f"/v1/read_email?id={one}", key="agent").json()
         for one in (first_id, new_id)
     )
-    assert told["status"] == "rejected"
     assert told["replaced_by"] == new_id
     assert told["suggested_markdown"] == "Hello Dana."
     assert told["changes"] == [{"field": "cc", "before": "eve@x.org", "after": ""}]
@@ -533,28 +427,3 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
     assert new["cc"] == []
     read_everything(connection_id=account.connection.pk, now=clock())
     assert Message.objects.get(upstream_id=new_id).answers_id == first.pk
-    sent = account.ask(
-        "POST", "/v1/send_email", key="agent", json=body | {"replaces": "01NOSUCH"}
-    )
-    assert sent.status_code == 404
-
-
-def test_feedback_is_taken_with_a_rejection_only(account):
-    body = {
-        "from": account.mailbox.address,
-        "to": "dana@northwind.example",
-        "subject": "Refund",
-        "body": "Hello.",
-    }
-    made = account.ask("POST", "/v1/send_email", key="agent", json=body).json()["id"]
-    decision = {
-        "email_id": made,
-        "action": "approve",
-        "suggested_markdown": "Hello Dana.",
-    }
-    assert (
-        account.ask(
-            "POST", "/v1/oversight/decide", key="desk", json=decision
-        ).status_code
-        == 422
-    )

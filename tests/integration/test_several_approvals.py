@@ -2,8 +2,7 @@
 again when it is carried out.
 """
 
-import re
-from datetime import time, timedelta
+from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -14,7 +13,6 @@ from django.urls import reverse
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet, gather
 from approvals.decisions.by_rule import apply_policy, expire_due
-from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import take_back_approval, undo_decision
@@ -31,9 +29,7 @@ from audit.models import Entry
 from common.postgres import clock
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
-from policy.rules.conditions import as_json
-from policy.rules.names import problems_now
-from tests.factories import change_row, hours_on, make_message, make_person, show_row
+from tests.factories import change_row, make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due
 
 
@@ -83,71 +79,34 @@ def test_the_second_of_two_people_decides_and_the_undo_window_opens_then(
     assert second.decision.given_by == second_reviewer
     assert second.decision.due_at - second.decision.recorded_at == timedelta(seconds=5)
     said = detail("decision.recorded")
-    assert said["policy"] == "version 1"
     assert said["rules"] == "Rule 0 (r0)"
     assert said["approvals"] == "2 of 2"
-    assert not Verdict.objects.filter(awaits_others=True).exists()
 
 
-def scripts(client, tab="waiting"):
-    return [
-        one["approvals"]
-        for one in client.get(f"/queue/?tab={tab}&format=json").json()["messages"]
-    ]
+def scripts(client, tab):
+    [row] = client.get(f"/queue/?tab={tab}&format=json").json()["messages"]
+    return row["approvals"]
 
 
-def past(client):
-    """What the rows of the history say of approvals."""
-    page = client.get("/history/").text
-    shown = re.findall(r"data-approvals\s*>(.*?)<span\s+class=\"age\"", page, re.DOTALL)
-    return [" ".join(re.sub("<[^>]*>", "", one).split()) for one in shown]
-
-
-def test_scripts_and_the_history_see_how_many_approved_and_who(
-    message, connection, signed_in, reviewer, second_reviewer, two
-):
-    client = signed_in(second_reviewer)
-    ana = str(reviewer)
-    ben = str(second_reviewer)
-    assert scripts(client) == [
-        {
-            "given": 0,
-            "needed": 2,
-            "by": [],
-            "missing": "2 more are needed: 2 of any reviewer.",
-        }
-    ]
-    decide(message, reviewer)
-    missing = "1 more is needed: 1 of any reviewer."
-    assert scripts(client) == [
-        {"given": 1, "needed": 2, "by": [ana], "missing": missing}
-    ]
-    decide(message, second_reviewer)
-    assert scripts(client, "leaving") == [
-        {"given": 2, "needed": 2, "by": [ana, ben], "missing": ""}
-    ]
-    change_row(message, state="approved")
-    rejected = make_message(connection, subject="Another")
-    decide(rejected, reviewer)
-    decide(rejected, second_reviewer, "reject", "No")
-    Decision.objects.update(state="applied")
-    change_row(rejected, state="rejected", changed_at=clock())
-    assert past(client) == [
-        f"1 of 2 approved: {ana}",
-        f"2 of 2 approved: {ana} and {ben}",
-    ]
-
-
-def test_scripts_and_the_history_say_nothing_where_one_approval_is_enough(
-    message, signed_in, reviewer
+def test_pages_scripts_and_the_history_see_how_many_approved_and_who(
+    message, signed_in, reviewer, second_reviewer, two
 ):
     client = signed_in(reviewer)
-    assert scripts(client) == [None]
+    page = reverse("message", args=[message.public_id])
+    assert scripts(client, "waiting")["missing"]
     decide(message, reviewer)
+    assert "Take back approval" in client.get(page).text
+    client = signed_in(second_reviewer)
+    assert f"{reviewer.name} approved" in client.get(page).text
+    assert "1 of 2 approved" in client.get(reverse("queue")).text
+    approvals = scripts(client, "waiting")
+    assert (approvals["given"], approvals["needed"]) == (1, 2)
+    assert approvals["by"] == [str(reviewer)]
+    decide(message, second_reviewer)
+    assert scripts(client, "leaving")["missing"] == ""
     Decision.objects.update(state="applied")
     change_row(message, state="approved")
-    assert "Approved by Ana" in client.get("/history/").text
-    assert past(client) == []
+    assert "2 of 2 approved" in client.get("/history/").text
 
 
 def test_one_rejection_ends_it_also_by_who_had_approved(
@@ -159,16 +118,10 @@ def test_one_rejection_ends_it_also_by_who_had_approved(
         decide(message, second_reviewer)
 
 
-@pytest.mark.parametrize("by_first", [True, False])
-def test_undo_by_any_giver_voids_all_approvals(
-    message, reviewer, second_reviewer, two, by_first
-):
+def test_undo_by_any_giver_voids_all_approvals(message, reviewer, second_reviewer, two):
     decide(message, reviewer)
     decide(message, second_reviewer)
-    undo_decision(
-        message=message.public_id,
-        actor=actor(reviewer if by_first else second_reviewer),
-    )
+    undo_decision(message=message.public_id, actor=actor(reviewer))
     assert not Verdict.objects.filter(live=True).exists()
     assert str(decide(message, reviewer).progress) == "1 of 2"
 
@@ -181,17 +134,8 @@ def test_a_changed_fingerprint_voids_all_approvals(
     show_row(message, subject="Another amount")
     message.refresh_from_db()
     with pytest.raises(ContentChanged):
-        give_verdict(
-            message=message.public_id,
-            actor=actor(second_reviewer),
-            outcome="approve",
-            fingerprint=old,
-            reason="",
-        )
+        decide(message, second_reviewer, fingerprint=old)
     assert str(decide(message, second_reviewer).progress) == "1 of 2"
-    assert [one.person for one in Verdict.objects.filter(live=True)] == [
-        second_reviewer
-    ]
     assert decide(message, reviewer).decision is not None
 
 
@@ -247,12 +191,9 @@ def test_barred_are_groups_the_author_and_who_edited_last(
     with pytest.raises(VerdictNotAllowed, match="members of Sales"):
         decide(message, reviewer)
     decide(message, second_reviewer)
-    KeyOwner.objects.create(
-        connection=message.connection,
-        upstream_key_id=message.sent_by_key or "k",
-        person=second_reviewer,
-    )
-    change_row(message, sent_by_key=message.sent_by_key or "k")
+    owned = {"connection": message.connection, "upstream_key_id": "k"}
+    KeyOwner.objects.create(person=second_reviewer, **owned)
+    change_row(message, sent_by_key="k")
     message.refresh_from_db()
     # Its author by now: the approval counts no more.
     assert (
@@ -288,50 +229,41 @@ def test_one_person_twice_at_one_moment_counts_once(
     assert Verdict.objects.filter(live=True).count() == 1
 
 
-def after_decision(message, *people):
-    for person in people:
-        result = decide(message, person)
-    make_due()
-    return result.decision
+def leaves(person, group):
+    Grant.objects.filter(person=person).delete()
+
+
+def leaves_the_group(person, group):
+    group.members.remove(person)
+
+
+def asks_for_more(person, group):
+    put_in_force({"approvals": {group.pk: 3}})
+
+
+def bars_the_group(person, group):
+    put_in_force({"approvals": {"0": 2}, "barred_groups": [group.pk]})
 
 
 @pytest.mark.parametrize(
-    "what", ["role", "account", "group", "stricter", "hours", "barred"]
+    "change", [leaves, leaves_the_group, asks_for_more, bars_the_group]
 )
 def test_what_changes_before_it_is_carried_out_holds_it_again(
-    message, reviewer, second_reviewer, what, upstream
+    message, reviewer, second_reviewer, change
 ):
     finance = Group.objects.create(name="Finance")
     finance.members.add(reviewer, second_reviewer)
     put_in_force({"approvals": {finance.pk: 2}})
-    decision = after_decision(message, reviewer, second_reviewer)
-    if what == "role":
-        Grant.objects.filter(person=reviewer).delete()
-    elif what == "account":
-        change_row(reviewer, is_active=False)
-    elif what == "group":
-        finance.members.remove(reviewer)
-    elif what == "stricter":
-        put_in_force({"approvals": {finance.pk: 3}})
-    elif what == "barred":
-        put_in_force({"approvals": {"0": 2}, "barred_groups": [finance.pk]})
-    else:
-        put_in_force({"office_hours": [closed_now()]})
+    decide(message, reviewer)
+    decision = decide(message, second_reviewer).decision
+    make_due()
+    change(reviewer, finance)
     assert run_decision(decision_id=decision.pk) == "refused"
     decision.refresh_from_db()
-    assert {
-        "hours": "approved and sent only within",
-        "stricter": "2 of 3 approvals count now",
-    }.get(what, "of 2 approvals count now") in decision.explanation
+    assert "approvals count now" in decision.explanation
     assert not Verdict.objects.filter(live=True).exists()
     message.refresh_from_db()
     assert message.state == "held"
-
-
-def closed_now():
-    """Return working hours of one day that is not today."""
-    day = (clock().weekday() + 3) % 7
-    return as_json(hours_on([day], time(9), time(17), "UTC"))
 
 
 def test_a_looser_policy_lets_the_next_press_decide(message, reviewer, two):
@@ -368,30 +300,12 @@ def test_never_in_bulk_is_said_on_the_sheet_and_refused_by_the_command(
     assert result.sentence == alone.why_alone
 
 
-def test_an_approval_in_bulk_counts_and_waits_for_others(
-    message, reviewer, second_reviewer, two
-):
-    shown = OnSheet(message.public_id, message.revision.fingerprint)
-    for person, counts in ((reviewer, True), (second_reviewer, False)):
-        sheet = Sheet([shown])
-        (result,) = decide_batch(
-            sheet=sheet,
-            ticked=[shown],
-            actor=actor(person),
-            outcome="approve",
-            reason="",
-        )
-        assert (result.kind == "counted") == counts
-        assert (result.decision is None) == counts
-
-
 def test_high_risk_page_is_asked_for_by_a_rule(message, reviewer, client):
     put_in_force({"high_risk_page": True})
     with pytest.raises(RiskUnread, match="page of its own"):
         decide(message, reviewer)
     client.force_login(reviewer)
     page = reverse("approve", args=[message.public_id])
-    assert b"A rule of the policy asks" in client.get(page).content
     typed = message.recipients[0].rpartition("@")[2]
     posted = {
         "fingerprint": message.revision.fingerprint,
@@ -430,48 +344,6 @@ def test_a_rule_shortens_the_time_to_approve_and_never_lengthens_it(message):
     assert expire_due() == 1
 
 
-def test_a_read_that_shows_nothing_new_asks_no_policy_again(message):
-    put_in_force({"never_in_bulk": True})
-    apply_policy()
-    show_row(message)
-    assert apply_policy() == 0
-    show_row(message, subject="Pay 900 EUR")
-    assert apply_policy() == 1
-
-
-def test_rulings_one_by_one_and_together_are_the_same(
-    connection, reviewer, second_reviewer
-):
-    messages = [make_message(connection, subject=f"Pay {n}00 EUR") for n in range(1, 4)]
-    put_in_force(
-        {"when": {"amount": "200", "currency": "EUR"}, "then": {"approvals": {"0": 2}}}
-    )
-    for one in messages:
-        decide(one, second_reviewer)
-    now = clock()
-    many = rulings(messages, actor(reviewer), now=now)
-    alone = [rulings([one], actor(reviewer), now=now)[one.pk] for one in messages]
-    assert [many[one.pk].reasons for one in messages] == [one.reasons for one in alone]
-    assert [str(one.demand.progress) for one in alone[1:]] == ["1 of 2", "1 of 2"]
-
-
-def test_list_page_and_notice_show_how_many_approved(
-    message, reviewer, second_reviewer, two, client
-):
-    client.force_login(reviewer)
-    posted = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
-    answer = client.post(
-        reverse("verdict", args=[message.public_id]), posted, follow=True
-    )
-    assert b"Approved: 1 of 2." in answer.content
-    page = client.get(reverse("message", args=[message.public_id])).text
-    assert "Take back approval" in page
-    client.force_login(second_reviewer)
-    page = client.get(reverse("message", args=[message.public_id])).text
-    assert f"{reviewer.name} approved" in page
-    assert "1 of 2 approved" in client.get(reverse("queue")).text
-
-
 def test_rules_that_cannot_be_read_hold_everything(message, reviewer):
     PolicyVersion.objects.create(
         number=1, state="active", rules=[{"id": "x"}], activated_at=clock()
@@ -488,42 +360,21 @@ def test_a_version_that_was_active_never_changes(two):
         two.delete()
 
 
-def test_a_message_that_nobody_can_approve_says_so_and_whom_to_ask(
-    message, reviewer, second_reviewer
-):
-    put_in_force({"approvals": {"0": 3}})
-    asked = (
-        "Too few people may give that: ask an admin to change the rule or the group."
-    )
-    assert asked in rulings([message], actor(reviewer))[message.pk].reasons[0]
-    with_third = make_person("cleo@example.com", "Cleo Sands", "reviewer")
-    assert asked not in rulings([message], actor(reviewer))[message.pk].reasons[0]
-    assert problems_now() == []
-    Grant.objects.filter(person=with_third).delete()
-    assert [one.blocks for one in problems_now()] == [True]
-
-
 @pytest.mark.parametrize(
-    ("text", "asks", "says"),
+    ("text", "asks", "is_unread"),
     [
-        ("5000EUR", True, ""),
-        ("EUR 241.00.", False, ""),
-        (
-            "5000 Danish crowns",
-            True,
-            "A sum could not be read near “5000 Danish crowns”: rules on sums apply.",
-        ),
-        ("Order 5000", False, ""),
+        ("5000EUR", True, False),
+        ("EUR 241.00.", False, False),
+        ("5000 Danish crowns", True, True),
     ],
 )
 def test_sum_asks_for_two_however_it_is_written_and_one_that_cannot_be_read_too(
-    connection, signed_in, reviewer, text, asks, says
+    connection, signed_in, reviewer, text, asks, is_unread
 ):
     put_in_force(
         {"when": {"amount": "1000", "currency": "EUR"}, "then": {"approvals": {"0": 2}}}
     )
     message = make_message(connection, markdown=f"Hello Dana,\n\nwe will pay {text}\n")
     page = signed_in(reviewer).get(reverse("message", args=[message.public_id])).text
-    assert says in page
-    assert ("A sum could not be read" in page) == bool(says)
+    assert ("A sum could not be read" in page) == is_unread
     assert (decide(message, reviewer).decision is None) == asks
