@@ -1,8 +1,8 @@
 """A message past its expiry is rejected by rule and never sent, by the database's
-clock.
+clock; and our gateway learns the expiry.
 """
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from django.db.models.functions import Now
@@ -10,16 +10,17 @@ from django.db.models.functions import Now
 from approvals import tasks
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet
-from approvals.decisions.by_rule import expire_due
+from approvals.decisions.by_rule import expire_due, tell_expiry
 from approvals.decisions.execute import run_decision
-from approvals.decisions.withdraw import undo_decision, withdraw_decision
 from approvals.errors import VerdictNotAllowed
+from approvals.escalation.handling import extend_deadline
 from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.fingerprint import fingerprint
 from common.postgres import clock
-from mirror.models import Connection, Mailbox, Message
+from gateway.models import AuditLogEntry, Email
+from mirror.models import Mailbox, Message
 from mirror.store import content_of
 from policy import kill_switch
 from tests.factories import (
@@ -31,7 +32,14 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import decide, expires, make_due, withdraw
+from tests.integration.deciding import (
+    carry_out,
+    decide,
+    expires,
+    make_due,
+    read_all,
+    withdraw,
+)
 
 
 @pytest.fixture
@@ -76,27 +84,22 @@ def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_t
     assert decision.given_by is None
     assert expire_due() == 0
     # Nobody can undo the rule's decision.
-    for act in (undo_decision, withdraw_decision):
-        with pytest.raises(VerdictNotAllowed, match="rule"):
-            act(message=message.public_id, actor=actor_of(reviewer))
+    with pytest.raises(VerdictNotAllowed, match="rule"):
+        withdraw(message, reviewer)
     assert run() == "applied"
     assert [(sent["action"], sent["reason"][:7]) for sent in upstream.decisions] == [
         ("reject", "Expired")
     ]
-    recorded = Entry.objects.get(action="decision.recorded")
-    assert recorded.actor_kind == "rule"
-    assert recorded.detail.fields["rule"] == "expiry"
+    assert Entry.objects.get(action="decision.recorded").actor_kind == "rule"
 
 
 def test_relisted_overdue_message_is_rejected_too(message, reviewer):
     approved(message, reviewer)
-    for state in ("applied", "superseded"):
-        with rolled_back():
-            Decision.objects.update(state=state, changed_at=Now())
-            Message.objects.update(state="gone")
-            read_everything(connection_id=message.connection_id, now=clock())
-            assert expire_due() == 1
-            assert states()[1] == "reject by expiry: recorded", state
+    Decision.objects.update(state="applied", changed_at=Now())
+    Message.objects.update(state="gone")
+    read_everything(connection_id=message.connection_id, now=clock())
+    assert expire_due() == 1
+    assert states()[1] == "reject by expiry: recorded"
 
 
 def test_expiry_withdraws_refuses_or_leaves_an_approval_depending_on_its_state(
@@ -108,10 +111,7 @@ def test_expiry_withdraws_refuses_or_leaves_an_approval_depending_on_its_state(
         ({}, "refused"),
         ({"state": "recorded", **left}, "withdrawn"),
         ({"state": "unknown", **left}, "withdrawn"),
-        *(
-            ({"state": state}, None)
-            for state in ("calling", "applied", "superseded", "unattributed")
-        ),
+        *(({"state": state}, None) for state in ("calling", "applied", "unattributed")),
     ):
         with rolled_back():
             Decision.objects.update(state=fields.pop("state", "recorded"), **fields)
@@ -119,10 +119,6 @@ def test_expiry_withdraws_refuses_or_leaves_an_approval_depending_on_its_state(
             assert expire_due() == (1 if after else 0), fields
             rejected = [f"approve by a person: {after}", "reject by expiry: recorded"]
             assert states() == (rejected if after else before)
-    Decision.objects.update(state="unknown", **left)
-    withdraw(message, reviewer)
-    expire_due()
-    assert states() == ["approve by a person: withdrawn", "reject by expiry: recorded"]
 
 
 def test_refused_rule_waits_retries_and_rejects_even_changed_content(message, upstream):
@@ -132,7 +128,6 @@ def test_refused_rule_waits_retries_and_rejects_even_changed_content(message, up
     assert expire_due() == 0
     Decision.objects.update(changed_at=Now() - timedelta(minutes=16))
     assert expire_due() == 1
-    assert states() == ["reject by expiry: refused", "reject by expiry: recorded"]
     upstream.decides(200, status="rejected", decision="rejected")
     upstream.holds(pending_row(message.upstream_id, subject="Another"))
     show_row(message, subject="A third")
@@ -145,28 +140,13 @@ def test_refused_rule_waits_retries_and_rejects_even_changed_content(message, up
     )
 
 
-def test_rule_rejects_at_hosted_multimail_what_the_desk_cannot_read(
-    message, upstream, monkeypatch
-):
-    Connection.objects.update(is_our_gateway=False)
-    upstream.headers = {}
-    expire_due()
-    # No fingerprint is sent there, so none is made of what is held now.
-    monkeypatch.setattr("mirror.store.content_of", lambda row: row["no such field"])
-    assert run() == "applied"
-
-
-def test_rule_ignores_rejected_and_timely_messages_and_waits_for_kill_switch_and_pause(
+def test_rule_ignores_rejected_and_timely_messages_and_waits_for_the_kill_switch(
     message, reviewer, upstream
 ):
-    actor = actor_of(reviewer)
-    for stop in (
-        lambda: kill_switch.pull(actor=actor, reason="Stop"), lambda: Connection.objects.update(paused_at=Now())
-    ):  # fmt: skip
-        with rolled_back():
-            stop()
-            assert expire_due() == 1
-            assert run() == "not due"
+    with rolled_back():
+        kill_switch.pull(actor=actor_of(reviewer), reason="Stop")
+        assert expire_due() == 1
+        assert run() == "not due"
     with rolled_back():
         expires(seconds=60)
         assert expire_due() == 0
@@ -180,21 +160,15 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
     path = f"/queue/{message.public_id}/"
     approval = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
     assert client.post(f"{path}verdict/", approval).status_code == 403
-    sheet = Sheet([OnSheet(message.public_id, message.revision.fingerprint)])
+    shown = OnSheet(message.public_id, message.revision.fingerprint)
+    actor = actor_of(reviewer)
     [refused] = decide_batch(
-        sheet=sheet,
-        ticked=sheet.items,
-        outcome="approve",
-        reason="",
-        actor=actor_of(reviewer),
+        sheet=Sheet([shown]), ticked=[shown], outcome="approve", reason="", actor=actor
     )
-    assert "time to approve" in refused.sentence
+    assert refused.decision is None
     with pytest.raises(VerdictNotAllowed, match="time to approve"):
         decide(message, reviewer, surface="discord")
     assert not Decision.objects.exists()
-    # It can be rejected.
-    with rolled_back():
-        assert decide(message, reviewer, "reject").decision.state == "recorded"
     # Approved in time, but the worker is late; then sent again by somebody who does not
     # know that.
     approved(message, reviewer)
@@ -214,17 +188,8 @@ def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
     for received, sent_at, held, expected in (
         # MultiMail's time counts, however slow this host's clock.
         (at - 10 * minutes, None, at - 70 * minutes, 50 * minutes),
-        # Without it the time of the first read counts, by the database's clock.
-        (None, None, at - 60 * minutes, 60 * minutes),
         # It was never held in the future.
         (at + 300 * minutes, None, at, 60 * minutes),
-        # A message that was scheduled before it was held does not expire at once.
-        (
-            at - timedelta(days=3),
-            at - 5 * minutes,
-            at - timedelta(days=3),
-            55 * minutes,
-        ),
     ):
         with rolled_back():
             Message.objects.update(held_at=held)
@@ -241,3 +206,89 @@ def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
     before = Message.objects.get().expires_at
     show_row(message, subject="Another", received_at=(at + 180 * minutes).isoformat())
     assert Message.objects.get().expires_at == before
+
+
+@pytest.fixture
+def gated(account):
+    body = {
+        "from": account.mailbox.address,
+        "to": "dana@northwind.example",
+        "subject": "Refund",
+        "body": "Hello.",
+    }
+    account.ask("POST", "/v1/send_email", key="agent", json=body)
+    read_all(account.connection)
+    return Message.objects.get()
+
+
+def answer_to(account, gated, action="approve"):
+    body = {"email_id": gated.upstream_id, "action": action}
+    return account.ask("POST", "/v1/oversight/decide", key="desk", json=body)
+
+
+def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(
+    account, gated, reviewer
+):
+    expires(hours=1)
+    assert list(Message.objects.expiry_to_tell()) == [gated]
+    assert tell_expiry(message_id=gated.pk) == "told"
+    assert tell_expiry(message_id=gated.pk) == "nothing to tell"
+    # An hour later.
+    Email.objects.update(expires_at=Now() - timedelta(seconds=1))
+    refused = answer_to(account, gated)
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "approval_expired"
+    assert Email.objects.get().decision == ""
+    assert answer_to(account, gated, "reject").json()["decision"] == "rejected"
+    assert AuditLogEntry.objects.filter(action="email.expiry_set").count() == 1
+
+
+def test_approval_waits_until_the_gateway_knows_of_an_extension(
+    account, gated, reviewer
+):
+    expires(seconds=30)
+    tell_expiry(message_id=gated.pk)
+    extend_deadline(
+        message=gated.public_id,
+        actor=actor_of(reviewer),
+        until=clock() + timedelta(hours=1),
+        reason="Dana calls back.",
+    )
+    assert carry_out(gated, reviewer) == "recorded"
+    assert tell_expiry(message_id=gated.pk) == "told"
+    Decision.objects.update(due_at=Now())
+    assert run_decision(decision_id=Decision.objects.get().pk) == "applied"
+
+
+def test_gateway_that_was_restored_is_told_the_expiry_again(account, gated):
+    expires(hours=1)
+    tell_expiry(message_id=gated.pk)
+    known = Email.objects.get().expires_at
+    read_all(account.connection)
+    assert not Message.objects.expiry_to_tell().exists()
+    Email.objects.update(expires_at=known - timedelta(days=2))
+    read_all(account.connection)
+    assert list(Message.objects.expiry_to_tell()) == [gated]
+    assert tell_expiry(message_id=gated.pk) == "told"
+    assert Email.objects.get().expires_at == known
+
+
+def test_expiry_call_needs_an_oversight_key_and_a_held_message_and_is_refused_once(
+    account, gated
+):
+    moment = (
+        (clock() + timedelta(hours=1)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
+    body = {"email_id": gated.upstream_id, "expires_at": moment}
+
+    def told_by(key):
+        return account.ask("POST", "/v1/oversight/expiry", key=key, json=body)
+
+    assert told_by("agent").status_code == 403
+    assert told_by("desk").json()["expires_at"][:19] == moment[:19]
+    answer_to(account, gated, "reject")
+    assert told_by("desk").status_code == 409
+    # What it will never take is not told again and again.
+    expires(hours=1)
+    assert tell_expiry(message_id=gated.pk) == "refused"
+    assert not Message.objects.expiry_to_tell().exists()

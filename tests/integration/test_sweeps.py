@@ -6,10 +6,14 @@ from django.test.utils import CaptureQueriesContext
 
 from alerts import tasks as alerts
 from approvals import tasks
+from approvals.decisions import by_rule
+from approvals.operations.attention import attention_for
+from common.postgres import clock
 from common.sweeps import do_all, duty
 from gateway import tasks as gateway
 from mirror.models import Message
-from tests.factories import make_message
+from tests.factories import actor_of, make_message
+from tests.integration.deciding import expires
 
 
 def fail(_):
@@ -48,3 +52,23 @@ def test_duty_that_fails_and_question_that_fails_keep_no_other_from_its_work(
     assert done == []
     assert result.done == {"some": [first.pk, second.pk]}
     assert result.failed == ["failing", "bad"]
+
+
+def test_sweep_expires_the_others_when_one_fails_and_that_one_is_seen(
+    connection, reviewer, monkeypatch
+):
+    before, stuck, after = (make_message(connection) for _ in range(3))
+    expires(minutes=-2)
+    decide = by_rule.decide_by_rule
+
+    def fail_once(locked, **asked):
+        if locked == stuck:
+            raise ValueError
+        return decide(locked, **asked)
+
+    monkeypatch.setattr(by_rule, "decide_by_rule", fail_once)
+    assert by_rule.expire_due() == 2
+    decided = [message.decisions.count() for message in (before, stuck, after)]
+    assert decided == [1, 0, 1]
+    listed = attention_for(actor_of(reviewer), clock())
+    assert [one.message for one in listed if one.kind == "overdue"] == [stuck]
