@@ -177,13 +177,10 @@ class DecisionMachine(DecisionSteps):
             self.carry_out(body)
 
     @precondition(lambda self: self.workers)
-    @rule(which=pick, how=st.sampled_from(["dies", "loses its database"]))
-    def worker_suffers(self, which, how):
+    @rule(which=pick)
+    def worker_dies(self, which):
         worker = self.workers[which % len(self.workers)]
         assert worker.at is not None
-        if how == "loses its database":
-            worker.lose_database()
-            return
         if worker.at.is_call:
             self.world.late.append(worker.at.body)
         worker.crash()

@@ -80,11 +80,6 @@ class Worker:
         )
         self.go_on(None)
 
-    def lose_database(self):
-        """Its connection is gone, it lives on."""
-        with database.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [self._backend])
-
     def _wait(self):
         with self.world.changed:
             reached = self.world.changed.wait_for(

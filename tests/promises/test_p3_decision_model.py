@@ -13,6 +13,11 @@ from launcher.quality import has_spin
 MODEL = ROOT / "docs" / "model" / "decision.pml"
 SMALL = {"ROWS": 1, "ATTEMPTS": 2}
 LARGE = {"ROWS": 2, "ATTEMPTS": 1, "EXPIRY": 1}
+# Two people have to approve; the content changes, and one of the two leaves.
+SEVERAL = {"ROWS": 1, "ATTEMPTS": 1, "SEVERAL": 1}
+# A standing approval decides; it ends, the content changes, and anybody stops it.
+STANDING = {"ROWS": 1, "ATTEMPTS": 1, "STANDING": 1}
+TWO_ROWS = {"ROWS": 2, "FAULTS": 0}
 # A bound for a machine that is busy: the largest takes some minutes.
 PATIENCE = 1200
 LIVE = {"ROWS": 1, "ATTEMPTS": 1, "LIVENESS": 1}
@@ -60,138 +65,69 @@ def assert_holds(printed):
     assert "errors: 0" in printed, printed
     assert "Search not completed" not in printed, printed
     assert "max search depth too small" not in printed, printed
-    states = re.search(r"([\d.e+]+) states, stored", printed)
-    assert states, printed
-    print(f"{states[1]} states")
 
 
-@pytest.mark.parametrize(
-    "upstream",
-    [
-        pytest.param("", id="first decision wins"),
-        pytest.param(
-            "REPEATS", id="no call outlives the settle time", marks=pytest.mark.slow
-        ),
-    ],
-)
-def test_protocol_holds_in_every_state(tmp_path, upstream):
-    assert_holds(visit_all(tmp_path, SMALL | ({upstream: 1} if upstream else {})))
-
-
-# Two people have to approve; the content changes, and one of the two leaves.
-SEVERAL = {"ROWS": 1, "ATTEMPTS": 1, "SEVERAL": 1}
-TWINS_OF_SEVERAL = {
-    "COUNT_TWICE": ({}, r"pressed\[0\]&&pressed\[1\]"),
-    "ASKED_ONCE": ({}, r"of_changed\[d\]==changed"),
-    "KEEP_VERDICTS": ({"ROWS": 2, "FAULTS": 0}, r"pressed\[0\]&&pressed\[1\]"),
+# The others are variants of the first. In REPEATS no call outlives the settle time.
+MODELS = {
+    "one decision": SMALL,
+    "one decision, repeats": SMALL | {"REPEATS": 1},
+    "two approvals": SEVERAL,
+    "standing approval": STANDING,
+    "standing approval, two decisions": STANDING | TWO_ROWS,
+    "two decisions and expiry": LARGE,
+    "two decisions and expiry, repeats": LARGE | {"REPEATS": 1},
 }
 
 
-def test_protocol_with_two_approvals_holds_in_every_state(tmp_path):
-    assert_holds(visit_all(tmp_path, SEVERAL))
+def all_but(*ordinary, of):
+    """Return the names as parameters; all but these run with --all."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ordinary))
+        for name in of
+    ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("switch", TWINS_OF_SEVERAL)
-def test_broken_twin_with_two_approvals_has_a_counterexample(tmp_path, switch):
-    switches, violated = TWINS_OF_SEVERAL[switch]
-    printed = visit_all(tmp_path, SEVERAL | switches | {switch: 1})
-    assert re.search(rf"assertion violated.*{violated}", printed), printed
+@pytest.mark.parametrize("name", all_but("one decision", of=MODELS))
+def test_protocol_holds_in_every_state(tmp_path, name):
+    switches = MODELS[name]
+    assert_holds(visit_all(tmp_path, switches, *["-O2"] * (switches["ROWS"] > 1)))
 
 
-@pytest.mark.slow
-def test_protocol_with_two_decisions_of_two_approvals_holds_in_the_states_of_a_sample(
-    tmp_path,
-):
-    switches = SEVERAL | {"ROWS": 2, "FAULTS": 0}
-    compile_model(tmp_path, switches, "-DSAFETY", "-DNOCLAIM", "-DBITSTATE", "-O2")
-    printed = run_model(tmp_path, "-w24")
-    assert "errors: 0" in printed, printed
-
-
-# A standing approval decides; it ends, the content changes, and anybody stops it.
-STANDING = {"ROWS": 1, "ATTEMPTS": 1, "STANDING": 1}
-TWINS_OF_STANDING = {
-    "MARKED_UNASKED": ({}, r"!\(by_standing\[d\]\)\|\|in_force"),
-    "MET_TWICE": ({"ROWS": 2, "FAULTS": 0}, r"!\(met\)"),
-}
-
-
-def test_protocol_with_a_standing_approval_holds_in_every_state(tmp_path):
-    assert_holds(visit_all(tmp_path, STANDING))
-
-
-@pytest.mark.slow
-def test_protocol_with_a_standing_approval_and_two_decisions_holds_in_every_state(
-    tmp_path,
-):
-    assert_holds(visit_all(tmp_path, STANDING | {"ROWS": 2, "FAULTS": 0}, "-O2"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("switch", TWINS_OF_STANDING)
-def test_broken_twin_with_a_standing_approval_has_a_counterexample(tmp_path, switch):
-    switches, violated = TWINS_OF_STANDING[switch]
-    printed = visit_all(tmp_path, STANDING | switches | {switch: 1})
-    assert re.search(rf"assertion violated.*{violated}", printed), printed
-
-
+# What is broken: the switches, and the assertion that does not hold then.
 TWINS = {
-    "NO_FENCE": (
-        "no attempt number",
-        {},
-        r"row\[d\].attempt==n",
-        "a late worker overwrites a newer attempt",
-    ),
-    "RERUN": (
-        "called again when the lease ends",
-        {"REPEATS": 1},
-        r"effects<=1",
-        "two mails leave",
-    ),
-    "UNDO_UNKNOWN": (
-        "undone although unknown",
-        {},
-        r"!\(\(row\[\(1/2\)\].state==",
-        "it leaves although undone",
-    ),
-    "KILL_ASKED_ONCE": (
-        "kill switch asked too early",
-        {},
-        r"!\(killed\)",
-        "a call after the kill switch",
-    ),
-    "WITHDRAW_ELSEWHERE": (
-        "withdrawn by nobody",
-        {},
-        r"\.stopped",
-        "what nobody withdrew has left after all",
-    ),
+    # A late worker overwrites a newer attempt.
+    "NO_FENCE": (SMALL, r"row\[d\].attempt==n"),
+    # Called again when the lease ends: two mails leave.
+    "RERUN": (SMALL | {"REPEATS": 1}, r"effects<=1"),
+    # Undone although unknown: it leaves although undone.
+    "UNDO_UNKNOWN": (SMALL, r"!\(\(row\[\(1/2\)\].state=="),
+    # The kill switch is asked too early.
+    "KILL_ASKED_ONCE": (SMALL, r"!\(killed\)"),
+    # What nobody withdrew has left after all.
+    "WITHDRAW_ELSEWHERE": (SMALL, r"\.stopped"),
+    "COUNT_TWICE": (SEVERAL, r"pressed\[0\]&&pressed\[1\]"),
+    "ASKED_ONCE": (SEVERAL, r"of_changed\[d\]==changed"),
+    "KEEP_VERDICTS": (SEVERAL | TWO_ROWS, r"pressed\[0\]&&pressed\[1\]"),
+    "MARKED_UNASKED": (STANDING, r"!\(by_standing\[d\]\)\|\|in_force"),
+    "MET_TWICE": (STANDING | TWO_ROWS, r"!\(met\)"),
 }
 
 
 # To compile a twin takes longer than to look at its states: the others are for --all.
-@pytest.mark.parametrize(
-    "switch",
-    [
-        pytest.param(
-            one, id=TWINS[one][0], marks=[pytest.mark.slow] * (one != "NO_FENCE")
-        )
-        for one in TWINS
-    ],
-)
-def test_broken_twin_has_a_counterexample(tmp_path, switch):
-    _, upstream, violated, what_happens = TWINS[switch]
-    printed = visit_all(tmp_path, SMALL | upstream | {switch: 1})
-    assert "errors: 1" in printed, f"nothing shows that {what_happens}"
+@pytest.mark.parametrize("name", all_but("NO_FENCE", of=TWINS))
+def test_broken_twin_has_a_counterexample(tmp_path, name):
+    switches, violated = TWINS[name]
+    printed = visit_all(tmp_path, switches | {name: 1})
     assert re.search(rf"assertion violated.*{violated}", printed), printed
 
 
 @pytest.mark.slow
-def test_doubt_ends_and_mirror_follows_under_weak_fairness(tmp_path):
-    compile_model(tmp_path, LIVE, "-DNOREDUCE")
-    for claim in ("doubt_ends", "mirror_follows"):
-        assert_holds(run_model(tmp_path, "-a", "-f", "-N", claim))
+@pytest.mark.parametrize("claim", ["doubt_ends", "mirror_follows"])
+def test_doubt_ends_and_mirror_follows_under_weak_fairness(tmp_path, claim):
+    # That the mirror follows does not depend on the number of attempts.
+    switches = LIVE | ({"ATTEMPTS": 2} if claim == "doubt_ends" else {})
+    compile_model(tmp_path, switches, "-DNOREDUCE", "-O2")
+    assert_holds(run_model(tmp_path, "-a", "-f", "-N", claim))
 
 
 @pytest.mark.slow
@@ -202,39 +138,13 @@ def test_doubt_does_not_end_where_nobody_sweeps(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "upstream",
-    ["", "REPEATS"],
-    ids=["first decision wins", "no call outlives the settle time"],
+    "switches", [SEVERAL | TWO_ROWS, {"ROWS": 2, "ATTEMPTS": 2, "EXPIRY": 1}]
 )
-def test_protocol_with_a_second_decision_and_expiry_holds_in_every_state(
-    tmp_path, upstream
-):
-    assert_holds(
-        visit_all(tmp_path, LARGE | ({upstream: 1} if upstream else {}), "-O2")
-    )
-
-
-@pytest.mark.slow
-def test_protocol_with_a_second_attempt_ends_every_doubt(tmp_path):
-    # That the mirror follows does not depend on the number of attempts: one is enough
-    # for it, above.
-    compile_model(tmp_path, LIVE | {"ATTEMPTS": 2}, "-DNOREDUCE", "-O2")
-    assert_holds(run_model(tmp_path, "-a", "-f", "-N", "doubt_ends"))
-
-
-@pytest.mark.slow
-def test_protocol_with_two_decisions_of_two_attempts_holds_in_the_states_of_a_sample(
-    tmp_path,
+def test_protocol_with_two_decisions_holds_in_the_states_of_a_sample(
+    tmp_path, switches
 ):
     # Too many states to keep: bitstate hashing visits some seven million of them, the
     # same each time.
-    compile_model(
-        tmp_path,
-        {"ROWS": 2, "ATTEMPTS": 2, "EXPIRY": 1},
-        "-DSAFETY",
-        "-DNOCLAIM",
-        "-DBITSTATE",
-        "-O2",
-    )
+    compile_model(tmp_path, switches, "-DSAFETY", "-DNOCLAIM", "-DBITSTATE", "-O2")
     printed = run_model(tmp_path, "-w24")
     assert "errors: 0" in printed, printed
