@@ -3,8 +3,6 @@ unavailable.
 """
 
 import json
-import socket
-import time
 
 import pytest
 import redis
@@ -74,19 +72,6 @@ def test_other_callbacks_run_although_redis_is_away(caplog):
     assert not drain.has_enough_to_do()
 
 
-@pytest.mark.slow
-def test_redis_that_does_not_answer_costs_a_request_a_second_at_most_for_all_its_tasks(
-    caplog,
-):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        task = task_through(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
-        began = time.monotonic()
-        for number in range(100):
-            task.delay_on_commit(number)
-        assert time.monotonic() - began < 1.5
-    assert [record.message for record in caplog.records] == ["Redis not reached"]
-
-
 def test_busy_worker_is_sent_no_more(monkeypatch, broker):
     monkeypatch.setattr(tasks, "ENOUGH", 3)
     drain.delay_each(range(3))
@@ -94,10 +79,3 @@ def test_busy_worker_is_sent_no_more(monkeypatch, broker):
     drain.delay_each([4])
     assert rows(broker, "alerts") == [3, 2, 1, 0]
     assert not hydrate.has_enough_to_do()
-
-
-def test_long_task_goes_on_in_a_new_one(monkeypatch, sent_tasks):
-    assert hydrate.repeat(iter([2, 1, 0]).__next__, 7) == "done"
-    monkeypatch.setattr(tasks, "AT_A_TIME", -1)
-    assert hydrate.repeat(lambda: True, 7) == "to be continued"
-    assert sent_tasks == [("approvals.tasks.hydrate", 7)]

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from mirror.models import Connection, SuppressedAddress
-from mirror.sync import account
 from mirror.sync.account import read_suppressed
 from mirror.tasks import read_all_suppressed
 from tests.factories import make_connection, make_message
@@ -45,15 +44,9 @@ def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(
     set_suppressions(upstream, "dana@northwind.example")
     assert read_suppressed(connection_id=gateway.pk) == "read"
     assert upstream.keys[-1] == "mm_live_admin"
-    page_of = f"/queue/{message.public_id}/"
-    page = signed_in(reviewer).get(page_of).text
+    page = signed_in(reviewer).get(f"/queue/{message.public_id}/").text
     chips = re.findall(r'<span class="chip rose shape">(Suppressed[^<]*)</span>', page)
     assert chips == ["Suppressed at MultiMail: bounce"]
-    SuppressedAddress.objects.filter(connection=gateway).update(reason="unsubscribed")
-    assert (
-        '<span class="chip rose shape">Unsubscribed</span>'
-        in signed_in(reviewer).get(page_of).text
-    )
     other.delete()
     set_suppressions(upstream, "eve@northwind.example")
     read_suppressed(connection_id=gateway.pk)
@@ -62,10 +55,8 @@ def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(
 
 UNREADABLE = [
     (500, {}),
-    (403, {"error": "scope"}),
     (429, {"error": "slow down"}),
     (200, {"suppressions": "x"}),
-    (200, b"no json"),
 ]
 
 
@@ -80,18 +71,6 @@ def test_list_that_cannot_be_read_stays_as_it_was(gateway, upstream):
         assert len(upstream.calls) > asked, answer
         assert stored_addresses() == ["dana@northwind.example"], answer
         assert Connection.objects.get().paused_at is None, answer
-
-
-@pytest.mark.slow
-def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkeypatch):
-    set_suppressions(upstream, "old@northwind.example")
-    read_suppressed(connection_id=gateway.pk)
-    monkeypatch.setattr(account, "MAX_SUPPRESSED", 2)
-    set_suppressions(
-        upstream, "a@x.example", "b@x.example", "c@x.example", cursor="more"
-    )
-    assert read_suppressed(connection_id=gateway.pk) == "read"
-    assert stored_addresses() == ["a@x.example", "b@x.example", "old@northwind.example"]
 
 
 def test_nobody_asks_without_the_admin_key(connection, upstream, sent_tasks):

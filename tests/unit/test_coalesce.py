@@ -73,21 +73,6 @@ def test_who_comes_during_a_run_shares_the_next_one(asks):
     assert work.most == 1
 
 
-def test_error_reaches_every_caller_and_the_next_run_starts_over(asks):
-    shared = Watched()
-    work = Slow()
-    wrong = Slow(ValueError("no"))
-    first = asks(shared, work)
-    assert work.began.acquire(timeout=PATIENCE)
-    both = [asks(shared, wrong) for _ in range(2)]
-    shared.wait_for(3)
-    work.may_end.release()
-    wrong.may_end.release()
-    assert first.result() == 1
-    assert [str(one.exception()) for one in both] == ["no", "no"]
-    assert shared.run(lambda: "well", patience=PATIENCE) == "well"
-
-
 def test_nobody_waits_longer_than_they_can(asks):
     shared = Watched()
     work = Slow()

@@ -4,19 +4,13 @@ import json
 from dataclasses import fields, replace
 from pathlib import Path
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from common.fingerprint import (
     FIELDS,
     Attachment,
     Content,
-    canonical_json,
     fingerprint,
     normalise_address,
     short_fingerprint,
-    within,
 )
 
 VECTORS = json.loads(
@@ -107,29 +101,8 @@ def test_address_keeps_what_stands_before_its_last_at_sign():
     assert {form: normalise_address(form) for form in forms} == forms
 
 
-def test_content_within_fewer_fields_is_as_a_source_shows_it_that_lacks_the_others():
-    shown = within(CONTENT, {"subject", "to", "unknown"})
-    assert shown == replace(CONTENT, coverage=("to", "subject"))
-    assert within(shown, FIELDS) == shown
-
-
 def test_uncovered_field_does_not_reach_the_hash():
     coverage = tuple(name for name in FIELDS if name != "bcc")
     assert fingerprint(replace(CONTENT, coverage=coverage)) == fingerprint(
         replace(CONTENT, coverage=coverage, bcc=("eve@evil.example",))
     )
-
-
-def test_canonical_json_refuses_lone_surrogates():
-    with pytest.raises(UnicodeEncodeError):
-        canonical_json({"subject": "\ud800"})
-
-
-@given(
-    st.text(st.characters(exclude_categories=["Cs"])),
-    st.text(st.characters(exclude_categories=["Cs"])),
-)
-def test_subject_and_body_never_run_into_each_other(subject, body):
-    joined = replace(CONTENT, subject=subject + body, markdown="")
-    split = replace(CONTENT, subject=subject, markdown=body)
-    assert (fingerprint(joined) == fingerprint(split)) == (body == "")
