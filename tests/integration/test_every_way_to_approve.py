@@ -2,19 +2,14 @@
 decision, whichever way.
 """
 
-import contextlib
-
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from approvals import tasks
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
-from approvals.decisions.decide import give_verdict
-from approvals.errors import DeskError
-from approvals.models import CommandedMail, Decision, Replacement
-from approvals.models.replacements import EDIT
-from people.models import DiscordAccount, Grant, Person
+from approvals.models import Decision
+from people.models import DiscordAccount, Grant
 from policy.models import Group, KeyOwner, PolicyVersion
 from tests.factories import (
     change_row,
@@ -34,7 +29,7 @@ discord_application = application
 
 @pytest.fixture
 def message(connection):
-    return make_message(connection, sent_by_key="01KEY", metadata={EDIT: "EDIT"})
+    return make_message(connection, sent_by_key="01KEY")
 
 
 @pytest.fixture
@@ -62,31 +57,6 @@ def becomes_author_by_key(person, message):
     )
 
 
-def becomes_author_by_command(person, message):
-    CommandedMail.objects.create(
-        connection=message.connection,
-        person=person,
-        interaction_id="1",
-        command="send",
-        discord_user_id=ANA,
-        upstream_id=message.upstream_id,
-    )
-
-
-def becomes_editor(person, message):
-    Replacement.objects.create(
-        message=make_message(message.connection),
-        revision=message.revision,
-        connection=message.connection,
-        person=person,
-        editors=[person.pk],
-        to=["dana@northwind.example"],
-        markdown="Hello",
-        reference="EDIT",
-        upstream_id=message.upstream_id,
-    )
-
-
 def joins_barred_group(person, message):
     group = Group.objects.create(name="Sales")
     group.members.add(person)
@@ -109,12 +79,8 @@ KINDS = {
         lambda person, message: give_role(person, "reviewer", connection=make_connection("other")), False
     ),
     "an admin": (lambda person, message: give_role(person, "admin"), False),
-    "an auditor": (lambda person, message: give_role(person, "auditor"), False),
-    "nobody's role": (lambda person, message: Grant.objects.filter(person=person).delete(), False),
     "a deactivated person": (is_deactivated, False),
     "the owner of the key": (becomes_author_by_key, False),
-    "whoever gave the command": (becomes_author_by_command, False),
-    "whoever edited it": (becomes_editor, False),
     "a member of a barred group": (joins_barred_group, False),
     "somebody outside the group that is asked": (stays_outside_the_group_that_is_asked, False),
     "the first of two": (has_approved_as_first_of_two, False),
@@ -124,15 +90,6 @@ KINDS = {
 def by_page(person, message):
     posted = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
     signed_in(person).post(reverse("verdict", args=[message.public_id]), posted)
-
-
-def by_script(person, message):
-    posted = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
-    signed_in(person).post(
-        reverse("verdict", args=[message.public_id]),
-        posted,
-        headers={"Accept": "application/json"},
-    )
 
 
 def by_high_risk_page(person, message):
@@ -166,19 +123,6 @@ def on_discord(person, message):
     sent(press(message))
 
 
-def by_command(person, message):
-    asker = Person.objects.get(pk=person.pk).actor(surface="web")
-    fingerprint = message.revision.fingerprint
-    with contextlib.suppress(DeskError):
-        give_verdict(
-            message=message.public_id,
-            actor=asker,
-            outcome="approve",
-            fingerprint=fingerprint,
-            reason="",
-        )
-
-
 def by_tasks(person, message):
     """No task approves without a decision, or a standing approval that two people
     signed.
@@ -189,11 +133,9 @@ def by_tasks(person, message):
 
 WAYS = (
     by_page,
-    by_script,
     by_high_risk_page,
     in_bulk,
     on_discord,
-    by_command,
     by_tasks,
 )
 

@@ -114,7 +114,9 @@ def held_announcements(connection):
     return Entry.objects.filter(connection=connection.pk, action="message.held").count()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+)
 def test_webhooks_in_any_order_end_in_the_same_mirror(seed):
     chance = random.Random(seed)
     kinds = [*HISTORIES, *INBOUND]

@@ -220,34 +220,21 @@ def test_webhook_that_names_our_call_needs_no_read_and_one_that_does_not_settles
         assert (decision.state, message.state) == expected
 
 
-def test_webhook_changes_nothing_of_a_message_that_was_read(
-    client, connection, upstream
+def test_webhook_changes_nothing_of_a_message_that_was_read_but_has_it_read_again(
+    connection,
 ):
     message = make_message(connection, metadata={})
     before = Message.objects.filter(pk=message.pk).values().get()
-    upstream.holds(pending_row(message.upstream_id, metadata={}))
-    more = {
-        "thread_id": "01OTHER",
-        "metadata": {"discord_user": "mallory"},
-        "reason": "x",
-        "decided_by": "y",
-    }
-    for fields in (more, {"to": ["eve@evil.example"]}):
-        report(client, message, "oversight.pending", **fields)
-        assert Message.objects.filter(pk=message.pk).values().get() == before, fields
-
-
-def test_webhook_that_names_other_content_has_the_message_read_again(connection):
-    message = make_message(connection)
     for fields, asks in (
         ({"to": ["eve@evil.example"]}, True),
-        ({}, False),
+        ({"thread_id": "01OTHER", "decided_by": "y", "metadata": {"x": "y"}}, False),
     ):
         body = event_body(email_id=message.upstream_id, **fields)
         stored = receive_webhook(
             connection=connection, body=body, secret_used="current"
         )
         assert (stored.ask is not None) is asks, fields
+        assert Message.objects.filter(pk=message.pk).values().get() == before, fields
 
 
 # The state, an event, and what a read by id tells; then what becomes of it, and whether

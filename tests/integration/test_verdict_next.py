@@ -8,16 +8,27 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from approvals.decisions.decide import give_verdict
-from approvals.decisions.forms import Asked, HighRiskForm, VerdictForm, serious_findings
+from approvals.decisions.forms import Asked, HighRiskForm, serious_findings
+from approvals.decisions.shown import note_opened
 from approvals.errors import RiskUnread
 from approvals.models import Decision, Review
 from approvals.reconcile.reads import read_everything
+from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
-from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
-from tests.integration.deciding import carry_out
+from tests.factories import (
+    NOW,
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    pending_row,
+    show_row,
+)
+from tests.integration.deciding import carry_out, decide
 from tests.markup import HTMX, words_of
+
+RISKY = "Pay to DE89370400440532013000 now, <https://pay.example>"
 
 
 @pytest.fixture
@@ -43,13 +54,6 @@ def post(client, message, path="verdict", query="", headers=None, **fields):
     return client.post(
         f"/queue/{message.public_id}/{path}/{query}", values, headers=headers or {}
     )
-
-
-def verdict(message, person, outcome, reason="", surface="web", **fields):
-    return give_verdict(
-        message=message.public_id, actor=person.actor(surface=surface), outcome=outcome,
-        fingerprint=message.revision.fingerprint, reason=reason, **fields,
-    )  # fmt: skip
 
 
 def actions(message):
@@ -95,9 +99,6 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
     assert shown(answer) == str(three[1].public_id), (
         "the riskier one stands before the one decided, not after it"
     )
-    assert (
-        f'data-next="/queue/{three[2].public_id}/?q=Letter&amp;order=riskiest"' in page
-    )
     assert re.match(r"Approved\. Sends in [1-5]\d s", notice(answer)), notice(answer)
     assert f'action="/queue/{three[0].public_id}/undo/' in page
 
@@ -130,8 +131,6 @@ def test_notice_shows_the_later_status_to_who_decided_and_undoes(
     assert notice(desk.get(path, headers=HTMX)).startswith(
         "Held again. The content had changed."
     )
-    Decision.objects.update(state="undone")
-    assert "Held again" not in desk.get(path, headers=HTMX).text
     Decision.objects.update(state="recorded")
     assert desk.get(path)["Location"] == f"/queue/{message.public_id}/"
     ben = Client()
@@ -145,29 +144,11 @@ def test_notice_shows_the_later_status_to_who_decided_and_undoes(
 
 
 def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message):
-    for preset, error in (
-        ("", "Give a reason"),
-        ("no_such", "The usual reasons"),
-        ("shorter", "The usual reasons"),
-    ):
-        values = {
-            "outcome": "reject",
-            "fingerprint": message.revision.fingerprint,
-            "preset": preset,
-            "reason": " ",
-        }
-        assert VerdictForm(values).first_error().startswith(error), preset
     answer = post(desk, message, outcome="reject", reason=" ")
     page = answer.text
     assert answer.status_code == 422
     assert re.search(r'id="reject"[^>]* open', page)
-    assert re.search(
-        r'id="reject-reason"[^>]* aria-describedby="reject-note" aria-invalid="true"',
-        page,
-    )
-    assert re.search(
-        r'id="reject-note"[^>]*>.*?<span class="whole">Give a reason', page
-    )
+    assert "Give a reason" in page
     assert Decision.objects.count() == 0
 
 
@@ -177,13 +158,13 @@ FILE = {
     "size": 7,
     "sha256": "a" * 64,
 }
-CHANGES = [
-    {"to_addresses": ["eve@evil.example"]},
-    {"bcc": ["mallory@evil.example"]},
-    {"reply_to": "oscar@evil.example"},
-    {"additions": {"footer": "Pay at evil.example"}},
-    {"attachments": [{**FILE, "sha256": "a" * 63 + "b"}]},
-]
+CHANGES = {
+    "to_addresses": ["eve@evil.example"],
+    "bcc": ["mallory@evil.example"],
+    "reply_to": "oscar@evil.example",
+    "additions": {"footer": "Pay at evil.example"},
+    "attachments": [{**FILE, "sha256": "a" * 63 + "b"}],
+}
 
 
 def test_what_changes_upstream_after_approval_is_refused_and_shown(
@@ -192,15 +173,8 @@ def test_what_changes_upstream_after_approval_is_refused_and_shown(
     connection = make_connection(api_url=upstream.url)
     upstream.decides(200, status="approved_and_sent", decision="approved")
     message = make_message(connection, attachments=[FILE])
-    for fields in (
-        CHANGES[1],
-        {name: text for change in CHANGES for name, text in change.items()},
-    ):
-        with rolled_back():
-            upstream.holds(
-                pending_row(message.upstream_id, **{"attachments": [FILE], **fields})
-            )
-            assert carry_out(message, reviewer) == "refused", fields
+    upstream.holds(pending_row(message.upstream_id, **CHANGES))
+    assert carry_out(message, reviewer) == "refused"
     assert upstream.decisions == []
 
     read = message.revision.fingerprint
@@ -227,11 +201,7 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(
     alone = f"/queue/{message.public_id}/approve/"
     make_risky(message)
     careful = desk.get(f"{alone}?order=riskiest").text
-    for expected in (
-        "How many people get it?",
-        "A link lies.",
-        f'action="{alone}?order=riskiest"',
-    ):
+    for expected in ("How many people get it?", "A link lies."):
         assert expected in careful
     assert careful.count('class="address whole"') == 5
 
@@ -239,11 +209,10 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(
     assert answer.status_code == 409
     page = answer.text
     assert "approved on a page of its own" in page
-    assert f'href="{alone}"' in page
     assert "Approve and send" not in page.partition('id="decide"')[2]
     assert "verdict.refused" in actions(message)
     with pytest.raises(RiskUnread):
-        verdict(
+        decide(
             message,
             reviewer,
             "approve",
@@ -252,17 +221,11 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(
         )
     assert Decision.objects.count() == 0
     # Rejecting it requires no extra confirmation.
-    assert verdict(message, reviewer, "reject", "No").decision.outcome == "reject"
+    assert decide(message, reviewer, "reject", "No").decision.outcome == "reject"
 
 
 READ = {"risk_read": ["link_text_lies"]}
 DOMAIN = "northwind.example"
-INCOMPLETE = [
-    ({"typed": DOMAIN}, "Read this and tick it: A link lies."),
-    (READ, "Enter it to confirm the recipients."),
-    ({**READ, "typed": DOMAIN, "fingerprint": "x"}, "too old to decide from"),
-    ({**READ, "typed": "northwlnd.example"}, "Compare it character by character."),
-]
 
 
 def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
@@ -271,28 +234,19 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
         "findings": serious_findings(three[0]),
         "asked": Asked("To whom?", (DOMAIN,), of=DOMAIN),
     }
-    for fields, error in INCOMPLETE:
-        form = HighRiskForm(
-            {"fingerprint": three[0].revision.fingerprint, **fields}, **asked
-        )
-        assert error in form.first_error()
     whole = {**READ, "typed": DOMAIN, "fingerprint": three[0].revision.fingerprint}
     late = HighRiskForm(whole, **asked, has_late=True)
-    assert late.errors_by_field() == {
-        "thread_read": "Read the newer messages in the thread, then tick the box."
-    }
-    answer = post(desk, three[0], path="approve", **fields)
-    page = answer.text
-    assert answer.status_code == 422
-    kept = ('value="northwlnd.example"', 'value="link_text_lies" checked')
-    for expected in (
-        error,
-        *kept,
-        'aria-describedby="typed-note typed-problem"',
-        'id="typed-problem"',
-        "novalidate",
+    assert set(late.errors_by_field()) == {"thread_read"}
+    for fields, error in (
+        ({"typed": DOMAIN}, "Read this and tick it"),
+        (READ, "Enter it to confirm the recipients."),
+        ({**READ, "typed": "northwlnd.example"}, "Compare it character by character."),
     ):
-        assert expected in page
+        answer = post(desk, three[0], path="approve", **fields)
+        assert answer.status_code == 422
+        assert error in answer.text
+    for kept in ('value="northwlnd.example"', 'value="link_text_lies" checked'):
+        assert kept in answer.text
     assert Decision.objects.count() == 0
     answer = post(desk, three[0], path="approve", **READ, typed=" @Northwind.Example. ")
     assert (
@@ -302,12 +256,73 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     assert Decision.objects.get().outcome == "approve"
 
 
-def test_keys_are_switched_off_and_shown_where_they_are(desk, message):
-    for do, is_shown in (("off", False), ("on", True)):
-        desk.post("/people/me/keys/", {"do": do})
-        assert (
-            "<kbd>A</kbd></button></form>"
-            in desk.get(f"/queue/{message.public_id}/").text
-        ) == is_shown
-    entries = Entry.objects.filter(action__startswith="person.keys").order_by("pk")
-    assert [entry.action for entry in entries] == ["person.keys_off", "person.keys_on"]
+@pytest.fixture
+def past_verdict(connection, reviewer):
+    """A verdict on the first of two versions."""
+    message = make_message(connection, markdown=f"First words. {RISKY}")
+    note_opened(message, actor=actor_of(reviewer))
+    verdict = decide(message, reviewer, "reject", reason="Not like this").verdict
+    show_row(message, markdown="Second words")
+    message.refresh_from_db()
+    return verdict
+
+
+def address(past_verdict, more=""):
+    return f"/queue/{past_verdict.message.public_id}/decisions/{past_verdict.pk}/{more}"
+
+
+def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
+    signed_in, past_verdict, auditor, admin
+):
+    seen = past_verdict.seen
+    revision = past_verdict.revision
+    assert seen["revision"] == 1
+    assert seen["fingerprint"] == revision.fingerprint
+    assert {one["sentence"] for one in seen["findings"]} == {
+        one["sentence"] for one in revision.findings
+    }
+    assert seen["ruling"] == ["One approval is needed, and you may give it."]
+    assert seen["unread"] == ["the links"]
+
+    one = seen["findings"][0]
+    weigh(rule=one["rule"], points=one["points"] + 1, actor=actor_of(admin))
+    client = signed_in(auditor)
+    page = client.get(address(past_verdict)).text
+    frame = client.get(address(past_verdict, "body/"))
+    assert "First words" in page
+    assert "Second words" not in page + frame.text
+    assert "First words" in frame.text
+    for expected in ("Ana Ferreira", "Not like this", "One approval is needed"):
+        assert expected in page
+    assert f"{one['points']} point" in page
+    assert f"{one['points'] + 1} point" not in page
+    assert "sandbox" in frame["Content-Security-Policy"]
+    assert "script-src" not in frame["Content-Security-Policy"]
+
+
+def test_looking_is_noted_and_fetching_ahead_is_not(
+    signed_in, past_verdict, auditor, connection
+):
+    change_row(past_verdict, seen={}, parts_unread=None)
+    noted = Entry.objects.of_action("ledger.seen_again")
+    client = signed_in(auditor)
+    client.head(address(past_verdict))
+    client.get(address(past_verdict), headers={"Sec-Purpose": "prefetch"})
+    assert noted.count() == 0
+    page = client.get(address(past_verdict)).text
+    assert noted.count() == 1
+    assert "Not recorded" in page
+    client.get(address(past_verdict, "body/"))
+    served = Entry.objects.of_action("message.served")
+    assert (
+        served.get(actor_id=str(auditor.pk)).fingerprint
+        == past_verdict.revision.fingerprint
+    )
+    # A verdict of another message is not shown.
+    other = make_message(connection)
+    assert (
+        client.get(
+            f"/queue/{other.public_id}/decisions/{past_verdict.pk}/body/"
+        ).status_code
+        == 404
+    )

@@ -21,7 +21,6 @@ from mirror.states import (
     needs_confirmation,
     next_decision_state,
     next_message_state,
-    reported_of,
 )
 
 S = MessageState
@@ -157,15 +156,3 @@ def test_documentation_lists_every_step_of_a_decision_and_no_other():
     } == DECISION_TRANSITIONS
     with pytest.raises(InvalidTransition):
         next_decision_state(DecisionState.APPLIED, DecisionEvent.UNDO)
-
-
-def test_words_that_are_not_known_report_nothing():
-    words = {
-        "approved": (("approve", ""), ("APPROVED", ""), ("", "approved")),
-        "rejected": (("rejected", ""),),
-        "cancelled": (("odd", "cancelled"),),
-        "": (("odd", "sent"), ("", "")),
-    }
-    for found, answers in words.items():
-        for answer in answers:
-            assert reported_of(*answer) == found, answer

@@ -1,0 +1,451 @@
+"""Claims, comments with questions, and snoozes: what reviewers do with each other about a
+message before somebody decides it.
+"""
+
+import json
+import re
+from datetime import timedelta
+from html import unescape
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from approvals.collaboration import (
+    add_comment,
+    end_idle_claims,
+    release_claim,
+    take_claim,
+    touch_claim,
+    unsnooze_due,
+    zone_of,
+)
+from approvals.errors import AlreadyDecided, ClaimedByOther
+from approvals.message_page.action_views import ClaimForm, SnoozeForm
+from approvals.models import Claim, Comment, Question, Snooze
+from approvals.tasks import sweep
+from audit.models import Entry
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox, Message
+from tests.factories import (
+    NOW,
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    make_person,
+    rolled_back,
+    show_row,
+)
+from tests.integration.deciding import at_once, decide
+from tests.markup import HTMX
+
+
+def post(client, message, act, headers=None, **fields):
+    path = f"/queue/{message.public_id}/{act}/"
+    return client.post(path, fields, headers=headers or {})
+
+
+def claim_as(message, person, **options):
+    return take_claim(message=message.public_id, actor=actor_of(person), **options)
+
+
+def release_as(message, person):
+    return release_claim(message=message.public_id, actor=actor_of(person))
+
+
+def let_idle(minutes=11):
+    Claim.objects.update(seen_at=Now() - timedelta(minutes=minutes))
+
+
+def is_held(message):
+    return Claim.objects.on(message).live().exists()
+
+
+def acts(message):
+    """The ledger entries about claims on the message, oldest first."""
+    entries = (
+        Entry.objects.of_message(message.public_id)
+        .filter(action__startswith="claim.")
+        .oldest_first()
+    )
+    return [(one.action, one.detail.fields) for one in entries.select_related("detail")]
+
+
+def test_reviewer_claims_once_and_the_claim_ends_by_release_or_decision(
+    reviewer, second_reviewer, auditor, admin, message
+):
+    for person in (auditor, admin):
+        with pytest.raises(ActNotAllowed, match="Only a reviewer"):
+            claim_as(message, person)
+    for _ in range(2):
+        claim_as(message, reviewer)
+    assert not release_as(message, second_reviewer)
+    assert Claim.objects.get().person == reviewer
+    assert release_as(message, reviewer)
+    assert not Claim.objects.exists()
+    # A claim does not block other reviewers.
+    claim_as(message, reviewer)
+    decide(message, second_reviewer)
+    assert not Claim.objects.exists()
+    action, details = acts(message)[-1]
+    assert action == "claim.released"
+    assert details["holder"] == "Ana Ferreira"
+    with pytest.raises(AlreadyDecided, match="already decided"):
+        claim_as(message, reviewer)
+
+
+def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
+    signed_in, reviewer, second_reviewer, message
+):
+    claim_as(message, reviewer)
+    client = signed_in(second_reviewer)
+    answer = post(client, message, "claim")
+    page = answer.text
+    assert answer.status_code == 409
+    assert "Take over from Ana Ferreira</button>" in page
+    assert Claim.objects.get().person == reviewer
+    holder = re.search(r'name="take_over" value="(\d+)"', page)[1]
+    assert (
+        post(client, message, "claim", headers=HTMX, take_over=holder).status_code
+        == 200
+    )
+    assert Claim.objects.get().person == second_reviewer
+    (_, new_claim) = acts(message)[-1]
+    assert new_claim["from"] == "Ana Ferreira"
+    assert new_claim["actor"] == "Ben Okafor"
+
+
+def test_taking_over_a_lost_claim_asks_again_and_an_invalid_value_is_a_plain_claim(
+    reviewer, second_reviewer, message
+):
+    cleo = make_person("cleo@yourteam.example", "Cleo", "reviewer")
+    claim_as(message, cleo)
+    with pytest.raises(ClaimedByOther, match="Cleo has this message"):
+        claim_as(message, second_reviewer, from_holder=reviewer.pk)
+    assert Claim.objects.get().person == cleo
+    release_as(message, cleo)
+    invalid = ClaimForm({"take_over": "9" * 30}).value("take_over")
+    claim_as(message, reviewer, from_holder=invalid)
+    assert Claim.objects.get().person == reviewer
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_claim_at_once_get_one_claim_and_one_question(
+    reviewer, second_reviewer, message
+):
+    found = at_once(
+        *(
+            lambda person=person: claim_as(message, person)
+            for person in (reviewer, second_reviewer)
+        )
+    )
+    [made] = [one for one in found if isinstance(one, Claim)]
+    [refused] = [one for one in found if isinstance(one, ClaimedByOther)]
+    assert Claim.objects.get().person == made.person
+    assert str(made.person) in refused.sentence
+
+
+def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
+    reviewer, second_reviewer, message
+):
+    claim_as(message, reviewer)
+    let_idle(minutes=9)
+    assert end_idle_claims() == 0
+    let_idle()
+    touch_claim(message, actor=actor_of(reviewer))
+    assert not is_held(message), "what is over stays over"
+    with rolled_back():
+        assert claim_as(message, second_reviewer).person == second_reviewer
+    sweep()
+    assert not Claim.objects.exists()
+    assert acts(message)[-1][0] == "claim.released"
+
+    claim_as(message, reviewer)
+    reviewer.is_active = False
+    reviewer.save()
+    assert not Claim.objects.exists()
+    # Without any notification: the claim is free, and ends with the next sweep.
+    claim_as(message, second_reviewer)
+    change_row(second_reviewer, is_active=False)
+    assert not is_held(message)
+    end_idle_claims()
+    assert not Claim.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "keeps"),
+    [
+        ("get", "pulse/?open={}", {}, True),
+        ("post", "{}/opened/", {}, True),
+        ("get", "{}/", {"Sec-Purpose": "prefetch"}, False),
+    ],
+    ids=["pulse", "opened", "prefetch"],
+)
+def test_only_a_message_on_the_holders_screen_keeps_its_claim(
+    signed_in, reviewer, second_reviewer, message, method, path, headers, keeps
+):
+    claim_as(message, reviewer)
+    let_idle(minutes=9)
+    lately = Claim.objects.filter(seen_at__gt=Now() - timedelta(minutes=5))
+    touch_claim(message, actor=actor_of(second_reviewer))
+    assert not lately.exists(), "somebody else's look keeps nothing"
+    getattr(signed_in(reviewer), method)(
+        f"/queue/{path.format(message.public_id)}", headers=headers
+    )
+    assert lately.exists() is keeps
+
+
+def test_signing_out_releases_all_claims(signed_in, reviewer, message):
+    claim_as(message, reviewer)
+    signed_in(reviewer).post("/accounts/logout/")
+    assert not Claim.objects.exists()
+
+
+def say(message, person, text):
+    return add_comment(message=message.public_id, actor=actor_of(person), text=text)
+
+
+def names(client, message, typed=""):
+    """The names that are offered after @."""
+    page = client.get(
+        f"/queue/{message.public_id}/people/", {"q": typed}, headers=HTMX
+    ).text
+    return [unescape(name) for name in re.findall(r'data-name="([^"]*)"', page)]
+
+
+def asked():
+    return [one.person for one in Question.objects.order_by("pk")]
+
+
+def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(
+    signed_in, reviewer, auditor, message
+):
+    post(signed_in(reviewer), message, "comments", text="Right: \u202e and <b>this</b>")
+    # An auditor can read it but not comment.
+    seen = signed_in(auditor).get(f"/queue/{message.public_id}/").text
+    assert '<span class="ghost">RIGHT-TO-LEFT OVERRIDE</span> and &lt;b&gt;' in seen
+    assert "comment-text" not in seen
+    # Its text is stored only where it can be erased.
+    entry = Entry.objects.of_action("comment.added").get()
+    assert entry.detail.fields["comment"] == Comment.objects.get().text
+    columns = {
+        field.name: getattr(entry, field.name) for field in Entry._meta.concrete_fields
+    }
+    assert "Right: " not in json.dumps(columns, default=str)
+
+
+def test_mention_is_listed_under_mine_and_counted_in_tab_and_rail(
+    signed_in, reviewer, second_reviewer, message
+):
+    client = signed_in(reviewer)
+    post(client, message, "comments", text="@Ben Okafor Is it?")
+    client = signed_in(second_reviewer)
+    assert waiting(client, "mine") == [str(message.public_id)]
+    assert "Question from Ana Ferreira" in client.get("/queue/?tab=mine").text
+    assert client.get("/queue/pulse/").json()["asked"] == 1
+
+
+def test_people_are_asked_by_name_or_address_until_they_comment_or_decide(
+    reviewer, second_reviewer, admin, message
+):
+    for text in ("@Ben Okafor, is it?", "ask @ben@yourteam.example", "@ben"):
+        say(message, reviewer, text)
+        assert asked() == [second_reviewer], text
+        Question.objects.all().delete()
+    say(message, reviewer, "@Ana Ferreira: remember")
+    assert asked() == [], "nobody asks themselves"
+    say(message, reviewer, "@Ben Okafor @Ida Lindqvist")
+    say(message, admin, "It is.")
+    assert asked() == [second_reviewer]
+    decide(message, second_reviewer)
+    assert asked() == []
+
+
+def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(
+    signed_in, reviewer, connection, message
+):
+    other = make_connection("other")
+    box = Mailbox.objects.create(
+        connection=connection, upstream_id="M2", address="b@yourteam.example"
+    )
+    make_person("zoe@yourteam.example", "Zoe", "reviewer", connection=other)
+    make_person(
+        "yan@yourteam.example", "Yan", "reviewer", connection=connection, mailbox=box
+    )
+    make_person("una@yourteam.example", "Una")
+    left = make_person("lee@yourteam.example", "Lee", "reviewer")
+    change_row(left, is_active=False)
+    here = make_person(
+        "ivo@yourteam.example", "Ivo", "auditor", mailbox=message.mailbox
+    )
+    client = signed_in(reviewer)
+    assert names(client, message) == ["Ivo"]
+    text = "@Zoe @Yan @Una @Lee @Ivo"
+    answer = post(client, message, "comments", HTMX, text=text).text
+    assert asked() == [here]
+    assert answer.count("names nobody who sees this message") == 4
+
+
+def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is_offered_asks_that_person(
+    signed_in, reviewer, second_reviewer, auditor, stranger, message
+):
+    make_person("ana.b@yourteam.example", "Ana Be<rg>", "reviewer")
+    twins = [
+        make_person(f"{name}@yourteam.example", "Kim Roe", "reviewer")
+        for name in ("kim", "roe")
+    ]
+    client = signed_in(reviewer)
+    wanted = {
+        "be": ["Ana Be<rg>", "Ben Okafor"],
+        "ana.": ["Ana Be<rg>"],
+        # Two have this name.
+        "kim": [one.email for one in twins],
+        # Oneself.
+        "Ana F": [],
+    }
+    for typed, expected in wanted.items():
+        assert names(client, message, typed) == expected, typed
+        for name in expected:
+            say(message, reviewer, f"@{name} Look.")
+            assert [name in (one.name, one.email) for one in asked()] == [True], name
+            Question.objects.all().delete()
+    # Only who may comment here is told who sees it.
+    path = f"/queue/{message.public_id}/people/"
+    statuses = [
+        signed_in(one).get(path, headers=HTMX).status_code
+        for one in (auditor, stranger)
+    ]
+    assert statuses == [403, 404]
+
+
+def waiting(client, tab="waiting"):
+    return [
+        row["id"]
+        for row in client.get(f"/queue/?format=json&tab={tab}").json()["messages"]
+    ]
+
+
+def set_snooze(message, person, **left):
+    return Snooze.objects.create(
+        message=message, person=person, until=Now() + timedelta(**(left or {"days": 1}))
+    )
+
+
+def ended(message):
+    entries = (
+        Entry.objects.of_message(message.public_id)
+        .of_action("snooze.ended")
+        .select_related("detail")
+    )
+    return [one.detail.fields["explanation"] for one in entries.oldest_first()]
+
+
+def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(
+    signed_in, reviewer, second_reviewer, connection
+):
+    message = make_message(connection, subject="One")
+    second = make_message(connection, subject="Two")
+    client = signed_in(reviewer)
+    answer = post(client, message, "snooze", wait="tomorrow")
+    assert answer["Location"] == f"/queue/{second.public_id}/"
+    # The time can be changed.
+    post(client, message, "snooze", headers=HTMX, wait="hour")
+    until = Snooze.objects.get().until
+    assert timedelta(minutes=50) < until - timezone.now() < timedelta(minutes=61)
+    # A decided message cannot be snoozed.
+    decide(second, second_reviewer)
+    assert post(client, second, "snooze", wait="hour", headers=HTMX).status_code == 422
+    assert waiting(signed_in(second_reviewer)) == [str(message.public_id)]
+    client = signed_in(reviewer)
+    assert waiting(client) == []
+    mine = client.get("/queue/?tab=mine").text
+    assert "/snooze/end/" in mine
+    client.post(f"/queue/{message.public_id}/snooze/end/", {"to": "list"})
+    assert waiting(client) == [str(message.public_id)]
+    assert ended(message) == ["By Ana Ferreira."]
+
+
+ZONES = [
+    # The person's zone; the browser's zone counts only where none is set.
+    ("Pacific/Auckland", "Europe/Lisbon", "Pacific/Auckland"),
+    ("", "Asia/Tokyo", "Asia/Tokyo"),
+    ("", "../etc", "UTC"),
+]
+
+
+def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers(
+    signed_in, reviewer, message
+):
+    for own, browser_zone, expected in ZONES:
+        form = SnoozeForm({"wait": "tomorrow", "zone": browser_zone})
+        assert form.is_valid()
+        zone = zone_of(own, form.cleaned_data["zone"])
+        there = form.until(now=NOW, zone=zone).astimezone(ZoneInfo(expected))
+        assert (there.hour, there.minute) == (9, 0), (own, browser_zone)
+    client = signed_in(reviewer)
+    # A custom time is read in the person's zone too.
+    reviewer.time_zone = "Asia/Tokyo"
+    reviewer.save()
+    at = timezone.now() + timedelta(days=2)
+    post(
+        client,
+        message,
+        "snooze",
+        wait="time",
+        at=f"{at:%Y-%m-%d}T14:30",
+        zone="Europe/Lisbon",
+    )
+    assert Snooze.objects.get().until.isoformat().startswith(f"{at:%Y-%m-%d}T05:30")
+
+
+def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(
+    signed_in, reviewer, message
+):
+    Message.objects.update(expires_at=Now() + timedelta(hours=3))
+    client = signed_in(reviewer)
+    answer = post(client, message, "snooze", wait="tomorrow")
+    (notice,) = get_messages(answer.wsgi_request)
+    assert "an hour before it expires" in notice.message
+    assert (
+        Snooze.objects.filter(
+            until=F("message__expires_at") - timedelta(hours=1)
+        ).count()
+        == 1
+    )
+    # In its last hour it returns and cannot be snoozed.
+    Message.objects.update(expires_at=Now() + timedelta(minutes=59))
+    sweep()
+    assert Snooze.objects.count() == 0
+    assert post(client, message, "snooze", wait="hour").status_code == 422
+
+
+def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger_says_so(
+    signed_in, reviewer, second_reviewer, admin, message
+):
+    set_snooze(message, reviewer, seconds=60)
+    assert unsnooze_due() == 0
+    Snooze.objects.update(until=Now() - timedelta(seconds=1))
+    client = signed_in(reviewer)
+    assert waiting(client) == [str(message.public_id)]
+    assert waiting(client, "mine") == []
+    assert unsnooze_due() == 1
+
+    set_snooze(message, reviewer)
+    show_row(message, markdown="Another text.")
+    set_snooze(message, reviewer)
+    set_snooze(message, admin)
+    actor = actor_of(second_reviewer)
+    add_comment(message=message.public_id, actor=actor, text="@Ana Ferreira?")
+    assert Snooze.objects.get().person == admin, (
+        "to whom somebody asks, and to nobody else"
+    )
+    Snooze.objects.all().delete()
+    set_snooze(message, reviewer)
+    decide(message, second_reviewer)
+    assert ended(message) == [
+        "The time is over.", "The message changed.", "Somebody asks about it.", "The message was decided.",
+    ]  # fmt: skip
