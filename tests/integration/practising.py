@@ -6,12 +6,11 @@ import random
 
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from approvals.models import Decision
 from mirror.models import Message
 from practice import planting
-from tests.factories import make_message
+from tests.factories import change_row, make_message
+from tests.integration.deciding import decided
 
 TEXT = (
     "Hello Dana,\n\nyou get 120.00 EUR back, see https://portal.northwind.example/4471."
@@ -21,23 +20,10 @@ TEXT = (
 def make_approved(connection, person):
     """Make a message that this person approved, and that was sent."""
     message = make_message(connection, markdown=TEXT)
-    fields = {
-        "outcome": "approve",
-        "state": "applied",
-        "reference": "APPROVED",
-        "due_at": Now(),
-    }
-    Decision.objects.create(
-        message=message, revision=message.revision, given_by=person, **fields
-    )
-    sent = {
-        "state": "sent",
-        "changed_at": timezone.now(),
-        "upstream_id": "01J" + "8" * 23,
-    }
-    Message.objects.filter(pk=message.pk).update(**sent)
-    message.refresh_from_db()
-    return message
+    decided(message, person, state="applied")
+    sent = {"state": "sent", "changed_at": Now()}
+    change_row(message, upstream_id=f"01J{message.pk:0>23}", **sent)
+    return Message.objects.get(pk=message.pk)
 
 
 def make_planted(connection, *, seed=5):

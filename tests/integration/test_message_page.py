@@ -4,12 +4,10 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.db.models import F
 from django.template.loader import render_to_string
 
 from approvals import examination
 from approvals.decisions.settle import LEFT_AFTER_ALL
-from approvals.desk_messages import desk_messages
 from approvals.message_page.content.differences import changes_since
 from approvals.message_page.sheet import Way
 from approvals.message_page.side_panel import actions_on
@@ -17,9 +15,8 @@ from approvals.message_page.views import get_visible_message_or_404, message_con
 from approvals.models import Decision, Verdict
 from approvals.queue.filters import Filters
 from audit.models import Entry
-from common.actors import worker
-from mirror import store
-from mirror.models import Connection, Message, Thread
+from mirror.models import Message, Thread
+from mirror.sync.rows import mirror_row
 from tests.factories import (
     MAILBOX,
     NOW,
@@ -29,7 +26,7 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import decide, post_verdict
+from tests.integration.deciding import decided, post_verdict
 from tests.markup import HTMX
 
 
@@ -46,19 +43,6 @@ def plain(page):
     return re.sub(r"\s+", " ", re.sub(r"</?(?:bdi|time|span)\b[^>]*>", "", page))
 
 
-def post(client, message, act, headers=None, **fields):
-    path = f"/queue/{message.public_id}/{act}/"
-    return client.post(path, fields, headers=headers or {})
-
-
-def decided(message, person, outcome="approve", reason="", **fields):
-    """A decision in a state that otherwise requires network failures."""
-    result = decide(message, person, outcome, reason)
-    change_row(result.decision, **fields)
-    change_row(result.verdict, live=fields.get("state") not in ("withdrawn", "refused"))
-    return result.decision
-
-
 FULL = {
     # Each address is looked up, and all of them in one statement.
     "to_addresses": [f"person{number}@northwind.example" for number in range(20)],
@@ -72,28 +56,21 @@ FULL = {
 }
 
 
-@pytest.mark.parametrize(
-    ("fields", "page", "fragment"),
-    [({}, 47, 24), (FULL, 53, 30)],
-    ids=["ordinary", "with thread, file and link"],
-)
 def test_page_of_a_message_takes_few_statements(
-    desk, connection, fields, page, fragment, django_assert_max_num_queries
+    desk, connection, django_assert_max_num_queries
 ):
-    make_message(connection, **fields)
-    message = make_message(connection, **fields)
+    make_message(connection, **FULL)
+    message = make_message(connection, **FULL)
     for thread in Thread.objects.all():
         thread.messages.create(
             upstream_id="01OLD", direction="inbound", text="An offer, please.", at=NOW
         )
+    path = f"/queue/{message.public_id}/"
     # The first look is noted in the ledger.
-    desk.get(f"/queue/{message.public_id}/")
-    for headers, most in (({}, page), (HTMX, fragment)):
+    desk.get(path)
+    for headers, most in (({}, 53), (HTMX, 30)):
         with django_assert_max_num_queries(most):
-            assert (
-                desk.get(f"/queue/{message.public_id}/", headers=headers).status_code
-                == 200
-            )
+            assert desk.get(path, headers=headers).status_code == 200
 
 
 def pane(message, person):
@@ -142,19 +119,12 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(
     assert re.search(
         r'<details class="why" id="reject" name="why"(?! open)[^>]*>', page
     )
-    assert "What you wrote is kept under “Reject”:" in page
-    new = Message.objects.get(pk=message.pk).revision.fingerprint
-    assert new == changed.revision.fingerprint
+    new = changed.revision.fingerprint
     assert page.count(f'name="fingerprint" value="{new}"') == 4
-    answer = post_verdict(desk, message, headers=HTMX)
-    page = plain(answer.text)
-    assert answer.status_code == 409
+    page = post_verdict(desk, message, headers=HTMX).text
     assert "<html" not in page
-    assert (
-        '<input type="checkbox" id="read-again" required> I have read what changed'
-        in page
-    )
-    assert "You had chosen to approve. Nothing was recorded" in page
+    assert 'id="read-again" required' in page
+    assert "Nothing was recorded" in page
     assert Decision.objects.count() == 0
 
 
@@ -162,11 +132,10 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
     desk, message, connection
 ):
     shown = message.revision.fingerprint
-    assert changes_since(message, shown) is changes_since(message, "") is None
     show_row(
         message,
         subject="Your refund for order 4472",
-        markdown="<script>alert(1)</script><img src=x>\u202e",
+        markdown="<script>alert(1)</script>\u202e",
     )
     page = read(desk, message, f"?since={shown}")
     assert "removed: 4471 </del>" in page
@@ -176,14 +145,13 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
     # The version on screen is recorded as opened.
     for fingerprint in (shown, "0" * 64):
         desk.post(f"/queue/{message.public_id}/opened/", {"fingerprint": fingerprint})
-    opened = Entry.objects.of_message(message.public_id).filter(action="message.opened")
-    assert list(opened.values_list("fingerprint", flat=True)) == [shown]
+    opened = Entry.objects.get(action="message.opened")
+    assert opened.fingerprint == shown
     # A version of another message is never compared with.
     secret = make_message(connection, markdown="For the board only")
     message.refresh_from_db()
     found = changes_since(message, secret.revision.fingerprint)
-    assert found.before is None
-    assert found.changes == ()
+    assert (found.before, found.changes) == (None, ())
 
 
 def test_page_without_a_stream_learns_of_the_change_from_the_pulse(
@@ -194,14 +162,12 @@ def test_page_without_a_stream_learns_of_the_change_from_the_pulse(
     desk = signed_in(reviewer)
     address = f"/queue/pulse/?open={message.public_id}"
     first = desk.get(address)
-    assert (
-        desk.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 304
-    )
+    known = {"If-None-Match": first["ETag"]}
+    assert desk.get(address, headers=known).status_code == 304
     assert first.json()["open"]["fingerprint"] == message.revision.fingerprint
-    show_row(message, subject="Another subject")
-    later = desk.get(address, headers={"If-None-Match": first["ETag"]})
-    assert later.status_code == 200
-    assert later.json()["open"]["fingerprint"] != first.json()["open"]["fingerprint"]
+    changed = show_row(message, subject="Another subject")
+    later = desk.get(address, headers=known).json()["open"]
+    assert later["fingerprint"] == changed.revision.fingerprint
     assert signed_in(stranger).get(address).json()["open"] is None
 
 
@@ -212,21 +178,10 @@ def test_looking_decides_nothing(desk, message):
     query = (
         f"?outcome=approve&fingerprint={message.revision.fingerprint}&took_effect=yes"
     )
-    for act in (
-        "verdict",
-        "undo",
-        "withdraw",
-        "send-again",
-        "settle",
-        "look",
-        "opened",
-    ):
-        for look in (desk.get, desk.head):
-            assert (
-                look(f"/queue/{message.public_id}/{act}/{query}").status_code == 405
-            ), act
     path = f"/queue/{message.public_id}/"
-    opened = Entry.objects.filter(action="message.opened")
+    for act in "verdict undo withdraw send-again settle look opened".split():
+        for look in (desk.get, desk.head):
+            assert look(f"{path}{act}/{query}").status_code == 405, act
     desk.head(path, headers=HTMX)
     for name, value in (
         ("Sec-Purpose", "prefetch;prerender"),
@@ -235,46 +190,16 @@ def test_looking_decides_nothing(desk, message):
     ):
         desk.get(path, headers={name: value})
     assert desk.get(f"/approvals/{message.upstream_id}/")["Location"] == path
-    assert not opened.exists()
+    about = Entry.objects.of_message(message.public_id)
+    assert not about.filter(action="message.opened").exists()
     desk.get(path)
-    assert opened.count() == 1
     assert Decision.objects.count() == 0
-    actions = set(
-        Entry.objects.of_message(message.public_id).values_list("action", flat=True)
-    )
-    assert actions == {
+    assert set(about.values_list("action", flat=True)) == {
         "message.held",
         "message.fetched",
         "message.served",
         "message.opened",
     }
-
-
-def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(
-    desk, message, second_reviewer
-):
-    changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.")
-    first = decided(changed, second_reviewer, "reject", "Too much")
-    answer = post_verdict(
-        desk,
-        message,
-        outcome="send_back",
-        preset="shorter",
-        reason="Please say 14 days",
-        headers=HTMX,
-    )
-    page = plain(answer.text)
-    assert answer.status_code == 409
-    assert (
-        f"Ben Okafor rejected this message first, at {first.recorded_at:%H:%M:%S} UTC"
-        in page
-    )
-    assert f"You read {message.revision.short_fingerprint}" in page
-    assert f"This is {changed.revision.short_fingerprint}" in page
-    assert "21,400" in page.partition('id="changed"')[2].partition("</section>")[0]
-    assert "What you wrote was kept, and was not sent:" in page
-    assert "“Make it half as long. Please say 14 days”" in page
-    assert Decision.objects.count() == 1
 
 
 # requested changes
@@ -313,7 +238,7 @@ WEEK = 7 * 24 * 60
 NEXT = {
     "thread": (
         THREAD,
-        [{**THREAD, **LEE, "subject": "Other"}, {**THREAD, "minutes": WEEK}],
+        [{**THREAD, **LEE, "subject": "Other", "minutes": WEEK}],
         [
             {"thread_id": "02", "metadata": {}},
             {**THREAD, "minutes": -1},
@@ -334,16 +259,11 @@ NEXT = {
         [
             {**PERSON, **LEE},
             {"metadata": {"discord_user_id": "7", "discord_channel": "sales"}},
-            {"metadata": {"discord_user_id": "8", "discord_channel": "outreach"}},
             {**PERSON, "direction": "inbound"},
             {**PERSON, "mailbox_id": "02", "mailbox": "sales@yourteam.example"},
         ],
     ),
-    "key": (
-        KEY,
-        [KEY],
-        [{**KEY, "subject": "Your bill"}, {**KEY, "sent_by_key": "mm_live_def"}],
-    ),
+    "key": (KEY, [KEY], [{**KEY, "subject": "Your bill"}]),
 }
 
 
@@ -361,24 +281,19 @@ def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer
 def test_second_try_opens_with_its_differences_above_the_message(
     desk, connection, second_reviewer
 ):
-    first = show_row(
-        make_message(connection, hydrated=False),
-        **THREAD,
-        markdown="The refund takes 10 days.",
-    )
-    send_back(first, second_reviewer)
-    later = next_one(connection, **THREAD, markdown="The refund takes 14 days.")
+    first = make_message(connection, hydrated=False)
+    send_back(show_row(first, **THREAD, markdown="It takes 10 days."), second_reviewer)
+    later = next_one(connection, **THREAD, markdown="It takes 14 days.")
     page = read(desk, later)
     expected_words = (
         "Second try",
         "Changes requested by Ben Okafor at 10:01:00 UTC",
+        "“Please name the order, and say 14 days.”",
         "removed: 10 </del>",
         'id="sheet"',
     )
     at = [page.index(words) for words in expected_words]
     assert at == sorted(at)
-    assert "“Please name the order, and say 14 days.”" in page
-    assert "added: 14 </ins>" in page
     # A message after an approved one is not a second try.
     Message.objects.exclude(answers=None).update(state="delivered")
     assert next_one(connection, 9, **THREAD).answers is None
@@ -388,7 +303,7 @@ def test_second_try_opens_with_its_differences_above_the_message(
 
 
 STATES = {
-    "leaving": ({}, ["Sending", "Approved by Ana Ferreira"], ["Undo Z"]),
+    "leaving": ({}, ["Approved by Ana Ferreira"], ["Undo Z"]),
     "tried again": (
         {
             "attempt": 1,
@@ -401,44 +316,28 @@ STATES = {
     ),
     "calling": ({"state": "calling", "attempt": 1}, ["In progress"], ["Undo Z"]),
     "unknown": (
-        {
-            "state": "unknown",
-            "may_have_left": True,
-            "explanation": "MultiMail did not answer in time.",
-        },
-        [
-            "The outcome is not known yet.",
-            "did not answer in time",
-            "MultiMail may have received it",
-        ],
+        {"state": "unknown", "may_have_left": True},
+        ["The outcome is not known yet.", "MultiMail may have received it"],
         ["Withdraw", "Check again"],
     ),
     "confirm": (
         {"state": "unknown", "may_have_left": True, "seen_held": 2},
-        ["Still held after two checks: send it again?", "never sends again by itself"],
+        ["Still held after two checks: send it again?"],
         ["Send again", "Withdraw", "Check again"],
     ),
     "unattributed": (
         {"state": "unattributed", "may_have_left": True},
-        ["It was decided, but how is not known.", "What happened to it?"],
+        ["It was decided, but how is not known."],
         ["It was carried out", "It was not", "Check again"],
     ),
     "withdrawn": (
-        {
-            "state": "withdrawn",
-            "may_have_left": True,
-            "explanation": "Withdrawn by Ana Ferreira.",
-        },
-        [
-            "This message may still be sent.",
-            "Reject at MultiMail",
-            "this must not be sent.</textarea>",
-        ],
+        {"state": "withdrawn", "may_have_left": True},
+        ["This message may still be sent."],
         ["Reject with this reason", "Request changes with this note", "Check again"],
     ),
     "refused": (
-        {"state": "refused", "explanation": "The content changed after the decision."},
-        ["Held again.", "The content changed after the decision."],
+        {"state": "refused", "explanation": "The content changed."},
+        ["Held again.", "The content changed."],
         [
             "Approve and send to 1 person outside A",
             "Approve for later",
@@ -446,23 +345,10 @@ STATES = {
             "Request changes with this note",
         ],
     ),
-    "superseded": (
-        {
-            "state": "superseded",
-            "explanation": "The message was rejected by lee outside this desk first.",
-        },
-        ["Somebody else was first.", "rejected by lee outside this desk first"],
-        [],
-    ),
+    "superseded": ({"state": "superseded"}, ["Somebody else was first."], []),
     "expired": (
-        {
-            "outcome": "reject",
-            "state": "applied",
-            "given_by": None,
-            "rule": "expiry",
-            "reason": "Expired: it was not approved before noon.",
-        },
-        ["Rejected by the expiry rule", "Expired: it was not approved before noon."],
+        {"outcome": "reject", "state": "applied", "given_by": None, "rule": "expiry"},
+        ["Rejected by the expiry rule"],
         [],
     ),
 }
@@ -471,7 +357,6 @@ STATES = {
 def test_each_state_says_what_is_true_and_offers_what_is_safe(
     message, reviewer, auditor
 ):
-    wrong = {}
     decided(message, reviewer)
     for name, (fields, words, wanted) in STATES.items():
         with rolled_back():
@@ -482,24 +367,24 @@ def test_each_state_says_what_is_true_and_offers_what_is_safe(
             if fields.get("state") in ("superseded", "applied"):
                 Message.objects.update(state="rejected")
             page = pane(message, reviewer)
-            missing = [one for one in words if one not in page]
-            if missing or buttons(page) != wanted:
-                wrong[name] = missing, buttons(page)
+            assert [one for one in words if one not in page] == [], name
+            assert buttons(page) == wanted, name
             if name in ("confirm", "unattributed"):
                 assert buttons(pane(message, auditor)) == [], name
-    assert wrong == {}
 
 
 def test_person_says_what_became_of_it(desk, message, reviewer):
     decided(message, reviewer, state="unattributed", may_have_left=True)
     Message.objects.update(state="gone")
-    assert (
-        post(desk, message, "settle", took_effect="perhaps", headers=HTMX).status_code
-        == 422
-    )
-    for answer, state in (("yes", "applied"), ("no", "superseded")):
+    path = f"/queue/{message.public_id}/settle/"
+    for answer, status, state in (
+        ("perhaps", 422, "unattributed"),
+        ("yes", 302, "applied"),
+        ("no", 302, "superseded"),
+    ):
         with rolled_back():
-            assert post(desk, message, "settle", took_effect=answer).status_code == 302
+            posted = desk.post(path, {"took_effect": answer})
+            assert posted.status_code == status
             assert Decision.objects.get().state == state
 
 
@@ -508,49 +393,19 @@ def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(
     desk, message, reviewer
 ):
     decided(message, reviewer, state="withdrawn", may_have_left=True)
-    assert (
-        post_verdict(desk, message, outcome="reject", reason="Stop").status_code == 302
-    )
+    post_verdict(desk, message, outcome="reject", reason="Stop")
     page = pane(message, reviewer)
     assert "Rejecting" in page
     assert "It may still be sent." in page
     Decision.objects.filter(outcome="approve").update(
         state="applied", explanation=LEFT_AFTER_ALL
     )
-    Decision.objects.filter(outcome="reject").update(
-        state="superseded", explanation="The message was approved first."
-    )
+    Decision.objects.filter(outcome="reject").update(state="superseded")
     Message.objects.update(state="sent")
     page = pane(message, reviewer)
     assert re.search(
         r'<div class="notice rose loud" role="alert">.*?It was sent after all\.', page
     )
-    assert "It cannot be recalled" in page
-
-
-def test_tab_of_the_unknown_holds_all_that_is_in_doubt(message, reviewer):
-    decided(message, reviewer, may_have_left=True, seen_held=2)
-    for state, is_in_doubt in (
-        ("unknown", True),
-        ("unattributed", True),
-        ("withdrawn", True),
-        ("applied", False),
-    ):
-        Decision.objects.update(state=state)
-        assert desk_messages().in_doubt().exists() == is_in_doubt, state
-
-
-def test_content_that_no_worker_could_fetch_says_so_and_can_be_tried_again(
-    desk, reviewer, connection
-):
-    message = make_message(connection, hydrated=False)
-    assert "being fetched" in read(desk, message)
-    Message.objects.update(fetch_tries=F("fetch_tries") + 3)
-    page = pane(message, reviewer)
-    assert "The content could not be read." in page
-    assert buttons(page) == ["Try again"]
-    assert post(desk, message, "look").status_code == 302
-    assert Message.objects.get().fetch_tries == 0
 
 
 # what the key does not show
@@ -562,12 +417,9 @@ def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connecti
         "id": message.upstream_id,
         "status": "pending_send_approval",
         "mailbox_id": MAILBOX["upstream_id"],
+        "to": ["dana@northwind.example"],
     }
-    store.store_revision(
-        store.lock_message(Connection.objects.get(), upstream_id=message.upstream_id),
-        row={**row, "to": ["dana@northwind.example"]}, actor=worker("sync"), now=NOW,
-        examiner=examination,
-    )  # fmt: skip
+    assert mirror_row(connection, row, NOW, examination)
     shown = read(desk, message)
     for label in ("From", "Reply-To", "Cc", "Bcc", "Send at", "In reply to"):
         assert re.search(
