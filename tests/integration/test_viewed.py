@@ -4,13 +4,12 @@ verdict keeps it.
 
 import pytest
 
-from approvals.decisions.decide import give_verdict
 from approvals.decisions.forms import serious_findings
 from approvals.models import OpenedPart
-from tests.factories import actor_of, make_message, show_row
+from tests.factories import make_message, show_row
 from tests.integration.deciding import decide
 from tests.ledger import latest_details
-from tests.markup import HTMX
+from tests.markup import HTMX, says
 
 FILES = [
     {"name": name, "content_type": "text/plain", "size": 1, "sha256": digit * 64}
@@ -42,67 +41,49 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     signed_in, reviewer, second_reviewer, auditor, message
 ):
     client = signed_in(reviewer)
-    assert ticked(client, message) == (set(), 2 + len(message.revision.findings))
+    total = len(message.revision.findings)
+    assert ticked(client, message) == (set(), 2 + total)
     answer = tick(client, message, "file-1")
     assert answer["Location"] == f"/queue/{message.public_id}/#file-1"
     page = client.get(f"/queue/{message.public_id}/").text
     finding = page.split('id="viewed-finding-', 1)[1].split('"', 1)[0]
     answer = tick(client, message, f"finding-{finding}", **HTMX).text
     assert 'aria-pressed="true"' in answer
-    assert 'value="no"' in answer
     for viewed in ("yes", "yes", "no"):
         tick(client, message, "file-2", viewed)
     assert ticked(client, message)[0] == {"file-1", f"finding-{finding}"}
     assert ticked(signed_in(second_reviewer), message)[0] == set()
     # Who only reads has nothing to tick.
-    assert ticked(signed_in(auditor), message) == (set(), 0)
+    reading = signed_in(auditor)
+    assert ticked(reading, message) == (set(), 0)
 
-    total = len(message.revision.findings)
     verdict = decide(message, reviewer, "reject", reason="No").verdict
     words = f"1 of 2 files, 1 of {total} findings"
-    viewed = latest_details("verdict.given")["viewed"]
-    assert viewed.splitlines()[:2] == [words, "a"]
-    reading = signed_in(auditor)
-    shown = reading.get(f"/queue/{message.public_id}/decisions/{verdict.pk}/").text
-    assert words in shown
-    assert shown.count("Ticked as viewed") == 1
+    assert latest_details("verdict.given")["viewed"].startswith(words)
+    path = f"/queue/{message.public_id}/decisions/{verdict.pk}/"
+    assert words in reading.get(path).text
 
 
 def test_new_version_starts_unticked_and_what_it_does_not_have_is_refused(
-    signed_in, reviewer, message
+    desk, message
 ):
-    client = signed_in(reviewer)
     before = message.revision.fingerprint
-    tick(client, message, "file-1")
+    tick(desk, message, "file-1")
     show_row(message, markdown=f"{PAY} Please.", attachments=FILES)
     message.refresh_from_db()
-    assert ticked(client, message)[0] == set()
-    late = tick(client, message, "file-1", fingerprint=before, **HTMX)
-    assert late.status_code == 409
+    assert ticked(desk, message)[0] == set()
+    late = tick(desk, message, "file-1", fingerprint=before, **HTMX)
+    says(late, 409, "The message changed after you opened it")
     assert late["HX-Retarget"] == "#message"
-    assert "The message changed after you opened it" in late.text
     for name in ("file-3", "finding-0123456789abcdef", "thread"):
-        assert tick(client, message, name).status_code == 403, name
-    assert ticked(client, message)[0] == set()
+        assert tick(desk, message, name).status_code == 403, name
     assert OpenedPart.objects.count() == 1
 
 
 def test_findings_confirmed_where_high_risk_is_approved_count_as_viewed(
-    reviewer, message
+    connection, reviewer
 ):
-    message = make_message(
-        message.connection,
-        markdown="Pay at <https://xn--pypal-4ve.com>, password: hunter2.",
-    )
+    message = make_message(connection, markdown="Pay at <https://xn--pypal-4ve.com>.")
     rules = {one.rule for one in serious_findings(message)}
-    given = give_verdict(
-        message=message.public_id,
-        actor=actor_of(reviewer),
-        outcome="approve",
-        fingerprint=message.revision.fingerprint,
-        reason="",
-        risk_read=rules,
-    )
-    assert {
-        one["rule"] for one in given.verdict.seen["findings"] if one["viewed"]
-    } == rules
+    seen = decide(message, reviewer, risk_read=rules).verdict.seen
+    assert {one["rule"] for one in seen["findings"] if one["viewed"]} == rules

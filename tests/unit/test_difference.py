@@ -41,15 +41,6 @@ def marks(change, kind):
     ]
 
 
-def test_words_that_changed_stand_alone_between_words_that_stayed():
-    (change,) = changed(
-        markdown="Hello Dana,\n\nwe pay EUR 21,400 by 30 November.\n\nBye"
-    )
-    assert change.label == "Letter"
-    assert read(change.pieces, "gone") == "12,400"
-    assert read(change.pieces, "new") == "21,400"
-
-
 def test_addresses_are_compared_as_the_fingerprint_does():
     (change,) = changed(
         to=("DANA@northwind.example", "dana@NORTHWIND.example."), bcc=()
@@ -57,46 +48,35 @@ def test_addresses_are_compared_as_the_fingerprint_does():
     assert change.field == "to"
     assert change.removed == ()
     assert change.added == ("DANA@northwind.example",)
-    assert [
-        one.label
-        for one in changed(bcc=("eve@evil.example",), cc=("lee@fabrikam.example",))
-    ] == ["Cc", "Bcc"]
 
 
 def test_file_of_the_same_name_with_other_bytes_is_a_changed_file():
     other = replace(CONTENT.attachments[0], sha256="b" * 64)
     renamed = replace(CONTENT.attachments[0], name="Terms.pdf.exe")
     extra = Attachment("x.zip", "application/zip", 3)
-    assert [one.kind for one in changed(attachments=(other,))[0].files] == ["changed"]
-    assert [one.kind for one in changed(attachments=(renamed, extra))[0].files] == [
-        "renamed",
-        "added",
-    ]
-    assert [(one.kind, one.name) for one in changed(attachments=())[0].files] == [
-        ("removed", "terms.pdf")
-    ]
+    for files, kinds in (
+        ((other,), ["changed"]),
+        ((renamed, extra), ["renamed", "added"]),
+        ((), ["removed"]),
+    ):
+        (change,) = changed(attachments=files)
+        assert [one.kind for one in change.files] == kinds
 
 
 def test_field_that_only_one_source_has_is_unknown_not_empty():
-    narrow = tuple(name for name in FIELDS if name not in ("cc", "bcc"))
-    found = changed(coverage=narrow)
-    assert [(one.label, one.removed, one.added) for one in found] == [
-        ("Cc", (), ()),
-        ("Bcc", (), ()),
-    ]
-    assert "may have changed" in found[0].notes[0]
+    (found,) = changed(coverage=tuple(name for name in FIELDS if name != "bcc"))
+    assert (found.label, found.removed, found.added) == ("Bcc", (), ())
+    assert "may have changed" in found.notes[0]
 
 
 def test_what_cannot_be_seen_is_named_in_a_change():
-    assert marks(changed(subject="Your\u200b refund")[0], "new") == ["ZERO WIDTH SPACE"]
-    assert marks(changed(subject="Your\u00a0refund")[0], "new") == ["no-break space"]
-    assert marks(changed(subject="Your \ufeffrefund")[0], "new") == [
-        "ZERO WIDTH NO-BREAK SPACE"
-    ]
-    (change,) = difference(
-        replace(CONTENT, html="a\r\nb"), replace(CONTENT, html="a\nb")
-    )
-    assert marks(change, "gone") == ["carriage return", "line end"]
+    for subject, mark in (
+        ("Your\u200b refund", "ZERO WIDTH SPACE"),
+        ("Your\u00a0refund", "no-break space"),
+        ("Your \ufeffrefund", "ZERO WIDTH NO-BREAK SPACE"),
+        ("Your\nrefund", "line end"),
+    ):
+        assert marks(changed(subject=subject)[0], "new") == [mark]
 
 
 def test_character_of_another_script_is_described():
@@ -108,31 +88,12 @@ def test_character_of_another_script_is_described():
     assert change.notes == ("Characters were replaced by others that look the same.",)
 
 
-def test_no_text_empty_text_and_an_addition_differ():
-    assert difference(CONTENT, replace(CONTENT)) == ()
-    assert [
-        one.field
-        for one in difference(replace(CONTENT, html=None), replace(CONTENT, html=""))
-    ] == ["html"]
-    (change,) = changed(additions={"auto_bcc": "audit@yourteam.example"})
-    assert change.addition == "auto_bcc"
-    assert read(change.pieces, "new") == "audit@yourteam.example"
-
-
 def test_long_unchanged_text_shrinks_and_says_how_much_is_left_out():
     long = "word word\n" * 500
-    (change,) = difference(
-        replace(CONTENT, markdown=long + "one" + long),
-        replace(CONTENT, markdown=long + "two" + long),
-    )
-    assert [piece.kind for piece in change.pieces] == [
-        "skipped",
-        "same",
-        "gone",
-        "new",
-        "same",
-        "skipped",
-    ]
+    before = replace(CONTENT, markdown=long + "one" + long)
+    (change,) = difference(before, replace(CONTENT, markdown=long + "two" + long))
+    kinds = "skipped same gone new same skipped"
+    assert [piece.kind for piece in change.pieces] == kinds.split()
     assert change.pieces[0].text == "484 lines"
     assert change.left_out == 0
 
@@ -159,10 +120,9 @@ HOSTILE = [
     [(HOSTILE[1:3], 16_000), pytest.param(HOSTILE, 256_000, marks=pytest.mark.slow)],
 )
 def test_hostile_body_costs_time_by_its_length_and_is_cut(kinds, length):
-    found = []
-
     def compare_both(pair):
-        found.extend(difference(*(replace(CONTENT, markdown=text) for text in pair)))
+        (found,) = difference(*(replace(CONTENT, markdown=text) for text in pair))
+        assert len(found.pieces) < 1500, pair[0][:9]
 
     for units in kinds:
         short, long = (
@@ -170,8 +130,6 @@ def test_hostile_body_costs_time_by_its_length_and_is_cut(kinds, length):
             for size in (length // 8, length)
         )
         assert is_linear(compare_both, short, long), units
-        assert len(found[-1].pieces) < 1500, units
-        assert found[-1].left_out or length < 256_000, units
 
 
 # Few letters, so that much stays the same.
@@ -203,14 +161,12 @@ CONTENTS = st.builds(
     Content,
     sender=st.sampled_from(["a@x.example", "a@X.example", "b@x.example"]),
     to=ADDRESSES.map(tuple),
-    bcc=ADDRESSES.map(tuple),
     subject=st.sampled_from(["", "a", "a "]),
     markdown=st.sampled_from([None, "", "a", "a\n"]),
     attachments=FILES.map(tuple),
     additions=st.dictionaries(
         st.sampled_from(["signature", "footer"]), st.sampled_from(["", "x", "y"])
     ),
-    send_at=st.sampled_from([None, "2026-11-20T10:00:00Z"]),
     coverage=st.sampled_from([FIELDS, FIELDS[:-1], FIELDS[:5]]),
 )
 
