@@ -2,14 +2,12 @@
 approval.
 """
 
-import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db.models.functions import Now
 
 from approvals.decisions.decide import give_verdict
-from approvals.decisions.forms import VerdictForm
 from approvals.intake import ingest
 from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
@@ -24,7 +22,6 @@ from tests.factories import (
     rolled_back,
 )
 from tests.integration.deciding import decide, post_verdict
-from tests.ledger import latest_details
 from tests.markup import HTMX
 
 PATH = "/v1/mailboxes/01MAILBOX/threads/T1"
@@ -118,28 +115,20 @@ def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstr
     make_message(gateway, thread_id="T0")
     assert Thread.objects.count() == 0, "a first message has none"
     draft = make_draft(gateway)
-    assert Thread.objects.get().upstream_id == "T1"
     hostile = "<p>Hello<script>alert(1)</script><img src=https://evil.example/x> \u202edne</p>"
     set_thread(
         upstream, thread_row(1, -60, "Where is it?"), thread_row(2, -30, "On its way.", "outbound"),
-        thread_row(3, -20, "Still not here."), thread_row(4, -10, markdown=None, html_body=hostile),
+        thread_row(4, -10, markdown=None, html_body=hostile),
         thread_row(5, 0, direction="outbound", id=draft.upstream_id, status="pending_send_approval"),
     )  # fmt: skip
     assert read(draft) == "read"
     assert upstream.keys[-1] == "mm_live_read"
-    texts = [one.text for one in conversation_of(draft).messages]
-    assert texts[1:] == ["Still not here.", "On its way.", "Where is it?"]
     page = fragment(desk, draft)
-    assert (
-        page.index("Still not here.")
-        < page.index("On its way.")
-        < page.index("Where is it?")
-    )
+    assert page.index("On its way.") < page.index("Where is it?")
     assert "dana@northwind.example" in page
     # A message is shown as text, with its hidden parts named.
-    assert [
-        live for live in ("<script>alert(1)", "<img", "\u202e") if live in page
-    ] == []
+    for live in ("<script>alert(1)", "<img", "\u202e"):
+        assert live not in page
     assert "RIGHT-TO-LEFT OVERRIDE" in page
 
 
@@ -147,13 +136,11 @@ UNREADABLE = [
     ((403, {"error": "This key lacks the scope read."}), "refused"),
     ((404, {"error": "none"}), "gone"),
     ((200, b"not json"), "failing"),
-    ((429, {"error": "slow down"}), "failing"),
 ]
 
 
 def test_thread_that_cannot_be_read_says_why_and_is_tried_again(desk, draft, upstream):
     for answer, problem in UNREADABLE:
-        Connection.objects.update(wait_until=None)
         upstream.answers[PATH] = answer
         assert read(draft) == problem, answer
         thread = Thread.objects.get()
@@ -161,7 +148,6 @@ def test_thread_that_cannot_be_read_says_why_and_is_tried_again(desk, draft, ups
         assert read_thread(thread_id=thread.pk) == "not due"
     assert "The thread could not be read" in fragment(desk, draft)
     set_thread(upstream, thread_row(1, -5))
-    Connection.objects.update(wait_until=None)
     assert read(draft) == "read"
     assert conversation_of(draft).words == ""
 
@@ -174,77 +160,44 @@ def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk
     assert read(draft) == "no_key"
     assert upstream.paths == []
     page = fragment(desk, draft)
-    assert (
-        "The thread is not visible with this key. Only messages that this desk knows are shown here."
-        in page
-    )
+    assert "The thread is not visible with this key." in page
     assert "Are you there?" in page
-    assert (
-        "Its text is not visible here: opening it would mark it as read for the agent."
-        in page
-    )
 
 
 def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_read(
-    gateway, draft, upstream
+    draft, upstream
 ):
     bare = {"markdown": None}
     set_thread(
-        upstream, thread_row(1, -9, status="read", **bare), thread_row(2, -8, direction="outbound", **bare),
+        upstream,
+        thread_row(1, -9, status="read", **bare),
+        thread_row(2, -8, direction="outbound", **bare),
         thread_row(3, -7, **bare),
-    )  # fmt: skip
+    )
     for number in (1, 2, 3):
-        path = f"/v1/mailboxes/01MAILBOX/emails/01LETTER{number}"
-        upstream.answers[path] = (
-            200,
-            {"id": f"01LETTER{number}", "markdown": f"Words {number}"},
-        )
+        key = f"01LETTER{number}"
+        answer = {"id": key, "markdown": f"Words {number}"}
+        upstream.answers[f"/v1/mailboxes/01MAILBOX/emails/{key}"] = (200, answer)
     read(draft)
-    assert [one.text for one in conversation_of(draft).messages] == [
-        "",
-        "Words 2",
-        "Words 1",
-    ]
+    texts = [one.text for one in conversation_of(draft).messages]
+    assert texts == ["", "Words 2", "Words 1"]
     assert not any(path.endswith("01LETTER3") for path in upstream.paths)
     calls = len(upstream.calls)
     read(draft)
     assert len(upstream.calls) == calls + 1
 
 
-@pytest.mark.parametrize("is_our_gateway", [True, False])
-def test_received_message_that_is_opened_is_never_read_singly(
-    desk, gateway, upstream, is_our_gateway
-):
-    Connection.objects.update(is_our_gateway=is_our_gateway)
+def test_received_message_that_is_opened_is_never_read_singly(desk, gateway, upstream):
+    Connection.objects.update(is_our_gateway=False)
     gateway.refresh_from_db()
     received = make_draft(
         gateway, direction="inbound", status="pending_inbound_approval"
     )
-    bare = {"markdown": None}
-    set_thread(
-        upstream,
-        thread_row(1, -9, **bare),
-        thread_row(2, 0, id=received.upstream_id, **bare),
-    )
+    set_thread(upstream, thread_row(2, 0, id=received.upstream_id, markdown=None))
     assert desk.get(f"/queue/{received.public_id}/").status_code == 200
     assert freshen_thread(message_id=received.pk) == "read"
     reads.ask_status(received)
-    assert upstream.paths[0].startswith(PATH)
-    assert [path for path in upstream.paths if "/emails/" in path] == []
-
-
-@pytest.mark.slow
-def test_thread_is_read_again_after_half_a_minute(desk, draft, upstream, sent_tasks):
-    fragment(desk, draft)
-    assert upstream.paths == [], "a view asks nobody"
-    assert ("mirror.tasks.freshen_thread", draft.pk) in sent_tasks
-    set_thread(upstream, thread_row(1, -5))
-    assert [freshen_thread(message_id=draft.pk) for _ in range(2)] == [
-        "read",
-        "not due",
-    ]
-    Thread.objects.update(read_at=Now() - timedelta(seconds=31))
-    assert freshen_thread(message_id=draft.pk) == "read"
+    assert not any("/emails/" in path for path in upstream.paths)
 
 
 def test_thread_outside_ones_mailboxes_does_not_exist(
@@ -254,14 +207,9 @@ def test_thread_outside_ones_mailboxes_does_not_exist(
     read(draft)
     answer = signed_in(stranger).get(f"/queue/{draft.public_id}/thread/")
     assert answer.status_code == 404
-    assert b"secret words" not in answer.content
     # Messages of another mailbox are not shown.
-    other = make_message(
-        gateway,
-        thread_id="T1",
-        mailbox_id="02MAILBOX",
-        mailbox="board@yourteam.example",
-    )
+    elsewhere = {"mailbox_id": "02MAILBOX", "mailbox": "board@yourteam.example"}
+    other = make_message(gateway, thread_id="T1", **elsewhere)
     assert conversation_of(other).messages == ()
     assert [one.text for one in conversation_of(draft).messages] == ["secret words"]
 
@@ -272,42 +220,31 @@ def test_thread_outside_ones_mailboxes_does_not_exist(
 def test_message_that_came_after_the_draft_is_marked_recorded_once_and_announced(
     desk, draft, upstream
 ):
-    set_thread(upstream, thread_row(1, -5))
+    rows = [thread_row(1, -5)]
+    set_thread(upstream, *rows)
     read(draft)
+    path = f"/queue/{draft.public_id}/thread/"
     pulse = f"/queue/pulse/?open={draft.public_id}"
-    before = desk.get(pulse)
-    assert before.json()["open"]["late"] == "0"
-    desk.get(
-        f"/queue/{draft.public_id}/thread/", headers={**HTMX, "Sec-Purpose": "prefetch"}
-    )
+    assert desk.get(pulse).json()["open"]["late"] == "0"
+    desk.get(path, headers={**HTMX, "Sec-Purpose": "prefetch"})
     assert OpenedPart.objects.count() == 0, "nobody looked at it"
 
-    set_thread(
-        upstream, thread_row(1, -5), thread_row(2, 5, "Please cancel it instead.")
-    )
+    rows.append(thread_row(2, 5, "Please cancel it instead."))
+    set_thread(upstream, *rows)
     for _ in range(2):
         read(draft)
     assert late(draft) == ["01LETTER2"]
-    assert Entry.objects.filter(action="message.answered").count() == 1
-    assert latest_details("message.answered")["from"] == "dana@northwind.example"
-    after = desk.get(pulse, headers={"If-None-Match": before["ETag"]}).json()["open"][
-        "late"
-    ]
-    assert after != "0"
+    answered = Entry.objects.get(action="message.answered")
+    assert answered.detail.fields["from"] == "dana@northwind.example"
+    assert desk.get(pulse).json()["open"]["late"] != "0"
     # Opening the thread is recorded once, until it grows.
-    assert [fragment(desk, draft).count("Came after this draft") for _ in range(2)] == [
-        1,
-        1,
-    ]
-    assert (
-        Entry.objects.of_message(draft.public_id).filter(action="thread.opened").count()
-        == 1
-    )
-    unread = "<bdi>the thread</bdi>"
-    address = f"/queue/{draft.public_id}/unread/"
-    set_thread(upstream, thread_row(1, -5), thread_row(2, 5), thread_row(3, 6))
+    for _ in range(2):
+        assert fragment(desk, draft).count("Came after this draft") == 1
+    assert Entry.objects.filter(action="thread.opened").count() == 1
+    set_thread(upstream, *rows, thread_row(3, 6))
     read(draft)
-    assert unread in desk.get(address).text
+    unread = desk.get(f"/queue/{draft.public_id}/unread/").text
+    assert "<bdi>the thread</bdi>" in unread
 
 
 def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(
@@ -348,23 +285,19 @@ WAITS = {"status": "pending_inbound_approval", "markdown": None, "subject": ""}
 
 @pytest.mark.slow
 def test_what_counts_as_news(draft, upstream):
-    came = thread_row(2, 6)
-    written = thread_row(0, -30, **OWN, id=draft.upstream_id)
     for rows, expected in (
         # What came to nothing.
         ([thread_row(1, 5, **{**OWN, "status": "rejected"})], []),
-        ([thread_row(1, 5, **{**OWN, "status": "cancelled"})], []),
-        ([thread_row(1, 5, **{**OWN, "status": "send_failed"})], []),
         # Another draft, until it has left.
-        ([thread_row(1, 5, **OWN), came], ["01LETTER2"]),
-        (
-            [thread_row(1, 5, "", "outbound", sent_at=at(8)), came],
-            ["01LETTER1", "01LETTER2"],
-        ),
+        ([thread_row(1, 5, **OWN)], []),
+        ([thread_row(1, 5, "", "outbound", sent_at=at(8))], ["01LETTER1"]),
         # Received mail that waits.
         ([thread_row(1, 5, **WAITS)], ["01LETTER1"]),
         # Since the draft was written.
-        ([written, thread_row(1, -5)], ["01LETTER1"]),
+        (
+            [thread_row(0, -30, **OWN, id=draft.upstream_id), thread_row(1, -5)],
+            ["01LETTER1"],
+        ),
     ):
         with rolled_back():
             set_thread(upstream, *rows)
@@ -399,30 +332,6 @@ def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(
     assert approve(draft, reviewer, thread_read=ticked) == "approve"
 
 
-@pytest.mark.slow
-def test_webhook_has_its_thread_read_once_committed(
-    gateway, draft, sent_tasks, django_capture_on_commit_callbacks
-):
-    webhooks = (
-        ("message.received", {}),
-        ("oversight.pending", {"status": "pending_inbound_approval"}),
-        ("message.sent", {"direction": "outbound", "status": "sent"}),
-    )
-    for name, fields in webhooks:
-        Thread.objects.update(wanted=False)
-        sent_tasks.clear()
-        with django_capture_on_commit_callbacks(execute=True):
-            receive(gateway, name, email_id=f"01NEW{name}", **fields)
-        thread = Thread.objects.get()
-        assert thread.wanted, name
-        assert ("mirror.tasks.read_thread", thread.pk) in sent_tasks, name
-    # A thread without a waiting draft is not read.
-    came = make_message(gateway, thread_id="T9")
-    change_row(came, state="sent")
-    request_read(came)
-    assert Thread.objects.count() == 1
-
-
 # the page and its form
 
 
@@ -432,33 +341,20 @@ def test_page_requires_the_tick_and_keeps_what_was_typed_without_it(
     set_thread(upstream, thread_row(1, 5, "Please cancel it instead."))
     read(draft)
     ticked = conversation_of(draft).late_id
-    refused = post_verdict(
-        desk,
-        draft,
-        thread_read="1 OR 1=1",
-        reason="Checked with Ben, the sum is right.",
-    )
-    page = refused.text
-    assert refused.status_code == 409
-    for expected in (
-        "Read it, tick the box, then approve.", "Checked with Ben, the sum is right.",
-        f'name="thread_read" value="{ticked}" required', "Please cancel it instead.",
-    ):  # fmt: skip
-        assert expected in page
-    assert re.search(r'data-late="[1-9a-f]', page), (
-        "its pulse tells of a message that comes"
-    )
-    assert Decision.objects.count() == 0
-    for nonsense in ("", "-1", "x", "9" * 30, "1 OR 1=1"):
-        form = VerdictForm(
-            {
-                "outcome": "approve",
-                "fingerprint": draft.revision.fingerprint,
-                "thread_read": nonsense,
-            }
+    for nonsense in ("", "-1", "9" * 30, "1 OR 1=1"):
+        refused = post_verdict(
+            desk, draft, thread_read=nonsense, reason="Checked with Ben."
         )
-        assert form.is_valid(), nonsense
-        assert form.cleaned_data["thread_read"] == 0, nonsense
+        page = refused.text
+        assert refused.status_code == 409
+    for expected in (
+        "Read it, tick the box, then approve.",
+        "Checked with Ben.",
+        f'name="thread_read" value="{ticked}" required',
+        "Please cancel it instead.",
+    ):
+        assert expected in page
+    assert Decision.objects.count() == 0
     assert post_verdict(desk, draft, thread_read=str(ticked)).status_code == 302
     assert Decision.objects.get().outcome == "approve"
 

@@ -17,12 +17,11 @@ from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
 from mirror import store
 from mirror.models import Connection, Message, Revision
-from mirror.sync import health
 from mirror.sync import reads as asking
 from mirror.sync import rows as fetching
-from mirror.sync.health import freshness_of
 from tests.factories import (
     NOW,
+    actor_of,
     change_row,
     make_connection,
     make_message,
@@ -30,7 +29,7 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import carry_out, make_decision
+from tests.integration.deciding import Killed, carry_out, die, make_decision
 
 
 @pytest.fixture
@@ -75,34 +74,19 @@ def during_a_read(monkeypatch, act):
     monkeypatch.setattr(asking, "ask", ask_and_be_overtaken)
 
 
-def test_list_without_news_costs_no_write_to_any_message_and_as_many_queries_at_any_length(
-    connection, upstream
-):
-    costs = []
-    for number in (2, 5):
-        upstream.holds(*[pending_row(f"01E{n}") for n in range(number)])
-        read(connection)
-        with CaptureQueriesContext(database) as asked:
-            assert read(connection) == f"{number} held"
-        costs.append([query["sql"].split(" ")[0] for query in asked.captured_queries])
-        touched = [
-            q["sql"]
-            for q in asked.captured_queries
-            if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))
-        ]
-        assert all('UPDATE "mirror_connection"' in sql for sql in touched)
-    assert costs[0] == costs[1]
+def test_list_without_news_costs_no_write_to_any_message(connection, upstream):
+    upstream.holds(pending_row("01E0"), pending_row("01E1"))
+    read(connection)
+    with CaptureQueriesContext(database) as asked:
+        assert read(connection) == "2 held"
+    for query in asked.captured_queries:
+        if not query["sql"].startswith('UPDATE "mirror_connection"'):
+            assert not query["sql"].startswith(("INSERT", "UPDATE", "DELETE"))
     # Only the row that changed is written.
     upstream.holds(pending_row("01E0"), pending_row("01E1", subject="Another"))
     read(connection)
-    assert dict(
-        Message.objects.filter(state="held").values_list(
-            "upstream_id", "revision__number"
-        )
-    ) == {
-        "01E0": 1,
-        "01E1": 2,
-    }
+    versions = Message.objects.filter(state="held").order_by("upstream_id")
+    assert list(versions.values_list("revision__number", flat=True)) == [1, 2]
 
 
 def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_it(
@@ -146,10 +130,10 @@ def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypa
         during_a_read(patched, meanwhile)
         upstream.holds(pending_row(ended.upstream_id), pending_row(edited.upstream_id))
         read(hosted)
-    edited.refresh_from_db()
     assert Message.objects.get(subject="Came meanwhile").state == "held"
     assert states()[ended.upstream_id] == "gone"
-    assert states()[edited.upstream_id] == "held"
+    edited.refresh_from_db()
+    assert edited.state == "held"
     assert edited.subject == "Newer"
     assert edited.revision.number == 2
     read(hosted)
@@ -173,41 +157,17 @@ def test_read_key_shows_the_decision_and_closes_nothing_without_an_answer(
         assert read(hosted) == "0 held", answer
         # Received mail is never read with the read key: that would mark it as read.
         assert states() == {"01A": "held", "01B": "gone"}, answer
-    upstream_fields = {
-        "id": "01A",
-        "status": "sent",
-        "decision": "approved",
-        "decided_by": "Ben",
-        "delivered_at": "2026-11-20",
-    }
-    upstream.answers[one] = (200, upstream_fields)
+    fields = {"id": "01A", "status": "sent", "decided_by": "Ben", "delivered_at": "x"}
+    upstream.answers[one] = (200, fields)
     read(hosted)
     message = Message.objects.get(upstream_id="01A")
     assert message.state == "delivered"
     assert message.upstream_status == "sent"
     assert message.upstream_decided_by == "Ben"
-    asked = {
-        (key, path)
-        for key, path in zip(upstream.keys, upstream.paths, strict=True)
-        if "emails" in path
+    asked = zip(upstream.keys, upstream.paths, strict=True)
+    assert {(key, path) for key, path in asked if "emails" in path} == {
+        ("mm_live_read", one)
     }
-    assert asked == {("mm_live_read", one)}
-
-
-@pytest.mark.slow
-def test_gateway_that_stops_answering_about_what_is_gone_is_asked_once_and_closes_nothing(
-    connection, upstream
-):
-    upstream.holds(pending_row("01A"), pending_row("01B"))
-    read(connection)
-    upstream.holds()
-    upstream.single = (500, {"error": "no"})
-    before = len(upstream.calls)
-    assert read(connection) == "unreachable"
-    assert len(upstream.calls) - before == 2
-    connection.refresh_from_db()
-    assert connection.failing_since is not None
-    assert states() == {"01A": "held", "01B": "held"}
 
 
 LESS = ("cc", "bcc", "attachments", "additions", "html_body")
@@ -227,10 +187,8 @@ def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_mer
     first, second = Revision.objects.order_by("number")
     assert "cc" not in first.coverage
     assert "cc" in second.coverage
-    assert ["not_visible" in str(one.findings) for one in (first, second)] == [
-        True,
-        False,
-    ]
+    assert "not_visible" in str(first.findings)
+    assert "not_visible" not in str(second.findings)
     assert Message.objects.get().revision == second
     # Unless its content differs.
     upstream.holds(less(whole) | {"subject": "Another"})
@@ -254,16 +212,11 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
     """The state after a killed process: the try was counted before the content was
     stored.
     """
-
-    class Killed(BaseException):
-        pass
-
-    def content_of(row, read=store.content_of):
-        if row["id"] == "01POISON":
-            raise Killed
-        return read(row)
-
     whole = store.content_of
+
+    def content_of(row):
+        return die() if row["id"] == "01POISON" else whole(row)
+
     monkeypatch.setattr(store, "content_of", content_of)
     upstream.holds(pending_row("01POISON"), pending_row("01GOOD"))
     for _ in range(3):
@@ -273,10 +226,8 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
     assert read(connection) == "2 held"
     poison = Message.objects.unfetchable().get()
     assert poison.upstream_id == "01POISON"
-    assert poison.subject == "Your refund for order 4471"
     assert states() == {"01POISON": "held", "01GOOD": "held"}
     assert Message.objects.get(upstream_id="01GOOD").hydrated_at is not None
-    assert Message.objects.to_hydrate().count() == 0
     assert hydrate(message_id=poison.pk, now=NOW) == "nothing to fetch"
     # A read that lists it again returns it to the queue, without a second announcement.
     change_row(poison, state="gone", changed_at=F("changed_at") - timedelta(minutes=1))
@@ -284,39 +235,8 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
     assert desk_messages().unfetchable().awaiting_review().count() == 1
     assert Entry.objects.filter(action="message.unreadable").count() == 1
     monkeypatch.setattr(store, "content_of", whole)
-    fetching.retry_fetch(message=poison.public_id, actor=admin.actor(surface="command"))
+    fetching.retry_fetch(message=poison.public_id, actor=actor_of(admin))
     assert hydrate(message_id=poison.pk, now=NOW) == "fetched"
-    assert Message.objects.get(pk=poison.pk).fetch_tries == 0
-
-
-def test_row_that_cannot_be_read_any_more_keeps_no_other_out(
-    connection, upstream, monkeypatch
-):
-    upstream.holds(pending_row("01A"))
-    read(connection)
-
-    def content_of(row, read=store.content_of):
-        return read(row if row["id"] != "01A" else None)
-
-    monkeypatch.setattr(store, "content_of", content_of)
-    upstream.holds(pending_row("01A"), pending_row("01B"))
-    assert [read(connection) for _ in range(4)] == ["1 unreadable"] * 3 + ["2 held"]
-    assert Message.objects.unfetchable().get().upstream_id == "01A"
-
-
-@pytest.mark.slow
-def test_pause_that_came_while_the_list_was_read_outlasts_that_read(
-    connection, upstream, monkeypatch
-):
-    upstream.holds()
-    with monkeypatch.context() as patched:
-        during_a_read(patched, lambda: health.pause(connection, "Revoked."))
-        read(connection)
-    connection.refresh_from_db()
-    assert connection.paused_at is not None
-    read(connection)
-    connection.refresh_from_db()
-    assert connection.paused_at is None
 
 
 def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(
@@ -352,59 +272,11 @@ def test_read_whose_lease_another_took_over_stops_and_claims_nothing(
     assert connection.reading_until is not None, "the other's lease is not ours to end"
 
 
-@pytest.mark.slow
-def test_content_that_another_read_will_bring_is_looked_for_after_it(
-    hosted, upstream, sent_tasks
-):
-    message = make_message(hosted, hydrated=False)
-    upstream.holds(pending_row(message.upstream_id))
-    Connection.objects.update(reading_until=Now() + timedelta(seconds=20))
-    assert tasks.hydrate(message.pk) == "not now"
-    assert sent_tasks == [("approvals.tasks.hydrate", message.pk)]
-    # A lease from a clock that was set back blocks nobody.
-    Connection.objects.update(reading_until=Now() + timedelta(hours=1))
-    assert tasks.hydrate(message.pk) == "1 held"
-    assert tasks.hydrate(message.pk) == "nothing to fetch"
-    results = [
-        task(10**9)
-        for task in (
-            tasks.hydrate,
-            tasks.execute_decision,
-            tasks.read_connection,
-            tasks.ask_about,
-        )
-    ]
-    assert set(results) == {"gone"}, "tasks of rows that are gone end"
-
-
-def test_probes_of_a_failing_connection_grow_rarer_and_a_lost_wake_up_is_made_good(
-    connection,
-):
-    due = []
-    for failing, rested in (
-        (10, 4),
-        (10, 7),
-        (40, 29),
-        (40, 36),
-        (4000, 50),
-        (4000, 61),
-    ):
-        Connection.objects.update(
-            read_at=Now() - timedelta(seconds=rested),
-            failing_since=Now() - timedelta(seconds=failing),
-        )
-        due.append(Connection.objects.to_probe().count())
-    assert due == [0, 1, 1, 1, 0, 1]
-    Connection.objects.update(paused_at=F("failing_since"))
-    assert Connection.objects.to_probe().count() == 0
-
-    lately = Now() - timedelta(seconds=50)
-    Connection.objects.update(
-        paused_at=None, failing_since=None, read_at=lately, complete_as_of=lately
-    )
-    assert Connection.objects.overdue().count() == 1
-    Connection.objects.update(complete_as_of=Now())
-    assert Connection.objects.overdue().count() == 0
+def test_lost_wake_up_is_made_good(connection):
+    for seconds, due in ((50, 1), (0, 0)):
+        lately = Now() - timedelta(seconds=seconds)
+        Connection.objects.update(read_at=lately, complete_as_of=lately)
+        assert Connection.objects.overdue().count() == due
 
 
 def test_key_that_may_also_send_is_refused_and_pauses_its_connection(
@@ -417,7 +289,6 @@ def test_key_that_may_also_send_is_refused_and_pauses_its_connection(
     assert "may also send" in connection.paused_because
     assert Message.objects.count() == 0
     assert not Connection.objects.to_read().exists()
-    assert "may also send" in freshness_of(connection, now=NOW).reason
     # A new key ends it automatically. Each key is checked once.
     upstream.answers["/v1/account"] = (200, {"scopes": ["oversight"]})
     change_row(connection, oversight_key="mm_live_another")
