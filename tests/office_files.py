@@ -41,7 +41,7 @@ def office_file(kind, parts):
     return packed.getvalue()
 
 
-def workbook(*, sheet="", strings="", names=""):
+def workbook(*, sheet="", strings=""):
     """Return a workbook of a shown sheet, with a hidden row and column, and of a hidden
     sheet.
     """
@@ -54,7 +54,7 @@ def workbook(*, sheet="", strings="", names=""):
         "xlsx",
         {
             "xl/workbook.xml": f'<workbook xmlns="m" xmlns:r="{OFFICE}"><sheets><sheet name="Offer" r:id="r1"/>'
-            f'<sheet name="Costs" state="veryHidden" r:id="r2"/></sheets>{names}</workbook>',
+            f'<sheet name="Costs" state="veryHidden" r:id="r2"/></sheets></workbook>',
             "xl/_rels/workbook.xml.rels": relations(
                 ("r1", "worksheet", "worksheets/sheet1.xml"),
                 ("r2", "worksheet", "worksheets/sheet2.xml"),
@@ -78,28 +78,20 @@ def document(body, *, more=None):
     return office_file("docx", {"word/document.xml": xml, **(more or {})})
 
 
-def slides(*shown):
-    """Return slides with these texts; one that begins with "-" is hidden."""
-    ids = "".join(
-        f'<p:sldId id="{256 + number}" r:id="r{number}"/>'
-        for number in range(len(shown))
+def slides(text):
+    """Return a hidden slide with this text."""
+    shown = f'<p:presentation xmlns:p="p" xmlns:r="{OFFICE}"><p:sldIdLst><p:sldId r:id="r1"/></p:sldIdLst>'
+    return office_file(
+        "pptx",
+        {
+            "ppt/presentation.xml": f"{shown}</p:presentation>",
+            "ppt/_rels/presentation.xml.rels": relations(
+                ("r1", "slide", "slides/slide1.xml")
+            ),
+            "ppt/slides/slide1.xml": '<p:sld xmlns:p="p" xmlns:a="a" show="0">'
+            f"<a:p><a:t>{text}</a:t></a:p></p:sld>",
+        },
     )
-    listed = [
-        (f"r{number}", "slide", f"slides/slide{number}.xml")
-        for number in range(len(shown))
-    ]
-    parts = {
-        "ppt/presentation.xml": f'<p:presentation xmlns:p="p" xmlns:r="{OFFICE}"><p:sldIdLst>{ids}</p:sldIdLst>'
-        "</p:presentation>",
-        "ppt/_rels/presentation.xml.rels": relations(*listed),
-    }
-    for number, text in enumerate(shown):
-        show = ' show="0"' if text.startswith("-") else ""
-        words = f"<a:p><a:t>{text}</a:t></a:p>"
-        parts[f"ppt/slides/slide{number}.xml"] = (
-            f'<p:sld xmlns:p="p" xmlns:a="a"{show}>{words}</p:sld>'
-        )
-    return office_file("pptx", parts)
 
 
 def open_sheet():
@@ -117,16 +109,13 @@ def open_sheet():
     return packed.getvalue()
 
 
-def pdf_of(pages, *, box="0 0 595 842", content=b"", action=b""):
-    """Return a PDF of so many pages, all with this content; `action` runs when it is
-    opened.
-    """
-    kids = b" ".join(b"%d 0 R" % (number + 4) for number in range(pages))
-    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] /Contents 3 0 R >>".encode()
+def pdf_of(pages, *, box="0 0 595 842", action=b""):
+    """Return a PDF of so many empty pages; `action` runs when it is opened."""
+    kids = b" ".join(b"%d 0 R" % (number + 3) for number in range(pages))
+    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] >>".encode()
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R " + action + b">>",
         b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, pages),
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
         *([page] * pages),
     ]
     out = b"%PDF-1.4\n" + b"".join(

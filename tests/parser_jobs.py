@@ -1,7 +1,6 @@
 """Jobs of a parser under test: what hostile bytes could make the real ones do."""
 
 import os
-import signal
 import socket
 from pathlib import Path
 
@@ -17,11 +16,6 @@ def _hoard(content):
     held = [content]
     while True:
         held.append(bytes(MEGABYTE))
-
-
-def _crash(content):
-    os.kill(os.getpid(), signal.SIGSEGV)
-    return b""
 
 
 def _fail(content):
@@ -46,16 +40,13 @@ def _tries(content):
             done.append(name)
         except (OSError, ValueError):
             pass
-    return pack(
-        {"done": done, "environment": sorted(os.environ), "interfaces": len(content)}
-    )
+    return pack({"done": done, "environment": sorted(os.environ)})
 
 
 JOBS = {
     "echo": Job(lambda content: content),
     "spin": Job(_spin, seconds=1),
     "hoard": Job(_hoard, memory=64 * MEGABYTE),
-    "crash": Job(_crash),
     "fail": Job(_fail),
     "tries": Job(_tries),
     # The names of two real ones.

@@ -3,28 +3,33 @@ refused, never as a page.
 """
 
 import hashlib
+import io
+import struct
 from dataclasses import asdict
 from datetime import timedelta
+from html import unescape
 from urllib.parse import quote
 
 import pytest
-from django.db.models import F
 from django.db.models.functions import Now
+from PIL import ExifTags, Image, PngImagePlugin
 
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
-from approvals.models import OpenedPart, Verdict
+from approvals.models import Verdict
 from approvals.tasks import sweep
 from audit.models import Entry
-from mirror.attachments import fetch
-from mirror.attachments.file_types import Detection
-from mirror.attachments.parsed import NOT_SAFE, detect_file
-from mirror.attachments.preview import document_of, refusal_of
+from demo.messages.files import INVOICE_PDF, RETURN_LABEL
+from mirror.attachments import fetch, parsed
+from mirror.attachments.file_types import SENTENCES, Refused
+from mirror.attachments.parsed import detect_file
+from mirror.attachments.preview import document_of, pdf_pages
 from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention
-from mirror.sync.health import pause_after
 from mirror.tasks import fetch_file
-from tests.factories import change_row, make_message, rolled_back, show_row
+from parsing import client
+from tests import office_files
+from tests.factories import change_row, make_message, rolled_back
 from tests.integration.deciding import decide, make_due
 from tests.ledger import latest_details
 from tests.markup import HTMX
@@ -97,16 +102,18 @@ def unread(client, message):
     return client.get(f"/queue/{message.public_id}/unread/").text
 
 
-def of_bytes(content, *, name="file", content_type=""):
+def of_bytes(content):
     """A file that was fetched, in memory only."""
-    seen = detect_file(content, name=name, content_type=content_type)
+    seen = detect_file(content, name="file", content_type="")
     return AttachedFile(
-        name=name,
+        name="file",
         content=content,
         found_size=len(content),
+        found_sha256=hashlib.sha256(content).hexdigest(),
         kind=seen.kind,
         seen=asdict(seen),
         state="fetched",
+        place=1,
     )
 
 
@@ -116,13 +123,8 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
     message = enclose(("pixel.png", PIXEL, "image/gif"), ("b.txt", b"b"))
     file = message.files.get(name="pixel.png")
     digest = hashlib.sha256(PIXEL).hexdigest()
-    assert file.state == "fetched"
     assert bytes(file.content) == PIXEL
-    assert file.kind == "png"
     assert file.found_sha256 == digest
-    assert file.found_size == len(PIXEL)
-    assert file.seen["width"] == 1
-    assert file.seen["height"] == 1
     assert file.differs is False
     assert upstream.keys[-1] == "mm_live_oversight"
     calls = len(upstream.calls)
@@ -135,25 +137,13 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
     assert ">2 parts unread</span>" in unread(desk, message)
     for rest in ("", "", "download/"):
         view(desk, message, rest=rest)
-    entries = (
-        Entry.objects.of_message(message.public_id)
-        .filter(action="attachment.served")
-        .select_related("detail")
-    )
-    seen, copied = entries.oldest_first()
+    seen, copied = Entry.objects.filter(action="attachment.served").oldest_first()
     assert seen.actor_id == str(reviewer.pk)
     assert seen.detail.fields["how"] == "looked at"
     assert copied.detail.fields["how"] == "downloaded"
     assert seen.detail.fields["sha256"] == digest
-    assert ">1 part unread</span>" in unread(desk, message)
     page = panel(desk, message)
-    for words in (
-        digest,
-        "<bdi>image/gif",
-        "PNG picture, 1 × 1 pixels",
-        "as in the fingerprint",
-        ">Opened<",
-    ):
+    for words in (digest, "<bdi>image/gif", "PNG picture, 1 × 1 pixels"):
         assert words in page, words
 
     assert decide(message, reviewer).verdict.parts_unread == 1
@@ -168,15 +158,9 @@ ANSWERS = [
         "not_visible",
         "Not visible with this key",
     ),
-    ("redirect", (302, b""), "failing", "It could not be fetched yet"),
-    ("broken", (500, {"error": "broken"}), "failing", "It could not be fetched yet"),
+    ("redirect", (302, b""), "failing", "could not be fetched yet"),
     ("well", (200, b"well"), "fetched", "as in the fingerprint"),
-    (
-        "throttled",
-        (429, {"error": "slow down"}),
-        "failing",
-        "It could not be fetched yet",
-    ),
+    ("throttled", (429, {"error": "slow down"}), "failing", "could not be fetched yet"),
 ]
 
 
@@ -192,24 +176,15 @@ def test_missing_file_says_why_can_be_retried_and_does_not_block_others(
     gateway.refresh_from_db()
     assert gateway.wait_until is not None
     sections = panel(desk, message).split('id="file-')[1:]
-    assert [
-        name
-        for (name, _, _, words), part in zip(ANSWERS, sections, strict=True)
-        if words not in part
-    ] == []
-
+    for (name, _, _, words), section in zip(ANSWERS, sections, strict=True):
+        assert words in section, name
     assert set(fetch_all(message)) == {"not due"}
-    pauses = [
-        pause_after(tries, first=5, factor=4).total_seconds() for tries in (1, 2, 3, 20)
-    ]
-    assert pauses == [5, 20, 80, 3600]
     AttachedFile.objects.update(not_before=Now())
     Connection.objects.update(wait_until=None)
     for name, *_ in ANSWERS:
         upstream.answers[path_of(message, name)] = (200, name.encode())
-    assert fetch_all(message) == [
-        "not due" if name == "well" else "fetched" for name, *_ in ANSWERS
-    ]
+    again = ["fetched", "fetched", "fetched", "not due", "fetched"]
+    assert fetch_all(message) == again
 
 
 def test_files_of_hosted_accounts_are_fetched_only_with_a_read_key(
@@ -229,28 +204,6 @@ def test_files_of_hosted_accounts_are_fetched_only_with_a_read_key(
     upstream.answers[path] = (200, b"a")
     assert fetch_all(message) == ["fetched"]
     assert upstream.keys[-1] == "mm_live_read"
-
-
-@pytest.mark.slow
-def test_next_version_with_the_same_bytes_reuses_them_and_they_stay_opened(
-    desk, upstream, enclose
-):
-    message = enclose(("a.txt", b"same"))
-    view(desk, message)
-    calls = len(upstream.calls)
-    show_row(
-        message, subject="Another subject", attachments=[attachment("b.txt", b"same")]
-    )
-    newest = message.files.order_by("-pk").first()
-    assert fetch_file(newest.pk) == "fetched"
-    newest.refresh_from_db()
-    assert bytes(newest.content) == b"same"
-    assert len(upstream.calls) == calls
-    assert "hidden" in unread(desk, message)
-    show_row(message, subject="Third", attachments=[attachment("b.txt", b"other")])
-    upstream.answers[path_of(message, "b.txt")] = (200, b"other")
-    fetch_all(message)
-    assert ">1 part unread</span>" in unread(desk, message)
 
 
 @pytest.mark.slow
@@ -280,59 +233,32 @@ def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved
     fetch_all(message)
     page = panel(desk, message)
     assert "This is not the file that would be sent." in page
-    assert [
-        hashlib.sha256(one).hexdigest() in page for one in (b"other!!", b"as said")
-    ] == [True, True]
-    assert (
-        Entry.objects.of_message(message.public_id)
-        .filter(action="message.file_differs")
-        .count()
-        == 1
-    )
-    with pytest.raises(
-        VerdictNotAllowed, match=r"does not match the fingerprint \(a\.txt\)"
-    ):
+    for content in (b"other!!", b"as said"):
+        assert hashlib.sha256(content).hexdigest() in page
+    assert Entry.objects.filter(action="message.file_differs").count() == 1
+    with pytest.raises(VerdictNotAllowed, match=r"fingerprint \(a\.txt\)"):
         decide(message, reviewer)
     assert Verdict.objects.count() == 0
-    assert (
-        decide(message, reviewer, "reject", "Not what it says").decision.outcome
-        == "reject"
-    )
+    decide(message, reviewer, "reject", "Not what it says")
 
 
 def test_oversized_files_are_not_stored_and_other_oddities_are_named(
     desk, upstream, enclose, reviewer, monkeypatch
 ):
     monkeypatch.setattr(fetch, "MAX_BYTES", 1000)
-    sizes = {"announced": 2000, "hidden": 2000, "at-limit": 1000, "size": 3, "odd": 1}
+    sizes = {"announced": 2000, "hidden": 2000, "at-limit": 1000, "size": 3}
     message = enclose(
         *((name, bytes(size)) for name, size in sizes.items()), fetched=False
     )
-    files = {one.name: one for one in message.files.all()}
     AttachedFile.objects.filter(name="hidden").update(size=10)
     # Without a hash only the size can differ, and that does not block a decision.
     AttachedFile.objects.filter(name="size").update(sha256="", size=99)
-    ends = [
-        fetch_file(files[name].pk)
-        for name in ("announced", "hidden", "at-limit", "size")
-    ]
-    assert ends == ["too_large", "too_large", "fetched", "fetched"]
-    assert set(AttachedFile.objects.filter(content=None).values_list("name", flat=True)) == {
-        "announced", "hidden", "odd",
-    }  # fmt: skip
+    assert fetch_all(message) == ["too_large", "too_large", "fetched", "fetched"]
+    assert AttachedFile.objects.filter(content=None).count() == 2
     assert path_of(message, "announced") not in upstream.paths
-    with monkeypatch.context() as patched:
-        patched.setattr(
-            fetch,
-            "detect_file",
-            lambda *_, **__: Detection(kind="unknown", flags=(NOT_SAFE,)),
-        )
-        assert fetch_file(files["odd"].pk) == "fetched"
-
     page = panel(desk, message)
     assert page.count("larger than this desk fetches") == 2
-    for words in ("It could not be read safely", "3 bytes instead of 99"):
-        assert words in page, words
+    assert "3 bytes instead of 99" in page
     assert decide(message, reviewer).decision.outcome == "approve"
 
 
@@ -376,18 +302,12 @@ def test_text_is_shown_as_escaped_text_with_invisible_characters_named(desk, enc
     )
     answer = view(desk, message)
     check_frame(answer)
-    pages = [answer.text]
-    for content in (
-        b"<svg xmlns='x'>" + SCRIPT + b"</svg>",
-        b"<html><img src=https://evil.example/x>" + SCRIPT,
-    ):
-        pages.append(document_of(of_bytes(content)).html)
-    assert ["RIGHT-TO-LEFT OVERRIDE" in page for page in pages] == [True, False, False]
-    for page in pages:
-        assert "<script>" not in page
-        assert "<img" not in page
-        assert "\u202e" not in page
-        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "RIGHT-TO-LEFT OVERRIDE" in answer.text
+    svg = document_of(of_bytes(b"<svg xmlns='x'>" + SCRIPT + b"</svg>")).html
+    page = document_of(of_bytes(b"<html><img src=https://evil.example/x>" + SCRIPT))
+    for shown in (answer.text, svg, page.html):
+        assert not [one for one in ("<script>", "<img", "\u202e") if one in shown]
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
     # A picture is embedded in a document that may load nothing.
     answer = view(desk, message, 2)
     check_frame(answer)
@@ -398,40 +318,17 @@ def test_text_is_shown_as_escaped_text_with_invisible_characters_named(desk, enc
 
 
 def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown():
-    def sized(width, height):
-        return (
-            PIXEL[:16]
-            + width.to_bytes(4, "big")
-            + height.to_bytes(4, "big")
-            + PIXEL[24:]
-        )
-
-    refused = [
-        (sized(20_000, 10), "which would fill the memory"),
-        (sized(0, 7), "Its size is not known"),
+    huge = PIXEL[:16] + b"\0\0\x4e\x20\0\0\x4e\x20" + PIXEL[24:]
+    for content, words in (
+        (huge, "which would fill the memory"),
+        (PIXEL[:16] + bytes(8), "Its size is not known"),
         (b"%!PS", "A PostScript cannot be shown safely here."),
-        (b"PK\x03\x04", "cannot be shown safely here."),
-        (b"MZ", "cannot be shown safely here."),
         (b"\x00\x01\x02", "Its file type could not be recognised"),
         (b"", "It is empty."),
-    ]
-    for content, words in refused:
-        file = of_bytes(content)
-        assert words in refusal_of(file), content
-        assert refusal_of(file) in document_of(file).html, content
-        assert "<img" not in document_of(file).html, content
-
-
-@pytest.mark.slow
-def test_links_count_as_read_once_they_were_on_screen(desk, connection, reviewer):
-    message = make_message(connection, markdown="See https://example.com/ for more.")
-    address = f"/queue/{message.public_id}/"
-    assert "<bdi>the links</bdi>" in unread(desk, message)
-    assert desk.post(f"{address}part/", {"part": "links"}).status_code == 204
-    desk.post(f"{address}part/", {"part": "file:1"})
-    assert "hidden" in unread(desk, message)
-    assert OpenedPart.objects.count() == 1
-    assert decide(message, reviewer).verdict.parts_unread == 0
+    ):
+        page = document_of(of_bytes(content)).html
+        assert words in page, content
+        assert "<img" not in page, content
 
 
 def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_waits(
@@ -439,20 +336,253 @@ def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_wait
 ):
     message = enclose(("a.txt", b"secret words"))
     AttachedFile.objects.update(fetched_at=Now() - timedelta(days=400))
-    Message.objects.update(changed_at=Now() - timedelta(days=400))
-    assert retention.forget()["files"] == 0
-    Message.objects.update(state="sent", changed_at=Now() - timedelta(days=29))
-    assert retention.forget()["files"] == 0
-    Message.objects.update(changed_at=F("changed_at") - timedelta(days=2))
-    assert retention.forget()["files"] == 1
+    for state, days, deleted in (("held", 400, 0), ("sent", 29, 0), ("sent", 31, 1)):
+        change_row(message, state=state, changed_at=Now() - timedelta(days=days))
+        assert retention.forget()["files"] == deleted
     file = message.files.get()
-    assert file.content is None
-    assert file.state == "deleted"
-    assert bool(file.found_sha256)
-    page = panel(desk, message)
-    assert "The desk deleted its copy" in page
-    assert "<iframe" not in page
+    assert (file.content, file.state) == (None, "deleted")
+    assert file.found_sha256
+    assert "The desk deleted its copy" in panel(desk, message)
     assert "The desk deleted its copy" in view(desk, message).text
-    assert [
-        view(desk, message, *rest).status_code for rest in ((1, "download/"), (2,))
-    ] == [404, 404]
+    assert view(desk, message, 1, "download/").status_code == 404
+
+
+PNG = PIXEL[:8]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    return tmp_path / "renderings"
+
+
+def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(
+    monkeypatch, empty_folder
+):
+    file = of_bytes(INVOICE_PDF)
+    shown = pdf_pages(file)
+    [page] = shown.pages
+    assert shown.refusal == ""
+    assert shown.count == 1
+    assert shown.next == 0
+    assert "EUR 1,225.00" in page["text"]
+    picture = parsed.page_picture(file, 1)
+    size = page["width"], page["height"]
+    assert struct.unpack(">II", picture[16:24]) == size == (1190, 1684)
+    monkeypatch.setattr(parsed, "draw_pages", None)
+    assert parsed.page_picture(file, 1) == picture
+    # What is kept is deleted when it is too much, or old.
+    assert parsed.drop_old_renderings() == 0
+    monkeypatch.setattr(parsed, "MAX_KEPT", len(picture))
+    assert parsed.drop_old_renderings() == 1
+    monkeypatch.setattr(parsed, "MAX_AGE", -1.0)
+    assert parsed.drop_old_renderings() == 1
+
+
+def test_long_pdf_is_shown_in_parts_and_huge_or_tiny_pages_in_bounds():
+    file = of_bytes(office_files.pdf_of(2500))
+    shown = pdf_pages(file, first=197)
+    assert shown.count == 2500
+    assert len(shown.pages) == 4
+    assert shown.next == 0
+    assert shown.left_out == 2300
+    assert pdf_pages(file).next == 5
+    assert pdf_pages(file, first=201).refusal == SENTENCES["no_page"]
+    for box in ("0 0 100000 100000", "0 0 14400 1"):
+        picture = parsed.page_picture(of_bytes(office_files.pdf_of(1, box=box)), 1)
+        assert max(struct.unpack(">II", picture[16:24])) <= 1701, box
+
+
+def test_script_of_a_pdf_does_nothing():
+    action = b"/OpenAction << /S /JavaScript /JS (while\\(true\\){}; app.launchURL\\('http://evil.example/'\\)) >> "
+    file = of_bytes(office_files.pdf_of(1, action=action))
+    assert parsed.page_picture(file, 1).startswith(PNG)
+    assert any("JavaScript" in flag["sentence"] for flag in file.seen["flags"])
+
+
+def test_workbook_shows_formulas_and_marks_what_excel_hides():
+    page = document_of(of_bytes(office_files.workbook()))
+    assert page.is_shown
+    for words in (
+        "A rendering. The file itself is what is approved.",
+        "<h2>Sheet “Offer”</h2>",
+        'Sheet “Costs” <span class="ghost">hidden, and not listed in Excel&#x27;s menu</span>',
+        "<code>=B1*0.4</code>",
+        "<code>=SUM(B1:B9)</code>",
+        '<th scope="col">C <span class="ghost">hidden</span></th>',
+        "2023-03-15",
+        "Total &lt;b&gt;<span",
+        '<th scope="row">2 <span class="ghost">hidden</span></th>',
+        "Discount",
+    ):
+        assert words in page.html, words
+    assert "<script" not in page.html
+
+
+def test_document_marks_what_word_hides_and_names_what_it_would_load():
+    run = "<w:r><w:rPr><w:{}/></w:rPr><w:t>{}</w:t></w:r>"
+    white = run.format('color w:val="FFFFFF"', "white")
+    template = "https://evil.example/normal.dotm"
+    page = document_of(
+        of_bytes(
+            office_files.document(
+                '<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>Offer &lt;script&gt;</w:t></w:r></w:p>'
+                f"<w:p>{run.format('vanish', 'not for you')}{white}"
+                "<w:del><w:r><w:delText>old price</w:delText></w:r></w:del>"
+                "<w:r><w:instrText>DDEAUTO cmd</w:instrText></w:r></w:p>"
+                "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>Seats</w:t></w:r></w:p></w:tc></w:tr></w:tbl>",
+                more={
+                    "word/_rels/settings.xml.rels": office_files.relations(
+                        ("r1", "attachedTemplate", template, "elsewhere")
+                    )
+                },
+            )
+        )
+    )
+    for words in (
+        "<h2>Offer &lt;script&gt;</h2>",
+        "<b>hidden:</b> not for you",
+        "<b>white letters:</b> white",
+        "<b>deleted:</b> old price",
+        "<b>field code:</b> DDEAUTO cmd",
+        "<td>Seats</td>",
+        f"may load a template from {template}. Nothing was loaded here.",
+    ):
+        assert words in page.html, words
+
+
+def test_slides_and_open_documents_are_shown():
+    page = document_of(of_bytes(office_files.slides("Margin 40%"))).html
+    assert 'Slide 1 <span class="ghost">hidden</span>' in page
+    assert "Margin 40%" in page
+    page = document_of(of_bytes(office_files.open_sheet())).html
+    assert "of:=1+1" in page
+    assert '1 <span class="ghost">hidden</span>' in page
+
+
+def test_picture_shows_camera_place_and_text():
+    said = Image.Exif()
+    said[ExifTags.Base.Model] = "Pocket 7"
+    said[ExifTags.IFD.GPSInfo] = {1: "N", 2: (52, 31, 12), 3: "E", 4: (13, 24, 0)}
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Author", "<b>Mona</b>")
+    file = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(file, "PNG", exif=said, pnginfo=text)
+    page = document_of(of_bytes(file.getvalue())).html
+    for words in (
+        "<dt>Camera model</dt><dd>Pocket 7</dd>",
+        "<dt>Place (GPS)</dt><dd>52.52000° N, 13.40000° E</dd>",
+        "<dt>Text “Author”</dt><dd>&lt;b&gt;Mona&lt;/b&gt;</dd>",
+    ):
+        assert words in page, words
+    assert "No metadata was found" in document_of(of_bytes(RETURN_LABEL)).html
+
+
+ENTITY = '<!DOCTYPE d [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (office_files.locked_pdf, "locked"),
+        (lambda: INVOICE_PDF[:40], "broken"),
+        (
+            lambda: office_files.workbook(
+                strings=ENTITY + "<sst><si><t>&b;</t></si></sst>"
+            ),
+            "entities",
+        ),
+        (
+            lambda: office_files.workbook(
+                strings=(OUTSIDE + "<sst/>").encode("utf-16")
+            ),
+            "entities",
+        ),
+        (lambda: office_files.workbook(sheet=" " * (60 * 1024 * 1024)), "too_large"),
+        (lambda: office_files.workbook(sheet="<row>" * 5000), "broken"),
+        (lambda: office_files.document("<w:p>"), "broken"),
+    ],
+)
+def test_hostile_or_broken_file_is_refused_with_a_sentence(make, reason):
+    file = of_bytes(make())
+    said = pdf_pages(file).refusal if file.kind == "pdf" else document_of(file).html
+    assert SENTENCES[reason] in unescape(said)
+
+
+def endless_pdf():
+    """Return a PDF whose second page draws forms that each draw the next one ten times."""
+    levels = 9
+    draws = b"".join(
+        b"%d 0 obj\n<< /Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /XObject << /X %d 0 R >> >>"
+        b" /Length 60 >>\nstream\n%s\nendstream\nendobj\n"
+        % (10 + at, 11 + at, b"/X Do " * 10)
+        for at in range(levels)
+    )
+    last = b"<< /Type /XObject /Subtype /Form /BBox [0 0 595 842] /Length 14 >>\nstream\n0 0 595 842 re\nendstream"
+    draws += b"%d 0 obj\n%s\nendobj\n" % (10 + levels, last)
+    page = b"4 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>\nendobj\n"
+    page += (
+        b"5 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 6 0 R"
+        b" /Resources << /XObject << /X 10 0 R >> >> >>\nendobj\n"
+        b"6 0 obj\n<< /Length 6 >>\nstream\n/X Do \nendstream\nendobj\n"
+    )
+    head = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n"
+    head += b"2 0 obj\n<< /Type /Pages /Kids [4 0 R 5 0 R] /Count 2 >>\nendobj\n"
+    return head + page + draws + b"trailer\n<< /Root 1 0 R >>\n%%EOF\n"
+
+
+def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(
+    monkeypatch,
+):
+    file = of_bytes(endless_pdf())
+    assert parsed.page_picture(file, 1).startswith(PNG)
+    with pytest.raises(Refused, match="too_much"):
+        parsed.page_picture(file, 2)
+    # It costs its time once.
+    monkeypatch.setattr(parsed, "draw_pages", None)
+    with pytest.raises(Refused, match="too_much"):
+        parsed.page_picture(file, 2)
+
+
+def test_files_wait_for_a_parser_that_is_busy_or_away(monkeypatch):
+    picture = of_bytes(RETURN_LABEL)
+    pdf = of_bytes(INVOICE_PDF)
+    with monkeypatch.context() as away:
+        away.setattr(client, "_RESTART_SECONDS", 0.0)
+        away.setenv("PARSER_SOCKET", "/nonexistent")
+        shown = pdf_pages(pdf)
+        drawn = document_of(picture).html
+    assert shown.is_busy is True
+    assert SENTENCES["busy"] in shown.refusal
+    # A picture is drawn all the same.
+    assert "data:image/png" in drawn
+    assert "Its metadata could not be read" in drawn
+    assert pdf_pages(pdf).count == 1
+
+
+def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
+    desk,
+    enclose,
+):
+    message = enclose(
+        ("offer.pdf", INVOICE_PDF, "application/pdf"),
+        ("locked.pdf", office_files.locked_pdf()),
+    )
+    page = view(desk, message, 2, "pages/").text
+    assert SENTENCES["locked"] in page
+    assert ">2 parts unread</span>" in unread(desk, message)
+
+    page = view(desk, message, 1, "pages/", **{"HX-Request": "true"}).text
+    assert f'src="/queue/{message.public_id}/files/1/pages/1/"' in page
+    assert "EUR 1,225.00" in page
+    assert ">1 part unread</span>" in unread(desk, message)
+    picture = view(desk, message, 1, "pages/1/")
+    check_frame(picture)
+    assert picture["Content-Type"] == "image/png"
+    assert picture.content[:8] == PNG
+    missing = view(desk, message, 2, "pages/1/")
+    check_frame(missing)
+    assert missing.status_code == 404
+    # What is approved stays what came.
+    assert view(desk, message, 1, "download/").content == INVOICE_PDF

@@ -7,15 +7,15 @@ import struct
 import zipfile
 
 import pytest
+from PIL import Image
 
 from mirror.attachments.detection import (
     MAX_LISTED,
-    UnreadableDirectory,
     detect_file,
     kind_of,
     zip_members,
 )
-from mirror.attachments.file_types import Refused, flags_of_name
+from mirror.attachments.file_types import Refused
 from mirror.attachments.renderings.office import Package
 from rendering.pictures import size_of
 from tests.linear import is_linear
@@ -60,31 +60,21 @@ KINDS = {
 
 
 def test_kind_goes_by_the_bytes_and_that_of_a_zip_by_what_it_lists():
-    assert {
-        kind: [kind_of(one, name="")[0] for one in some] for kind, some in KINDS.items()
-    } == {kind: [kind] * len(some) for kind, some in KINDS.items()}
+    for kind, contents in KINDS.items():
+        assert {kind_of(one, name="")[0] for one in contents} == {kind}
     assert kind_of(b"a,b\n1,2\n", name="sums.csv")[0] == "csv"
-    listed = {
-        ("[Content_Types].xml", "word/document.xml"): "docx",
-        ("[Content_Types].xml", "xl/workbook.xml"): "xlsx",
-        ("META-INF/MANIFEST.MF", "A.class"): "jar",
-        ("AndroidManifest.xml", "META-INF/MANIFEST.MF"): "apk",
-        ("readme.txt",): "zip",
-    }
-    assert {
-        names: detect_file(named(*names), name="x", content_type="").kind
-        for names in listed
-    } == listed
+    for kind, names in (
+        ("docx", ("[Content_Types].xml", "word/document.xml")),
+        ("xlsx", ("[Content_Types].xml", "xl/workbook.xml")),
+        ("jar", ("META-INF/MANIFEST.MF", "A.class")),
+        ("apk", ("AndroidManifest.xml", "META-INF/MANIFEST.MF")),
+        ("zip", ("readme.txt",)),
+    ):
+        assert detect_file(named(*names), name="x", content_type="").kind == kind
 
 
 # Content, name and declared type, and a part of what is said of them.
 EXPECTED = [
-    (
-        b"plain words",
-        "report.pdf",
-        "application/pdf",
-        "high: Its name ends in .pdf, but its bytes are plain text.",
-    ),
     (
         b"MZ\x90",
         "report.pdf",
@@ -94,21 +84,9 @@ EXPECTED = [
     (b"MZ\x90", "report", "", "high: Its bytes are a Windows program."),
     (
         PDF,
-        "picture.png",
-        "image/png",
-        "high: Its name ends in .png, but its bytes are a PDF.",
-    ),
-    (
-        PDF,
         "file.bin",
         "image/png",
         "high: It is declared as image/png, but its bytes are a PDF.",
-    ),
-    (
-        b"<html>",
-        "notes.txt",
-        "text/plain",
-        "high: Its name ends in .txt, but its bytes are a web page.",
     ),
     (
         named("AndroidManifest.xml"),
@@ -151,18 +129,12 @@ EXPECTED = [
     (b"7z\xbc\xaf\x27\x1c", "a.7z", "", "notice: Its content cannot be listed here."),
     (b"a,b\n=HYPERLINK(1),2", "a.csv", "", "notice: Some cells start like formulas"),
     (b"-----BEGIN RSA PRIVATE KEY-----\n", "id.pem", "", "high: It is a private key"),
-    (
-        b"<svg><script/></svg>",
-        "a.svg",
-        "image/svg+xml",
-        "notice: It opens in the browser and can contain scripts.",
-    ),
+    (b"<svg/>", "a.svg", "image/svg+xml", "notice: It opens in the browser"),
 ]
 AGREES = [
     (PNG, "logo.PNG", "image/png; charset=binary"),
     (PDF, "invoice.pdf", "application/octet-stream"),
     (b"a;b\n1;-2\n", "sums.csv", "text/plain"),
-    (b"just words", "notes", ""),
     (b"key: value", "settings.yaml", "application/x-unheard-of"),
     (named("[Content_Types].xml", "xl/workbook.xml"), "sums.xlsx", "application/zip"),
     (b"", "empty.txt", "text/plain"),
@@ -175,24 +147,6 @@ def test_contradicting_or_active_files_are_named_and_consistent_ones_are_not():
         assert sentence in sentences(content, name, content_type), (name, sentence)
     for content, name, content_type in AGREES:
         assert sentences(content, name, content_type) == "", name
-
-
-def test_name_alone_gives_away_what_it_can_before_any_byte_came():
-    [flag] = flags_of_name("report.pdf.exe", "application/pdf")
-    assert flag.level == "high"
-    assert "named like a .pdf, but a .exe" in flag.sentence
-    assert flags_of_name("report.pdf", "application/pdf") == ()
-
-
-def test_archive_lists_names_and_counts_the_rest():
-    seen = detect_file(
-        named(*(f"{number}.txt" for number in range(MAX_LISTED + 7))),
-        name="a.zip",
-        content_type="",
-    )
-    assert len(seen.members) == MAX_LISTED
-    assert seen.more == 7
-    assert seen.members[0] == "0.txt"
 
 
 def test_bomb_and_lock_are_announced_by_the_directory_alone():
@@ -208,9 +162,7 @@ def test_bomb_and_lock_are_announced_by_the_directory_alone():
 
 
 def test_directory_that_is_made_up_is_not_read():
-    for cut in (b"", b"PK\x05\x06", b"PK\x05\x06" + bytes(6) + b"\x05\x00" + bytes(10)):
-        with pytest.raises(UnreadableDirectory):
-            zip_members(cut)
+    cut = b"PK\x05\x06" + bytes(6) + b"\x05\x00" + bytes(10)
     assert "high: Its list of files is broken" in sentences(cut, "a.zip")
 
 
@@ -232,59 +184,33 @@ def test_second_directory_that_a_zip64_record_names_hides_no_file():
 
 
 def test_archive_is_listed_behind_other_bytes_and_with_names_that_can_be_stored():
-    packed = named("a?b.txt").replace(b"a?b.txt", b"a\x00b.txt")
-    assert detect_file(packed, name="a.zip", content_type="").members == (
-        "a\ufffdb.txt",
-    )
+    packed = named(*(f"{number}?.txt" for number in range(MAX_LISTED + 7)))
+    packed = packed.replace(b"?.txt", b"\0.txt")
+    seen = detect_file(packed, name="a.zip", content_type="")
+    assert len(seen.members) == MAX_LISTED
+    assert seen.members[0] == "0\ufffd.txt"
+    assert seen.more == 7
     (member,) = zip_members(b"x" * 1000 + named("a.txt"))
     assert member.name == "a.txt"
 
 
-def _jpeg(width, height):
-    table = b"\xff\xdb" + struct.pack(">H", 4) + b"\x00\x00"
-    return (
-        b"\xff\xd8"
-        + table
-        + b"\xff\xff\xc2"
-        + struct.pack(">HBHH", 17, 8, height, width)
-        + bytes(10)
-    )
-
-
-def test_size_of_a_picture_is_read_from_its_header():
-    for kind, content in (
-        ("png", PNG),
-        ("gif", b"GIF89a" + struct.pack("<HH", 640, 480)),
-        ("jpeg", _jpeg(640, 480)),
-        (
-            "webp",
-            b"RIFF\0\0\0\0WEBPVP8X"
-            + bytes(8)
-            + (639).to_bytes(3, "little")
-            + (479).to_bytes(3, "little"),
-        ),
-        (
-            "webp",
-            b"RIFF\0\0\0\0WEBPVP8L"
-            + bytes(4)
-            + b"\x2f"
-            + struct.pack("<I", 639 | 479 << 14),
-        ),
-        (
-            "webp",
-            b"RIFF\0\0\0\0WEBPVP8 "
-            + bytes(7)
-            + b"\x9d\x01\x2a"
-            + struct.pack("<HH", 640, 480),
-        ),
-    ):
-        assert size_of(kind, content) == (640, 480), kind
-
-
-def test_size_of_a_broken_picture_is_not_guessed():
-    for kind in ("png", "gif", "jpeg", "webp", "pdf"):
-        for content in (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n" + bytes(20)):
-            assert 0 in size_of(kind, content), (kind, content)
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("png", {}),
+        ("gif", {}),
+        ("jpeg", {"progressive": True}),
+        ("webp", {"exif": b"x"}),
+        ("webp", {"lossless": True}),
+        ("webp", {}),
+    ],
+)
+def test_size_of_a_picture_is_read_from_its_header(kind, more):
+    file = io.BytesIO()
+    Image.new("RGB", (640, 480)).save(file, kind, **more)
+    content = file.getvalue()
+    assert size_of(kind, content) == (640, 480)
+    assert 0 in size_of(kind, content[:8]), "that of a broken one is not guessed"
 
 
 def test_hostile_megabyte_is_looked_at_in_time_by_its_length():
