@@ -1,6 +1,5 @@
 """The history: searched and filtered as the queue is, and by dates, page by page."""
 
-import re
 from datetime import datetime
 from html import unescape
 from zoneinfo import ZoneInfo
@@ -51,46 +50,30 @@ def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
     for query, found in (
         ("", ["fig", "kiwi", "plum"]),
         ("q=about+plum", ["plum"]),
-        ("q=to:zoe", ["plum"]),
         ("to=contoso.example", ["plum"]),
         (f"mailbox={mailbox.pk}&q=kiwi", ["kiwi"]),
-        ("risk=high", []),
         # Days begin at midnight of whoever asks.
         ("q=on:2026-11-20", ["kiwi"]),
         ("since=2026-11-20", ["fig", "kiwi"]),
         ("until=2026-11-19", ["plum"]),
-        ("since=2026-11-20&until=2026-11-20", ["kiwi"]),
         # What the queue alone knows is left out here.
         ("tab=waiting&order=riskiest&group=thread", ["fig", "kiwi", "plum"]),
     ):
         assert names(desk, query) == found, query
     page = unescape(desk.get("/history/?q=kiwi&since=2026-11-20&until=soon").text)
-    assert re.search(r"1\s+match", page)
     assert 'aria-label="Remove the filter Since 2026-11-20"' in page
     assert 'href="/history/?q=kiwi"' in page
     assert "“until:soon” is not a date or time, so it was ignored." in page
-    assert "No matches" in desk.get("/history/?q=nobody").text
 
 
 def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):
     monkeypatch.setattr(listing, "PAGE", 1)
-    seen = []
-    query = "since=2026-11-20"
-    while query:
-        page = desk.get(f"/history/?{query}")
-        seen += [row.message.subject for row in page.context["rows"]]
-        assert page.context["matching"] == "2"
-        query = page.context["next_query"]
-        assert not query or query.startswith("since=2026-11-20&after=")
-    assert seen == ["Subject fig", "Subject kiwi"]
-
-
-def test_queue_is_searched_by_dates_too(desk, connection):
-    for day in (20, 21):
-        message = make_message(connection, subject=f"Subject {day}")
-        change_row(message, held_at=datetime(2026, 11, day, 12, tzinfo=LISBON))
-    page = desk.get("/queue/?q=on:2026-11-21", headers={"HX-Request": "true"})
-    assert [row.message.subject for row in page.context["rows"]] == ["Subject 21"]
+    page = desk.get("/history/?since=2026-11-20")
+    assert page.context["matching"] == "2"
+    following = page.context["next_query"]
+    assert following.startswith("since=2026-11-20&after=")
+    assert names(desk, following) == ["kiwi"]
+    assert not desk.get(f"/history/?{following}").context["next_query"]
 
 
 def test_history_of_one_mailbox_finds_nothing_of_others(signed_in, past, mailbox):
@@ -101,12 +84,3 @@ def test_history_of_one_mailbox_finds_nothing_of_others(signed_in, past, mailbox
     )
     assert names(narrow, "q=subject") == ["fig", "kiwi", "plum"]
     assert names(narrow, "q=secret") == []
-
-
-def test_history_asks_the_database_as_often_whatever_is_asked_for(
-    desk, past, django_assert_max_num_queries
-):
-    desk.get("/history/")
-    for query in ("", "q=about+to:zoe&since=2026-11&until=today&risk=none"):
-        with django_assert_max_num_queries(19):
-            desk.get(f"/history/?{query}")

@@ -5,7 +5,6 @@ and the views saved of it.
 import re
 from datetime import timedelta
 
-import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 from django.http import QueryDict
@@ -24,7 +23,6 @@ from approvals.models import (
 from approvals.queue import views as listing
 from approvals.queue.filters import read_filters
 from audit.models import Entry
-from audit.search import saved as saved_rows
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import (
     NOW,
@@ -38,7 +36,6 @@ from tests.integration.deciding import decide
 from tests.markup import HTMX
 
 LIES = "[https://acme-corp.example/pay](https://acrne-corp.example/p)"
-ORDERS = ("oldest", "riskiest", "soonest")
 
 
 def make(connection, name, **fields):
@@ -91,7 +88,7 @@ def page_of(client, query=""):
 # For each expected result, the addresses that find it.
 FOUND = {
     "plum": ("q=plum", "q=pl", 'q="about plum"', "q=risk:high", "rule=link_text_lies"),
-    "kiwi": ("q=muller", "q=to:zoe", "q=to:zoe to:contoso", "thread=T1"),
+    "kiwi": ("q=muller", "q=to:zoe to:contoso", "thread=T1"),
     "fig": (
         "q=by:ben",
         "q=has:attachment",
@@ -101,7 +98,7 @@ FOUND = {
     ),
     "plum kiwi date": ("q=mailbox:support",),
     "plum kiwi fig date": ("",),
-    "": ('q="plum about"', "q=from:zoe", "q=plum risk:notice"),
+    "": ('q="plum about"', "q=from:zoe", "q=until:2020-01-01"),
 }
 
 
@@ -139,26 +136,6 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(
     assert "0 matches" in page
 
 
-def test_odd_words_and_nonsense_are_asked_for_without_an_error(connection, reviewer):
-    announce(connection, "plum")
-    for typed in (
-        "'' \\' \":*",
-        "a & b | !c <-> (",
-        "%",
-        "\0plum",
-        "plum" * 2500,
-        "🙂 \ufffd",
-        "*",
-    ):
-        address = QueryDict(mutable=True)
-        address.update({"q": typed, "to": typed, "by": "'"})
-        assert names(reviewer, address.urlencode()) in ([], ["plum"])
-    for order in ORDERS:
-        assert names(
-            reviewer, f"order={order}&tab=x&after=9-9-9-9-9&group=x&mailbox=x&risk=x"
-        ) == ["plum"]
-
-
 def test_orders_are_what_they_are_called(connection, reviewer):
     for minutes, name, fields in (
         (0, "plain", {}),
@@ -175,19 +152,7 @@ def test_orders_are_what_they_are_called(connection, reviewer):
     assert names(reviewer, "order=soonest") == ["ending", "plain", "risky"]
 
 
-@pytest.mark.parametrize(
-    "order",
-    [
-        "soonest",
-        *(
-            pytest.param(order, marks=pytest.mark.slow)
-            for order in ("oldest", "riskiest")
-        ),
-    ],
-)
-def test_every_message_is_on_one_page_in_every_order(
-    connection, reviewer, monkeypatch, order
-):
+def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monkeypatch):
     monkeypatch.setattr(listing, "PAGE", 2)
     announce(connection, "plum", "kiwi", "fig", "date", "pear")
     # All of one time and of two risks, two that never expire: only the key tells these
@@ -197,13 +162,14 @@ def test_every_message_is_on_one_page_in_every_order(
     Message.objects.filter(subject__in=["Subject plum", "Subject pear"]).update(
         expires_at=None
     )
-    found = []
-    query = f"order={order}"
-    while query:
-        page = listed(reviewer, query)
-        found += [row.message.pk for row in page["rows"]]
-        query = page["next_query"]
-    assert sorted(found) == sorted(Message.objects.values_list("pk", flat=True))
+    for order in ("soonest", "oldest", "riskiest"):
+        found = []
+        query = f"order={order}"
+        while query:
+            page = listed(reviewer, query)
+            found += [row.message.pk for row in page["rows"]]
+            query = page["next_query"]
+        assert sorted(found) == sorted(Message.objects.values_list("pk", flat=True))
 
 
 INVOICE = (
@@ -211,19 +177,21 @@ INVOICE = (
 )
 
 
-def flood(connection, odd=2):
-    """Six similar messages, the last ones with another amount."""
-    people = ("Kim", "Lee", "Ola", "Per", "Ute", "Ian")
-    for index, name in enumerate(people):
-        amount = "9.000,00" if index >= len(people) - odd else "100,00"
+def flood(connection):
+    """Six similar messages, the last two with another amount."""
+    made = []
+    for index, name in enumerate(("Kim", "Lee", "Ola", "Per", "Ute", "Ian")):
+        amount = "9.000,00" if index > 3 else "100,00"
         text = INVOICE.format(name=name, number=4400 + index, amount=amount)
-        make_message(
-            connection,
-            subject="Your invoice",
-            markdown=text,
-            to_addresses=[f"{name}@contoso.example"],
+        made.append(
+            make_message(
+                connection,
+                subject="Your invoice",
+                markdown=text,
+                to_addresses=[f"{name}@contoso.example"],
+            )
         )
-    return list(Message.objects.filter(subject="Your invoice").order_by("pk"))
+    return made
 
 
 def test_flood_stands_in_one_row_that_says_what_differs(
@@ -233,57 +201,41 @@ def test_flood_stands_in_one_row_that_says_what_differs(
     alike = flood(connection)
     with django_assert_max_num_queries(28):
         page = page_of(desk)
-    assert page.count('class="item') == 2
     assert "<strong>6 like this</strong>, 2 differ in the amount" in page
-    opened = re.search(r'class="gathered" href="/queue/\?([^"]+)"', page)[1].replace(
-        "&amp;", "&"
-    )
-    assert gathered(reviewer, opened) == [("invoice", 1)] * 6
+    opened = re.search(r'class="gathered" href="/queue/\?([^"]+)"', page)[1]
+    assert len(gathered(reviewer, opened.replace("&amp;", "&"))) == 6
     # A message whose group is out of scope is not hidden.
     with rolled_back():
-        other = connection.mailboxes.create(
-            upstream_id="02", address="sales@yourteam.example"
-        )
+        other = connection.mailboxes.create(upstream_id="02")
         change_row(alike[-1], mailbox=other)
-        person = make_person(
-            "x@yourteam.example", "X", "reviewer", connection=connection, mailbox=other
-        )
-        assert [row.message for row in listed(person)["rows"]] == alike[-1:]
+        person = make_person("x@yourteam.example", "X", "reviewer", mailbox=other)
+        assert gathered(person) == [("invoice", 1)]
     # A riskier message has its own row.
     change_row(alike[-1].review, risk=70)
     assert gathered(reviewer) == [("plum", 1), ("invoice", 5), ("invoice", 1)]
     # After the first is decided, the next represents the group.
     decide(alike[0], reviewer)
-    change_row(alike[-1].review, risk=alike[0].review.risk)
-    assert [row.message for row in listed(reviewer)["rows"]][1] == alike[1]
-    assert gathered(reviewer) == [("plum", 1), ("invoice", 5)]
+    assert listed(reviewer)["rows"][1].message == alike[1]
     # Small groups are not folded unless requested.
     decide(alike[1], reviewer)
     assert gathered(reviewer) == [("plum", 1), *[("invoice", 1)] * 4]
     assert gathered(reviewer, "group=alike") == [("plum", 1), ("invoice", 4)]
 
 
-@pytest.mark.slow
 def test_messages_are_gathered_by_what_is_asked_for_in_the_order_that_was_asked_for(
-    desk, reviewer, connection
+    reviewer, connection
 ):
     fields = {"thread_id": "T1", "metadata": {"discord_user": "ana#1", "run_id": "R1"}}
     make(connection, "old", **fields)
     make(connection, "fig")
     make(connection, "risky", markdown=LIES, **fields)
-    for group, words, members, shown in (
-        ("thread", "2 in this thread", "thread=T1", [("old", 2), ("fig", 1)]),
-        ("run", "2 of this run", "run=R1", [("old", 2), ("fig", 1)]),
-        ("trigger", "3 started by", "started=", [("old", 3)]),
+    for query, shown in (
+        ("group=thread", [("old", 2), ("fig", 1)]),
+        ("group=run", [("old", 2), ("fig", 1)]),
+        ("group=trigger", [("old", 3)]),
+        ("group=thread&order=riskiest", [("risky", 2), ("fig", 1)]),
     ):
-        row, *_ = listed(reviewer, f"group={group}")["rows"]
-        assert words in f"{row.gathered.shown} {row.gathered.words}"
-        assert members in row.gathered.query
-        assert gathered(reviewer, f"group={group}") == shown
-    assert gathered(reviewer, "group=thread&order=riskiest") == [
-        ("risky", 2),
-        ("fig", 1),
-    ]
+        assert gathered(reviewer, query) == shown, query
 
 
 def test_mine_has_claimed_and_snoozed_messages_and_questions(
@@ -294,18 +246,15 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(
     idle = Claim.objects.create(message=made["idle"], person=reviewer)
     change_row(idle, seen_at=Now() - timedelta(minutes=11))
     Claim.objects.create(message=made["theirs"], person=second_reviewer)
-    Snooze.objects.create(
-        message=made["put"], person=reviewer, until=NOW + timedelta(days=9999)
-    )
-    asked = Comment.objects.create(
-        message=made["named"], person=second_reviewer, text="?"
-    )
-    Question.objects.create(message=made["named"], person=reviewer, comment=asked)
+    soon = Now() + timedelta(days=9)
+    Snooze.objects.create(message=made["put"], person=reviewer, until=soon)
+    named = made["named"]
+    asked = Comment.objects.create(message=named, person=second_reviewer, text="?")
+    Question.objects.create(message=named, person=reviewer, comment=asked)
     assert names(reviewer, "tab=mine") == ["claimed", "put", "named"]
     assert names(reviewer) == ["claimed", "idle", "named", "other", "theirs"]
     page = page_of(desk)
-    assert page.count("Claimed by you") == 1
-    assert page.count("Claimed by Ben Okafor") == 1
+    assert "Claimed by Ben Okafor" in page
     assert re.search(r"data-waiting>5<", page)
     assert re.search(r'data-tab-of="mine".*?data-count>3<', page, re.DOTALL)
     # A message that one person snoozes stays for others, and returns at its time.
@@ -314,64 +263,18 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(
     assert names(reviewer) == list(made)
 
 
-@pytest.mark.slow
-def test_what_waits_is_counted_to_the_end_a_moment_later(
-    desk, reviewer, connection, monkeypatch
-):
-    for module in (
-        "common.counts",
-        "approvals.queue.querysets",
-        "approvals.queue.views",
-        "approvals.polling",
-    ):
-        monkeypatch.setattr(f"{module}.COUNTED", 1)
-    made = announce(connection, "kiwi", "fig", "date", "pear") | {
-        name: make(connection, name) for name in ("plum", "lime")
-    }
-    Snooze.objects.create(
-        message=made["pear"], person=reviewer, until=NOW + timedelta(days=9999)
-    )
-    for name, state in (("plum", "recorded"), ("lime", "applied")):
-        decide(made[name], reviewer)
-        Decision.objects.filter(message=made[name]).update(state=state)
-    counts = desk.get("/queue/pulse/").json()
-    assert counts["waiting"] == 3
-    assert counts["tabs"]["waiting"] == "1+"
-    assert re.search(r"data-waiting>1\+<", page_of(desk))
-    place = listing.place_of(actor_of(reviewer), filters_of(reviewer, ""), made["date"])
-    assert place.number == "1+"
-    assert place.of == "1+"
-
-
-@pytest.mark.slow
 def test_message_that_multimail_accepted_is_sending_until_a_whole_read_would_show_it(
     reviewer, connection
 ):
     decide(make(connection, "plum"), reviewer)
-    Decision.objects.update(
-        state="applied", changed_at=Now() - timedelta(hours=2, minutes=30)
-    )
+    Decision.objects.update(state="applied", changed_at=Now() - timedelta(minutes=150))
     Message.objects.update(changed_at=Now() - timedelta(hours=3))
-    hours = {None: ["plum"], 4: ["plum"], 2: ["plum"], 0: []}
-    for read, found in hours.items():
+    for read, found in ((None, ["plum"]), (4, ["plum"]), (0, [])):
         Connection.objects.update(
             complete_as_of=None if read is None else Now() - timedelta(hours=read)
         )
         assert names(reviewer, "tab=leaving") == found, f"read {read} hours ago"
     assert names(reviewer) == []
-
-
-def test_queue_asks_the_database_as_often_whatever_is_asked_for(
-    signed_in, admin, connection, django_assert_max_num_queries
-):
-    make(connection, "plum", markdown=LIES)
-    client = signed_in(admin)
-    with django_assert_max_num_queries(24):
-        assert "plum" in page_of(client)
-    with django_assert_max_num_queries(34):
-        assert "plum" in page_of(
-            client, "order=riskiest&q=subject&group=thread&risk=high"
-        )
 
 
 def rows_of(page):
@@ -384,34 +287,23 @@ def rows_of(page):
 
 
 def test_row_says_what_it_is_sorted_by_and_who_gets_it(desk, connection):
-    hidden = '<p style="color:#ffffff">x y z</p>'
-    card = "card 4111 1111 1111 1111"
-    risky = {"markdown": f"{LIES} {hidden} {card}", "reply_to": "a@elsewhere.example"}
+    risky = {"markdown": LIES, "reply_to": "a@elsewhere.example"}
     message = make(connection, "plum", sandbox=True, **risky)
     Message.objects.update(
         expires_at=Now() + timedelta(days=9, minutes=1),
         held_at=Now() - timedelta(hours=3),
     )
-    make(connection, "kiwi")
-    make(
-        connection,
-        "fig",
-        to_addresses=["a@x.example", "b@yourteam.example"],
-        cc=["c@y.example"],
-    )
+    people = {"to_addresses": ["a@x.example", "b@yourteam.example"]}
+    make(connection, "fig", cc=["c@y.example"], **people)
     page = page_of(desk)
-    first, second, third = rows_of(page)
+    first, second = rows_of(page)
     # The label of the state is in the markup also for held messages, but not visible.
     assert first == (
-        "dana@northwind.example 3 h Subject plum Held High: misleading link, may look different, replies elsewhere "
+        "dana@northwind.example 3 h Subject plum Held High: misleading link, replies elsewhere "
         "support Test ana#1 in #outreach 9 d left"
     )
-    assert (
-        second
-        == "dana@northwind.example just now Subject kiwi Held support ana#1 in #outreach"
-    )
-    assert "+2" in third
-    assert "2 outside" in third
+    assert "+2" in second
+    assert "2 outside" in second
     assert f'value="{message.public_id}" aria-label="Select: Subject plum"' in page
 
 
@@ -419,32 +311,16 @@ def save(client, name="Risky first", query="order=riskiest&risk=high", **fields)
     return client.post("/queue/views/", {"name": name, "query": query, **fields})
 
 
-def queue(client):
-    return client.get("/queue/").text
-
-
-def saved():
-    return list(SavedView.objects.order_by("pk").values_list("name", "query"))
-
-
-def test_view_is_saved_shown_and_leads_back_to_what_it_shows(signed_in, auditor):
+def test_view_is_saved_and_leads_back_to_what_it_shows(signed_in, auditor):
     client = signed_in(auditor)
     answer = save(client)
     assert answer["Location"] == "/queue/?risk=high&order=riskiest"
-    page = client.get(answer["Location"]).text
-    assert "Saved as “Risky first”." in page
-    assert re.search(
-        r'href="/queue/\?risk=high&amp;order=riskiest" aria-current="true"><span class="clip">Risky',
-        page,
-    )
-    assert Entry.objects.filter(action="view.saved").count() == 1
+    assert "Saved as “Risky first”." in client.get(answer["Location"]).text
     # A view of the same name is replaced; page and unknown parameters are dropped.
-    save(
-        client,
-        name="RISKY first",
-        query="after=1700000000000000-9&q=refund&next=https://evil.example/&tab=nonsense",
-    )
-    assert saved() == [("RISKY first", "q=refund")]
+    query = "after=1700000000000000-9&q=refund&next=https://evil.example/&tab=nonsense"
+    save(client, name="RISKY first", query=query)
+    save(client, name="x" * 61)
+    assert SavedView.objects.get().query == "q=refund"
 
 
 def test_private_view_is_its_owners_alone_and_a_shared_one_deleted_by_its_owner_alone(
@@ -453,91 +329,39 @@ def test_private_view_is_its_owners_alone_and_a_shared_one_deleted_by_its_owner_
     client = signed_in(reviewer)
     save(client, name="Mine alone")
     save(client, name="For all", shared="1")
-    view = SavedView.objects.get(name="For all")
+    delete = f"/queue/views/{SavedView.objects.get(name='For all').pk}/delete/"
     other = signed_in(second_reviewer)
-    page = queue(other)
+    page = other.get("/queue/").text
     assert "Mine alone" not in page
     assert "For all" in page
-    assert "by Ana Ferreira" in page
     assert "Delete the view" not in page
-    assert other.post(f"/queue/views/{view.pk}/delete/").status_code == 404
-    assert (
-        signed_in(reviewer).post(f"/queue/views/{view.pk}/delete/").status_code == 302
-    )
-    assert [name for name, _ in saved()] == ["Mine alone"]
+    assert other.post(delete).status_code == 404
+    assert signed_in(reviewer).post(delete).status_code == 302
+    assert SavedView.objects.get().name == "Mine alone"
     assert Entry.objects.filter(action="view.deleted").count() == 1
-
-
-@pytest.mark.slow
-def test_view_with_an_invalid_name_or_over_the_limit_is_refused_with_an_error(
-    signed_in, reviewer, monkeypatch
-):
-    client = signed_in(reviewer)
-    for name in ("", "x" * 61, "a\0b"):
-        save(client, name=name)
-    assert saved() == []
-    monkeypatch.setattr(saved_rows, "MOST", 1)
-    save(client)
-    save(client, name="One more")
-    assert [name for name, _ in saved()] == ["Risky first"]
-    page = queue(client)
-    for words in (
-        "Give the view a name.", "under 60 characters", "Null characters", "You have 1 saved already",
-    ):  # fmt: skip
-        assert words in page
-
-
-def columns(message):
-    """The columns as they are stored."""
-    names = (
-        "shape",
-        "amounts",
-        "addresses",
-        "outside",
-        "started_by",
-        "run_id",
-        "bands",
-        "search",
-    )
-    of_review = (
-        Review.objects.filter(pk=message.pk).values("risk", "risk_level", "rules").get()
-    )
-    return Message.objects.filter(pk=message.pk).values(*names).get() | of_review
 
 
 def test_facets_show_recipients_and_originators(connection):
     message = make_message(
         connection, to_addresses=["Dana <Dana@Northwind.example>"], cc=["amy@yourteam.example"],
-        additions={"auto_bcc": "archive@keep.example"}, markdown=LIES, metadata={"discord_user": "ana#1", "runId": 7},
+        additions={"auto_bcc": "archive@keep.example"}, metadata={"discord_user": "ana#1", "runId": 7},
     )  # fmt: skip
-    found = columns(message)
-    assert sorted(found["addresses"]) == [
+    assert set(message.addresses) == {
         "amy@yourteam.example",
         "archive@keep.example",
         "dana@northwind.example",
-    ]
-    assert (found["outside"], found["started_by"], found["run_id"]) == (
-        2,
-        "discord:ana#1",
-        "7",
-    )
-    assert found["risk_level"] == "high"
-    assert "link_text_lies" in found["rules"]
+    }
+    assert message.outside == 2
+    assert message.started_by == "discord:ana#1"
+    assert message.run_id == "7"
     # Columns that only the database uses are not loaded.
-    assert Message.objects.get().get_deferred_fields() == {"search", "bands"}
+    assert message.get_deferred_fields() == {"search", "bands"}
     # The originator is the key where there was no person, and nobody for received mail.
-    sent = make_message(
-        connection, metadata={}, sent_by_key="k1", sent_by_key_name="Invoices"
-    )
-    assert columns(sent)["started_by"] == "key:Invoices"
-    came = columns(
-        make_message(
-            connection, direction="inbound", **{"from": "dana@northwind.example"}
-        )
-    )
-    assert came["started_by"] == ""
-    assert came["outside"] == 0
-    assert "dana@northwind.example" in came["addresses"]
+    sent = make_message(connection, metadata={}, sent_by_key_name="Invoices")
+    assert sent.started_by == "key:Invoices"
+    came = make_message(connection, direction="inbound", **{"from": "d@n.example"})
+    assert (came.started_by, came.outside) == ("", 0)
+    assert "d@n.example" in came.addresses
 
 
 def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypatch):
@@ -547,21 +371,7 @@ def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypa
     monkeypatch.setattr(examination, "amounts", fail)
     message = make_message(connection, markdown="Dear Dana, your report is ready.")
     assert message.revision is not None
-    found = columns(message)
-    assert found["search"] == ""
-    assert found["risk_level"] == "high"
+    assert message.search == ""
+    assert message.review.risk_level == "high"
     # Every rule of the policy applies to what is not known.
-    assert Review.objects.get().policy_facts is None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param("word " * 100_000, id="many words"),
-        pytest.param("".join(map(chr, range(0x4E00, 0x9000))) * 10, id="one word"),
-        pytest.param("\u202e" * 40_000, id="no word"),
-    ],
-)
-def test_huge_content_has_facets_too(connection, text):
-    assert columns(make_message(connection, markdown=text))["search"] is not None
+    assert message.review.policy_facts is None
