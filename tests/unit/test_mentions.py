@@ -11,28 +11,20 @@ BEN = Person(pk=3, name="Ben Okafor", email="ben@yourteam.example")
 
 
 def test_mention_is_the_longest_name_that_stands_there():
-    meant = {
+    for text, meant in {
         "@Ana Ferreira and @Ana Sousa.": [1, 2],
         "ask @sousa": [2],
         "@ben @ben @Ben Okafor": [3],
-    }
-    meant |= {
-        text: [3]
-        for text in (
-            "@Ben Okafor look",
-            "@ben: look",
-            "(@BEN)",
-            "@ben@yourteam.example, please",
-        )
-    }
-    meant |= {
-        text: []
-        for text in ("mail ben@yourteam.example", "x@ben", "@benjamin", "@ ben", "")
-    }
-    assert {
-        text: [one.id for one in mentions_in(text, [ANA, ANNA, BEN])[0]]
-        for text in meant
-    } == meant
+        "@ben: look": [3],
+        "(@BEN)": [3],
+        "@ben@yourteam.example, please": [3],
+        "mail ben@yourteam.example": [],
+        "x@ben": [],
+        "@benjamin": [],
+        "@ ben": [],
+    }.items():
+        found, _ = mentions_in(text, [ANA, ANNA, BEN])
+        assert [one.id for one in found] == meant, text
 
 
 def test_ambiguous_or_unknown_name_is_reported_and_mentions_nobody():
@@ -41,7 +33,3 @@ def test_ambiguous_or_unknown_name_is_reported_and_mentions_nobody():
     assert mentions_in("@zoe @zoe hello", [ANA])[1] == [
         "“@zoe” names nobody who sees this message."
     ]
-
-
-def test_very_long_text_still_mentions_somebody_once():
-    assert mentions_in("@" * 2000 + "@ben " * 400, [BEN])[0] == [BEN]

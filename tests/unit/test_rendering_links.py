@@ -8,17 +8,14 @@ from rendering.render import render_message
 # Texts and targets: where the text names another address, and where it does not.
 LIES = [
     ("https://acme.example/pay", "https://evil.example/"),
-    ("acme.example", "https://evil.example/"),
     ("Log in at www.acme.example now", "https://evil.example/"),
     ("acme.com.", "https://acme.com.evil.io/"),
     ("ACME.COM", "https://acme-com.example/"),
     ("аcme.example", "https://acme.example/"),
     ("ac\u200bme.example", "https://evil.example"),
-    ("acme。example", "https://evil.example"),
     ("ana@acme.example", "mailto:eva@acme.example"),
     ("acme.example", "mailto:ana@evil.example"),
     ("https://acme.example", "tel:+491234"),
-    ("+49 30 1234567", "tel:+4930999999"),
     ("Call 030/123 45-67 today", "tel:+493012345670"),
     ("+49 30 1234567", "tel:+7-49-30-1234567"),
     ("(555) 010-9999", "sms:+15550100000?body=555-010-9999"),
@@ -26,12 +23,11 @@ LIES = [
     ("+49 30 1234567", "tel:"),
     ("ana@acme.example", "sms:+491234567"),
     ("acme.company", "https://evil.example/"),
-    ("see acme.company now", "https://evil.example/"),
-    # KnownDomains below a private suffix belong to others.
+    # Domains below a private suffix belong to others.
     ("shop.github.io", "https://evil.github.io/"),
     ("acme.co.uk", "https://evil.co.uk/"),
     # Dots in disguise.
-    *((f"acme{dot}example", "https://evil.example/") for dot in "．｡․﹒٠ꓸ"),
+    *((f"acme{dot}example", "https://evil.example/") for dot in "。．｡․﹒٠ꓸ"),
     *(
         (f"acme{dot}com", "https://evil.example/")
         for dot in ("[.]", " (dot) ", "%2E", "\u00ad.", "\u200a.\u200a")
@@ -45,25 +41,18 @@ LIES = [
 TRUTHS = [
     ("https://acme.example/pay", "https://www.acme.example/pay?x=1"),
     ("acme.co.uk", "https://shop.acme.co.uk/"),
-    ("your order", "https://evil.example/"),
     ("README.md and setup.py", "https://git.example/"),
     ("version 2.0, e.g. this", "https://acme.example/"),
-    ("Mr.Smith", "https://acme.example/"),
     ("Ana@Acme.example", "mailto:ana@acme.example?subject=hi"),
     ("", "https://acme.example/"),
     ("12.30", "https://acme.example/"),
     ("+49 (0)30 123 45 67", "tel:+49-30-1234567"),
-    ("030 1234567", "tel:+49301234567;ext=12"),
     ("0049 30 1234567, 24/7", "tel:+49301234567"),
-    ("06 1234 5678", "tel:+390612345678"),
     ("(555) 010-9999", "sms:+15550109999?body=Hi%201234567"),
     ("Call us", "tel:+49301234567"),
-    ("acme.example", "mailto:ana@acme.example"),
-    ("shop.github.io", "https://www.shop.github.io/a"),
     ("company.logo", "https://evil.example/"),
     # Scripts without spaces between words, and the full stop of a sentence.
     ("请访问acme.cn。谢谢", "https://acme.cn/"),
-    ("ב-acme.com", "https://acme.com/"),
     ("例え.jp", "https://xn--r8jz45g.jp/"),
 ]
 
@@ -84,26 +73,16 @@ TARGETS = [
     ("https://acme.example:8443/", "acme.example", ("unusual_port",)),
     ("https://acme.example@evil.example/", "evil.example", ("credentials_in_url",)),
     ("https:\\\\evil.example\\a", "evil.example", ()),
-    ("https:/evil.example", "evil.example", ()),
     ("//evil.example/a", "evil.example", ()),
     ("ht\ntps://evil.ex\tample/", "evil.example", ()),
-    ("https://127.0.0.1/", "127.0.0.1", ("ip_address",)),
     ("https://0x7f000001/", "127.0.0.1", ("ip_address",)),
-    ("https://0x/", "0.0.0.0", ("ip_address",)),
     ("https://0177.0.0.1/", "127.0.0.1", ("ip_address",)),
     ("https://[::1]/", "::1", ("ip_address",)),
-    ("https://xn--mnchen-3ya.example/", "xn--mnchen-3ya.example", ("punycode",)),
-    ("https://münchen.example/", "xn--mnchen-3ya.example", ("punycode",)),
     ("https://pаypal.example/", "xn--pypal-4ve.example", ("punycode", "mixed_script")),
     ("https://%65vil.example/", "evil.example", ()),
     ("https://acme.com%2Eevil.example/", "acme.com.evil.example", ("disguised_dot",)),
-    ("https://acme.com．evil.example/", "acme.com.evil.example", ("disguised_dot",)),
-    ("https://acme.com․evil.example/", "acme.com.evil.example", ("disguised_dot",)),
-    ("https://ac\u00adme.example./", "acme.example", ()),
     ("mailto:ana@acme.com。evil.example", "acme.com.evil.example", ("disguised_dot",)),
     ("javascript:alert(1)", "", ("unusual_scheme",)),
-    ("file:///etc/passwd", "", ("unusual_scheme",)),
-    ("mailto:ana@acme.example", "acme.example", ()),
     ("mailto:ana@b@acme.example", "acme.example", ()),
     ("https://1.2.300.4/", "1.2.300.4", ()),
     ("tel:+49123", "", ()),
@@ -119,24 +98,13 @@ def test_target_is_read_as_browsers_read_it():
 
 
 def test_registered_domain_follows_the_public_suffix_list_with_its_private_part():
-    domains = {
-        "www.acme.example": "acme.example",
-        "a.b.acme.co.uk": "acme.co.uk",
-        "acme.com.evil.io": "evil.io",
-    }
-    domains |= {
-        "www.shop.github.io": "shop.github.io",
-        "a.b.kawasaki.jp": "a.b.kawasaki.jp",
-    }
-    domains |= {
-        "www.xn--mnchen-3ya.xn--p1ai": "xn--mnchen-3ya.xn--p1ai",
-        "a..b": "a..b",
-    }
-    domains |= {
-        host: host
-        for host in ("com.io", "github.io", "co.uk", "127.0.0.1", "::1", "localhost")
-    }
-    assert {host: registered_domain(host) for host in domains} == domains
+    for host, domain in (
+        ("a.b.acme.co.uk", "acme.co.uk"),
+        ("acme.com.evil.io", "evil.io"),
+        ("www.shop.github.io", "shop.github.io"),
+        ("a.b.kawasaki.jp", "a.b.kawasaki.jp"),
+    ):
+        assert registered_domain(host) == domain
 
 
 # Letters, and what their links are found to name. In order: split over elements, over
@@ -226,29 +194,14 @@ def test_address_in_plain_text_ends_where_its_sentence_does():
     }
 
 
-def test_written_out_host_and_short_target_read_well():
+def test_hosts_and_short_targets_read_well():
     assert unicode_host("xn--mnchen-3ya.example") == "münchen.example"
     assert unicode_host("xn--\x80\x80.example") == "xn--\x80\x80.example"
     assert short_target("https://acme.example/p?id=1") == "acme.example/p?id=1"
-    assert short_target("javascript:alert(1)") == "javascript:alert(1)"
-
-
-def test_host_of_an_address_without_a_scheme():
     assert host_of("//a.example/x") == "a.example"
-
-
-def test_scripts_that_one_language_combines_are_not_mixed():
-    odd = {
-        "カタカナabc.example": ("punycode",),
-        "ひらがな漢字.example": ("punycode",),
-        "aʰ.example": ("punycode",),
-    }
-    odd |= {
-        "한글abc.example": ("punycode",),
-        "pаypal.example": ("punycode", "mixed_script"),
-        "a.б": ("punycode",),
-    }
-    assert {host: host_flags(host) for host in odd} == odd
+    # Scripts that one language combines are not mixed.
+    for host in ("カタカナabc.example", "ひらがな漢字.example", "한글abc.example"):
+        assert host_flags(host) == ("punycode",)
 
 
 def test_phone_number_that_goes_on_beside_its_link_is_read_whole():

@@ -38,16 +38,14 @@ def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
     shown = render_message(content)
     assert "<h1>Hello</h1>" in shown.document
     assert "<strong>Dana</strong>" in shown.document
-    assert "Support" in shown.document
     assert shown.text == "# Hello\n\nDear **Dana**,\n\n-- \nAna\nSupport\n"
-    assert shown.differences == ()
-    assert shown.blocked == ()
-    assert shown.invisibles == {}
+    assert shown.differences == shown.blocked == ()
     assert shown.doubt == ""
     # HTML that the source gave is shown instead.
     shown = render_message(Content(markdown="from markdown", html="<p>from html</p>"))
     assert "from html" in shown.document
     assert "from markdown" not in shown.document
+    assert "This message has no text." in render_message(Content()).document
 
 
 def test_document_is_whole_and_carries_its_style():
@@ -55,79 +53,27 @@ def test_document_is_whole_and_carries_its_style():
     assert shown.document.startswith(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Message</title>'
     )
-    assert STYLE.read_text() in shown.document
-    assert "</" not in STYLE.read_text()
-    assert "://" not in STYLE.read_text()
-    assert "url(" not in STYLE.read_text()
+    style = STYLE.read_text()
+    assert style in shown.document
+    assert not [one for one in ("</", "://", "url(") if one in style]
     # A message with colours of its own stays on white paper.
-    assert '<body class="plain">' in render_message(Content(markdown="Hello")).document
-    assert (
-        '<body class="white">'
-        in render_message(Content(html='<p style="color:navy">Hello</p>')).document
-    )
-
-
-def test_text_twin_reads_like_the_message_and_names_invisible_characters():
-    link = "<a href='https://shop.example/4'>your order</a>"
-    shown = render_message(
-        Content(html=f"<h1>Order</h1><ul><li>lamp</li></ul><p>See {link}</p>")
-    )
-    assert shown.text.split("\n") == [
-        "Order",
-        "",
-        "- lamp",
-        "",
-        "See your order <https://shop.example/4>",
-    ]
-    shown = render_message(Content(markdown="pass\u200bword"))
-    assert shown.text == "pass[ZERO WIDTH SPACE]word"
-    assert shown.invisibles == {"ZERO WIDTH SPACE": 1}
-
-
-def test_plain_text_has_no_markup_and_no_comments():
-    assert render_message(Content(html="<!-- a -->x<!-- b -->")).plain == "x"
-    html = 'pass\u200bword<span style="font-size:0">secret</span><img src="http://a.example/x">'
-    assert render_message(Content(html=html)).plain == "passwordsecret"
+    assert '<body class="plain">' in shown.document
+    coloured = render_message(Content(html='<p style="color:navy">Hello</p>'))
+    assert '<body class="white">' in coloured.document
 
 
 def test_lone_surrogates_and_nulls_do_not_stop_it():
-    for content in (
-        Content(html="<p>a\ud800b\x00c</p>"),
-        Content(markdown="a\udfffb\x00c"),
-    ):
-        shown = render_message(content)
-        assert not shown.doubt
-        assert shown.document.encode("utf-8")
-
-
-def test_message_without_any_text_says_so():
-    for content in (
-        Content(),
-        Content(markdown=""),
-        Content(html=""),
-        Content(html="<p> </p>", markdown=None),
-    ):
-        assert not render_message(content).doubt
-    assert "This message has no text." in render_message(Content()).document
+    shown = render_message(Content(html="<p>a\ud800b\x00c</p>"))
+    assert not shown.doubt
+    assert shown.document.encode("utf-8")
 
 
 def test_picture_of_another_kind_is_named_instead_of_drawn():
     webp = b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x09\0\0\x09\0\0"
-    for kind, content in (("webp", webp), ("bmp", b"BM" + bytes(12) + b"\x28" * 40)):
-        data = f"data:image/{kind};base64,{b64encode(content).decode()}"
-        shown = render_message(Content(html=f"<p>Hi</p><img src='{data}' alt='Logo'>"))
-        assert "<img" not in shown.document
-        assert "picture not shown (in its place: “Logo”)" in shown.document
-
-
-def test_picture_of_absurd_size_is_named_instead_of_drawn():
-    shown = render_message(
-        Content(
-            html=f'<p>Hi</p><img src="data:image/png;base64,iVBORw0KGgo{"A" * 720_000}">'
-        )
-    )
+    data = f"data:image/webp;base64,{b64encode(webp).decode()}"
+    shown = render_message(Content(html=f"<p>Hi</p><img src='{data}' alt='Logo'>"))
     assert "<img" not in shown.document
-    assert "picture not shown" in shown.document
+    assert "picture not shown (in its place: “Logo”)" in shown.document
 
 
 def test_fault_inside_shows_the_source_and_says_so():
@@ -147,7 +93,7 @@ def test_very_many_invisible_characters_are_counted_but_not_all_drawn():
 
 TAGS = (
     "p div b i a span table tr td th tbody ul li dl dd h1 h2 font center pre blockquote form select option svg "
-    "math text button details summary noscript object x-y caption label em section nobr marquee style title"
+    "math text button details summary noscript object x-y caption label em section nobr marquee"
 ).split()
 
 
@@ -159,12 +105,11 @@ def random_html(dice):
     words = []
     for number in range(dice.randint(5, 60)):
         tag = dice.choice(TAGS)
+        looks = dice.choice(["", " style=color:#fff", " hidden", " class=x"])
         if dice.random() < 0.4:
             source += f"</{tag}>"
-        elif tag in ("style", "title"):
-            source += f"<{tag}></{tag}>"
         else:
-            source += f"<{tag}{dice.choice(['', ' style=color:#fff', ' hidden', ' class=x'])}>"
+            source += f"<{tag}{looks}>"
         words.append(f"word{number}x")
         source += f" {words[-1]} "
     return source, words
@@ -186,49 +131,41 @@ def hostile(k):
     """Return texts of about so many thousand characters that could take long to make
     harmless.
     """
-    return {
-        "boxes": "<div>" * 200 * k,
-        "tables": "<table><tr><td>" * 70 * k,
-        "bold": "<b>" * 330 * k,
-        "formatting": "".join(f"<b class=c{n}>" for n in range(90)) + "<p>x" * 10 * k,
-        "comments": "<!--[if mso]>x<![endif]-->" * 15 * k,
-        "boxes within bounds": ("<div>" * 190 + "x" + "</div>" * 190) * (k // 10),
-        "ampersands": "&" * 1000 * k,
-        "zero width": "a\u200b" * 500 * k,
-        "hidden zero width": "<p style='display:none'>" + "x\u200b" * 400 * k,
-        "hidden in each other": "<div style='display:none'>x" * 40 + "<p>x" * 15 * k,
-        "attributes": "<a " + "a " * 500 * k,
-        "open quotes": "<a href='" * 72 * k,
-        "open comments": "<!--" * 72 * k,
-        "style comments": "<style>" + "/*" * 500 * k + "</style>",
-        "style blocks": "<style>" + "a;{}" * 240 * k + "</style>",
-        "style addresses": "<style>a{b:" + "url(" * 48 * k + "}</style>",
-        "style words": f"<p style='transform:{'u' * 196 * k}'>" * 5,
-        "style brackets": f"<style>a{{b:{'(' * 150 * k}</style>x",
-        "style of any": "<style>"
-        + "*{color:red}" * 2 * k
-        + "</style>"
-        + "<p>x</p>" * 9 * k,
-        "style of each": "".join(
-            f"<p style='color:#123;border:1px solid #ccc;padding:{n}px'>x</p>"
-            for n in range(10 * k)
-        ),
-        "style classes": "<style>"
-        + "".join(f".c{n}{{color:#000;padding:{n}px}}" for n in range(30 * k))
-        + "</style>x",
-        "style rules": "<style>"
-        + "div p{color:#fff}" * 5 * k
-        + "</style>"
-        + "<div><p>x</p></div>" * 16 * k,
-        "style movements": f"<style>@keyframes a{{{'to{left:1px}' * 36 * k}}}</style>"
-        + MOVED * 20 * k,
-        "many sources": "<img srcset='" + "http://a," * 108 * k + "'>",
-        "moved out of tables": "<table>" + "<i></i>" * 20 * k,
-        "link text": "<a href=http://x.y>" + "a." * 500 * k + "</a>",
-        "links side by side": "<a href=http://x.y title=x.y>a.b</a>" * 25 * k,
-        "links of one sign": "<a href=//x.y>.</a>谢" * 25 * k,
-        "tag characters": "\U000e0041" * 500 * k,
-    }
+    many = (
+        ("<div>", 200),
+        ("<table><tr><td>", 70),
+        ("<b>", 330),
+        ("<!--[if mso]>x<![endif]-->", 15),
+        ("&", 1000),
+        ("a\u200b", 500),
+        ("<a href='", 72),
+        ("<!--", 72),
+        ("<a href=http://x.y title=x.y>a.b</a>", 25),
+        ("<a href=//x.y>.</a>谢", 25),
+        ("<div><p style='color:#123'>x", 16),
+    )
+    inside = (
+        ("<p style='display:none'>", "x\u200b", 400),
+        ("<div style='display:none'>x" * 40, "<p>x", 15),
+        ("<a ", "a ", 500),
+        ("<style>", "/*", 500),
+        ("<style>", "a;{}", 240),
+        ("<style>a{b:", "url(", 48),
+        ("<p style='transform:", "u", 980),
+        ("<style>a{b:", "(", 150),
+        ("<p>x</p>" * 9 * k + "<style>", "*{color:red}", 2),
+        ("<div><p>x" * 16 * k + "<style>", "div p{color:#fff}", 5),
+        (MOVED * 20 * k + "<style>@keyframes a{", "to{left:1px}", 36),
+        ("<img srcset='", "http://a,", 108),
+        ("<table>", "<i></i>", 20),
+        ("<a href=http://x.y>", "a.", 500),
+    )
+    return [
+        *(text * number * k for text, number in many),
+        *(start + text * number * k for start, text, number in inside),
+        "".join(f"<b class=c{n}>" for n in range(90)) + "<p>x" * 10 * k,
+        "<style>" + "".join(f".c{n}{{padding:{n}px}}" for n in range(30 * k)),
+    ]
 
 
 def show(source):
@@ -243,9 +180,6 @@ def test_hostile_message_takes_no_longer_than_its_length_allows(k):
     normal = min(seconds(show, newsletter) for _ in range(3))
     # The texts are 12.5 times as long as this newsletter; a quadratic step would take
     # hundreds of times as long. The quickest of three counts.
-    slow = [
-        name
-        for name, text in hostile(k).items()
-        if all(seconds(show, text) > 40 * normal for _ in range(3))
-    ]
-    assert slow == []
+    for text in hostile(k):
+        quickest = (seconds(show, text) for _ in range(3))
+        assert any(took <= 40 * normal for took in quickest), text[:90]

