@@ -21,7 +21,6 @@ from django.db.models import (
     QuerySet,
     Subquery,
 )
-from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 from django.utils.text import capfirst
 
@@ -501,7 +500,7 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
         ).filter(giver=OuterRef("actor_id"), **same),
         "decision.recorded": Decision.objects.filter(**same),
     }
-    entries = Entry.objects.exclude(outcome="").filter(
+    entries = Entry.objects.filter(
         at__gte=month.since, at__lt=month.until, message__in=mine.values("public_id")
     )
     for action, recorded in rows.items():
@@ -517,20 +516,12 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
 
 def _recorded_as(action: str, **more: Any) -> Exists:
     """Whether an entry of this kind has the same outcome for the same version."""
-    # The outcome of older entries is one of their details, and is not known where these
-    # were removed.
-    entries = Entry.objects.of_action(action).annotate(
-        outcome_detail=KeyTextTransform("outcome", "detail__fields")
-    )
-    same = Q(outcome=OuterRef("outcome")) | Q(
-        outcome="", outcome_detail=OuterRef("outcome")
-    )
-    unknown = Q(outcome="", detail=None)
     about = {
+        "outcome": OuterRef("outcome"),
         "message": OuterRef("message__public_id"),
         "fingerprint": OuterRef("revision__fingerprint"),
     }
-    return Exists(entries.filter(same | unknown, **about, **more))
+    return Exists(Entry.objects.of_action(action).filter(**about, **more))
 
 
 def _not_recorded(rows: QuerySet[Any], recorded: Exists) -> Q:
