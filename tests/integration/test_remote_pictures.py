@@ -24,7 +24,13 @@ from mirror.attachments.parsed import draw_picture
 from mirror.models import Mailbox, Message, RemotePicture
 from mirror.sync import retention
 from policy.kill_switch import pull
-from tests.factories import actor_of, make_connection, make_message, show_row
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    show_row,
+)
 from tests.integration.deciding import Killed, die
 from tests.markup import words_of
 from tests.picture_server import PNG, picture_server, png
@@ -275,6 +281,14 @@ def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(
     assert "Try 1 again" in strip(desk, message)
     assert load(desk, message) == ["1 of 1 loaded"]
     assert server.paths == ["/lamp", "/grey", "/lamp"]
+
+
+def test_late_end_of_an_older_worker_changes_nothing(desk, hold):
+    press(desk, hold(lamp=png()))
+    row = RemotePicture.objects.get()
+    # Another worker took it over.
+    change_row(row, tries=2)
+    assert not RemotePicture.objects.settle(row, to="loaded", content=b"late")
 
 
 @pytest.mark.parametrize("change", ["off", "stopped", "changed"])
