@@ -7,14 +7,11 @@ newer fails.
 """
 
 import contextlib
-import os
 import shutil
 import struct
 import subprocess
 
 import pytest
-
-from launcher.bootstrap import install_debian_packages
 
 _SOURCE = r"""
 struct when { long seconds, rest; };
@@ -68,15 +65,9 @@ class Clock:
 
 @contextlib.contextmanager
 def clock(folder):
-    """Skip the test where no compiler can be installed."""
-    if not _compiler() and not (
-        os.geteuid() == 0
-        and shutil.which("apt-get")
-        and install_debian_packages(["tcc"])
-    ):
-        pytest.skip(
-            "Setting a process's clock needs a C compiler, and none is here or can be installed."
-        )
+    """Skip the test where there is no compiler."""
+    if not _compiler():
+        pytest.skip("Setting a process's clock needs a C compiler, and none is here.")
     source = folder / "clock.c"
     library = folder / "clock.so"
     source.write_text(_SOURCE)
@@ -89,11 +80,7 @@ def clock(folder):
         str(library),
         str(source),
     ]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    if built.returncode:
-        pytest.skip(
-            f"Setting a process's clock needs a C compiler that works: {built.stderr.strip()[-200:]}"
-        )
+    subprocess.run(command, check=True)
     yield Clock(folder, library)
 
 

@@ -2,8 +2,8 @@
 mail box and the proxies.
 
 The invariants have numbers, I1 to I12. I10 needs a second connection:
-test_desk_neighbours. Of I9 only the plan is checked here; that cards are posted takes
-Discord's own time, and test_line_survives waits for it.
+test_desk_servers. Of I9 only the plan is checked here; that cards are posted takes
+Discord's own time, and test_launcher waits for it.
 """
 
 import hashlib

@@ -4,7 +4,6 @@ reading what is answered.
 
 import contextlib
 import socket
-import threading
 
 # More than comes of it, and less than any address takes.
 _DECLARED = 10_000
@@ -32,9 +31,7 @@ def slow_reader(path):
 
 @contextlib.contextmanager
 def slow_connections(port, beginnings):
-    """Open a connection for each beginning and send that; none of them reads, and more
-    of it comes by `drip`.
-    """
+    """Open a connection for each beginning and send that; none of them reads."""
     with contextlib.ExitStack() as stack:
         opened = []
         for beginning in beginnings:
@@ -46,24 +43,3 @@ def slow_connections(port, beginnings):
             one.setblocking(False)
             opened.append(one)
         yield opened
-
-
-@contextlib.contextmanager
-def dripping(connections):
-    """Send one more byte over each connection every second, until the block ends."""
-    is_over = threading.Event()
-
-    def drip():
-        while not is_over.wait(1.0):
-            for one in connections:
-                # Ended by the server meanwhile, or full.
-                with contextlib.suppress(OSError):
-                    one.send(b"a")
-
-    thread = threading.Thread(target=drip, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()

@@ -20,11 +20,9 @@ from audit.sealing.sealer import seal_all
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import MARKER, load
 from dashboard.management.commands import backup as backup_command
-from launcher import environment, postgres
-from launcher.console import LaunchError
+from launcher import environment
 from launcher.paths import ROOT
-from launcher.postgres import APPLICATION, OWNER, postgres_clients, postgres_programs
-from launcher.servers import temporary_servers
+from launcher.postgres import APPLICATION, OWNER
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
 from tests.ledger import append, as_superuser
@@ -37,30 +35,12 @@ def url_of(host, role, database):
     return f"postgresql://{role}@/{database}?host={host}"
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "the same version",
-        pytest.param("an older server", marks=pytest.mark.slow),
-    ],
-)
-def cluster(request, django_db_setup):
-    """The folder with the socket of a PostgreSQL that is not the embedded one of the
-    restored desk.
-    """
-    if request.param == "the same version":
-        yield settings.DATABASES["default"]["HOST"]
-        return
-    older = postgres_programs().parents[1] / "pginstall" / "bin"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postgres, "postgres_programs", lambda: older)
-        with temporary_servers() as servers:
-            yield str(servers.postgres.sockets)
-
-
 @pytest.fixture
-def target(cluster):
-    """An empty database in it."""
+def target(django_db_setup):
+    """An empty database of a PostgreSQL that is not the embedded one of the restored
+    desk.
+    """
+    cluster = settings.DATABASES["default"]["HOST"]
     name = f"restored_{os.urandom(4).hex()}"
     with psycopg.connect(url_of(cluster, OWNER, "postgres"), autocommit=True) as owner:
         owner.execute(f"CREATE DATABASE {name}")
@@ -226,26 +206,13 @@ def test_backup_whose_ledger_does_not_hold_or_that_cannot_be_loaded_leaves_nothi
 
 
 @pytest.mark.slow
-def test_seals_of_another_desk_and_backups_of_a_newer_one_are_refused(
-    desk, target, tmp_path
-):
+def test_seals_of_another_desk_are_refused(desk, target, tmp_path):
     path = make_backup(tmp_path)
     other = tmp_path / "other.jsonl"
     lines = Path(settings.SEAL_FILE).read_text().splitlines(keepends=True)
     other.write_text(lines[-1].replace('"signature":"', '"signature":"00'))
     folder = tmp_path / "new"
     assert_refused("knows another seal", folder, target, path, "--seals", other)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO django_migrations (app, name, applied) VALUES ('people', '9999_later', now())"
-        )
-    try:
-        newer = make_backup(folder)
-    finally:
-        as_superuser("DELETE FROM django_migrations WHERE name = '9999_later'")
-    newer = newer.rename(tmp_path / "newer.backup")
-    words = "newer Countersign: it has migrations"
-    assert_refused(words, folder, target, newer)
     assert left_in(folder) == []
     assert tables(target) == 0
 
@@ -270,11 +237,3 @@ def test_every_seal_of_the_copy_is_in_the_dump_also_when_seals_are_made_meanwhil
         for line in backup.open(SEALS)
     ]
     assert max(numbers) == backup.manifest["seal"]["number"] - 1
-
-
-def test_pg_dump_that_is_too_old_is_named_with_what_to_install():
-    assert postgres_clients(server=14) == postgres_programs()
-    with pytest.raises(
-        LaunchError, match=r"The server is PostgreSQL 99.*postgresql-client-99"
-    ):
-        postgres_clients(server=99)

@@ -59,15 +59,3 @@ def test_second_start_and_a_used_port_are_refused_by_name_and_leave_nothing_behi
     assert f"Port {stack.env['PORT']} is used" in refused.stderr
     assert other.processes() == {}
     assert everything_answers(stack)
-
-
-@pytest.mark.slow
-def test_manage_works_during_a_run_with_its_servers(stack):
-    code = "from django.db import connection as c; c.ensure_connection(); print(c.settings_dict['HOST'])"
-    shown = stack.run("manage", "shell", "-v", "0", "-c", code)
-    assert shown.stdout.strip() == str(stack.data / "sockets"), shown.stderr
-
-
-def test_verbs_are_distinguished(stack):
-    for arguments, status in ((["dance"], 2), (["stop", "now"], 2), (["help"], 0)):
-        assert stack.run(*arguments).returncode == status, arguments

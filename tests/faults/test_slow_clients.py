@@ -1,23 +1,23 @@
-"""Slow clients: others are answered meanwhile, nothing restarts, and the slow ones are
-disconnected.
+"""Slow clients, and floods of one person: others are answered meanwhile, the surplus is
+refused, and nothing restarts. That slow ones are disconnected is told by
+tests/unit/test_wsgi_bridge.py.
 """
 
 import contextlib
 import json
+import socket
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from tests.desk import TIMEOUT, Product
+from tests.desk import TIMEOUT
 from tests.faults.slow_connections import (
-    dripping,
     slow_body,
     slow_connections,
     slow_headers,
     slow_reader,
 )
-from tests.stack import running_stack
 from upstream.signatures import HEADER
 
 pytestmark = pytest.mark.stack
@@ -64,21 +64,11 @@ def live_address(product):
 
 @contextlib.contextmanager
 def all_slow(product, each):
-    """Open so many connections of each kind; gives those that wait for us, and those
-    that we do not read.
-    """
+    """Open so many connections of each kind."""
     with contextlib.ExitStack() as stack:
-        waiting = []
-        unread = []
         for port, kinds in slow_on_each_port(product).items():
-            for kind in kinds:
-                opened = stack.enter_context(slow_connections(port, [kind] * each))
-                (
-                    unread
-                    if kind.startswith(b"GET /") and kind.endswith(b"\r\n\r\n")
-                    else waiting
-                ).extend(opened)
-        yield waiting, unread
+            stack.enter_context(slow_connections(port, kinds * each))
+        yield
 
 
 def everybody_is_served(product, browser):
@@ -107,52 +97,102 @@ def test_slow_clients_on_every_port_hold_up_nobody(product, ana):
     assert product.stack.pids() == before
 
 
-@pytest.mark.slow
-def test_two_hundred_slow_clients_of_each_kind_are_ended_and_nothing_is_restarted(
-    tmp_path_factory,
-):
-    with running_stack(tmp_path_factory, REQUEST_BODY_SECONDS="5") as stack:
-        product = Product(stack)
-        before = stack.pids()
-        browser = product.reviewer()
-        with all_slow(product, each=200) as (waiting, unread):
-            # A byte now and then keeps none of them open.
-            with dripping(waiting):
-                everybody_is_served(product, browser)
-                stack.wait_for(
-                    lambda: all(map(is_ended, waiting)),
-                    timeout=180,
-                    what="the end of slow requests",
-                )
-            stack.wait_for(
-                lambda: all(map(is_cut_off, unread)),
-                timeout=180,
-                what="the end of unread answers",
-            )
-        everybody_is_served(product, browser)
-        assert stack.pids() == before
+def request_of(browser, path):
+    cookies = "; ".join(f"{one.name}={one.value}" for one in browser.session.cookies)
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookies}\r\n\r\n".encode()
+    )
 
 
-def is_ended(connection):
-    """Whether the server has closed it, once what it answered is read."""
-    try:
-        while connection.recv(65_536):
-            pass
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def is_cut_off(connection):
-    """Return whether the server has closed it, without reading: one more byte is then
-    answered with a reset.
+@contextlib.contextmanager
+def flood(product, browser):
+    """Ask for four pages at once on each of 200 connections of one session, and read
+    none of them.
     """
+    port = urlsplit(product.known["DASHBOARD_URL"]).port
+    with slow_connections(port, [request_of(browser, "/queue/") * 4] * 200) as opened:
+        yield opened
+
+
+def answered(connection):
+    """What can be read of the first answer, without waiting."""
     try:
-        connection.send(b"a")
+        return connection.recv(4096)
     except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return False
+        return b""
+
+
+def test_flood_of_one_session_is_refused_and_others_are_served(product, ben):
+    # Not the session of other tests: what was asked for is answered after its
+    # connections are closed.
+    before = product.stack.pids()
+    session = product.reviewer()
+    with flood(product, session) as opened:
+        everybody_is_served(product, ben)
+        refused = [
+            head for head in map(answered, opened) if head.startswith(b"HTTP/1.1 429 ")
+        ]
+    assert len(refused) >= 50
+    assert b"retry-after: 2" in refused[0].lower()
+    assert product.stack.pids() == before
+
+
+def test_600_streams_of_one_session_are_a_handful_and_its_page_gets_one(product, ben):
+    live = urlsplit(live_address(product))
+    session = product.reviewer()
+    with contextlib.ExitStack() as stack:
+        opened = [
+            stack.enter_context(socket.create_connection((live.hostname, live.port)))
+            for _ in range(600)
+        ]
+        for one in opened:
+            one.sendall(request_of(session, "/live/"))
+        for person in (ben, session):
+            # The page polls for as long as it is refused.
+            product.wait_for(
+                lambda person=person: has_stream(product, person), TIMEOUT, "a stream"
+            )
+        heads = [one.recv(4096) for one in opened]
+        assert (
+            sum(
+                head.startswith(b"HTTP/1.1 429 ") and b"retry-after: 5" in head
+                for head in heads
+            )
+            > 300
+        )
+        # Six of hers at most, Ben's and those of other tests' pages.
+        pages = requests.get(
+            f"http://{live.netloc}/live/health", timeout=TIMEOUT
+        ).json()["pages"]
+        assert pages <= 12
+
+
+def has_stream(product, person):
+    with person.session.get(
+        live_address(product), stream=True, timeout=TIMEOUT
+    ) as stream:
+        return stream.status_code == 200 and b"beat" in next(stream.iter_content(100))
+
+
+def test_more_than_1000_query_parameters_are_400_everywhere(product, ana):
+    desk = product.known["DASHBOARD_URL"]
+    gateway = product.known["GATEWAY_URL"]
+    live = live_address(product)
+    key = {"Authorization": f"Bearer {product.known['AGENT_KEY']}"}
+    for number in (1000, 1001):
+        query = "&".join(f"a{each}=1" for each in range(number))
+        for place in (
+            f"{desk}/queue/",
+            f"{desk}/healthz",
+            f"{gateway}/v1/emails",
+            live,
+        ):
+            answer = ana.session.get(
+                f"{place}?{query}",
+                headers=key,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+                stream=True,
+            )
+            with answer:
+                assert (answer.status_code == 400) == (number > 1000), place

@@ -6,13 +6,11 @@ import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
 import requests
 
 from tests.faults import wire
 from tests.faults.proxy import WEBHOOK, pass_on
-from tests.faults.sender import Sender, assert_stored_once, event
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
@@ -24,26 +22,6 @@ def hurry(desk, upstream_id):
         upstream_id,
     )
     desk.celery.send_task("gateway.tasks.sweep", queue="gateway")
-
-
-def test_retry_is_accepted_after_a_death_between_insert_and_commit(desk):
-    sender = Sender.of(desk)
-    body = event()
-    waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = 'audit_entry'::regclass"
-    with psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as database:
-        database.execute("LOCK TABLE audit_entry IN SHARE MODE")
-        with pytest.raises(requests.RequestException):
-            sender.post(body, timeout=0.3)
-        desk.wait(
-            lambda: desk.sql(waiting)[0]["n"], "the webhook to wait for the ledger"
-        )
-        desk.restart("web")
-    desk.wait(
-        lambda: desk.sql(waiting)[0]["n"] == 0, "the dead process's transaction to end"
-    )
-    sender.post_until_accepted(body)
-    assert sender.post(body).json() == {"result": "duplicate"}
-    assert_stored_once(desk, [body])
 
 
 def test_death_between_commit_and_answer_makes_the_retry_a_duplicate(desk):

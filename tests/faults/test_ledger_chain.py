@@ -1,24 +1,31 @@
-"""The ledger is copied into a freshly made cluster, whose transactions are counted from
-the beginning again.
+"""One chain of seals, in another cluster, with a sealer that is killed anywhere, with
+several at once, and beside an idle transaction that blocks every seal.
 """
 
+import json
 import os
+import signal
 import subprocess
+from datetime import timedelta
 
 import psycopg
+import psycopg.conninfo
 import pytest
 from django.conf import settings
 from django.db import connection
 from psycopg import sql
 
-from audit.models import Entry
+from audit.models import Entry, Seal
+from audit.sealing import anchors
 from audit.sealing.sealer import seal_all
 from audit.sealing.status import sealing_state
+from audit.tasks import seal
 from common.postgres import clock
 from common.postgres.server import cluster_id
+from dashboard.management.commands.prepare import Command
 from launcher.postgres import DATABASE, OWNER, postgres_programs
 from launcher.servers import temporary_servers
-from tests.ledger import append, as_superuser, check_chain
+from tests.ledger import append, check_chain
 from tests.moved import moved_to
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,15 +130,116 @@ def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
         assert not sealing_state(clock()).why
 
 
-def test_altered_backup_is_not_adopted(target):
-    entry = append(20)[4]
+def _in_another_process(work):
+    """Run it in a process of its own, with a session of its own; return the process's
+    number.
+    """
+    connection.close()
+    if process := os.fork():
+        return process
+    try:
+        work()
+    finally:
+        os._exit(0)
+
+
+def _seal_until_statement(number):
+    """Seal, and be killed right before the so many-th statement, or while the file is
+    written.
+    """
+    sent = iter(range(number))
+
+    def count(execute, *arguments):
+        if next(sent, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return execute(*arguments)
+
+    with connection.execute_wrapper(count):
+        seal()
+
+
+def _seal_until_the_disk():
+    def die(descriptor):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    anchors.os.fsync = die
+    seal()
+
+
+def _was_killed(process):
+    return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+
+
+def test_sealer_killed_anywhere_leaves_one_chain(settings):
+    statements = 0
+    while True:
+        append(2)
+        if not _was_killed(
+            _in_another_process(lambda number=statements: _seal_until_statement(number))
+        ):
+            break
+        statements += 1
+        check_chain()
+    append(2)
+    assert _was_killed(_in_another_process(_seal_until_the_disk))
+    append(1)
+    seal()
+    assert statements > 10
+    seals = check_chain()
+    assert seals[-1].size == Entry.objects.count()
+    heads = [json.loads(line) for line in settings.SEAL_FILE.read_text().splitlines()]
+    assert [(head["number"], head["signature"]) for head in heads] == [
+        (one.number, one.signature) for one in seals
+    ]
+
+
+def test_four_sealers_at_once_make_one_chain():
+    def seal_again_and_again():
+        while not Seal.objects.filter(size=40).exists():
+            seal_all()
+
+    sealers = [_in_another_process(seal_again_and_again) for _ in range(4)]
+    append(20)
+    # However slowly the others start, what follows comes after a seal.
+    while not Seal.objects.exists():
+        seal_all()
+    append(20)
+    ends = [_was_killed(process) for process in sealers]
+    assert not any(ends)
     seal_all()
-    _copy_to(target)
-    with moved_to(target):
-        as_superuser("UPDATE audit_entry SET surface = 'web' WHERE id = %s", [entry.pk])
-        append()
+    seals = check_chain()
+    assert len(seals) > 1
+    assert seals[-1].size == Entry.objects.count() == 40
+
+
+@pytest.fixture
+def application_url(settings, monkeypatch):
+    """The address of the tests' own database, whose sessions may sit in a transaction
+    for a moment only.
+    """
+    params = connection.get_connection_params()
+    url = psycopg.conninfo.make_conninfo(
+        host=params["host"], dbname=params["dbname"], user=params["user"]
+    )
+    settings.OWN_DATABASE_URL = url
+    monkeypatch.setattr("dashboard.management.commands.prepare.LONGEST_IDLE", "700ms")
+    Command()._set_role_defaults()
+    yield url
+    with connection.cursor() as cursor:
+        name = connection.ops.quote_name(params["dbname"])
+        cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} RESET ALL")
+
+
+def test_idle_transaction_holds_the_seals_up_is_named_and_is_ended(application_url):
+    with psycopg.connect(application_url, application_name="sleeper") as session:
+        session.execute("SELECT pg_current_xact_id()")
+        append(3)
         assert seal_all() == 0
-        assert (
-            sealing_state(clock()).why
-            == f"Entry {entry.pk} is not the one that was sealed."
-        )
+        state = sealing_state(clock() + timedelta(minutes=2))
+        assert state.is_late
+        assert f"process {session.info.backend_pid} (sleeper), open since" in state.why
+        # Waits for the end that the server makes.
+        with pytest.raises(psycopg.Error):
+            next(session.notifies(timeout=20), None) or session.execute("SELECT 1")
+    assert seal_all() == 3
+    assert check_chain()[-1].size == Entry.objects.count()

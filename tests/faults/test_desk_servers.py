@@ -1,0 +1,448 @@
+"""PostgreSQL, Redis, workers or another MultiMail account are away, full, outdated or die
+again and again: what was acknowledged stays, the rest is redone, others are served.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+from redis import RedisError
+
+from tests.faults import wire
+from tests.faults.proxy import DECIDE, READ, WEBHOOK
+from tests.faults.sender import Sender, assert_stored_once, event
+from tests.faults.wire import Hold, answering
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
+
+
+@contextlib.contextmanager
+def every_session(desk):
+    """Hold all sessions of the application; the product's own are terminated."""
+    with (
+        contextlib.ExitStack() as sessions,
+        psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as owner,
+    ):
+        owner.autocommit = True
+        mine = []
+
+        def fill():
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    session = sessions.enter_context(
+                        psycopg.connect(desk.stack.env["DATABASE_URL"])
+                    )
+                    mine.append(session.info.backend_pid)
+
+        theirs = (
+            "FROM pg_stat_activity WHERE usename = 'countersign' AND NOT pid = ANY(%s)"
+        )
+
+        def are_gone():
+            return owner.execute(f"SELECT count(*) {theirs}", [mine]).fetchone() == (0,)
+
+        def only_mine():
+            owner.execute(f"SELECT pg_terminate_backend(pid) {theirs}", [mine])
+            fill()
+            if not are_gone():
+                return False
+            # A session that has just ended may have freed a slot after the last try.
+            seen = len(mine)
+            fill()
+            return len(mine) == seen and are_gone()
+
+        fill()
+        desk.wait(only_mine, "all sessions to be ours")
+        yield
+
+
+def test_exhausted_connections_are_reported_at_once_and_recover_automatically(desk):
+    sender = Sender.of(desk)
+    held = desk.hold()
+    bodies = [event() for _ in range(5)]
+    page = desk.ana.get(f"/queue/{held.id}/")
+    with every_session(desk):
+        for body in bodies:
+            answer = sender.post(body)
+            assert answer.status_code == 503
+            assert answer.headers["Retry-After"].isdecimal()
+        fields = {"outcome": "approve", "fingerprint": held.fingerprint, "reason": ""}
+        answer = desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields)
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"].isdecimal()
+        assert "The database is not responding" in answer.text
+    for body in bodies:
+        sender.post_until_accepted(body)
+    assert_stored_once(desk, bodies)
+    assert desk.decision(held) == {}
+    assert desk.decide(held) == 302
+    desk.wait_for_decision(held, "applied")
+
+
+class Hostile:
+    """A session that locks rows in the other order, and is never the one that
+    PostgreSQL aborts.
+    """
+
+    def __init__(self, desk, table):
+        self.desk = desk
+        self.table = table
+        self.session = psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"])
+        self.session.execute("SET deadlock_timeout = '1min'")
+        self.session.execute(f"LOCK TABLE {table} IN SHARE MODE")
+
+    def wait(self):
+        """Until a transaction of the product waits for the table."""
+        query = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+        self.desk.wait(
+            lambda: self.desk.sql(query, self.table)[0]["n"],
+            f"somebody to wait for {self.table}",
+        )
+
+    def close(self):
+        self.session.rollback()
+        self.session.close()
+
+
+def deadlocks(desk):
+    return desk.sql(
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )[0]["deadlocks"]
+
+
+def test_deadlock_at_the_end_of_a_call_leaves_one_effect(desk):
+    held = desk.hold()
+    hold = Hold(after_answer=True)
+    before = deadlocks(desk)
+    with (
+        desk.hooks.fault(answering(200), WEBHOOK, held.upstream_id),
+        desk.upstream.fault(hold, DECIDE, held.upstream_id),
+    ):
+        assert desk.decide(held) == 302
+        hold.wait()
+        hostile = Hostile(desk, "approvals_decisionattempt")
+        try:
+            hold.release()
+            hostile.wait()
+            hostile.session.execute(
+                "SELECT 1 FROM approvals_decision WHERE id = %s FOR UPDATE",
+                [desk.decision(held)["id"]],
+            )
+        finally:
+            hostile.close()
+        desk.wait(lambda: deadlocks(desk) > before, "PostgreSQL to count the deadlock")
+        desk.wait_for_decision(held, "applied")
+    assert desk.calls(held) == 1
+
+
+@pytest.fixture(autouse=True)
+def _wait_for_no_dead_worker(desk):
+    """A worker stops when Redis refuses writes, and its tasks are redelivered only
+    after some minutes.
+    """
+    yield
+    desk.give_up_unacked()
+
+
+@contextlib.contextmanager
+def hanging(desk):
+    desk.stack.kill("redis", signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        desk.stack.kill("redis", signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def gone(desk):
+    """Make its address unreachable, and cut open connections."""
+    socket = Path(desk.stack.data / "sockets" / "redis.sock")
+    desk.redis.ping()
+    away = socket.rename(socket.with_name("away.sock"))
+    try:
+        for kind in ("normal", "pubsub"):
+            desk.redis.client_kill_filter(_type=kind, skipme=True)
+        yield
+    finally:
+        away.rename(socket)
+
+
+@contextlib.contextmanager
+def read_only(desk):
+    desk.redis.replicaof("127.0.0.1", 1)
+    try:
+        yield
+    finally:
+        desk.redis.replicaof("NO", "ONE")
+
+
+@contextlib.contextmanager
+def out_of_memory(desk):
+    desk.redis.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        desk.redis.config_set("maxmemory", 0)
+
+
+def test_redis_away_costs_neither_webhook_nor_decision(desk):
+    for way in (gone, hanging, read_only, out_of_memory):
+        sender = Sender.of(desk)
+        held = desk.hold()
+        bodies = [event() for _ in range(3)]
+        page = desk.ana.get(f"/queue/{held.id}/")
+        with way(desk):
+            for body in bodies:
+                assert sender.post(body).status_code == 200, way.__name__
+            fields = {
+                "outcome": "approve",
+                "fingerprint": held.fingerprint,
+                "reason": "",
+            }
+            assert (
+                desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code
+                == 302
+            ), way.__name__
+            assert desk.decision(held)["outcome"] == "approve"
+            upstream_id, subject = desk.send()
+        assert_stored_once(desk, bodies)
+        # Only the worker itself sweeps here.
+        desk.wait_for_decision(held, "applied")
+        assert desk.shown(upstream_id, subject).fingerprint
+        desk.give_up_unacked()
+
+
+def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
+    messages = [desk.hold() for _ in range(3)]
+    desk.redis.config_set("appendfsync", "always")
+    data = desk.stack.data / "redis"
+    launcher = desk.stack.launcher.pid
+    desk.stack.kill("worker-desk", signal.SIGSTOP)
+    try:
+        # One message of each is delivered to the worker that cannot run it; the others
+        # stay in the queue.
+        desk.sweep(), desk.sweep()
+        assert [desk.decide(held) for held in messages] == [302] * 3
+        desk.wait(
+            lambda: desk.redis.llen("decisions") >= 3, "the wake-ups to wait in Redis"
+        )
+        copy = shutil.copytree(data, data.with_name("redis.copy"))
+    finally:
+        desk.stack.kill("worker-desk", signal.SIGCONT)
+    for held in messages:
+        desk.wait_for_decision(held, "applied")
+    # The launcher must not restart it before the old data is back.
+    os.kill(launcher, signal.SIGSTOP)
+    try:
+        desk.stack.kill("redis")
+        desk.wait(lambda: not _lives(desk.stack.pids()["redis"]), "Redis to end")
+        shutil.rmtree(data)
+        copy.rename(data)
+    finally:
+        os.kill(launcher, signal.SIGCONT)
+    ended = [desk.decision(held)["changed_at"] for held in messages]
+    desk.wait(lambda: wake_ups(desk) == 0, "the old wake-ups to be taken")
+    desk.give_up_unacked()
+    desk.wait_for_idle()
+    assert [desk.calls(held) for held in messages] == [1] * 3
+    assert [desk.decision(held)["changed_at"] for held in messages] == ended
+
+
+def wake_ups(desk):
+    """Return the number of queued wake-ups for decisions; None while Redis is
+    unavailable.
+    """
+    try:
+        return desk.redis.llen("decisions")
+    except RedisError:
+        return None
+
+
+def _lives(pid):
+    try:
+        return (
+            "Z"
+            not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        )
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def killing(desk, seconds):
+    """Kill each worker this long after it was ready, during the block; the list has the
+    killed ones.
+    """
+    killed = []
+    is_over = threading.Event()
+
+    def lives():
+        return desk.stack.log("worker-desk").count("ready.")
+
+    def go_on():
+        seen = 0
+        while not is_over.wait(0.05):
+            if lives() > seen and not is_over.wait(seconds):
+                seen = lives()
+                with contextlib.suppress(KeyError, ProcessLookupError):
+                    killed.append(desk.stack.kill("worker-desk"))
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        is_over.set()
+        thread.join(60)
+        desk.give_up_unacked()
+
+
+def test_worker_killed_every_two_seconds_still_makes_progress(desk):
+    messages = [desk.hold() for _ in range(2)]
+    with killing(desk, 2) as killed:
+        desk.wait(lambda: killed, "the first death")
+        for held in messages:
+            assert desk.decide(held) == 302
+        sent = desk.send()
+
+        def progress():
+            for held in messages:
+                desk.let_lease_end(held)
+                desk.let_fall_due(held)
+            return any(desk.decision(held)["state"] == "applied" for held in messages)
+
+        desk.wait(progress, "one of the decisions to be carried out")
+        desk.wait(lambda: desk.fetched(sent[0]), "the content of what came meanwhile")
+        messages.append(desk.shown(*sent))
+        desk.wait(lambda: len(set(killed)) >= 3, "three workers to be killed")
+        assert desk.decide(messages[-1]) == 302
+    desk.bring_to_end(*messages)
+
+
+# The worker that executes decisions.
+THREADS = 8
+# Another MultiMail account, connected without a proxy.
+CONNECT = """
+import io, re
+from django.core.management import call_command
+from mirror.models import Connection
+out = io.StringIO()
+call_command("gateway_account", name="Neighbour", stdout=out)
+made = dict(re.findall(r"^([a-z ]+?)  +(\\S+)", out.getvalue(), re.M))
+connection = Connection.objects.create(
+    slug="neighbour", name="Neighbour", api_url={url!r}, webhook_secret="whsec_neighbour_secret",
+    oversight_key=made["oversight"], is_our_gateway=True)
+result = {{**made, "webhook_id": connection.webhook_id}}
+"""
+
+
+@pytest.fixture(scope="module")
+def neighbour(desk_of_its_own):
+    """The keys of the other account, whose webhooks reach the desk."""
+    made = desk_of_its_own.python(
+        CONNECT.format(url=desk_of_its_own.known["GATEWAY_URL"])
+    )
+    desk_of_its_own.known |= {
+        "NEIGHBOUR_KEY": made["agent"],
+        "NEIGHBOUR_ADMIN_KEY": made["admin"],
+    }
+    body = {
+        "url": f"{desk_of_its_own.hooks.url}/webhooks/multimail/{made['webhook_id']}/",
+        "events": [
+            "oversight.pending",
+            "oversight.approved",
+            "oversight.rejected",
+            "message.sent",
+        ],
+        "secret": "whsec_neighbour_secret",
+    }
+    answer = desk_of_its_own.product.call(
+        "POST", "/v1/webhooks", key="NEIGHBOUR_ADMIN_KEY", json=body
+    )
+    assert answer.status_code == 201, answer.text
+    return made
+
+
+def neighbour_decides(desk):
+    """Send a message of the other account, approve it, and wait for its effect."""
+    subject = f"Neighbour {uuid.uuid4().hex[:10]}"
+    body = {
+        "from": "agent@neighbour.example",
+        "to": "dana@northwind.example",
+        "subject": subject,
+        "body": "Hello",
+    }
+    answer = desk.product.call("POST", "/v1/send_email", key="NEIGHBOUR_KEY", json=body)
+    assert answer.status_code == 202, answer.text
+    held = desk.shown(answer.json()["message_id"], subject)
+    desk.sql(
+        "UPDATE mirror_mailbox SET undo_window = '0' WHERE address = 'agent@neighbour.example'"
+    )
+    assert desk.decide(held) == 302
+    desk.wait_for_decision(held, "applied")
+
+
+def mend(desk):
+    desk.sql("UPDATE mirror_connection SET wait_until = NULL WHERE slug = 'demo'")
+    desk.reconcile()
+    desk.wait(
+        lambda: (
+            not desk.connection()["paused_at"]
+            and not desk.connection()["failing_since"]
+        ),
+        "it to be well",
+    )
+
+
+def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
+    slow = [desk.hold() for _ in range(THREADS + 1)]
+    stop = wire.Gate()
+    try:
+        with desk.upstream.fault(stop, kind=READ):
+            for held in slow:
+                assert desk.decide(held, "reject") == 302
+            stop.wait()
+            # While all of those hang.
+            neighbour_decides(desk)
+    finally:
+        stop.open()
+    for held in slow:
+        desk.let_fall_due(held)
+    for held in slow:
+        desk.sweep_to(held, "applied")
+
+
+@pytest.mark.parametrize("trouble", ["refused", "revoked", "throttled"])
+def test_broken_connection_does_not_hold_up_its_neighbour(desk, neighbour, trouble):
+    held = desk.hold()
+    fault = {
+        "refused": desk.upstream.refusing(),
+        "revoked": desk.upstream.fault(wire.answering(401), kind=""),
+        "throttled": desk.upstream.fault(
+            wire.answering(429, Retry_After="3600"), kind=""
+        ),
+    }[trouble]
+    try:
+        with fault:
+            assert desk.decide(held) == 302
+            # Reading its thread may be throttled first, and then the decision is not
+            # even tried.
+            desk.wait(
+                lambda: (
+                    desk.decision(held)["explanation"]
+                    or desk.connection()["wait_until"]
+                ),
+                "the trouble",
+            )
+            neighbour_decides(desk)
+    finally:
+        mend(desk)
+    desk.let_fall_due(held)
+    desk.sweep_to(held, "applied")
+    assert len(desk.upstream.reached(DECIDE, held.upstream_id)) == 1
