@@ -35,9 +35,3 @@ def test_credentials_missing_file_is_empty_and_update_keeps_the_rest(tmp_path):
         "C": "4",
     }
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_credentials_ignore_comments_and_blank_lines(tmp_path):
-    path = tmp_path / "credentials.env"
-    path.write_text("# a comment\n\nexport A=1\nB='two words'\n")
-    assert read_credentials(path) == {"A": "1", "B": "two words"}

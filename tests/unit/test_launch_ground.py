@@ -7,24 +7,11 @@ import stat
 
 import pytest
 
-from launcher import data_folder, environment, keys, logs, ports
-from launcher.child import Child, pause_before_start
+from launcher import data_folder, environment, keys, logs
+from launcher.child import Child
 from launcher.console import LaunchError
 from launcher.embedded import socket_folder
 from launcher.processes import Check, Process, table
-
-
-def test_free_ports_are_different_and_below_those_of_outgoing_connections():
-    picked = ports.pick_free_ports(5)
-    assert len(set(picked)) == 5
-    assert max(picked) < 32_768
-
-
-def test_port_in_use_is_refused_by_its_variable():
-    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
-        number = server.getsockname()[1]
-        with pytest.raises(LaunchError, match=rf"Port {number} is used.*LIVE_PORT=0"):
-            ports.refuse_used({"LIVE_PORT": number})
 
 
 def test_socket_folder_is_private_and_short_also_for_a_deep_clone(
@@ -45,21 +32,6 @@ def test_socket_folder_is_private_and_short_also_for_a_deep_clone(
     finally:
         folder.rmdir()
         folder_of_other.rmdir()
-
-
-@pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root can make a folder of somebody else"
-)
-def test_socket_folder_that_somebody_else_made_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", "/tmp")
-    deep = tmp_path / ("other" * 30)
-    folder = socket_folder(deep)
-    try:
-        os.chown(folder, 12345, 12345)
-        with pytest.raises(LaunchError, match="another account"):
-            socket_folder(deep)
-    finally:
-        folder.rmdir()
 
 
 def _environment(data, **variables):
@@ -89,35 +61,6 @@ def test_keys_are_made_once_only_for_their_owner_and_not_with_an_external_databa
         )
 
 
-def test_assignments_are_read_as_a_shell_does(tmp_path):
-    (tmp_path / "file").write_text(
-        "# comment\n\nA=1\nexport B='two words'\nC=\"it's\"\n"
-    )
-    assert keys.read_assignments(tmp_path / "file") == {
-        "A": "1",
-        "B": "two words",
-        "C": "it's",
-    }
-
-
-def test_data_folder_is_held_by_one(tmp_path):
-    data = tmp_path / "data"
-    with data_folder.held(data):
-        data_folder.write_state(data, {"verb": "start", "url": "http://127.0.0.1:8000"})
-        assert data_folder.is_held(data)
-        with (
-            pytest.raises(
-                data_folder.DataFolderInUse,
-                match=r"is already running: http://127\.0\.0\.1:8000",
-            ),
-            data_folder.held(data),
-        ):
-            pass
-    assert not data_folder.is_held(data)
-    assert stat.S_IMODE(data.stat().st_mode) == 0o700
-    assert stat.S_IMODE((data / data_folder.STATE).stat().st_mode) == 0o600
-
-
 def test_folder_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(LaunchError, match=r"DATA_DIR.*thesis\.tex"):
@@ -135,42 +78,18 @@ def test_long_log_is_truncated_after_one_copy(tmp_path):
     assert not logs.rotate(log, limit=100)
 
 
-def test_essence_of_a_traceback_is_its_last_sentence(tmp_path):
-    log = tmp_path / "prepare.log"
-    log.write_text(
-        'before\nTraceback (most recent call last):\n  File "x.py", line 1\nKeyError: DISCORD_APP_ID is missing.\n'
-    )
-    assert logs.last_error(log) == "DISCORD_APP_ID is missing."
-
-
-def test_first_restart_is_at_once_and_later_ones_wait_longer():
-    assert [pause_before_start(lives) for lives in range(5)] == [0, 0, 0.25, 0.5, 1]
-    assert pause_before_start(30) == 10
-
-
-@pytest.mark.parametrize(
-    ("product", "names"),
-    [
-        ("both", ["web", "live", "worker-desk", "gateway", "worker-out", "demo"]),
-        ("gateway", ["gateway", "worker-out"]),
-        ("dashboard", ["web", "live", "worker-desk"]),
-    ],
-)
-def test_each_product_has_its_processes_of_which_one_beats(product, names):
-    processes = table(environment.read({"SERVE": product}))
-    assert [process.name for process in processes] == names
-    assert (
-        len([process for process in processes if process.environment.get("BEAT")]) == 1
-    )
-    # Mail is taken in wherever the gateway runs.
-    assert [
-        process.name for process in processes if "INBOUND" in process.environment
-    ] == (["worker-out"] if product != "dashboard" else [])
-    assert not [
-        process
-        for process in table(environment.read({"DEMO": "0"}))
-        if process.name == "demo"
-    ]
+def test_each_product_has_its_processes_of_which_one_beats():
+    desk = ["web", "live", "worker-desk"]
+    gateway = ["gateway", "worker-out"]
+    for asked, names in (
+        ({"SERVE": "both"}, [*desk, *gateway, "demo"]),
+        ({"SERVE": "both", "DEMO": "0"}, [*desk, *gateway]),
+        ({"SERVE": "gateway"}, gateway),
+        ({"SERVE": "dashboard"}, desk),
+    ):
+        processes = table(environment.read(asked))
+        assert [one.name for one in processes] == names
+        assert sum("BEAT" in one.environment for one in processes) == 1
 
 
 def test_process_that_answers_nothing_is_ended_after_the_third_question(tmp_path):
@@ -189,14 +108,5 @@ def test_process_that_answers_nothing_is_ended_after_the_third_question(tmp_path
             child.started -= 60
             assert [child.end_if_hanging() for _ in range(3)] == [False, False, True]
             assert child.running.wait(60) == -signal.SIGKILL
-            assert child.take_end() == "signal 9"
         finally:
             child.end_now()
-
-
-@pytest.mark.xdist_group("together")
-def test_group_of_tests_reaches_the_scheduler(request):
-    # It once got lost without a word, and every test process started a product of its
-    # own.
-    grouped = getattr(request.config.option, "loadgroup", False)
-    assert request.node.nodeid.endswith("@together") == grouped
