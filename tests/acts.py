@@ -131,7 +131,7 @@ PROVED_TASKS = {
     "approvals.tasks.reject_set_apart": "test_brake.py",
     "approvals.tasks.load_pictures": "test_remote_pictures.py",
     "mirror.tasks.read_thread": "test_thread.py",
-    "alerts.tasks.drain": "test_alerts.py",
+    "alerts.tasks.drain": "test_alert_deliveries.py",
     "alerts.tasks.judge_press": "test_interactions.py",
     "alerts.tasks.run_command": "test_slash_commands.py",
     "audit.tasks.forget_details": "test_retention.py::test_details_past_their_retention_are_removed_entries_stay",

@@ -25,11 +25,9 @@ from tests import factories
 from tests.serving import Handler, serving
 from tests.stack import wait_for
 
-# The last is no Discord: a program that is told of events.
 _PATH = re.compile(
-    r"/(api/webhooks/(?P<id>[0-9]+)/[\w-]+(/messages/(?P<message>[0-9]+))?|hook)"
+    r"/api/webhooks/(?P<id>[0-9]+)/[\w-]+(/messages/(?P<message>[0-9]+))?"
 )
-PROGRAM = "0"
 LONG = 60
 # Alerts do not depend on a message's content.
 make_message = partial(factories.make_message, hydrated=False)
@@ -68,8 +66,6 @@ class Discord:
     next: dict[str, list[tuple[int, dict[str, str], Any]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    gone: set[str] = field(default_factory=set)
-    slow: dict[str, float] = field(default_factory=dict)
     # So many answers are lost after the request was obeyed.
     lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     # So many requests in so many seconds: the limit of which headers tell, and the one
@@ -109,11 +105,7 @@ class Discord:
         webhook's number too.
         """
         found = _PATH.fullmatch(urlsplit(path).path)
-        webhook, message = (
-            ((found["id"] or PROGRAM), found["message"] or "") if found else ("?", "")
-        )
-        if self.slow.get(webhook):
-            time.sleep(self.slow[webhook])
+        webhook, message = (found["id"], found["message"]) if found else ("?", "")
         with self._lock:
             status, headers, reply = self._answer(webhook, message, body)
             self.calls.append(Call(method, path, webhook, status, body))
@@ -122,10 +114,6 @@ class Discord:
     def _answer(self, webhook, message, body):
         if self.next[webhook]:
             return self.next[webhook].pop(0)
-        if webhook == PROGRAM:
-            return 200, {}, {}
-        if webhook in self.gone:
-            return 404, {}, {"code": 10015, "message": "Unknown Webhook"}
         wait, headers = self._limit(webhook)
         if wait:
             return 429, headers, {"retry_after": wait, "global": False}
@@ -183,23 +171,15 @@ def discord():
         yield standin
 
 
-def work_until(is_done, what):
-    """Be the worker, in this thread, until something is so."""
+def work_to_the_end():
+    """Be the worker, in this thread, until everything was delivered or given up."""
 
     def turn():
         for destination_id in with_something_due():
             drain(destination_id=destination_id)
-        return is_done()
+        return not Delivery.objects.unfinished().exists()
 
-    wait_for(turn, LONG, what)
-
-
-def work_to_the_end():
-    """Be the worker until everything was delivered or given up."""
-    work_until(
-        lambda: not Delivery.objects.unfinished().exists(),
-        "everything delivered or given up",
-    )
+    wait_for(turn, LONG, "everything delivered or given up")
 
 
 def deliver(*, delivery_id):

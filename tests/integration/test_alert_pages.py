@@ -4,7 +4,6 @@ deliveries.
 
 import re
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from django.utils import timezone
@@ -12,14 +11,14 @@ from django.utils import timezone
 from alerts.destinations.commands import (
     Settings,
     change_destination,
-    remove_destination,
 )
 from alerts.destinations.forms import DestinationForm
 from alerts.errors import NotChanged
-from alerts.models import Delivery, Destination, Route
-from alerts.views.destinations import newest_acts
+from alerts.models import Card, Delivery, Destination, Digest, Route
 from audit.models import Entry, EntryDetail
-from mirror.models import Mailbox
+from audit.recording import record
+from common.actors import worker
+from mirror.models import Mailbox, Message
 from tests.alerting import deliver, make_message
 from tests.factories import make_connection, make_person
 
@@ -68,12 +67,10 @@ def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refus
     made = Destination.objects.filter(kind="discord_bot", url="")
     assert [one.channel for one in made] == ["1180000000000000555"] * 2
     assert b"DISCORD_BOT_TOKEN is not set" in client.get("/alerts/").content
-    assert "which has only digits" in problems("discord_bot", channel="#ops")["channel"]
-    assert "at least one" in problems("inngest", url=HOOK, events=[])["events"]
-    assert "address" in problems("inngest", url=HOOK)["url"]
-    assert "Discord" in problems("signed_webhook", url=HOOK)["url"]
+    assert "channel" in problems("discord_bot", channel="#ops")
+    assert problems("inngest", url=HOOK, events=[]).keys() == {"events", "url"}
     wrong = problems("signed_webhook", url=ENDPOINT, answers_channel="x")
-    assert "Only a destination in Discord" in wrong["answers_channel"]
+    assert "answers_channel" in wrong
 
 
 def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_shown(
@@ -107,7 +104,6 @@ def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
     signed_in, admin
 ):
     client = signed_in(admin)
-    actor = admin.actor(surface="web")
     client.post(
         "/alerts/add/",
         form("discord_webhook", url=HOOK, answers_channel="# Support", events=[]),
@@ -118,21 +114,16 @@ def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
         "/alerts/add/", form("discord_bot", channel="12345", answers_channel="#support")
     )
     assert answer.status_code == 422
-    assert b'id="answers-problem"' in answer.content
     assert "#ops already answers requests from support" in answer.text
 
     second = make_destination(kind="discord_bot", channel="12345")
     wanted = Settings(name="Second", privacy="headers", answers_channel=" ##SUPPORT ")
-    change = partial(
-        change_destination,
-        destination_id=second.pk,
-        settings=wanted,
-        actor=actor,
-    )
     with pytest.raises(NotChanged):
-        change()
-    remove_destination(destination_id=first.pk, actor=actor)
-    assert change().answers_channel == " ##SUPPORT "
+        change_destination(
+            destination_id=second.pk,
+            settings=wanted,
+            actor=admin.actor(surface="web"),
+        )
 
 
 def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connection):
@@ -142,7 +133,6 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
     Route.objects.create(destination=destination, actions=["message.held"])
     make_message(connection)
     client = signed_in(admin)
-    assert client.get(f"/alerts/{destination.pk}/off/").status_code == 405
     for _ in range(2):
         client.post(f"/alerts/{destination.pk}/off/")
     destination.refresh_from_db()
@@ -152,16 +142,12 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
     assert deliver(delivery_id=Delivery.objects.get().pk) == "gone"
     make_message(connection)
     assert Delivery.objects.get().state == "failed"
-    assert Delivery.objects.get().last_error == "It was switched off."
-    assert destination.switched_off_because == f"{admin.name} switched it off."
     for _ in range(2):
         client.post(f"/alerts/{destination.pk}/on/")
     destination.refresh_from_db()
     assert destination.switched_off_at is None
-    assert destination.switched_off_because == ""
     assert destination.failures == 0
     assert destination.waits_until is None
-    assert Delivery.objects.count() == 1
     acts = Entry.objects.filter(action__startswith="destination.").oldest_first()
     assert [one.action for one in acts] == [
         "destination.switched_off",
@@ -169,9 +155,7 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
     ]
 
 
-def test_route_is_previewed_added_and_removed(
-    signed_in, admin, connection, django_assert_num_queries
-):
+def test_route_is_previewed_added_and_removed(signed_in, admin, connection):
     destination = make_destination(name="#reviews", kind="discord_webhook", url=HOOK)
     make_message(connection, subject="A first message")
     make_message(make_connection("other"), subject="Of others")
@@ -181,51 +165,14 @@ def test_route_is_previewed_added_and_removed(
     page = client.post(path, {**fields, "do": "preview"}).text
     assert "A first message" in page
     assert "Of others" not in page
-    assert 'class="discord-card amber"' in page
     assert not Route.objects.exists()
-    with django_assert_num_queries(2):
-        assert len({act.message for act in newest_acts()}) == 2
-
     client.post(path, {**fields, "do": "add"})
     route = Route.objects.get()
     assert route.actions == ["message.held"]
     assert route.connection == connection
-    again = client.post(path, {**fields, "do": "add"})
-    assert again.status_code == 422
-    assert b"This route exists already" in again.content
+    assert client.post(path, {**fields, "do": "add"}).status_code == 422
     client.post(f"/alerts/{destination.pk}/routes/{route.pk}/remove/")
     assert not Route.objects.exists()
-    acts = ["destination.route_added", "destination.route_removed"]
-    assert [
-        one.action for one in Entry.objects.filter(action__in=acts).order_by("pk")
-    ] == acts
-
-
-@pytest.mark.slow
-def test_log_is_filtered_and_paged(signed_in, admin):
-    one = make_destination(name="One")
-    other = make_destination(name="Other")
-    Delivery.objects.bulk_create(
-        Delivery(destination=one, kind="event", state="failed") for _ in range(51)
-    )
-    make_failed_delivery(other, state="delivered")
-    client = signed_in(admin)
-    listed = client.get(
-        f"/alerts/log/?destination={one.pk}&state=failed&kind=event&format=json"
-    ).json()
-    assert len(listed["deliveries"]) == 50
-    following = client.get(listed["next"]).json()
-    assert len(following["deliveries"]) == 1
-    assert following["next"] == ""
-    [last] = client.get(f"/alerts/log/?destination={other.pk}&format=json").json()[
-        "deliveries"
-    ]
-    assert last["state"] == "delivered"
-    page = client.get(
-        "/alerts/log/?state=nonsense&before=x&destination=99999999999999999999"
-    )
-    assert page.status_code == 200
-    assert b"51 were given up" in page.content
 
 
 def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies(
@@ -289,60 +236,159 @@ def test_admin_resends_one_or_all_failed_deliveries_once(signed_in, admin):
     client = signed_in(admin)
     answer = client.post(f"/alerts/log/{first.pk}/again/", {"state": "failed"})
     assert answer["Location"] == "/alerts/log/?state=failed"
-    again = Delivery.objects.get(state="due")
-    assert again.again_of == first
+    assert Delivery.objects.get(state="due").again_of == first
     page = client.get(f"/alerts/log/{first.pk}/").text
     assert "{\n  &quot;a&quot;: 1\n}" in page
     assert "&lt;answer" in page
-    assert f"/alerts/log/{again.pk}/" in page
+    # What cannot be sent again holds up nothing.
+    off = make_destination(switched_off_at=timezone.now())
+    make_failed_delivery(off)
+    make_failed_delivery(destination, erased_at=timezone.now())
     for _ in range(2):
         client.post("/alerts/log/again/")
-    assert [
-        one.again_of for one in Delivery.objects.filter(state="due").order_by("pk")
-    ] == [first, second]
-    page = client.get("/alerts/log/").text
-    assert "given up" not in page.replace("what was given up.", "")
-    assert f"alert {again.pk}</a>" in page
+    due = Delivery.objects.filter(state="due").order_by("pk")
+    assert [one.again_of for one in due] == [first, second]
 
 
-@pytest.mark.slow
-def test_delivery_that_cannot_be_resent_does_not_block_the_others(
-    signed_in, admin, monkeypatch
+TOKEN = "a-token_that_nobody_may_see"
+NUMBER = "1180000000000000427"
+PATH = f"/api/webhooks/{NUMBER}/{TOKEN}"
+DISCORD = f"https://discord.com{PATH}"
+
+
+@pytest.fixture
+def destination(discord):
+    made = Destination.objects.create(name="#approvals", url=discord.url + PATH)
+    Route.objects.create(destination=made, actions=["message.held"])
+    return made
+
+
+def changed(destination, **fields):
+    """Update the row of a destination."""
+    Destination.objects.filter(pk=destination.pk).update(**fields)
+    destination.refresh_from_db()
+
+
+def test_destination_is_added_with_its_kind_and_event_samples(
+    signed_in, admin, discord
 ):
-    monkeypatch.setattr("alerts.views.log.MAX_AGAIN", 1)
-    removed = make_destination(
-        removed_at=timezone.now(), switched_off_at=timezone.now()
+    other = make_connection("other")
+    make_connection("third")
+    answer = signed_in(admin).post(
+        "/alerts/add/?next=/setup/",
+        form(
+            "discord_webhook",
+            url=discord.url + PATH,
+            events=["email.held", "email.failed"],
+            connections=[str(other.pk)],
+            next="/setup/",
+        ),
     )
-    off = make_destination(switched_off_at=timezone.now())
-    on = make_destination()
-    for destination in (removed, off, on):
-        make_failed_delivery(destination)
-    make_failed_delivery(on, erased_at=timezone.now())
-    client = signed_in(admin)
-    assert b"<strong>2 were given up." in client.get("/alerts/log/").content
-    for reason in ("1 sent again.", "The destination is switched off."):
-        assert reason in client.post("/alerts/log/again/", follow=True).text
-    assert Delivery.objects.get(state="due").destination == on
+    added = Destination.objects.get()
+    assert answer["Location"] == f"/alerts/?next=%2Fsetup%2F#destination-{added.pk}"
+    assert added.url == discord.url + PATH
+    [route] = added.routes.all()
+    assert route.connection == other
+    assert route.actions == ["message.held", "message.failed"]
+    assert Entry.objects.of_action("destination.added").count() == 1
 
 
-@pytest.mark.slow
-def test_lists_use_the_same_number_of_queries_for_more_rows(
-    signed_in, admin, connection, django_assert_max_num_queries
+def test_test_is_posted_without_mentions_and_remembered(
+    signed_in, admin, discord, destination, settings
 ):
     client = signed_in(admin)
-    asked = []
-    for number in (1, 5):
-        for _ in range(number):
-            destination = make_destination()
-            Route.objects.create(
-                destination=destination, connection=connection, actions=["message.held"]
-            )
-            make_failed_delivery(destination, make_message(connection))
-        for path in ("/alerts/", "/alerts/log/"):
-            with django_assert_max_num_queries(60) as queries:
-                client.get(path)
-            asked.append(len(queries))
-    destinations, log, more_destinations, more_log = asked
-    # The first request of a process may need more queries than later ones.
-    assert more_destinations <= destinations
-    assert more_log <= log
+    answer = client.post(f"/alerts/{destination.pk}/test/", {"next": "/setup/"})
+    assert (
+        answer["Location"] == f"/alerts/?next=%2Fsetup%2F#destination-{destination.pk}"
+    )
+    [call] = discord.calls
+    assert call.path == f"{PATH}?wait=true"
+    assert call.body["allowed_mentions"] == {"parse": []}
+    assert Destination.objects.proved().get() == destination
+    assert Destination.objects.get().posts_in == f"9{NUMBER}"
+    # A test that does not arrive shows the reason on the destination's page.
+    discord.next[NUMBER] = [(403, {}, {})]
+    answer = client.post(f"/alerts/{destination.pk}/test/")
+    assert answer.status_code == 502
+    assert "does not let this webhook post" in answer.text
+    # An address that is no longer allowed is not called.
+    asked = len(discord.calls)
+    settings.OUTGOING_ALLOW = []
+    assert client.post(f"/alerts/{destination.pk}/test/").status_code == 502
+    assert len(discord.calls) == asked
+
+
+def test_change_without_an_address_preserves_address_and_test_and_redirects_to_the_desk(
+    signed_in, admin, discord, destination
+):
+    changed(destination, tested_at="2026-11-20T10:00Z")
+    client = signed_in(admin)
+    client.post(
+        f"/alerts/{destination.pk}/", form("discord_webhook", privacy="minimal")
+    )
+    destination.refresh_from_db()
+    assert destination.name == "#ops"
+    assert destination.privacy == "minimal"
+    assert destination.url == discord.url + PATH
+    assert destination.tested_at is not None
+    # Routes decide which events it gets.
+    assert [route.actions for route in destination.routes.all()] == [["message.held"]]
+    # The form redirects only to pages of the desk.
+    for evil in ("https://evil.example/", "/\\evil.example"):
+        answer = client.post(f"/alerts/{destination.pk}/on/", {"next": evil})
+        assert answer["Location"] == f"/alerts/#destination-{destination.pk}", evil
+
+
+def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
+    signed_in, admin, connection, discord, destination
+):
+    changed(
+        destination,
+        tested_at="2026-11-20T10:00Z",
+        failures=3,
+        waits_until="2099-01-01T00:00Z",
+        posts_in="91",
+    )
+    held = make_message(connection)
+    decided = make_message(connection)
+    Message.objects.filter(pk=decided.pk).update(state="approved")
+    Card.objects.create(destination=destination, about=f"connection/{connection.pk}")
+    Card.objects.update(discord_message_id="111")
+    digest = Digest.objects.create(destination=destination)
+    signed_in(admin).post(
+        f"/alerts/{destination.pk}/",
+        form("discord_webhook", url=f"{discord.url}{PATH}x"),
+    )
+    destination.refresh_from_db()
+    digest.refresh_from_db()
+    assert destination.tested_at is None
+    assert destination.waits_until is None
+    assert destination.posts_in == ""
+    assert digest.removed
+    # Waiting messages and connections are posted at the new address on their next
+    # event.
+    cards = {
+        (one.message, one.removed, one.discord_message_id) for one in Card.objects.all()
+    }
+    assert cards == {(held, False, ""), (decided, True, "111"), (None, False, "")}
+    record("claim.taken", actor=worker("test"), message=held.public_id)
+    assert deliver(delivery_id=Delivery.objects.get(message=held).pk) == "delivered"
+    [call] = discord.calls
+    assert (call.method, call.path) == ("POST", f"{PATH}x?wait=true")
+
+
+def test_removed_destination_gets_no_deliveries_and_its_address_is_deleted(
+    signed_in, admin, connection, discord, destination
+):
+    make_message(connection)
+    delivery = Delivery.objects.get()
+    client = signed_in(admin)
+    client.post(f"/alerts/{destination.pk}/remove/")
+    assert deliver(delivery_id=delivery.pk) == "gone"
+    make_message(connection)
+    assert discord.calls == []
+    assert Delivery.objects.count() == 1
+    destination.refresh_from_db()
+    assert destination.url == ""
+    assert b"No destinations yet" in client.get("/alerts/").content
+    assert client.get(f"/alerts/{destination.pk}/").status_code == 404

