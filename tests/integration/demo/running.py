@@ -1,28 +1,18 @@
-"""Runs the demo on free ports, in threads of the test's own process or as `python -m
-demo`, and talks to it.
-"""
+"""Runs the demo on free ports, in threads of the test's own process, and talks to it."""
 
-import json
 import logging
-import os
-import signal
 import smtplib
-import subprocess
-import sys
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.message import EmailMessage
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import requests
 
 from demo import __main__ as main
-from tests.stack import wait_for
 
-ROOT = Path(__file__).parents[3]
 SECONDS = 60.0
 ask = partial(requests.request, timeout=SECONDS)
 _webhook_ids = count(118_000_000_000_001)
@@ -82,11 +72,6 @@ class Demo:
         """Press as a visitor of the page would."""
         return ask("POST", f"{self.url}/play/{act}", json=asked)
 
-    def control(self, *steps):
-        assert (
-            ask("POST", f"{self.url}/control", json={"next": steps}).status_code == 200
-        )
-
     @property
     def application(self):
         """The stand-in's application, as its file describes it."""
@@ -123,42 +108,3 @@ class Demo:
             )
         with smtplib.SMTP("127.0.0.1", self.smtp_port) as client:
             return client.send_message(message, "desk@a.example", recipients)
-
-
-@dataclass
-class Process(Demo):
-    """The whole demo as the launcher runs it; `lines` are what it logged."""
-
-    lines: list[dict[str, Any]] = field(default_factory=list)
-
-    def start(self, *, mail=True):
-        self.lines = []
-        environment = os.environ | self.variables
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "demo"],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        threading.Thread(target=self._collect, daemon=True).start()
-        listening = wait_for(
-            lambda: self.event("demo.listening"), SECONDS, "the demo to listen"
-        )
-        self.url = f"http://127.0.0.1:{listening['discord_port']}"
-        self.smtp_port = listening["smtp_port"]
-        return self
-
-    def _collect(self):
-        with self.process.stdout as output:
-            self.lines.extend(json.loads(line) for line in output)
-
-    def event(self, name):
-        return next(
-            (line for line in list(self.lines) if line.get("event") == name), None
-        )
-
-    def end(self, number=signal.SIGTERM):
-        """Send a signal, and return how the process ended."""
-        self.process.send_signal(number)
-        return self.process.wait(SECONDS)

