@@ -41,8 +41,6 @@ class DemoSite:
             return self.api.handle(request)
         if request.path.startswith(PATH):
             return play(self.guild, request, f"{self.desk_url}/discord/interactions/")
-        if (request.method, request.path) == ("POST", "/control"):
-            return self.api.control(request)
         if answer := self.programs.handle(request):
             return answer
         if request.method not in ("GET", "HEAD"):

@@ -48,13 +48,12 @@ class Request:
 
 @dataclass
 class Answer:
-    """A response. `drop` closes the connection instead, as if the response was lost."""
+    """A response."""
 
     status: int = 200
     body: bytes = b""
     content_type: str = "text/html; charset=utf-8"
     headers: dict[str, str] = field(default_factory=dict)
-    drop: bool = False
 
 
 def html_answer(page: str, status: int = 200) -> Answer:
@@ -138,9 +137,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(html_answer(f"<p>{words}", status))
 
     def _send(self, answer: Answer) -> None:
-        if answer.drop:
-            self.close_connection = True
-            return
         self.send_response(answer.status)
         for name, value in {**EVERY_ANSWER, **answer.headers}.items():
             self.send_header(name, value)

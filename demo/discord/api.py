@@ -2,8 +2,7 @@
 the application's commands, and deferred answers. Speaks the protocol; shows nothing.
 
 JSON bodies only: a multipart or form body, which Discord takes too, is answered as a
-body that is not JSON. A test asks for answers in advance (`POST /control`); each is
-used up by one request.
+body that is not JSON.
 """
 
 import hashlib
@@ -17,8 +16,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
-
-from pydantic import BaseModel, Field, ValidationError
 
 from common.demo import CHANNELS, GUILD_ID
 from demo.discord.guild import Guild, Message, channel_with_id, hash_token
@@ -129,46 +126,15 @@ def _up(seconds: float) -> float:
     return math.ceil(seconds * 1000) / 1000
 
 
-class Step(BaseModel):
-    """One answer in place of the true one; without a status the request is obeyed, and
-    its answer late or lost.
-    """
-
-    status: int | None = Field(default=None, ge=400, le=599)
-    retry_after: float = 1.0
-    is_global: bool = Field(default=False, alias="global")
-    hang: float = Field(default=0.0, le=120)
-    drop: bool = False
-
-    def answer(self) -> Answer:
-        """Return the answer of a step that has a status."""
-        if self.status == 429:
-            return limited(self.retry_after, is_global=self.is_global)
-        code, message = {
-            401: (50027, "Invalid Webhook Token"),
-            403: (50013, "Missing Permissions"),
-            404: (10015, "Unknown Webhook"),
-        }.get(self.status or 0, (0, f"{self.status}: scripted answer"))
-        return json_answer({"message": message, "code": code}, self.status or 500)
-
-
-class Script(BaseModel):
-    """The steps for the next requests, as a test posts them."""
-
-    next: list[Step]
-
-
-def limited(retry_after: float, *, is_global: bool = False) -> Answer:
+def _limited(retry_after: float) -> Answer:
     """Return the answer to a request over a limit, with the headers that only a 429
     has.
     """
     message = "You are being rate limited."
-    body = {"message": message, "retry_after": retry_after, "global": is_global}
+    body = {"message": message, "retry_after": retry_after, "global": False}
     answer = json_answer(body, 429)
     answer.headers["Retry-After"] = str(math.ceil(retry_after))
-    answer.headers["X-RateLimit-Scope"] = "global" if is_global else "user"
-    if is_global:
-        answer.headers["X-RateLimit-Global"] = "true"
+    answer.headers["X-RateLimit-Scope"] = "user"
     return answer
 
 
@@ -178,17 +144,6 @@ class DiscordApi:
     def __init__(self, guild: Guild) -> None:
         self.guild = guild
         self._rates = RateLimiter()
-        self._steps: deque[Step] = deque()
-
-    def control(self, request: Request) -> Answer:
-        """Answer `POST /control`: its `next` list replaces what was still waiting."""
-        if not request.is_json:
-            return json_answer({"message": "Send application/json."}, 415)
-        try:
-            self._steps = deque(Script.model_validate_json(request.body).next)
-        except ValidationError as error:
-            return json_answer({"message": f"Not a script: {error}"}, 400)
-        return json_answer({"waiting": len(self._steps)})
 
     def handle(self, request: Request) -> Answer:
         """Answer one call and write it to the journal."""
@@ -197,7 +152,7 @@ class DiscordApi:
             (_MESSAGES, self._in_channel),
         ):
             if found := pattern.fullmatch(request.path):
-                return self._limited(request, found, act)
+                return self._counted(request, found, act)
         try:
             if found := _ORIGINAL.fullmatch(request.path):
                 return self._on_reply(request, *found.groups())
@@ -207,34 +162,26 @@ class DiscordApi:
             return refused.answer
         return json_answer({"message": "404: Not Found", "code": 0}, 404)
 
-    def _limited(
+    def _counted(
         self,
         request: Request,
         found: "re.Match[str]",
         act: Callable[..., Outcome],
     ) -> Answer:
-        """Answer by a test's script, or else within Discord's limits; what was asked is
-        in the journal before the answer leaves.
+        """Answer within Discord's limits; what was asked is in the journal before the
+        answer leaves.
         """
         ids = found.groupdict()
-        try:
-            step = self._steps.popleft()
-        except IndexError:
-            step = Step()
         message: Message | None = None
-        if step.status is not None:
-            time.sleep(step.hang)
-            answer = step.answer()
-        else:
-            allowance = self._rates.take(found[1])
-            try:
-                if not allowance.granted:
-                    answer = limited(allowance.retry_after)
-                else:
-                    answer, message = act(request, **ids)
-            except Refused as refused:
-                answer = refused.answer
-            answer.headers |= allowance.headers()
+        allowance = self._rates.take(found[1])
+        try:
+            if not allowance.granted:
+                answer = _limited(allowance.retry_after)
+            else:
+                answer, message = act(request, **ids)
+        except Refused as refused:
+            answer = refused.answer
+        answer.headers |= allowance.headers()
         # A bot's stands in a header.
         token = ids.pop("token", request.headers.get("authorization", ""))
         if answer.status >= 400 and request.body:
@@ -246,18 +193,12 @@ class DiscordApi:
             status=answer.status,
             **{name: value for name, value in ids.items() if value is not None},
         )
-        if step.status is None:
-            # The request took effect; only its answer is late or lost.
-            time.sleep(step.hang)
-            answer.drop = step.drop
         return answer
 
     def _on_webhook(
         self, request: Request, webhook_id: str, token: str, message_id: str | None
     ) -> Outcome:
         hashed = hash_token(token)
-        if (webhook_id, hashed) in self.guild.deleted_webhooks:
-            raise Refused(404, 10015, "Unknown Webhook")
         if self.guild.webhooks.get(webhook_id, hashed) != hashed:
             raise Refused(401, 50027, "Invalid Webhook Token")
         if message_id is not None:
@@ -265,27 +206,19 @@ class DiscordApi:
             if found is None or found.content.get("webhook_id") != webhook_id:
                 raise Refused(404, 10008, "Unknown Message")
             return self._on_message(request, found, only_links=True)
+        if request.method != "POST":
+            raise Refused(405, 0, "405: Method Not Allowed")
+        payload = _payload(request, only_links=True)
+        name = str(payload.get("username") or NAME)
         # A webhook that is named like a channel posts there, all others where approvals
         # are.
         channel_id = channel_with_id(webhook_id).id
-        match request.method:
-            case "DELETE":
-                self.guild.deleted_webhooks.add((webhook_id, hashed))
-                return Answer(204), None
-            case "GET":
-                webhook = {"id": webhook_id, "type": 1, "name": NAME, "token": token}
-                webhook |= {"channel_id": channel_id, "guild_id": GUILD_ID}
-                return json_answer(webhook), None
-            case "POST":
-                payload = _payload(request, only_links=True)
-                name = str(payload.get("username") or NAME)
-                message = self._post(
-                    payload, channel_id, webhook_id, name, token, webhook_id=webhook_id
-                )
-                if _is_on(request, "wait"):
-                    return json_answer(message.content), message
-                return Answer(204), message
-        raise Refused(405, 0, "405: Method Not Allowed")
+        message = self._post(
+            payload, channel_id, webhook_id, name, token, webhook_id=webhook_id
+        )
+        if _is_on(request, "wait"):
+            return json_answer(message.content), message
+        return Answer(204), message
 
     def _in_channel(
         self, request: Request, channel_id: str, message_id: str | None
@@ -294,18 +227,14 @@ class DiscordApi:
         if channel_id not in {channel.id for channel in CHANNELS}:
             raise Refused(404, 10003, "Unknown Channel")
         app_id = self.guild.application.id
-        match request.method, message_id:
-            case "GET", None:
-                newest = self.guild.messages_in(channel_id)[-50:]
-                return json_answer([one.content for one in reversed(newest)]), None
-            case "POST", None:
-                token = self.guild.application.bot_token
-                message = self._post(_payload(request), channel_id, app_id, NAME, token)
-                return json_answer(message.content), message
+        if request.method == "POST" and message_id is None:
+            token = self.guild.application.bot_token
+            message = self._post(_payload(request), channel_id, app_id, NAME, token)
+            return json_answer(message.content), message
         found = self.guild.messages.get(message_id or "")
         if found is None or found.content["channel_id"] != channel_id:
             raise Refused(404, 10008, "Unknown Message")
-        if request.method != "GET" and found.content["author"]["id"] != app_id:
+        if found.content["author"]["id"] != app_id:
             raise Refused(403, 50005, "Cannot edit a message authored by another user")
         return self._on_message(request, found)
 
@@ -340,20 +269,14 @@ class DiscordApi:
     def _on_message(
         self, request: Request, message: Message, *, only_links: bool = False
     ) -> Outcome:
-        """Read, edit or delete a message for its author. Raises Refused."""
-        match request.method:
-            case "GET":
-                return json_answer(message.content), None
-            case "PATCH":
-                message = _filled(message, _payload(request, only_links=only_links))
-                message.content["edited_timestamp"] = _now()
-                message = replace(message, edits=message.edits + 1)
-                self.guild.put(message)
-                return json_answer(message.content), message
-            case "DELETE":
-                self.guild.remove(message.content["id"])
-                return Answer(204), None
-        raise Refused(405, 0, "405: Method Not Allowed")
+        """Edit a message for its author. Raises Refused."""
+        if request.method != "PATCH":
+            raise Refused(405, 0, "405: Method Not Allowed")
+        message = _filled(message, _payload(request, only_links=only_links))
+        message.content["edited_timestamp"] = _now()
+        message = replace(message, edits=message.edits + 1)
+        self.guild.put(message)
+        return json_answer(message.content), message
 
     def _on_commands(
         self, request: Request, app_id: str, guild_id: str | None

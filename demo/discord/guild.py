@@ -76,7 +76,6 @@ class Guild:
         # The hash of a webhook's token by its id: it comes into being when it is first
         # used, and has that token from then on.
         self.webhooks: dict[str, str] = {}
-        self.deleted_webhooks: set[tuple[str, str]] = set()
         self._commands_file = data_dir / COMMANDS_FILE
         self._started = time.time_ns()
         self._changes = 0
@@ -120,12 +119,6 @@ class Guild:
                 self.webhooks.setdefault(webhook_id, message.token_hash)
             while len(self.messages) > MOST_MESSAGES:
                 del self.messages[next(iter(self.messages))]
-            self._changes += 1
-
-    def remove(self, message_id: str) -> None:
-        """Forget a message."""
-        with self._lock:
-            self.messages.pop(message_id, None)
             self._changes += 1
 
     def begin_reply(self, member: Member, channel: GuildChannel, asked: str) -> Reply:
@@ -181,11 +174,7 @@ class Guild:
             return  # empty, or torn by a kill in the middle of a write
         if not isinstance(entry, dict) or not 200 <= entry.get("status", 0) < 300:
             return
-        if entry.get("method") == "DELETE" and "message_id" in entry:
-            self.remove(entry["message_id"])
-        elif entry.get("method") == "DELETE":
-            self.deleted_webhooks.add((entry["webhook_id"], entry["token_hash"]))
-        elif content := entry.get("message"):
+        if content := entry.get("message"):
             counts = (entry["edits"], entry["pings"])
             self.put(Message(content, entry["token_hash"], *counts))
             self._last_snowflake = max(self._last_snowflake, int(content["id"]))
