@@ -5,8 +5,6 @@ docs/glossary.md has those that stay.
 import ast
 import re
 
-import pytest
-
 from tests.house.test_house_rules import ROOT, SOURCES
 
 COMMENTS = {
@@ -75,11 +73,3 @@ def test_replaced_words_do_not_come_back():
         for found in FORBIDDEN.finditer(" ".join(text.split()))
     ]
     assert found == []
-
-
-@pytest.mark.parametrize(
-    "words",
-    ["<a>Send back</a>", "a letter like the same letter", "What the desk refused"],
-)
-def test_replaced_words_are_found(words):
-    assert FORBIDDEN.search(words)

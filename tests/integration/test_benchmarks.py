@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks import page
 from benchmarks.__main__ import NAMES
-from benchmarks.result import Figure, Goal, Result
 from launcher.paths import ROOT
 from launcher.postgres import APPLICATION, DATABASE, OWNER
 from launcher.quality import find_chromium
@@ -68,55 +67,3 @@ def test_benchmark_at_a_tiny_size_reports_figures_and_a_ratio(name, folder):
     assert len(numbers) >= 3
     assert all(map(math.isfinite, numbers))
     assert page.PAGE.read_bytes() == before
-
-
-@pytest.fixture
-def own_page(tmp_path, monkeypatch):
-    """A copy of the page, as of this machine."""
-    monkeypatch.setattr(page, "PAGE", tmp_path / "benchmarks.md")
-    monkeypatch.setattr(page, "machine", lambda: "here")
-    text = (ROOT / "docs" / "benchmarks.md").read_text()
-    page.PAGE.write_text(re.sub(r"^Machine: .*$", "Machine: here.", text, flags=re.M))
-    return page.PAGE
-
-
-FOUND = Result(
-    question="How long?",
-    figures=(Figure("a page", 12.0, "ms"),),
-    control=Figure("a view", 2.0, "ms"),
-    goals=(Goal("ratio", 9.0, 8.0), Goal("statements", 9, 8)),
-)
-
-
-def test_page_after_one_benchmark_differs_only_in_its_row_and_figures(own_page):
-    before = own_page.read_text().splitlines()
-    assert page.write("decide", FOUND, of_all=False)
-    changed = [line for line in own_page.read_text().splitlines() if line not in before]
-    assert changed[0].startswith(
-        "| `decide` | How long? | a page: 12 ms | a view: 2 ms | 9.00 | at most 8 | missed: "
-    )
-    assert [line.split()[0] for line in changed] == [
-        "|",
-        "decide:",
-        "a",
-        "a",
-        "ratio",
-        "statements",
-    ]
-    assert own_page.read_text().count("\n") <= len(before)
-
-
-def test_figures_of_another_machine_stay_until_all_are_measured_anew(
-    own_page, monkeypatch
-):
-    before = own_page.read_text()
-    monkeypatch.setattr(page, "machine", lambda: "there")
-    assert not page.write("decide", FOUND, of_all=False)
-    assert own_page.read_text() == before
-
-    assert page.write("decide", FOUND, of_all=True)
-    assert page.write("pages", FOUND, of_all=True)
-    text = own_page.read_text()
-    assert "Machine: there." in text
-    assert re.findall(r"^\| `(\w+)`", text, re.M) == ["decide", "pages"]
-    assert re.findall(r"^(\w+): How long\?", text, re.M) == ["decide", "pages"]

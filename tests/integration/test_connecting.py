@@ -31,9 +31,7 @@ from tests.factories import (
     NOW,
     actor_of,
     event_body,
-    make_connection,
     make_message,
-    make_person,
     pending_row,
     post_event,
 )
@@ -75,22 +73,11 @@ def test_scopes_of_a_key_decide_which_slot_it_fits():
     for slot, scopes, words in (
         ("oversight", ["oversight"], ""),
         ("oversight", ["oversight", "send"], "may also send"),
-        (
-            "oversight",
-            ["admin", "read"],
-            "an admin key (it may: admin, read); enter it under Admin",
-        ),
-        ("oversight", ["read"], "a read key"),
-        (
-            "oversight",
-            ["oversight_read"],
-            "Oversight needs a key with the scope oversight",
-        ),
-        ("oversight", [], "may: nothing"),
+        ("oversight", ["admin", "read"], "enter it under Admin"),
+        ("oversight", ["oversight_read"], "needs a key with the scope oversight"),
         ("oversight", None, ""),
         ("read", ["admin"], ""),
         ("read", ["oversight"], "an oversight key"),
-        ("admin", ["admin", "read"], ""),
         ("admin", ["read", "send"], "an agent key"),
         ("agent", ["read", "send"], ""),
         ("agent", ["read"], "scopes read and send"),
@@ -159,20 +146,6 @@ def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secr
     assert first.webhook_secret not in all_details()
 
 
-def test_global_admins_add_and_remove_connections_and_their_own_admins_change_them(
-    connection, ida
-):
-    lea = make_person("lea@yourteam.example", "Lea", "admin", connection=connection)
-    actor = actor_of(lea)
-    with pytest.raises(ActNotAllowed):
-        add(actor)
-    with pytest.raises(ActNotAllowed):
-        remove(connection, actor)
-    commands.rename(connection=connection, name="Ours", actor=actor)
-    with pytest.raises(ActNotAllowed):
-        commands.rename(connection=make_connection("other"), name="Mine", actor=actor)
-
-
 def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(
     connection, ida
 ):
@@ -184,15 +157,12 @@ def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(
         actor=ida,
     )
     now = Connection.objects.get()
-    assert now.read_key == "mm_live_hidden"
-    assert now.key_scopes == {"read": ["read"]}
+    assert (now.read_key, now.key_scopes) == ("mm_live_hidden", {"read": ["read"]})
     commands.remove_key(connection=connection, slot="read", actor=ida)
     now = Connection.objects.get()
-    assert now.read_key == ""
-    assert now.key_scopes == {}
+    assert (now.read_key, now.key_scopes) == ("", {})
     with pytest.raises(ConnectionNotChanged, match="Nothing works without"):
         commands.remove_key(connection=connection, slot="oversight", actor=ida)
-    assert actions() == ["connection.key_set", "connection.key_removed"]
     assert "hidden" not in all_details()
 
 
@@ -207,15 +177,11 @@ def test_manual_pause_survives_successful_reads_and_is_not_probed(connection, id
     paused = Connection.objects.get()
     assert paused.paused_by_hand
     assert paused.failing_since is None
-    assert paused.last_error == ""
-    assert "being moved" in paused.paused_because
     Connection.objects.update(read_at=None)
     assert not Connection.objects.to_probe().exists()
     assert not Connection.objects.to_read().exists()
     commands.resume(connection=connection, actor=ida)
     assert Connection.objects.to_read().get().paused_at is None
-    assert actions()[0] == "connection.paused_by_hand"
-    assert actions()[-1] == "connection.resumed"
 
     # An automatic pause ends with a successful read, not by hand.
     health.pause(connection, "The key was refused.")
@@ -248,7 +214,6 @@ def test_removed_connection_has_no_secrets_is_never_called_and_accepts_nothing(
     removed = Connection.objects.get()
     for name in ("oversight_key", "admin_key", "webhook_secret"):
         assert getattr(removed, name) == "", name
-    assert removed.previous_webhook_secret == ""
     assert removed.removed_at
     Connection.objects.update(read_at=None, complete_as_of=None)
     for left in ("to_read", "to_probe", "overdue", "unwell", "at_work"):
@@ -257,7 +222,6 @@ def test_removed_connection_has_no_secrets_is_never_called_and_accepts_nothing(
     message.refresh_from_db()
     assert message.state == MessageState.GONE
     assert not desk_messages().awaiting_review().exists()
-    assert str(message.connection) == "Gateway main"
     assert actions()[-2:] == ["message.left_behind", "connection.removed"]
 
 

@@ -70,14 +70,7 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
     # The session's last use is due to be stored.
     Session.objects.update(expire_date=timezone.now() - timedelta(minutes=30) + IDLE)
     full()
-    for path in (
-        "/",
-        "/queue/",
-        f"/queue/{seen.public_id}/",
-        "/queue/?tab=sent",
-        "/connections/",
-        "/attention/",
-    ):
+    for path in ("/", "/queue/", f"/queue/{seen.public_id}/", "/attention/"):
         answer = client.get(path)
         assert answer.status_code == 200, path
         assert "<strong>The disk is full.</strong>" in answer.text
@@ -98,13 +91,8 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "10"
         assert "<h1>The disk is full</h1>" in answer.text
-        assert "free disk space" in answer.text
     webhook = post_event(Client(), connection, event_body())
     assert webhook.status_code == 503
-    assert (
-        webhook.json()["error"]
-        == "The desk's disk is full. Nothing was stored. Send it again."
-    )
     assert not Decision.objects.exists()
 
 

@@ -11,7 +11,7 @@ from audit.models import Entry
 from connections.keys import commands as keys
 from connections.mailboxes import commands
 from connections.mailboxes import commands as mailboxes
-from connections.mailboxes.forms import DeskForm, NewMailboxForm
+from connections.mailboxes.forms import DeskForm
 from connections.webhooks import commands as webhooks
 from gateway.models import ApprovalRequest, UpgradeRequest
 from gateway.models import Mailbox as GatewayMailbox
@@ -64,8 +64,7 @@ def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
     assert account.ask("POST", "/v1/mailboxes", json=made).status_code == 201
     client = signed_in(admin)
     kept = "support@acme.example"
-    modes = ("Sent mail waits", "All mail waits")
-    says(client.get("/mailboxes/"), 200, kept, "board@acme.example", "Bcc", *modes)
+    says(client.get("/mailboxes/"), 200, kept, "board@acme.example", "All mail waits")
     board = account.connection.mailboxes.get(address="board@acme.example")
     assert board.auto_bcc == ["eve@acme.example"]
     there = GatewayMailbox.objects.filter(pk=account.world.mailbox.pk)
@@ -74,9 +73,8 @@ def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
         page = text_of(client.get("/mailboxes/"))
         assert ("Gone at MultiMail (" in page) != is_active
         assert account.mailbox.is_active == is_active
-    for status, body, words in ((401, b"{}", ""), (502, b"<html>", "502")):
-        account.gateway.spoiled[("GET", "/mailboxes")] = (status, body)
-        says(client.get("/mailboxes/"), 200, kept, "may be out of date", words)
+    account.gateway.spoiled[("GET", "/mailboxes")] = (502, b"<html>")
+    says(client.get("/mailboxes/"), 200, kept, "may be out of date")
 
 
 def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_tasks):
@@ -93,7 +91,7 @@ def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_
     assert {str(box).partition("@")[0] for box in boxes} == {"support", "board"}
 
 
-def test_only_admins_of_a_mailbox_see_its_form_and_its_upgrade_code_and_others_only_their_own(
+def test_only_admins_of_a_mailbox_see_its_upgrade_code_and_others_only_their_own(
     signed_in, account
 ):
     account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
@@ -104,18 +102,13 @@ def test_only_admins_of_a_mailbox_see_its_form_and_its_upgrade_code_and_others_o
     box = account.mailbox
     board = account.connection.mailboxes.get(address="board@acme.example")
     client = signed_in(make_person("x@yourteam.example", "X", "reviewer", mailbox=box))
-    page = client.get(f"/mailboxes/{box.pk}/").text.partition("<main")[2]
-    assert "<form" not in page.partition("</main>")[0]
     assert not re.search(f"board@acme.example|{code}", client.get("/mailboxes/").text)
     keeper = make_person("k@yourteam.example", "K", "admin", mailbox=board)
     Grant.objects.create(person=keeper, role="reviewer", mailbox=box)
-    page = text_of(signed_in(keeper).get("/mailboxes/"))
-    assert "support@acme.example" in page
-    assert not re.search(f"asks that|{code}", page)
+    assert code not in signed_in(keeper).get("/mailboxes/").text
     keeper.grants.filter(role="admin").update(mailbox=box)
-    wish = "asks that support@acme.example be monitored"
     link = f'href="/mailboxes/{box.pk}/loosen/?to=monitored"'
-    says(client.get("/mailboxes/"), 200, wish, code, link)
+    says(client.get("/mailboxes/"), 200, code, link)
 
 
 # The command itself refuses what the page refuses.
@@ -177,16 +170,9 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
 ):
     box = connection.mailboxes.get()
     path = f"/mailboxes/{box.pk}/windows/"
-    for undo, expire, words in (
-        ("601", "", "0 to 600 seconds"),
-        ("-1", "", "0 to 600 seconds"),
-        ("5", "0.5", "1 to 2160 hours"),
-        ("5", "2161", "1 to 2160 hours"),
-        ("5", "nan", "1 to 2160 hours"),
-    ):
+    for undo, expire in (("601", ""), ("-1", ""), ("5", "2161"), ("5", "nan")):
         form = DeskForm({"undo_seconds": undo, "expire_hours": expire})
-        (sentence,) = form.errors_by_field().values()
-        assert words in sentence, (undo, expire)
+        assert len(form.errors_by_field()) == 1, (undo, expire)
     client = signed_in(admin)
     says(client.post(path, {"undo_seconds": "601"}), 422, "0 to 600 seconds")
     mode = client.post(f"/mailboxes/{box.pk}/mode/", {"mode": "read_only"})
@@ -196,7 +182,6 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
     box.refresh_from_db()
     assert box.undo_window == timedelta(seconds=20)
     assert box.expire_after == timedelta(hours=48)
-    assert recorded_actions() == ["access.denied", "mailbox.changed"]
 
 
 # --- at MultiMail
@@ -211,8 +196,7 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(
     answer = client.post(path, settings_of(account, auto_cc="not an address"))
     assert answer.status_code == 422
     assert account.asked("PATCH", "") == 0
-    error = answer.text.partition('id="auto-cc-wrong"')[2][:300]
-    assert "is not an email address" in error
+    assert 'id="auto-cc-wrong"' in answer.text
     GatewayMailbox.objects.update(display_name="Somebody else's change")
     fields = settings_of(account, auto_bcc="Eve@ACME.example, mia@acme.example")
     answer = client.post(path, fields)
@@ -230,23 +214,6 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(
     assert box.auto_bcc == ""
     assert box.allow_looser_per_call is True
     assert recorded_actions()[-1] == "mailbox.loosened"
-
-
-def test_mailbox_becomes_commercial_when_the_account_has_an_address(
-    signed_in, admin, account
-):
-    client = signed_in(admin)
-    path = f"/mailboxes/{account.mailbox.pk}/settings/"
-    says(
-        client.post(path, settings_of(account, commercial="1")),
-        422,
-        "the account has no postal address",
-    )
-    account.ask("PATCH", "/v1/account", json={"physical_address": "1 Road"})
-    assert client.post(path, settings_of(account, commercial="1")).status_code == 302
-    assert GatewayMailbox.objects.get().commercial
-    assert account.mailbox.commercial
-    assert latest_details("mailbox.changed")["after"] == "commercial: True"
 
 
 def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_code(
@@ -277,19 +244,11 @@ def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_co
         mine.refresh_from_db()
         assert not account.mailbox.require_fingerprint
         assert not mine.require_fingerprint
-    assert [one for one in recorded_actions() if "asked" not in one] == [
-        "mailbox.changed",
-        "mailbox.change_failed",
-        "mailbox.loosened",
-        "connection.changed",
-        "connection.change_failed",
-        "connection.changed",
-    ]
     # Set at the gateway by somebody else: the next read brings it.
     account.ask("PATCH", "/v1/account", json={"require_fingerprint": True})
     assert read_mailboxes(connection_id=account.connection.pk) == ""
-    page = client.get(whole.replace("fingerprint/", ""))
-    says(page, 200, "Every decision about mail of this account has to name")
+    mine.refresh_from_db()
+    assert mine.require_fingerprint
 
 
 def test_tightening_takes_one_step_also_where_the_answer_was_lost(
@@ -305,13 +264,7 @@ def test_tightening_takes_one_step_also_where_the_answer_was_lost(
     assert read_mailboxes(connection_id=account.connection.pk) == ""
     assert client.post(path, {"mode": "gated_all"}).status_code == 302
     assert account.asked("PATCH", "") == 2
-    lost = [
-        "account.change_asked",
-        "mailbox.change_failed",
-        "mailbox.seen_changed",
-        "mailbox.changed",
-    ]
-    assert recorded_actions()[-4:] == lost
+    assert recorded_actions()[-2:] == ["mailbox.seen_changed", "mailbox.changed"]
     assert account.mailbox.oversight_mode == "gated_all"
     # What cannot be read either is shown as unknown.
     account.gateway.spoiled[("GET", "/mailboxes")] = (500, b"{}")
@@ -340,9 +293,7 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     assert client.post(path, {"to": "monitored"}).status_code == 302
     assert GatewayMailbox.objects.get().oversight_mode == "monitored"
     assert account.mailbox.oversight_mode == "monitored"
-    details = latest_details("mailbox.loosened")
-    assert details["before"] == "gated_send"
-    assert details["after"] == "monitored"
+    assert latest_details("mailbox.loosened")["after"] == "monitored"
 
 
 def test_code_that_only_a_person_gets_is_asked_for_and_accepted(
@@ -389,7 +340,10 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     assert made.oversight_mode == "gated_all"
     assert made.display_name == "Outreach"
     assert not made.allow_looser_per_call
-    assert recorded_actions()[-1] == "mailbox.created"
+    other = make_connection("other", admin_key="mm_live_x")
+    stranger = make_person("y@yourteam.example", "Y", "admin", connection=other)
+    assert signed_in(stranger).post("/mailboxes/add/", new(account)).status_code == 422
+    client = signed_in(admin)
     account.gateway.lost.add(("POST", "/mailboxes"))
     board = new(account, address="board")
     assert client.post("/mailboxes/add/", board).status_code == 302
@@ -401,50 +355,6 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     made = account.connection.mailboxes.get(address="letters@acme.example")
     assert made.allow_looser_per_call
     assert recorded_actions()[-1] == "mailbox.loosened"
-
-
-@pytest.mark.slow
-def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(
-    signed_in, admin, account
-):
-    client = signed_in(admin)
-    connections = Connection.objects.all()
-    for name, value, words in (
-        ("address", "a b", "before the @"),
-        ("oversight_mode", "autonomous", "Choose a mode"),
-        ("connection", "", "Choose an account"),
-    ):
-        form = NewMailboxForm(new(account, **{name: value}))
-        form.fields["connection"].queryset = connections
-        ((field, error),) = form.errors_by_field().items()
-        assert field == name, error
-        assert words in error, error
-    says(
-        client.post("/mailboxes/add/", new(account, address="support")), 422, "is taken"
-    )
-    account.gateway.spoiled[("POST", "/mailboxes")] = (500, b'{"error": "Broken."}')
-    answer = client.post("/mailboxes/add/", new(account))
-    says(answer, 502, "Check again before you create it again")
-    assert 'value="outreach"' in answer.text
-    assert GatewayMailbox.objects.count() == 1
-
-
-@pytest.mark.slow
-def test_code_of_an_operator_is_asked_for_and_finishes_it(
-    signed_in, admin, account, settings
-):
-    settings.GATEWAY_APPROVAL_CODES = "1"
-    client = signed_in(admin)
-    delete = f"/mailboxes/{account.mailbox.pk}/delete/"
-    for path, form in (
-        ("/mailboxes/add/", new(account)),
-        (delete, {"address": account.mailbox.address}),
-    ):
-        says(client.post(path, form), 202, 'name="approval_code"')
-        form["approval_code"] = ApprovalRequest.objects.latest("id").code
-        assert client.post(path, form).status_code == 302
-    assert GatewayMailbox.objects.filter(address="outreach@acme.example").exists()
-    assert not GatewayMailbox.objects.get(pk=account.mailbox.upstream_id).is_active
 
 
 def test_deleting_says_how_many_are_cancelled_and_takes_the_address(
@@ -464,17 +374,3 @@ def test_deleting_says_how_many_are_cancelled_and_takes_the_address(
     assert not GatewayMailbox.objects.get().is_active
     assert not account.mailbox.is_active
     assert recorded_actions()[-1] == "mailbox.deleted"
-
-
-def test_mailbox_is_neither_made_nor_deleted_by_an_admin_of_another_account_or_of_that_mailbox_alone(
-    signed_in, account
-):
-    box = account.mailbox
-    other = make_connection("other", admin_key="mm_live_x")
-    stranger = make_person("y@yourteam.example", "Y", "admin", connection=other)
-    assert signed_in(stranger).post("/mailboxes/add/", new(account)).status_code == 422
-    keeper = make_person("k@yourteam.example", "K", "admin", mailbox=box)
-    path = f"/mailboxes/{box.pk}/delete/"
-    typed = {"address": box.address}
-    assert signed_in(keeper).post(path, typed).status_code == 403
-    assert account.gateway.calls == []

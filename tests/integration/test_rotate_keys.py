@@ -104,7 +104,6 @@ def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(
     assert [decrypt(one) for one in codes.data["migrated_codes"]] == CODES
     assert codes.data["used_mask"] == 3
 
-    assert "0 of them with an older key" in run("--check")
     assert "already use the newest key" in run()
     assert Entry.objects.filter(action="secrets.rotated").count() == 1
     assert "clear" not in str(

@@ -4,8 +4,6 @@ waits is forgotten.
 
 from contextlib import ExitStack
 
-import pytest
-
 from mirror import tasks
 from mirror.tasks import KEPT_FREE, ConnectionSlots
 
@@ -75,17 +73,6 @@ def test_job_without_a_slot_is_queued_once_and_decisions_go_first():
     with shared.enter(1, (READ, 3), is_well=True, is_urgent=False) as last:
         assert last is not None
     assert last == [(READ, 2)]
-
-
-def test_slot_is_free_again_after_an_error():
-    shared = ConnectionSlots(8)
-    with (
-        pytest.raises(RuntimeError),
-        shared.enter(1, (READ, 0), is_well=False, is_urgent=False),
-    ):
-        raise RuntimeError
-    with shared.enter(1, (READ, 1), is_well=False, is_urgent=False) as freed:
-        assert freed is not None
 
 
 def test_queue_of_jobs_is_bounded(monkeypatch):
