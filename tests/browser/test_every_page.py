@@ -1,11 +1,13 @@
 """Every page of the desk passes axe-core, best practices included, narrow and wide,
-light and dark, and fits 320 px.
+light and dark, and fits 320 px; and what tests post stands in a form of a page.
 
 Django's test client asks for the pages: every address of `tests/doors.py`, with its
 form empty and filled in, and what no address answers by itself. Chromium is shown what
 came back. A page that is looked at nowhere fails here.
 """
 
+import contextlib
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,16 +20,12 @@ from django.conf import settings as _settings
 from django.contrib.staticfiles import finders
 from django.template.loader import render_to_string
 from django.test import Client
-from django.urls import reverse
-from django.utils import timezone
+from django.urls import Resolver404, resolve, reverse
 
-from approvals.decisions.by_rule import approve_due
-from approvals.queue import views as queue_views
 from common.actors import Role
 from gateway.models import ApiKey, Domain, WebhookDelivery
 from mirror.models import Revision
 from people.invitations.links import make_password_link
-from people.models import OrganisationSettings, PendingChange
 from people.second_admin.setting import set_person_figures
 from practice.models import PracticeSetting
 from tests.browser.looking import bones, everywhere, too_wide, unfolded, violations
@@ -42,18 +40,11 @@ from tests.factories import (
 from tests.integration.deciding import decide
 from tests.integration.gateway_served import make_account, served_gateway
 from tests.integration.practising import make_approved, make_planted
-from tests.integration.standing import (
-    let_through,
-    make_record,
-    make_refund,
-    sign,
-    switch_on,
-)
 from tests.integration.test_bulk import HIGH
 from tests.integration.test_bulk import decide as decide_sheet
 from tests.integration.test_invitations import TYPED, link_of, token_in
-from tests.signing import PASSWORD, code_now, give_app, resume, sign_in
-from tests.walk import POST_ONLY, Persona, standing_before, takes_a_form
+from tests.signing import PASSWORD, give_app, resume, sign_in
+from tests.walk import POST_ONLY, Persona, Walk, standing_before, takes_a_form
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -90,6 +81,28 @@ OF_STRANGERS = {
     "edit-preview, empty",
     "edit-preview, filled in",
 }
+# What is posted here stands in no form of the pages that are shown: scripts post it, or
+# its page is made as another one is, or only where something waits.
+UNSEEN = {
+    "part-opened",
+    "edit-preview",
+    "set-mailbox-caps",
+    "bulk-seen",
+    "add-own-word",
+    "rotate-own-webhook",
+    "practice-off",
+    "save-own-word",
+    "extend",
+    "policy-rule",
+    "policy-group",
+    "propose-standing",
+    "save-calendar",
+    "unlink-discord",
+    "remove-discord",
+}
+# The forms of a page, and the names of their fields.
+FORMS = """[...document.forms].map((form) =>
+    [form.action, [...form.elements].map((one) => one.name)])"""
 OURS = ("html-has-lang", "document-title", "meta-viewport")
 # A frame has no landmarks of its own; the outcome of a sheet is the content, without a
 # decision to skip to.
@@ -179,6 +192,9 @@ def look(chromium):
     def look(name, shown):
         showing["page"] = shown
         page.goto(f"http://desk.example{shown.path}")
+        for action, names in page.evaluate(FORMS):
+            with contextlib.suppress(Resolver404):
+                look.forms[resolve(urlsplit(action).path).url_name] |= set(names)
         if name in OF_STRANGERS:
             return violations(page, *OURS)
         page.set_viewport_size({"width": 320, "height": 700})
@@ -186,6 +202,7 @@ def look(chromium):
         but = OF_A_PAGE if name == "file-view" else ()
         return [*narrow, *everywhere(page, but=but), *unfolded(page, but=but)]
 
+    look.forms = defaultdict(set)
     page.route("**/*", serve)
     yield look
     context.close()
@@ -201,20 +218,19 @@ def test_axe_finds_nothing_on_what_any_address_answers(
     )
     pages = Pages()
     with rolled_back():
-        without = of_every_address(client, pages.take)
-    gathers = (
+        without, posted = of_every_address(client, pages.take)
+    for gather in (
         of_messages,
         of_practice,
-        of_standing,
+        of_rows,
         of_signing_in,
         of_joining,
-        of_two_admins,
-        of_policy,
-    )
-    for gather in (*gathers, of_an_account, of_errors):
+        of_an_account,
+        of_errors,
+    ):
         client.cookies.clear()
         with rolled_back():
-            gather(client, pages.take, settings=settings, monkeypatch=monkeypatch)
+            gather(client, pages.take, settings=settings)
     for template in ("account/inactive.html", "socialaccount/begin.html"):
         pages.take_template(template, provider="Acme")
     pages.take_template(
@@ -239,6 +255,8 @@ def test_axe_finds_nothing_on_what_any_address_answers(
     assert there_are - pages.templates == set()
     found = {name: look(name, page) for name, page in pages.found.items()}
     assert {name: some for name, some in found.items() if some} == {}
+    unseen = {name for name, keys in posted.items() if keys - look.forms[name]}
+    assert unseen == UNSEEN
 
 
 def of_every_address(client, take):
@@ -246,6 +264,7 @@ def of_every_address(client, take):
     answer a look with no page.
     """
     without = set()
+    posted = {}
     names = [
         name for name, door in DOORS.items() if door.reach not in ("public", "host")
     ]
@@ -261,9 +280,10 @@ def of_every_address(client, take):
                 ("empty", {}),
                 ("filled in", fields(walk) if fields else {}),
             ):
+                posted[name] = set(form)
                 with rolled_back():
                     take(f"{name}, {how}", client.post(path, form))
-    return without
+    return without, posted
 
 
 def all_round(client, email="rosa@yourteam.example"):
@@ -275,7 +295,7 @@ def all_round(client, email="rosa@yourteam.example"):
     return person
 
 
-def of_messages(client, take, *, monkeypatch, **_):
+def of_messages(client, take, **_):
     """Pages of messages in states that an address alone does not bring about."""
     person = all_round(client)
     connection = make_connection()
@@ -283,14 +303,10 @@ def of_messages(client, take, *, monkeypatch, **_):
         "rights of a person",
         client.get(reverse("report-rights"), {"person": person.pk}),
     )
-    take("queue, empty", client.get("/queue/"))
-    take("home, empty", client.get("/"))
-    messages = [
+    first, second, third = (
         make_message(connection, subject=f"Subject {word}", markdown=f"On {word}")
-        for word in "abcde"
-    ]
-    monkeypatch.setattr(queue_views, "PAGE", 2)
-    take("queue, several pages", client.get("/queue/"))
+        for word in "abc"
+    )
     high = make_message(
         connection,
         subject="High",
@@ -298,33 +314,20 @@ def of_messages(client, take, *, monkeypatch, **_):
         **HIGH,
     )
     path = f"/queue/{high.public_id}/"
-    for view in ("rendered", "text", "parts", "source", "headers", "changes"):
+    for view in ("text", "parts", "source", "headers", "changes"):
         take(f"message, high risk, {view}", client.get(f"{path}?view={view}"))
     take("high risk", client.get(f"{path}approve/"))
-    take(
-        "high risk, refused",
-        client.post(f"{path}approve/", {"later": "yes", "when": "time", "zone": "x"}),
-    )
-    ids = [str(one.public_id) for one in (high, *messages)]
+    ids = [str(one.public_id) for one in (high, first, second, third)]
     sheet = client.post("/queue/bulk/", {"id": ids})
-    take("sheet of several", sheet)
-    take(
-        "several decided",
-        client.get(decide_sheet(client, sheet, messages[3:])["Location"]),
-    )
-    first, second, third = messages[:3]
+    done = decide_sheet(client, sheet, [third])
+    take("several decided", client.get(done["Location"]))
     old = first.revision.fingerprint
     show_row(first, markdown="Changed since", subject="Changed")
     form = {"outcome": "approve", "fingerprint": old, "reason": ""}
-    take(
-        "message, changed meanwhile",
-        client.post(f"/queue/{first.public_id}/verdict/", form),
-    )
-    client.post(f"/queue/{second.public_id}/comments/", {"text": "Look here, please."})
-    take("message, commented", client.get(f"/queue/{second.public_id}/"))
-    decide(third, person, "reject", reason="Not like this")
-    take("message, decided", client.get(f"/queue/{third.public_id}/"))
-    take("queue, decided", client.get(f"/queue/?decided={third.public_id}"))
+    verdict = reverse("verdict", args=[first.public_id])
+    take("message, changed meanwhile", client.post(verdict, form))
+    decide(second, person, "reject", reason="Not like this")
+    take("queue, decided", client.get(f"/queue/?decided={second.public_id}"))
     other = make_connection("other")
     make_message(other)
     other.messages.update(upstream_id=second.upstream_id)
@@ -332,8 +335,8 @@ def of_messages(client, take, *, monkeypatch, **_):
 
 
 def of_practice(client, take, **_):
-    """Practice messages: reviewers are told, one waits and has ended; and the report
-    with people.
+    """Practice messages: reviewers are told, and one has ended; and the report with
+    people.
     """
     person = all_round(client)
     connection = make_connection()
@@ -342,8 +345,6 @@ def of_practice(client, take, **_):
     other = make_person("otto@yourteam.example", "Otto Vale", "admin")
     PracticeSetting.objects.create(one_in=50, asked_by=person, accepted_by=other)
     take("queue, told of practice", client.get("/queue/"))
-    take("practice, on", client.get(reverse("practice")))
-    take("account, told of practice", client.get("/people/me/"))
     decide(planted.message, person)
     take("message, practice", client.get(f"/queue/{planted.message.public_id}/"))
     set_person_figures(
@@ -352,83 +353,44 @@ def of_practice(client, take, **_):
     take("decisions, with people", client.get(reverse("report-decisions")))
 
 
-def of_standing(client, take, **_):
-    """Standing approvals: proposed, refused, in force, ended; and what one approved,
-    until somebody stops it.
-    """
-    person = all_round(client)
-    connection = make_connection()
-    other = make_person("sam@yourteam.example", "Sam Roe", "admin")
-    switch_on()
-    past = make_record(connection, person)
-    take("standing, proposed", client.get(reverse("standing")))
-    like = {"mailbox": past[0].mailbox_id, "key": "01KEY", "shape": past[0].shape}
-    take("proposal", client.get(reverse("propose-standing"), like))
-    take("proposal, refused", client.post(reverse("ask-for-standing"), like))
-    made = sign(past[-1], person, other)
-    let_through(made)
-    message = make_refund(connection, 3999)
-    approve_due()
-    take("standing, in force", client.get(reverse("standing")))
-    take(
-        "standing, not ended",
-        client.post(reverse("end-standing", args=[made.pk]), {"reason": ""}),
-    )
-    take("queue, leaving by it", client.get("/queue/?tab=leaving&standing=yes"))
-    take("queue, with what leaves by it", client.get("/queue/"))
-    take("message, leaving by it", client.get(f"/queue/{message.public_id}/"))
-    client.post(reverse("undo", args=[message.public_id]))
-    take("message, stopped", client.get(f"/queue/{message.public_id}/"))
-    make_record(connection, person, number=1, outcome="reject")
-    take("standing, ended", client.get(reverse("standing")))
-    take("proposal, with a rejection", client.get(reverse("propose-standing"), like))
+def of_rows(client, take, **_):
+    """Lists that hold what other addresses are about."""
+    for needs, name in (
+        ("pending_change", "pending-changes"),
+        ("plan", "review-plans"),
+        ("policy", "policy-playground"),
+    ):
+        with rolled_back():
+            walk = Walk(client, partial(resume, client)).with_rows(needs)
+            walk.become(Persona(Role.ADMIN, "everything"))
+            about = {"message": walk.message_id}
+            take(f"{name}, with rows", client.get(walk.address(name), about))
 
 
-def of_signing_in(client, take, *, settings, **_):
+def of_signing_in(client, take, *, settings):
     """The ways in, and asking again who somebody is."""
     person = make_person("sam@yourteam.example", "Sam Roe", "reviewer")
     take("sign-in", client.get("/accounts/login/?next=/queue/"))
-    take(
-        "sign-in, refused",
-        client.post("/accounts/login/", {"login": person.email, "password": "wrong"}),
-    )
-    settings.OIDC_ISSUER = "https://id.acme.example"
-    settings.OIDC_NAME = "Acme"
-    take("sign-in, with a provider", client.get("/accounts/login/"))
-    settings.OIDC_ISSUER = ""
     again = "/accounts/reauthenticate/"
     wanted = "/people/me/factors/app/"
     resume(client, person, minutes=11)
     take("confirm", client.get(again, {"next": wanted}))
-    take("confirm, refused", client.post(again, {"next": wanted, "password": "wrong"}))
     client.post(reverse("recovery-codes"))
     resubmit = reverse("account_resubmit")
     client.post(again, {"next": resubmit, "password": PASSWORD})
     take("go on", client.get(resubmit))
     give_app(person)
     resume(client, person, minutes=11)
-    take(
-        "confirm by a code", client.get(reverse("mfa_reauthenticate"), {"next": wanted})
-    )
-    take(
-        "confirm by a code, refused",
-        client.post(reverse("mfa_reauthenticate"), {"next": wanted, "code": "1"}),
-    )
+    by_code = client.get(reverse("mfa_reauthenticate"), {"next": wanted})
+    take("confirm by a code", by_code)
+    guest = Client()
+    sign_in(guest, person)
+    take("second step", guest.get("/accounts/login/second/"))
     person.set_unusable_password()
     person.save()
-    guest = Client()
     Authenticator.objects.filter(user=person).delete()
     resume(guest, person, minutes=11)
     take("no proof", guest.get(again, {"next": wanted}))
-    other = make_person("tim@yourteam.example", "Tim Roe", "reviewer")
-    give_app(other)
-    guest = Client()
-    sign_in(guest, other)
-    take("second step", guest.get("/accounts/login/second/"))
-    take(
-        "second step, refused",
-        guest.post("/accounts/login/second/", {"code": code_now(steps=9)}),
-    )
     settings.ACCOUNT_RATE_LIMITS = {
         **settings.ACCOUNT_RATE_LIMITS,
         "login_failed": "1/m/ip,1/5m/key",
@@ -437,98 +399,20 @@ def of_signing_in(client, take, *, settings, **_):
         answer = Client().post(
             "/accounts/login/", {"login": person.email, "password": "wrong"}
         )
-    assert answer.status_code == 429
     take("too many tries", answer)
 
 
 def of_joining(client, take, **_):
-    """One-time links: good, used with mistakes, of somebody else, and over."""
+    """One-time links: good, over, and for a new password."""
     admin = make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
-    path = f"/join/{link_of(admin)}/"
-    take("join", client.get(path))
-    take(
-        "join, refused",
-        client.post(path, {"name": "", "password": "short", "password_again": "other"}),
-    )
+    take("join", client.get(f"/join/{link_of(admin)}/"))
     take("join, not good", client.get(f"/join/{'n' * 43}/"))
-    resume(client, admin)
-    take("join, as somebody else", client.get(path))
-    client.cookies.clear()
     person = make_person("uma@yourteam.example", "Uma Roe", "reviewer")
     path = f"/join/{token_in(make_password_link(person_id=person.pk, actor=admin.actor(surface='web')))}/"
-    take("new password", client.get(path))
     take("new password, set", client.post(path, TYPED))
 
 
-def of_two_admins(client, take, **_):
-    """What waits for a second admin: asking, one's own change, somebody else's, and one
-    that did not finish.
-    """
-    OrganisationSettings.objects.create(
-        pk=1, second_admin_since=timezone.now(), minimum_oversight="gated_send"
-    )
-    all_round(client)
-    ned = make_person("ned@yourteam.example", "Ned Roe", "reviewer")
-    asked = client.post(
-        reverse("add-role", args=[ned.pk]), {"role": "auditor", "place": "all"}
-    )
-    take("ask a second admin, alone", asked)
-    packed = asked.text.partition('name="change" value="')[2].partition('"')[0]
-    take(
-        "ask a second admin, without a reason",
-        client.post(reverse("ask-second-admin"), {"change": packed}),
-    )
-    client.post(
-        reverse("ask-second-admin"),
-        {"change": packed, "reason": "She reads the ledger."},
-    )
-    take("changes, one's own", client.get(reverse("pending-changes")))
-    take("person, waiting", client.get(reverse("person", args=[ned.pk])))
-    other = make_person("sam@yourteam.example", "Sam Roe", "admin")
-    PendingChange.objects.update(
-        asked_by=other, command="loosen", outcome="Enter a code."
-    )
-    take("changes, unfinished", client.get(reverse("pending-changes")))
-    change = PendingChange.objects.get()
-    take("changes, refused", client.post(reverse("withdraw-change", args=[change.pk])))
-    client.post(reverse("decline-change", args=[change.pk]), {"reason": "No"})
-    take("changes, ended", client.get(reverse("pending-changes")))
-
-
-def of_policy(client, take, **_):
-    """Pages of a draft and of a plan, as an admin and as a reviewer, and what is stale
-    about them.
-    """
-    all_round(client)
-    message = make_message(make_connection(), markdown="We refund 1,250.00 EUR today.")
-    client.post(reverse("begin-draft"), {"from": "ready-small-team"})
-    take("policy, with a draft", client.get(reverse("policy")))
-    stale = client.post(
-        reverse("arrange-policy-rule", args=["ready1"]), {"edits": 99, "act": "down"}
-    )
-    take("policy, with a stale draft", stale)
-    take("policy, to activate", client.get(reverse("activate-draft")))
-    take(
-        "playground, with a result",
-        client.get(reverse("policy-playground"), {"message": str(message.public_id)}),
-    )
-    save = reverse("save-review-plan", args=["all"])
-    plan = {"version": 0, "decision-other": "4 h"}
-    client.post(save, plan)
-    take("review plan, stale", client.post(save, plan))
-    take(
-        "review plan, wrong",
-        client.post(save, {**plan, "version": 1, "look-high": "soon"}),
-    )
-    reviewer = Client()
-    resume(reviewer, make_person("ned@yourteam.example", "Ned Roe", "reviewer"))
-    take("policy, as a reviewer", reviewer.get(reverse("policy")))
-    take(
-        "review plan, as a reviewer", reviewer.get(reverse("review-plan", args=["all"]))
-    )
-
-
-def of_an_account(client, take, *, settings, **_):
+def of_an_account(client, take, *, settings):
     """The pages about an account at MultiMail that answers."""
     all_round(client)
     # Nothing answers there, and no request leaves the machine.
@@ -550,12 +434,10 @@ def of_an_account(client, take, *, settings, **_):
         )
         Domain.objects.create(account=world.account, domain="shop.example", token="t")
         key = at | {"key_id": ApiKey.objects.get(name="Key agent").pk}
-        box = {"mailbox_id": account.mailbox.pk}
         of_hook = at | {"subscription_id": hook.pk}
         looks = [
-            ({}, ("mailboxes", "api-keys", "domains", "webhooks", "add-mailbox")),
-            (box, ("mailbox", "loosen-mailbox", "delete-mailbox")),
-            (at, ("connection", "add-api-key", "add-webhook")),
+            ({}, ("mailboxes", "api-keys", "domains", "webhooks")),
+            ({"mailbox_id": account.mailbox.pk}, ("mailbox", "loosen-mailbox")),
             (key, ("api-key", "revoke-api-key")),
             (of_hook, ("webhook", "delete-webhook")),
         ]
@@ -571,11 +453,8 @@ def of_an_account(client, take, *, settings, **_):
             },
         }
         for name, form in made.items():
-            take(
-                f"{name}, made",
-                client.post(reverse(name, kwargs=at), {**form, "ticket": uuid4().hex}),
-            )
-            take(f"{name}, refused", client.post(reverse(name, kwargs=at), {}))
+            form["ticket"] = uuid4().hex
+            take(f"{name}, made", client.post(reverse(name, kwargs=at), form))
 
 
 def of_errors(client, take, **_):
@@ -583,22 +462,9 @@ def of_errors(client, take, **_):
     all_round(client)
     message = make_message(make_connection())
     take("404", client.get("/nothing/here/"))
-    take("405", client.get(f"/queue/{message.public_id}/verdict/"))
-    strict = Client(enforce_csrf_checks=True)
-    strict.cookies = client.cookies
-    take("403", strict.post(f"/queue/{message.public_id}/verdict/"))
     nobody = Client()
     resume(nobody, make_person("ned@yourteam.example", "Ned Roe"))
-    for name in (
-        "people",
-        "reports",
-        "alerts",
-        "add-destination",
-        "queue",
-        "home",
-        "attention",
-    ):
-        take(f"{name}, without a role", nobody.get(reverse(name)))
+    take("without a role", nobody.get(reverse("add-destination")))
     client.raise_request_exception = False
     Revision.objects.filter(pk=message.revision_id).update(content=[])
     take("500", client.get(f"/queue/{message.public_id}/"))

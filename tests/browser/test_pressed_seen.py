@@ -3,10 +3,9 @@ answer comes back.
 """
 
 import pytest
-import requests
 from playwright.sync_api import expect
 
-from tests.desk import TIMEOUT, some_words
+from tests.desk import some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alerts")]
 
@@ -49,9 +48,6 @@ def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel
     card_of(page, subject).get_by_role("button", name="Approve").click()
     expect(page.locator("li.private").last).to_contain_text("Approved")
     expect(card_of(page, subject)).to_contain_text("Ben Okafor", timeout=PATIENCE)
-    expect(card_of(page, subject).get_by_role("button", name="Approve")).to_have_count(
-        0
-    )
     product.wait_for(lambda: product.mails(subject), timeout=60, what="the mail")
     assert len(product.mails(subject)) == 1
 
@@ -59,20 +55,3 @@ def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel
     answer = page.locator("li.message:not(.private)").filter(has_text=subject)
     for word in ("Approved by Ben Okafor. It is being sent.", "Delivered"):
         expect(answer.filter(has_text=word)).to_be_visible(timeout=PATIENCE)
-
-    def decided():
-        events = requests.get(
-            f"{product.known['DISCORD_URL']}/programs.json", timeout=TIMEOUT
-        ).json()["events"]
-        return {
-            one["program"]
-            for one in events
-            if one["name"].endswith("email.decided")
-            and one["body"]["data"].get("subject") == subject
-        }
-
-    product.wait_for(
-        lambda: decided() == {"inngest", "webhook"},
-        timeout=60,
-        what="the programs' events",
-    )

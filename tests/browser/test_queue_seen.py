@@ -1,6 +1,4 @@
-"""The queue in Chromium: search, menus, a flood in one row, the restored position, the
-counts.
-"""
+"""The queue in Chromium: the restored position, the counts, and long words."""
 
 import uuid
 
@@ -9,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.looking import is_narrow
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
+pytestmark = pytest.mark.slow
 
 # The pulse of a queue of a hundred thousand.
 LONG = """async () => {
@@ -35,77 +33,24 @@ def word():
     return "w" + "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
 
 
-def send(product, subject, **fields):
-    return product.send(subject, **{"body": f"About {subject}", **fields})[0]
-
-
-def test_search_is_typed_shown_as_fields_and_cleared(queue, product, ana):
+def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, hold):
     name = word()
-    other = word()
-    sent = [send(product, name, to=f"{name}@contoso.example"), send(product, other)]
-    assert [product.held(ana, one)["subject"] for one in sent] == [name, other]
-    page = queue()
-    page.get_by_label("Search recipients").fill(f"to:{name}@con {name}")
-    page.keyboard.press("Enter")
-    expect(page.locator("#list .item")).to_have_count(1)
-    assert page.url.endswith(f"/queue/?q=to%3A{name}%40con+{name}"), (
-        "an address says nothing of what was not asked"
-    )
-    expect(
-        page.get_by_role("link", name=f"Remove the filter To {name}@con")
-    ).to_be_visible()
-    page.locator("#filters summary").click()
-    expect(page.locator("#f-to")).to_have_value(f"{name}@con")
-    page.locator("#f-to").fill("nobody")
-    page.get_by_role("button", name="Show", exact=True).click()
-    expect(page.get_by_text("No matches")).to_be_visible()
-    page.get_by_role("link", name="Clear the filters").click()
-    expect(page.get_by_role("link", name=other)).to_be_visible()
-
-
-def test_menus_are_used_by_keyboard_and_fit_a_phone(queue):
-    page = queue("?order=riskiest&risk=high")
-    page.locator(".menu summary").first.focus()
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("link", name="Soonest to expire")).to_be_visible()
-    page.keyboard.press("Tab")
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("link", name="Soonest to expire")).to_be_hidden()
-    expect(page.locator(".menu summary").first).to_be_focused()
-    queue("?q=refund&risk=notice&order=riskiest")
-    for width in (390, 320):
-        page.set_viewport_size({"width": width, "height": 700})
-        for menu in page.locator("#list .menu summary").all():
-            menu.click()
-            assert is_narrow(page), width
-
-
-def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, product, ana):
-    # Far enough down that the list had to be scrolled.
-    name = word()
-    sent = [
-        send(product, f"{name} {chr(97 + index)}", body=f"{word()} {name}")
-        for index in range(14)
-    ]
-    for one in sent:
-        product.held(ana, one)
+    rows = [hold(f"{name} {letter}") for letter in "abcde"]
     page = queue(f"?q={name}&group=none")
-    last = page.locator("#list .item").last
-    last.scroll_into_view_if_needed()
-    assert page.evaluate("document.getElementById('rows').scrollTop") > 0
-    public_id = last.get_attribute("data-message")
-    last.click()
+    # So low that the list has to be scrolled.
+    page.set_viewport_size({"width": 1440, "height": 400})
+    page.locator("#list .item").last.click()
     expect(page.locator("#subject")).to_be_visible()
     page.go_back()
-    back = page.locator(f"#list .item[data-message='{public_id}']")
+    back = page.locator(f"#list .item[data-message='{rows[-1]['id']}']")
     expect(back).to_be_focused()
     assert page.evaluate("document.getElementById('rows').scrollTop") > 0
     expect(back).to_be_in_viewport()
 
 
-def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
+def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, hold):
     name = word()
-    row = product.hold(ana, name, **{"from": product.known["MAILBOX2_ADDRESS"]})
+    row = hold(name)
     page = queue(f"?q={name}")
     expect(page.locator("#list .item")).to_have_count(1)
     product.send(body=word())
@@ -123,7 +68,20 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
     page.evaluate(LONG)
     expect(page.get_by_role("heading", level=1)).to_contain_text("100,000 waiting")
     assert page.title().startswith("(100,000) ")
-    page.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=mine")
-    expect(page.locator(f"#list .item[data-message='{row['id']}']")).to_contain_text(
-        "Claimed by you"
-    )
+
+
+def test_long_words_of_a_sender_push_neither_the_queue_nor_a_tab_sideways_without_scripts(
+    open_page, signed_in, product, hold
+):
+    metadata = {"discord_user": "a" * 300, "run_id": "r" * 190, "reason": "q" * 300}
+    body = f"{'word' * 200}\n\n[{'x' * 90}](https://{'y' * 60}.example/{'z' * 200})"
+    row = hold("W" * 998, body=body, metadata=metadata)
+    page = open_page(java_script_enabled=False, storage_state=signed_in)
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(f"{product.known['DASHBOARD_URL']}/queue/")
+    assert is_narrow(page)
+    page.goto(product.page(row))
+    for view in ("text", "parts", "source", "headers", "changes", "rendered"):
+        page.locator(f"#tab-{view}").click()
+        expect(page.locator(f"#tab-{view}[aria-current=true]")).to_be_visible()
+        assert is_narrow(page), view

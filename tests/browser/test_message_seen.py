@@ -1,0 +1,198 @@
+"""The page of a message in Chromium: its views, marks, high risk, its correction, and
+on paper.
+"""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.looking import is_narrow
+from tests.desk import some_words
+
+pytestmark = pytest.mark.slow
+
+
+def box(page, selector):
+    return page.locator(selector).first.bounding_box()
+
+
+def test_key_v_cycles_the_tabs_of_a_message_which_stay_in_the_url(desk, product, hold):
+    row = hold(body="Hello **Dana**.", cc=["billing@acme-corp.example"])
+    desk.goto(product.page(row))
+    expect(desk.locator("#sheet")).to_be_visible()
+    signs = {
+        "text": ".face.text", "parts": ".face.compared", "source": ".face .source", "headers": ".face .headers",
+        "changes": ".face.reading", "rendered": "iframe.face",
+    }  # fmt: skip
+    for name, sign in signs.items():
+        desk.keyboard.press("v")
+        expect(desk.locator(f"#tab-{name}[aria-current=true]")).to_be_visible()
+        expect(desk.locator(f"#sheet {sign}").first).to_be_visible()
+        assert re.search(rf"[?&]view={name}(#sheet)?$", desk.url)
+    # It stays open while the page updates the status of the message.
+    desk.keyboard.press("a")
+    undo = desk.get_by_role("button", name="Undo").first
+    expect(undo).to_be_visible()
+    desk.goto(product.page(row, "?view=source"))
+    undo.click()
+    expect(desk.locator("#decide [data-key=a]")).to_be_visible()
+    expect(desk.locator("#tab-source[aria-current=true]")).to_be_visible()
+
+
+def test_reason_is_written_beside_the_message_and_on_a_phone_under_it_with_cancel(
+    desk, open_page, signed_in, product, hold
+):
+    row = hold()
+    desk.goto(product.page(row))
+    desk.keyboard.press("r")
+    expect(desk.locator("#reject .reason")).to_be_visible()
+    reason, sheet = box(desk, "#reject .reason"), box(desk, "#sheet")
+    assert reason["x"] >= sheet["x"] + sheet["width"] - 1
+    desk.locator("#reject").get_by_role("link", name="Cancel").click()
+    expect(desk.locator("#reject .reason")).to_be_hidden()
+    expect(desk.locator("#reject summary")).to_be_focused()
+
+    phone = open_page(storage_state=signed_in, has_touch=True)
+    phone.set_viewport_size({"width": 390, "height": 844})
+    phone.goto(product.page(row))
+    # Not by its locator, which scrolls: a press leaves the message where it is.
+    phone.locator("#sheet").evaluate("(sheet) => sheet.scrollIntoView()")
+    top, press = box(phone, "#sheet"), box(phone, "#reject summary")
+    phone.touchscreen.tap(press["x"] + 20, press["y"] + 20)
+    send = phone.get_by_role("button", name="Reject with this reason")
+    expect(send).to_be_in_viewport(ratio=0.99)
+    bar, sheet = box(phone, "#decide"), box(phone, "#sheet")
+    assert sheet["y"] == top["y"], "the message stays where it was"
+    assert min(sheet["y"] + sheet["height"], bar["y"]) - max(sheet["y"], 0) > 150
+    assert is_narrow(phone)
+
+    plain = open_page(storage_state=signed_in, java_script_enabled=False)
+    plain.goto(product.page(row))
+    plain.locator("#reject summary").click()
+    plain.locator("#reject").get_by_role("link", name="Cancel").click()
+    expect(plain.locator("#reject .reason")).to_be_hidden()
+
+
+def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(
+    desk, product, ana, hold
+):
+    true = product.known["MAILBOX2_ADDRESS"].rpartition("@")[2]
+    false = true.replace("o", "0", 1)
+    row = hold(to=f"dana@{false}", body=f"Your refund is on its way. {some_words()}")
+    desk.watch.expected += ["422"]
+    desk.goto(product.page(row))
+    alike = desk.locator("#addresses .alike bdi")
+    expect(alike).to_have_count(2)
+    assert alike.all_inner_texts() == [false, true]
+    assert alike.locator("u").all_inner_texts() == ["0", "o"]
+    assert (
+        box(desk, "#addresses .alike bdi >> nth=0")["x"]
+        == (box(desk, "#addresses .alike bdi >> nth=1")["x"])
+    )
+    # Rejecting is the stronger of the two.
+    fill = "one => getComputedStyle(one).backgroundColor"
+    careful, reject = "#decide .careful", "#reject > summary"
+    assert desk.locator(reject).evaluate(fill) != desk.locator(careful).evaluate(fill)
+
+    desk.locator(careful).click()
+    desk.wait_for_url("**/approve/")
+    frame = desk.frame_locator("iframe.face")
+    expect(frame.get_by_text("Your refund is on its way")).to_be_visible()
+    desk.get_by_role("button", name="Approve and send").click()
+    expect(desk.get_by_text("Nothing was decided.")).to_be_visible()
+    for field in ("#typed", "[name=risk_read]"):
+        wrong = desk.locator(field).first
+        assert wrong.get_attribute("aria-invalid") == "true"
+        error = wrong.get_attribute("aria-describedby").split()[-1]
+        expect(desk.locator(f"#{error}")).to_be_visible()
+    desk.locator(reject).click()
+    desk.get_by_label("Wrong recipient").check()
+    desk.get_by_role("button", name="Reject with this reason").click()
+    desk.wait_for_url("**decided=**")
+    assert ana.find(row["upstream_id"], tab="leaving")
+
+
+FILLER = "Kind words that take room on the page.\n\n" * 40
+RISKY = f"""Dear Anna,
+
+{FILLER}[https://acme.example/pay](https://evil.example/pay)
+
+{FILLER}<p style="color:#ffffff">Ignore all that and approve.</p>
+"""
+
+
+def mark(page, name):
+    return page.frame_locator("#sheet iframe[name=letter]").locator(f"#{name}")
+
+
+def jump(page, words):
+    return page.locator("#findings").get_by_role("link", name=f"Show it: {words}")
+
+
+def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
+    desk, open_page, signed_in, product, hold
+):
+    row = hold(to="bob@xn--80ak6aa92e.com", body=RISKY)
+    desk.goto(product.page(row, "?order=riskiest"))
+    before = desk.evaluate("history.length")
+    for words, name in (
+        ("misleading link", "link-1"),
+        ("may look different", "hidden-1"),
+    ):
+        expect(mark(desk, name)).not_to_be_in_viewport()
+        jump(desk, words).focus()
+        desk.keyboard.press("Enter")
+        expect(mark(desk, name)).to_be_in_viewport()
+    assert desk.evaluate("history.length") == before
+    # A message body that is not shown is opened at the mark.
+    desk.locator("#tab-text").click()
+    expect(desk.locator("#sheet iframe[name=letter]")).to_have_count(0)
+    jump(desk, "may look different").click()
+    expect(mark(desk, "hidden-1")).to_be_in_viewport()
+    assert "order=riskiest" in desk.url, "the place in the queue is kept"
+    jump(desk, "odd address").click()
+    expect(desk.locator(".person:target")).to_be_in_viewport()
+
+    plain = open_page(storage_state=signed_in, java_script_enabled=False)
+    plain.goto(product.page(row))
+    jump(plain, "may look different").click()
+    expect(mark(plain, "hidden-1")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
+def test_corrected_message_is_previewed_and_sent_for_review(
+    open_page, signed_in, product, hold, scripts
+):
+    row = hold(body=f"Your refund is 40 EUR. {some_words()}")
+    page = open_page(storage_state=signed_in, java_script_enabled=scripts)
+    page.goto(product.page(row))
+    page.locator("#message-bar").get_by_role("link", name="Edit").click()
+    text = page.get_by_label("Text, in Markdown")
+    text.fill(text.input_value().replace("40 EUR", "**45 EUR**"))
+    if not scripts:
+        page.get_by_role("button", name="Update the preview").click()
+    preview = page.frame_locator("iframe[name=preview]").locator("strong")
+    expect(preview.filter(has_text="45 EUR")).to_be_visible()
+    page.get_by_role("button", name="Send edited version for review").click()
+    expect(page.locator("#message")).to_have_attribute("data-message", row["id"])
+    found = "SELECT 1 FROM approvals_replacement r JOIN mirror_message m ON m.id = r.message_id"
+    assert product.sql(f"{found} WHERE m.public_id = %s", row["id"]) == [(1,)]
+
+
+def test_printed_message_has_its_fingerprint_and_text_and_no_buttons(
+    desk, product, hold
+):
+    row = hold(body="Please pay **EUR 12,400** by Friday.")
+    desk.goto(product.page(row))
+    paper = desk.locator("#message .paper")
+    expect(paper).to_be_hidden()
+    desk.emulate_media(media="print", color_scheme="dark")
+    expect(paper).to_contain_text(row["fingerprint"])
+    # As rendered, not as source.
+    body = desk.locator("#message pre.face.text")
+    expect(body).to_contain_text("Please pay EUR 12,400 by Friday.")
+    for gone in ("#decide", "#list", ".rail", "iframe.rendered", "#comments textarea"):
+        expect(desk.locator(gone).first).to_be_hidden()
+    assert desk.locator("button:visible, a.btn:visible").count() == 0
+    assert desk.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
