@@ -32,6 +32,7 @@ from tests.factories import (
     actor_of,
     event_body,
     make_message,
+    make_person,
     pending_row,
     post_event,
 )
@@ -144,6 +145,18 @@ def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secr
     assert actions() == ["connection.added"]
     assert "hidden" not in all_details()
     assert first.webhook_secret not in all_details()
+
+
+def test_admin_of_one_connection_renames_it_and_neither_adds_nor_removes_any(
+    connection,
+):
+    lea = make_person("lea@yourteam.example", "Lea", "admin", connection=connection)
+    actor = actor_of(lea)
+    for refused in (lambda: add(actor), lambda: remove(connection, actor)):
+        with pytest.raises(ActNotAllowed):
+            refused()
+    commands.rename(connection=connection, name="Ours", actor=actor)
+    assert Connection.objects.get().name == "Ours"
 
 
 def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(
