@@ -126,10 +126,10 @@ def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys
 def test_key_of_another_account_is_refused(signed_in, admin, there):
     there.foreign = {"mm_live_admin_key"}
     assert "of another account" in problems_of()["admin_key"]
-    found = make_connection(api_url=there.url, oversight_key=KEYS["oversight_key"])
-    path = to("connection-key", found, slot="admin")
-    put = signed_in(admin).post(path, {"key": "mm_live_admin_key"})
-    assert put.status_code == 422
+    client = signed_in(admin)
+    add(client, admin_key="")
+    path = to("connection-key", Connection.objects.get(), slot="admin")
+    assert client.post(path, {"key": "mm_live_admin_key"}).status_code == 422
     assert Connection.objects.get().admin_key == ""
 
 
