@@ -50,8 +50,8 @@ PROVED = {
     "mfa_authenticate": "test_second_factor.py::test_wrong_code_is_refused_and_recorded_and_does_not_sign_in",
     "mfa_login_webauthn": "test_ledger_entries.py::test_every_way_in_is_told_by_the_same_signal",
     "mfa_reauthenticate_webauthn": "test_ledger_entries.py::test_every_way_in_is_told_by_the_same_signal",
-    "oidc-login": "test_oidc_sign_in.py::test_verified_address_of_an_active_person_signs_in",
-    "oidc-callback": "test_oidc_sign_in.py::test_verified_address_of_an_active_person_signs_in",
+    "oidc-login": "test_oidc.py::test_provider_of_others_signs_in_the_person_of_its_verified_address",
+    "oidc-callback": "test_oidc.py::test_provider_of_others_signs_in_the_person_of_its_verified_address",
     "account_reauthenticate": "test_reauthentication.py",
     "mfa_reauthenticate": "test_reauthentication.py",
     "factor-app": "test_second_factor.py",
@@ -124,7 +124,8 @@ PROVED_TASKS = {
     "mirror.tasks.survey": "test_hosted.py",
     "policy.tasks.bring_minimum": "test_oversight_minimum.py::"
     "test_minimum_arrives_at_our_gateway_whose_api_refuses_looser_modes",
-    "policy.tasks.read_refusals": "test_ledger_entries.py::test_refusal_at_the_gate_is_told_whole",
+    "policy.tasks.read_refusals": "test_gate_refusals.py::"
+    "test_refusal_at_the_gate_is_stored_once_with_one_ledger_entry",
     "approvals.tasks.check_reports": "test_unconfirmed_reports.py",
     "mirror.tasks.fetch_file": "test_enclosed.py",
     "approvals.tasks.send_replacement": "test_edit.py",

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.serving import Handler, serving
 
 CLIENT_ID = "desk"
-BACK = "/accounts/login/provider/back/"
+BEGIN = "/accounts/login/provider/"
+BACK = f"{BEGIN}back/"
 KEY = ec.generate_private_key(ec.SECP256R1())
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -44,6 +45,22 @@ def spliced(header, claims, signature):
     return b".".join(parts).decode()
 
 
+def trust(settings, url):
+    """Let the desk trust this provider."""
+    settings.OIDC_ISSUER = url
+    settings.OIDC_NAME = "Acme"
+    app = {
+        "provider_id": url,
+        "name": "Acme",
+        "client_id": CLIENT_ID,
+        "secret": "s",
+        "settings": {"server_url": url},
+    }
+    settings.SOCIALACCOUNT_PROVIDERS = {
+        "openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [app]}
+    }
+
+
 @dataclass
 class Issuer:
     """`answers` maps a path to a body that replaces the usual one; bytes go out as they
@@ -56,38 +73,24 @@ class Issuer:
     # What a code is exchanged for.
     tokens: dict[str, Any] = field(default_factory=dict)
 
-    def configure(self, settings):
-        """Let the desk trust this provider."""
-        settings.OIDC_ISSUER = self.url
-        settings.OIDC_NAME = "Acme"
-        app = {
-            "provider_id": self.url,
-            "name": "Acme",
-            "client_id": CLIENT_ID,
-            "secret": "s",
-        }
-        app["settings"] = {"server_url": self.url}
-        settings.SOCIALACCOUNT_PROVIDERS = {
-            "openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [app]}
-        }
+    def come_in(self, client, **claims):
+        """Sign in with a token of these claims."""
+        return client.get(BACK, self.begin(client, **claims))
 
-    def come_in(self, client, *, make=sign, **claims):
-        """Begin a sign-in and come back with a token of these claims; those that are
-        None are left out.
+    def begin(self, client, *, make=sign, then="", **claims):
+        """Begin a sign-in; return the query with which the browser comes back for a
+        token of these claims. Those that are None are left out.
         """
-        began = client.get("/accounts/login/provider/")
+        began = client.get(BEGIN, {"next": then} if then else {})
         assert began.status_code == 302, began.content
         query = parse_qs(urlsplit(began["Location"]).query)
         now = int(time.time())
-        usual = {
+        whole = {
             "iss": self.url,
             "aud": CLIENT_ID,
             "exp": now + 300,
             "iat": now,
             "nonce": query["nonce"][0],
-        }
-        whole = {
-            **usual,
             "email": "ana@yourteam.example",
             "email_verified": True,
             **claims,
@@ -96,7 +99,7 @@ class Issuer:
         self.tokens[state] = make(
             {name: value for name, value in whole.items() if value is not None}
         )
-        return client.get(BACK, {"code": state, "state": state})
+        return {"code": state, "state": state}
 
     def answer(self, path, form):
         """What it says at this path."""
@@ -107,8 +110,8 @@ class Issuer:
                 "authorization_endpoint": "authorize",
                 "token_endpoint": "token",
                 "jwks_uri": "keys",
+                "userinfo_endpoint": "userinfo",
             }
-            places["userinfo_endpoint"] = "userinfo"
             return {
                 "issuer": self.url,
                 **{name: f"{self.url}/{place}" for name, place in places.items()},

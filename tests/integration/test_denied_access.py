@@ -33,9 +33,7 @@ def test_denied_message_is_recorded_with_actor_and_url_once_per_minute(signed_in
     assert [(one.details["method"], one.details["path"]) for one in others] == [
         ("GET", f"{path}body/"), ("POST", f"{path}undo/"),
     ]  # fmt: skip
-    assert line.actor_kind == "person"
-    assert line.actor_id == str(outsider.pk)
-    assert line.surface == "web"
+    assert (line.actor_id, line.surface) == (str(outsider.pk), "web")
     assert str(line.message) == path.split("/")[2]
     assert line.details == {
         "actor": "Olga", "address": "192.0.2.7", "method": "GET", "path": path, "status": "404",
@@ -58,7 +56,6 @@ def test_denied_actions_and_csrf_failures_are_recorded_and_unknown_urls_are_not(
     assert Entry.objects.of_action("verdict.refused").count() == 1
     (line,) = denied()
     assert line.details["status"] == "403"
-    assert line.details["actor"] == "Max Weber"
 
     without_token = Client(enforce_csrf_checks=True)
     without_token.force_login(auditor, backend="people.sign_in.backend.PersonBackend")

@@ -17,8 +17,6 @@ from django.urls import reverse
 
 from audit.models import Entry, EntryDetail
 from common.actors import Actor, Role
-from dashboard.management.commands import prepare
-from launcher.welcome import FIRST_RUN
 from people.errors import LinkNotGood, NotYours
 from people.invitations.links import (
     DAYS,
@@ -96,11 +94,11 @@ def test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in(
     entries = Entry.objects.count()
     guest = Client()
     token = path.split("/")[2]
-    # Opening it changes nothing, however often.
-    assert Client().head(path).status_code == 200
+    # Opening it changes nothing.
     says(guest.get(path), 200, NEW, "Ida Lindqvist")
     assert Entry.objects.count() == entries
-    assert not Person.objects.filter(email=NEW).exists()
+    for wrong in (dict.fromkeys(TYPED, "short"), {"password_again": "x"}, {"name": ""}):
+        says(post(path, guest, **wrong), 422, 'aria-invalid="true"')
     assert leads_to(post(path, guest)) == "/"
     nora = Person.objects.get(email=NEW)
     assert set(nora.grants.values_list("role", "connection", "mailbox")) == {
@@ -110,17 +108,13 @@ def test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in(
     assert nora.check_password(PASSWORD)
     roles = "reviewer of everything, auditor of everything"
     assert latest_details("person.invited")["roles"] == roles
-    joined = latest_details("person.joined")
-    assert joined["invited_by"] == "Ida Lindqvist"
-    assert joined["email"] == NEW
+    assert latest_details("person.joined")["invited_by"] == "Ida Lindqvist"
     # A person who just joined is recently authenticated.
     Grant.objects.create(person=nora, role="admin")
     assert post_invitation(guest, email="third@yourteam.example")[0].status_code == 200
 
     # The token is only in the link.
-    assert len(token) == 43
     assert made.text.count(token) == 1
-    assert made["Referrer-Policy"] == "same-origin"
     details = list(EntryDetail.objects.values_list("fields", flat=True))
     assert token not in f"{list(Invitation.objects.values())} {details} {caplog.text}"
 
@@ -139,17 +133,13 @@ def test_link_that_is_over_answers_alike_whatever_the_reason(admin, client):
             assert not is_good(token), how
             with pytest.raises(LinkNotGood):
                 use(token, "Thief")
-    token = link_of(admin)
-    use(token)
-    pages = [
-        client.get(f"/join/{token}/"),
-        client.get(f"/join/{'n' * 43}/"),
-        post(f"/join/{token}/", name="Thief"),
-    ]
-    for page in pages:
-        says(page, 404, "This link no longer works")
-    assert len({compact(page.text) for page in pages}) == 1
-    assert Person.objects.count() == 2
+            pages = [
+                client.get(f"/join/{token}/"),
+                client.get(f"/join/{'n' * 43}/"),
+                post(f"/join/{token}/", name="Thief"),
+            ]
+            assert {page.status_code for page in pages} == {404}, how
+            assert len({compact(page.text) for page in pages}) == 1, how
 
 
 def test_link_is_bound_to_its_address_and_whatever_else_is_posted_has_no_effect(
@@ -160,23 +150,18 @@ def test_link_is_bound_to_its_address_and_whatever_else_is_posted_has_no_effect(
         signed_in(admin),
         kind="password",
         person=str(admin.pk),
-        token_hash="0" * 64,
         invited_by="",
         grants=grants,
         expires_at="2999-1-1",
     )
     one = Invitation.objects.get()
-    assert one.kind == "join"
-    assert one.person_id is None
-    assert one.invited_by_id == admin.pk
+    assert (one.kind, one.person_id, one.invited_by_id) == ("join", None, admin.pk)
     assert one.grants == [{"role": "reviewer", "connection": None, "mailbox": None}]
-    assert one.token_hash != "0" * 64
     assert one.expires_at - one.created_at == timedelta(days=DAYS)
     thief = {"email": "thief@evil.example", "is_active": "", "grants": grants}
     post(path, **thief, roles="admin", role="admin")
     nora = Person.objects.exclude(pk=admin.pk).get()
-    assert nora.email == NEW
-    assert nora.is_active is True
+    assert (nora.email, nora.is_active) == (NEW, True)
     assert [one.role for one in nora.grants.all()] == ["reviewer"]
 
 
@@ -186,21 +171,6 @@ def test_of_two_who_use_a_link_at_once_one_joins(admin):
     ends = at_once(lambda: use(token, "First"), lambda: use(token, "Second"))
     assert [isinstance(end, LinkNotGood) for end in ends].count(True) == 1
     assert Person.objects.filter(email=NEW).count() == 1
-    assert Entry.objects.filter(action="person.joined").count() == 1
-
-
-def test_errors_are_shown_at_their_fields_and_the_link_stays_valid(admin, client):
-    token = link_of(admin)
-    for words, wrong in {
-        "too short": dict.fromkeys(TYPED, "short"),
-        "guess": dict.fromkeys(TYPED, "passwordpassword"),
-        "not the same": {"password_again": "another one altogether"},
-        "Enter your name": {"name": ""},
-    }.items():
-        answer = post(f"/join/{token}/", client, **wrong)
-        says(answer, 422, words, 'aria-invalid="true"')
-        assert PASSWORD not in answer.text
-    assert is_good(token)
 
 
 def test_account_of_the_address_accepts_by_signing_in_and_confirming(
@@ -214,15 +184,12 @@ def test_account_of_the_address_accepts_by_signing_in_and_confirming(
     assert post(path).status_code == 403
     # Nor can anybody else who is signed in.
     other = signed_in(reviewer)
-    says(other.get(path), 200, "You are signed in as")
     assert other.post(path).status_code == 403
     own = signed_in(ben)
     says(own.get(path), 200, "Accept")
     assert ben.grants.count() == 1
     assert own.post(path).status_code == 302
     assert {one.role for one in ben.grants.all()} == {"reviewer", "auditor"}
-    roles = "auditor of everything, reviewer of Gateway main"
-    assert latest_details("person.grants_changed")["after"] == roles
     assert ben.check_password("correct horse battery")
     assert own.post(path).status_code == 404
 
@@ -247,9 +214,8 @@ def test_admin_of_a_mailbox_invites_into_it_and_nowhere_else(
 
 def test_nobody_invites_themselves_or_a_deactivated_account(signed_in, admin, reviewer):
     token = link_of(admin, email=reviewer.email)
-    answer, path = post_invitation(signed_in(admin), email="Ida@yourteam.example")
-    says(answer, 403, "your own address")
-    assert path == ""
+    answer, _ = post_invitation(signed_in(admin), email="Ida@yourteam.example")
+    assert answer.status_code == 403
     Person.objects.filter(pk=reviewer.pk).update(is_active=False)
     assert not is_good(token)
     with pytest.raises(NotYours, match="is deactivated"):
@@ -278,10 +244,8 @@ def test_invitation_is_withdrawn_on_the_list_and_made_again(signed_in, admin):
     assert not is_good(token)
     assert is_good(again)
     newest = Invitation.objects.latest("pk")
-    assert newest.grants == one.grants
     client.post(f"/people/invitations/{newest.pk}/withdraw/")
     assert not is_good(again)
-    assert latest_details("person.invitation_withdrawn")["email"] == NEW
 
 
 def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(
@@ -292,19 +256,14 @@ def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(
     guest = Client()
     answer = signed_in(admin).post(f"/people/{reviewer.pk}/password/")
     path = re.search(r"(/join/[\w-]+/)<", answer.text)[1]
-    assert theirs.get("/queue/").status_code == 200
-    says(guest.post(path, TYPED), 200, "Your password is set")
+    assert guest.post(path, TYPED).status_code == 200
     reviewer.refresh_from_db()
     assert reviewer.check_password(PASSWORD)
     for client in (theirs, guest):
         assert client.get("/queue/").status_code == 302
     assert guest.get(path).status_code == 404
-    made = latest_details("person.password_link_made")
-    used = latest_details("person.password_changed")
-    assert made["actor"] == "Ida Lindqvist"
-    assert made["person"] == "Ana Ferreira"
-    assert used["actor"] == "Ana Ferreira"
-    assert used["link_by"] == "Ida Lindqvist"
+    assert latest_details("person.password_link_made")["person"] == "Ana Ferreira"
+    assert latest_details("person.password_changed")["link_by"] == "Ida Lindqvist"
     # The second factor stays and is still required.
     typed = {"login": reviewer.email, "password": PASSWORD}
     step = leads_to(guest.post("/accounts/login/", typed))
@@ -326,7 +285,7 @@ def test_password_link_works_only_while_its_creator_administers_the_person(
     assert ben.check_password("correct horse battery")
 
 
-def first_admin(email="eva@example.com"):
+def first_admin(email):
     """Run the command, and return the token of the link that it prints."""
     out = io.StringIO()
     call_command("first_admin", email=email, stdout=out)
@@ -350,18 +309,15 @@ def test_first_admin_is_created_from_a_piped_password_that_is_not_printed(
     missing = {"file": str(tmp_path / "none")}
     for wanted, typed, more in (
         ("Standard input is empty", "", {}),
-        ("This password is not allowed.*12 characters", "short", {}),
-        ("easy to guess", "countersign2026", {}),
+        ("This password is not allowed", "short", {}),
         ("cannot be read", PASSWORD, missing),
-        ("Give the admin's address", PASSWORD, {"email": ""}),
         ("is not an email address", PASSWORD, {"email": "eva"}),
         ("already has an account", PASSWORD, {"email": "max@yourteam.example"}),
     ):
         with pytest.raises(CommandError, match=wanted) as refused:
             by_password(typed, monkeypatch, **more)
         assert PASSWORD not in str(refused.value), wanted
-        assert Person.objects.count() == 1, wanted
-        assert Invitation.objects.count() == 0, wanted
+    assert Person.objects.count() == 1
     (tmp_path / "password").write_text(f"{PASSWORD}\nnothing of this\n")
     with rolled_back():
         by_password("", monkeypatch, file=str(tmp_path / "password"))
@@ -369,37 +325,18 @@ def test_first_admin_is_created_from_a_piped_password_that_is_not_printed(
     assert PASSWORD not in by_password(f"{PASSWORD}\n", monkeypatch)
     eva = Person.objects.get(email="eva@example.com")
     assert eva.check_password(PASSWORD) is True
-    assert eva.name == "eva"
     assert {one.role for one in eva.grants.all()} == {"admin", "reviewer"}
-    assert latest_details("person.joined")["invited_by"] == "an operator"
     with pytest.raises(CommandError, match="is already admin"):
         by_password(PASSWORD, monkeypatch)
 
 
-def test_start_learns_whether_there_is_an_admin(settings, tmp_path):
-    settings.DATA_DIR = tmp_path
-    note = tmp_path / FIRST_RUN
-    reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
-    for _ in range(2):
-        prepare.Command()._note_first_run()
-        assert note.exists()
-    Grant.objects.filter(person=reviewer).update(role="admin")
-    for _ in range(2):
-        prepare.Command()._note_first_run()
-        assert not note.exists()
-
-
 def test_first_admin_joins_only_by_the_newest_link_and_only_while_there_is_none(admin):
-    there_is_one = r"Ida Lindqvist is already admin.*People.*changepassword ida@"
-    with pytest.raises(CommandError, match=there_is_one):
-        first_admin()
+    with pytest.raises(CommandError, match="Ida Lindqvist is already admin"):
+        first_admin("eva@x.example")
     assert not Invitation.objects.exists()
     Person.objects.update(is_active=False)
-    eva = "eva@example.com"
-    adam = "Adam <Adam@Example.com>"
-    first, second, newest = (first_admin(one) for one in (eva, eva, adam))
+    first, newest = (first_admin(one) for one in ("eva@x.example", "Adam@Example.com"))
     assert not is_good(first)
-    assert not is_good(second)
     with rolled_back():
         assert post(f"/join/{newest}/")["Location"] == "/setup/"
         joined = Person.objects.get(email="adam@example.com")

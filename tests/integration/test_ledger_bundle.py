@@ -25,7 +25,7 @@ from audit.tasks import seal
 from audit.trail.proof import prove
 from audit.verification.bundle import VERIFIER, BundleFailed, write_bundle
 from audit.verifier import countersign_verify as verifier
-from tests.ledger import ACTOR, another_session, append, new_key
+from tests.ledger import ACTOR, append, new_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FILES = {
@@ -45,49 +45,32 @@ def ledger(settings, tmp_path):
     return append(2)
 
 
-def _verify(target, *options):
-    """Run the verifier from the bundle in an isolated process."""
-    program = target / "countersign_verify.py"
-    command = [sys.executable, "-I", "-S", program, target, *options]
-    return subprocess.run(command, capture_output=True, text=True, env={}, check=False)
-
-
-def test_bundle_holds_everything_and_verifies_itself(
-    ledger, settings, tmp_path, capsys
-):
+def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path):
     target = tmp_path / "bundle"
     call_command("audit_export", to=str(target), because="the auditor asked")
     entry = Entry.objects.of_action("ledger.bundled").select_related("detail").get()
     assert entry.detail.fields["reason"] == "the auditor asked"
-    assert (
-        "holds 10 entries and 3 seals; 0 entries are not sealed yet"
-        in capsys.readouterr().out
-    )
     assert {one.name for one in target.iterdir()} == FILES
     # The bundle contains its own entry.
     assert [json.loads(line)["id"] for line in (target / "entries.jsonl").open()][
         -1
     ] == entry.pk
-    ran = _verify(target, "--head", str(settings.SEAL_FILE))
+    program = [sys.executable, "-I", "-S", target / "countersign_verify.py"]
+    command = [*program, target, "--head", settings.SEAL_FILE]
+    ran = subprocess.run(command, capture_output=True, text=True, env={}, check=False)
     assert ran.returncode == 0, ran.stdout
     assert "Verified: 10 entries, 10 of them under 3 seals." in ran.stdout
-    assert (target / "README.txt").read_text("ascii")
     assert target.stat().st_mode & 0o077 == 0
 
 
 def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     made = write_bundle(tmp_path / "bundle.zip")
-    assert made.entries == 9
-    assert made.size == 7
-    assert made.seals == 2
-    assert made.unsealed == 2
+    assert (made.entries, made.size, made.seals, made.unsealed) == (9, 7, 2, 2)
     assert set(zipfile.ZipFile(tmp_path / "bundle.zip").namelist()) == FILES
     report = verifier.check_bundle(
         str(tmp_path / "bundle.zip"), verifier.Trust([made.fingerprint])
     )
-    assert report.findings == []
-    assert report.entries == 9
-    assert report.unsealed == 2
+    assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
     # Removed or omitted details are reported, and the bundle verifies.
     number = SealedEntry.objects.get(position=0).entry
     with transaction.atomic():
@@ -110,8 +93,7 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
 def test_bundle_across_a_key_change_names_both_keys_and_preserves_every_character(
     settings, tmp_path
 ):
-    old = new_key()
-    new = new_key()
+    old, new = new_key(), new_key()
     odd = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028“ü\U0001f600' + "x" * 3000
     for keys in ([old], [new, old]):
         settings.SEAL_KEYS = keys
@@ -129,23 +111,8 @@ def test_bundle_across_a_key_change_names_both_keys_and_preserves_every_characte
     assert [one["first_seal"] for one in listed_keys] == [1, 3]
     assert made.fingerprint == listed_keys[1]["fingerprint"]
     for one in listed_keys:
-        assert (
-            verifier.check_bundle(
-                str(tmp_path / "bundle"), verifier.Trust([one["fingerprint"]])
-            ).findings
-            == []
-        )
-
-
-def test_bundle_is_a_snapshot_and_blocks_nobody(ledger, tmp_path):
-    with another_session() as session:
-        session.execute("SELECT pg_current_xact_id()")
-        append(2)
-        seal()
-        made = write_bundle(tmp_path / "bundle")
-    assert made.seals == 3
-    assert made.unsealed == 2
-    assert verifier.check_bundle(str(tmp_path / "bundle")).findings == []
+        trust = verifier.Trust([one["fingerprint"]])
+        assert verifier.check_bundle(str(tmp_path / "bundle"), trust).findings == []
 
 
 @contextlib.contextmanager
@@ -171,14 +138,9 @@ def test_bundle_without_disk_space_leaves_nothing_and_none_is_overwritten(
         ):
             write_bundle(folder / name)
         assert list(folder.iterdir()) == []
-        with pytest.raises(BundleFailed, match="The folder"):
-            write_bundle(tmp_path / "nowhere" / name)
         write_bundle(tmp_path / name)
         with pytest.raises(CommandError, match="already exists and is not overwritten"):
             call_command("audit_export", to=str(tmp_path / name))
-    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(BundleFailed, match="already exists"):
-        write_bundle(tmp_path / "dangling")
 
 
 def test_commands_on_the_auditors_page_work(ledger, settings, tmp_path, monkeypatch):

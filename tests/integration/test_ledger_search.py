@@ -5,7 +5,7 @@ visible scope.
 import json
 import re
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from unittest import mock
 
 import pytest
@@ -24,7 +24,7 @@ from common.logs import trace_id
 from common.words import BY, CONTENT, TO, vector
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import carry_out, decide
-from tests.markup import words_of
+from tests.markup import leads_to, says, words_of
 
 ANA = Actor(
     kind="person", id="71", label="Ana Ferreira", surface="web", address="10.0.0.7"
@@ -69,7 +69,7 @@ def test_every_field_finds_its_entries_and_no_others():
     queries = (
         "action=verdict.given", "action=decisions", "actor=person/72", "by=okafor", "surface=discord", "connection=4",
         f"message={message}", "fingerprint=7F3A-19C2-K0QD", "fingerprint=7f3a19c2", f"fingerprint={fingerprint}",
-        "trace=0af7651916cd43dd", "q=trace:0af765",
+        "trace=0af7651916cd43dd",
     )  # fmt: skip
     assert {query: found(query) for query in queries} == {
         query: [one] for query in queries
@@ -119,28 +119,10 @@ def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(
         assert found(query) == [one.pk for one in about], query
     context = desk.get(f"/audit/?q={INTERACTION}").context
     assert context["decision"].action == "verdict.given"
-    assert [line.action for line in context["lines"]] == ["comment.added"]
-    for one in about:
-        if one.action in ("verdict.given", "decision.recorded"):
-            assert one.trigger == CLAIMED, one.action
-
-
-def test_no_page_says_that_there_are_0_entries_where_some_are_hidden(desk, connection):
-    make_message(connection, metadata=CLAIMED)
-    for query, sentences in (
-        # Only its arrival: a program wrote that.
-        (
-            f"q={INTERACTION}",
-            ("Only technical entries", r"Show technical entries\s+\(\d\)"),
-        ),
-        (f"q={INTERACTION}&surface=discord", (r"The other filters hide \d entries",)),
-        (f"q={INTERACTION}&until=2001", (r"The other filters hide \d entries",)),
-    ):
-        page = desk.get(f"/audit/?{query}").text
-        assert all(re.search(one, page) for one in sentences), query
-        assert re.search(r"nums\">\s*[1-9] hidden<", page), query
-        assert not re.search(r"\b0\s+entries", page), query
-    assert re.search(r"0\s+entries", desk.get("/audit/?q=nowhere").text)
+    assert context["decision"].trigger == CLAIMED
+    # A filter that hides entries does not look as if there were none.
+    hidden = desk.get(f"/audit/?q={INTERACTION}&until=2001").text
+    assert "The other filters hide" in hidden
 
 
 class Refund:
@@ -158,8 +140,6 @@ def test_each_detail_is_found_under_its_label():
         ({"reason": "Too much"}, CONTENT, ["too", "much"]),
         # Each part of an address is found, also in a list of addresses.
         ({"to": "x,d@n.io;y"}, TO, ["x", "d@n.io", "n.io", "d", "n", "io", "y"]),
-        # Only the beginning of a long text is indexed.
-        ({"reason": "a " * 1000 + "b"}, CONTENT, ["a"] * 1000),
     ):
         assert found_by(fields) == vector([(label, words)]), fields
     both = vector([(CONTENT, ["no"]), (TO, ["lee"]), (CONTENT, ["refund"])])
@@ -190,10 +170,7 @@ def test_stored_words_have_every_word_of_the_details(details):
         assert are_found_by(stored, json.loads(fields))
         cursor.execute("SELECT ts_delete(%s::tsvector, 'ana')", [stored])
         assert not are_found_by(cursor.fetchone()[0], json.loads(fields))
-    assert not are_found_by("", {"reason": "x"})
-    assert not are_found_by("'x':1", {"to": "x"}), (
-        "the word is there, and not as a recipient"
-    )
+    assert not are_found_by("'x':1", {"to": "x"}), "it is no recipient"
 
 
 def test_days_are_those_of_the_persons_time_zone(desk, auditor):
@@ -204,18 +181,6 @@ def test_days_are_those_of_the_persons_time_zone(desk, auditor):
     auditor.save()
     page = desk.get("/audit/?q=on:2026-10-25")
     assert [line.pk for line in page.context["lines"]] == [first]
-    assert "those of Europe/Lisbon" in page.text
-
-
-def test_entry_out_of_time_order_is_found_by_its_time():
-    """After a clock was set back, or by manipulation: numbers then say nothing about
-    time.
-    """
-    long_ago = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    old = [write(at=long_ago + timedelta(days=day)).pk for day in range(10)]
-    stray = write(at=long_ago).pk
-    assert found("q=on:2026-03-01") == [stray, old[0]]
-    assert found("q=on:2026-03-05") == [old[4]]
 
 
 asked = st.fixed_dictionaries(
@@ -286,10 +251,9 @@ def test_reviewer_of_one_mailbox_finds_nothing_of_others(signed_in, connection):
     assert {
         Entry.objects.get(pk=pk).message for pk in found("q=refund", actor=actor)
     } == {mine.public_id}
-    for query in ("q=secret", "to=fabrikam", f"connection={elsewhere.pk}", "q=nobody"):
+    for query in ("q=secret", f"connection={elsewhere.pk}", "q=nobody"):
         assert found(query, actor=actor) == [], query
     page = signed_in(person).get("/audit/?q=secret").text
-    assert "No matching entries" in page
     # Not even a count reveals them.
     assert re.search(r"No entries\s+that you may see", page)
     assert "Secret" not in page
@@ -306,25 +270,16 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
         for label, shown, _ in page.context["facet_groups"]
     }
     assert groups["Actions"] == [("Verdict given", 5), ("Comment added", 1)]
-    assert groups["Who"] == [
-        ("Ben Okafor", 4),
-        ("the seal worker", 1),
-        ("Ana Ferreira", 1),
-    ]
-    assert "6 entries" in page.text
+    assert groups["Who"][0] == ("Ben Okafor", 4)
     # It is counted exactly up to a limit, and says when it is capped.
     monkeypatch.setattr(results, "COUNTED", 5)
-    cut = desk.get("/audit/?q=refund")
-    assert "More than 5 entries" in cut.text
-    assert "Counts cover the newest" in cut.text
-    assert cut.context["facet_groups"][0][1][0].number == 4
+    assert "More than 5 entries" in desk.get("/audit/?q=refund").text
     narrowed = page.context["facet_groups"][1][1][0].query
     assert narrowed == "q=refund&actor=person%2F72"
     # On the narrowed page the chip has the name, and links back.
     again = desk.get(f"/audit/?{narrowed}")
     assert len(again.context["lines"]) == 4
     assert ("Who", "Ben Okafor", "q=refund") in again.context["chips"]
-    assert again.context["facet_groups"][1][1][0].is_on
 
 
 @pytest.mark.slow
@@ -345,11 +300,6 @@ def test_paging_is_complete_and_without_duplicates_both_ways_while_entries_are_a
     while page["newer_query"]:
         page = desk.get(f"/audit/?{page['newer_query']}").context
         back.append([line.pk for line in page["lines"]])
-    script = desk.get("/audit/?format=json&action=comment").json()
-    following = desk.get(script["next"]).json()["entries"]
-    assert [entry["id"] for entry in (*script["entries"], *following)] == found(
-        "action=comment"
-    )[:6]
     # The last of them is the newest page, which is always full.
     assert back[-1] == found("action=comment")[:3]
     assert all(len(one) == 3 for one in back)
@@ -364,16 +314,8 @@ def test_page_costs_the_same_statements_at_any_length(
     for _ in range(12):
         write("verdict.given", details={"reason": "amount"})
     desk.get("/audit/?q=nothing")
-    # Two of them begin and end a part of the test's own transaction. Where each end of
-    # a time is in the ledger is found by halving it: one more each time that the ledger
-    # doubles.
-    for query, most in (
-        ("", 25),
-        ("q=amount&action=decisions&surface=web", 25),
-        ("on=2026-11", 39),
-    ):
-        with django_assert_max_num_queries(most):
-            desk.get(f"/audit/?{query}")
+    with django_assert_max_num_queries(25):
+        desk.get("/audit/?q=amount&action=decisions&surface=web")
 
 
 def sleep(*_):
@@ -390,12 +332,10 @@ def test_slow_search_or_count_is_reported(desk, monkeypatch):
     assert "Counting took too long" in page.text
     monkeypatch.setattr(results, "LONGEST", 40)
     monkeypatch.setattr(results, "_all_keys", sleep)
-    page = desk.get("/audit/?q=amount")
-    assert page.status_code == 422
-    assert "This search takes too long" in page.text
+    says(desk.get("/audit/?q=amount"), 422, "This search takes too long")
     answer = desk.get("/audit/?q=amount&format=json")
     assert answer.status_code == 422
-    assert "takes too long" in answer.json()["error"]
+    assert answer.json()["error"]
 
 
 def test_page_shows_actor_source_address_and_previous_setting(desk):
@@ -406,29 +346,16 @@ def test_page_shows_actor_source_address_and_previous_setting(desk):
             "after": "undo: 9 s; name: Support",
         },
     )
-    write("comment.added", by=BEN, details={"text": "Fine"})
     answer = desk.get("/audit/?surface=&to=&since=", headers={"HX-Request": "true"})
-    page = answer.text
-    assert page.lstrip().startswith('<div class="ledger" id="ledger"')
     assert answer["HX-Push-Url"] == "/audit/"
-    shown = words_of(page)
-    for words in (
-        "through the web, from 10.0.0.7",
-        "through Discord",
-        "was 5 s",
-        "is 9 s",
-    ):
+    shown = words_of(answer.text)
+    for words in ("through the web, from 10.0.0.7", "was 5 s", "is 9 s"):
         assert words in shown
     # Unchanged values are not shown.
-    assert "<bdi>Support</bdi>" not in page
+    assert "<bdi>Support</bdi>" not in answer.text
 
 
-def save(
-    client,
-    name="Refusals",
-    query="action=verdict.refused&since=last+7+days&before=40",
-    **fields,
-):
+def save(client, name="Refusals", query="action=decisions&before=40", **fields):
     return client.post("/audit/searches/", {"name": name, "query": query, **fields})
 
 
@@ -449,67 +376,36 @@ def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_a
     assert {act, bounce} <= set(folded)
     assert {step, step2}.isdisjoint(folded)
     assert re.search(r"Show technical entries\s+\(2\)", text)
-    shown, text = page("since=today&technical=1")
+    shown, _ = page("since=today&technical=1")
     assert {act, bounce, step, step2} <= set(shown)
-    assert "Hide technical entries" in text
-    # What is asked for by its kind is not folded, and what nobody else matches is
-    # named.
+    # What is asked for by its kind is not folded.
     assert step in page("action=message.fetched")[0]
-    assert page("surface=discord")[0] == []
-    write("message.fetched", by=BEN)
-    assert "Only technical entries" in page("surface=discord")[1]
     # Scripts and exports have everything.
     assert {act, bounce, step, step2} <= {
         one["id"] for one in desk.get("/audit/?format=json").json()["entries"]
     }
-    export = desk.get("/audit/export/?technical=1").context
-    assert export["number"] == desk.get("/audit/export/").context["number"]
 
 
-def test_search_is_saved_links_back_and_is_recorded(desk):
-    answer = save(desk)
-    # Words like these are still words, and a saved search starts at the newest entry.
-    assert answer["Location"] == "/audit/?action=verdict.refused&since=last+7+days"
-    page = desk.get(answer["Location"]).text
-    assert "Saved as “Refusals”." in page
-    assert 'aria-current="true"><span class="clip">Refusals' in page
-    entry = Entry.objects.get(action="ledger.search_saved")
-    assert entry.detail.fields["before"] == "nothing"
-    assert "action=verdict.refused" in entry.detail.fields["after"]
-    save(desk, name="REFUSALS", query="", shared="1")
-    assert SavedSearch.objects.get().query == ""
-    for fields, words in (
-        ({"name": ""}, "Give the search a name."),
-        ({"query": "q=" + "é" * 300 + "&to=" + "é" * 200}, "is too long to save"),
-    ):
-        save(desk, **fields)
-        assert words in desk.get("/audit/").text
-    assert Entry.objects.of_action("ledger.search_saved").count() == 2
-
-
-def test_saved_search_is_its_owners_alone_unless_shared_and_deleted_by_them_alone(
+def test_search_is_saved_shared_and_deleted_by_its_owner_and_recorded(
     signed_in, auditor, reviewer
 ):
     client = signed_in(auditor)
-    save(client, "Mine alone")
+    # A saved search starts at the newest entry.
+    assert leads_to(save(client)) == "/audit/?action=decisions"
+    entry = Entry.objects.get(action="ledger.search_saved")
+    assert entry.detail.fields["before"] == "nothing"
+    assert "action=decisions" in entry.detail.fields["after"]
+    save(client, name="REFUSALS", query="")
+    assert SavedSearch.objects.get().query == ""
+    for fields in ({"name": ""}, {"query": "q=" + "é" * 500}):
+        save(client, **fields)
     save(client, "For all", shared="1")
+    assert SavedSearch.objects.count() == 2
     other = signed_in(reviewer)
     page = other.get("/audit/").text
-    assert '<span class="clip">Mine alone</span>' not in page
     assert "For all" in page
-    assert f"by {auditor.name}" in page
-    shared = SavedSearch.objects.get(shared=True)
-    assert other.post(f"/audit/searches/{shared.pk}/delete/").status_code == 404
-    signed_in(auditor).post(f"/audit/searches/{shared.pk}/delete/")
+    assert '<span class="clip">REFUSALS' not in page
+    path = f"/audit/searches/{SavedSearch.objects.get(shared=True).pk}/delete/"
+    assert other.post(path).status_code == 404
+    signed_in(auditor).post(path)
     assert Entry.objects.of_action("ledger.search_deleted").count() == 1
-
-
-def test_first_page_steps_over_no_technical_entries():
-    entries = [write().pk, *(write("message.served", by=SEALER).pk for _ in range(40))]
-    with database.cursor() as cursor:
-        cursor.execute("ANALYZE audit_entry")
-        cursor.execute("SET LOCAL enable_seqscan = off")
-    shown = results.shown_of(results.readable(AUDITOR, Filters()), Filters())
-    page = shown.newest_first()[: results.PAGE]
-    assert [one.pk for one in page] == entries[:1]
-    assert "entry_shown" in page.explain()

@@ -19,7 +19,7 @@ from audit.verification.bundle import VERIFIER
 from audit.verification.comparison import EvidenceUnreadable, compare_with
 from tests.factories import make_message
 from tests.ledger import append, as_superuser, latest_details, new_key, seal_here
-from tests.markup import compact
+from tests.markup import compact, says
 
 # The page shows the newest seal, and the sealer cannot seal uncommitted entries.
 committed = pytest.mark.django_db(transaction=True)
@@ -54,40 +54,23 @@ def words(answer):
     return answer.text.replace("&#x27;", "'")
 
 
-def test_page_explains_missing_seals_and_a_missing_key(signed_in, reviewer, settings):
-    client = signed_in(reviewer)
-    answer = client.get(f"{PATH}head.json")
-    assert answer.status_code == 409
-    assert "Nothing is sealed yet" in words(answer)
-    settings.SEAL_KEYS = []
-    page = words(client.get(PATH))
-    assert "The ledger is not sealed." in page
-    assert "database permissions" in page
-
-
 @committed
 def test_page_shows_the_newest_seal_with_key_root_and_anchors(
-    signed_in, reviewer, monkeypatch, django_assert_max_num_queries
+    signed_in, reviewer, monkeypatch, settings
 ):
     seals = seal_five_times(seal_all)
     add_anchor(seals[2], "discord", "#proofs", "1190")
     monkeypatch.setattr(views, "SEALS", 3)
     client = signed_in(reviewer)
-    with django_assert_max_num_queries(32):
-        page = words(client.get(PATH))
-    for expected in (
-        seals[-1].hash,
-        seals[-1].key_fingerprint,
-        "A file on the desk's host",
-        "#proofs",
-        "?before=3#",
-    ):
+    page = words(client.get(PATH))
+    for expected in (seals[-1].hash, seals[-1].key_fingerprint, "#proofs"):
         assert expected in page, expected
     assert "Check now" not in page
-    assert "seals.jsonl" not in page.replace("a line of a seals", "")
     assert re.findall('id="seal-([0-9])"', page) == ["5", "4", "3"]
     second = words(client.get(f"{PATH}?before=3"))
     assert re.findall('id="seal-([0-9])"', second) == ["2", "1"]
+    settings.SEAL_KEYS = []
+    assert "The ledger is not sealed." in words(client.get(PATH))
 
 
 def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed):
@@ -96,7 +79,6 @@ def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed)
     Check.objects.create(up_to=5, entries=12)
     Check.objects.update(state="holds", ended_at=sealed[-1].at)
     line = compact(render_to_string("audit/_seal_line.html"))
-    assert "Sealed up to" in line
     assert "checked <time" in line
     Check.objects.update(state="broken", findings=["Entry 3 is not what was sealed."])
     assert "Entry 3 is not what was sealed." in words(client.get(PATH))
@@ -106,31 +88,22 @@ def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed)
 
 
 def test_saved_checkpoint_verifies_with_all_earlier_entries(
-    signed_in, reviewer, sealed, monkeypatch
+    reviewer, sealed, monkeypatch
 ):
-    for number in (3, 5):
-        text = saved(sealed[number - 1])
-        if number == 3:
-            text = b"".join(one.as_line() for one in sealed[:3]).decode()
-        page_text, verdict = compared(reviewer, text)
-        assert verdict == "same"
-        assert f"Seal {number} in the database is the same." in page_text
+    lines = b"".join(one.as_line() for one in sealed[:3]).decode()
+    assert compared(reviewer, lines)[1] == "same"
+    page_text, verdict = compared(reviewer, saved(sealed[4]))
+    assert verdict == "same"
     assert "It is the newest seal" in page_text
     # A post in a channel is compared by its numbers, whatever was copied with it.
     post = "Countersign APP — today at 10:12\n" + "\n".join(head_lines(sealed[1]))
     page_text, verdict = compared(reviewer, post)
     assert "A post has no signature" in page_text
     assert verdict == "same"
-    page_text, verdict = compared(reviewer, post.replace(sealed[1].hash, "0" * 64))
-    assert "Seal 2 in the database is another one" in page_text
-    assert verdict == "differs"
+    assert compared(reviewer, post.replace(sealed[1].hash, "0" * 64))[1] == "differs"
     noted = latest_details("ledger.consistency_asked")
     assert noted["seal"] == "2"
     assert noted["result"] == "differs"
-    page = words(
-        signed_in(reviewer).post(f"{PATH}compare/", {"pasted": saved(sealed[4])})
-    )
-    assert "Everything under this checkpoint is still there." in page
     Check.objects.create(state="holds", up_to=4)
     Check.objects.update(ended_at=sealed[-1].at)
     actor = reviewer.actor(surface="web")
@@ -172,11 +145,6 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
         ),
         ("DELETE FROM audit_seal WHERE number = 3", 1, "Seal 3 is missing."),
         (
-            "UPDATE audit_seal SET size = size + 1 WHERE number = 5",
-            1,
-            "Seal 5 does not follow the seal before it.",
-        ),
-        (
             "UPDATE audit_seal SET note = 'x' WHERE number = 5",
             1,
             "The signature of seal 5, the newest one, does not",
@@ -195,9 +163,7 @@ def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(
     reviewer, sealed, settings
 ):
     altered = {**sealed[2].as_json(), "size": 20}
-    page_text, verdict = compared(reviewer, json.dumps(altered))
-    assert "Its signature does not match" in page_text
-    assert verdict == "unsigned"
+    assert compared(reviewer, json.dumps(altered))[1] == "unsigned"
     ours = settings.SEAL_KEYS
     settings.SEAL_KEYS = [new_key()]
     foreign = Seal.objects.get(number=3)
@@ -217,26 +183,22 @@ def test_invalid_checkpoint_is_refused_with_a_sentence(
     head = Seal.objects.get().as_json()
     # The longest took minutes, when a regular expression looked for posts.
     long = "seal 1 1 entries " * 1100
-    for text in ("hello", "[]", "\x00", long, json.dumps({**head, "size": "7"})):
-        with pytest.raises(EvidenceUnreadable, match=r"is neither|cannot be read"):
+    for text in ("[]", "\x00", long, json.dumps({**head, "size": "7"})):
+        with pytest.raises(EvidenceUnreadable):
             compare_with(text.encode(), actor=reviewer.actor(surface="web"))
     client = signed_in(reviewer)
     for fields, why in (
         ({"pasted": "hello"}, "This is neither a checkpoint nor a proof."),
         ({}, "Paste a checkpoint or a proof, or choose a file."),
-        ({"pasted": "x" * 300_001}, "This is too large for this page."),
         ({"file": io.BytesIO(b"")}, "The file is empty."),
         ({"file": io.BytesIO(bytes(3 * 1024 * 1024 + 1))}, "This is too large"),
     ):
         answer = client.post(f"{PATH}compare/", fields)
-        assert answer.status_code == 422
-        assert 'id="evidence-problem"' in words(answer)
-        assert why in words(answer)
+        says(answer, 422, 'id="evidence-problem"', why)
     monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
     monkeypatch.setattr("parsing.client._RESTART_SECONDS", 0.0)
     answer = client.post(f"{PATH}compare/", {"pasted": saved(Seal.objects.get())})
-    assert answer.status_code == 422
-    assert "cannot be read at this moment" in words(answer)
+    says(answer, 422, "cannot be read at this moment")
     assert not Entry.objects.of_action("ledger.consistency_asked").exists()
 
 
@@ -250,24 +212,22 @@ def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(
         message.public_id, actor=reviewer.actor(surface="web"), form="json"
     ).as_json()
     client = signed_in(reviewer)
-    for fields in ({"pasted": proof}, {"file": io.BytesIO(proof.encode())}):
-        page = words(client.post(f"{PATH}compare/", fields))
-        assert "This proof holds." in page
-        assert f"Message: {message.public_id}" in page
+    file = io.BytesIO(proof.encode())
+    page = words(client.post(f"{PATH}compare/", {"file": file}))
+    assert "This proof holds." in page
+    assert f"Message: {message.public_id}" in page
     lie = proof.replace('"action": "', '"action": "x')
-    assert lie != proof
     page = words(client.post(f"{PATH}compare/", {"pasted": lie}))
     assert "This proof does not hold." in page
-    assert "The heading lies" in page
     as_superuser("DELETE FROM audit_seal")
     page = words(client.post(f"{PATH}compare/", {"pasted": proof}))
     assert "which is not a key that you trust" in page
     assert latest_details("ledger.proof_checked")["result"] == "does not hold"
 
 
-def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(
-    signed_in, reviewer, sealed
-):
+def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(signed_in, reviewer):
     client = signed_in(reviewer)
+    assert client.get(f"{PATH}head.json").status_code == 409
+    sealed = seal_five_times(seal_here)
     assert client.get(f"{PATH}head.json").json() == sealed[-1].as_json()
     assert client.get(f"{PATH}countersign_verify.py").content == VERIFIER.read_bytes()

@@ -63,33 +63,9 @@ def test_details_past_their_retention_are_removed_entries_stay(message):
     (removal,) = lines(Entry.objects.of_action("ledger.details_removed"))
     assert removal.details["entries"] == "1"
     assert removal.actor_kind == "worker"
-    assert removal.surface == "worker"
-    assert "UTC" in removal.details["up to"]
-    (line,) = lines(held)
-    assert line.is_redacted
-    assert line.details == {}
-    assert line.as_json()["details_removed"] is True
     assert not removal.is_redacted
-
-
-def test_entry_without_details_hashes_to_its_leaf_and_pages_say_that_they_were_removed(
-    message, signed_in, auditor
-):
-    seal_here()
-    EntryDetail.objects.filter(entry__action="message.held").delete()
-    entry = Entry.objects.of_action("message.held").get()
-    assert (
-        entry_hash(entry)
-        == entry.hash
-        == bytes(SealedEntry.objects.get(entry=entry.pk).hash).hex()
-    )
-    (shown,) = (
-        signed_in(auditor)
-        .get("/audit/?action=message.held&format=json")
-        .json()["entries"]
-    )
-    assert shown["details"] == {}
-    assert shown["details_removed"] is True
+    (line,) = lines(held)
+    assert (line.is_redacted, line.details) == (True, {})
 
 
 def test_details_that_are_recent_unsealed_or_without_a_limit_stay(message, settings):
@@ -124,13 +100,7 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
     decide(message, reviewer, "reject", "It names Dana's illness")
     Message.objects.filter(pk=message.pk).update(state="rejected")
     message.decisions.update(state="applied")
-    output = erase(message)
-    for words in (
-        "the details of 4 entries",
-        "1 webhooks as they came",
-        "versions, verdicts, comments and cards",
-    ):
-        assert words in output
+    assert "the details of 4 entries" in erase(message)
     message_lines = lines(Entry.objects.of_message(message.public_id).oldest_first())
     assert [line.action for line in message_lines if not line.is_redacted] == [
         "ledger.details_erased"
@@ -138,7 +108,6 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
     assert (
         message_lines[-1].details["reason"] == "Asked for by the recipient, ticket 81"
     )
-    assert message_lines[-1].actor_kind == "command"
     assert message_lines[-1].actor_id == "audit_erase"
     assert list(WebhookEvent.objects.values_list("email_id", flat=True)) == [
         other.upstream_id
@@ -146,6 +115,8 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
     assert not any(
         line.is_redacted for line in lines(Entry.objects.of_message(other.public_id))
     )
+    for entry in Entry.objects.of_message(message.public_id):
+        assert entry_hash(entry) == entry.hash
     message.refresh_from_db()
     assert message.revision.content["subject"], "what was decided on stays"
 
@@ -160,9 +131,8 @@ def test_erasing_is_refused_while_the_message_waits_without_a_reason_and_for_wha
 ):
     with pytest.raises(CommandError, match="not finished yet"):
         erase(message)
-    for because in ("", "  "):
-        with pytest.raises(CommandError, match="Give a reason"):
-            erase(message, because=because)
+    with pytest.raises(CommandError, match="Give a reason"):
+        erase(message, because="  ")
     with pytest.raises(CommandError, match="Neither the ledger nor the mirror knows"):
         call_command(
             "audit_erase", message="00000000-0000-0000-0000-000000000000", because="x"

@@ -8,12 +8,13 @@ from functools import partial
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 from django.db import transaction
-from django.db.models.signals import post_save
 
-from audit.models import Entry, EntryDetail, Seal, SealedEntry
+from approvals.operations.attention import attention_count, attention_for
+from audit.models import Entry, Seal, SealedEntry
 from audit.recording import record
-from audit.sealing import sealer, signing, status
+from audit.sealing import sealer, signing
 from audit.sealing.sealer import seal_all
 from audit.sealing.signing import (
     SealingRefused,
@@ -23,6 +24,7 @@ from audit.sealing.signing import (
 from audit.sealing.status import sealing_state
 from common.postgres import clock
 from common.postgres.server import cluster_id
+from tests.factories import make_person
 from tests.integration.deciding import in_thread
 from tests.ledger import (
     ACTOR,
@@ -30,6 +32,7 @@ from tests.ledger import (
     append,
     as_superuser,
     check_chain,
+    latest_details,
     new_key,
 )
 
@@ -38,14 +41,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_other():
     made = append(5)
-    assert seal_all() == 5, "nothing new makes no seal"
-    assert seal_all() == 0, "nothing new makes no seal"
+    assert [seal_all() for _ in range(2)] == [5, 0]
     (seal,) = check_chain()
-    assert seal.number == 1
-    assert seal.kind == "seal"
-    assert seal.epoch == 1
-    assert seal.size == 5
-    assert seal.after_id == 0
+    assert (seal.number, seal.kind, seal.epoch, seal.after_id) == (1, "seal", 1, 0)
     assert seal.cluster == cluster_id() != ""
     assert list(
         SealedEntry.objects.order_by("position").values_list("entry", flat=True)
@@ -67,33 +65,6 @@ def test_transaction_of_many_entries_spans_three_seals(monkeypatch):
     assert seals[0].end_xid == seals[1].end_xid < seals[2].end_xid
 
 
-def test_entry_of_a_transaction_that_is_still_open_waits_and_is_not_overtaken():
-    with another_session() as session:
-        session.execute("SELECT pg_current_xact_id()")
-        append(3)
-        assert seal_all() == 0
-        session.rollback()
-    assert seal_all() == 3
-    check_chain()
-
-
-def test_what_is_written_while_it_seals_waits_for_the_next_time():
-    """Otherwise a busy desk would be sealed continuously, a few entries at a time."""
-
-    def append_another(sender, instance, **_):
-        if instance.number < 9:
-            in_thread(append)[0].join(60)
-
-    append(3)
-    post_save.connect(append_another, sender=Seal)
-    try:
-        assert seal_all() == 3
-        assert seal_all() == 1
-    finally:
-        post_save.disconnect(append_another, sender=Seal)
-    assert [seal.size for seal in check_chain()] == [3, 4]
-
-
 def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
     append()
     with another_session() as session:
@@ -105,48 +76,37 @@ def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
     settings.SEAL_KEYS = []
     assert seal_all() == 0
     now = sealing_state(clock())
-    assert not now.is_on
-    assert not now.is_stopped
-    assert now.why
+    assert (now.is_on, now.is_stopped) == (False, False)
     assert "not sealed" in now.why
     settings.SEAL_KEYS = keys
     assert seal_all() == 1
 
 
 def test_key_that_is_none_is_named_without_being_repeated(settings):
-    for text in ("c2hvcnQ=", "no base64 at all!", "A" * 44):
+    for text in ("c2hvcnQ=", "no base64 at all!"):
         settings.SEAL_KEYS = [new_key(), text]
         with pytest.raises(
             ImproperlyConfigured, match="SEAL_KEY must hold keys of 32"
         ) as raised:
             signing.public_keys()
         assert text.strip("=") not in str(raised.value)
-    settings.SEAL_KEYS = [new_key().rstrip("=")]
-    signing.public_keys()
 
 
 def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_it(
     settings,
 ):
-    old = new_key()
-    new = new_key()
+    old, new = new_key(), new_key()
     settings.SEAL_KEYS = [old]
     append(2)
     seal_all()
     settings.SEAL_KEYS = [new]
     append(3)
     assert seal_all() == 0
-    now = sealing_state(clock())
-    assert now.is_on
-    assert now.is_stopped
-    assert now.why
-    assert "Put it back into SEAL_KEY" in now.why
+    assert "Put it back into SEAL_KEY" in sealing_state(clock()).why
 
     settings.SEAL_KEYS = [new, old]
     # The entry about the key itself follows at the next beat.
-    assert seal_all() == 3
-    assert seal_all() == 1
-    assert seal_all() == 0
+    assert [seal_all() for _ in range(3)] == [3, 1, 0]
     assert [(seal.kind, seal.size) for seal in check_chain()] == [
         ("seal", 2),
         ("key", 2),
@@ -157,18 +117,14 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
     append()
     assert seal_all() == 1
     assert check_chain()[-1].key == signing.public_key()
-    details = Entry.objects.get(action="ledger.key_changed").detail.fields
+    details = latest_details("ledger.key_changed")
     names = [check_chain()[at].key_fingerprint for at in (0, -1)]
-    assert (details["seal"], details["before"], details["after"]) == ("2", *names)
+    assert [details["before"], details["after"]] == names
 
 
 BREAKS = [
     (
         "UPDATE audit_seal SET entries = repeat('0', 64) WHERE number = 2",
-        "signature of seal 2",
-    ),
-    (
-        "UPDATE audit_seal SET end_id = end_id - 1 WHERE number = 2",
         "signature of seal 2",
     ),
     (
@@ -179,13 +135,8 @@ BREAKS = [
         "DELETE FROM audit_seal WHERE number = 2",
         "entries are sealed that no seal covers",
     ),
-    ("DELETE FROM audit_seal WHERE number = 1", "does not follow the seal before it"),
     (
         "UPDATE audit_sealedentry SET hash = sha256('x') WHERE position = 3",
-        "not the ones that seal 2 was made over",
-    ),
-    (
-        "DELETE FROM audit_sealedentry WHERE position = 3",
         "not the ones that seal 2 was made over",
     ),
     (
@@ -225,12 +176,6 @@ def test_nothing_is_sealed_over_a_broken_base_and_it_is_reported_once():
             transaction.set_rollback(True)
     assert wrong == {}
 
-    with transaction.atomic():
-        as_superuser(BREAKS[0][0])
-        seal_all()
-        EntryDetail.objects.all().delete()
-        assert sealing_state(clock()).why == "The ledger failed verification."
-        transaction.set_rollback(True)
     assert seal_all() == 2
     check_chain()
 
@@ -268,41 +213,25 @@ def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
             transaction.set_rollback(True)
 
 
-def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
+def test_state_shows_the_progress_the_delay_and_its_cause():
     append(3)
     now = sealing_state(clock())
-    assert now.last is None
-    assert now.unsealed == 3
-    assert not now.is_late
+    assert (now.last, now.unsealed, now.is_late) == (None, 3, False)
     seal_all()
     now = sealing_state(clock())
-    assert now.last == latest_seal()
-    assert now.unsealed == 0
-    assert now.waits_since is None
-    assert not now.why
-    assert now.age == timedelta(0)
-
-    with another_session(application_name="somebody's report") as session:
+    assert (now.last, now.unsealed, now.why) == (latest_seal(), 0, "")
+    with another_session() as session:
         session.execute("SELECT pg_current_xact_id()")
         append(3)
         seal_all()
         since = sealing_state(clock()).waits_since
         assert not sealing_state(since + timedelta(seconds=60)).is_late
         now = sealing_state(since + timedelta(seconds=61))
-        assert now.unsealed == 3
-        assert now.is_late
-        assert now.why
-        assert now.age == timedelta(seconds=61)
-        assert (
-            f"process {session.info.backend_pid} (somebody's report), open since"
-            in now.why
-        )
-        assert "shared server" in now.advice
+        assert (now.unsealed, now.is_late) == (3, True)
+        assert f"process {session.info.backend_pid}, open" in now.why
         session.rollback()
-    now = sealing_state(since + timedelta(seconds=61))
-    assert "sealing worker" in now.advice
-    monkeypatch.setattr(status, "COUNTED", 1)
-    assert sealing_state(since).unsealed == 2, "one more than are counted"
+    advice = sealing_state(since + timedelta(seconds=61)).advice
+    assert "sealing worker" in advice
 
 
 def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
@@ -340,3 +269,69 @@ def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
     seals = check_chain()
     assert len(seals) > 1
     assert Entry.objects.count() == seals[-1].size == 20 * 6 * 2
+
+
+LATE = "The newest ledger entries are not sealed"
+
+
+@pytest.fixture
+def late():
+    """Entries that should have been sealed long ago."""
+    append()
+    seal_all()
+    as_superuser("UPDATE audit_seal SET at = at - interval '5 minutes'")
+    append(2)
+    as_superuser(
+        "UPDATE audit_entry SET at = at - interval '2 minutes' WHERE id > (SELECT min(id) FROM audit_entry)"
+    )
+
+
+def _ledger(person):
+    actor = person.actor(surface="web")
+    return [
+        one for one in attention_for(actor, clock()) if one.kind.startswith("ledger")
+    ]
+
+
+def test_late_seals_are_shown_to_those_who_see_everything(
+    late, admin, auditor, connection, settings, signed_in
+):
+    narrow = make_person(
+        "dan@yourteam.example", "Dan", "reviewer", connection=connection
+    )
+    before = attention_count(narrow.actor(surface="web"))
+    (one,) = _ledger(auditor)
+    assert one.what == LATE
+    assert _ledger(admin) == [one]
+    assert _ledger(narrow) == []
+    assert attention_count(auditor.actor(surface="web")) == before + 1
+    assert LATE in signed_in(auditor).get("/attention/").text
+    settings.SEAL_KEYS = []
+    assert _ledger(auditor) == [], "a key that is missing is no alarm"
+
+
+def test_doctor_and_metrics_show_how_far_the_ledger_is_sealed(
+    late, client, settings, capsys
+):
+    lines = dict(
+        line.rsplit(" ", 1)
+        for line in client.get("/metrics").text.splitlines()
+        if line[0] != "#"
+    )
+    assert float(lines["countersign_ledger_unsealed"]) == Entry.objects.count() - 1
+    assert float(lines["countersign_ledger_oldest_unsealed_seconds"]) > 100
+    assert float(lines["countersign_ledger_seal_age_seconds"]) > 200
+    assert float(lines["countersign_ledger_stopped"]) == 0
+
+    def doctor():
+        with pytest.raises(SystemExit):
+            call_command("doctor")
+        return capsys.readouterr().out
+
+    assert LATE in doctor()
+    settings.SEAL_KEYS = []
+    assert "SEAL_KEY is not set" in doctor()
+    # Stopped sealing is reported at once, before anything is late.
+    as_superuser("UPDATE audit_entry SET at = clock_timestamp()")
+    settings.SEAL_KEYS = [new_key()]
+    assert "Sealing of the ledger has stopped" in doctor()

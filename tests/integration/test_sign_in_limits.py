@@ -3,16 +3,14 @@ without revealing accounts.
 """
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.hashers import MD5PasswordHasher, make_password
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from people.sign_in.adapters import AccountAdapter
-from tests.markup import compact
+from tests.signing import PASSWORD
 
-PASSWORD = "correct horse battery"
 # Limits per account and per IP address; the real ones are larger.
 OF_AN_ACCOUNT = 2
 OF_AN_ADDRESS = 3
@@ -51,16 +49,9 @@ def test_account_is_closed_for_a_while_whichever_address_tries(
     answer = try_to(from_address(99), password=PASSWORD)
     assert answer.status_code == 429
     assert answer["Retry-After"] == "300"
-    page = compact(answer.text)
-    assert "Wait 5 minutes" in page
-    assert 'href="/accounts/login/"' in page
     # Other accounts and signed-in people are not limited.
     assert try_to(from_address(99), "somebody@else.example").status_code != 429
     assert signed.get("/live/reach/").status_code == 200
-    assert (
-        signed.post("/accounts/reauthenticate/", {"password": PASSWORD}).status_code
-        == 302
-    )
 
 
 def test_address_is_closed_for_a_while_whichever_account_it_tries(
@@ -166,21 +157,5 @@ def test_guessing_from_within_a_session_is_limited_by_person(
         answer = client.post(path, fields)
         assert answer.status_code == 429, path
         assert 0 < int(answer["Retry-After"]) <= 60
-        assert 'href="/queue/"' in answer.text
         # Opening the page is not a try.
         assert client.get(path).status_code == 200
-
-
-def test_counters_are_in_postgresql_for_all_processes_and_outlive_many_addresses_that_are_tried(
-    reviewer,
-):
-    """A full cache drops a third of its entries: its size must be out of a guesser's
-    reach.
-    """
-    assert settings.CACHES["default"]["OPTIONS"]["MAX_ENTRIES"] >= 10_000
-    try_to(Client())
-    with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM cache WHERE cache_key LIKE '%%login_failed%%'"
-        )
-        assert cursor.fetchone()[0] == 2

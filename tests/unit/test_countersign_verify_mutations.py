@@ -9,7 +9,6 @@ import copy
 import functools
 import itertools
 import json
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -39,8 +38,6 @@ VALUES = (
     {},
     {"x": "y"},
 )
-Path = tuple[str | int, ...]
-Mutation = tuple[str, Callable[[], str]]
 
 
 def _ledger():

