@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 # A held card waits this long for the content, so that one post shows the fingerprint
 # and the risk too.
 CONTENT_PAUSE = timedelta(seconds=1)
+# Seconds until a worker looks for the cards of an act. A decision that is carried out
+# makes three acts within a second: one edit shows them all.
+CARD_PAUSE = CONTENT_PAUSE.total_seconds() + 0.05
 # Content that arrives later edits a card that shows nothing of it, and so has no
 # buttons.
 FETCHED = "message.fetched"
@@ -168,20 +171,21 @@ def _plan_entry(entry: Entry) -> None:
     if not there:
         return
     [act] = read_acts([entry])
-    if destinations := plan(act, there):
-        pause = CONTENT_PAUSE.total_seconds() + 0.05 if entry.action == HELD else None
-        # One task for all of them, which costs less than a task for each.
-        tasks.drain.apply_async_on_commit(
-            (",".join(map(str, destinations)),), countdown=pause
-        )
+    at_once, later = set(), set()
+    for one in plan(act, there):
+        waits = entry.action == HELD or one.kind == Delivery.Kind.CARD
+        (later if waits else at_once).add(one.destination_id)
+    # Those that fail come last.
+    in_turn = [one.pk for one in sorted(there, key=lambda one: one.failures)]
+    for wanted, pause in ((at_once, None), (later, CARD_PAUSE)):
+        keys = [str(key) for key in in_turn if key in wanted]
+        if keys:
+            # One task for all of them, which costs less than a task for each.
+            tasks.drain.apply_async_on_commit((",".join(keys),), countdown=pause)
 
 
-def plan(act: Act, there: Iterable[Destination]) -> list[int]:
-    """Plan what each of these destinations wants of a committed act; return the keys of
-    those to wake.
-
-    Those that fail come last.
-    """
+def plan(act: Act, there: Iterable[Destination]) -> list[Delivery]:
+    """Plan what each of these destinations wants of a committed act, and return it."""
     entry = act.entry
     destinations = list(there) if act.message or act.about else []
     asking = [
@@ -226,13 +230,7 @@ def plan(act: Act, there: Iterable[Destination]) -> list[int]:
         for one in asking
         if not _has_cards(one)
     ]
-    Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
-    planned = {one.destination_id for one in deliveries}
-    return [
-        one.pk
-        for one in sorted(destinations, key=lambda one: one.failures)
-        if one.pk in planned
-    ]
+    return Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
 
 
 def read_acts(entries: Collection[Entry]) -> list[Act]:
