@@ -76,7 +76,7 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
     )
     due = Delivery.objects.due().filter(destination=destination)
     if destination.is_waiting:
-        return None, "not due" if due.exists() else ""
+        return None, "not due"
     channel = channel_of(destination.kind)
     if channel.posts_cards:
         _fold(destination)
@@ -122,6 +122,9 @@ def _fold(destination: Destination) -> None:
     due = Delivery.objects.due().filter(
         destination=destination, kind=Delivery.Kind.CARD
     )
+    digests = list(due.values_list("card__digest", flat=True)[: MAX_WAITING + 1])
+    if len(digests) <= MAX_WAITING and not any(digests):
+        return
     # Only cards that have no post yet, and of which none can have left.
     unposted = due.filter(
         card__digest=None, card__discord_message_id="", card__removed=False
@@ -156,6 +159,9 @@ def deliver(*, destination_id: int) -> str:
 
     Empty where nothing is due.
     """
+    # Most looks find nothing, and this costs them no lock.
+    if not Delivery.objects.due().filter(destination=destination_id).exists():
+        return ""
     delivery, why_not = claim(destination_id)
     if delivery is None:
         return why_not
