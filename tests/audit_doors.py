@@ -1,25 +1,30 @@
 """The ledger's own doors: searches, exports, proofs, reports."""
 
-from tests.doors_of import A, Button, Door, U
+from tests.doors_of import A, Button, Door, U, pages, writing_button
 
 AUDIT_DOORS = {
+    **pages(
+        "own",
+        {
+            "ledger-state": "shows the ledger status and the results of checks",
+            "newest-head": "downloads the ledger's newest checkpoint",
+            "verifier": "downloads the verifier",
+        },
+    ),
     "seen-decision": Door(
         "shows a past verdict as it was seen", "mailbox", needs="verdict"
     ),
-    "trace-proof-json": Button(
-        "downloads the proof of a message", "mailbox", writes=True, needs="seal"
+    "trace-proof-json": writing_button(
+        "downloads the proof of a message", "mailbox", needs="seal"
     ),
-    "trace-proof-html": Button(
-        "downloads the readable page of a proof", "mailbox", writes=True, needs="seal"
+    "trace-proof-html": writing_button(
+        "downloads the readable page of a proof", "mailbox", needs="seal"
     ),
     "seen-body": Door(
         "shows the rendered message of a past verdict", "mailbox", needs="verdict"
     ),
-    "save-search": Button(
-        "saves a search of the ledger",
-        "own",
-        writes=True,
-        fields=lambda w: {"name": "Mine"},
+    "save-search": writing_button(
+        "saves a search of the ledger", "own", fields=lambda w: {"name": "Mine"}
     ),
     "delete-search": Button("deletes one's saved search", "own", needs="search"),
     "reports": Door("lists the reports", "own", (A, U)),
@@ -29,28 +34,27 @@ AUDIT_DOORS = {
     "report-decision-rows": Door(
         "shows the decisions behind a number, for what one may see", "own", (A, U)
     ),
-    "report-decisions-file": Button(
-        "downloads who decided what, as a file", "own", (A, U), writes=True
+    "report-decisions-file": writing_button(
+        "downloads who decided what, as a file", "own", (A, U)
     ),
     "report-rights": Door(
         "reports who could decide where at a moment, for what one may see",
         "own",
         (A, U),
     ),
-    "report-rights-file": Button(
-        "downloads who could decide where, as a file", "own", (A, U), writes=True
+    "report-rights-file": writing_button(
+        "downloads who could decide where, as a file", "own", (A, U)
     ),
-    "ledger-state": Door("shows the ledger status and the results of checks", "own"),
     "check-ledger": Button("starts a check of the whole ledger", "desk", (A, U)),
     "compare-ledger": Button(
         "compares the ledger with a checkpoint or checks a proof",
         "own",
         fields=lambda w: {"pasted": "none"},
     ),
-    "newest-head": Door("downloads the ledger's newest checkpoint", "own"),
-    "verifier": Door("downloads the verifier", "own"),
     "export": Door(
-        *("exports entries, for what one may see", "own", (A, U)),
+        "exports entries, for what one may see",
+        "own",
+        (A, U),
         writes=True,
         sure=True,
         fields=lambda w: {"format": "csv", "details": "on"},
@@ -68,10 +72,7 @@ AUDIT_DOORS = {
         writes=True,
         needs="export",
     ),
-    "export-again": Button(
-        *("starts one's export again", "own", (A, U)),
-        writes=True,
-        sure=True,
-        needs="broken_export",
+    "export-again": writing_button(
+        "starts one's export again", "own", (A, U), sure=True, needs="broken_export"
     ),
 }

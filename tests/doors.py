@@ -26,16 +26,16 @@ from tests.admin_doors import (
     PEOPLE_DOORS,
 )
 from tests.audit_doors import AUDIT_DOORS
-from tests.doors_of import EVERYBODY, A, Button, Door, R, U
+from tests.doors_of import EVERYBODY, A, Button, Door, R, U, pages, writing_button
 
 __all__ = ["DOORS", "EVERYBODY", "TASKS"]
 
 
-def _verdict(outcome, reason=""):
-    return lambda walk: {
-        "outcome": outcome,
+def _approval(walk):
+    return {
+        "outcome": "approve",
         "fingerprint": walk.message.revision.fingerprint,
-        "reason": reason,
+        "reason": "",
     }
 
 
@@ -114,14 +114,72 @@ def _word(walk):
 
 
 _DESK_DOORS = {
-    # --- outside
-    "healthz": Door("reports that the process runs", "public"),
-    "readyz": Door("reports whether everything that the desk needs runs", "public"),
+    **pages(
+        "public",
+        {
+            "healthz": "reports that the process runs",
+            "readyz": "reports whether everything that the desk needs runs",
+            "live": "redirects to the live stream",
+            "live-reach": "gives the live process what a session may see",
+            "account_login": "signs in",
+        },
+    ),
+    **pages(
+        "own",
+        {
+            "home": "shows the home page, for what one may see",
+            "find": "lists the pages and acts that one may use",
+            "home-waiting": "shows what waits on an open home page, for what one may see",
+            "queue": "lists what waits, for what one may see",
+            "pulse": "gives an open page what changed, for what one may see",
+            "history": "lists past decisions, for what one may see",
+            "audit": "lists the ledger, for what one may see",
+            "attention": "lists what needs attention, for what one may see",
+            "alerts": "lists the destinations of alerts",
+            "connections": "shows the status of connections, for what one may see",
+            "rules-findings": "lists the risk rules",
+            "own-words": "lists the own words of what one may see",
+            "rule": "shows a risk rule and what it found, for what one may see",
+            "stop": "shows what is stopped, for what one may see",
+            "stop-banner": "shows the banner of what is stopped, for what one may see",
+            "brakes": "lists what a cap set apart, for what one may see",
+            "caps": "shows how many messages may come in an hour and a day",
+            "bulk-done": "shows the results of one's bulk decisions",
+            "policy": "shows the rules of the policy and their draft",
+            "policy-versions": "lists the versions of the policy",
+            "policy-groups": "lists the groups of the policy",
+            "ready-made-policies": "lists the ready-made policies",
+            "ready-made-policy": "shows a ready-made policy",
+            "review-plans": "lists the review plans of what one may see, who is on duty, and the calendars",
+            "allowlists": "lists the allowlists, for what one may see",
+            "refusals": "lists what the gates refused, for what one may see",
+        },
+    ),
+    **pages(
+        "mailbox",
+        {
+            "usual-texts": "shows the usual reasons and saved comments of a mailbox",
+            "message": "shows a message",
+            "message-body": "shows the rendered message",
+            "message-view": "shows one view of the message",
+            "message-pictures": "shows how far the remote pictures are that are being fetched",
+            "message-files": "lists the attachments",
+            "message-thread": "shows the thread",
+            "beside": "shows claims and comments",
+            "unread-parts": "lists the parts that one has not opened",
+            "decided": "shows the status of one's decision",
+            "by-upstream-id": "redirects from MultiMail's id to the message",
+            "trace": "shows the audit trail of a message",
+            "mailbox-caps": "shows the caps of a mailbox",
+            "handling": "shows who has a message, and its deadlines",
+            "review-plan": "shows the review plan of a mailbox",
+            "allowlist": "shows an allowlist with its entries",
+            "allowlist-history": "shows the history of an allowlist",
+        },
+    ),
     "metrics": Door(
         "gives metrics to a monitor on the same host, or with the token", "host"
     ),
-    "live": Door("redirects to the live stream", "public"),
-    "live-reach": Door("gives the live process what a session may see", "public"),
     "csp-report": Button("receives a browser's report of blocked content", "public"),
     "multimail-webhook": Button(
         "receives MultiMail's signed events; nothing without a valid signature",
@@ -131,87 +189,41 @@ _DESK_DOORS = {
         "receives Discord's signed interactions; nothing without a valid signature",
         "public",
     ),
-    "account_login": Door("signs in", "public"),
     "account_logout": Button("signs out (POST only)", "public"),
-    # --- reading
-    "home": Door("shows the home page, for what one may see", "own"),
-    "find": Door("lists the pages and acts that one may use", "own"),
-    "home-waiting": Door(
-        "shows what waits on an open home page, for what one may see", "own"
-    ),
-    "queue": Door("lists what waits, for what one may see", "own"),
-    "pulse": Door("gives an open page what changed, for what one may see", "own"),
-    "history": Door("lists past decisions, for what one may see", "own"),
-    "audit": Door("lists the ledger, for what one may see", "own"),
-    "attention": Door("lists what needs attention, for what one may see", "own"),
-    "alerts": Door("lists the destinations of alerts", "own"),
-    "connections": Door("shows the status of connections, for what one may see", "own"),
-    "rules-findings": Door("lists the risk rules", "own"),
-    "own-words": Door("lists the own words of what one may see", "own"),
     "own-word": Door("shows an own word", "mailbox", needs="own_word"),
-    "usual-texts": Door(
-        "shows the usual reasons and saved comments of a mailbox", "mailbox"
-    ),
-    "rule": Door("shows a risk rule and what it found, for what one may see", "own"),
-    "stop": Door("shows what is stopped, for what one may see", "own"),
-    "stop-banner": Door(
-        "shows the banner of what is stopped, for what one may see", "own"
-    ),
-    "message": Door("shows a message", "mailbox"),
-    "message-body": Door("shows the rendered message", "mailbox"),
-    "message-view": Door("shows one view of the message", "mailbox"),
-    "message-pictures": Door(
-        "shows how far the remote pictures are that are being fetched", "mailbox"
-    ),
-    "message-files": Door("lists the attachments", "mailbox"),
     "file-view": Door("shows an attachment safely", "mailbox", needs="file"),
     "file-pages": Door("shows the pages of a PDF as pictures", "mailbox", needs="pdf"),
     "file-page": Door("shows one page of a PDF as a picture", "mailbox", needs="pdf"),
     "file-download": Door("downloads an attachment", "mailbox", needs="file"),
-    "message-thread": Door("shows the thread", "mailbox"),
-    "beside": Door("shows claims and comments", "mailbox"),
-    "unread-parts": Door("lists the parts that one has not opened", "mailbox"),
     "message-people": Door(
         "offers the names that a comment can mention", "mailbox", (R, A)
     ),
-    "decided": Door("shows the status of one's decision", "mailbox"),
-    "by-upstream-id": Door("redirects from MultiMail's id to the message", "mailbox"),
-    "trace": Door("shows the audit trail of a message", "mailbox"),
-    # --- reading that is noted
     "message-opened": Button("records that one has the message on screen", "mailbox"),
-    "part-opened": Button(
+    "part-opened": writing_button(
         "records that one has read the links",
         "mailbox",
-        writes=True,
         fields=lambda w: {"part": "links"},
     ),
-    "viewed": Button(
+    "viewed": writing_button(
         "ticks an attachment or a finding as viewed",
         "mailbox",
         (R,),
-        writes=True,
         fields=_tick,
         needs="finding",
     ),
-    "load-pictures": Button(
-        *("has remote pictures fetched, where the mailbox allows it", "mailbox"),
-        writes=True,
+    "load-pictures": writing_button(
+        "has remote pictures fetched, where the mailbox allows it",
+        "mailbox",
         fields=lambda w: {"fingerprint": w.message.revision.fingerprint},
         needs="pictures",
     ),
-    "text-first": Button(
+    "text-first": writing_button(
         "makes one's messages open as text",
         "mailbox",
-        writes=True,
         fields=lambda w: {"wanted": "on"},
     ),
-    # --- deciding
-    "verdict": Button(
-        "approves, rejects or requests changes",
-        "mailbox",
-        (R,),
-        writes=True,
-        fields=_verdict("approve"),
+    "verdict": writing_button(
+        "approves, rejects or requests changes", "mailbox", (R,), fields=_approval
     ),
     "approve": Door(
         "shows the approval page of a high-risk message",
@@ -219,9 +231,10 @@ _DESK_DOORS = {
         (R,),
         is_gentle=True,
     ),
-    "allow-address": Button(
-        *("allows a recipient for seven days", "mailbox", (A,)),
-        writes=True,
+    "allow-address": writing_button(
+        "allows a recipient for seven days",
+        "mailbox",
+        (A,),
         sure=True,
         fields=lambda w: {"address": "dana@northwind.example"},
         needs="list",
@@ -246,88 +259,58 @@ _DESK_DOORS = {
         "mailbox",
         fields=lambda w: {"markdown": "Hello."},
     ),
-    "finish-edit": Button(
-        "rejects what was replaced, where both are held",
+    "finish-edit": writing_button(
+        "rejects what was replaced, where both are held", "mailbox", (R,), needs="half"
+    ),
+    "undo": writing_button(
+        "undoes a decision that has not been sent", "mailbox", (R,), needs="leaving"
+    ),
+    "take-back": writing_button(
+        "takes one's own approval back", "mailbox", (R,), needs="approval"
+    ),
+    "withdraw": writing_button(
+        "withdraws a decision that may have been sent", "mailbox", (R,), needs="doubt"
+    ),
+    "send-again": writing_button(
+        "sends an approval again that had no effect", "mailbox", (R,), needs="doubt"
+    ),
+    "settle": writing_button(
+        "settles a decision whose outcome nothing tells",
         "mailbox",
-        (R,),
-        writes=True,
-        needs="half",
-    ),
-    "undo": Button(
-        "undoes a decision that has not been sent",
-        "mailbox",
-        (R,),
-        writes=True,
-        needs="leaving",
-    ),
-    "take-back": Button(
-        "takes one's own approval back", "mailbox", (R,), writes=True, needs="approval"
-    ),
-    "withdraw": Button(
-        "withdraws a decision that may have been sent",
-        "mailbox",
-        (R,),
-        writes=True,
-        needs="doubt",
-    ),
-    "send-again": Button(
-        "sends an approval again that had no effect",
-        "mailbox",
-        (R,),
-        writes=True,
-        needs="doubt",
-    ),
-    "settle": Button(
-        *("settles a decision whose outcome nothing tells", "mailbox", (R, A)),
-        writes=True,
+        (R, A),
         fields=lambda w: {"took_effect": "yes"},
         needs="untold",
     ),
-    "look": Button("asks MultiMail about the message", "mailbox", (R, A), writes=True),
-    "look-again": Button(
-        "asks MultiMail about the message", "mailbox", (R, A), writes=True
-    ),
+    "look": writing_button("asks MultiMail about the message", "mailbox", (R, A)),
+    "look-again": writing_button("asks MultiMail about the message", "mailbox", (R, A)),
     "carry-out": Button(
         "carries out a due decision now", "mailbox", (R, A), needs="stalled"
     ),
-    "brakes": Door("lists what a cap set apart, for what one may see", "own"),
     "brake": Door("shows the messages of a flood", "mailbox", needs="brake"),
-    "put-back": Button(
-        "puts the messages of a flood into the queue",
-        "mailbox",
-        (R, A),
-        writes=True,
-        needs="brake",
+    "put-back": writing_button(
+        "puts the messages of a flood into the queue", "mailbox", (R, A), needs="brake"
     ),
-    "reject-all": Button(
-        *("rejects the messages of a flood", "mailbox", (R,)),
-        writes=True,
+    "reject-all": writing_button(
+        "rejects the messages of a flood",
+        "mailbox",
+        (R,),
         fields=lambda w: {"reason": "The agent ran wild."},
         needs="brake",
     ),
-    "pause-key-of-flood": Button(
-        "pauses the API key of a flood",
-        "mailbox",
-        (R, A),
-        writes=True,
-        sure=True,
-        needs="brake",
+    "pause-key-of-flood": writing_button(
+        "pauses the API key of a flood", "mailbox", (R, A), sure=True, needs="brake"
     ),
-    "caps": Door("shows how many messages may come in an hour and a day", "own"),
-    "set-caps": Button(
+    "set-caps": writing_button(
         "sets the caps of all mailboxes",
         "desk",
         (A,),
-        writes=True,
         sure=True,
         fields=lambda w: {"key_hour": 5},
     ),
-    "mailbox-caps": Door("shows the caps of a mailbox", "mailbox"),
-    "set-mailbox-caps": Button(
+    "set-mailbox-caps": writing_button(
         "sets the caps of a mailbox",
         "mailbox",
         (A,),
-        writes=True,
         sure=True,
         fields=lambda w: {"key_hour": 5},
     ),
@@ -339,144 +322,123 @@ _DESK_DOORS = {
     "bulk-seen": Button(
         "records what one has read of a sheet", "own", fields=lambda w: w.sheet()
     ),
-    "bulk-decide": Button(
-        *("decides the messages on the sheet", "mailbox", (R,)),
-        writes=True,
+    "bulk-decide": writing_button(
+        "decides the messages on the sheet",
+        "mailbox",
+        (R,),
         sure=True,
         is_gentle=True,
         fields=lambda w: w.sheet(),
     ),
-    "bulk-done": Door("shows the results of one's bulk decisions", "own"),
     "bulk-undo": Button(
         "undoes one's bulk decisions", "own", fields=lambda w: {"of": "1-1"}
     ),
-    # --- beside deciding
-    "claim": Button("claims a message", "mailbox", (R,), writes=True),
-    "release-claim": Button(
-        "releases one's claim", "mailbox", writes=True, needs="claim"
+    "claim": writing_button("claims a message", "mailbox", (R,)),
+    "release-claim": writing_button("releases one's claim", "mailbox", needs="claim"),
+    "snooze": writing_button(
+        "snoozes a message", "mailbox", fields=lambda w: {"wait": "hour"}
     ),
-    "snooze": Button(
-        "snoozes a message", "mailbox", writes=True, fields=lambda w: {"wait": "hour"}
-    ),
-    "end-snooze": Button("ends a snooze", "mailbox", writes=True, needs="snooze"),
-    "comment": Button(
+    "end-snooze": writing_button("ends a snooze", "mailbox", needs="snooze"),
+    "comment": writing_button(
         "comments on a message",
         "mailbox",
         (R, A),
-        writes=True,
         fields=lambda w: {"text": "Look here."},
     ),
-    "save-view": Button(
+    "save-view": writing_button(
         "saves a view of the queue for oneself",
         "own",
-        writes=True,
         fields=lambda w: {"name": "Mine"},
     ),
     "delete-view": Button("deletes a view of one's own", "own", needs="view"),
-    "handling": Door("shows who has a message, and its deadlines", "mailbox"),
-    "assign": Button(
+    "assign": writing_button(
         "assigns a message",
         "mailbox",
         (R, A),
-        writes=True,
         fields=lambda w: {"to": w.other.pk},
         needs="person",
     ),
-    "extend": Button(
+    "extend": writing_button(
         "extends the deadlines of a message",
         "mailbox",
         (R, A),
-        writes=True,
         fields=lambda w: {"until": w.tomorrow, "reason": "Dana calls back."},
         needs="deadline",
     ),
-    # --- setting the desk up
-    "read-connection": Button("reads a connection now", "mailbox", (R, A), writes=True),
-    "replay-event": Button(
-        "applies a stored webhook again",
-        "connection",
-        (A,),
-        writes=True,
-        needs="poison",
+    "read-connection": writing_button("reads a connection now", "mailbox", (R, A)),
+    "replay-event": writing_button(
+        "applies a stored webhook again", "connection", (A,), needs="poison"
     ),
-    "compare-event": Button(
+    "compare-event": writing_button(
         "dismisses a late webhook and asks MultiMail",
         "connection",
         (A,),
-        writes=True,
         needs="poison",
     ),
-    "dismiss-event": Button(
-        "dismisses a stored webhook", "connection", (A,), writes=True, needs="poison"
+    "dismiss-event": writing_button(
+        "dismisses a stored webhook", "connection", (A,), needs="poison"
     ),
-    "settle-group": Button(
-        *("does the action for several items with one cause", "connection", (A,)),
-        writes=True,
-        needs="poison",
-    ),
-    "weigh-rule": Button(
-        "gives a rule other points",
-        "desk",
+    "settle-group": writing_button(
+        "does the action for several items with one cause",
+        "connection",
         (A,),
-        writes=True,
-        fields=lambda w: {"points": "3"},
+        needs="poison",
+    ),
+    "weigh-rule": writing_button(
+        "gives a rule other points", "desk", (A,), fields=lambda w: {"points": "3"}
     ),
     "add-own-word": Door(
         "adds an own word, for what one administers", "own", (A,), fields=_word
     ),
-    "save-own-word": Button(
-        *("changes an own word", "mailbox", (A,)),
-        writes=True,
+    "save-own-word": writing_button(
+        "changes an own word",
+        "mailbox",
+        (A,),
         sure=True,
         fields=_word,
         needs="own_word",
     ),
-    "remove-own-word": Button(
-        *("removes an own word", "mailbox", (A,)),
-        writes=True,
-        sure=True,
-        needs="own_word",
+    "remove-own-word": writing_button(
+        "removes an own word", "mailbox", (A,), sure=True, needs="own_word"
     ),
-    "save-usual-texts": Button(
-        *("changes the usual reasons or saved comments of a mailbox", "mailbox", (A,)),
-        writes=True,
+    "save-usual-texts": writing_button(
+        "changes the usual reasons or saved comments of a mailbox",
+        "mailbox",
+        (A,),
         fields=lambda w: {
             "order-1": "1",
             "label-1": "Wrong price",
             "words-1": "The price is not ours.",
         },
     ),
-    "pull-switch": Button(
-        *(
-            "stops the decisions of all, a connection or a mailbox",
-            "connection",
-            (R, A),
-        ),
-        writes=True,
+    "pull-switch": writing_button(
+        "stops the decisions of all, a connection or a mailbox",
+        "connection",
+        (R, A),
         is_gentle=True,
         fields=lambda w: {"scope": f"connection-{w.connection.pk}", "reason": "Wait"},
     ),
-    "release-switch": Button(
-        "releases the kill switch", "connection", (A,), writes=True, sure=True
+    "release-switch": writing_button(
+        "releases the kill switch", "connection", (A,), sure=True
     ),
-    "hold-all": Button(
-        *("holds all mail at our gateway, or releases it", "connection", (A,)),
-        writes=True,
+    "hold-all": writing_button(
+        "holds all mail at our gateway, or releases it",
+        "connection",
+        (A,),
         fields=lambda w: {"hold": "on"},
     ),
-    # --- policy
-    "policy": Door("shows the rules of the policy and their draft", "own"),
-    "begin-draft": Button("begins a draft of the policy", "desk", (A,), writes=True),
-    "discard-draft": Button(
+    "begin-draft": writing_button("begins a draft of the policy", "desk", (A,)),
+    "discard-draft": writing_button(
         "discards the draft of the policy",
         "desk",
         (A,),
-        writes=True,
         fields=lambda w: {"edits": 0},
         needs="draft",
     ),
     "activate-draft": Door(
-        *("activates the draft of the policy", "desk", (A,)),
+        "activates the draft of the policy",
+        "desk",
+        (A,),
         writes=True,
         sure=True,
         fields=lambda w: {"edits": 0, "active": 0},
@@ -491,24 +453,21 @@ _DESK_DOORS = {
         needs="draft",
     ),
     "policy-rule": Door(
-        *("changes a rule of the draft of the policy", "desk", (A,)),
+        "changes a rule of the draft of the policy",
+        "desk",
+        (A,),
         writes=True,
         fields=partial(_policy_rule, rule_id="first"),
         needs="draft",
     ),
-    "arrange-policy-rule": Button(
-        *(
-            "moves, copies, switches or deletes a rule of the draft of the policy",
-            "desk",
-            (A,),
-        ),
-        writes=True,
+    "arrange-policy-rule": writing_button(
+        "moves, copies, switches or deletes a rule of the draft of the policy",
+        "desk",
+        (A,),
         fields=lambda w: {"edits": 0, "act": "off"},
         needs="draft",
     ),
-    "policy-versions": Door("lists the versions of the policy", "own"),
     "policy-version": Door("shows a version of the policy", "own", needs="policy"),
-    "policy-groups": Door("lists the groups of the policy", "own"),
     "add-policy-group": Door(
         "adds a group to the policy",
         "desk",
@@ -517,14 +476,16 @@ _DESK_DOORS = {
         fields=lambda w: {"name": "Finance"},
     ),
     "policy-group": Door(
-        *("changes a group of the policy", "desk", (A,)),
+        "changes a group of the policy",
+        "desk",
+        (A,),
         writes=True,
         sure=True,
         fields=lambda w: {"name": "Finance", "seen": seen_state(w.group)},
         needs="policy_group",
     ),
-    "delete-policy-group": Button(
-        "deletes a group of the policy", "desk", (A,), writes=True, needs="policy_group"
+    "delete-policy-group": writing_button(
+        "deletes a group of the policy", "desk", (A,), needs="policy_group"
     ),
     "standing": Door(
         "lists standing approvals and what the record proposes, for what one may see",
@@ -534,8 +495,8 @@ _DESK_DOORS = {
     "switch-on-standing": Button(
         "asks a second admin to switch standing approvals on", "desk", (A,), sure=True
     ),
-    "switch-off-standing": Button(
-        "switches standing approvals off", "desk", (A,), writes=True, needs="standing"
+    "switch-off-standing": writing_button(
+        "switches standing approvals off", "desk", (A,), needs="standing"
     ),
     "propose-standing": Door(
         "shows the proposal of a standing approval, and rehearses its terms",
@@ -545,14 +506,17 @@ _DESK_DOORS = {
         needs="standing",
     ),
     "ask-for-standing": Button(
-        *("asks a second admin to sign a standing approval", "mailbox", (A,)),
+        "asks a second admin to sign a standing approval",
+        "mailbox",
+        (A,),
         sure=True,
         fields=_standing,
         needs="standing",
     ),
-    "end-standing": Button(
-        *("ends a standing approval", "mailbox", (A,)),
-        writes=True,
+    "end-standing": writing_button(
+        "ends a standing approval",
+        "mailbox",
+        (A,),
         fields=lambda w: {"reason": "The text will change."},
         needs="standing",
     ),
@@ -561,46 +525,35 @@ _DESK_DOORS = {
         "own",
         fields=lambda w: {"message": w.message_id},
     ),
-    "ready-made-policies": Door("lists the ready-made policies", "own"),
-    "ready-made-policy": Door("shows a ready-made policy", "own"),
-    # --- review plans
-    "review-plans": Door(
-        "lists the review plans of what one may see, who is on duty, and the calendars",
-        "own",
+    "save-review-plan": writing_button(
+        "saves the review plan of a mailbox", "mailbox", (A,), fields=_plan
     ),
-    "review-plan": Door("shows the review plan of a mailbox", "mailbox"),
-    "save-review-plan": Button(
-        "saves the review plan of a mailbox", "mailbox", (A,), writes=True, fields=_plan
-    ),
-    "remove-review-plan": Button(
-        "removes a review plan", "mailbox", (A,), writes=True, needs="plan"
+    "remove-review-plan": writing_button(
+        "removes a review plan", "mailbox", (A,), needs="plan"
     ),
     "add-duty": Button(
-        *("puts somebody on duty, for what one administers", "own", (A,)),
+        "puts somebody on duty, for what one administers",
+        "own",
+        (A,),
         is_gentle=True,
         fields=lambda w: {"person": w.other.pk, "mailbox": f"mailbox-{w.mailbox.pk}"},
         needs="person",
     ),
-    "end-duty": Button(
-        "ends somebody's duty", "mailbox", (A,), writes=True, needs="turn"
-    ),
+    "end-duty": writing_button("ends somebody's duty", "mailbox", (A,), needs="turn"),
     "calendar": Door("shows a calendar", "own", needs="calendar"),
-    "save-calendar": Button(
-        *("changes a calendar", "desk", (A,)),
-        writes=True,
+    "save-calendar": writing_button(
+        "changes a calendar",
+        "desk",
+        (A,),
         fields=lambda w: {**_CALENDAR, "seen": seen_calendar(w.calendar)},
         needs="calendar",
     ),
     "add-calendar": Door(
         "makes a calendar", "desk", (A,), writes=True, fields=lambda w: _CALENDAR
     ),
-    "remove-calendar": Button(
-        "removes a calendar", "desk", (A,), writes=True, needs="calendar"
+    "remove-calendar": writing_button(
+        "removes a calendar", "desk", (A,), needs="calendar"
     ),
-    # --- allowlists
-    "allowlists": Door("lists the allowlists, for what one may see", "own"),
-    "allowlist": Door("shows an allowlist with its entries", "mailbox"),
-    "allowlist-history": Door("shows the history of an allowlist", "mailbox"),
     "allow-entry": Door(
         "shows an entry of an allowlist, with its history", "mailbox", needs="entry"
     ),
@@ -610,11 +563,10 @@ _DESK_DOORS = {
         (A,),
         fields=lambda w: {"lines": "more.example"},
     ),
-    "save-allowlist": Button(
+    "save-allowlist": writing_button(
         "saves a change of an allowlist",
         "mailbox",
         (A,),
-        writes=True,
         sure=True,
         fields=_list_change,
     ),
@@ -622,35 +574,29 @@ _DESK_DOORS = {
         "shows the import form of an allowlist", "mailbox", sure=True
     ),
     "preview-import": Button(
-        *("previews an import into an allowlist", "mailbox", (A,)),
+        "previews an import into an allowlist",
+        "mailbox",
+        (A,),
         fields=lambda w: {
             "how": "add",
             "file": SimpleUploadedFile("list.csv", b"pattern\nmore.example\n"),
         },
     ),
-    "export-allowlist": Button(
-        "exports an allowlist", "mailbox", writes=True, sure=True
+    "export-allowlist": writing_button("exports an allowlist", "mailbox", sure=True),
+    "push-list": writing_button(
+        "copies an allowlist to its gate now", "mailbox", (A,), sure=True, needs="gate"
     ),
-    "push-list": Button(
-        "copies an allowlist to its gate now",
+    "allow-refused": writing_button(
+        "allows a refused address for a week",
         "mailbox",
         (A,),
-        writes=True,
-        sure=True,
-        needs="gate",
-    ),
-    "refusals": Door("lists what the gates refused, for what one may see", "own"),
-    "allow-refused": Button(
-        *("allows a refused address for a week", "mailbox", (A,)),
-        writes=True,
         sure=True,
         fields=lambda w: {"address": "dana@x.example"},
         needs="refusal",
     ),
-    "keys": Button(
+    "keys": writing_button(
         "switches one's keyboard shortcuts off or on",
         "own",
-        writes=True,
         fields=lambda w: {"do": "off"},
     ),
 }

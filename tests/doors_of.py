@@ -75,6 +75,16 @@ class Door:
         return named + _HOW_FAR[self.covers or self.reach]
 
 
+def pages(reach, does):
+    """Doors that only show something, to anybody who reaches."""
+    return {name: Door(what, reach) for name, what in does.items()}
+
+
+def writing_button(does, reach, roles=EVERYBODY, **more):
+    """A button that changes something for whoever may."""
+    return Button(does, reach, roles, writes=True, **more)
+
+
 @dataclass(frozen=True)
 class Button(Door):
     """A door that takes a POST alone; most have no fields."""

@@ -49,7 +49,7 @@ def text():
     paths = {name: re.sub(r"<\w+:(\w+)>", r"<\1>", path) for name, path in addresses()}
     lines = [
         f"| `{paths[name]}` | {door.does} | {door.who} | {'yes' if door.sure else ''} |\n"
-        for name, door in DOORS.items()
+        for name, door in sorted(DOORS.items(), key=lambda one: paths[one[0]])
     ]
     return (
         _HEAD

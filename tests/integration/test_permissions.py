@@ -29,7 +29,6 @@ from tests.acts import (
     what_told_lacks,
 )
 from tests.doors import DOORS, TASKS
-from tests.doors_of import R
 from tests.factories import (
     make_connection,
     make_message,
@@ -51,7 +50,6 @@ from tests.walk import (
     check_headers,
     go_through,
     may,
-    standing_before,
     takes_a_form,
     walks,
     what_it_wrongly_takes,
@@ -153,12 +151,12 @@ def test_whoever_may_gets_through_and_nobody_else(
     """Also check what every page has, that viewing changes nothing, and that changes
     are in the ledger.
     """
-    # Recovery codes are hashed slowly by design; test_recovery_codes.py tests that.
+    # Recovery codes are hashed slowly by design; test_second_factor.py tests that.
     monkeypatch.setattr(
         "people.sign_in.factors._digest",
         lambda code, salt: f"scrypt${salt}${code}",
     )
-    # Refusals are not recorded here; test_denied_access.py tests that.
+    # Refusals are not recorded here; test_ledger_entries.py tests that.
     monkeypatch.setattr(
         "dashboard.frame.middleware.note_denied", lambda request, status: None
     )
@@ -429,27 +427,6 @@ def decided_and_ended(connection, end):
     assert message.mailbox.address == address
     end(message, person)
     return made, pending_row(message.upstream_id, sent_by_key=end.__name__, **box)
-
-
-def test_nobody_approves_what_is_off_the_list(client, signed_in):
-    doors = {
-        name: door
-        for name, door in DOORS.items()
-        if door.writes and door.reach == "mailbox" and R in door.roles
-    }
-    wrong = {}
-    for name, walk in standing_before(client, signed_in, doors):
-        Allowlist.objects.create(kind="restriction", mode="enforce", version=1)
-        walk.become(Persona(R, "everything"))
-        approvals = Decision.objects.filter(outcome="approve")
-        before = set(approvals.values_list("pk", "state"))
-        go_through(walk, doors[name], name, walk.address(name))
-        made = {
-            state for _, state in set(approvals.values_list("pk", "state")) - before
-        }
-        if not made <= {"undone", "withdrawn", "applied"}:
-            wrong[name] = made
-    assert wrong == {}
 
 
 def test_document_is_what_the_doors_say(pytestconfig):
