@@ -171,7 +171,8 @@ def _plan_entry(entry: Entry) -> None:
     if not there:
         return
     [act] = read_acts([entry])
-    at_once, later = set(), set()
+    at_once: set[int] = set()
+    later: set[int] = set()
     for one in plan(act, there):
         waits = entry.action == HELD or one.kind == Delivery.Kind.CARD
         (later if waits else at_once).add(one.destination_id)
