@@ -113,10 +113,5 @@ def test_nothing_redirects_and_every_answer_has_the_rules(product):
     )
     assert answer.status_code == 200
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "Set-Cookie" not in answer.headers
-    assert (
-        requests.get(address + "/", timeout=60, allow_redirects=False).status_code
-        == 405
-    )

@@ -6,15 +6,11 @@ import json
 import re
 from html import unescape
 
-from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alerts.channels import channel_of
 from alerts.channels.discord.embeds import escape
-from alerts.deliveries.witness import head_lines
 from alerts.models import Card, Destination
-from audit.models import Seal
 from demo.discord.markdown import render
 from rendering.invisibles import stripped
 from tests.cards import posted
@@ -94,14 +90,3 @@ def test_card_tells_no_more_than_the_level_of_its_destination(connection, review
         assert is_whole == (level != "minimal")
         hidden = ("dana", "support", "eve@", r"eve\\@", "evil")
         assert level != "minimal" or not [part for part in hidden if part in text]
-
-
-def test_post_of_a_seal_holds_numbers_and_hashes_alone():
-    seal = Seal(number=7, size=1200, note="@everyone dana@x.example", cluster="dana")
-    seal.at = timezone.now()
-    body = channel_of("discord_webhook").lines_body(head_lines(seal))
-    assert body["allowed_mentions"] == {"parse": []}
-    words = set(re.findall(r"[A-Za-z]+", re.sub("`[^`]*`", "", body["content"])))
-    assert words == set(
-        "Ledger of Countersign seal entries sealed hash key UTC".split()
-    )

@@ -9,7 +9,6 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db.models.functions import Now
 
-from approvals import tasks
 from approvals.models import Decision
 from approvals.reconcile.reads import ask_about
 from audit.models import Entry
@@ -181,17 +180,6 @@ def test_only_connections_that_can_answer_are_asked(message):
             assert Message.objects.to_ask_about().exists() is due, fields
             Message.objects.update(direction="inbound")
             assert not Message.objects.to_ask_about().exists(), fields
-
-
-def test_sweep_asks_for_late_events(message, upstream, sent_tasks):
-    set_state(message, "approved", changed=90)
-    tasks.sweep()
-    assert sent_tasks == [
-        ("approvals.tasks.ask_about", message.pk),
-        ("approvals.tasks.read_connection", message.connection_id),
-    ]
-    report_status(upstream)
-    assert tasks.ask_about(message.pk) == "sent"
 
 
 def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(

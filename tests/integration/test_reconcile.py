@@ -126,23 +126,6 @@ def test_contents_that_json_can_hold_and_postgresql_cannot_are_stored_alike_each
     assert message.revision.number == 1
 
 
-def test_connection_that_a_refused_key_paused_goes_on_when_a_read_works(
-    connection, upstream
-):
-    Connection.objects.update(
-        paused_at=NOW, paused_because="The key was revoked.", failing_since=NOW
-    )
-    upstream.holds()
-    assert Connection.objects.to_read().count() == 0
-    assert Connection.objects.to_probe().count() == 1
-    read(connection)
-    connection.refresh_from_db()
-    assert connection.paused_at is None
-    assert connection.paused_because == ""
-    assert connection.failing_since is None
-    assert Entry.objects.get().action == "connection.recovered"
-
-
 def test_read_that_is_asked_to_wait_makes_the_whole_connection_wait(
     connection, upstream
 ):

@@ -11,13 +11,11 @@ from django.utils import timezone
 from psycopg.errors import DeadlockDetected
 
 from alerts.models import Delivery
-from approvals import examination
 from approvals.intake.ingest import receive_webhook
 from audit.models import Entry
 from common.fingerprint import Attachment, fingerprint
 from mirror import store
 from mirror.models import Message, WebhookEvent
-from mirror.sync.rows import mirror_row
 from tests.factories import (
     MAILBOX,
     confirm_reports,
@@ -248,17 +246,6 @@ def test_row_of_any_form_is_read_and_nothing_of_it_is_left_out():
     assert not {"from_name", "in_reply_to"} & set(content.coverage)
     other = store.content_of({"attachments": "one.pdf", "additions": "x"})
     assert other.attachments[0].name == "one.pdf"
-
-
-def test_old_pending_of_an_unknown_message_is_held_and_announced_once_a_read_lists_it(
-    client, connection
-):
-    sent_at = (timezone.now() - timedelta(days=1)).isoformat()
-    post_event(client, connection, event_body(email_id="01OLD", timestamp=sent_at))
-    assert only_message().state == "gone"
-    assert mirror_row(connection, pending_row("01OLD"), timezone.now(), examination)
-    assert only_message().state == "held"
-    assert Entry.objects.filter(action="message.held").count() == 1
 
 
 def test_late_pending_fills_fields_that_a_later_event_lacked(client, connection):

