@@ -186,9 +186,6 @@ class Allowlist(models.Model):
             ),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.kind} for {self.mailbox or self.connection or 'all'}"
-
     @property
     def label(self) -> str:
         """Whom it is for, in words."""
@@ -360,9 +357,6 @@ class AllowEntry(models.Model):
             ),
         ]
 
-    def __str__(self) -> str:
-        return self.pattern
-
     @property
     def is_live(self) -> bool:
         """Whether it is neither removed nor expired."""
@@ -420,6 +414,3 @@ class AllowChange(models.Model):
         indexes = [
             models.Index(fields=["allowlist", "-id"], name="allow_change_of_list")
         ]
-
-    def __str__(self) -> str:
-        return f"{self.what} in version {self.version}"

@@ -127,9 +127,6 @@ class GateList(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        return f"{self.kind} at the gate of {self.mailbox}"
-
 
 class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
     """What was refused before anything was queued."""
@@ -204,6 +201,3 @@ class GateRefusal(models.Model):
         indexes = [
             models.Index(fields=["-refused_at", "-id"], name="gate_refusal_newest")
         ]
-
-    def __str__(self) -> str:
-        return ", ".join(self.refused[:3])

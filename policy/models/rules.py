@@ -119,9 +119,6 @@ class KeyOwner(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        return f"{self.upstream_key_id} of {self.person}"
-
 
 class Group(models.Model):
     """People whose approval a rule can ask for, or who may not give it."""
@@ -224,9 +221,6 @@ class PolicyVersion(models.Model):
             ),
         ]
 
-    def __str__(self) -> str:
-        return f"version {self.number}"
-
 
 class WorkCalendar(models.Model):
     """Working hours: weekly, by the clock of a time zone, with holidays.
@@ -277,9 +271,6 @@ class ReviewPlan(models.Model):
                 fields=["mailbox"], nulls_distinct=False, name="review_plan_once"
             )
         ]
-
-    def __str__(self) -> str:
-        return f"review plan of {self.mailbox or 'all mailboxes'}"
 
 
 class LadderStep(models.Model):
@@ -368,6 +359,3 @@ class DutyTurn(models.Model):
                 name="duty_turn_once",
             )
         ]
-
-    def __str__(self) -> str:
-        return f"{self.person} on duty for {self.mailbox or 'all mailboxes'}"

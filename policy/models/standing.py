@@ -244,6 +244,3 @@ class StandingUse(models.Model):
                 name="standing_sample",
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} by {self.standing}"
