@@ -61,9 +61,7 @@ def test_every_page_and_act_is_listed_for_whoever_may_use_it_and_for_nobody_else
 
 
 def test_mailboxes_views_and_people_are_those_that_one_sees(signed_in, admin, mailbox):
-    theirs = make_connection("other").mailboxes.create(
-        upstream_id="x-1", address="payroll@other.example"
-    )
+    make_connection("other")
     narrow = make_person(
         "rita@yourteam.example", "Rita Café", "reviewer", mailbox=mailbox
     )
@@ -87,6 +85,4 @@ def test_mailboxes_views_and_people_are_those_that_one_sees(signed_in, admin, ma
     # Accents, case and signs make no difference.
     assert list(labels(client, "?q=ZOE")) == ["À la Zoë"]
     assert "No results for “xq&lt;”" in client.get("/find/?q=xq<").text
-    client = signed_in(admin)
-    assert list(labels(client, "?q=rita+cafe")) == [str(narrow)]
-    assert f"Messages of {theirs}" in labels(client, "?q=payroll@")
+    assert list(labels(signed_in(admin), "?q=rita+cafe")) == [str(narrow)]

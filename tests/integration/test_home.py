@@ -108,23 +108,20 @@ def test_blocked_attempts_are_shown_by_reason(reviewer, second_reviewer, connect
 
 
 def test_only_the_last_week_and_visible_messages_are_counted(
-    reviewer, connection, decided
+    reviewer, mailbox, decided
 ):
     other = make_connection("other")
     decided(reviewer, "reject")
     hidden = decided(reviewer, "reject")
     change_row(hidden, connection=other, mailbox=other.mailboxes.get())
-    make_message(other)
     Review.objects.update(rules=["link_text_lies"])
-    Message.objects.filter(connection=connection, state="held").update(state="gone")
-    person = make_person(
-        "x@yourteam.example", "X", "reviewer", mailbox=connection.mailboxes.get()
-    )
+    Message.objects.filter(state="held").update(state="gone")
+    make_message(other)
+    person = make_person("x@yourteam.example", "X", "reviewer", mailbox=mailbox)
     seen = rows(person)
     assert seen["waits"] == seen["refused"] == []
     assert seen["caught"] == [("Misleading link", "1", "0")]
-    assert seen["times"][0][1] == "1"
-    assert seen["people"][0][:2] == ("Ana Ferreira", "1")
+    assert seen["times"][0][1] == seen["people"][0][1] == "1"
     Decision.objects.update(recorded_at=Now() - timedelta(days=8))
     Verdict.objects.update(given_at=Now() - timedelta(days=8))
     assert rows(reviewer) | {"waits": []} == {name: [] for name in seen}

@@ -224,14 +224,6 @@ def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(
     assert what == "Reviewer of Gateway other"
 
 
-def test_story_of_one_person_has_every_period(signed_in, auditor, reviewer):
-    for is_active in (False, True):
-        Person.objects.filter(pk=reviewer.pk).update(is_active=is_active)
-    page = signed_in(auditor).get(PATH, {"person": reviewer.pk}).text
-    for words in ("Deactivated</span>", "Reactivated</span>", "Current</span>"):
-        assert page.count(words) == 1, words
-
-
 def test_whoever_looks_after_a_part_reads_of_that_part(
     signed_in, admin, connection, mailbox
 ):

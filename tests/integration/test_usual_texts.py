@@ -68,23 +68,20 @@ def test_own_reasons_are_offered_in_their_order_sent_and_restored(
 
 
 def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(
-    message, connection, reviewer, signed_in
+    message, connection, desk
 ):
-    second = make_message(connection)
-    desk = signed_in(reviewer)
     own = [{"label": "Own", "words": "Ours."}]
     UsualTexts.objects.create(mailbox=message.mailbox, kind="reject", texts=own)
-    page = open_sheet(desk, message, second)
+    other = make_message(connection)
+    change_row(other, mailbox=connection.mailboxes.create(upstream_id="01OTHER"))
+    assert REJECT[0].label in words_of(open_sheet(desk, message, other))
+    page = open_sheet(desk, message)
     assert "Own" in words_of(page)
-    reasons = {"reject_preset": "made-up"}
-    refused = decide_sheet(desk, page, [message], "reject", **reasons)
+    refused = decide_sheet(desk, page, [message], "reject", reject_preset="made-up")
     assert CHANGED_MEANWHILE in words_of(refused)
-    reasons["reject_preset"] = named(message.mailbox, "reject", "Own")
-    decide_sheet(desk, page, [message], "reject", **reasons)
+    preset = named(message.mailbox, "reject", "Own")
+    decide_sheet(desk, page, [message], "reject", reject_preset=preset)
     assert Decision.objects.get().reason == "Ours."
-    third = make_message(connection)
-    change_row(third, mailbox=connection.mailboxes.create(upstream_id="01OTHER"))
-    assert REJECT[0].label in words_of(open_sheet(desk, second, third))
 
 
 def test_saved_comment_is_posted_alone_or_before_what_is_typed(

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from mirror.attachments.detection import (
-    MAX_LISTED,
     detect_file,
     kind_of,
     zip_members,
@@ -184,12 +183,9 @@ def test_second_directory_that_a_zip64_record_names_hides_no_file():
 
 
 def test_archive_is_listed_behind_other_bytes_and_with_names_that_can_be_stored():
-    packed = named(*(f"{number}?.txt" for number in range(MAX_LISTED + 7)))
-    packed = packed.replace(b"?.txt", b"\0.txt")
+    packed = named("a?b.txt").replace(b"a?b.txt", b"a\0b.txt")
     seen = detect_file(packed, name="a.zip", content_type="")
-    assert len(seen.members) == MAX_LISTED
-    assert seen.members[0] == "0\ufffd.txt"
-    assert seen.more == 7
+    assert seen.members == ("a\ufffdb.txt",)
     (member,) = zip_members(b"x" * 1000 + named("a.txt"))
     assert member.name == "a.txt"
 
