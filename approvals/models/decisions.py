@@ -11,7 +11,7 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Count, Exists, F, FloatField, OuterRef, Q, QuerySet
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Cast, Extract, Now, TruncDate
+from django.db.models.functions import Cast, Extract, Now
 from django.utils import timezone
 
 from approvals.models.verdicts import MOST, WEEK, Percentile
@@ -44,22 +44,17 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
         """Made by a person, and not undone."""
         return self.filter(rule="").exclude(state=DecisionState.UNDONE)
 
-    def times_by_day(self) -> QuerySet[Any, dict[str, Any]]:
-        """Return for each day how many were decided, and the median and 95th percentile
-        of seconds from held on.
+    def times(self) -> dict[str, Any]:
+        """Return how many were decided, and the median and 95th percentile of seconds
+        from held on.
         """
         newest = self.order_by("-pk").values("pk")[:MOST]
-        days = self.model.objects.filter(pk__in=newest).with_decision_time()
-        found: QuerySet[Any, Any] = (
-            days.values(day=TruncDate("recorded_at"))
-            .annotate(
-                number=Count("pk"),
-                median=Percentile("took", 0.5),
-                most=Percentile("took", 0.95),
-            )
-            .order_by("day")
+        found = self.model.objects.filter(pk__in=newest).with_decision_time()
+        return found.aggregate(
+            number=Count("pk"),
+            median=Percentile("took", 0.5),
+            most=Percentile("took", 0.95),
         )
-        return found
 
     def caught_by_rule(self) -> list[tuple[str, int, int]]:
         """Return for each published rule how many messages with a finding of it were

@@ -9,14 +9,14 @@ actor.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Verdict, verdicts
 from audit.models import Entry
 from common.actors import Actor
-from common.charts import Bars, Days, bars, days, spoken, week_until
+from common.charts import Bars, bars, spoken
 from common.counts import COUNTED, count_of, counted
 from people.second_admin.setting import shows_people
 from risk.rules import RULES
@@ -55,7 +55,7 @@ _REFUSED = {
 @dataclass(frozen=True)
 class Panel:
     """One chart with its words: `summary` says the same as the picture, `rows` are the
-    table behind it.
+    table behind it. Where a line says it all there is no picture.
 
     Without data `rows` is empty; then `empty` says so, and what to do next.
     """
@@ -68,22 +68,21 @@ class Panel:
     empty: str
     summary: str = ""
     bars: Bars | None = None
-    days: Days | None = None
 
 
-def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
+def overview_of(actor: Actor) -> list[Panel]:
     """Return the panels of the home page, in the order in which they are shown."""
     visible = desk_messages().visible_to(actor)
     made = Decision.objects.visible_to(actor)
     of_the_week = made.of_the_week().by_people()
-    by_day = list(of_the_week.times_by_day())
-    panels = [times(by_day, now=now)]
+    week = of_the_week.times()
+    panels = [times(week)]
     # Figures of single people are read only where they are allowed.
     if shows_people():
         given = Verdict.objects.visible_to(actor)
         panels.append(people(list(given.of_the_week().paces())))
     panels.append(caught(of_the_week.caught_by_rule()))
-    if sum(row["number"] for row in by_day) >= verdicts.MOST:
+    if week["number"] >= verdicts.MOST:
         panels = [
             replace(one, lead=f"{one.lead} Of the newest {verdicts.MOST:,} only.")
             for one in panels
@@ -146,32 +145,21 @@ def waiting(ages: Mapping[str, int]) -> Panel:
     )
 
 
-def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
-    """Return how long messages were held until a person decided, day by day."""
-    by_day = {row["day"]: row for row in found}
-    week = [(day, by_day.get(day)) for day in week_until(now.date())]
-    rows = [
-        (f"{day:%A}", str(row["number"]), spoken(row["median"]), spoken(row["most"]))
-        for day, row in week
-        if row
-    ]
+def times(week: Mapping[str, Any]) -> Panel:
+    """Return how long messages were held until a person decided."""
+    rows: tuple[tuple[str, ...], ...] = ()
+    lead = "From held to decided by a person, in the last 7 days"
+    if week["number"]:
+        half, most = spoken(week["median"]), spoken(week["most"])
+        rows = ((str(week["number"]), half, most),)
+        lead = f"{lead}: median {half}, 95th percentile {most}."
     return Panel(
         name="times",
         title="Time to decision",
-        lead="From held to decided by a person, in the last 7 days (UTC).",
-        head=("Day", "Decisions", "Median", "95th percentile"),
-        rows=tuple(rows),
+        lead=lead,
+        head=("Decisions", "Median", "95th percentile"),
+        rows=rows,
         empty="No decisions in the last 7 days.",
-        summary="; ".join(
-            f"{day}: median {half}, 95th percentile {most}"
-            for day, _, half, most in rows
-        ),
-        days=days(
-            [
-                (day, row["median"] if row else None, row["most"] if row else None)
-                for day, row in week
-            ]
-        ),
     )
 
 

@@ -41,7 +41,7 @@ def home(request: DeskRequest) -> HttpResponse:
             "in_doubt": visible.in_doubt().count(),
             "failed": visible.failed().changed_since(today).count(),
             "lines": with_subjects(lines(entries[:12])),
-            "panels": overview_of(actor, now=now),
+            "panels": overview_of(actor),
             "now": now,
         }
     return page_or_fragment(

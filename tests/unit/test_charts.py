@@ -1,13 +1,7 @@
-"""Charts are worked out from numbers alone: where bars and marks stand, and how times
-are said.
-"""
+"""Charts are worked out from numbers alone, and times are said in words."""
 
-from datetime import date
-
-from common.charts import BOTTOM, LEFT, TOP, bars, days, spoken
+from common.charts import bars, spoken
 from dashboard.home.overview import cause_of
-
-FRIDAY = date(2026, 11, 20)
 
 
 def test_longest_bar_is_as_wide_as_the_chart_and_others_in_proportion():
@@ -19,16 +13,6 @@ def test_longest_bar_is_as_wide_as_the_chart_and_others_in_proportion():
         ("37.5%", "12.5%"),
     ]
     assert bars([("a", "0", [(0, "calm")])]).bars[0].parts == ()
-
-
-def test_days_stand_in_order_and_a_longer_time_stands_higher():
-    times = (20.0, 300.0), (200.0, 10_000_000.0), (None, None)
-    first, second, none = days([(FRIDAY, *pair) for pair in times]).marks
-    assert first.day == "Fri"
-    left, right = (float(one.x.rstrip("%")) for one in (first, second))
-    assert LEFT <= left < right <= 100
-    assert TOP <= second.most < second.middle < first.middle <= BOTTOM
-    assert none.middle is None
 
 
 def test_time_is_written_in_its_largest_unit():
