@@ -219,7 +219,7 @@ class Entry(models.Model):
                 condition=~Q(trace=""),
                 name="entry_trace",
             ),
-            # Recent refused verdicts, for the home page: few among many entries.
+            # Recent refused verdicts: few among many entries.
             models.Index(
                 fields=["at"],
                 condition=Q(action="verdict.refused"),

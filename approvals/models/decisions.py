@@ -77,22 +77,6 @@ class DecisionQuerySet(OfMessagesQuerySet["Decision"]):
             for rule in names
         ]
 
-    def ended_by_the_desk(self) -> QuerySet[Any, tuple[str, str, int]]:
-        """Return rule, explanation and number of what the desk stopped itself (relies
-        on decision_to_look_at).
-        """
-        ended = self.of_the_week().filter(
-            Q(state=DecisionState.REFUSED) | Q(rule="expiry")
-        )
-        newest = self.model.objects.filter(
-            pk__in=ended.order_by("-pk").values("pk")[:MOST]
-        )
-        return (
-            newest.values_list("rule", "explanation")
-            .annotate(number=Count("pk"))
-            .order_by("rule")
-        )
-
     def between(self, since: datetime, until: datetime) -> Self:
         """Made in a time span, without its end (relies on decision_recorded_brin)."""
         return self.filter(recorded_at__gte=since, recorded_at__lt=until)

@@ -1,54 +1,30 @@
-"""The home page's figures: waiting messages, decision times, reviewers, rejections and
-refusals.
+"""The home page's figures: waiting messages, decision times, reviewers and rejections.
 
 It turns what the reads answer into words, charts and tables. It decides nothing, and
 shows nobody more than they may see: every read starts from what is visible to the
 actor.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Verdict, verdicts
-from audit.models import Entry
 from common.actors import Actor
 from common.charts import Bars, bars, spoken
-from common.counts import COUNTED, count_of, counted
+from common.counts import COUNTED, counted
 from people.second_admin.setting import shows_people
 from risk.rules import RULES
 
 # How many kinds of findings have a separate bar.
 SHOWN = 7
-# How many refusals are read; the ledger has all of them.
-READ = 2000
 _AGES = {
     "minutes": "under 5 min",
     "hour": "5 min to 1 h",
     "hours": "1 h to 4 h",
     "day": "4 h to a day",
     "longer": "longer than a day",
-}
-# The beginning of a refusal's sentence, and its cause; the first match counts.
-_CAUSES = (
-    ("The message changed after you opened it", "changed"),
-    ("The content changed", "changed"),
-    ("The content at MultiMail is no longer", "changed"),
-    ("MultiMail shows more of the message now", "changed"),
-    ("The time to approve this message is over", "expired"),
-    ("It cannot be approved: an attachment", "files"),
-    ("This message is no longer held", "first"),
-)
-_REFUSED = {
-    "changed": "Content changed after it was opened",
-    "expired": "Expired",
-    "switch": "On hold by the kill switch",
-    "files": "Attachment did not match",
-    "first": "Decided by somebody else first",
-    "other": "Other",
 }
 
 
@@ -73,8 +49,7 @@ class Panel:
 def overview_of(actor: Actor) -> list[Panel]:
     """Return the panels of the home page, in the order in which they are shown."""
     visible = desk_messages().visible_to(actor)
-    made = Decision.objects.visible_to(actor)
-    of_the_week = made.of_the_week().by_people()
+    of_the_week = Decision.objects.visible_to(actor).of_the_week().by_people()
     week = of_the_week.times()
     panels = [times(week)]
     # Figures of single people are read only where they are allowed.
@@ -87,23 +62,10 @@ def overview_of(actor: Actor) -> list[Panel]:
             replace(one, lead=f"{one.lead} Of the newest {verdicts.MOST:,} only.")
             for one in panels
         ]
-    causes: Counter[str] = Counter()
-    for rule, explanation, number in made.ended_by_the_desk():
-        causes["expired" if rule == "expiry" else cause_of(explanation)] += number
-    refusals = (
-        Entry.objects.readable_by(actor)
-        .of_action("verdict.refused")
-        .since(timedelta(days=7))
-        .newest_first()
-    )
-    sentences = refusals.values_list("detail__fields__explanation", flat=True)[:READ]
-    causes.update(cause_of(sentence or "") for sentence in sentences)
-    causes["switch"] = count_of(made.held_back_by_switch())
     return [
         late(list(visible.awaiting_review().late_by_mailbox())),
         waiting(visible.in_queue().numbers_by_age()),
         *panels,
-        refused(causes),
     ]
 
 
@@ -232,19 +194,6 @@ def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
     )
 
 
-def refused(causes: Counter[str]) -> Panel:
-    """Return what the desk itself blocked, by cause."""
-    return _counted_panel(
-        [(words, causes[name], "violet") for name, words in _REFUSED.items()],
-        name="refused",
-        title="Blocked attempts",
-        lead="Decisions of the last 7 days that the desk refused or did not carry out.",
-        head=("Reason", "Number"),
-        empty="None in the last 7 days.",
-        sentence="{words}: {number}",
-    )
-
-
 def _counted_panel(
     rows: Iterable[tuple[str, int, str]], *, sentence: str, **more: Any
 ) -> Panel:
@@ -267,15 +216,6 @@ def _counted_panel(
                 for words, number, tone in some
             ]
         ),
-    )
-
-
-def cause_of(sentence: str) -> str:
-    """Return the cause of a refusal, by its sentence."""
-    if "this message first, at" in sentence:
-        return "first"
-    return next(
-        (cause for start, cause in _CAUSES if sentence.startswith(start)), "other"
     )
 
 

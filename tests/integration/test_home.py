@@ -1,6 +1,4 @@
-"""The home page: waiting times, decisions, findings and refusals within the visible
-scope.
-"""
+"""The home page: waiting times, decisions and findings within the visible scope."""
 
 import re
 from datetime import timedelta
@@ -8,10 +6,8 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals.decisions.decide import note_refusal
 from approvals.models import Decision, Review, Verdict
 from dashboard.home.overview import overview_of
-from mirror.errors import DeskError
 from mirror.models import Message
 from tests.factories import (
     change_row,
@@ -19,7 +15,7 @@ from tests.factories import (
     make_message,
     make_person,
 )
-from tests.integration.deciding import decide, make_decision
+from tests.integration.deciding import make_decision
 
 pytestmark = pytest.mark.usefixtures("people_shown")
 
@@ -84,25 +80,6 @@ def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(
     assert found["people"] == found["times"] == []
 
 
-def test_blocked_attempts_are_shown_by_reason(reviewer, second_reviewer, connection):
-    changed, late, first = (make_message(connection) for _ in range(3))
-    change_row(late, expires_at=Now() - timedelta(minutes=1))
-    decide(first, second_reviewer)
-    for message in (changed, late, first):
-        # Including what was on the page before.
-        with pytest.raises(DeskError) as refused:
-            decide(message, reviewer, fingerprint=late.fingerprint)
-        note_refusal(
-            message,
-            actor=reviewer.actor(surface="web"),
-            outcome="approve",
-            sentence=str(refused.value),
-        )
-    assert dict(rows(reviewer)["refused"]) == {
-        "Content changed after it was opened": "1", "Expired": "1", "Decided by somebody else first": "1",
-    }  # fmt: skip
-
-
 def test_only_the_last_week_and_visible_messages_are_counted(
     reviewer, mailbox, decided
 ):
@@ -115,7 +92,7 @@ def test_only_the_last_week_and_visible_messages_are_counted(
     make_message(other)
     person = make_person("x@yourteam.example", "X", "reviewer", mailbox=mailbox)
     seen = rows(person)
-    assert seen["waits"] == seen["refused"] == []
+    assert seen["waits"] == []
     assert seen["caught"] == [("Misleading link", "1", "0")]
     assert seen["times"][0][0] == seen["people"][0][1] == "1"
     Decision.objects.update(recorded_at=Now() - timedelta(days=8))
@@ -131,6 +108,6 @@ def test_each_chart_has_a_table_and_names_are_text(signed_in, reviewer, decided)
     assert "<script>alert(1)" not in page
     assert re.search(r"<b>2</b><span>not approved in 24 h", page)
     assert "median 0 s, 95th percentile" in page
-    for name in ("waits", "people", "caught", "refused"):
+    for name in ("waits", "people", "caught"):
         card = page.partition(f'id="panel-{name}"')[2].partition("</section>")[0]
         assert card.count("<tr>") > 1, name

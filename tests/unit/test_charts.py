@@ -1,7 +1,6 @@
 """Charts are worked out from numbers alone, and times are said in words."""
 
 from common.charts import bars, spoken
-from dashboard.home.overview import cause_of
 
 
 def test_longest_bar_is_as_wide_as_the_chart_and_others_in_proportion():
@@ -27,19 +26,3 @@ def test_time_is_written_in_its_largest_unit():
     }
     expected |= {86_400: "1 d", 1_000_000: "12 d"}
     assert {seconds: spoken(seconds) for seconds in expected} == expected
-
-
-def test_refusal_is_classified_by_the_start_of_its_sentence():
-    assert (
-        cause_of("Ben Okafor approved this message first, at 10:42:07 UTC.") == "first"
-    )
-    assert (
-        cause_of(
-            "The content changed after the decision. An earlier call may still arrive."
-        )
-        == "changed"
-    )
-    assert [cause_of(sentence) for sentence in ("Whatever else", "")] == [
-        "other",
-        "other",
-    ]
