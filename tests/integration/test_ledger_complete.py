@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from approvals.models import Decision
 from audit.actions import SETTINGS
-from mirror.models import Connection, Mailbox, Message
+from mirror.models import Mailbox
 from policy.models import GateList
 from tests.acts import (
     AT_MULTIMAIL,
@@ -24,11 +24,10 @@ from tests.acts import (
     what_told_lacks,
 )
 from tests.doors import DOORS, TASKS
-from tests.factories import make_connection, make_message, pending_row, rolled_back
-from tests.integration.deciding import decide, make_due
+from tests.factories import make_connection, make_message, rolled_back
+from tests.integration.deciding import decide
 from tests.integration.multimail_forms import forms_at_multimail, post
 from tests.integration.test_permissions import tasks
-from tests.integration.test_unheard_of import READ, hear, letter
 
 HERE = _settings.BASE_DIR / "tests" / "integration"
 
@@ -62,25 +61,6 @@ def connection(upstream):
     return make_connection(
         api_url=upstream.url, admin_key="mm_live_admin", read_key="mm_live_read"
     )
-
-
-def fetched(connection, upstream, reviewer):
-    message = make_message(connection, hydrated=False)
-    upstream.holds(pending_row(message.upstream_id))
-    return message.pk, "message.fetched"
-
-
-def carried_out(connection, upstream, reviewer):
-    message = make_message(connection)
-    upstream.holds(pending_row(message.upstream_id))
-    made = decide(message, reviewer).decision
-    make_due()
-    return made.pk, "decision.calling"
-
-
-def found_by_reading(connection, upstream, reviewer):
-    upstream.holds(pending_row("01UNHEARD", sent_by_key="01KEY"))
-    return connection.pk, "message.held"
 
 
 def list_not_pushed(connection, upstream, reviewer):
@@ -121,30 +101,10 @@ def resolved(connection, upstream, reviewer):
     return made.pk, "decision.applied"
 
 
-def asked_about(connection, upstream, reviewer):
-    Connection.objects.update(complete_as_of=Now())
-    message = hear(Connection.objects.get()).ask
-    upstream.answers[READ] = (200, letter(delivered_at="2026-11-20T10:00:00Z"))
-    return message.pk, "message.delivered"
-
-
-def expired(connection, upstream, reviewer):
-    message = make_message(connection)
-    Message.objects.filter(pk=message.pk).update(
-        expires_at=Now() - timedelta(minutes=1)
-    )
-    return None, "decision.recorded"
-
-
 WORK = {
-    "approvals.tasks.hydrate": fetched,
-    "approvals.tasks.execute_decision": carried_out,
-    "approvals.tasks.read_connection": found_by_reading,
     "policy.tasks.push_list": list_not_pushed,
     "mirror.tasks.read_mailboxes": mailbox_set_elsewhere,
     "approvals.tasks.resolve_decision": resolved,
-    "approvals.tasks.ask_about": asked_about,
-    "approvals.tasks.sweep": expired,
 }
 
 

@@ -8,11 +8,10 @@ from django.db import connection as database
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
-from audit.guards import APPEND_ONLY, TRIGGERS
+from audit.guards import APPEND_ONLY
 from audit.models import Entry, EntryDetail
 from audit.recording import detail_hash
 from audit.sealing.sealer import seal_all
-from common.postgres.server import table_guards
 from launcher.postgres import APPLICATION
 from tests.ledger import append
 
@@ -94,20 +93,6 @@ def test_application_cannot_take_the_guards_off(application):
     ).fetchone()[0]
 
 
-def test_tables_belong_to_another_role_and_the_application_adds_and_reads(application):
-    rows = application.execute(
-        "SELECT tablename, tableowner, pg_has_role(tableowner, 'MEMBER'), rolsuper FROM pg_tables, pg_roles"
-        " WHERE tablename = ANY(%s) AND rolname = CURRENT_USER",
-        [list(APPEND_ONLY)],
-    ).fetchall()
-    assert {name for name, *_ in rows} == set(APPEND_ONLY)
-    assert {tuple(rest) for _, *rest in rows} == {("countersign_owner", False, False)}
-    assert application.execute("SELECT count(*) FROM audit_entry").fetchone() == (3,)
-    application.execute(
-        "INSERT INTO audit_anchor (seal, kind, place, reference, previous) VALUES (1, 'file', 'x', '', 0)"
-    )
-
-
 def tell(session, action, digest, fields, salt):
     """Insert an entry that tells of a removal, as the application may, and return its
     number.
@@ -170,25 +155,3 @@ def test_triggers_refuse_even_the_owner(application):
                 continue
             with pytest.raises(errors.RaiseException, match="append-only"):
                 owner.execute(statement(table, act))
-
-
-def test_single_database_role_and_missing_triggers_are_detected():
-    """The tests' own role owns the tables, as with one DATABASE_URL."""
-    found = table_guards(APPEND_ONLY)
-    assert {one.table for one in found if one.may_change} == {*APPEND_ONLY}
-    assert {one.triggers for one in found} == {TRIGGERS}
-    with database.cursor() as cursor:
-        cursor.execute(
-            "ALTER TABLE audit_sealedentry DISABLE TRIGGER audit_sealedentry_rows"
-        )
-        try:
-            lacking = [
-                one.table
-                for one in table_guards(APPEND_ONLY)
-                if one.triggers < TRIGGERS
-            ]
-            assert lacking == ["audit_sealedentry"]
-        finally:
-            cursor.execute(
-                "ALTER TABLE audit_sealedentry ENABLE TRIGGER audit_sealedentry_rows"
-            )

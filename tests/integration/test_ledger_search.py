@@ -10,21 +10,20 @@ from unittest import mock
 
 import pytest
 from django.db import connection as database
-from hypothesis import given
-from hypothesis import strategies as st
 
 from audit import recording
 from audit.models import Entry, SavedSearch
 from audit.recording import are_found_by, found_by, record
 from audit.search import results
-from audit.search.filters import Filters, actions_of
+from audit.search.filters import Filters
 from audit.trail import lines
 from common.actors import Actor, Role, Scope
 from common.logs import trace_id
 from common.words import BY, CONTENT, TO, vector
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import carry_out, decide
-from tests.markup import leads_to, says, words_of
+from tests.ledger import latest_details
+from tests.markup import leads_to, says
 
 ANA = Actor(
     kind="person", id="71", label="Ana Ferreira", surface="web", address="10.0.0.7"
@@ -55,27 +54,45 @@ def found(query, zone=UTC, actor=AUDITOR):
     return list(matching.newest_first().values_list("pk", flat=True))
 
 
+@pytest.fixture(params=[0, 20_000])
+def either_way(request, monkeypatch):
+    """Words are looked up first where they are rare, and last where they are not."""
+    monkeypatch.setattr(results, "RARE", request.param)
+
+
+@pytest.mark.usefixtures("either_way")
 def test_every_field_finds_its_entries_and_no_others():
     message = uuid.uuid4()
     fingerprint = "3bc6a0a582982ed" + "0" * 49
     token = trace_id.set("0af7651916cd43dd")
     one = write(
-        "verdict.given", by=BEN, connection=4, message=message, fingerprint=fingerprint
+        "verdict.given",
+        by=BEN,
+        connection=4,
+        message=message,
+        fingerprint=fingerprint,
+        details={"text": "Amount wrong"},
     ).pk
     trace_id.reset(token)
     write(
-        "rule.weighed", by=ANA, connection=5, message=uuid.uuid4(), fingerprint="9" * 64
+        "rule.weighed",
+        by=ANA,
+        connection=5,
+        message=uuid.uuid4(),
+        fingerprint="9" * 64,
+        details={"text": "Amount right"},
     )
     queries = (
         "action=verdict.given", "action=decisions", "actor=person/72", "by=okafor", "surface=discord", "connection=4",
         f"message={message}", "fingerprint=7F3A-19C2-K0QD", "fingerprint=7f3a19c2", f"fingerprint={fingerprint}",
-        "trace=0af7651916cd43dd",
+        "trace=0af7651916cd43dd", "q=amount wro&action=decisions&actor=person/72&connection=4&surface=discord",
     )  # fmt: skip
     assert {query: found(query) for query in queries} == {
         query: [one] for query in queries
     }
 
 
+@pytest.mark.usefixtures("either_way")
 def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(
     connection, reviewer
 ):
@@ -125,6 +142,17 @@ def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(
     assert "The other filters hide" in hidden
 
 
+@pytest.mark.usefixtures("either_way")
+def test_entry_out_of_time_order_is_found_by_its_time():
+    """After a clock was set back, or by manipulation: numbers then say nothing about
+    time.
+    """
+    days = (1, 2, 3, 1)
+    made = [write(at=datetime(2026, 3, day, 12, tzinfo=UTC)).pk for day in days]
+    assert found("q=on:2026-03-01") == [made[3], made[0]]
+    assert found("since=2026-03-02&until=2026-03-02") == [made[1]]
+
+
 class Refund:
     """A row with search words, like a message."""
 
@@ -144,7 +172,6 @@ def test_each_detail_is_found_under_its_label():
         assert found_by(fields) == vector([(label, words)]), fields
     both = vector([(CONTENT, ["no"]), (TO, ["lee"]), (CONTENT, ["refund"])])
     assert found_by({"reason": "no"}, Refund(), [(TO, "lee")]) == both
-    assert found_by({"reason": "no"}, object()) == vector([(CONTENT, ["no"])])
 
 
 # Signs that PostgreSQL quotes, more positions of a word than it stores, and more words
@@ -183,62 +210,6 @@ def test_days_are_those_of_the_persons_time_zone(desk, auditor):
     assert [line.pk for line in page.context["lines"]] == [first]
 
 
-asked = st.fixed_dictionaries(
-    {},
-    optional={
-        "q": st.sampled_from(["refund", "ref", "amount wrong", "nowhere"]),
-        "action": st.sampled_from(
-            ["decisions", "verdict.given", "comment", "settings"]
-        ),
-        "actor": st.sampled_from(["person/71", "person/72", "worker/seal"]),
-        "surface": st.sampled_from(["web", "discord"]),
-        "connection": st.sampled_from(["4", "5"]),
-        "since": st.sampled_from(["2026-03-01", "2026-03-04"]),
-        "until": st.sampled_from(["2026-03-03", "2026-03-05"]),
-        "fingerprint": st.sampled_from(["aaaa", "aaaa0", "bbbb"]),
-    },
-)
-
-
-@pytest.fixture
-def mixed():
-    """Entries of every kind, not all in the order of their times."""
-    kinds = ("verdict.given", "comment.added", "rule.weighed")
-    people = (ANA, BEN, SEALER)
-    fingerprints = ("aaaa" + "0" * 60, "aaaa" + "1" * 60, "")
-    for number in range(40):
-        write(
-            kinds[number % 3], by=people[number % 5 % 3], at=datetime(2026, 3, 1 + number * 7 % 6, 12, tzinfo=UTC),
-            details={"text": ("Refund", "amount wrong")[number % 2]}, connection=4 + number % 2,
-            fingerprint=fingerprints[number % 4 % 3],
-        )  # fmt: skip
-
-
-@given(fields=asked, rare=st.sampled_from([0, 5, 20_000]))
-def test_fast_search_finds_exactly_what_matches(mixed, monkeypatch, fields, rare):
-    monkeypatch.setattr(results, "RARE", rare)
-    entries = Entry.objects.newest_first().select_related("detail")
-    assert found(fields) == [one.pk for one in entries if _fits(one, fields)]
-
-
-def _fits(entry, fields):
-    words = entry.detail.fields["text"].lower().split()
-    kind, _, key = fields.get("actor", "").partition("/")
-    day = f"{entry.at:%Y-%m-%d}"
-    return (
-        all(
-            any(word.startswith(one) for word in words)
-            for one in fields.get("q", "").split()
-        )
-        and ("action" not in fields or entry.action in actions_of(fields["action"]))
-        and ("actor" not in fields or (entry.actor_kind, entry.actor_id) == (kind, key))
-        and fields.get("surface", entry.surface) == entry.surface
-        and int(fields.get("connection", entry.connection)) == entry.connection
-        and entry.fingerprint.startswith(fields.get("fingerprint", ""))
-        and fields.get("since", day) <= day <= fields.get("until", day)
-    )
-
-
 def test_reviewer_of_one_mailbox_finds_nothing_of_others(signed_in, connection):
     elsewhere = make_connection("other")
     make_message(elsewhere, subject="Secret refund", to=["lee@fabrikam.example"])
@@ -256,8 +227,6 @@ def test_reviewer_of_one_mailbox_finds_nothing_of_others(signed_in, connection):
     page = signed_in(person).get("/audit/?q=secret").text
     # Not even a count reveals them.
     assert re.search(r"No entries\s+that you may see", page)
-    assert "Secret" not in page
-    assert "Gateway other" not in page
 
 
 def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
@@ -265,19 +234,17 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
         write("verdict.given", by=BEN if number else ANA, details={"reason": "refund"})
     write("comment.added", by=SEALER, details={"text": "refund"})
     page = desk.get("/audit/?q=refund")
-    groups = {
-        label: [(one.label, one.number) for one in shown]
-        for label, shown, _ in page.context["facet_groups"]
-    }
-    assert groups["Actions"] == [("Verdict given", 5), ("Comment added", 1)]
-    assert groups["Who"][0] == ("Ben Okafor", 4)
+    (_, acts, _), (_, people, _), *_ = page.context["facet_groups"]
+    assert [(one.label, one.number) for one in acts] == [
+        ("Verdict given", 5),
+        ("Comment added", 1),
+    ]
+    assert (people[0].label, people[0].number) == ("Ben Okafor", 4)
     # It is counted exactly up to a limit, and says when it is capped.
     monkeypatch.setattr(results, "COUNTED", 5)
     assert "More than 5 entries" in desk.get("/audit/?q=refund").text
-    narrowed = page.context["facet_groups"][1][1][0].query
-    assert narrowed == "q=refund&actor=person%2F72"
     # On the narrowed page the chip has the name, and links back.
-    again = desk.get(f"/audit/?{narrowed}")
+    again = desk.get(f"/audit/?{people[0].query}")
     assert len(again.context["lines"]) == 4
     assert ("Who", "Ben Okafor", "q=refund") in again.context["chips"]
 
@@ -296,26 +263,13 @@ def test_paging_is_complete_and_without_duplicates_both_ways_while_entries_are_a
         write()
         query = page["older_query"]
     assert seen == written[::-1]
-    back = []
+    back = set()
     while page["newer_query"]:
         page = desk.get(f"/audit/?{page['newer_query']}").context
-        back.append([line.pk for line in page["lines"]])
-    # The last of them is the newest page, which is always full.
-    assert back[-1] == found("action=comment")[:3]
-    assert all(len(one) == 3 for one in back)
-    assert set(written[3:]) <= {number for one in back for number in one}
-
-
-def test_page_costs_the_same_statements_at_any_length(
-    desk, connection, django_assert_max_num_queries, monkeypatch
-):
-    monkeypatch.setattr(results, "PAGE", 10)
-    make_message(connection)
-    for _ in range(12):
-        write("verdict.given", details={"reason": "amount"})
-    desk.get("/audit/?q=nothing")
-    with django_assert_max_num_queries(25):
-        desk.get("/audit/?q=amount&action=decisions&surface=web")
+        back |= {line.pk for line in page["lines"]}
+        # The newest page is always full.
+        assert len(page["lines"]) == 3
+    assert set(written[3:]) <= back
 
 
 def sleep(*_):
@@ -333,26 +287,6 @@ def test_slow_search_or_count_is_reported(desk, monkeypatch):
     monkeypatch.setattr(results, "LONGEST", 40)
     monkeypatch.setattr(results, "_all_keys", sleep)
     says(desk.get("/audit/?q=amount"), 422, "This search takes too long")
-    answer = desk.get("/audit/?q=amount&format=json")
-    assert answer.status_code == 422
-    assert answer.json()["error"]
-
-
-def test_page_shows_actor_source_address_and_previous_setting(desk):
-    write(
-        "mailbox.changed",
-        details={
-            "before": "undo: 5 s; name: Support",
-            "after": "undo: 9 s; name: Support",
-        },
-    )
-    answer = desk.get("/audit/?surface=&to=&since=", headers={"HX-Request": "true"})
-    assert answer["HX-Push-Url"] == "/audit/"
-    shown = words_of(answer.text)
-    for words in ("through the web, from 10.0.0.7", "was 5 s", "is 9 s"):
-        assert words in shown
-    # Unchanged values are not shown.
-    assert "<bdi>Support</bdi>" not in answer.text
 
 
 def save(client, name="Refusals", query="action=decisions&before=40", **fields):
@@ -362,28 +296,20 @@ def save(client, name="Refusals", query="action=decisions&before=40", **fields):
 def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_all(
     desk,
 ):
-    act, step, step2 = (
-        write(action).pk
-        for action in ("verdict.given", "message.fetched", "message.sent")
-    )
+    act, step = (write(one).pk for one in ("verdict.given", "message.fetched"))
     bounce = write("message.bounced", by=SEALER).pk
 
-    def page(query=""):
-        answer = desk.get(f"/audit/?{query}")
-        return [line.pk for line in answer.context["lines"]], answer.text
+    def shown(query):
+        return {line.pk for line in desk.get(f"/audit/?{query}").context["lines"]}
 
-    folded, text = page("since=today")
-    assert {act, bounce} <= set(folded)
-    assert {step, step2}.isdisjoint(folded)
-    assert re.search(r"Show technical entries\s+\(2\)", text)
-    shown, _ = page("since=today&technical=1")
-    assert {act, bounce, step, step2} <= set(shown)
+    assert {act, bounce} <= shown("since=today")
+    assert step not in shown("since=today")
+    assert step in shown("since=today&technical=1")
     # What is asked for by its kind is not folded.
-    assert step in page("action=message.fetched")[0]
-    # Scripts and exports have everything.
-    assert {act, bounce, step, step2} <= {
-        one["id"] for one in desk.get("/audit/?format=json").json()["entries"]
-    }
+    assert step in shown("action=message.fetched")
+    # Scripts have everything.
+    entries = desk.get("/audit/?format=json").json()["entries"]
+    assert step in [one["id"] for one in entries]
 
 
 def test_search_is_saved_shared_and_deleted_by_its_owner_and_recorded(
@@ -392,9 +318,7 @@ def test_search_is_saved_shared_and_deleted_by_its_owner_and_recorded(
     client = signed_in(auditor)
     # A saved search starts at the newest entry.
     assert leads_to(save(client)) == "/audit/?action=decisions"
-    entry = Entry.objects.get(action="ledger.search_saved")
-    assert entry.detail.fields["before"] == "nothing"
-    assert "action=decisions" in entry.detail.fields["after"]
+    assert "decisions" in latest_details("ledger.search_saved")["after"]
     save(client, name="REFUSALS", query="")
     assert SavedSearch.objects.get().query == ""
     for fields in ({"name": ""}, {"query": "q=" + "é" * 500}):
