@@ -36,7 +36,6 @@ from tests.integration.gateway.world import (
 from tests.stack import wait_for
 
 DANA = "dana@northwind.example"
-PAST = timedelta(seconds=-1)
 
 
 @pytest.fixture
@@ -47,21 +46,10 @@ def listening(world):
     return world
 
 
-def make_due(email):
-    Email.objects.filter(pk=email.pk).update(due_at=timezone.now() + PAST)
-
-
-def tried(email, attempts):
-    """Set the number of earlier attempts, and make the next one due."""
-    Email.objects.filter(pk=email.pk).update(
-        attempts=attempts, due_at=timezone.now() + PAST
-    )
-
-
-def claimed(email):
-    claimed_email = Email.objects.claim(email.pk)
-    assert claimed_email is not None
-    return claimed_email
+def make_due(email, **fields):
+    """Make an email due, and set these fields."""
+    past = timezone.now() - timedelta(seconds=1)
+    Email.objects.filter(pk=email.pk).update(due_at=past, **fields)
 
 
 def audited(email):
@@ -236,7 +224,7 @@ def test_mail_fails_after_two_days_of_an_unreachable_server(listening, settings)
         timedelta(days=1.8) < timedelta(seconds=sum(smtp.RETRIES)) < timedelta(days=2.2)
     )
     email = listening.approved()
-    tried(email, len(smtp.RETRIES) - 1)
+    make_due(email, attempts=len(smtp.RETRIES) - 1)
     assert leave(email) == "put off"
     make_due(email)
     assert leave(email) == "failed"
@@ -257,7 +245,7 @@ def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
         (outbox.ATTEMPTS_FOR_ALL - 1, "put off", 0),
         (8, "sent", 1),
     ):
-        tried(email, attempts)
+        make_due(email, attempts=attempts)
         assert leave(email) == outcome, attempts
         assert mail_server.seen == seen, attempts
     assert [envelope.rcpt_tos for envelope in mail_server.taken] == [[DANA]]
@@ -289,11 +277,11 @@ def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
 def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening, mail_server):
     email = listening.approved()
     free = listening.approved()
-    worker = claimed(email)
+    worker = Email.objects.claim(email.pk)
     # No message is sent twice, and a worker that lost its claim sends none.
     assert [outbox._checkpoint(worker) for _ in range(2)] == [True, False]
     assert outbox.settle_lost() == 0
-    claimed(free)
+    Email.objects.claim(free.pk)
     for one in (email, free):
         end_lease(one)
     assert leave(email) == "not due"
@@ -313,7 +301,7 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening, mail_server
 
 def test_late_worker_loses_its_claim_and_sends_no_events(listening, mail_server):
     email = listening.approved()
-    asleep = claimed(email)
+    asleep = Email.objects.claim(email.pk)
     assert leave(email) == "not due"
     end_lease(email)
     asleep.additions = {}
@@ -331,9 +319,9 @@ def test_late_worker_loses_its_claim_and_sends_no_events(listening, mail_server)
 def test_email_that_kills_its_workers_fails(listening, mail_server):
     email = listening.approved()
     with undone():
-        tried(email, smtp.MAX_ATTEMPTS - 1)
+        make_due(email, attempts=smtp.MAX_ATTEMPTS - 1)
         assert leave(email) == "sent"
-    tried(email, smtp.MAX_ATTEMPTS)
+    make_due(email, attempts=smtp.MAX_ATTEMPTS)
     assert leave(email) == "failed"
     assert mail_server.seen == 1
 
@@ -350,7 +338,7 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening, mail_server, sett
     assert leave(live) == "no mail server"
     live.refresh_from_db()
     assert (live.status, live.attempts) == (Status.SCHEDULED, 0)
-    asleep = claimed(email)
+    asleep = Email.objects.claim(email.pk)
     asleep.attempts += 1
     assert outbox._simulate(asleep) == "lease lost"
     end_lease(email)

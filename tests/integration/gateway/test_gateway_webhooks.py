@@ -105,7 +105,7 @@ def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(
     # An endpoint that was paused is tried again where it moved.
     Webhook.objects.update(paused_at=timezone.now(), failures=10)
     path = f"webhooks/{made['id']}"
-    moved = {"url": "https://new.example.org/"}
+    moved = HOOK | {"url": "https://new.example.org/"}
     assert admin(world, "PATCH", path, **moved).json()["is_active"] is True
     assert admin(other, "DELETE", path).status_code == 404
     assert admin(world, "DELETE", path).json()["status"] == "deleted"
@@ -267,15 +267,6 @@ def deliveries(webhook):
     return list(WebhookDelivery.objects.filter(webhook=webhook).order_by("pk"))
 
 
-def fail_for_good(world):
-    """Plan an event whose next failure is final."""
-    world.held()
-    WebhookDelivery.objects.filter(pk=newest().pk).update(
-        attempts=len(webhook_deliveries.RETRIES)
-    )
-    webhook_deliveries.deliver(newest().pk)
-
-
 def record_attempt(webhook, seconds, error="", *, lost=False):
     """Record an attempt of this duration, failed if there is an error."""
     outcome = webhook_deliveries.AttemptResult(seconds=seconds, error=error)
@@ -317,7 +308,7 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
         record_attempt(webhook, 0.1)
         assert webhook.failures == 0
         assert webhook.last_error == ""
-    fail_for_good(world)
+    finished(world, hook_server, status=500)
     (shown,) = world.get("/v1/webhooks", key="admin")["webhooks"]
     assert shown["is_active"] is False
     assert shown["paused_at"]
