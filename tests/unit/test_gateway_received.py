@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.inbound import mail as mail_module
 from gateway.inbound.headers import MAX_HEADER
 from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, file_name, read_mail
 from gateway.inbound.received_mail import NotAccepted
@@ -243,3 +244,12 @@ def test_no_bytes_raise_and_every_result_can_be_stored(content):
     assert len(got.subject) <= 998
     assert len(got.sender_name) <= 200
     assert all(len(file.content_type) <= 127 for file in got.files)
+
+
+def test_mistake_of_ours_refuses_the_mail_and_not_more(monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(mail_module, "split_parts", fail)
+    with pytest.raises(NotAccepted, match="554"):
+        read_mail(TOP + b"\r\nx")

@@ -197,6 +197,8 @@ def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world):
 
 
 def test_newer_request_or_a_tightening_ends_the_older_code(world):
+    for target, code in (("gated_send", "same_mode"), ("gated_all", "stricter_mode")):
+        assert refusal_of(ask(world, target)) == (400, code)
     ask(world)
     old = code_of(world)
     ask(world, "autonomous")
@@ -282,6 +284,8 @@ def test_change_that_loosens_takes_a_code_of_a_key_that_sends(world):
         assert done[name] == loose, name
     made = {"address": "new@acme.example", "allow_looser_per_call": True}
     assert world.post("/v1/mailboxes", key="both", **made).status_code == 202
+    widened = {"kind": "restriction", "mode": "off", "version": 0, "entries": []}
+    assert world.put(f"{box}/allowlist", key="both", **widened).status_code == 202
     # Decisions without a fingerprint take the code of any key.
     world.patch(box, require_fingerprint=True)
     assert world.patch(box, require_fingerprint=False).status_code == 202

@@ -106,6 +106,7 @@ def test_only_live_mailboxes_get_mail(world, client):
     make_world("closed")
     Account.objects.filter(slug="closed").update(is_active=False)
     client.mail(SENDER)
+    assert client.docmd("DATA")[0] == 503
     for recipient, code in {
         "SUPPORT@Acme.Example": 250,
         "support+a+b@acme.example": 250,

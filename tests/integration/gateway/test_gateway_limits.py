@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from redis import Redis
 
@@ -246,3 +246,14 @@ def test_sweep_stores_call_counts_once_and_drops_those_of_deleted_accounts(
     assert limits.write_down_calls() == 1
     row.refresh_from_db()
     assert row.api_calls == 4
+
+
+def test_call_counts_that_cannot_be_stored_stay_in_redis(world, monkeypatch):
+    def fail(*_):
+        raise DatabaseError("the server is gone")
+
+    world.call("GET", "/v1/mailboxes")
+    monkeypatch.setattr("gateway.models.accounts.UsageDayQuerySet.add", fail)
+    with pytest.raises(DatabaseError):
+        limits.write_down_calls()
+    assert limits.calls_not_moved(world.account.pk) == {timezone.now().date(): 1}
