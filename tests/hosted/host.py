@@ -11,8 +11,9 @@ import json
 import re
 import threading
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -55,63 +56,6 @@ class Refused(Exception):
 
 
 @dataclass
-class Key:
-    """An API key: `text` is the secret."""
-
-    id: str
-    text: str
-    scopes: list[str]
-    is_active: bool = True
-
-
-@dataclass
-class Mailbox:
-    """The mailbox, with the oversight mode that holds for its mail."""
-
-    id: str
-    address: str
-    display_name: str = "Support"
-    oversight_mode: str = "gated_send"
-    allowlist: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass
-class Mail:
-    """One message, sent or received."""
-
-    id: str
-    mailbox: Mailbox
-    direction: str
-    sender: str
-    to: list[str]
-    subject: str
-    markdown: str
-    status: str
-    thread_id: str
-    received_at: str
-    key_id: str = ""
-    cc: list[str] = field(default_factory=list)
-    bcc: list[str] = field(default_factory=list)
-    attachments: list[dict[str, Any]] = field(default_factory=list)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    decision: str | None = None
-    reason: str | None = None
-    decided_by: str | None = None
-    decided_at: str | None = None
-    delivered_at: str | None = None
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One line of the ledger: a message left, or was rejected."""
-
-    email_id: str
-    what: str
-    reason: str
-
-
-@dataclass
 class Asked:
     """One call: the parts of its path, its parameters, its body, and the key that made
     it.
@@ -120,7 +64,7 @@ class Asked:
     parts: list[str]
     query: dict[str, str]
     body: dict[str, Any]
-    key: Key
+    key: Any
 
     def text(self, *names):
         """Return the first of these fields that is there."""
@@ -182,7 +126,10 @@ class Host:
         self.keys = {}
         for text, scopes in SCOPES.items():
             self.add_key(text, *scopes)
-        self.box = Mailbox(self.new_id(), "support@yourteam.example")
+        self.box = SimpleNamespace(
+            id=self.new_id(), address="support@yourteam.example", display_name="Support",
+            oversight_mode="gated_send", allowlist=[],
+        )  # fmt: skip
 
     # --- what all calls share ---
 
@@ -255,7 +202,9 @@ class Host:
     def add_key(self, text, *scopes):
         """Add a key with this secret."""
         self.number += 1
-        self.keys[text] = Key(f"key_{self.number}", text, list(scopes))
+        self.keys[text] = SimpleNamespace(
+            id=f"key_{self.number}", text=text, scopes=list(scopes), is_active=True
+        )
 
     def mailbox(self, name):
         """Return the mailbox, if it has this id or address."""
@@ -301,7 +250,7 @@ class Host:
     def row(self, mail):
         """Return a message as lists show it, without its body."""
         return {
-            "id": self.shown_id(mail.id), "mailbox_id": mail.mailbox.id, "direction": mail.direction,
+            "id": self.shown_id(mail.id), "mailbox_id": self.box.id, "direction": mail.direction,
             "from": mail.sender, "to": mail.to, "subject": mail.subject, "status": self._word(mail.status),
             "thread_id": mail.thread_id, "received_at": mail.received_at,
             "has_attachments": bool(mail.attachments), "delivered_at": mail.delivered_at,
@@ -339,9 +288,24 @@ class Host:
 
     def effect(self, what, mail):
         """Write what really happened."""
-        self.ledger.append(Effect(mail.id, what, mail.reason or ""))
+        self.ledger.append(
+            SimpleNamespace(email_id=mail.id, what=what, reason=mail.reason or "")
+        )
 
     # --- what becomes of a message ---
+
+    def written(self, **fields):
+        """Return a message with these fields: an outgoing one, if nothing else is said."""
+        email_id = self.new_id()
+        nothing = dict.fromkeys(
+            ("decision", "reason", "decided_by", "decided_at", "delivered_at")
+        )
+        values = {
+            "direction": "outbound", "sender": self.box.address, "status": "pending_scan", "key_id": "",
+            "thread_id": f"thr_{self.number}", "received_at": self.now(), "cc": [], "bcc": [], "attachments": [],
+            "metadata": {}, "tags": {}, **nothing,
+        }  # fmt: skip
+        return SimpleNamespace(id=email_id, **values | fields)
 
     def accept(self, mail, *, mode):
         """Take in a message that somebody sends: it waits, or leaves."""
@@ -393,7 +357,6 @@ class Host:
         mode = asked.text("oversight_mode") or mailbox.oversight_mode
         mode = max(mode, mailbox.oversight_mode, key=STRICTNESS.index)
         to = asked.addresses("to")
-        subject = asked.text("subject")
         markdown = asked.text("markdown", "body", "text", "html")
         if not to or not markdown:
             raise Refused(422, "to and a body are required.")
@@ -402,10 +365,10 @@ class Host:
             earlier = self.mails[self.sent_before[repeated]]
             return 200, {"id": self.shown_id(earlier.id), "status": "already_sent", "idempotent": True,
                          "thread_id": earlier.thread_id}  # fmt: skip
-        mail = Mail(
-            self.new_id(), mailbox, "outbound", mailbox.address, to, subject, markdown, "pending_scan",
-            f"thr_{self.number}", self.now(), asked.key.id, asked.addresses("cc"), asked.addresses("bcc"),
-            [_file(one) for one in asked.body.get("attachments") or []], asked.body.get("metadata") or {},
+        mail = self.written(
+            to=to, subject=asked.text("subject"), markdown=markdown, key_id=asked.key.id, cc=asked.addresses("cc"),
+            bcc=asked.addresses("bcc"), attachments=[_file(one) for one in asked.body.get("attachments") or []],
+            metadata=asked.body.get("metadata") or {},
         )  # fmt: skip
         if repeated:
             self.sent_before[repeated] = mail.id
@@ -435,14 +398,13 @@ class Host:
     @call("GET", "/v1/mailboxes/{}/emails", "read", query=LIST_PARAMETERS)
     def list_emails(self, asked):
         """List a mailbox, newest first."""
-        mailbox = self.mailbox(asked.parts[0])
+        self.mailbox(asked.parts[0])
         status = asked.query.get("status", "")
         wanted = asked.query.get("direction") or ""
         rows = [
             self.row(mail)
             for mail in reversed(self.mails.values())
-            if mail.mailbox is mailbox
-            and status in ("", mail.status, self._word(mail.status))
+            if status in ("", mail.status, self._word(mail.status))
             and wanted in ("", mail.direction)
         ]
         return self.page("emails", rows, asked)
@@ -450,9 +412,8 @@ class Host:
     @call("GET", "/v1/mailboxes/{}/emails/{}", "read")
     def read_email(self, asked):
         """Read one message, which marks it as read."""
+        self.mailbox(asked.parts[0])
         mail = self.mail(asked.parts[1])
-        if mail.mailbox is not self.mailbox(asked.parts[0]):
-            raise Refused(404, "There is no such email in this mailbox.")
         if mail.status == "unread":
             mail.status = "read"
         return 200, {
@@ -498,7 +459,7 @@ class Host:
             if mail.status != HELD:
                 continue
             row = {
-                "id": self.shown_id(mail.id), "mailbox_id": mail.mailbox.id, "direction": mail.direction,
+                "id": self.shown_id(mail.id), "mailbox_id": self.box.id, "direction": mail.direction,
                 "from": mail.sender, "to": mail.to, "subject": mail.subject,
                 "body_markdown": mail.markdown,
                 "status": self._word(mail.status), "received_at": mail.received_at,
@@ -602,14 +563,15 @@ class Host:
         """List keys without their secrets."""
         shown = []
         for key in self.keys.values():
-            row = asdict(key) | {
+            row = {
+                "id": key.id,
                 "name": key.text,
+                "scopes": key.scopes,
                 "prefix": key.text[:12],
                 "created_at": 1780000000000,
                 "last_used_at": None,
                 "is_active": int(key.is_active),
             }
-            del row["text"]
             shown.append(row)
         return 200, {"api_keys": shown}
 
@@ -696,18 +658,15 @@ class Host:
             "to": ["dana@northwind.example"], "subject": "Your refund for order 4471",
             "markdown": "Hello **Dana**,\n\nyour refund is on its way.", **fields,
         }  # fmt: skip
-        mail = Mail(
-            self.new_id(), self.box, "outbound", self.box.address, status="pending_scan", received_at=self.now(),
-            thread_id=f"thr_{self.number}", key_id=self.keys[AGENT].id, **values,
-        )  # fmt: skip
+        mail = self.written(key_id=self.keys[AGENT].id, **values)
         self.accept(mail, mode=self.box.oversight_mode)
         return mail.id
 
     def receive(self):
         """Let mail come from outside."""
-        mail = Mail(
-            self.new_id(), self.box, "inbound", "dana@northwind.example", [self.box.address], "Where is my refund?",
-            "Hello, where is it?", "unread", f"thr_{self.number}", self.now(),
+        mail = self.written(
+            direction="inbound", sender="dana@northwind.example", to=[self.box.address], status="unread",
+            subject="Where is my refund?", markdown="Hello, where is it?",
         )  # fmt: skip
         self.mails[mail.id] = mail
         self.tell("received", mail)
