@@ -24,7 +24,7 @@ from approvals.collaboration import (
     zone_of,
 )
 from approvals.errors import AlreadyDecided, ClaimedByOther
-from approvals.message_page.action_views import ClaimForm, SnoozeForm
+from approvals.message_page.action_views import SnoozeForm
 from approvals.models import Claim, Comment, Question, Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
@@ -117,20 +117,6 @@ def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
     (_, new_claim) = acts(message)[-1]
     assert new_claim["from"] == "Ana Ferreira"
     assert new_claim["actor"] == "Ben Okafor"
-
-
-def test_taking_over_a_lost_claim_asks_again_and_an_invalid_value_is_a_plain_claim(
-    reviewer, second_reviewer, message
-):
-    cleo = make_person("cleo@yourteam.example", "Cleo", "reviewer")
-    claim_as(message, cleo)
-    with pytest.raises(ClaimedByOther, match="Cleo has this message"):
-        claim_as(message, second_reviewer, from_holder=reviewer.pk)
-    assert Claim.objects.get().person == cleo
-    release_as(message, cleo)
-    invalid = ClaimForm({"take_over": "9" * 30}).value("take_over")
-    claim_as(message, reviewer, from_holder=invalid)
-    assert Claim.objects.get().person == reviewer
 
 
 @pytest.mark.django_db(transaction=True)
@@ -309,10 +295,8 @@ def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is
     }
     for typed, expected in wanted.items():
         assert names(client, message, typed) == expected, typed
-        for name in expected:
-            say(message, reviewer, f"@{name} Look.")
-            assert [name in (one.name, one.email) for one in asked()] == [True], name
-            Question.objects.all().delete()
+    say(message, reviewer, f"@{twins[1].email} Look.")
+    assert asked() == [twins[1]]
     # Only who may comment here is told who sees it.
     path = f"/queue/{message.public_id}/people/"
     statuses = [

@@ -25,12 +25,12 @@ from approvals.errors import (
     VerdictNotAllowed,
 )
 from approvals.models import Decision, Verdict
-from audit.models import Entry
 from common.postgres import clock
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
 from tests.factories import change_row, make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due
+from tests.ledger import latest_details
 
 
 def put_in_force(*rules):
@@ -63,22 +63,18 @@ def actor(person):
     return person.actor(surface="web")
 
 
-def detail(action):
-    return Entry.objects.filter(action=action).latest("pk").detail.fields
-
-
 def test_the_second_of_two_people_decides_and_the_undo_window_opens_then(
     message, reviewer, second_reviewer, two
 ):
     first = decide(message, reviewer)
     assert first.decision is None
     assert str(first.progress) == "1 of 2"
-    assert detail("approval.recorded")["approvals"] == "1 of 2"
+    assert latest_details("approval.recorded")["approvals"] == "1 of 2"
     assert not Decision.objects.exists()
     second = decide(message, second_reviewer, surface="discord")
     assert second.decision.given_by == second_reviewer
     assert second.decision.due_at - second.decision.recorded_at == timedelta(seconds=5)
-    said = detail("decision.recorded")
+    said = latest_details("decision.recorded")
     assert said["rules"] == "Rule 0 (r0)"
     assert said["approvals"] == "2 of 2"
 
@@ -144,7 +140,7 @@ def test_an_approval_can_be_taken_back_until_it_is_decided(
 ):
     decide(message, reviewer)
     take_back_approval(message=message.public_id, actor=actor(reviewer))
-    assert detail("verdict.taken_back")["outcome"] == "approve"
+    assert latest_details("verdict.taken_back")["outcome"] == "approve"
     assert str(decide(message, second_reviewer).progress) == "1 of 2"
     decide(message, reviewer)
     with pytest.raises(AlreadyDecided, match="undo the decision"):
@@ -328,7 +324,7 @@ def test_a_rule_rejects_with_its_reason_and_is_named(message):
     assert decision.outcome == "reject"
     assert decision.reason == "We do not write to them."
     assert decision.rule == "policy 1: r0"
-    assert detail("decision.recorded")["policy"] == "version 1"
+    assert latest_details("decision.recorded")["policy"] == "version 1"
     assert apply_policy() == 0
 
 
