@@ -502,7 +502,11 @@ def test_new_passkey_answers_its_own_challenge_once_soon_and_from_this_origin(re
         made = Device().make(options, origin=change if change in ELSEWHERE else HERE)
         assert post(client, path, made).status_code == 422, change
     client = resume(browser(), reviewer)
-    answer = Device().make(options_of(client, path), origin=HERE)
+    options = options_of(client, path)
+    # It stays on the device, so it signs in without a password.
+    chosen = options["publicKey"]["authenticatorSelection"]
+    assert chosen["residentKey"] == "required"
+    answer = Device().make(options, origin=HERE)
     assert [post(client, path, answer).status_code for _ in range(2)] == [302, 422]
     assert Authenticator.objects.count() == 1
     assert latest_details("person.factor_added")["after"] == "passkey Laptop"
