@@ -18,7 +18,7 @@ _HELP = """\
 ./run test [--all] [...]     set up and run the checks and tests; arguments go to pytest, and then the tests only run
 ./run check                  format, lint, types, imports, migrations, deployment settings
 ./run bench [--smoke] [name] benchmarks, and docs/benchmarks.md; --smoke only tries each, at its smallest size
-./run screenshots [folder]   pictures of every page and state, at three widths, light and dark
+./run screenshots [folder]   pictures of every page, at three widths, light and dark
 ./run help                   this
 
 Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/countersign DEMO=0 ./run"""

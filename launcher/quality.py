@@ -139,7 +139,7 @@ def test(arguments: list[str]) -> int:
 
 
 def screenshots(arguments: list[str]) -> int:
-    """Screenshots of every page and state, of a temporary run of the product."""
+    """Screenshots of every page, of a temporary run of the product."""
     _ensure_chromium()
     folder = str(Path(arguments[0] if arguments else "var/screenshots").resolve())
     command = [str(PYTHON), "-m", "tests.pictures", folder, *arguments[1:]]

@@ -32,9 +32,7 @@ _FLOOD = 8
 
 
 def make_policy(product, reader):
-    """Make it all, and return the addresses that pages of `POLICY_PAGES` name in
-    braces.
-    """
+    """Make it all, and return the addresses of the message and of the flood."""
     group = _group(product)
     _versions(product, group)
     row = product.hold(
@@ -43,12 +41,10 @@ def make_policy(product, reader):
         body="Hello Dana,\n\nthe quote is EUR 4,800.00 for the year.",
     )
     product.reviewer("REVIEWER2").decide(row["id"], "approve", row["fingerprint"])
-    calendar = _plan(product)
+    _plan(product)
     _changes(product)
     return {
         "two": f"/queue/{row['id']}/",
-        "group": f"/policy/groups/{group}/",
-        "calendar": f"/review-plans/calendars/{calendar}/",
         "flood": f"/queue/apart/{_flood(product)}/",
     }
 
@@ -164,7 +160,6 @@ def _plan(product):
     product.sql("UPDATE approvals_review SET watch_at = now() WHERE is_held")
     late = "SELECT 1 FROM approvals_review WHERE late_since IS NOT NULL"
     product.wait_for(lambda: product.sql(late), timeout=60, what="messages to be late")
-    return calendar
 
 
 def _changes(product):

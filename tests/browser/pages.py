@@ -1,8 +1,6 @@
-"""The pages that tests and screenshots open, by name; tests/showcase.py fills in what
+"""The pages that tests and screenshots open, by name; those who open them fill in what
 is in braces.
 """
-
-from tests.showcase import STATES
 
 # One page of each kind. What is in braces is filled in.
 PAGES = {
@@ -71,48 +69,6 @@ ADMIN_PAGES = {
     "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
     "reports": "/audit/reports/",
     "report-rights": "/audit/reports/rights/",
-}
-# Pages of an admin with a policy in force, plans and what waits:
-# tests/policy_showcase.py fills in what is in braces.
-POLICY_PAGES = {
-    "policy with a draft": "/policy/",
-    "policy-rule": "/policy/draft/rules/money/",
-    "policy-activate": "/policy/draft/activate/",
-    "policy-groups with members": "/policy/groups/",
-    "policy-group": "{group}",
-    "policy-playground with a result": "/policy/playground/?message={two}",
-    "policy-versions with changes": "/policy/versions/",
-    "policy-version": "/policy/versions/2/",
-    "review-plans with a plan": "/review-plans/",
-    "review-plan with a ladder": "/review-plans/all/",
-    "calendar": "{calendar}",
-    "set-apart with a flood": "/queue/apart/",
-    "flood": "{flood}",
-    "changes that wait": "/changes/",
-    "oversight-minimum with mailboxes below": "/mailboxes/minimum/",
-}
-# The same for a reviewer.
-POLICY_REVIEWER_PAGES = {
-    "queue with late messages": "/queue/",
-    "home with late messages": "/",
-    "message with 1 of 2 approvals": "{two}",
-    "policy-assign or extend": "{two}handling/",
-    "policy-plan as a reviewer": "/review-plans/all/",
-    "flood as a reviewer": "{flood}",
-}
-# Error pages, by the status that the browser reports.
-ERRORS = {"404": "/nothing/here/", "405": "{held}verdict/", "500": "{broken}"}
-# The other pages: tabs, orders, and a message in each state.
-MORE = {
-    **{
-        f"tab {tab}": f"/queue/?tab={tab}"
-        for tab in ("mine", "leaving", "unknown", "failed", "done")
-    },
-    "search": "/queue/?q=nothing-has-this-word",
-    "by risk": "/queue/?order=riskiest",
-    "sent-back": "{sent back}",
-    **{f"message {state}": f"{{{state}}}" for state in STATES},
-    **{f"error {status}": path for status, path in ERRORS.items()},
 }
 # What opens on a page: where, what is typed as a key or pressed for it one after the
 # other, and what is there then.
