@@ -226,9 +226,6 @@ class Walk:
 
     def _need_brake(self):
         """A flood that this message came in."""
-        Connection.objects.filter(pk=self.connection.pk).update(
-            is_our_gateway=True, admin_key="mm_live_admin"
-        )
         self.brake = Brake.objects.create(
             connection=self.connection,
             mailbox=self.mailbox,

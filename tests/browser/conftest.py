@@ -2,6 +2,7 @@
 elsewhere fails the test.
 """
 
+import contextlib
 import os
 import time
 from urllib.parse import urlsplit
@@ -125,14 +126,11 @@ def sign_in(page, product, prefix):
     page.wait_for_url("**/queue/")
 
 
-@pytest.fixture
-def open_page(chromium, product):
+@contextlib.contextmanager
+def watched_pages(chromium, hosts):
     """Open pages in fresh browser contexts; a violation in any of them fails the test
     at its end.
     """
-    known = product.known
-    hosts = {urlsplit(known[name]).netloc for name in ("DASHBOARD_URL", "DISCORD_URL")}
-    hosts.add(f"127.0.0.1:{product.stack.env['LIVE_PORT']}")
     opened = []
 
     def open_page(**options):
@@ -149,6 +147,16 @@ def open_page(chromium, product):
     for context, _ in opened:
         context.close()
     assert [found for _, watch in opened for found in watch.found] == []
+
+
+@pytest.fixture
+def open_page(chromium, product):
+    """Return a function that opens pages in fresh browser contexts."""
+    known = product.known
+    hosts = {urlsplit(known[name]).netloc for name in ("DASHBOARD_URL", "DISCORD_URL")}
+    hosts.add(f"127.0.0.1:{product.stack.env['LIVE_PORT']}")
+    with watched_pages(chromium, hosts) as open_page:
+        yield open_page
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ the set-up each time.
 
 import json
 import re
+from urllib.parse import urljoin
 
 import pytest
 import requests
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Watch
+from tests.browser.conftest import watched_pages
 from tests.serving import Handler, serving
 from tests.stack import running_stack
 
@@ -56,20 +57,8 @@ def discord(desk):
 def browse(chromium, desk):
     """Return a function that opens a page in a new browser; violations fail the test."""
     hosts = {f"127.0.0.1:{desk.env[name]}" for name in ("PORT", "LIVE_PORT")}
-    opened = []
-
-    def browse():
-        context = chromium.new_context(viewport={"width": 1280, "height": 900})
-        page = context.new_page()
-        opened.append((context, Watch(page, hosts)))
-        # Invalid input is answered with 422.
-        opened[-1][1].expected.append("status of 422")
-        return page
-
-    yield browse
-    for context, _ in opened:
-        context.close()
-    assert [found for _, watch in opened for found in watch.found] == []
+    with watched_pages(chromium, hosts) as open_page:
+        yield open_page
 
 
 def step(page, name):
@@ -78,13 +67,12 @@ def step(page, name):
 
 def go(page, name, label):
     """Press the button of a step on the set-up page."""
-    if not page.url.endswith("/setup/"):
-        page.goto(re.sub(r"^(https?://[^/]+)/.*", r"\1/setup/", page.url))
+    page.goto(urljoin(page.url, "/setup/"))
     step(page, name).get_by_role("link", name=label).click()
 
 
 def see(page, name, word):
-    page.goto(re.sub(r"^(https?://[^/]+)/.*", r"\1/setup/", page.url))
+    page.goto(urljoin(page.url, "/setup/"))
     expect(step(page, name).locator(".chip").first).to_have_text(word)
 
 
@@ -152,6 +140,8 @@ def test_newcomer_sets_the_desk_up_and_decides_the_first_message(desk, browse, d
         for name, key in re.findall(r"^(.*?)\s+(mm_\w+)$", made, re.MULTILINE)
     }
     admin = browse()
+    # A key in the wrong field is answered with 422.
+    admin.watch.expected.append("status of 422")
     join(admin, link, "Yara Doe")
     admin.wait_for_url("**/setup/")
     expect(admin.get_by_text("5 of 5 steps are left")).to_be_visible()

@@ -120,27 +120,3 @@ def test_after_the_password_the_passkey_is_asked_and_a_device_that_says_no_signs
     page.get_by_role("button", name="Sign in with a passkey").click()
     expect(page.get_by_role("alert")).to_contain_text("No passkey was used")
     expect(page).to_have_url(re.compile("/accounts/login/$"))
-
-
-@pytest.mark.slow
-def test_role_that_needs_a_factor_leads_to_the_set_up_in_which_a_passkey_is_added(
-    page, home, product, newcomer
-):
-    grant = "INSERT INTO people_grant (person_id, role) SELECT id, 'auditor' FROM people_person WHERE email = %s"
-    product.sql(grant, newcomer)
-    sign_in(page, home, product, newcomer)
-    # The live stream of the page that is open closes.
-    page.watch.expected.append("401")
-    product.sql(
-        "INSERT INTO people_rolerule (role, needs_second_factor) VALUES ('auditor', true)"
-    )
-    try:
-        page.goto(f"{home}/history/")
-        expect(
-            page.get_by_role("heading", name="Set up a second factor")
-        ).to_be_visible()
-        add_passkey(page, "Phone")
-        page.goto(f"{home}/history/")
-        expect(page.get_by_role("heading", name="History")).to_be_visible()
-    finally:
-        product.sql("DELETE FROM people_rolerule")

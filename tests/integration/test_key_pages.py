@@ -8,9 +8,8 @@ from uuid import uuid4
 import pytest
 
 from audit.models import Entry, EntryDetail
-from connections.errors import ChangeRefused, CodeWanted
+from connections.errors import ChangeRefused
 from connections.keys.commands import (
-    change_key,
     pause_key,
     read_key,
     revoke_key,
@@ -144,7 +143,7 @@ def test_key_whose_response_was_lost_is_named_and_not_created_twice(
 
 
 def test_operator_code_is_requested_and_completes_the_change(
-    signed_in, admin, account, here, settings
+    signed_in, admin, account, settings
 ):
     settings.GATEWAY_APPROVAL_CODES = "1"
     client = signed_in(admin)
@@ -152,19 +151,6 @@ def test_operator_code_is_requested_and_completes_the_change(
     says(make(client, account), 202, 'name="approval_code"', kept)
     done = make(client, account, approval_code=ApprovalRequest.objects.get().code)
     assert SECRET.search(done.text)
-    # The same for a change that grants oversight.
-    ApprovalRequest.objects.all().delete()
-    reader = ApiKey.objects.get(name="Key reader")
-    change = {
-        **here,
-        "key": read_key(**here, key_id=reader.pk),
-        "changes": {"scopes": ["read", "oversight"]},
-    }
-    with pytest.raises(CodeWanted):
-        change_key(**change)
-    change_key(**change, code=ApprovalRequest.objects.get().code)
-    reader.refresh_from_db()
-    assert reader.scopes == ["read", "oversight"]
 
 
 def test_key_is_limited_and_only_what_differs_is_sent(signed_in, admin, account, agent):

@@ -45,16 +45,16 @@ def test_decision_that_nobody_carries_out_makes_the_desk_unready(
     switch = pull(actor=admin.actor(surface="web"), reason="Stop")
     assert ready(client) == (200, [])
     release(switch_id=switch.pk, actor=admin.actor(surface="web"))
+    unblocked = {"paused_at": None, "wait_until": None, "failing_since": None}
     for blocked in (
         {"paused_at": Now()},
         {"wait_until": Now() + timedelta(hours=1)},
         {"failing_since": LONG_AGO},
     ):
-        Connection.objects.update(paused_at=None, wait_until=None, failing_since=None)
-        assert ready(client) == (503, ["work"])
-        Connection.objects.update(**blocked)
+        Connection.objects.update(**unblocked | blocked)
         assert ready(client) == (200, []), blocked
-    Connection.objects.update(failing_since=None)
+    Connection.objects.update(**unblocked)
+    assert ready(client) == (503, ["work"])
     Decision.objects.filter(pk=decision.pk).update(due_at=Now())
     assert ready(client) == (200, [])
 

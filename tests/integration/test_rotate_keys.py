@@ -111,28 +111,6 @@ def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(
     )
 
 
-@pytest.mark.slow
-def test_rotation_that_broke_off_goes_on_where_it_was(stored, monkeypatch):
-    monkeypatch.setattr(secrets_at_rest, "CHUNK", 1)
-    real = secrets_at_rest._renew
-    renewed = []
-
-    def renew(kind, key, tally):
-        if len(renewed) == 2:
-            raise KeyboardInterrupt
-        renewed.append(key)
-        real(kind, key, tally)
-
-    monkeypatch.setattr(secrets_at_rest, "_renew", renew)
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    left = secrets_at_rest.look()
-    assert 0 < left.older < left.secrets
-    monkeypatch.setattr(secrets_at_rest, "_renew", real)
-    assert "in 3 rows" in run()
-    assert secrets_at_rest.look().older == 0
-
-
 def test_secret_that_no_key_reads_is_named_and_keeps_nothing_else_up(stored, settings):
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     lost = Destination.objects.create(
