@@ -130,21 +130,17 @@ def _is_call_of_re(node):
 
 def _add(name, call, module, tree, uses, found, unknown):
     method = call.func.attr
-    flags_at = {"compile": 1, "sub": 4, "subn": 4, "split": 3}.get(method, 2)
-    flags = next((one.value for one in call.keywords if one.arg == "flags"), None)
-    flags = call.args[flags_at] if len(call.args) > flags_at else flags
+    arguments = call.args if method == "compile" else call.args[:1]
+    compiled = f"re.compile({', '.join(map(ast.unparse, arguments))})"
     try:
-        options = (
-            eval(ast.unparse(flags), dict(vars(module))) if flags is not None else 0
-        )
-        texts = [eval(ast.unparse(call.args[0]), dict(vars(module)))]
+        patterns = [eval(compiled, dict(vars(module)))]
     except NameError as error:
         # What a comprehension of the module compiles is found among the module's
         # values.
         key = f"{name}:{error.name}"
         if _is_in_function(call, tree) and key not in _PASSED:
             unknown.append(f"{key} in {ast.unparse(call.args[0])}")
-        texts = _PASSED.get(key, [])
+        patterns = map(re.compile, _PASSED.get(key, []))
     target = next(
         (
             one.targets[0]
@@ -159,14 +155,9 @@ def _add(name, call, module, tree, uses, found, unknown):
         if method != "compile"
         else uses.get((name if variable.startswith("_") else "", variable), set())
     )
-    for text in texts:
-        found.append(
-            Found(
-                f"{name}:{call.lineno}",
-                re.compile(text, options),
-                not methods or bool(methods & _SCANNING),
-            )
-        )
+    scans = not methods or bool(methods & _SCANNING)
+    for pattern in patterns:
+        found.append(Found(f"{name}:{call.lineno}", pattern, scans))
 
 
 def _is_in_function(call, tree):

@@ -274,15 +274,9 @@ def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(
 ):
     world = account.world
     key = ApiKey.objects.get(name="Key agent")
-    fields = {
-        "kind": "key",
-        "what": f"key:{key.pk}",
-        "name": "Key agent",
-        "window": timedelta(hours=1),
-        "cap": 5,
-    }
+    of_key = {"kind": "key", "sent_by_key": key.pk, "name": "Key agent"}
     flood = Brake.objects.create(
-        connection=account.connection, sent_by_key=key.pk, **fields
+        connection=account.connection, window=timedelta(hours=1), cap=5, **of_key
     )
 
     def send():

@@ -177,6 +177,9 @@ def test_rehearsal_of_any_change_says_what_each_message_by_itself_would(mail):
         )
         assert found == one_by_one(before, after, now), after
         assert tried.changed == len(tried.rows)
+    # More than those of which it is not known.
+    for rule in rules[2:4]:
+        assert rehearse(before=[], after=[rule], actor=admin, now=now).changed > 4, rule
     # It looks only at mail of the last days, and of those at what one may see.
     two = [PolicyRule("two", "Two", then=Effects(approvals={ANY_REVIEWER: 2}))]
     mailbox = Mailbox.objects.get(pk=mail["mailbox"])

@@ -136,10 +136,8 @@ def test_mailbox_below_the_minimum_and_lower_minimum():
         )
     assert is_below("gated_all", per_call=True, minimum="gated_send")
     assert not is_below("read_only", per_call=True, minimum="gated_send")
-    assert not is_below("autonomous", per_call=True, minimum="")
     assert is_below("later_mode", per_call=False, minimum="monitored")
     assert is_minimum_lower("", than="gated_send")
-    assert not is_minimum_lower("gated_send", than="")
 
 
 def test_desk_settings_that_loosen():

@@ -184,40 +184,25 @@ def test_parts_with_the_same_numbers_agree():
 
 def test_text_that_names_another_address_or_has_other_words_than_the_html_is_a_notice():
     page = "<p>Pay at <a href='https://pay.example/'>our page</a></p>"
+    written = "<p><a href='mailto:ana@bank.example?subject=x'>Ana</a></p>"
     for html, markdown, only_text in (
-        (
-            "<p>Write to ana@bank.example</p>",
-            "Write to ana@bamk.example",
-            "ana@bamk.example",
-        ),
-        (page, "Pay at https://pey.example/", "pey.example"),
-        (
-            "<p><a href='mailto:ana@bank.example?subject=x'>Ana</a></p>",
-            "Ana: <ana@bank.example>",
-            "",
-        ),
+        (page, "Pay at https://pey.example/", ["pey.example"]),
+        (written, "Ana: <ana@bamk.example>", ["ana@bamk.example"]),
+        (written, "Ana: <ana@bank.example>", []),
     ):
-        differ = [
-            one
-            for one in found("parts_differ", html=html, markdown=markdown)
-            if "addresses" in one.sentence
+        differ = found("parts_differ", html=html, markdown=markdown)
+        named = [one for one in differ if "addresses" in one.sentence]
+        assert [(one.level, *one.evidence) for one in named] == [
+            ("notice", one) for one in only_text
         ]
-        assert [(one.level, one.evidence) for one in differ] == (
-            [("notice", (only_text,))] if only_text else []
-        )
-    closed = "<p>Your account was closed yesterday</p>"
     # Also where most words are those that the mailbox adds to both.
-    for additions in (
-        {},
-        {
-            "ai_disclosure": "This message was written by an agent. " * 5,
-            "postal_address": "1 Road",
-        },
-    ):
-        text = "Happy birthday, dear friend"
-        assert levels(
-            "parts_differ", html=closed, markdown=text, additions=additions
-        ) == ["notice"]
+    additions = {"ai_disclosure": "This message was written by an agent. " * 5}
+    parts = {
+        "html": "<p>Your account was closed yesterday</p>",
+        "markdown": "Happy birthday, dear friend",
+    }
+    assert levels("parts_differ", **parts) == ["notice"]
+    assert levels("parts_differ", **parts, additions=additions) == ["notice"]
 
 
 def test_subject_and_hidden_preheader_are_compared_with_the_message():
@@ -276,18 +261,11 @@ MARKED = (
 )
 # Where each finding leads, and the message that has it.
 ANCHORS = [
-    ("link_text_lies", "#link-1", {"html": MARKED}),
     ("odd_link", "#link-2", {"html": MARKED}),
-    ("looks_different", "#hidden-1", {"html": MARKED}),
     ("remote_content", "#part-1", {"html": MARKED}),
     ("invisible_characters", "#ink-1", {"html": MARKED}),
     ("invisible_characters", "#subject", {"markdown": "x", "subject": "in\u202evoice"}),
     ("secret_in_body", "#sheet", {"markdown": "password: hunter2!Xk9"}),
-    (
-        "attachment_runs_code",
-        "#attachments",
-        {"markdown": "x", "attachments": (Attachment("a.exe", "", 1),)},
-    ),
     (
         "not_visible",
         "#addresses",

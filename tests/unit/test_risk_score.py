@@ -32,12 +32,6 @@ def seen(*rules):
         # in the list.
         (
             ["looks_different", "first_contact"],
-            {"looks_different": 10},
-            20,
-            ("may look different", "first contact"),
-        ),
-        (
-            ["looks_different", "first_contact"],
             {"looks_different": 0},
             10,
             ("first contact",),
