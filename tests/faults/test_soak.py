@@ -79,7 +79,7 @@ class Reviewer:
         self.diary = diary
         self.random = random.Random(f"{diary.seed}:{prefix}:{number}")
         self.browser = rig.product.reviewer(prefix)
-        self.form = self.browser.get("/accounts/logout/")
+        self.form = self.browser.get("/queue/")
         self.after = ""
 
     def work(self, is_over):

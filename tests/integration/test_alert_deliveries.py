@@ -162,6 +162,20 @@ def test_resent_card_is_edited_or_posted_again_if_it_was_deleted(
     assert len(discord.posts_in(1)) == 1
 
 
+def test_resending_is_refused_to_reviewers_and_while_it_is_off_or_waits(
+    delivered, admin, reviewer
+):
+    with pytest.raises(NotResent, match="Only an admin"):
+        resend(delivered.pk, reviewer.actor(surface="web"))
+    actor = admin.actor(surface="web")
+    Delivery.objects.update(state="due")
+    with pytest.raises(NotResent, match="still waiting"):
+        resend(delivered.pk, actor)
+    Destination.objects.update(switched_off_at=Now())
+    with pytest.raises(NotResent, match="switched off"):
+        resend(delivered.pk, actor)
+
+
 def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
     upstream, discord, connection, admin, settings, caplog
 ):

@@ -16,6 +16,7 @@ from alerts.channels.base import CardRefused, DestinationGone, RetryLater
 from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.resending import resend
 from alerts.destinations.commands import rotate_secret
+from alerts.errors import DestinationNotAllowed
 from alerts.models import Delivery, Destination
 from approvals.decisions.execute import run_decision
 from audit.models import Entry, EntryDetail
@@ -328,13 +329,16 @@ def takes(secret, post):
 
 
 def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
-    message, receiver, admin
+    message, receiver, admin, reviewer
 ):
     destination = to_webhook(receiver.url)
     before = destination.secret
     actor = admin.actor(surface="web")
     new = rotate_secret(destination_id=destination.pk, actor=actor)
     destination.refresh_from_db()
+    by_reviewer = reviewer.actor(surface="web")
+    with pytest.raises(DestinationNotAllowed):
+        rotate_secret(destination_id=destination.pk, actor=by_reviewer)
     send_event(tell(destination, message, "message.sent"), destination)
     with rolled_back():
         Destination.objects.filter(pk=destination.pk).update(

@@ -393,6 +393,9 @@ def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_throu
     assert run(make_command("checkinbox", user="2")) == "done"
     assert run(make_command("sendemail", user="2", **MESSAGE)) == "refused"
     assert "You may not use any mailbox" in discord.said
+    assert run(make_command("sendemail", user="1", **MESSAGE)) == "refused"
+    assert "is not linked to anyone at the desk" in discord.said
+    assert not CommandedMail.objects.exists()
     asked = len(desk.gateway.calls)
     type(desk.connection).objects.update(paused_at=Now())
     for name, options in (("checkinbox", {}), ("sendemail", MESSAGE)):
