@@ -31,17 +31,17 @@ _AGES = {
 @dataclass(frozen=True)
 class Panel:
     """One chart with its words: `summary` says the same as the picture, `rows` are the
-    table behind it. Where a line says it all there is no picture.
+    table behind it.
 
-    Without data `rows` is empty; then `empty` says so, and what to do next.
+    Without `rows` there is no picture, and `empty` says it all.
     """
 
     name: str
     title: str
-    lead: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
     empty: str
+    lead: str = ""
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
     summary: str = ""
     bars: Bars | None = None
 
@@ -109,20 +109,13 @@ def waiting(ages: Mapping[str, int]) -> Panel:
 
 def times(week: Mapping[str, Any]) -> Panel:
     """Return how long messages were held until a person decided."""
-    rows: tuple[tuple[str, ...], ...] = ()
-    lead = "From held to decided by a person, in the last 7 days"
+    words = "No decisions in the last 7 days."
     if week["number"]:
-        half, most = spoken(week["median"]), spoken(week["most"])
-        rows = ((str(week["number"]), half, most),)
-        lead = f"{lead}: median {half}, 95th percentile {most}."
-    return Panel(
-        name="times",
-        title="Time to decision",
-        lead=lead,
-        head=("Decisions", "Median", "95th percentile"),
-        rows=rows,
-        empty="No decisions in the last 7 days.",
-    )
+        words = (
+            "From held to decided by a person, in the last 7 days: "
+            f"median {spoken(week['median'])}, 95th percentile {spoken(week['most'])}."
+        )
+    return Panel(name="times", title="Time to decision", empty=words)
 
 
 def people(found: Sequence[Mapping[str, Any]]) -> Panel:

@@ -77,7 +77,7 @@ def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(
     Verdict.objects.update(live=False)
     Decision.objects.update(state="undone")
     found = rows(reviewer)
-    assert found["people"] == found["times"] == []
+    assert found["people"] == []
 
 
 def test_only_the_last_week_and_visible_messages_are_counted(
@@ -94,10 +94,12 @@ def test_only_the_last_week_and_visible_messages_are_counted(
     seen = rows(person)
     assert seen["waits"] == []
     assert seen["caught"] == [("Misleading link", "1", "0")]
-    assert seen["times"][0][0] == seen["people"][0][1] == "1"
+    assert seen["people"][0][1] == "1"
+    assert "median" in panels(person)["times"].empty
     Decision.objects.update(recorded_at=Now() - timedelta(days=8))
     Verdict.objects.update(given_at=Now() - timedelta(days=8))
     assert rows(reviewer) | {"waits": []} == {name: [] for name in seen}
+    assert "No decisions" in panels(reviewer)["times"].empty
 
 
 def test_each_chart_has_a_table_and_names_are_text(signed_in, reviewer, decided):
