@@ -53,7 +53,7 @@ def test_decisions_hold_in_many_more_histories(machine):
 
 @pytest.mark.parametrize(
     ("what", "trouble"),
-    [("approve", "silent"), ("approve silently", "")],
+    [("approve", "silent"), ("approve", "forgets"), ("approve silently", "")],
     ids=str,
 )
 def test_later_webhook_of_another_approval_is_not_mistaken_for_ours(
@@ -71,7 +71,9 @@ def test_later_webhook_of_another_approval_is_not_mistaken_for_ours(
         # It says that the message was sent, and not by whose decision.
         state.webhook_arrives(which=3)
         state.answer_call(which=0, how="500")
-        state.resolve_doubt(silent=trouble == "silent", forgets=False, settles=False)
+        state.resolve_doubt(
+            silent=trouble == "silent", forgets=trouble == "forgets", settles=False
+        )
         state.decisions_only_go_forward()
         state.doubt_is_shown()
     finally:

@@ -376,6 +376,13 @@ def _zip(path, *extra, root="bundle/", **instead):
     return path
 
 
+def test_zip_is_read_without_being_unpacked(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = _zip(tmp_path / "bundle.zip", ("../../outside.txt", "x"), root="")
+    assert command(path)[0] == 0
+    assert [one.name for one in tmp_path.iterdir()] == ["bundle.zip"]
+
+
 def _with_link(path):
     link = zipfile.ZipInfo("bundle/keys.json")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -415,6 +422,79 @@ def test_zip_that_is_no_bundle_is_refused_in_one_sentence(command, tmp_path):
         assert wanted in error
 
 
+def _many_keys():
+    """A small bundle in which each seal changes the key."""
+    made = book(1)
+    for _ in range(170):
+        made.change_key()
+    return made
+
+
+def _many_removals():
+    made = book(1)
+    for number in range(200):
+        numbers = " ".join(map(str, range(1 + number % 2, 20_000, 2)))
+        made.write(
+            id=10**9 + number,
+            action="ledger.details_removed",
+            fields={"numbers": numbers},
+        )
+    return made
+
+
+_LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[1]), int(sys.argv[1])))
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]) << 20, int(sys.argv[2]) << 20))
+sys.argv = sys.argv[3:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def _limited(megabytes, *arguments, seconds=10):
+    """Run the command with little memory and time; return its exit code, or the signal
+    that ended it.
+    """
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        _LIMITED,
+        str(seconds),
+        str(megabytes),
+        VERIFIER,
+        *arguments,
+    ]
+    return subprocess.run(
+        command, capture_output=True, timeout=120, check=False
+    ).returncode
+
+
+@pytest.mark.slow
+def test_hostile_input_takes_little_memory_and_time(tmp_path):
+    assert _limited(200, _many_keys().write_to(tmp_path / "keys")) == 0
+    assert _limited(250, _many_removals().write_to(tmp_path / "removals")) == 0
+    for name, data in {
+        "lists": b"[" + b"[]," * 5_000_000 + b"[]]",
+        "numbers": b"[" + b"1000," * 3_000_000 + b"1]",
+        "deep": b'{"v":' + b"[" * 10_000_000,
+        "wide": '["🙂'.encode() + b"x" * 16_000_000 + b'"]',
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        assert _limited(216, tmp_path / name) == 2, name
+    bomb = _zip(
+        tmp_path / "bomb.zip",
+        keys_json=b" " * 900_000_000,
+        manifest_json=b" " * 900_000_000,
+    )
+    assert _limited(200, bomb) == 2
+    lines = b"".join(
+        canonical({**SEALED.entries[0], "id": number}) + b"\n"
+        for number in range(1, 300_000)
+    )
+    assert _limited(200, _zip(tmp_path / "lines.zip", entries_jsonl=lines)) in (1, 2)
+
+
 # --- The command ----------------------------------------------------------------------
 
 
@@ -426,9 +506,12 @@ def test_modules_beside_the_verifier_are_not_imported(tmp_path):
     (folder / "entries.jsonl").write_bytes(b"")
     # As somebody in a hurry does.
     ran = subprocess.run(
-        [sys.executable, program, "."], cwd=folder, capture_output=True, check=False
+        [sys.executable, "-S", program, "."],
+        cwd=folder,
+        capture_output=True,
+        check=False,
     )
-    assert ran.returncode == 1
+    assert ran.stdout.startswith(b"PROBLEM")
 
 
 def test_command_says_what_it_did_not_check(command, tmp_path):
@@ -567,6 +650,22 @@ def test_proof_of_a_message_holds_and_says_what_happened(proven, tmp_path, capsy
     (tmp_path / "proof.json").write_text(json.dumps(proven.proof()))
     assert verifier.main([str(tmp_path / "proof.json")]) == 0
     assert "whether others exist, only a whole bundle shows" in capsys.readouterr().out
+
+
+def test_forged_entry_is_not_printed(proven):
+    proof = proven.proof()
+    one = proof["batches"][1]["entries"][0]
+    forged = json.loads(one["entry"]) | {"actor_id": "1"}
+    one.update(entry=canonical(forged).decode(), salt=None, fields=None)
+    proof["about"]["actor"] = "person 1"
+    report, lines = _check(proof)
+    assert report.findings == ["Entry 12 is not what seal 3 covers: it was changed."]
+    assert lines == []
+    # With a hash of its own.
+    proof["batches"][1]["hashes"] = [entry_hash(forged)]
+    assert _check(proof).report.findings == [
+        "The hashes are not those that seal 3 covers."
+    ]
 
 
 # What is said of a proof that was put together otherwise; the corpus below
