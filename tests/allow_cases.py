@@ -37,6 +37,7 @@ def refuses(entries, *recipients, mode="enforce", **more):
 
 CASES = {
     "domain": allows("acme.com", "ana@acme.com"),
+    "domain beside": refuses("acme.com", "ana@evilacme.com"),
     "domain below": refuses("acme.com", "ana@sub.acme.com"),
     "domain in front": refuses("acme.com", "ana@acme.com.evil.io"),
     "two signs": refuses("acme.com", "a@acme.com@evil.io", is_no_address=True),
@@ -72,6 +73,7 @@ CASES = {
     "star": allows("*@acme.com", "ana@acme.com"),
     "subdomains": allows("*.acme.com", "ana@sub.acme.com", "bo@a.b.acme.com"),
     "subdomains alone": refuses("*.acme.com", "ana@acme.com"),
+    "subdomains of another": refuses("*.acme.com", "ana@evilacme.com"),
     "idn": allows("bücher.example", "ana@xn--bcher-kva.example", "bo@BÜCHER.example"),
     "idn, its subdomains and another dot": allows(
         "*.bücher.example jane@bücher。example",
@@ -91,6 +93,9 @@ CASES = {
     "off": allows("", "eve@evil.io", mode="off"),
     "watching": allows("", "eve@evil.io", mode="monitor"),
     "contact": allows("", "ana@acme.com", mode="contacts", contacts=("ana@acme.com",)),
+    "contact's colleague": refuses(
+        "", "bo@acme.com", mode="contacts", contacts=("ana@acme.com",)
+    ),
     "contact or listed": allows(
         "evil.io",
         "ana@acme.com",

@@ -202,6 +202,16 @@ def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_and_webhook(
     assert all(word in page for word in ("Ana Ferreira", "ana#1", "outreach", "Acme"))
 
 
+def test_application_role_cannot_rewrite_the_ledger(product):
+    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
+        for statement in (
+            "UPDATE audit_entry SET actor_id = 'x'",
+            "ALTER TABLE audit_entry DISABLE TRIGGER ALL",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                database.execute(statement)
+
+
 def test_no_secret_and_no_body_reaches_a_log(product, ana):
     marker = f"confidential-{time.time_ns()}"
     product.held(ana, product.send(body=f"The word is {marker}")[0])

@@ -13,11 +13,13 @@ from approvals.intake import ingest
 from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.operations.attention import attention_count, attention_for
 from approvals.operations.items import grouped
+from approvals.reconcile import closing
 from approvals.reconcile.reads import ask_about
 from audit.models import Entry
 from dashboard.models import Tick
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message, WebhookEvent
+from mirror.sync.reads import UpstreamStatus
 from policy.kill_switch import pull
 from tests.factories import (
     NOW,
@@ -251,6 +253,22 @@ def test_decision_that_no_worker_claimed_is_retried(reviewer, admin, connection,
     one = next(one for one in found(reviewer) if one.kind == "stalled")
     assert one.why == "No worker has picked them up."
     assert press(reviewer, one.act.url) == [("execute_decision", decision.pk)]
+
+
+def test_webhooks_after_a_read_that_said_everything_are_not_listed(
+    reviewer, admin, connection
+):
+    message = make_message(connection)
+    decide(message, reviewer, "applied", changed_at=Now())
+    later = ("sent", "delivered")
+    read = UpstreamStatus(reported="approved", status="sent", later_events=later)
+    assert closing.close(message, read, NOW) == "closed"
+    for name in ("message.delivered", "oversight.approved", "oversight.pending"):
+        long_ago = {"timestamp": "2026-11-20T04:00:00Z"}
+        assert receive_event(connection, message, name, **long_ago).result == "late"
+    WebhookEvent.objects.update(received_at=LATE)
+    assert found(admin) == []
+    assert not WebhookEvent.objects.to_look_at().exists()
 
 
 @pytest.mark.slow

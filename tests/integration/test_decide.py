@@ -14,6 +14,7 @@ from approvals.decisions.shown import note_opened
 from approvals.errors import (
     AlreadyDecided,
     ContentChanged,
+    StaleDecision,
     VerdictNotAllowed,
 )
 from approvals.intake import ingest
@@ -238,10 +239,17 @@ def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(
             assert error is VerdictNotAllowed or caught.value.decision == decision
 
 
-def test_database_allows_one_live_decision_per_message(message, reviewer):
+def test_database_allows_one_live_decision_per_message_and_no_late_overwrite(
+    message, reviewer
+):
     decide(message, reviewer)
     with pytest.raises(IntegrityError), transaction.atomic():
         make_decision(message, reviewer, outcome="reject")
+    Decision.objects.update(state="calling", attempt=1)
+    zombie = Decision.objects.get()
+    Decision.objects.update(attempt=2)
+    with pytest.raises(StaleDecision):
+        advance(zombie, event="succeed", actor=worker("decisions"))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,7 +10,7 @@ from approvals import tasks
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
 from approvals.models import Decision
 from people.models import DiscordAccount, Grant
-from policy.models import Group, KeyOwner, PolicyVersion
+from policy.models import Allowlist, Group, KeyOwner, PolicyVersion
 from tests.factories import (
     change_row,
     make_connection,
@@ -72,6 +72,10 @@ def has_approved_as_first_of_two(person, message):
     assert decide(message, person).decision is None
 
 
+def meets_a_recipient_off_the_list(person, message):
+    Allowlist.objects.create(kind="restriction", mode="enforce", version=1)
+
+
 # What becomes of the reviewer, and whether they may still approve.
 KINDS = {
     "a reviewer of the mailbox": (lambda person, message: None, True),
@@ -84,6 +88,7 @@ KINDS = {
     "a member of a barred group": (joins_barred_group, False),
     "somebody outside the group that is asked": (stays_outside_the_group_that_is_asked, False),
     "the first of two": (has_approved_as_first_of_two, False),
+    "a reviewer of mail to somebody off the list": (meets_a_recipient_off_the_list, False),
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import re
 from html import unescape
 
 import pytest
+from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.urls import path
@@ -45,9 +46,14 @@ def sensitive(request):
     return HttpResponse("done")
 
 
+def of_allauth(request):
+    raise ReauthenticationRequired
+
+
 urlpatterns = [
     *urlpatterns,  # noqa: F405
     path("sensitive/", sensitive),
+    path("of-allauth/", of_allauth),
 ]
 
 
@@ -156,6 +162,13 @@ def test_expired_request_or_one_of_another_person_is_not_replayed(
     after = confirm(client, client.post("/sensitive/", {"name": "typed"}))
     monkeypatch.setattr(reauthentication, "_SAVED_SECONDS", -1)
     assert client.get(after["Location"])["Location"] == "/queue/"
+
+
+def test_request_that_allauth_interrupts_is_stored_only_by_the_desk(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    client.post("/of-allauth/", {"secret": "typed"})
+    assert "kept_request" in client.session
+    assert "account_reauthentication_state" not in client.session
 
 
 def test_confirming_leads_to_no_other_site(signed_in, admin):

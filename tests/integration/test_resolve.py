@@ -220,6 +220,12 @@ def test_read_that_fails_proves_nothing_and_none_is_made_while_the_connection_wa
     assert upstream.calls == []
 
 
+@hosted
+def test_list_with_rows_that_name_nothing_shows_no_absence(message, reviewer, upstream):
+    upstream.holds({"subject": "which one is this?"})
+    assert look(doubt(message, reviewer)) == "not known"
+
+
 def test_message_that_a_read_lists_again_is_not_lost(
     message, reviewer, upstream, connection
 ):

@@ -3,6 +3,8 @@ unavailable.
 """
 
 import json
+import socket
+import time
 
 import pytest
 import redis
@@ -79,3 +81,13 @@ def test_busy_worker_is_sent_no_more(monkeypatch, broker):
     drain.delay_each([4])
     assert rows(broker, "alerts") == [3, 2, 1, 0]
     assert not hydrate.has_enough_to_do()
+
+
+@pytest.mark.slow
+def test_redis_that_does_not_answer_costs_a_request_a_second_at_most_for_all_its_tasks():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        task = task_through(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        began = time.monotonic()
+        for number in range(100):
+            task.delay_on_commit(number)
+        assert time.monotonic() - began < 1.5

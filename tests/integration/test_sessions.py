@@ -2,6 +2,7 @@
 42); and the limits of tries to sign in, by address and account (line 40).
 """
 
+import json
 import re
 from datetime import timedelta
 
@@ -16,6 +17,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from common.redis import quick_redis
+from dashboard.live import CHANNEL
 from people.sign_in.adapters import AccountAdapter
 from people.sign_in.sessions import (
     BEGAN,
@@ -151,6 +154,17 @@ def test_all_sessions_end_for_whoever_may_do_less_also_those_that_are_at_work(
     assert [is_in(one) for one in (*ours, theirs)] == [False, False, True]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_streams_are_told_that_sessions_ended(reviewer):
+    with quick_redis().pubsub() as listener:
+        listener.subscribe(CHANNEL)
+        assert listener.get_message(timeout=60)
+        sign_in(reviewer).post("/people/me/sessions/end-others/")
+        told = listener.get_message(ignore_subscribe_messages=True, timeout=60)
+    hint = json.loads(told["data"])
+    assert (hint["kind"], hint["person"]) == ("reach", str(reviewer.pk))
+
+
 # Limits per account and per IP address; the real ones are larger.
 OF_AN_ACCOUNT = 2
 OF_AN_ADDRESS = 3
@@ -183,6 +197,11 @@ def test_account_is_closed_for_a_while_whichever_address_tries(
     signed = signed_in(reviewer, minutes=11)
     for number in range(OF_AN_ACCOUNT):
         assert try_to(from_address(number)).status_code == 200
+    # Counted for all processes, and more than a guesser drives out of the table.
+    with database.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM cache WHERE cache_key LIKE '%%login_failed%%'")
+        assert cursor.fetchone()
+    assert settings.CACHES["default"]["OPTIONS"]["MAX_ENTRIES"] >= 10_000
     assert try_to(from_address(OF_AN_ACCOUNT)).status_code == 429
     answer = try_to(from_address(99), password=PASSWORD)
     assert answer.status_code == 429

@@ -363,6 +363,14 @@ def test_unsigned_is_limited_and_signed_never(
     assert post_signed(client, connection, event_body()).status_code == 200
 
 
+def test_forged_webhook_costs_no_statement(
+    client, connection, django_assert_num_queries
+):
+    forge(client, connection)
+    with django_assert_num_queries(0):
+        assert forge(client, connection).status_code == 401
+
+
 def test_many_addresses_together_are_limited_for_one_connection(
     client, connection, monkeypatch
 ):

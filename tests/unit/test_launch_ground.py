@@ -29,6 +29,10 @@ def test_socket_folder_is_private_and_short_also_for_a_deep_clone(
         assert len(os.fsencode(folder / ".s.PGSQL.5432.lock")) <= 107
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert socket_folder(deep) == folder != folder_of_other
+        if os.geteuid() == 0:
+            os.chown(folder, 12345, 12345)
+            with pytest.raises(LaunchError, match="another account"):
+                socket_folder(deep)
     finally:
         folder.rmdir()
         folder_of_other.rmdir()

@@ -179,9 +179,10 @@ def test_codes_have_the_form_that_people_expect():
         assert not set(code) & set("OIL")
 
 
-def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world):
+def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world, other):
     ask(world)
     code = code_of(world)
+    assert use(other, code).status_code == 404
     for wrong, status in (
         ("", 422),
         ("AAA-AAA", 403),

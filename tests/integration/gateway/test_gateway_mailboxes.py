@@ -147,6 +147,8 @@ def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world):
     assert world.call("GET", world.base, key="admin").status_code == 404
     assert delete(world, world.mailbox.pk).status_code == 404
     assert world.get("/v1/mailboxes", key="admin") == {"mailboxes": []}
+    again = create(world, address=world.mailbox.address)
+    assert refusal_of(again) == (409, "address_taken")
 
 
 def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(world, mail_server):

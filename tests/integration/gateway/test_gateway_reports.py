@@ -3,11 +3,13 @@
 """
 
 from datetime import timedelta
+from email import message_from_bytes
 from email.message import EmailMessage
 
 import pytest
 from django.utils import timezone
 
+from gateway.inbound.headers import read_report
 from gateway.messages.content import envelope_id, return_address
 from gateway.models import Email, Mailbox, Suppression, WebhookDelivery
 from gateway.states import Status
@@ -20,6 +22,7 @@ from tests.integration.gateway.world import (
     move_on_everything,
     undone,
 )
+from tests.linear import is_linear
 
 DANA = "dana@northwind.example"
 EVE = "eve@northwind.example"
@@ -159,6 +162,17 @@ def test_report_that_a_recipient_could_forge_suppresses_none_of_the_others(
     # In whichever order reports arrive: it was delivered to those it did not bounce
     # from.
     assert "message.delivered" in events_of(email.pk)
+
+
+def test_report_of_many_recipients_is_read_in_little_time(listening, dsn_server):
+    email = sent(listening)
+
+    def naming(count):
+        many = b"".join(b"Original-Rcpt-To: %d@x.example\r\n" % n for n in range(count))
+        made = complaint(email, DANA, "").replace(b"Version: 1\r\n", many)
+        return message_from_bytes(made)
+
+    assert is_linear(read_report, naming(2_500), naming(20_000))
 
 
 def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_recipient(

@@ -94,6 +94,16 @@ def test_webhook_with_an_invalid_field_is_neither_created_nor_changed(world):
     assert Webhook.objects.get().url == webhook.url
 
 
+def test_event_is_for_who_listens_to_its_mailbox_and_its_kind_of_mail(world):
+    second = add_mailbox(world, "second")
+    hooks = [world.listen("oversight.pending").pk for _ in range(3)]
+    Webhook.objects.filter(pk=hooks[1]).update(mailbox=second)
+    Webhook.objects.filter(pk=hooks[2]).update(include_sandbox=False)
+    email = Email.objects.get(pk=world.held())
+    for email.sandbox, wanted in ((False, [hooks[0], hooks[2]]), (True, [hooks[0]])):
+        assert [pk for pk, _ in Webhook.objects.listening(email)] == wanted
+
+
 def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(
     world, other
 ):
