@@ -7,7 +7,7 @@ import pytest
 from gateway import smtp as mail_server_memory
 from tests.conformance.running import Gateway
 from tests.conformance.tenant import Tenant
-from tests.integration.gateway.servers import mail_server
+from tests.integration.gateway.servers import mail_server, serve_the_gateway
 from tests.programs import program
 
 
@@ -28,16 +28,12 @@ def gateway(db, settings, monkeypatch, mails, hooks):
     """The served gateway, with a mail server that accepts everything unless the test
     changes that.
     """
-    settings.ROOT_URLCONF = "gateway.urls"
-    settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
-    settings.EMAIL_URL = mails.url
+    serve_the_gateway(settings, mails.url)
     # The accounts have an oversight address, and MultiMail's package cannot send an
     # approval code.
     settings.GATEWAY_APPROVAL_CODES = "0"
     # A slow machine must not make the gateway pause the mail server.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600.0)
-    mail_server_memory.State.asked_again_at = 0.0
     mails.mood = "ok"
     mails.refuse = {}
     # Otherwise each search for a mail would read the mail of earlier tests again.

@@ -105,24 +105,6 @@ class Run:
         return self.next()
 
 
-def matches(expression, event, arrived):
-    """Whether an event matches what a run waits for: `event.` is the first event,
-    `async.` the new one.
-    """
-
-    def value(term):
-        if term[0] in "'\"":
-            return term.strip("'\"")
-        first, *names = term.split(".")
-        found = {"event": event, "async": arrived}[first]
-        for name in names:
-            found = found[name]
-        return found
-
-    left, right = (value(term.strip()) for term in expression.split("=="))
-    return bool(left == right)
-
-
 @contextlib.contextmanager
 def inngest():
     """Serve a stand-in on a free port."""

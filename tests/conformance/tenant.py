@@ -5,12 +5,10 @@ people and agents make.
 import itertools
 import time
 from email.message import EmailMessage
-from typing import TypeVar
 
 from gateway.models import ApprovalRequest
 from tests.conformance.running import assert_json_object
-
-T = TypeVar("T")
+from tests.integration.gateway.world import Calls
 
 _numbers = itertools.count(1)
 
@@ -31,7 +29,7 @@ def ids_of(rows):
     return [row["id"] for row in rows]
 
 
-class Tenant:
+class Tenant(Calls):
     """An account of one's own. Keys by purpose: agent, oversight, read, admin, sandbox
     agent, sandbox oversight.
     """
@@ -51,22 +49,6 @@ class Tenant:
     def get(self, path, *, key="agent", **params):
         """Read something that is there."""
         return ok(self.call("GET", path, key=key, params=params))
-
-    def post(self, path, key="agent", **fields):
-        """Send fields; return whatever comes."""
-        return self.call("POST", path, key=key, json=fields or None)
-
-    def patch(self, path, key="admin", **fields):
-        """Change something; return whatever comes."""
-        return self.call("PATCH", path, key=key, json=fields)
-
-    def put(self, path, key="admin", **fields):
-        """Replace something; return whatever comes."""
-        return self.call("PUT", path, key=key, json=fields)
-
-    def delete(self, path, key="admin"):
-        """Delete something; return whatever comes."""
-        return self.call("DELETE", path, key=key)
 
     def add_key(self, name, *scopes, **fields):
         """Make a key by the API, with the operator's code where it needs one; it is
@@ -125,13 +107,13 @@ class Tenant:
             found = self.status(email_id, key=key)
             return found if found in wanted else None
 
-        return self.wait(turned, f"{email_id} to be {' or '.join(wanted)}") or ""
+        return self.wait(turned)
 
-    def wait(self, function, what):
+    def wait(self, function):
         """Let the worker do what is due, and return what the function then finds."""
         self.gateway.work()
         found = function()
-        assert found, f"not there: {what}"
+        assert found
         return found
 
     def held(self, *, key="agent", **fields):
@@ -162,9 +144,7 @@ class Tenant:
 
     def wait_for_mails(self, subject):
         """Wait until a mail with this subject has really left."""
-        return self.wait(
-            lambda: self.gateway.mails(subject), f"a mail {subject!r} to leave"
-        )
+        return self.wait(lambda: self.gateway.mails(subject))
 
     def receive(self, *, to="", files=None, **headers):
         """Bring a mail in by SMTP, wait until it is listed, and return its row."""
@@ -203,8 +183,7 @@ class Tenant:
     def wait_for_events(self, hook, count=1):
         """Wait until it has got so many."""
         return self.wait(
-            lambda: self.events(hook) if len(self.events(hook)) >= count else [],
-            f"{count} events at {hook['path']}",
+            lambda: self.events(hook) if len(self.events(hook)) >= count else []
         )
 
     def audit(self):

@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from audit.models import Entry
 from mirror.models import Mailbox
-from policy.allowlists import gates
 from policy.allowlists.changes import Change, WantedEntry, apply_change
 from policy.allowlists.gates import push_list
 from policy.allowlists.judgement import ListScope
@@ -315,22 +314,3 @@ def _push_in_a_thread():
         return push()
     finally:
         database.close()
-
-
-def test_killed_between_write_and_note_the_next_finds_it_there(
-    change, tenant, monkeypatch
-):
-    change("northwind.example")
-
-    def die(*_, **__):
-        raise SystemExit
-
-    with monkeypatch.context() as patched:
-        patched.setattr(gates, "_done", die)
-        with pytest.raises(SystemExit):
-            push()
-    assert push() == "not due"
-    GateList.objects.update(lease_until=Now() - timedelta(seconds=1))
-    assert push() == "there already"
-    assert at_gate(tenant) == ("enforce", ["northwind.example"], 1)
-    assert is_there()

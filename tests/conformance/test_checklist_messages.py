@@ -38,16 +38,9 @@ def test_monitored_and_autonomous_go_out_and_monitored_with_a_copy_to_the_overse
     sent = monitored.send(subject=subject)
     assert sent["oversight_status"] == "not_required"
     monitored.wait_for_status(sent["id"], "sent")
-    heard = [
-        one
-        for one in monitored.gateway.mail.taken
-        if subject.encode() in one.content.replace(b"\r\n ", b" ")
-    ]
     dana = "dana@northwind.example"
-    assert {to for one in heard for to in one.rcpt_tos} == {
-        dana,
-        "eve@overseer.example",
-    }
+    heard = monitored.gateway.recipients(subject)
+    assert heard == {dana, "eve@overseer.example"}
     autonomous = make_tenant("autonomous")
     subject = unique("Autonomous")
     sent = autonomous.send(subject=subject, bcc=["bea@northwind.example"])
@@ -209,16 +202,3 @@ def test_tag_key_of_any_text_works_and_tags_merge(tenant):
     ok(tenant.put(path, key="agent", tags={"b": "2"}))
     answer = ok(tenant.post("/tag_email", id=sent["id"], tags=["urgent"]))
     assert sorted(answer["tags"]) == ["a", "b", "urgent"]
-
-
-FILE_NAMES = ("Grüße (1).pdf", "a/b.txt", "url", "a+b%20c.txt", "#1?.txt")
-
-
-def test_file_of_any_name_is_found(tenant):
-    sent = tenant.send(
-        attachments=[file_of(name.encode(), name) for name in FILE_NAMES]
-    )
-    for name in FILE_NAMES:
-        path = f"{tenant.base}/emails/{sent['id']}/attachments/{quote(name)}"
-        assert tenant.call("GET", path, raw=True).content == name.encode()
-        assert ok(tenant.call("GET", f"{path}/url"))["filename"] == name

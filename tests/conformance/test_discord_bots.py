@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,12 +100,11 @@ def answered(product, bot, interaction):
     """Return the answer that the user reads, and check that the bot obeys Discord's
     rules.
     """
-    reply = _wait(
-        product, bot, interaction.final_message, "an answer to the slash command"
-    )
-    first = interaction.callback()
-    assert first.body["type"] == DEFERRED
-    assert first.body["data"]["flags"] == EPHEMERAL
+    final = partial(bot.discord.final_message, interaction)
+    reply = _wait(product, bot, final, "an answer to the slash command")
+    first = bot.discord.first_answer(interaction)
+    assert first["type"] == DEFERRED
+    assert first["data"]["flags"] == EPHEMERAL
     assert reply["allowed_mentions"]["parse"] == []
     return reply
 
@@ -148,7 +148,7 @@ def test_sendemail_is_held_and_the_user_is_asked_not_to_repeat(product, bot):
         "discord_user_id": MEMBER,
         "discord_channel": "outreach",
         "discord_guild": "Acme",
-        "discord_interaction_id": interaction.id,
+        "discord_interaction_id": interaction,
     }
     assert "Held for review" in reply["content"]
     assert message["id"] in reply["content"]

@@ -4,6 +4,7 @@ against the gateway.
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -12,31 +13,24 @@ from tests.conformance import inngest_standin, recipes
 from upstream.signatures import sign
 
 
-class App:
-    """The running recipe, and its stand-in for Inngest."""
-
-    def __init__(self, inngest, url, secret):
-        self.inngest = inngest
-        self.url = url
-        self.secret = secret
-
-    def begin(self, product):
-        """Start a run with a letter of its own, as far as it goes."""
-        data = {
-            "to": "dana@northwind.example",
-            "subject": f"Inngest {time.time_ns()}",
-            "text": "Hello Dana",
-        }
-        run = inngest_standin.Run(
-            f"{self.url}/api/inngest",
-            self.inngest.functions[0]["id"],
-            {"name": "app/letter.written", "data": data},
-        )
-        return run, run.next()
+def begin(app):
+    """Start a run with a letter of its own, as far as it goes."""
+    data = {
+        "to": "dana@northwind.example",
+        "subject": f"Inngest {time.time_ns()}",
+        "text": "Hello Dana",
+    }
+    run = inngest_standin.Run(
+        f"{app.url}/api/inngest",
+        app.inngest.functions[0]["id"],
+        {"name": "app/letter.written", "data": data},
+    )
+    return run, run.next()
 
 
 @pytest.fixture(scope="module")
 def app(product, tmp_path_factory):
+    """The running recipe, and its stand-in for Inngest."""
     log = tmp_path_factory.mktemp("inngest") / "app.log"
     port = str(product.stack.hook_port)
     url = f"http://127.0.0.1:{port}"
@@ -59,7 +53,8 @@ def app(product, tmp_path_factory):
                 "the app to answer",
             )
             inngest.sync(f"{url}/api/inngest")
-            yield App(inngest, url, hook["signing_secret"])
+            secret = hook["signing_secret"]
+            yield SimpleNamespace(inngest=inngest, url=url, secret=secret)
 
 
 def message_of(run):
@@ -72,7 +67,7 @@ def message_of(run):
 
 
 def test_function_is_woken_by_the_decision_about_its_own_message(product, app):
-    run, waiting = app.begin(product)
+    run, waiting = begin(app)
     message_id = message_of(run)
     assert waiting["op"] == "WaitForEvent"
     assert waiting["name"] == "multimail/email.decided"
@@ -93,8 +88,8 @@ def test_function_is_woken_by_the_decision_about_its_own_message(product, app):
 
 
 @pytest.mark.slow
-def test_step_that_runs_twice_sends_once(product, app):
-    run, _ = app.begin(product)
+def test_step_that_runs_twice_sends_once(app):
+    run, _ = begin(app)
     first = message_of(run)
     run.steps.clear()
     run.next()

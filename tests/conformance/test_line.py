@@ -2,16 +2,14 @@
 that ./run started.
 """
 
-import asyncio
 import json
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import psycopg
 import pytest
-from multimail import AsyncMultiMail, MultiMail
+from multimail import MultiMail
 
 from common.fingerprint import short_fingerprint
 from tests.conformance import recipes
@@ -145,37 +143,6 @@ def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(
         assert database.execute(count, [upstream_id]).fetchone() == (1, "delivered")
     assert len(product.cards(line.subject)) == 1
     assert len(product.mails(line.subject)) == 1
-
-
-async def _send_async(product, subject):
-    async with AsyncMultiMail(
-        product.known["AGENT_KEY"], base_url=product.known["GATEWAY_URL"]
-    ) as client:
-        return await client.send_email(
-            product.known["MAILBOX_ID"],
-            to=["dana@northwind.example"],
-            subject=subject,
-            markdown="Hi",
-        )
-
-
-def test_messages_of_the_async_sdk_and_of_the_flat_path_are_held(product, ana):
-    # In a thread, because the browser tests keep an event loop running in this one.
-    with ThreadPoolExecutor() as threads:
-        sent = threads.submit(
-            asyncio.run, _send_async(product, f"Async {time.time_ns()}")
-        ).result(60)
-    assert sent["status"] == "pending_scan"
-    ids = [sent["id"]]
-    body = {
-        "from": product.known["MAILBOX_ADDRESS"],
-        "to": "dana@northwind.example",
-        "subject": f"Flat {time.time_ns()}",
-        "body": "From a command",
-    }
-    ids.append(product.call("POST", "/v1/send_email", json=body).json()["id"])
-    for upstream_id in ids:
-        assert product.held(ana, upstream_id)["state"] == "held"
 
 
 def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_and_webhook(

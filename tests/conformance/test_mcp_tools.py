@@ -174,7 +174,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     # Permanent deletions.
     tenant.gateway.mail.refuse["no+one@northwind.example"] = "550 no such user"
     tenant.decide(tenant.send(to=["no+one@northwind.example"])["id"], "approve")
-    tenant.wait(lambda: use("check_suppression")["suppressions"], "a suppression")
+    tenant.wait(lambda: use("check_suppression")["suppressions"])
     use("remove_suppression", key="admin")
     use("delete_mailbox", key="admin")
     use("delete_account", key="admin")

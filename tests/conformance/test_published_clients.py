@@ -20,28 +20,11 @@ pytestmark = pytest.mark.slow
 PACKAGES = ("langchain-multimail==0.1.1", "langchain-core==1.8.3")
 
 
-class Tools:
-    """The running package."""
-
-    def __init__(self, process, known):
-        self._process = process
-        self._known = known
-        self.offered = []
-        self.used = set()
-
-    def __call__(self, tool, *, key="AGENT_KEY", **arguments):
-        """Use a tool; return its text, or the error that it raised."""
-        asked = {"key": self._known[key], "tool": tool, "arguments": arguments}
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        self.offered = answer["tools"]
-        self.used.add(tool)
-        return answer["text"]
-
-
 @pytest.fixture
 def tools(request, product, tmp_path):
+    """A function that uses a tool of the running package: it returns its text, or the
+    error that it raised.
+    """
     folder = Path(request.config.cache.mkdir("published-langchain"))
     python = str(folder / "venv" / "bin" / "python")
     make = [sys.executable, "-m", "venv", "--clear", "venv"]
@@ -53,7 +36,18 @@ def tools(request, product, tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": None}
     log = tmp_path / "unused.log"
     with recipes.running(command, env=env, log=log, **pipes) as process:
-        yield Tools(process, product.known)
+
+        def use(tool, *, key="AGENT_KEY", **arguments):
+            asked = {"key": product.known[key], "tool": tool, "arguments": arguments}
+            process.stdin.write(json.dumps(asked) + "\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            use.used.add(tool)
+            use.offered = answer["tools"]
+            return answer["text"]
+
+        use.used = set()
+        yield use
 
 
 def test_every_tool_says_what_happened(product, tools):

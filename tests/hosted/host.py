@@ -8,6 +8,7 @@ stands at the end of `Host`.
 
 import base64
 import json
+import queue
 import re
 import threading
 import uuid
@@ -104,7 +105,10 @@ class Host:
     def __init__(self, temper):
         self.url = ""
         self.lock = threading.RLock()
-        self.deliverer = events.Deliverer()
+        self.undelivered = queue.Queue()
+        threading.Thread(
+            target=events.deliver, args=[self.undelivered], daemon=True
+        ).start()
         self.begin(temper)
 
     def begin(self, temper, **switches):
@@ -241,7 +245,7 @@ class Host:
             self.temper.loses_events -= 1
             delivery.status = "failed"
             return
-        self.deliverer.waiting.put(delivery)
+        self.undelivered.put(delivery)
 
     def shown_id(self, email_id):
         """Return an id as JSON has it: a number where this host counts."""
@@ -272,10 +276,10 @@ class Host:
         """Return one page of a list."""
         size = min(int(asked.query.get("limit") or PAGE), PAGE)
         start = int(asked.query.get("cursor") or 0)
-        more_rows = start + size < len(rows)
+        end = start + size
         return 200, {
-            name: rows[start : start + size],
-            "cursor": str(start + size) if more_rows else None,
+            name: rows[start:end],
+            "cursor": str(end) if end < len(rows) else None,
         }
 
     def note(self, action, mail, by):
@@ -512,16 +516,14 @@ class Host:
     @call("GET", "/v1/mailboxes", "read")
     def list_mailboxes(self, asked):
         """List all mailboxes."""
-        rows = [
-            {
-                "id": one.id, "tenant_id": "acc_1", "address": one.address, "display_name": one.display_name,
-                "oversight_mode": one.oversight_mode, "auto_cc": None, "auto_bcc": None, "forward_inbound": 0,
-                "webhook_url": None, "oversight_webhook_url": None, "signature_block": None, "is_active": 1,
-                "created_at": 1780000000000,
-            }
-            for one in [self.box]
-        ]  # fmt: skip
-        return 200, {"mailboxes": rows}
+        box = self.box
+        row = {
+            "id": box.id, "tenant_id": "acc_1", "address": box.address, "display_name": box.display_name,
+            "oversight_mode": box.oversight_mode, "auto_cc": None, "auto_bcc": None, "forward_inbound": 0,
+            "webhook_url": None, "oversight_webhook_url": None, "signature_block": None, "is_active": 1,
+            "created_at": 1780000000000,
+        }  # fmt: skip
+        return 200, {"mailboxes": [row]}
 
     @call("PATCH", "/v1/mailboxes/{}", "admin", body="display_name oversight_mode auto_cc auto_bcc forward_inbound "
           "signature_block webhook_url oversight_webhook_url")  # fmt: skip
@@ -538,13 +540,9 @@ class Host:
     @call("GET", "/v1/mailboxes/{}/allowlist", "read")
     def list_allowlist(self, asked):
         """List who skips approval."""
-        mailbox = self.mailbox(asked.parts[0])
-        entries = mailbox.allowlist
-        return 200, {
-            "entries": entries,
-            "mailbox_id": mailbox.id,
-            "count": len(entries),
-        }
+        box = self.mailbox(asked.parts[0])
+        found = {"entries": box.allowlist, "count": len(box.allowlist)}
+        return 200, found | {"mailbox_id": box.id}
 
     @call("GET", "/v1/suppression", "read", query="limit cursor")
     def list_suppression(self, asked):
@@ -561,18 +559,13 @@ class Host:
     @call("GET", "/v1/api-keys", "admin")
     def list_keys(self, asked):
         """List keys without their secrets."""
-        shown = []
-        for key in self.keys.values():
-            row = {
-                "id": key.id,
-                "name": key.text,
-                "scopes": key.scopes,
-                "prefix": key.text[:12],
-                "created_at": 1780000000000,
-                "last_used_at": None,
-                "is_active": int(key.is_active),
+        shown = [
+            {
+                "id": key.id, "name": key.text, "scopes": key.scopes, "prefix": key.text[:12],
+                "created_at": 1780000000000, "last_used_at": None, "is_active": int(key.is_active),
             }
-            shown.append(row)
+            for key in self.keys.values()
+        ]  # fmt: skip
         return 200, {"api_keys": shown}
 
     @call("GET", "/v1/domains", "admin")
@@ -588,13 +581,8 @@ class Host:
     # --- webhooks ---
 
     def _subscription(self, hook):
-        shown = {
-            "id": hook.id,
-            "url": hook.url,
-            "events": hook.events,
-            "mailbox_id": hook.mailbox_id,
-        }
-        return shown | {"created_at": hook.created_at}
+        names = ("id", "url", "events", "mailbox_id", "created_at")
+        return {name: getattr(hook, name) for name in names}
 
     @call("GET", "/v1/webhooks", "admin")
     def list_webhooks(self, asked):
@@ -619,8 +607,9 @@ class Host:
             raise Refused(422, "An event is not known, or none named.")
         self.number += 1
         secret = asked.text("secret") or f"whsec_{uuid.uuid4().hex}"
-        hook = events.Webhook(
-            f"whk_{self.number}", url, names, secret, asked.body.get("mailbox_id"), self.now()
+        hook = SimpleNamespace(
+            id=f"whk_{self.number}", url=url, events=names, secret=secret, created_at=self.now(),
+            mailbox_id=asked.body.get("mailbox_id"),
         )  # fmt: skip
         self.webhooks[hook.id] = hook
         return 201, {**self._subscription(hook), "signing_secret": secret}

@@ -71,7 +71,7 @@ class HostedDesk:
         """Hand the desk what the host has sent, in its order; return how each was
         answered.
         """
-        self.host.deliverer.waiting.join()
+        self.host.undelivered.join()
         posted = [*self.posted]
         self.posted[:] = []
         return [

@@ -70,22 +70,13 @@ def signed_on(page):
     return re.search(r'name="sheet" value="([^"]+)"', page.text)[1]
 
 
-def decide(client, page, messages, outcome="approve", **fields):
-    """Decide the selected messages of an opened sheet."""
-    return post(client, signed_on(page), messages, outcome, **fields)
-
-
-def post(client, signed, messages, outcome="approve", **fields):
-    """Decide; an approval is with the number of unread messages, because nobody has
-    read any.
-    """
-    if outcome == "approve":
-        outcome = "approve_unread"
-        fields = {"unread": len(messages), **fields}
+def post(client, signed, messages, *, read=(), **fields):
+    """Approve what is ticked and read, with `unread` also the rest."""
     posted = {
         "sheet": signed,
         "item": [pair(one) for one in messages],
-        "outcome": outcome,
+        "read": [pair(one) for one in read],
+        "outcome": "approve_unread" if "unread" in fields else "approve",
         **fields,
     }
     return client.post("/queue/bulk/decide/", posted)
@@ -179,7 +170,7 @@ def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_e
     messages = several(connection, "plum", "kiwi", "fig", "pear", "lime")
     page = open_sheet(desk, *messages)
     show_row(messages[2], subject="Subject fig", markdown="Another text")
-    answer = decide(desk, page, messages, send_back_reason="Half a sentence")
+    answer = approve(desk, page, messages, unread=5, send_back_reason="Half a sentence")
     assert answer.status_code == 302
     page = desk.get(answer["Location"]).text
     failed = page.partition('class="failed">')[2]
@@ -212,7 +203,7 @@ def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(
         sheet.only([(str(shown.public_id), "0" * 64)])
     person = str(reviewer.pk)
     own = sign_sheet(sheet, person=person)
-    assert post(desk, own, [shown, other]).status_code == 422
+    assert post(desk, own, [shown, other], unread=2).status_code == 422
 
     items = [[shown.public_id.hex, shown.revision.fingerprint, 0]]
     others = signing.dumps(
@@ -282,7 +273,7 @@ def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
     desk, signed_in, connection, reviewer, second_reviewer
 ):
     messages = several(connection, "plum", "kiwi", "fig")
-    answer = post(desk, signed_for(reviewer, *messages), messages)
+    answer = post(desk, signed_for(reviewer, *messages), messages, unread=3)
     batch = answer["Location"].partition("of=")[2]
     desk.post("/queue/bulk/undo/", {"of": batch, "id": str(messages[2].public_id)})
     assert states() == {"plum": "recorded", "kiwi": "recorded", "fig": "undone"}
@@ -330,8 +321,7 @@ def test_second_submit_decides_nothing_and_shows_the_same_outcome(
 ):
     messages = several(connection, "plum", "kiwi")
     signed = signed_for(reviewer, *messages)
-    first = post(desk, signed, messages)
-    second = post(desk, signed, messages)
+    first, second = (post(desk, signed, messages, unread=2) for _ in range(2))
     assert first["Location"] == second["Location"]
     assert Decision.objects.count() == 2
     assert not Entry.objects.filter(action="verdict.refused").exists()
@@ -367,16 +357,8 @@ def buttons(page):
     return [one[1] for one in found if one]
 
 
-def approve(client, page, messages, *, read=(), **fields):
-    """Approve what is ticked and read, or with `unread` also the rest."""
-    asked = {"outcome": "approve_unread" if "unread" in fields else "approve", **fields}
-    items = {
-        "item": [pair(one) for one in messages],
-        "read": [pair(one) for one in read],
-    }
-    return client.post(
-        "/queue/bulk/decide/", {"sheet": signed_on(page), **items, **asked}
-    )
+def approve(client, page, messages, **fields):
+    return post(client, signed_on(page), messages, **fields)
 
 
 def decided():

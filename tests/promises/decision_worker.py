@@ -14,11 +14,8 @@ from django.db import connection as database
 
 from approvals.decisions import execute
 from approvals.models import Decision
+from tests.integration.deciding import Killed
 from tests.promises.upstream_world import PATIENCE
-
-
-class Killed(BaseException):
-    """SIGKILL, as far as a thread can have it."""
 
 
 class Worker:

@@ -8,6 +8,7 @@ from django.db import connections
 from common import redis
 from gateway import smtp as mail_server_memory
 from gateway.inbound import smtp_server
+from gateway.states import Mode
 from gateway.webhooks import deliveries
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import make_world
@@ -16,19 +17,29 @@ from tests.programs import program
 
 @pytest.fixture(autouse=True)
 def _serve_the_gateway(settings):
-    settings.ROOT_URLCONF = "gateway.urls"
-    settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
-    settings.EMAIL_URL = "smtp://127.0.0.1:9"
+    servers.serve_the_gateway(settings, "smtp://127.0.0.1:9")
     settings.OUTGOING_ALLOW = []
     # No server: tests of DNS start their own.
     settings.DNS_SERVER = ("127.0.0.1", 9)
-    mail_server_memory.State.asked_again_at = 0.0
 
 
 @pytest.fixture
 def world(db):
     return make_world()
+
+
+@pytest.fixture
+def free(db):
+    """An account whose mail is sent without review."""
+    return make_world("free", mode=Mode.AUTONOMOUS)
+
+
+@pytest.fixture
+def listening(world):
+    """An account that is told what becomes of its mail."""
+    outcomes = ("sent", "delivered", "bounced", "complained", "failed")
+    world.listen(*(f"message.{one}" for one in outcomes))
+    return world
 
 
 @pytest.fixture

@@ -13,7 +13,17 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 
+from gateway import smtp
 from gateway.inbound.smtp_server import Listener
+
+
+def serve_the_gateway(settings, mail_server):
+    """Serve the gateway's own addresses, with this address of a mail server."""
+    settings.ROOT_URLCONF = "gateway.urls"
+    settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
+    settings.EMAIL_URL = mail_server
+    smtp.State.asked_again_at = 0.0
 
 
 @dataclass

@@ -333,10 +333,9 @@ def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(
     assert mail_server.taken[0].rcpt_tos == [DANA]
 
 
-def test_addition_made_after_acceptance_stops_ungated_mail(db, mail_server):
-    world = make_world(mode=Mode.AUTONOMOUS)
-    world.allow("northwind.example")
-    email_id = world.held()
+def test_addition_made_after_acceptance_stops_ungated_mail(free, mail_server):
+    free.allow("northwind.example")
+    email_id = free.held()
     for field in ("auto_cc", "auto_bcc"):
         with undone():
             Mailbox.objects.update(**{field: EVE})
@@ -378,22 +377,21 @@ def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(world, mail_se
     assert leave(email_id) == "sent"
 
 
-def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db):
-    world = make_world(mode=Mode.AUTONOMOUS)
-    world.allow("northwind.example")
-    parents = [make_inbound(world, from_address=address) for address in (DANA, EVE)]
+def test_reply_edit_and_flat_path_are_judged_by_their_recipients(free):
+    free.allow("northwind.example")
+    parents = [make_inbound(free, from_address=address) for address in (DANA, EVE)]
     assert [
-        world.post(f"{world.base}/reply/{one.pk}", markdown="Hi").status_code
+        free.post(f"{free.base}/reply/{one.pk}", markdown="Hi").status_code
         for one in parents
     ] == [202, 403]
-    email_id = world.held(send_at="2099-01-01T00:00:00Z")
-    edited = world.patch(
-        f"{world.base}/emails/{email_id}/schedule", key="agent", bcc=[EVE]
+    email_id = free.held(send_at="2099-01-01T00:00:00Z")
+    edited = free.patch(
+        f"{free.base}/emails/{email_id}/schedule", key="agent", bcc=[EVE]
     )
     assert refusal_of(edited) == (403, "recipient_not_allowed")
     assert Email.objects.get(pk=email_id).bcc == []
     flat = {"to": f"{DANA}, {EVE}", "subject": "x", "body": "y"}
-    answer = world.post("/send_email", **flat)
+    answer = free.post("/send_email", **flat)
     assert refusal_of(answer) == (403, "recipient_not_allowed")
     assert Refusal.objects.count() == 3
 

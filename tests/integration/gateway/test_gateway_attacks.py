@@ -14,7 +14,6 @@ from tests.integration.gateway.world import (
     add_mailbox,
     add_sandbox_keys,
     leave,
-    make_world,
     refusal_of,
     status_of,
     undone,
@@ -60,12 +59,11 @@ def test_sending_key_creates_no_more_powerful_key(world):
         assert awaits_code(world.patch(path, key="mighty", scopes=[scope]))
 
 
-def test_mail_accepted_before_its_mailbox_was_tightened_is_held(db, mail_server):
-    world = make_world(mode=Mode.AUTONOMOUS)
-    email_id = world.held()
+def test_mail_accepted_before_its_mailbox_was_tightened_is_held(free, mail_server):
+    email_id = free.held()
     for mode in (Mode.GATED_SEND, Mode.GATED_ALL, Mode.READ_ONLY):
         with undone():
-            assert world.patch(world.base, oversight_mode=mode).status_code == 200
+            assert free.patch(free.base, oversight_mode=mode).status_code == 200
             assert leave(email_id) == "asked", mode
             assert status_of(email_id) == Status.PENDING_SEND_APPROVAL, mode
     assert mail_server.mails == 0

@@ -21,9 +21,9 @@ from gateway.models import (
     UpgradeRequest,
 )
 from gateway.models.codes import new_code
+from tests.integration.deciding import at_once
 from tests.integration.gateway.world import (
     add_key,
-    at_once,
     make_world,
     noted,
     refusal_of,

@@ -16,11 +16,11 @@ from gateway.models import (
     Notice,
 )
 from gateway.states import Status
+from tests.integration.deciding import at_once
 from tests.integration.gateway.world import (
     add_key,
     add_mailbox,
     add_sandbox_keys,
-    at_once,
     bad_field_of,
     events_of,
     leave,

@@ -38,14 +38,6 @@ from tests.stack import wait_for
 DANA = "dana@northwind.example"
 
 
-@pytest.fixture
-def listening(world):
-    world.listen(
-        "message.sent", "message.delivered", "message.bounced", "message.failed"
-    )
-    return world
-
-
 def make_due(email, **fields):
     """Make an email due, and set these fields."""
     past = timezone.now() - timedelta(seconds=1)
@@ -126,9 +118,9 @@ def test_held_rejected_and_cancelled_mail_never_leaves(world, mail_server):
         Email.objects.filter(pk=held).update(status=Status.SENT)
 
 
-def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(db, mail_server):
-    world = make_world(mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example")
-    email = Email.objects.get(pk=world.held())
+def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(free, mail_server):
+    Mailbox.objects.update(auto_bcc="archive@acme.example")
+    email = Email.objects.get(pk=free.held())
     mail_server.mood = "busy"
     assert leave(email) == "put off"
     Mailbox.objects.update(auto_bcc="evil@x.example")
@@ -392,12 +384,6 @@ def hold_before_the_next_attempt(world, monkeypatch):
         return connect(*arguments, **options)
 
     monkeypatch.setattr(smtp, "hand_over", hold_first)
-
-
-@pytest.fixture
-def free(db):
-    """An account whose mail is sent without review."""
-    return make_world("free", mode=Mode.AUTONOMOUS)
 
 
 @pytest.mark.slow

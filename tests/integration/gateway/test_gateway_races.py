@@ -3,9 +3,6 @@ message per key, and nothing lost or sent twice.
 """
 
 import itertools
-import os
-import subprocess
-import sys
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -26,8 +23,8 @@ from gateway.models import (
 )
 from gateway.states import Status
 from gateway.webhooks import deliveries
+from tests.integration.deciding import Killed, at_once
 from tests.integration.gateway.world import (
-    at_once,
     end_lease,
     events_of,
     leave,
@@ -37,7 +34,6 @@ from tests.integration.gateway.world import (
     status_of,
     times_noted,
 )
-from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -173,10 +169,6 @@ def test_upgrade_is_requested_three_times_at_most_and_its_code_used_once(world):
     assert times_noted("mailbox.upgraded") == 1
 
 
-class Killed(BaseException):
-    """An exception that nothing in the product catches, like SIGKILL."""
-
-
 @contextmanager
 def killed_at(number):
     """Kill the code inside before this statement number; the list says whether it got
@@ -267,54 +259,3 @@ def test_decision_killed_at_any_statement_and_repeated_is_stored_once(world):
         if not came[0]:
             break
     assert number > 5
-
-
-_WORKER = """
-import django; django.setup()
-from gateway.messages import outbox
-outbox.send_due(email_id={email_id!r})
-"""
-
-
-@contextmanager
-def worker_for(email, mail_server):
-    """Run a process that sends one email, and kill it at the end."""
-    options = connection.settings_dict
-    url = (
-        f"postgresql:///{options['NAME']}?host={options['HOST']}&user={options['USER']}"
-    )
-    environment = os.environ | {
-        "DATABASE_URL": url,
-        "EMAIL_URL": mail_server.url,
-        "SERVE": "gateway",
-    }
-    code = _WORKER.format(email_id=email.pk)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_worker_killed_while_the_server_holds_the_message_is_not_repeated(
-    world, mail_server
-):
-    mail_server.mood = "stall"
-    email = world.approved()
-    with worker_for(email, mail_server):
-        wait_for(lambda: mail_server.seen, 120, "the message at the mail server")
-    email.refresh_from_db()
-    assert email.status == Status.SCHEDULED
-    assert email.data_attempted_at is not None
-    mail_server.mood = "ok"
-    end_lease(email)
-    assert leave(email) == "not due"
-    assert outbox.settle_lost() == 1
-    email.refresh_from_db()
-    assert email.status == Status.SENT
-    assert email.fate_unknown is True
-    assert mail_server.seen == 1
-    assert "message.sent" not in events_of(email.pk)

@@ -29,14 +29,6 @@ EVE = "eve@northwind.example"
 
 
 @pytest.fixture
-def listening(world):
-    world.listen(
-        "message.sent", "message.delivered", "message.bounced", "message.complained"
-    )
-    return world
-
-
-@pytest.fixture
 def dsn_server(mail_server, settings):
     """A mail server with delivery status notifications, which the gateway requests."""
     mail_server.dsn = True

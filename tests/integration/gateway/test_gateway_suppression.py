@@ -4,8 +4,6 @@ Contacts: who may add and remove them, and how they are found.
 
 from urllib.parse import quote
 
-import pytest
-
 from gateway.models import Email, Mailbox, Suppression
 from gateway.states import Status
 from gateway.suppression import says_gone
@@ -48,12 +46,6 @@ SUPPRESSES_NOT = (
     "554 no",
     "501 what",
 )
-
-
-@pytest.fixture
-def listening(world):
-    world.listen("message.sent", "message.bounced", "message.failed")
-    return world
 
 
 def suppress(world, address=GONE, **fields):
@@ -118,7 +110,11 @@ def test_suppressed_after_acceptance_is_left_out_and_recorded(listening, mail_se
     email.refresh_from_db()
     assert mail_server.taken[0].rcpt_tos == [DANA, "archive@acme.example"]
     assert email.status == Status.SENT
-    assert events_of(email.pk) == ["message.sent", "message.bounced"]
+    assert events_of(email.pk) == [
+        "message.sent",
+        "message.delivered",
+        "message.bounced",
+    ]
     event = event_of("message.bounced")
     assert event["bounce_type"] == email.bounce_type == "suppressed"
     assert event["bounced_recipients"] == [GONE, "also@x.example"]

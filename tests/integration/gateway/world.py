@@ -4,12 +4,11 @@ client.
 
 import itertools
 import json
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client, TestCase
 from django.utils import timezone
 
@@ -43,8 +42,28 @@ SCOPES = {
 }
 
 
+class Calls:
+    """The verbs of an account's `call`, for requests with fields."""
+
+    def post(self, path, key="agent", **fields):
+        """Send fields, and return the response."""
+        return self.call("POST", path, key=key, json=fields or None)
+
+    def patch(self, path, key="admin", **fields):
+        """Change something, and return the response."""
+        return self.call("PATCH", path, key=key, json=fields)
+
+    def put(self, path, key="admin", **fields):
+        """Replace something, and return the response."""
+        return self.call("PUT", path, key=key, json=fields)
+
+    def delete(self, path, key="admin"):
+        """Delete something, and return the response."""
+        return self.call("DELETE", path, key=key)
+
+
 @dataclass
-class World:
+class World(Calls):
     """One account with a gated mailbox and a key of every kind."""
 
     account: Account
@@ -63,22 +82,6 @@ class World:
             {} if json is None else {"data": json, "content_type": "application/json"}
         )
         return getattr(Client(), method.lower())(path, headers=headers, **sent)
-
-    def post(self, path, key="agent", **fields):
-        """Send fields, and return the response."""
-        return self.call("POST", path, key=key, json=fields or None)
-
-    def patch(self, path, key="admin", **fields):
-        """Change something, and return the response."""
-        return self.call("PATCH", path, key=key, json=fields)
-
-    def put(self, path, key="admin", **fields):
-        """Replace something, and return the response."""
-        return self.call("PUT", path, key=key, json=fields)
-
-    def delete(self, path, key="admin"):
-        """Delete something, and return the response."""
-        return self.call("DELETE", path, key=key)
 
     def get(self, path, *, key="agent", **headers):
         """Read something, and return the answer's JSON."""
@@ -301,26 +304,6 @@ def undone():
     with atomic:
         yield
         transaction.set_rollback(True)
-
-
-def at_once(*calls):
-    """Run the calls in threads that start at the same time, and return their results."""
-    barrier = threading.Barrier(len(calls))
-    answers = [None] * len(calls)
-
-    def run(number, call):
-        try:
-            barrier.wait(60)
-            answers[number] = call()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return answers
 
 
 def catch_tasks(monkeypatch, take):
