@@ -33,7 +33,7 @@ class Temper:
     # Words of states.
     held_word: str = "pending_send_approval"
     sent_word: str = "sent"
-    # ulid, number, odd
+    # ulid, odd
     ids: str = "ulid"
     # For the next so many changes: carried out and then 500; answered 200 and not
     # carried out; 503 and not carried out.

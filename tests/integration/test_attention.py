@@ -90,8 +90,6 @@ DOUBTS = {
         "Read again",
         False,
     ),
-    "Applied": ({"state": "applied"}, "", False),
-    "Recorded": ({"state": "recorded"}, "", False),
     "Undone": ({"state": "undone"}, "", False),
 }
 

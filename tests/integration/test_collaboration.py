@@ -277,7 +277,7 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(
 
 
 def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is_offered_asks_that_person(
-    signed_in, reviewer, second_reviewer, auditor, stranger, message
+    signed_in, reviewer, second_reviewer, message
 ):
     make_person("ana.b@yourteam.example", "Ana Be<rg>", "reviewer")
     twins = [
@@ -297,13 +297,6 @@ def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is
         assert names(client, message, typed) == expected, typed
     say(message, reviewer, f"@{twins[1].email} Look.")
     assert asked() == [twins[1]]
-    # Only who may comment here is told who sees it.
-    path = f"/queue/{message.public_id}/people/"
-    statuses = [
-        signed_in(one).get(path, headers=HTMX).status_code
-        for one in (auditor, stranger)
-    ]
-    assert statuses == [403, 404]
 
 
 def waiting(client, tab="waiting"):
@@ -361,29 +354,13 @@ ZONES = [
 ]
 
 
-def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers(
-    signed_in, reviewer, message
-):
+def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers():
     for own, browser_zone, expected in ZONES:
         form = SnoozeForm({"wait": "tomorrow", "zone": browser_zone})
         assert form.is_valid()
         zone = zone_of(own, form.cleaned_data["zone"])
         there = form.until(now=NOW, zone=zone).astimezone(ZoneInfo(expected))
         assert (there.hour, there.minute) == (9, 0), (own, browser_zone)
-    client = signed_in(reviewer)
-    # A custom time is read in the person's zone too.
-    reviewer.time_zone = "Asia/Tokyo"
-    reviewer.save()
-    at = timezone.now() + timedelta(days=2)
-    post(
-        client,
-        message,
-        "snooze",
-        wait="time",
-        at=f"{at:%Y-%m-%d}T14:30",
-        zone="Europe/Lisbon",
-    )
-    assert Snooze.objects.get().until.isoformat().startswith(f"{at:%Y-%m-%d}T05:30")
 
 
 def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(

@@ -8,15 +8,10 @@ from datetime import timedelta
 
 import pytest
 from django.db import OperationalError, connections, transaction
-from django.db import connection as database
 from django.db.models.functions import Now
-from django.test.utils import CaptureQueriesContext
 
-from alerts import tasks as alerts
-from alerts.deliveries.planning import plan_waiting
 from approvals import examination
 from approvals.decisions import execute
-from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import abandon, run_decision, upstream_reason
 from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
@@ -32,10 +27,8 @@ from gateway.api.oversight import DecideIn
 from mirror import store
 from mirror.models import Connection, Message
 from people.models import Person
-from tests import alerting
 from tests.factories import (
     NOW,
-    actor_of,
     change_row,
     make_connection,
     make_message,
@@ -704,37 +697,3 @@ def test_decision_on_an_already_sent_message_makes_no_call_and_is_not_announced_
                 action__in=("decision.withdrawn", "decision.left_after_all")
             ).exists()
     assert upstream.decisions == []
-
-
-# With BEGIN, COMMIT and savepoints, because each is sent to PostgreSQL.
-@pytest.mark.django_db(transaction=True)
-def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_statements(
-    upstream, discord, reviewer, monkeypatch
-):
-    connection = make_connection(api_url=upstream.url)
-    discord.destination(1, actions=("message.held",))
-    first, second = (make_message(connection) for _ in range(2))
-    alerting.work_to_the_end()
-    upstream.holds(pending_row(first.upstream_id), pending_row(second.upstream_id))
-    upstream.decides(200, status="approved_and_sent", decision="approved")
-    # The first execution checks the connection's key too.
-    assert carry_out(first, reviewer) == "applied"
-    monkeypatch.setattr(alerts.plan, "delay_on_commit", lambda: None)
-    shown = Message.objects.with_content().get(pk=second.pk)
-    actor = actor_of(reviewer)
-    with CaptureQueriesContext(database) as verdict:
-        given = give_verdict(
-            message=shown.public_id,
-            actor=actor,
-            outcome="approve",
-            fingerprint=shown.revision.fingerprint,
-            reason="",
-        )
-    make_due()
-    with CaptureQueriesContext(database) as execution:
-        assert run_decision(decision_id=given.decision.pk) == "applied"
-    assert len(verdict) == 27
-    assert len(execution) == 34
-    with CaptureQueriesContext(database) as planning:
-        assert plan_waiting() == 2
-    assert len(planning) == 20

@@ -183,7 +183,7 @@ def test_key_that_loses_its_scope_pauses_the_connection_and_the_decision_goes_on
 
 
 @pytest.mark.slow
-@hosts({"ids": "number"}, {"ids": "odd"})
+@hosts({"ids": "odd"})
 def test_ids_of_other_shapes_are_held_decided_and_followed(desk, client, reviewer):
     upstream_id = desk.host.hold()
     assert desk.take_in(client) == [200]
