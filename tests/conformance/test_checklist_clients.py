@@ -50,19 +50,13 @@ def test_zapier_app_works_by_its_own_paths(tenant):
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 UNKNOWN = (
     "/",
-    "/v1",
-    "/v2/account",
     "/v1/nothing",
     "/accounts/login/",
     "/%00",
-    "/v1/%ff",
-    "/v1/account/",
     "/v1//account",
     "/v1/x/../account",
-    "/v1/emails/x/report-spam",
     "/v1/billing/portal",
     "/v1/account/challenge",
-    "/v1/slug-check/x",
     "/.well-known/agent/x@y.example",
 )
 

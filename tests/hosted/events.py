@@ -7,8 +7,6 @@ integration/test_webhook.py.
 import hashlib
 import hmac
 import http.client
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 NAMES = {
@@ -20,20 +18,6 @@ NAMES = {
     "received": "message.received",
 }
 KNOWN = {*NAMES.values(), "message.bounced", "message.complained"}
-
-
-@dataclass
-class Delivery:
-    """One event on its way to one subscription."""
-
-    id: str
-    webhook: Any
-    event_type: str
-    body: bytes
-    created_at: str
-    status: str = "pending"
-    attempts: int = 0
-    response_status: int | None = None
 
 
 def deliver(waiting):

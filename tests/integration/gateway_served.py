@@ -31,8 +31,6 @@ class ServedGateway:
     calls: list[tuple[str, str]] = field(default_factory=list)
     lost: set[tuple[str, str]] = field(default_factory=set)
     spoiled: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
-    # The Retry-After of faulty responses.
-    retry_after: str = ""
 
     def fault(self, among, method, path):
         """Return the first fault for this call."""
@@ -78,10 +76,7 @@ def served_gateway():
         served.calls.append((method, path))
         if spoiled := served.fault(served.spoiled, method, path):
             status, body = served.spoiled[spoiled]
-            wait = [("Retry-After", served.retry_after)] if served.retry_after else []
-            start_response(
-                f"{status} Spoiled", [("Content-Type", "application/json"), *wait]
-            )
+            start_response(f"{status} Spoiled", [("Content-Type", "application/json")])
             return [body]
         answer = handler(environ, start_response)
         if served.fault(served.lost, method, path):
@@ -124,6 +119,12 @@ class ServedAccount:
         return requests.request(
             method, self.gateway.url + path, headers=headers, json=json, timeout=10
         )
+
+    def send(self, **fields):
+        """Let an agent send a message from the first mailbox."""
+        usual = {"to": "dana@northwind.example", "subject": "Refund", "body": "Hello."}
+        body = {"from": self.mailbox.address, **usual, **fields}
+        self.ask("POST", "/v1/send_email", key="agent", json=body)
 
     def asked(self, method, path):
         """How often the gateway was called with this method and end of a path."""

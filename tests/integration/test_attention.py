@@ -188,19 +188,6 @@ def test_refused_and_overdue_messages_are_listed_until_they_are_decided_again(
     assert kinds(reviewer) == []
 
 
-@pytest.mark.slow
-def test_auditor_sees_stuck_items_without_actions(
-    signed_in, auditor, reviewer, connection
-):
-    decide(make_message(connection), reviewer, "unknown")
-    make_event(connection)
-    assert [one.act for one in found(auditor)] == [None, None]
-    page = signed_in(auditor).get("/attention/").text
-    assert "It is not known whether" in page
-    assert "Webhook body" not in page
-    assert "<form" not in page.partition('id="attention"')[2].partition("</section>")[0]
-
-
 def test_items_outside_the_visible_scope_are_neither_counted_nor_listed(
     admin, reviewer, connection
 ):

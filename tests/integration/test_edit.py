@@ -394,15 +394,7 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
     account, reviewer
 ):
     Connection.objects.update(agent_key=account.world.keys["agent"])
-    box = account.mailbox
-    body = {
-        "from": box.address,
-        "to": "dana@northwind.example",
-        "subject": "Refund",
-        "body": "Hello.",
-        "cc": "eve@x.org",
-    }
-    account.ask("POST", "/v1/send_email", key="agent", json=body)
+    account.send(cc="eve@x.org")
     read_everything(connection_id=account.connection.pk, now=clock())
     first = Message.objects.get()
     first_id = first.upstream_id

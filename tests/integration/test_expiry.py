@@ -5,20 +5,27 @@ clock; and our gateway learns the expiry.
 from datetime import UTC, timedelta
 
 import pytest
+from django.db import connection as database
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
+from alerts import tasks as alerts
 from approvals import tasks
 from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, Sheet
+from approvals.decisions import by_rule
 from approvals.decisions.by_rule import expire_due, tell_expiry
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.escalation.handling import extend_deadline
 from approvals.models import Decision
+from approvals.operations.attention import attention_for
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.fingerprint import fingerprint
 from common.postgres import clock
+from common.sweeps import do_all, duty
+from gateway import tasks as gateway
 from gateway.models import AuditLogEntry, Email
 from mirror.models import Mailbox, Message
 from mirror.store import content_of
@@ -210,13 +217,7 @@ def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
 
 @pytest.fixture
 def gated(account):
-    body = {
-        "from": account.mailbox.address,
-        "to": "dana@northwind.example",
-        "subject": "Refund",
-        "body": "Hello.",
-    }
-    account.ask("POST", "/v1/send_email", key="agent", json=body)
+    account.send()
     read_all(account.connection)
     return Message.objects.get()
 
@@ -292,3 +293,64 @@ def test_expiry_call_needs_an_oversight_key_and_a_held_message_and_is_refused_on
     expires(hours=1)
     assert tell_expiry(message_id=gated.pk) == "refused"
     assert not Message.objects.expiry_to_tell().exists()
+
+
+# --- sweeps do what there is to do, whatever becomes of other duties ---
+
+
+def fail(_):
+    raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("sweep", "duties"), [(tasks.sweep, 39), (alerts.sweep, 6), (gateway.sweep, 13)]
+)
+def test_sweep_with_nothing_to_do_asks_once_for_each_duty_and_writes_nothing(
+    sweep, duties
+):
+    sweep()
+    with CaptureQueriesContext(database) as queries:
+        sweep()
+    kinds = [one["sql"].split()[0] for one in queries.captured_queries]
+    assert kinds.count("SELECT") <= duties
+    assert kinds.count("UPDATE") == 0
+    assert kinds.count("DELETE") == 0
+
+
+def test_duty_that_fails_and_question_that_fails_keep_no_other_from_its_work(
+    connection,
+):
+    first = make_message(connection)
+    second = make_message(connection)
+    rows = Message.objects.order_by("pk")
+    done = []
+    duties = {
+        "none": duty(rows.none, done.append),
+        "failing": duty(rows.all, fail),
+        "bad": duty(lambda: rows.extra(where=["no_such_column"]), done.append),
+        "some": duty(rows.all, lambda keys: keys, most=2),
+    }
+    result = do_all(duties)
+    assert done == []
+    assert result.done == {"some": [first.pk, second.pk]}
+    assert result.failed == ["failing", "bad"]
+
+
+def test_sweep_expires_the_others_when_one_fails_and_that_one_is_seen(
+    connection, reviewer, monkeypatch
+):
+    before, stuck, after = (make_message(connection) for _ in range(3))
+    expires(minutes=-2)
+    decide = by_rule.decide_by_rule
+
+    def fail_once(locked, **asked):
+        if locked == stuck:
+            raise ValueError
+        return decide(locked, **asked)
+
+    monkeypatch.setattr(by_rule, "decide_by_rule", fail_once)
+    assert by_rule.expire_due() == 2
+    decided = [message.decisions.count() for message in (before, stuck, after)]
+    assert decided == [1, 0, 1]
+    listed = attention_for(actor_of(reviewer), clock())
+    assert [one.message for one in listed if one.kind == "overdue"] == [stuck]

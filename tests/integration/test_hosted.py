@@ -290,13 +290,7 @@ def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(desk):
 
 
 def test_our_own_gateway_can_do_everything(account):
-    body = {
-        "from": account.mailbox.address,
-        "to": "dana@northwind.example",
-        "subject": "Refund",
-        "body": "Hello.",
-    }
-    account.ask("POST", "/v1/send_email", key="agent", json=body)
+    account.send()
     Connection.objects.update(read_key=account.world.keys["agent"], surveyed_at=None)
     learn(connection_id=account.connection.pk)
     connection = Connection.objects.get()

@@ -21,12 +21,10 @@ class DnsServer:
     records: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     # "ok", or "fail" (SERVFAIL).
     mood: str = "ok"
-    asked: int = 0
     address: tuple[str, int] = ("", 0)
 
     def answer(self, query):
         """Return the answer to one query."""
-        self.asked += 1
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True)
         kind = dns.rdatatype.to_text(question.rdtype)
