@@ -19,20 +19,6 @@ STEPS = {
 }  # fmt: skip
 
 
-def wait_for_outcome(product, subject, word):
-    def turned():
-        cards = product.cards(subject)
-        return (
-            cards
-            if cards and f"**{word}" in cards[0]["embeds"][0]["description"]
-            else None
-        )
-
-    return product.wait_for(
-        turned, timeout=120, what=f"the card of {subject!r} to say {word}"
-    )
-
-
 def sdk(product, key="AGENT_KEY"):
     return MultiMail(product.known[key], base_url=product.known["GATEWAY_URL"])
 
@@ -53,7 +39,13 @@ def line(product, ana, alerts):
         lambda: product.cards(subject), timeout=120, what="the card"
     )
     assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
-    after = wait_for_outcome(product, subject, "Delivered")
+
+    def delivered():
+        cards = product.cards(subject)
+        shown = cards[0]["embeds"][0]["description"] if cards else ""
+        return "**Delivered" in shown and cards
+
+    after = product.wait_for(delivered, timeout=120, what="the card to say Delivered")
     return SimpleNamespace(
         subject=subject, sent=sent, read=read, row=row, before=before, after=after
     )

@@ -28,7 +28,7 @@ from approvals.models import Decision, Verdict
 from common.postgres import clock
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
-from tests.factories import change_row, make_message, make_person, show_row
+from tests.factories import actor_of, change_row, make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due
 from tests.ledger import latest_details
 
@@ -57,10 +57,6 @@ def third(db):
 @pytest.fixture
 def two(db):
     return put_in_force({"approvals": {"0": 2}})
-
-
-def actor(person):
-    return person.actor(surface="web")
 
 
 def test_the_second_of_two_people_decides_and_the_undo_window_opens_then(
@@ -117,7 +113,7 @@ def test_one_rejection_ends_it_also_by_who_had_approved(
 def test_undo_by_any_giver_voids_all_approvals(message, reviewer, second_reviewer, two):
     decide(message, reviewer)
     decide(message, second_reviewer)
-    undo_decision(message=message.public_id, actor=actor(reviewer))
+    undo_decision(message=message.public_id, actor=actor_of(reviewer))
     assert not Verdict.objects.filter(live=True).exists()
     assert str(decide(message, reviewer).progress) == "1 of 2"
 
@@ -139,12 +135,12 @@ def test_an_approval_can_be_taken_back_until_it_is_decided(
     message, reviewer, second_reviewer, two
 ):
     decide(message, reviewer)
-    take_back_approval(message=message.public_id, actor=actor(reviewer))
+    take_back_approval(message=message.public_id, actor=actor_of(reviewer))
     assert latest_details("verdict.taken_back")["outcome"] == "approve"
     assert str(decide(message, second_reviewer).progress) == "1 of 2"
     decide(message, reviewer)
     with pytest.raises(AlreadyDecided, match="undo the decision"):
-        take_back_approval(message=message.public_id, actor=actor(reviewer))
+        take_back_approval(message=message.public_id, actor=actor_of(reviewer))
 
 
 def test_what_a_person_approved_waits_for_others_and_stands_among_their_own(
@@ -152,13 +148,13 @@ def test_what_a_person_approved_waits_for_others_and_stands_among_their_own(
 ):
     decide(message, reviewer)
     mine, waiting = (getattr(desk_messages(), name) for name in ("of", "waiting_for"))
-    assert message not in waiting(actor(reviewer))
-    assert message in waiting(actor(second_reviewer))
-    assert message in mine(actor(reviewer))
-    assert message not in mine(actor(second_reviewer))
-    assert desk_messages().count_waiting_for(actor(reviewer)) == 0
+    assert message not in waiting(actor_of(reviewer))
+    assert message in waiting(actor_of(second_reviewer))
+    assert message in mine(actor_of(reviewer))
+    assert message not in mine(actor_of(second_reviewer))
+    assert desk_messages().count_waiting_for(actor_of(reviewer)) == 0
     show_row(message, subject="Another amount")
-    assert message in waiting(actor(reviewer))
+    assert message in waiting(actor_of(reviewer))
 
 
 def test_only_members_of_the_group_count_and_each_for_one_group(
@@ -193,7 +189,8 @@ def test_barred_are_groups_the_author_and_who_edited_last(
     message.refresh_from_db()
     # Its author by now: the approval counts no more.
     assert (
-        str(rulings([message], actor(reviewer))[message.pk].demand.progress) == "0 of 2"
+        str(rulings([message], actor_of(reviewer))[message.pk].demand.progress)
+        == "0 of 2"
     )
 
 
@@ -285,12 +282,16 @@ def test_never_in_bulk_is_said_on_the_sheet_and_refused_by_the_command(
     message, reviewer
 ):
     put_in_force({"never_in_bulk": True})
-    (alone,) = gather([message.public_id], actor=actor(reviewer), now=clock()).alone
+    (alone,) = gather([message.public_id], actor=actor_of(reviewer), now=clock()).alone
     assert "together with others" in alone.why_alone
     shown = OnSheet(message.public_id, message.revision.fingerprint)
     sheet = Sheet([shown])
     (result,) = decide_batch(
-        sheet=sheet, ticked=[shown], actor=actor(reviewer), outcome="approve", reason=""
+        sheet=sheet,
+        ticked=[shown],
+        actor=actor_of(reviewer),
+        outcome="approve",
+        reason="",
     )
     assert result.decision is None
     assert result.sentence == alone.why_alone

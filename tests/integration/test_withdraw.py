@@ -396,10 +396,7 @@ def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_ma
 @pytest.fixture
 def decision(connection, reviewer):
     """Return an approval whose call may have been sent."""
-    made = decide(make_message(connection), reviewer).decision
-    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
-    made.refresh_from_db()
-    return made
+    return in_doubt(make_message(connection), reviewer, state="calling")
 
 
 def meet(decision, reported, *, reason="", decided_by=""):
@@ -480,14 +477,8 @@ def doubt(message, person, outcome="approve", **fields):
     """Let the decision on the message, of which there may be one already, be in doubt
     about this outcome.
     """
-    decision = message.decisions.first() or decide(message, person, outcome).decision
-    values = {
-        "outcome": outcome,
-        "state": "unknown",
-        "attempt": 1,
-        "may_have_left": True,
-        **fields,
-    }
+    decision = message.decisions.first() or in_doubt(message, person, outcome)
+    values = {"outcome": outcome, "state": "unknown", **fields}
     change_row(decision, changed_at=Now() - timedelta(seconds=3), **values)
     return decision
 
