@@ -109,21 +109,6 @@ class Job:
     ask_added: bool = False
 
 
-@dataclass(frozen=True)
-class Miss:
-    """What is wrong: in the original without a change that says so, or in the simple
-    form.
-    """
-
-    form: str
-    oracle: str
-    words: tuple[str, ...] = ()
-
-    @property
-    def kind(self):
-        return (self.form, self.oracle)
-
-
 @dataclass
 class Judgement:
     """A letter, what it was simplified to, what the original does to its words, and
@@ -133,10 +118,11 @@ class Judgement:
     letter: Letter
     simple: str = ""
     changes: tuple[Change, ...] = ()
-    is_refused: bool = False
     is_marked: bool = False
     does: frozenset[str] = frozenset()
-    misses: tuple[Miss, ...] = ()
+    # Each is the form, what is wrong with it, and the words: in the original without a
+    # change that says so, or in the simple form.
+    misses: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     # While it is judged: how both were drawn, and which words cannot be read, or
     # perhaps not.
     base: Drawn | None = None
@@ -176,26 +162,24 @@ class Judge:
         for at, again in zip(
             missed, self._judge([found[at].letter for at in missed]), strict=True
         ):
-            kinds = {miss.kind for miss in again.misses}
-            again.misses = tuple(
-                miss for miss in found[at].misses if miss.kind in kinds
-            )
+            kinds = {miss[:2] for miss in again.misses}
+            again.misses = tuple(miss for miss in found[at].misses if miss[:2] in kinds)
             found[at] = again
         self.is_careful = False
         return found
 
     def _judge(self, letters):
         cases = [Judgement(one) for one in letters]
+        drawn = []
         for case in cases:
             try:
                 made = simplify(case.letter.html)
             except TooComplex:
-                case.is_refused = True
                 continue
+            drawn.append(case)
             case.simple = made.html
             case.changes = made.changes
             case.is_marked = any(one.concerns_words for one in made.changes)
-        drawn = [one for one in cases if not one.is_refused]
         for scheme in ("light", "dark"):
             chosen = [one for one in drawn if one.letter.scheme == scheme]
             for at in range(0, len(chosen), AT_ONCE):
@@ -533,11 +517,11 @@ def _conclude(case):
     wrong = _wrong(case) if case.form else {}
     case.does = frozenset(name for name, words in does.items() if words)
     misses = [
-        Miss("original", name, words)
+        ("original", name, words)
         for name, words in does.items()
         if words and not case.is_marked
     ]
-    misses += [Miss("simple", name, words) for name, words in wrong.items() if words]
+    misses += [("simple", name, words) for name, words in wrong.items() if words]
     case.misses = tuple(misses)
     # The pictures of thousands would not fit into memory.
     case.base = case.form = None
