@@ -11,7 +11,6 @@ from html import unescape
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import QueryDict
 from django.utils import timezone
 
 from approvals.models import Decision
@@ -19,7 +18,7 @@ from audit.models import Entry
 from mirror.models import Message
 from people.models import Grant
 from policy.allowlists.changes import WantedEntry
-from policy.allowlists.forms import ChangeForm, read_file
+from policy.allowlists.forms import read_file
 from policy.allowlists.preview import Draft, InvalidDraft, pack, unpack
 from policy.allowlists.views import get_visible_list_or_404
 from policy.models import AllowEntry, Allowlist, GateList
@@ -156,21 +155,6 @@ def test_signed_preview_is_valid_only_for_its_list_and_its_person(
     assert client.post(f"{ALL}preview/", allowed).status_code == 422
 
 
-def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, admin):
-    at = list_for(admin)
-    for field, typed in (
-        ("lines", ""),
-        ("owner", "nobody@x.example"),
-        ("expires_at", "2020-01-01T00:00"),
-        ("mode", "sideways"),
-    ):
-        query = QueryDict(mutable=True)
-        query.update({"lines": "x.example", field: typed})
-        assert ChangeForm(query, at=at).first_field_error()[0] == field
-    answer = preview(signed_in(admin), lines="x.example", expires_at="soon")
-    says(answer, 422, ">x.example</textarea>")
-
-
 def test_address_finds_every_entry_that_lets_it_through_in_all_lists(
     signed_in, admin, connection
 ):
@@ -268,21 +252,6 @@ def test_invalid_rows_are_reported_by_line_and_the_others_count():
         == set(sentences)
         == set(wanted)
     )
-
-
-@pytest.mark.slow
-def test_replacing_import_removes_unnamed_entries_including_those_added_meanwhile(
-    signed_in, admin, connection
-):
-    change_list(admin, "old.example", "kept.example")
-    client = signed_in(admin)
-    shown = post_import(client, "pattern\nkept.example\nnew.example\n", how="replace")
-    assert "1 removed" in text_of(shown)
-    change_list(admin, "meanwhile.example")
-    stale = save(client, shown)
-    says(stale, 409, "2 removed")
-    save(client, stale)
-    assert listed_patterns() == ["kept.example", "new.example"]
 
 
 def test_replacement_with_invalid_rows_is_refused(signed_in, admin):

@@ -11,7 +11,6 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
-from django.template.loader import render_to_string
 from django.utils import timezone
 
 from alerts.deliveries.witness import head_lines
@@ -29,7 +28,6 @@ from audit.verifier.countersign_verify import Report
 from dashboard.health.metrics import exposition
 from tests.factories import make_message
 from tests.ledger import (
-    another_session,
     append,
     as_superuser,
     latest_details,
@@ -94,16 +92,6 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     assert re.findall('id="seal-([0-9])"', second) == ["2", "1"]
     settings.SEAL_KEYS = []
     assert "The ledger is not sealed." in words(client.get(PATH))
-
-
-def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed):
-    client = signed_in(reviewer)
-    Check.objects.create(up_to=5, entries=12)
-    Check.objects.update(state="holds", ended_at=sealed[-1].at)
-    assert "checked" in render_to_string("audit/_seal_line.html")
-    Check.objects.update(state="broken", findings=["Entry 3 is not what was sealed."])
-    assert "Entry 3 is not what was sealed." in words(client.get(PATH))
-    assert "failed verification" in render_to_string("audit/_seal_line.html")
 
 
 def test_saved_checkpoint_verifies_with_all_earlier_entries(
@@ -388,23 +376,3 @@ def test_late_worker_writes_nothing_and_a_failing_one_ends_its_check(
     with pytest.raises(OSError, match="no room"):
         run_check(check.pk)
     assert Check.objects.get().state == "ended"
-
-
-@committed
-def test_progress_is_seen_while_the_check_reads_in_its_snapshot(
-    one_seal, monkeypatch, check_results
-):
-    monkeypatch.setattr(checks, "_PAUSE", 0.0)
-    seen = []
-
-    def read(progress):
-        with transaction.atomic():
-            progress(17)
-            with another_session() as session:
-                seen.extend(session.execute("SELECT entries FROM audit_check"))
-        return _HOLDS
-
-    check_results.append(read)
-    begin_daily_check()
-    assert run_check(Check.objects.get().pk) == "holds"
-    assert seen == [(17,)]

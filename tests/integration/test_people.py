@@ -27,7 +27,7 @@ from people.roles import (
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
-from tests.markup import leads_to, says, text_of
+from tests.markup import leads_to, text_of
 from tests.signing import resume, sign_in
 
 
@@ -221,16 +221,6 @@ def names_in(answer):
         r'class="text-link name" href="/people/\d+/">(.+?)</a>', answer.text
     )
     return {re.sub("<[^>]+>", "", one) for one in found}
-
-
-def test_list_shows_everybody_with_their_roles_and_searches_names_and_addresses(
-    signed_in, admin, reviewer, auditor, keeper
-):
-    client = signed_in(admin)
-    says(
-        client.get("/people/"), 200, "Ana Ferreira", "Admin of support@yourteam.example"
-    )
-    assert names_in(client.get("/people/?q=MAX@")) == {"Max Weber"}
 
 
 def test_admin_of_a_mailbox_sees_who_reaches_it_and_neither_others_nor_their_other_roles(

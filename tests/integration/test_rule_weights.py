@@ -144,19 +144,6 @@ def hit(connection, **fields):
     return message
 
 
-def test_list_shows_the_weight_and_30_days_of_findings_of_each_rule(
-    connection, admin, signed_in
-):
-    hits = [hit(connection) for _ in range(2)]
-    old = Now() - timedelta(days=31)
-    Message.objects.filter(pk=hits[0].pk).update(held_at=old, changed_at=old)
-    weigh(admin, 80)
-    page = words_of(signed_in(admin).get("/rules/findings/"))
-    assert "80 high published 30 1 message in 30 days" in page
-    # Sorted by weight: it is the heaviest now.
-    assert page.index("Wrong greeting") < page.index("Look-alike")
-
-
 def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(
     connection, reviewer, signed_in
 ):

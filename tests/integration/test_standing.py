@@ -52,7 +52,7 @@ from tests.integration.standing import (
     terms,
 )
 from tests.integration.test_several_approvals import put_in_force
-from tests.markup import says, words_of
+from tests.markup import words_of
 from tests.signing import resume
 
 
@@ -510,21 +510,6 @@ def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(
     assert (made.delay, made.cap_an_hour) == (timedelta(minutes=15), 20)
     assert dict(made.scope["sums"])["EUR"] == "41"
     assert f"{admin} and Sam Second" in page_of(client, admin)
-
-
-def test_wrong_terms_are_named_and_nothing_typed_is_lost(client, past, admin):
-    resume(client, admin)
-    for fields, sentence in (
-        ({"ends_on": "soon"}, "Choose a day in the next 180 days."),
-        ({"sum_EUR": "many"}, "Enter a sum such as 250.00"),
-    ):
-        answer = client.post(
-            "/policy/standing/ask/", typed(past[-1], cap_an_hour="37", **fields)
-        )
-        says(answer, 422, sentence)
-        for kept in ('value="37"', *fields.values()):
-            assert kept in answer.text, fields
-    assert not PendingChange.objects.exists()
 
 
 def test_its_decision_names_rule_version_and_signatories_wherever_it_shows(

@@ -174,13 +174,6 @@ def test_custom_id_that_the_desk_never_wrote_is_nothing():
     assert [text for text in made_up if read_custom_id(text) is not None] == []
 
 
-def test_short_form_is_accepted_and_says_what_happened_to_which_message():
-    card = shortened(bot_body("Refund", "rose"))["embeds"][0]
-    assert card["description"][:16] == "**Held.** Refund"
-    assert [one["name"] for one in card["fields"]] == ["Message ID"]
-    held_to_the_rules(shortened(bot_body("x" * 9000)))
-
-
 def test_look_alike_stands_over_the_known_name_with_its_letters_marked_but_not_at_minimal_privacy():
     alike = ("Billing@acme-c0rp.example", "acme-corp.example")
     [field] = [

@@ -1,17 +1,6 @@
 """Charts are worked out from numbers alone, and times are said in words."""
 
-from common.charts import bars, spoken
-
-
-def test_longest_bar_is_as_wide_as_the_chart_and_others_in_proportion():
-    numbers = [(8, "calm")], [(3, "rose"), (1, "amber")], [(0, "calm")]
-    chart = bars([("a", "b", pieces) for pieces in numbers])
-    assert [(part.x, part.width) for bar in chart.bars for part in bar.parts] == [
-        ("0%", "100%"),
-        ("0%", "37.5%"),
-        ("37.5%", "12.5%"),
-    ]
-    assert bars([("a", "0", [(0, "calm")])]).bars[0].parts == ()
+from common.charts import spoken
 
 
 def test_time_is_written_in_its_largest_unit():

@@ -3,7 +3,7 @@
 import stat
 import subprocess
 
-from common.credentials import read_credentials, update_credentials, write_credentials
+from common.credentials import read_credentials, write_credentials
 
 VALUES = {
     "A": "plain",
@@ -23,15 +23,3 @@ def test_credentials_come_back_as_they_were_written_also_in_a_shell(tmp_path):
         ["sh", "-c", script], capture_output=True, text=True, check=True
     ).stdout
     assert shown.split("|")[:4] == list(VALUES.values())
-
-
-def test_credentials_missing_file_is_empty_and_update_keeps_the_rest(tmp_path):
-    path = tmp_path / "credentials.env"
-    assert read_credentials(path) == {}
-    update_credentials(path, {"A": "1", "B": "2"})
-    assert update_credentials(path, {"B": "3", "C": "4"}) == {
-        "A": "1",
-        "B": "3",
-        "C": "4",
-    }
-    assert list(tmp_path.iterdir()) == [path]

@@ -4,7 +4,7 @@ and rate limits; and the demo's messages, by which nobody real is written to.
 
 from datetime import UTC, datetime
 
-from demo.discord.api import RateLimiter, count_pings
+from demo.discord.api import count_pings
 from demo.discord.limits import find_command_errors, find_errors
 from demo.discord.markdown import render
 from demo.messages import MESSAGES
@@ -97,27 +97,6 @@ def test_pings_are_counted_under_allowed_mentions():
     )
     for case in cases:
         assert count_pings(*case[:2]) == case[2]
-
-
-def test_rate_limits_of_a_webhook_end_after_what_they_tell():
-    now = [100.0]
-    rates = RateLimiter(lambda: now[0])
-    assert [rates.take("1").remaining for _ in range(5)] == [4, 3, 2, 1, 0]
-    refused = rates.take("1")
-    assert not refused.granted
-    assert refused.reset_after == 2.0
-    # Another webhook has a window of its own.
-    assert rates.take("2").granted
-    for _ in range(5):
-        now[0] += 2.0
-        assert all(rates.take("1").granted for _ in range(5))
-    now[0] += 2.0
-    # Thirty in a minute, whatever the headers show.
-    refused = rates.take("1")
-    assert not refused.granted
-    assert refused.remaining == 5
-    now[0] += refused.retry_after
-    assert rates.take("1").granted
 
 
 RESERVED = (".example", ".test", "@example.com")

@@ -13,7 +13,7 @@ import pytest
 from common.origins import is_public, origin_of
 from outgoing import guarded
 from outgoing.guarded import DeliveryError, request
-from tests.serving import Handler, named, serving
+from tests.serving import Handler, serving
 from upstream import errors
 from upstream.admin import AdminClient
 from upstream.hosts import HOSTED, not_allowed_reason
@@ -188,10 +188,3 @@ def test_hosted_name_that_leads_to_a_private_address_is_not_called(
         with pytest.raises(errors.NotSent, match="private address") as caught:
             ask(HOSTED)
         assert SECRET not in caught.value.sentence
-
-
-def test_peer_that_accepts_and_says_nothing_ends_in_the_time_that_a_page_gives_it():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with named(url), pytest.raises(errors.OutcomeUnknown, match="in time"):
-            ask(url, within=0.3)

@@ -1,13 +1,10 @@
 """The queue's address, read and written back: tokens, remarks, places."""
 
-from datetime import UTC, datetime
-
 from django.http import QueryDict
 
 from approvals.queue.filters import (
     Filters,
     Position,
-    as_number,
     read_filters,
     read_position,
 )
@@ -87,15 +84,3 @@ def test_malformed_position_is_the_first_page():
     ):
         for one in written:
             assert read_position(one, order=order) is None, one
-
-
-def test_position_is_read_as_it_was_written():
-    at = as_number(datetime(2026, 11, 20, 10, 0, 0, 999_999, tzinfo=UTC))
-    for order, keys in (
-        ("oldest", (None, at)),
-        ("newest", (at,)),
-        ("riskiest", (80, at)),
-        ("soonest", (at, at)),
-    ):
-        position = Position(keys, 5)
-        assert read_position(str(position), order=order) == position

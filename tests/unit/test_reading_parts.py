@@ -8,7 +8,6 @@ from approvals.message_page.content.source import (
     STRETCH,
     compare_parts,
     page_count,
-    source_of,
     stretch_of,
 )
 from approvals.message_page.content.stated_facts import READ, facts_of
@@ -93,15 +92,6 @@ def test_pages_of_a_text_together_are_all_of_it():
             assert at - one.start <= STRETCH
             seen += "".join(part for _, part in one.parts)
         assert seen == text
-
-
-def test_source_has_both_parts_and_the_pages_of_the_longer():
-    content = Content(html="x" * (STRETCH + 1), markdown="short")
-    listed = [(one.label, one.page, one.pages) for one in source_of(content, page=1)]
-    assert listed == [("HTML", 1, 2), ("Markdown", 1, 1)]
-    # A page that does not exist is the last.
-    (last,) = source_of(content, page=99)
-    assert (last.label, last.page) == ("HTML", 2)
 
 
 # as it arrives

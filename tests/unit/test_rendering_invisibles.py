@@ -2,7 +2,7 @@
 needs them.
 """
 
-from rendering import found_in, named, stripped
+from rendering import found_in, named
 
 # Default_Ignorable_Code_Point of DerivedCoreProperties.txt, Unicode 16.
 IGNORABLE = (
@@ -51,11 +51,3 @@ def test_ordinary_writing_is_left_alone():
     ]
     assert [named(text) for text in ordinary] == ordinary
     assert [text for text in ordinary if found_in(text)] == []
-
-
-def test_characters_are_counted_by_name_and_can_be_removed():
-    assert found_in("a\u200b\u202eb\u200b") == {
-        "ZERO WIDTH SPACE": 2,
-        "RIGHT-TO-LEFT OVERRIDE": 1,
-    }
-    assert stripped("p\u200ba\u202ess") == "pass"

@@ -9,7 +9,6 @@ import pytest
 
 from common.fingerprint import Content
 from rendering.render import render_message
-from rendering.source_view import STYLE
 from tests.linear import seconds
 
 ROW = (
@@ -46,20 +45,6 @@ def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
     assert "from html" in shown.document
     assert "from markdown" not in shown.document
     assert "This message has no text." in render_message(Content()).document
-
-
-def test_document_is_whole_and_carries_its_style():
-    shown = render_message(Content(markdown="Hello"))
-    assert shown.document.startswith(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Message</title>'
-    )
-    style = STYLE.read_text()
-    assert style in shown.document
-    assert not [one for one in ("</", "://", "url(") if one in style]
-    # A message with colours of its own stays on white paper.
-    assert '<body class="plain">' in shown.document
-    coloured = render_message(Content(html='<p style="color:navy">Hello</p>'))
-    assert '<body class="white">' in coloured.document
 
 
 def test_lone_surrogates_and_nulls_do_not_stop_it():

@@ -4,7 +4,7 @@ the level that follows.
 
 import pytest
 
-from risk.findings import counted_points, finding, level_of, score, score_of
+from risk.findings import finding, level_of, score, score_of
 from risk.rules import RULES
 
 
@@ -43,13 +43,6 @@ def test_points_of_all_rules_add_up_heaviest_first(rules, weights, points, words
     assert total.points == points
     assert total.words == words
     assert total.level == level_of(points)
-
-
-def test_fifth_of_little_is_one_and_of_nothing_nothing():
-    rule = RULES["looks_different"]
-    for points, counted in ((0, 0), (1, 1), (9, 1), (10, 2), (100, 20)):
-        assert counted_points(rule, "notice", points) == counted, points
-        assert counted_points(RULES["first_contact"], "notice", points) == points
 
 
 def test_stored_findings_keep_what_they_counted_and_older_ones_count_by_their_rule():

@@ -94,14 +94,6 @@ def test_messages_that_say_or_carry_something_else_have_another_shape():
     )
 
 
-def test_files_of_one_kind_have_any_name():
-    may, june = (
-        Content(markdown="Here it is", attachments=(Attachment(name, "", 1),))
-        for name in ("m.pdf", "j.pdf")
-    )
-    assert shape(may) == shape(june)
-
-
 def test_message_without_words_is_like_none_and_a_shape_fits_its_column():
     for empty in (Content(), Content(markdown=" \n "), Content(html="<p></p>")):
         assert shape(empty) == ""

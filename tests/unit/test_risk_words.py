@@ -8,9 +8,8 @@ import pytest
 
 from common.fingerprint import Attachment, Content
 from rendering.render import render_message
-from risk.findings import OwnPhrase, RiskContext, score
+from risk.findings import OwnPhrase, RiskContext
 from risk.own_words import (
-    MOST,
     PLACES,
     SearchedText,
     fits,
@@ -152,13 +151,3 @@ def test_word_in_the_text_is_marked_where_its_finding_leads(phrase, content, mar
         "the mark changes nothing else"
     )
     assert not MARK.search(render_message(content, found=(999, 2)).document)
-
-
-def test_points_are_those_of_the_word_and_the_heaviest_counts():
-    light, heavy = found(tulip("subject"), tulip("files", points=60))
-    assert heavy.level == "high"
-    assert score([light, heavy], {}).points == 60
-    assert score([light], {"own_word": 90}).points == 20, (
-        "an admin's weight of the rule counts for none"
-    )
-    assert len(found(*[tulip("subject")] * (MOST + 5))) == MOST

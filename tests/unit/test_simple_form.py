@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from simple_form import simplify, text_of
+from simple_form import simplify
 from tests.corpus import all_mails
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -147,9 +147,3 @@ def test_direction_of_a_page_and_of_words_is_kept():
     }
     assert {html: simplify(html).html for html in directions} == directions
     assert found_in("<body dir=rtl>word \u05d0\u05d1 word")
-
-
-def test_text_is_what_a_reader_sees():
-    html = "<style>p{}</style><h1>A &amp; B</h1><p>one\n two<br>three</p><script>x()</script><ul><li>four</li></ul>"
-    assert text_of(simplify(html).html) == "A & B\n\none two\n\nthree\n\n- four"
-    assert text_of(simplify("<a href='https://a.example/?a>b'>here</a>").html) == "here"

@@ -112,12 +112,6 @@ def test_undo_is_out_of_reach_once_a_call_may_have_left():
     assert undoable == {"recorded", "calling"}
 
 
-def test_applied_superseded_refused_and_undone_are_ends():
-    ended = set(DecisionState) - {state for state, _ in DECISION_TRANSITIONS}
-    assert ended == {"applied", "superseded", "refused", "undone"}
-    assert not ended & set(LIVE_DECISIONS)
-
-
 def test_withdrawn_never_counts_again_and_never_turns_into_undone():
     ends = {
         DECISION_TRANSITIONS.get((DecisionState.WITHDRAWN, event))

@@ -5,18 +5,6 @@ import signal
 import subprocess
 import sys
 
-from dashboard.worker import Watch
-
-
-def test_task_that_outlasts_all_looks_is_stuck_and_one_that_ends_is_not():
-    watch = Watch(looks=3)
-    watch._note_begin("1", type("Task", (), {"name": "tasks.hydrate"}))
-    watch._note_begin("2", type("Task", (), {"name": "tasks.sweep"}))
-    assert [watch.look(), watch.look()] == [[], []]
-    watch._note_end("2")
-    watch._note_begin("2", type("Task", (), {"name": "tasks.sweep"}))
-    assert watch.look() == ["tasks.hydrate"]
-
 
 def test_worker_with_a_stuck_task_is_killed_and_says_which():
     program = (

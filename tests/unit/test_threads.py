@@ -23,22 +23,6 @@ def closed(monkeypatch):
     return seen
 
 
-def test_thread_that_worked_last_is_used_next():
-    pool = LastUsedExecutor(4, "test")
-    gate = threading.Event()
-    together = [pool.submit(gate.wait, 5) for _ in range(3)]
-    gate.set()
-    wait(together, 5)
-    used = set()
-    for _ in range(20):
-        # The result is there a moment before its thread is free.
-        while len(pool._idle) < 3:
-            pass
-        used.add(pool.submit(threading.current_thread).result(5))
-    assert len(used) == 1
-    pool.shutdown()
-
-
 def test_calls_beyond_the_limit_wait_in_order_and_all_are_done():
     pool = LastUsedExecutor(2, "test")
     gate = threading.Event()
