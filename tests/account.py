@@ -2,13 +2,12 @@
 webhook whose secret can change.
 """
 
-import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.serving import Handler, serving
+from tests.serving import standing_in
 
 
 @dataclass
@@ -82,32 +81,26 @@ class Account:
         return 200, self.hooks[hook_id]
 
 
-@contextlib.contextmanager
 def account(**scopes):
     """Serve one on a free port, with these keys by name: `mm_live_<name>`."""
     standin = Account(
         scopes={f"mm_live_{name}_key": found for name, found in scopes.items()}
     )
 
-    class Answers(Handler):
-        def _answer(self):
-            body = json.loads(self.body() or b"{}")
-            path = self.path.partition("?")[0]
-            key = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            standin.calls.append((self.command, path))
-            end = path.rpartition("/")[2]
-            if standin.breaks.get(end) == "before":
-                return
-            status, found = standin.answer(self.command, path, key, body)
-            if end in standin.refuses:
-                status = standin.refuses[end]
-                found = {"error": "Not now."}
-            if standin.breaks.get(end) == "after":
-                return
-            self.reply(status, found)
+    def answer(handler):
+        body = json.loads(handler.body() or b"{}")
+        path = handler.path.partition("?")[0]
+        key = handler.headers.get("Authorization", "").removeprefix("Bearer ")
+        standin.calls.append((handler.command, path))
+        end = path.rpartition("/")[2]
+        if standin.breaks.get(end) == "before":
+            return
+        status, found = standin.answer(handler.command, path, key, body)
+        if end in standin.refuses:
+            status = standin.refuses[end]
+            found = {"error": "Not now."}
+        if standin.breaks.get(end) == "after":
+            return
+        handler.reply(status, found)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
-
-    with serving(Answers) as origin:
-        standin.url = origin
-        yield standin
+    return standing_in(standin, answer)

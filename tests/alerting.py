@@ -22,7 +22,7 @@ from alerts.models import Delivery, Destination, Route
 from common.redis import quick_redis
 from demo.discord.limits import find_errors
 from tests import factories
-from tests.serving import Handler, serving
+from tests.serving import standing_in
 from tests.stack import wait_for
 
 _PATH = re.compile(
@@ -149,24 +149,20 @@ def discord():
     """Serve a stand-in on a free port, which the desk may call."""
     standin = Discord()
 
-    class Answers(Handler):
-        def _answer(self):
-            webhook, status, headers, reply = standin.answer(
-                self.command, self.path, json.loads(self.body())
-            )
-            if standin.lost[webhook] and status == 200:
-                standin.lost[webhook] -= 1
-                self.close_connection = True
-                return
-            self.reply(status, reply, **headers)
+    def answer(handler):
+        webhook, status, headers, reply = standin.answer(
+            handler.command, handler.path, json.loads(handler.body())
+        )
+        if standin.lost[webhook] and status == 200:
+            standin.lost[webhook] -= 1
+            handler.close_connection = True
+            return
+        handler.reply(status, reply, **headers)
 
-        do_POST = do_PATCH = _answer  # noqa: N815
-
-    with serving(Answers) as origin:
-        standin.url = origin
+    with standing_in(standin, answer):
         # A port comes again, and what Redis counted for an earlier stand-in there does
         # not hold for this one.
-        for key in quick_redis().scan_iter(f"alerts:{urlsplit(origin).netloc}:*"):
+        for key in quick_redis().scan_iter(f"alerts:{urlsplit(standin.url).netloc}:*"):
             quick_redis().delete(key)
         yield standin
 

@@ -5,13 +5,12 @@ It takes what Discord takes, and keeps its own record of each request, with what
 answered.
 """
 
-import contextlib
 import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.serving import Handler, serving
+from tests.serving import standing_in
 
 _ORIGINAL = re.compile(
     r"/api/v10/webhooks/(?P<app>[0-9]+)/(?P<token>[^/]+)/messages/@original"
@@ -79,22 +78,16 @@ class Discord:
         return 200, {}, {"id": "1", "type": 20, "content": content, "flags": 64}
 
 
-@contextlib.contextmanager
 def discord(app):
     """Serve a stand-in on a free port, which the desk may call."""
     standin = Discord(app)
 
-    class Answers(Handler):
-        def _answer(self):
-            body = json.loads(self.body())
-            authorization = self.headers.get("Authorization", "")
-            status, headers, reply = standin.answer(
-                self.command, self.path, body, authorization
-            )
-            self.reply(status, reply, **headers)
+    def answer(handler):
+        body = json.loads(handler.body())
+        authorization = handler.headers.get("Authorization", "")
+        status, headers, reply = standin.answer(
+            handler.command, handler.path, body, authorization
+        )
+        handler.reply(status, reply, **headers)
 
-        do_PATCH = do_PUT = do_POST = do_GET = _answer  # noqa: N815
-
-    with serving(Answers) as origin:
-        standin.url = f"{origin}/api/v10"
-        yield standin
+    return standing_in(standin, answer)

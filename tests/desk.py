@@ -150,12 +150,8 @@ class Product:
         self.stack = stack
         self.known = stack.credentials
         self.wait_for = stack.wait_for
-        self._lift_caps()
-
-    def _lift_caps(self):
-        """Tests of other things send more than agents do; those of the caps are in
-        tests/integration/test_brake.py.
-        """
+        # Tests of other things send more than agents do; those of the caps are in
+        # tests/integration/test_brake.py.
         self.sql(
             "INSERT INTO approvals_cap (kind, an_hour, a_day) SELECT kind, 0, 0"
             " FROM unnest(ARRAY['key', 'alike', 'mailbox', 'recipient']) AS kind ON CONFLICT DO NOTHING"
@@ -165,11 +161,8 @@ class Product:
         """Shorten a mailbox's undo window, so that tests need not wait for what they
         are not about.
         """
-        with psycopg.connect(self.known["DATABASE_URL"]) as database:
-            database.execute(
-                "UPDATE mirror_mailbox SET undo_window = %s WHERE upstream_id = %s",
-                [window, self.known[mailbox]],
-            )
+        change = "UPDATE mirror_mailbox SET undo_window = %s WHERE upstream_id = %s"
+        self.sql(change, window, self.known[mailbox])
 
     def reviewer(self, prefix="REVIEWER"):
         return Browser(
@@ -215,19 +208,16 @@ class Product:
         """Let cards be planned and not posted: that is most of the work about a
         message, and few tests look at it.
         """
-        with psycopg.connect(self.known["DATABASE_URL"]) as database:
-            database.execute(
-                "UPDATE alerts_destination SET waits_until = now() + interval '1 day'"
-            )
+        self.sql("UPDATE alerts_destination SET waits_until = now() + interval '1 day'")
 
     def post_alerts(self):
         """Post cards from now on, and none of what was planned before: a channel takes
         thirty a minute.
         """
-        with psycopg.connect(self.known["DATABASE_URL"]) as database:
-            done = "UPDATE alerts_delivery SET state = 'delivered', last_attempt_at = now() WHERE state = 'due'"
-            database.execute(done)
-            database.execute("UPDATE alerts_destination SET waits_until = NULL")
+        self.sql(
+            "UPDATE alerts_delivery SET state = 'delivered', last_attempt_at = now() WHERE state = 'due'"
+        )
+        self.sql("UPDATE alerts_destination SET waits_until = NULL")
 
     def make_room(self, *, but):
         """Reject what waits if it is more than so much, so that a new message stands on
@@ -241,29 +231,23 @@ class Product:
             body = {"email_id": row["id"], "action": "reject"}
             self.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
         ids = [row["id"] for row in waiting]
+        held = "SELECT 1 FROM mirror_message WHERE state = 'held' AND upstream_id = ANY(%s)"
         self.wait_for(
-            lambda: self._is_forgotten(ids),
+            lambda: not self.sql(held, ids),
             timeout=60,
             what="the desk to know what was rejected",
         )
-
-    def _is_forgotten(self, ids):
-        """Whether the desk holds none of these any more."""
-        held = "SELECT count(*) FROM mirror_message WHERE state = 'held' AND upstream_id = ANY(%s)"
-        with psycopg.connect(self.known["DATABASE_URL"]) as database:
-            return database.execute(held, [ids]).fetchone() == (0,)
 
     def held(self, browser, upstream_id):
         """Wait until the desk shows the message with its content, and return its row."""
         # The row itself is looked at meanwhile: a page each time would keep the product
         # from working.
         read = "SELECT 1 FROM mirror_message WHERE upstream_id = %s AND revision_id IS NOT NULL"
-        with psycopg.connect(self.known["DATABASE_URL"], autocommit=True) as database:
-            self.wait_for(
-                lambda: database.execute(read, [upstream_id]).fetchone(),
-                timeout=TIMEOUT,
-                what=f"the content of {upstream_id} at the desk",
-            )
+        self.wait_for(
+            lambda: self.sql(read, upstream_id),
+            timeout=TIMEOUT,
+            what=f"the content of {upstream_id} at the desk",
+        )
 
         def shown():
             row = browser.find(upstream_id)
@@ -319,10 +303,10 @@ class Product:
     def all_mails(self):
         """Everything that really left."""
         folder = mailbox.Maildir(self.known["OUTBOX_DIR"], create=False)
-        return [self._read(folder, key) for key in folder.keys()]  # noqa: SIM118 - a Maildir is no dict
-
-    def _read(self, folder, key):
-        return message_from_bytes(folder.get_bytes(key), policy=modern)
+        keys = list(folder.keys())
+        return [
+            message_from_bytes(folder.get_bytes(key), policy=modern) for key in keys
+        ]
 
     def cards(self, subject):
         """The cards in the stand-in's channel whose title is this subject."""

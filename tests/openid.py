@@ -3,7 +3,6 @@ over real HTTP.
 """
 
 import base64
-import contextlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.serving import Handler, serving
+from tests.serving import standing_in
 
 CLIENT_ID = "desk"
 BEGIN = "/accounts/login/provider/"
@@ -125,17 +124,12 @@ class Issuer:
         return {"keys": self.keys} if path == "/keys" else {}
 
 
-@contextlib.contextmanager
 def issuing():
     """Serve a provider on a free port."""
     issuer = Issuer()
 
-    class Answers(Handler):
-        def do_GET(self):  # noqa: N802
-            found = issuer.answer(self.path, parse_qs(self.body().decode()))
-            self.reply(200, found)
+    def answer(handler):
+        found = issuer.answer(handler.path, parse_qs(handler.body().decode()))
+        handler.reply(200, found)
 
-        do_POST = do_GET  # noqa: N815
-
-    with serving(Answers) as issuer.url:
-        yield issuer
+    return standing_in(issuer, answer)

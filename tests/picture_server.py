@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.serving import Handler, serving
+from tests.serving import standing_in
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -52,22 +52,18 @@ class PictureServer:
         return [path for path, _ in self.asked]
 
 
-@contextlib.contextmanager
 def picture_server():
     """Serve pictures on a free port."""
     server = PictureServer()
 
-    class Answers(Handler):
-        def do_GET(self):  # noqa: N802
-            server.asked.append((self.path, dict(self.headers)))
-            answer = server.answers.get(self.path, (404, {}, b""))
-            status, headers, body = (
-                answer if isinstance(answer, tuple) else (200, {}, answer)
-            )
-            server.meanwhile.get(self.path, lambda: None)()
-            with contextlib.suppress(OSError):
-                self.reply(status, body, **headers)
+    def answer(handler):
+        server.asked.append((handler.path, dict(handler.headers)))
+        answer = server.answers.get(handler.path, (404, {}, b""))
+        status, headers, body = (
+            answer if isinstance(answer, tuple) else (200, {}, answer)
+        )
+        server.meanwhile.get(handler.path, lambda: None)()
+        with contextlib.suppress(OSError):
+            handler.reply(status, body, **headers)
 
-    with serving(Answers) as origin:
-        server.url = origin
-        yield server
+    return standing_in(server, answer)

@@ -2,14 +2,13 @@
 as a test says.
 """
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from requests.structures import CaseInsensitiveDict
 
-from tests.serving import Handler, serving
+from tests.serving import standing_in
 
 
 @dataclass(frozen=True)
@@ -42,22 +41,18 @@ class Program:
         return [post for post in self.posts if post.path == path]
 
 
-@contextlib.contextmanager
 def program():
     """Serve one on a free port."""
     standin = Program()
 
-    class Answers(Handler):
-        def do_POST(self):  # noqa: N802
-            standin.posts.append(
-                Post(self.path, CaseInsensitiveDict(self.headers), self.body())
-            )
-            self.reply(
-                standin.statuses.get(self.path, standin.status),
-                standin.body,
-                **standin.headers,
-            )
+    def answer(handler):
+        standin.posts.append(
+            Post(handler.path, CaseInsensitiveDict(handler.headers), handler.body())
+        )
+        handler.reply(
+            standin.statuses.get(handler.path, standin.status),
+            standin.body,
+            **standin.headers,
+        )
 
-    with serving(Answers) as origin:
-        standin.url = origin
-        yield standin
+    return standing_in(standin, answer)

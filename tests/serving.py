@@ -50,6 +50,17 @@ def named(origin):
 
 
 @contextlib.contextmanager
+def standing_in(standin, answer):
+    """Serve a stand-in on a free port, which it knows as its `url`: `answer` is what
+    its handler does with each request.
+    """
+    methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    answers = {f"do_{method}": answer for method in methods}
+    with serving(type("Answers", (Handler,), answers)) as standin.url:
+        yield standin
+
+
+@contextlib.contextmanager
 def serving(handler, port=0):
     """Serve on this port of the loopback, or a free one, and give the origin, which the
     desk may call.

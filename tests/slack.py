@@ -2,13 +2,12 @@
 chat.postMessage and chat.update.
 """
 
-import contextlib
 import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.serving import Handler, serving
+from tests.serving import standing_in
 
 HOOK = "/services/T0123/B0123/tokenthatnobodymaysee"
 TOKEN = "xoxb-1-token-that-nobody-may-see"
@@ -108,24 +107,20 @@ def controls_in(body):
     return re.findall(r"<[^>]*>", "\n".join(texts_of(body)))
 
 
-@contextlib.contextmanager
 def slack():
     """Serve a stand-in on a free port."""
     standin = Slack()
 
-    class Answers(Handler):
-        def do_POST(self):  # noqa: N802
-            call = Call(
-                self.path,
-                json.loads(self.body()),
-                self.headers.get("Authorization", "").removeprefix("Bearer "),
-            )
-            standin.calls.append(call)
-            status, headers, reply = standin.answer(call)
-            self.reply(
-                status, reply.encode() if isinstance(reply, str) else reply, **headers
-            )
+    def answer(handler):
+        call = Call(
+            handler.path,
+            json.loads(handler.body()),
+            handler.headers.get("Authorization", "").removeprefix("Bearer "),
+        )
+        standin.calls.append(call)
+        status, headers, reply = standin.answer(call)
+        handler.reply(
+            status, reply.encode() if isinstance(reply, str) else reply, **headers
+        )
 
-    with serving(Answers) as origin:
-        standin.url = origin
-        yield standin
+    return standing_in(standin, answer)

@@ -2,14 +2,13 @@
 keeps what it was asked.
 """
 
-import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.serving import Handler, serving
+from tests.serving import standing_in
 
 
 @dataclass
@@ -62,36 +61,28 @@ class MultiMail:
         return [body for method, _, body in self.calls if method == "POST"]
 
 
-@contextlib.contextmanager
 def multimail():
     """Serve a stand-in on a free port."""
     standin = MultiMail()
 
-    class Answers(Handler):
-        def _answer(self):
-            standin.calls.append(
-                (self.command, self.path, json.loads(self.body() or b"null"))
-            )
-            standin.keys.append(
-                self.headers.get("Authorization", "").removeprefix("Bearer ")
-            )
-            address = urlsplit(self.path)
-            status, body = standin.answers.get(
-                address.path, (404, {"error": "not here"})
-            )
-            if standin.pages and address.path == "/v1/oversight/pending":
-                page = standin.pages[address.query.partition("cursor=")[2]]
-                status, body = page if isinstance(page, tuple) else (200, page)
-            if standin.single and "email_id=" in address.query:
-                status, body = standin.single
-            if address.query.partition("email_id=")[2] in standin.unknown:
-                status = 404
-                body = {"error": "There is no such message in this account."}
-            standin.meanwhile.get(self.command, lambda: None)()
-            self.reply(status, body, **standin.headers)
+    def answer(handler):
+        standin.calls.append(
+            (handler.command, handler.path, json.loads(handler.body() or b"null"))
+        )
+        standin.keys.append(
+            handler.headers.get("Authorization", "").removeprefix("Bearer ")
+        )
+        address = urlsplit(handler.path)
+        status, body = standin.answers.get(address.path, (404, {"error": "not here"}))
+        if standin.pages and address.path == "/v1/oversight/pending":
+            page = standin.pages[address.query.partition("cursor=")[2]]
+            status, body = page if isinstance(page, tuple) else (200, page)
+        if standin.single and "email_id=" in address.query:
+            status, body = standin.single
+        if address.query.partition("email_id=")[2] in standin.unknown:
+            status = 404
+            body = {"error": "There is no such message in this account."}
+        standin.meanwhile.get(handler.command, lambda: None)()
+        handler.reply(status, body, **standin.headers)
 
-        do_GET = do_POST = do_PATCH = _answer  # noqa: N815
-
-    with serving(Answers) as origin:
-        standin.url = origin
-        yield standin
+    return standing_in(standin, answer)

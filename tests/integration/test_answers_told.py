@@ -28,7 +28,7 @@ _numbers = count(1_300_000_000_000_000_000)
 @pytest.fixture
 def discord(settings):
     with standin(APP) as found:
-        settings.DISCORD_API_URL = found.url
+        settings.DISCORD_API_URL = f"{found.url}/api/v10"
         settings.DISCORD_APP_ID = APP
         yield found
 

@@ -11,7 +11,6 @@ from common.forms import first_error
 from dashboard.templatetags.desk import clock, instant
 from people.accounts.views import NameForm
 from people.models import Person
-from tests.factories import make_message
 from tests.ledger import latest_details
 from tests.markup import leads_to, says
 
@@ -63,18 +62,3 @@ def test_times_are_those_of_the_persons_zone_with_its_name():
         # Machine-readable times stay in UTC.
         assert f'datetime="{at.isoformat(timespec="seconds")}"' in shown
         assert plain(clock(at)) == "10:42:07 UTC"
-
-
-def test_pages_follow_the_zone_and_what_programs_read_does_not(
-    signed_in, reviewer, connection
-):
-    message = make_message(connection)
-    type(message).objects.update(held_at=SUMMER)
-    Person.objects.update(time_zone="Europe/Lisbon")
-    client = signed_in(reviewer)
-    path = f"/queue/{message.public_id}/"
-    page = client.get(path, headers={"HX-Request": "true"}).text
-    assert "20 Jul, 11:42:07" in plain(page)
-    assert 'datetime="2026-07-20T10:42:07+00:00"' in page
-    # The zone of one person does not apply to the next.
-    assert zones.zone_name() == "UTC"

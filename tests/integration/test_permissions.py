@@ -14,7 +14,6 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from approvals.models import Decision
-from common.actors import Role
 from dashboard.celery import app as celery
 from mirror.models import Mailbox, Message
 from people.models import Grant, Person
@@ -309,14 +308,6 @@ def withdraw_the_role(message, person):
     Grant.objects.filter(person=person).delete()
 
 
-def give_the_role_elsewhere(message, person):
-    Grant.objects.filter(person=person).update(connection=make_connection("elsewhere"))
-
-
-def make_an_auditor(message, person):
-    Grant.objects.filter(person=person).update(role=Role.AUDITOR)
-
-
 def deactivate_the_person(message, person):
     Person.objects.filter(pk=person.pk).update(is_active=False)
 
@@ -349,8 +340,6 @@ def pull_the_switch(message, person):
 ENDS = (
     *(
         withdraw_the_role,
-        give_the_role_elsewhere,
-        make_an_auditor,
         deactivate_the_person,
         end_the_list,
     ),

@@ -3,11 +3,9 @@ that change, no database.
 """
 
 from datetime import timedelta
-from io import StringIO
 from threading import Event
 
 import pytest
-from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
@@ -277,16 +275,3 @@ def test_postgresql_is_away_when_it_is_carried_out(
     decision.refresh_from_db()
     assert decision.state == "applied"
     assert calls(upstream) == 1
-
-
-# --- nobody can, or people left -------------------------------------------------------
-
-
-def test_people_who_left_are_told_by_doctor(reviewer):
-    gone = make_person("cleo@example.com", "Cleo Sands")
-    put_in_force({"owner": gone.pk, "then": {"never_in_bulk": True}})
-    change_row(gone, is_active=False)
-    out = StringIO()
-    with pytest.raises(SystemExit):
-        call_command("doctor", stdout=out, stderr=out)
-    assert "the owner of “Rule 0”, has left" in " ".join(out.getvalue().split())

@@ -56,7 +56,7 @@ MESSAGE = {
 def discord(settings, monkeypatch):
     monkeypatch.setattr(running, "MAX_TRIES", 2)
     with standin(APP) as found:
-        settings.DISCORD_API_URL = found.url
+        settings.DISCORD_API_URL = f"{found.url}/api/v10"
         settings.DISCORD_APP_ID = APP
         settings.DISCORD_BOT_TOKEN = "bot.token"
         yield found

@@ -84,16 +84,6 @@ def test_character_of_another_script_is_described():
     assert change.notes == ("Characters were replaced by others that look the same.",)
 
 
-def test_long_unchanged_text_shrinks_and_says_how_much_is_left_out():
-    long = "word word\n" * 500
-    before = replace(CONTENT, markdown=long + "one" + long)
-    (change,) = difference(before, replace(CONTENT, markdown=long + "two" + long))
-    kinds = "skipped same gone new same skipped"
-    assert [piece.kind for piece in change.pieces] == kinds.split()
-    assert change.pieces[0].text == "484 lines"
-    assert change.left_out == 0
-
-
 def test_more_change_than_anybody_reads_is_cut_and_counted():
     (change,) = changed(markdown="x" * 256_000)
     assert change.left_out == 256_000 - 12_000

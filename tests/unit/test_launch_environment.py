@@ -43,10 +43,6 @@ OWN = "http://127.0.0.1:8000,http://127.0.0.1:8001"
             },
         ),
         (
-            {"OUTGOING_ALLOW": "http://127.0.0.1:9000"},
-            {"OUTGOING_ALLOW": f"{OWN},http://127.0.0.1:8003,http://127.0.0.1:9000"},
-        ),
-        (
             {"PUBLIC_URL": "https://desk.example.com/"},
             {
                 "PUBLIC_URL": "https://desk.example.com",

@@ -331,33 +331,6 @@ def test_so_many_rules_that_not_all_sets_are_checked_are_told(monkeypatch):
     assert not found.blocks
 
 
-@given(st.lists(st.tuples(effects, st.booleans()), max_size=5), members, people)
-def test_of_rules_of_which_none_is_named_any_can_be_satisfied_together(
-    asked, groups_of, reviewers
-):
-    rules = [
-        PolicyRule(
-            f"r{place}",
-            "Law",
-            then=then,
-            when=Conditions(mailboxes=frozenset({4} if here else ())),
-        )
-        for place, (then, here) in enumerate(asked)
-    ]
-    staff = Staff(
-        {4: reviewers},
-        {group: groups_of.get(group, frozenset()) for group in range(1, 5)},
-        people=reviewers,
-    )
-    named = {one.rule for one in problems(rules, staff) if one.blocks}
-    whole = merged(rule.then for rule in rules if rule.id not in named)
-    assert (
-        not rules
-        or named
-        or satisfiable.can_be_completed(whole, reviewers, staff.groups)
-    )
-
-
 @pytest.mark.parametrize(
     ("rules", "sentences"),
     [

@@ -6,7 +6,6 @@ from approvals.queue.filters import (
     Filters,
     Position,
     read_filters,
-    read_position,
 )
 from mirror.models import Mailbox
 
@@ -72,15 +71,3 @@ def test_what_is_typed_is_bounded_and_the_page_says_so():
     assert len(filters.text) <= 300
     assert len(filters.to) <= 200
     assert filters.remarks == ("Only the first 300 characters were searched.",)
-
-
-def test_malformed_position_is_the_first_page():
-    long = "9" * 18
-    for order, written in (
-        ("oldest", ("x", "1", "1-x", "1-2-3-4", f"x-{long}-1", "-1-1", "x-1-1\n")),
-        ("newest", ("x-1",)),
-        ("riskiest", ("1-2", "99999999999-1-1", "1-x-1")),
-        ("soonest", ("x-x-1", f"{long}-1-1")),
-    ):
-        for one in written:
-            assert read_position(one, order=order) is None, one

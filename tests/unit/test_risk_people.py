@@ -6,7 +6,7 @@ from common.fingerprint import Content
 from rendering.render import render_message
 from risk import find_risks
 from risk.check_greeting import greeting_of
-from risk.findings import Rejected, RiskContext, address_anchor
+from risk.findings import RiskContext, address_anchor
 from risk.lookalikes import KnownDomains, lookalike_of
 
 KNOWN = RiskContext(
@@ -229,49 +229,6 @@ def test_answers_that_go_elsewhere_are_found():
 
 def test_look_alike_in_reply_to_is_found_too():
     assert found("lookalike_recipient", reply_to="billing@acrne-corp.example")
-
-
-# the allowlist
-
-
-def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list_watches():
-    assert found("off_allowlist", to=("x@evil.example",)) == []
-    eve = "Eve <eve@northwind.example>"
-    [one] = found(
-        "off_allowlist", RiskContext(off_list=(eve,)), to=("a@acme.example", eve)
-    )
-    assert one.level == "high"
-    assert one.detail == "eve@northwind.example."
-    [watched] = found("off_allowlist", RiskContext(watched=(eve,)), to=(eve,))
-    assert watched.level == "notice"
-
-
-# what was rejected before
-
-
-def rejected_before(**before):
-    fields = {
-        "by": "Ana",
-        "at": "20 November 2026, 10:42 UTC",
-        "reason": "Wrong account",
-        **before,
-    }
-    [one] = found("rejected_before", RiskContext(rejected=Rejected("0193", **fields)))
-    return one
-
-
-def test_repeated_message_names_who_when_and_why():
-    one = rejected_before()
-    assert one.level == "high"
-    assert "rejected by Ana on 20 November 2026" in one.sentence
-    assert (one.detail, one.evidence) == ("“Wrong account”", ("0193",))
-    # One of another mailbox names nobody.
-    other = str(rejected_before(reason="Secret", in_same_mailbox=False))
-    assert not any(word in other for word in ("Ana", "Secret", "0193"))
-    assert rejected_before(is_same=False).level == "notice"
-
-
-# places
 
 
 CUSTOMERS = RiskContext(

@@ -58,12 +58,6 @@ CROWDS = {
     "people": lambda number: {
         "to": tuple(f"p{one}@d{one}.example" for one in range(number))
     },
-    "named people": lambda number: {
-        "to": tuple(f"a{one}@x.example <b{one}@y.example>" for one in range(number))
-    },
-    "replies": lambda number: {
-        "reply_to": ",".join(f"p{one}@d{one}.example" for one in range(number))
-    },
     "files": lambda number: {
         "attachments": tuple(
             Attachment(f"a{one}.pdf.exe", "x", 1) for one in range(number)
@@ -71,9 +65,6 @@ CROWDS = {
     },
     "secrets": lambda number: {
         "markdown": "".join(f"password: Xk{one:08}!pQ \n" for one in range(number))
-    },
-    "cards": lambda number: {
-        "markdown": "4111111111111111 DE89370400440532013000 " * number
     },
 }
 
