@@ -15,6 +15,12 @@ DESTINATION = {
     "events": ["email.held"],
 }
 
+
+def confirmed(does, reach="desk", **more):
+    """A button of admins that asks to confirm who one is."""
+    return ConfirmedButton(does, reach, ADMIN, **more)
+
+
 OWN_DOORS = {
     "mfa_login_webauthn": Door("signs in with a passkey", "public"),
     "mfa_authenticate": Door("asks for the second factor", "public"),
@@ -97,65 +103,45 @@ PEOPLE_DOORS = {
             "days": 7,
         },
     ),
-    "invite-renew": ConfirmedButton(
+    "invite-renew": confirmed(
         "renews the link of an invitation",
-        "desk",
-        ADMIN,
         needs="invitation",
     ),
-    "withdraw-invitation": ConfirmedButton(
+    "withdraw-invitation": confirmed(
         "withdraws an invitation",
-        "desk",
-        ADMIN,
         needs="invitation",
     ),
     "second-factor": Door("shows who has a second factor", "desk", ADMIN),
-    "set-second-factor": ConfirmedButton(
+    "set-second-factor": confirmed(
         "sets which roles require a second factor",
-        "desk",
-        ADMIN,
         fields=lambda w: {"role": "auditor", "needed": "yes"},
     ),
-    "take-factors-off": ConfirmedButton(
+    "take-factors-off": confirmed(
         "removes somebody's second factors",
-        "desk",
-        ADMIN,
         needs="factor_of_other",
     ),
-    "add-role": ConfirmedButton(
+    "add-role": confirmed(
         "gives somebody a role",
-        "desk",
-        ADMIN,
         is_gentle=True,
         fields=lambda w: {"role": "auditor", "place": "all"},
         needs="person",
     ),
-    "remove-role": ConfirmedButton(
+    "remove-role": confirmed(
         "removes a role of somebody",
-        "desk",
-        ADMIN,
         fields=lambda w: {"grant": w.other_grant.pk},
         needs="person",
     ),
-    "deactivate-person": ConfirmedButton(
-        "deactivates somebody", "desk", ADMIN, needs="person"
-    ),
-    "reactivate-person": ConfirmedButton(
+    "deactivate-person": confirmed("deactivates somebody", needs="person"),
+    "reactivate-person": confirmed(
         "reactivates somebody",
-        "desk",
-        ADMIN,
         needs="inactive_person",
     ),
-    "password-link": ConfirmedButton(
+    "password-link": confirmed(
         "creates a link for a new password",
-        "desk",
-        ADMIN,
         needs="person",
     ),
-    "remove-discord": ConfirmedButton(
+    "remove-discord": confirmed(
         "unlinks somebody's Discord account",
-        "desk",
-        ADMIN,
         fields=lambda w: {"account": w.discord.pk},
         needs="other_discord",
     ),
@@ -171,17 +157,14 @@ PEOPLE_DOORS = {
         writes=True,
         fields=lambda w: {"change": w.packed_change, "reason": "Support writes to it"},
     ),
-    "set-second-admin": ConfirmedButton(
+    "set-second-admin": confirmed(
         "sets whether loosening waits for a second admin",
-        "desk",
-        ADMIN,
         fields=lambda w: {"on": "yes"},
         needs="person",
     ),
-    "accept-change": ConfirmedButton(
+    "accept-change": confirmed(
         "accepts a change as the second admin",
         "mailbox",
-        ADMIN,
         needs="pending_change",
     ),
     "decline-change": Button(
@@ -192,10 +175,9 @@ PEOPLE_DOORS = {
         fields=lambda w: {"reason": "No"},
         needs="pending_change",
     ),
-    "change-secret": ConfirmedButton(
+    "change-secret": confirmed(
         "shows the secret that one's own change made, once",
         "own",
-        ADMIN,
         covers="mailbox",
         needs="made_secret",
     ),
@@ -256,10 +238,9 @@ CONNECTION_DOORS = {
         ADMIN,
         writes=True,
     ),
-    "connection-key": ConfirmedButton(
+    "connection-key": confirmed(
         "sets or removes a key of a connection",
         "connection",
-        ADMIN,
         fields=lambda w: {"do": "remove"},
     ),
     "register-own-webhook": Button(
@@ -280,10 +261,9 @@ CONNECTION_DOORS = {
         sure=True,
         fields=lambda w: {"overlap": "day"},
     ),
-    "end-old-secret": ConfirmedButton(
+    "end-old-secret": confirmed(
         "stops accepting the old secret",
         "connection",
-        ADMIN,
         needs="old_secret",
     ),
 }
@@ -326,10 +306,8 @@ ACCOUNT_DOORS = {
     "oversight-minimum": Door(
         "shows the minimum oversight mode, and the mailboxes below it", "own", (A, U)
     ),
-    "set-oversight-minimum": ConfirmedButton(
+    "set-oversight-minimum": confirmed(
         "sets the minimum oversight mode",
-        "desk",
-        ADMIN,
         fields=lambda w: {"minimum": "gated_send"},
     ),
     "practice": Door(
@@ -357,10 +335,8 @@ ACCOUNT_DOORS = {
         writes=True,
         fields=nothing,
     ),
-    "set-person-figures": ConfirmedButton(
+    "set-person-figures": confirmed(
         "shows figures of single people, or of teams only",
-        "desk",
-        ADMIN,
         fields=lambda w: {"on": "yes", "because": "Works agreement 7"},
     ),
     "raise-mailbox": Button("raises a mailbox to the minimum", "mailbox", ADMIN),

@@ -7,10 +7,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from mirror.models import Connection, KnownContact, Message, Revision
+from mirror.models import Connection, KnownContact
 from mirror.sync.account import read_contacts
 from mirror.tasks import read_all_contacts
-from policy import tasks
 from policy.allowlists.judgement import contacts_among, count_hits
 from policy.models import AllowEntry
 from tests.factories import make_connection, make_list, make_message
@@ -32,20 +31,6 @@ def test_hit_is_counted_once_per_message_and_only_for_the_matching_entry(connect
     assert hits() == {"acme.com": 2, "ana@acme.com": 1, "evil.io": 0, "*.acme.com": 0}
     assert count_hits(limit=10) == 0
     assert hits()["acme.com"] == 2
-
-
-def test_no_hits_are_counted_for_tests_and_what_is_damaged_keeps_no_other_from_it(
-    connection,
-):
-    make_list("acme.com")
-    to = {"to_addresses": ["bo@acme.com"]}
-    make_message(connection, sandbox=True, subject="test", **to)
-    damaged = make_message(connection, **to)
-    Revision.objects.filter(message=damaged).update(content=[])
-    make_message(connection, subject="other", **to)
-    assert tasks.count_hits() == "done"
-    assert hits() == {"acme.com": 1}
-    assert not Message.objects.filter(hits_counted_at=None).exists()
 
 
 @pytest.fixture

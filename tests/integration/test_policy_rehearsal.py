@@ -27,7 +27,6 @@ from tests.factories import (
 )
 
 OFFICE = hours_on((0, 1, 2, 3, 4), time(8), time(17, 30), "Europe/Lisbon")
-NIGHT = hours_on((5, 6), time(22), time(6), "UTC")
 TRIGGERS = (
     {},
     {"discord_user": "ana#1"},
@@ -123,14 +122,14 @@ def rules_of(rows):
     """A rule of each condition; what they ask for takes turns."""
     asked = [
         {"mailboxes": [rows["mailbox"]]}, {"keys": [rows["key"]]}, {"key_owners": [rows["owner"]]},
-        {"lists": [rows["list"]]}, {"recipients": ["acme.com"]}, {"recipients": ["*.gov"]},
-        {"recipients": ["*.acme.com", "evil.io"]}, {"recipients_except": ["acme.com"]},
+        {"lists": [rows["list"]]}, {"recipients": ["*.gov"]},
+        {"recipients": ["*.acme.com", "evil.io"]},
         {"recipients_except": ["ana@acme.com", "evil.io"]}, {"recipients_from": 2}, {"risk": "notice"},
         {"risk": "high"}, {"findings": ["payment_details"]}, {"attachments": ["document"]}, {"own_words": ["tulip"]},
-        {"origins": ["discord"]}, {"origins": ["edit"]}, {"origins": ["agent"]}, {"amount": "0"}, {"amount": "99"},
-        {"amount": "1000"}, {"tries_from": 2}, {"during": as_json(OFFICE)}, {"during": as_json(NIGHT)},
+        {"origins": ["discord"]}, {"origins": ["agent"]}, {"amount": "0"},
+        {"amount": "1000"}, {"tries_from": 2}, {"during": as_json(OFFICE)},
         {"outside": as_json(OFFICE)}, {"first_contact": True}, {"during": {"calendar": rows["calendar"]}},
-        {"outside": {"calendar": rows["calendar"]}}, {"outside": {"calendar": 2**40}},
+        {"outside": {"calendar": rows["calendar"]}},
     ]  # fmt: skip
     effects = cycle(EFFECTS)
     return [

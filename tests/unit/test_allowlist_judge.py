@@ -80,12 +80,6 @@ def test_most_exact_entry_of_the_narrowest_list_is_the_one_that_is_named():
     }
 
 
-def test_contacts_that_were_never_read_match_nobody_with_an_explanation():
-    judged = judge(["ana@acme.com"], [listed("contacts", [])], None, NOW)
-    assert judged.refused == ("ana@acme.com",)
-    assert judged.lacks_contacts is True
-
-
 def test_many_addresses_are_named_in_part():
     many = named([f"{number}@x.io" for number in range(1203)])
     assert many == "0@x.io, 1@x.io, 2@x.io and 1,200 more"

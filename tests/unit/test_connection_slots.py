@@ -75,14 +75,6 @@ def test_job_without_a_slot_is_queued_once_and_decisions_go_first():
     assert last == [(READ, 2)]
 
 
-def test_queue_of_jobs_is_bounded(monkeypatch):
-    monkeypatch.setattr(tasks, "MAX_QUEUED", 3)
-    shared = ConnectionSlots(8)
-    with ExitStack() as stack:
-        fill(stack, shared, 1, is_well=False)
-        assert [len(queued) for queued in shared._queued.values()] == [3]
-
-
 def test_connection_that_fails_is_still_read_however_many_decisions_are_due():
     shared = ConnectionSlots(threads=8)
     with shared.enter(1, (DECIDE, 1), is_well=False, is_urgent=True) as first:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launcher import environment, keys
+from launcher import environment
 from launcher.console import LaunchError
 
 # The desk and the gateway of one run.
@@ -132,22 +132,3 @@ def test_bad_variable_is_refused_by_name_without_its_password():
         assert name in sentence, value
         assert "\n" not in sentence, value
         assert "hunter2" not in sentence
-
-
-def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(tmp_path):
-    variables = {"DATA_DIR": str(tmp_path), "DISCORD_PORT": "7001"}
-    first = keys.demo_application(environment.read(variables))
-    assert first["DISCORD_API_URL"] == "http://127.0.0.1:7001/api/v10"
-    assert len(bytes.fromhex(first["DISCORD_PUBLIC_KEY"])) == 32
-    assert keys.demo_application(environment.read(variables)) == first
-    file = tmp_path / "discord.env"
-    # With an application of one's own it has none.
-    own = environment.read({**variables, "DISCORD_APP_ID": "4711"})
-    assert keys.demo_application(own) == {}
-    # What signs as Discord is told to nobody.
-    (secret,) = [
-        line.partition("=")[2]
-        for line in file.read_text().splitlines()
-        if "PRIVATE" in line
-    ]
-    assert secret not in str(first)

@@ -111,29 +111,6 @@ def test_stream_of_a_session_that_stays_goes_on_with_what_it_may_reach_now(monke
     assert page.reach == [(1, 11)]
 
 
-def test_stream_over_the_limit_of_a_person_ends_the_oldest_and_notifies_its_page(
-    monkeypatch,
-):
-    monkeypatch.setattr(live, "STREAMS_PER_PERSON", 3)
-    own = [live.Page(EVERYTHING, "7", opened_at=at) for at in (3.0, 1.0, 2.0)]
-    others = [live.Page(EVERYTHING, "8", opened_at=0.0) for _ in range(3)]
-    live._pages.update({*own, *others})
-    monkeypatch.setattr(live, "_ask_reader", lambda _: ("7", EVERYTHING))
-
-    async def send(message):
-        pass
-
-    async def leave():
-        return {"type": "http.disconnect"}
-
-    try:
-        in_own_loop(live.application(asked([(b"cookie", b"a")]), leave, send))
-    finally:
-        live._pages.difference_update({*own, *others})
-    assert [page for page in (*own, *others) if page.is_displaced] == [own[1]]
-    assert feed(monkeypatch, own[1], []) == "event: limit\ndata: 1\n\n"
-
-
 def asked(headers):
     return {
         "type": "http",

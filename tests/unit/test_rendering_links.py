@@ -1,6 +1,5 @@
 """Links: where they really go, and whether their text says so."""
 
-from common.domains import registered_domain
 from common.fingerprint import Content
 from rendering.links import host_flags, host_of, read_link, short_target, unicode_host
 from rendering.render import render_message
@@ -93,16 +92,6 @@ def test_target_is_read_as_browsers_read_it():
     links = [(target, read_link("x", target)) for target, _, _ in TARGETS]
     assert [(target, link.host, link.flags) for target, link in links] == TARGETS
     assert read_link("x", "https://" + "a." * 5000 + "example").flags == ()
-
-
-def test_registered_domain_follows_the_public_suffix_list_with_its_private_part():
-    for host, domain in (
-        ("a.b.acme.co.uk", "acme.co.uk"),
-        ("acme.com.evil.io", "evil.io"),
-        ("www.shop.github.io", "shop.github.io"),
-        ("a.b.kawasaki.jp", "a.b.kawasaki.jp"),
-    ):
-        assert registered_domain(host) == domain
 
 
 # Letters, and what their links are found to name. In order: split over elements, over

@@ -288,19 +288,6 @@ def test_address_one_character_from_a_known_person_is_a_notice():
     assert one.evidence[1] == "billing@acme-corp.example"
 
 
-def test_first_contact_is_a_notice_only_where_contacts_are_known():
-    known = "billing@acme-corp.example"
-    [one] = found(
-        "first_contact",
-        CUSTOMERS,
-        to=("new@contoso.example", known, "ana@yourteam.example"),
-    )
-    assert one.level == "notice"
-    assert one.detail == "new@contoso.example."
-    assert found("first_contact", RiskContext(), to=("new@contoso.example",)) == []
-    assert found("first_contact", CUSTOMERS, to=(known,)) == []
-
-
 def test_many_recipients_rise_in_level():
     for number, expected in (
         (10, []),

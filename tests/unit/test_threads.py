@@ -50,16 +50,3 @@ def test_idle_thread_ends_with_its_connection_and_the_pool_goes_on(closed):
     for thread in used:
         thread.join(5)
     assert set(closed) == used
-
-
-def test_shutdown_waits_for_what_runs_and_takes_nothing_more():
-    pool = LastUsedExecutor(1, "test")
-    gate = threading.Event()
-    running = pool.submit(gate.wait, 5)
-    waiting = pool.submit(int)
-    threading.Timer(0.01, gate.set).start()
-    pool.shutdown(cancel_futures=True)
-    assert running.result(0) is True
-    assert waiting.cancelled() is True
-    with pytest.raises(RuntimeError):
-        pool.submit(int)

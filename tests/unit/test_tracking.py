@@ -8,7 +8,6 @@ import hashlib
 import pytest
 
 from common.fingerprint import Content
-from rendering import FetchedPicture
 from rendering.pictures import web_address
 from rendering.render import render_message
 
@@ -64,24 +63,3 @@ def test_tracking_pixels_are_named_in_their_boxes_and_pictures_are_not():
 )
 def test_only_plain_addresses_of_the_web_are_fetched(written, address):
     assert web_address(written) == address
-
-
-def test_fetched_pictures_are_drawn_with_their_words_and_no_other_source():
-    html = '<img src="https://a.example/a.png" alt="A lamp" width="90"><img src="https://a.example/b.png">'
-    source = "data:image/png;base64,iVBORw0KGgo="
-    fetched = {
-        "https://a.example/a.png": FetchedPicture("fetched at 10:42", source, 100),
-        "https://a.example/b.png": FetchedPicture("its server answered 500"),
-    }
-    document = render_message(Content(html=html), fetched).document
-    assert f'<img src="{source}" alt="A lamp" width="90">' in document
-    assert "picture from a.example, fetched at 10:42" in document
-    assert (
-        "remote picture not loaded: a.example/b.png (its server answered 500)"
-        in document
-    )
-    huge = {"https://a.example/a.png": FetchedPicture("fetched", source, 50_000_000)}
-    assert (
-        "there is no room to draw it here"
-        in render_message(Content(html=html), huge).document
-    )

@@ -301,16 +301,6 @@ def test_list_without_its_last_page_is_none_and_one_that_leads_back_ends():
         ask(url)
 
 
-def test_pages_share_their_bounds(monkeypatch):
-    monkeypatch.setattr(client, "MAX_ANSWER", 120)
-    both = page("1" * 30, cursor="a"), page("2" * 30)
-    with (
-        peer(*both) as (url, _),
-        pytest.raises(errors.OutcomeUnknown, match="too large"),
-    ):
-        ask(url)
-
-
 def test_row_of_another_message_is_not_the_one_that_was_asked_for():
     # Hosted MultiMail does not know the filter and answers with everything.
     with peer(page("1", "2")) as (url, _):

@@ -139,21 +139,6 @@ def test_application_gets_a_body_whole_with_its_length_however_it_came():
         assert b"connection" not in client.headers
 
 
-def test_bodies_that_do_not_come_and_answers_that_nobody_reads_hold_no_thread():
-    headers = [length(5)]
-    stuck = [Client(b"four", headers=headers) for _ in range(MANY)]
-    stuck += [
-        Client(b"", headers=[CHUNKED, (b"cookie", b"a=b")], reads=False)
-        for _ in range(MANY)
-    ]
-    client = ask(
-        Client(b"whole", b"", headers=headers), waiting=stuck, application=large
-    )
-    assert client.status == 200
-    assert len(client.body) == 3_000_000
-    assert client.is_whole is True
-
-
 def test_body_that_does_not_come_is_ended(settings, caplog):
     settings.REQUEST_BODY_SECONDS = 0
     client = ask(Client(b"four", headers=[length(5)]))
