@@ -37,8 +37,3 @@ def outside(text, at, places):
         parts.append(text[end:start])
         end = start + len(place.values[at])
     return (*parts, text[end:])
-
-
-def test_texts_that_cost_too_much_to_compare_are_not_compared():
-    words = [[f"{word}{number} " for number in range(2000)] for word in "abc"]
-    assert places_of(["".join(one) for one in words], Effort()) is None

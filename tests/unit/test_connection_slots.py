@@ -58,23 +58,6 @@ def test_slow_connection_has_two_slots_until_it_is_fast_again(monkeypatch):
         assert fill(stack, shared, 1) == 5
 
 
-def test_job_without_a_slot_is_queued_once_and_decisions_go_first():
-    shared = ConnectionSlots(8)
-    with shared.enter(1, (READ, 0), is_well=False, is_urgent=False) as first:
-        for job, is_urgent in (
-            ((READ, 1), False),
-            ((READ, 1), False),
-            ((READ, 2), False),
-            ((DECIDE, 9), True),
-        ):
-            with shared.enter(1, job, is_well=False, is_urgent=is_urgent) as freed:
-                assert freed is None
-    assert first == [(DECIDE, 9), (READ, 1)]
-    with shared.enter(1, (READ, 3), is_well=True, is_urgent=False) as last:
-        assert last is not None
-    assert last == [(READ, 2)]
-
-
 def test_connection_that_fails_is_still_read_however_many_decisions_are_due():
     shared = ConnectionSlots(threads=8)
     with shared.enter(1, (DECIDE, 1), is_well=False, is_urgent=True) as first:

@@ -3,12 +3,8 @@ anything to PostgreSQL.
 """
 
 from common.words import (
-    CONTENT,
-    FROM,
-    MAX_POSITION,
     TO,
     asked,
-    vector,
     words_of,
     words_of_address,
 )
@@ -40,14 +36,3 @@ def test_words_asked_for_are_beginnings_and_phrases_keep_their_order():
     assert asked("dana@north", TO) == "('dana@north':*A)"
     assert asked("@north.example, dana", TO) == "('north.example':*A) & ('dana':*A)"
     assert asked("!!! ???") == ""
-
-
-def test_signs_of_postgresql_are_quoted():
-    assert vector([(TO, ["o'brien\\"]), (FROM, ["a"])]) == "'o''brien\\\\':1A 'a':2B"
-
-
-def test_long_texts_are_cut_to_what_postgresql_accepts():
-    whole = vector([(CONTENT, words_of(" ".join(f"word{n}" for n in range(60_000))))])
-    assert len(whole.encode()) < 2_000_000
-    assert f":{MAX_POSITION}D" in whole
-    assert vector([(CONTENT, ["again"] * 1000)]).count(",") == 254

@@ -9,10 +9,8 @@ from collections import Counter
 from dataclasses import replace
 
 from dashboard.serving import usage
-from dashboard.serving.bridge import THREADS, WsgiBridge
+from dashboard.serving.bridge import WsgiBridge
 from tests.loops import in_own_loop
-
-MANY = 3 * THREADS
 
 
 class Rules:
@@ -102,25 +100,14 @@ def length(value):
 CHUNKED = (b"transfer-encoding", b"chunked")
 
 
-def ask(*clients, waiting=(), application=echo):
-    """Return `clients` when they have been answered, while those `waiting` are under
-    way.
-    """
+def ask(*clients, application=echo):
+    """Return `clients` when they have been answered."""
 
     async def run():
         bridge = WsgiBridge(application, Rules())
-        under_way = [
-            asyncio.create_task(bridge(one.scope, one.receive, one.send))
-            for one in waiting
-        ]
-        await asyncio.sleep(0)
         await asyncio.gather(
             *(bridge(one.scope, one.receive, one.send) for one in clients)
         )
-        assert [one for one in under_way if one.done()] == []
-        for one in under_way:
-            one.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
         # Notes of threads that are on their way are taken in.
         await asyncio.sleep(0)
         assert {(one.requests, one.held) for one in bridge._usages._known.values()} <= {
