@@ -41,9 +41,6 @@ CASES = {
     "domain below": refuses("acme.com", "ana@sub.acme.com"),
     "domain in front": refuses("acme.com", "ana@acme.com.evil.io"),
     "two signs": refuses("acme.com", "a@acme.com@evil.io", is_no_address=True),
-    "two signs, the other way": refuses(
-        "evil.io acme.com", "a@acme.com@evil.io", is_no_address=True
-    ),
     "dot at the end": allows("acme.com", "ana@acme.com."),
     "capitals": allows("acme.com", "ANA@ACME.COM"),
     "with a name": allows("acme.com", "Ana Acme <ana@acme.com>"),
@@ -65,9 +62,7 @@ CASES = {
         contacts=("ana@10.0.0.1",),
         is_no_address=True,
     ),
-    "address in hexadecimal": refuses("acme.com", "a@10.0.0.0x1", is_no_address=True),
     "single name": refuses("acme.com", "root@localhost", is_no_address=True),
-    "plus": allows("acme.com", "ana+sales@acme.com"),
     "plus is another person": refuses("ana@acme.com", "ana+sales@acme.com"),
     "end of a name": refuses("ana@acme.com", "joana@acme.com"),
     "star": allows("*@acme.com", "ana@acme.com"),
@@ -81,7 +76,6 @@ CASES = {
         "jane@bücher.example",
     ),
     "idn look-alike": refuses("acme.com", "ana@аcme.com"),
-    "idn without its dots": refuses("bücher.example", "ana@bucher.example"),
     "one of many": Case(
         "enforce", ("acme.com",), ("ana@acme.com", "eve@evil.io"), ("eve@evil.io",)
     ),

@@ -18,7 +18,6 @@ _ORIGINAL = re.compile(
 _COMMANDS = re.compile(
     r"/api/v10/applications/(?P<app>[0-9]+)(/guilds/[0-9]+)?/commands"
 )
-_MOST = 2000
 
 
 @dataclass
@@ -71,7 +70,7 @@ class Discord:
         if (
             not isinstance(content, str)
             or not content
-            or len(content.encode("utf-16-le")) // 2 > _MOST
+            or len(content.encode("utf-16-le")) // 2 > 2000
         ):
             return 400, {}, {"code": 50035, "message": "Invalid Form Body"}
         self.shown[found["token"]] = content

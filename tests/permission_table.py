@@ -18,7 +18,6 @@ without a role, with each role for everything, for the connection, for the mailb
 address without a line here fails it: `./run test --all tests/integration/test_permissions.py`
 
 """
-_DOORS = "## Pages and buttons\n\n| address | what it does | who may | confirms |\n|---|---|---|---|\n"
 _TASKS = """
 ## Background tasks
 
@@ -53,7 +52,7 @@ def text():
     ]
     return (
         _HEAD
-        + _DOORS
+        + "## Pages and buttons\n\n| address | what it does | who may | confirms |\n|---|---|---|---|\n"
         + "".join(lines)
         + _TASKS
         + "".join(f"| `{name}` | {does} |\n" for name, does in TASKS.items())

@@ -13,10 +13,7 @@ HOOK = "/services/T0123/B0123/tokenthatnobodymaysee"
 TOKEN = "xoxb-1-token-that-nobody-may-see"
 CHANNEL = "C0123456789"
 # What documented limits refuse.
-_HEADER = 150
 _TEXT = 3000
-_FIELD = 2000
-_FIELDS = 10
 _BLOCKS = 50
 
 
@@ -76,15 +73,15 @@ def find_error(body):
             else [*block.get("fields", []), *block.get("elements", [])]
         )
         most = {
-            "header": _HEADER,
-            "section": _FIELD if "fields" in block else _TEXT,
+            "header": 150,
+            "section": 2000 if "fields" in block else _TEXT,
         }.get(block["type"], _TEXT)
         lengths = [len(one["text"]) for one in texts if one["type"] != "button"]
         is_wrong = block["type"] == "header" and texts[0]["type"] != "plain_text"
         if (
             is_wrong
             or not all(0 < one <= most for one in lengths)
-            or len(block.get("fields", ())) > _FIELDS
+            or len(block.get("fields", ())) > 10
         ):
             return "invalid_blocks"
     return "invalid_blocks" if len(body.get("blocks", ())) > _BLOCKS else ""

@@ -21,9 +21,6 @@ from launcher.pdeathsig import die_with_parent
 from launcher.ports import pick_free_ports
 from tests.prepared import preparing
 
-_PORTS = dict.fromkeys(environment.PORTS, "0")
-_READY_SECONDS = 240
-
 
 def wait_for(function, timeout, what, *, report=lambda: ""):
     """Asks until the answer is true and returns it; when it is late, fails with a
@@ -82,7 +79,7 @@ class Stack:
         }
         self._outer = {
             **outer,
-            **_PORTS,
+            **dict.fromkeys(environment.PORTS, "0"),
             "DEMO": "quiet",
             "DATA_DIR": str(self.data),
             **allow,
@@ -107,7 +104,7 @@ class Stack:
                 start_new_session=True,
                 preexec_fn=lambda: _prepare_launcher(parent),
             )
-        self.wait_for(self._is_ready, _READY_SECONDS, "./run prints that it is ready")
+        self.wait_for(self._is_ready, 240, "./run prints that it is ready")
         return self
 
     def stop(self, signum=signal.SIGINT):

@@ -280,18 +280,6 @@ def test_export_holds_no_formula_is_noted_and_comes_back_as_it_was(signed_in, ad
     assert "Nothing would change." in text_of(post_import(client, raw, how="replace"))
 
 
-def test_reading_is_limited_to_the_maximum_size_of_a_form(
-    signed_in, admin, monkeypatch
-):
-    monkeypatch.setattr("policy.allowlists.preview.MAX_PACKED", 100)
-    answer = post_import(
-        signed_in(admin),
-        "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)),
-    )
-    says(answer, 422, "Split them")
-    assert not Allowlist.objects.filter(version__gt=0).exists()
-
-
 DANA = "dana@northwind.example"
 
 

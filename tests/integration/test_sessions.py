@@ -227,16 +227,13 @@ def test_address_is_closed_for_a_while_whichever_account_it_tries(
     assert try_to(from_address(2), reviewer.email, PASSWORD).status_code == 302
 
 
-PROXIES = [
-    ([], "203.0.113.9", "192.0.2.1"),
-    (["192.0.2.1"], "198.51.100.1, 203.0.113.9", "203.0.113.9"),
-    (["192.0.2.1"], "nonsense", "0.0.0.0"),
-    (["192.0.2.2"], "203.0.113.9", "192.0.2.1"),
-]
-
-
 def test_address_is_the_one_that_a_trusted_proxy_says(rf, settings):
-    for proxies, header, expected in PROXIES:
+    for proxies, header, expected in (
+        ([], "203.0.113.9", "192.0.2.1"),
+        (["192.0.2.1"], "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        (["192.0.2.1"], "nonsense", "0.0.0.0"),
+        (["192.0.2.2"], "203.0.113.9", "192.0.2.1"),
+    ):
         settings.TRUSTED_PROXIES = proxies
         request = rf.get(
             "/", REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": header}

@@ -77,13 +77,6 @@ def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_els
     assert set(Entry.objects.values_list("action", flat=True)) == {"message.opened"}
 
 
-def test_wait_that_discord_asks_for_holds_for_heads(discord, witness):
-    seal()
-    discord.answers[PATH] = (429, {"retry_after": 30})
-    assert [post_heads() for _ in range(2)] == [0, 0]
-    assert len(discord.calls) == 1
-
-
 def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_for_cards(
     discord,
 ):

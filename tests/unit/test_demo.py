@@ -4,7 +4,6 @@ and rate limits; and the demo's messages, by which nobody real is written to.
 
 from datetime import UTC, datetime
 
-from demo.discord.api import count_pings
 from demo.discord.limits import find_command_errors, find_errors
 from demo.discord.markdown import render
 from demo.messages import MESSAGES
@@ -74,17 +73,6 @@ def test_markup_is_rendered_and_escapes_are_literal():
     # own.
     assert "<a" not in render("[https://acme-corp.example](https://acrne-corp.example)")
     assert "<a" not in render("[x](https://a.example) https://b.example", links=False)
-
-
-def test_pings_are_counted_under_allowed_mentions():
-    cases = (
-        ("@everyone <@1> <@!2> <@&3>", None, 4),
-        ("@everyone <@1> <@&3>", {"parse": []}, 0),
-        ("<@1> <@2>", {"users": ["2"]}, 1),
-        ("`@everyone` <@1>", None, 1),
-    )
-    for case in cases:
-        assert count_pings(*case[:2]) == case[2]
 
 
 RESERVED = (".example", ".test", "@example.com")

@@ -17,7 +17,6 @@ from practice.faults import (
     FAULTS,
     is_iban,
     plant,
-    ten_times,
 )
 from practice.planting import upstream_id_like
 
@@ -50,20 +49,6 @@ def test_fault_changes_one_field_and_says_how(fault, seed):
 def test_content_that_offers_nothing_gets_no_fault():
     fine = replace(CONTENT, to=("b@yourteam.example",), markdown="Fine.")
     assert plant(fine, random.Random(1)) is None
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        ("7", "70"),
-        ("120.50", "1200.50"),
-        ("1,200.50", "12,000.50"),
-        ("1.200,50", "12.000,50"),
-        ("999,999", "9,999,990"),
-    ],
-)
-def test_ten_times_is_ten_times_and_written_the_same_way(written, expected):
-    assert ten_times(written) == expected
 
 
 def test_id_looks_like_the_gateways_and_can_never_be_one():

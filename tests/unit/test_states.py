@@ -101,17 +101,6 @@ def test_only_evidence_of_sending_corrects_an_end_without_it():
     assert found == expected - {(S.FAILED, E.BOUNCED)}
 
 
-def test_undo_is_out_of_reach_once_a_call_may_have_left():
-    undoable = {
-        state
-        for state in DecisionState
-        if (state, DecisionEvent.UNDO) in DECISION_TRANSITIONS
-    }
-    # Being carried out begins with a read; the row's own mark says when the call itself
-    # may have left.
-    assert undoable == {"recorded", "calling"}
-
-
 def test_withdrawn_never_counts_again_and_never_turns_into_undone():
     ends = {
         DECISION_TRANSITIONS.get((DecisionState.WITHDRAWN, event))

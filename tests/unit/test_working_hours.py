@@ -18,11 +18,10 @@ from policy.calendars import (
     next_opening,
 )
 
-NINE_TO_FIVE = ((9 * 60, 17 * 60),)
 OFFICE = Calendar(
     "Office",
     ZoneInfo("Europe/Berlin"),
-    (NINE_TO_FIVE,) * 5 + ((), ()),
+    (((9 * 60, 17 * 60),),) * 5 + ((), ()),
     {date(2026, 12, 25): "Xmas"},
 )
 ZONES = (

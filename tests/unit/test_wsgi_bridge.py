@@ -59,8 +59,6 @@ class Client:
             "path": path,
             "query_string": b"",
             "http_version": "1.1",
-        }
-        self.scope |= {
             "headers": list(headers),
             "client": (address, 4711),
             "server": ("127.0.0.1", 8000),
