@@ -1,4 +1,4 @@
-"""Charts are worked out from numbers alone, and times are said in words."""
+"""Times are said in words."""
 
 from common.charts import spoken
 

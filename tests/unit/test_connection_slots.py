@@ -1,5 +1,6 @@
-"""Who may use the worker's threads: no connection may hold up another, and no job that
-waits is forgotten.
+"""Who may use the worker's threads: no connection may hold up another.
+
+That a job without a slot is sent again: tests/integration/test_workers.py.
 """
 
 from contextlib import ExitStack

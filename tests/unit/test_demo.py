@@ -1,5 +1,5 @@
-"""The stand-in's knowledge of Discord: limits of messages, Markdown of cards, pings,
-and rate limits; and the demo's messages, by which nobody real is written to.
+"""The stand-in's knowledge of Discord: limits of messages and Markdown of
+cards; and the demo's messages, by which nobody real is written to.
 """
 
 from datetime import UTC, datetime

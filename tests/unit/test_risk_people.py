@@ -1,5 +1,5 @@
 """Whom a message greets, names and answers to: greetings, lying names, odd letters,
-Reply-To, allowlist, repeats.
+Reply-To.
 """
 
 from common.fingerprint import Content

@@ -1,4 +1,4 @@
-"""A thread that does not come back ends its worker, and nothing else does."""
+"""A thread that does not come back ends its worker."""
 
 import os
 import signal

@@ -1,6 +1,4 @@
-"""The pool of threads: the last that worked is used next, idle ones end, and nothing
-that was submitted is lost.
-"""
+"""The pool of threads: idle ones end, and nothing that was submitted is lost."""
 
 import threading
 from concurrent.futures import wait

@@ -1,6 +1,4 @@
-"""Tracking pixels are told from pictures by what the message says of them; fetched
-pictures stand in their places.
-"""
+"""Tracking pixels are told from pictures by what the message says of them."""
 
 import base64
 import hashlib
