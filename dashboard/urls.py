@@ -3,11 +3,11 @@
 from django.conf import settings
 from django.urls import include, path
 
-from dashboard.first_run import views as first_run
+from dashboard import first_run
 from dashboard.frame.csp_reports import csp_report
 from dashboard.frame.find import find
 from dashboard.health import views as health
-from dashboard.home.views import home, home_waiting
+from dashboard.home import home, home_waiting
 from dashboard.live import views as live
 
 urlpatterns = [

@@ -19,7 +19,7 @@ from approvals.queue.views import filters_of
 from common.counts import count_of, counted
 from common.disk import is_full
 from common.pages import DeskRequest
-from dashboard.first_run.views import reminder
+from dashboard.first_run import reminder
 from dashboard.health.checks import silent_jobs
 from dashboard.live.views import live_origin
 from mirror.sync.health import freshness_for

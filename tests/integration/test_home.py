@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.models import Decision, Review, Verdict
-from dashboard.home.overview import overview_of
+from dashboard.home import panels_for
 from mirror.models import Message
 from tests.factories import (
     change_row,
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("people_shown")
 
 def panels(person):
     """The cards by name, without the rest of the page."""
-    return {one.name: one for one in overview_of(person.actor(surface="web"))}
+    return {one.name: one for one in panels_for(person.actor(surface="web"))}
 
 
 def rows(person):

@@ -1,23 +1,28 @@
-"""The steps of the first run: what is done, what is to do and what is wrong, computed
-from the current state.
+"""The first run: the page that guides an admin through it, with each step's current
+state computed from the desk, and the reminder of the steps that are left.
 
-It stores nothing, so that a step that breaks later is shown as broken. It takes a few
-queries, and a connection to the mail server on the page itself.
+It stores nothing of its own, so that a step that breaks later is shown as broken.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
 
 from alerts.models import Destination
 from approvals.intake import unsigned
 from common import smtp
-from common.actors import Actor
+from common.pages import DeskRequest
 from common.time_zones import there, zone_word
 from connections.accounts.keys import SLOTS, scope_error
 from connections.accounts.own_webhook import address_of, unreachable_because
@@ -27,6 +32,7 @@ from mirror.states import MessageState
 from mirror.sync.health import freshness_of
 from people.models import Invitation, Person
 
+PUT_AWAY = "setup_put_away"
 # A mail server took it.
 LEFT = (
     MessageState.SENT,
@@ -44,12 +50,13 @@ _TITLES = {
     "people": "Invite people",
     "letter": "Send a first message",
 }
+_OPTIONAL = ("alerts", "people", "letter")
 ADMIN_KEY_MISSING = (
     "There is no admin key, so register it by hand at MultiMail, with this address: "
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Step:
     """One step: `state` is done, todo, wrong or later; `summary` is its current state,
     and what to do about it.
@@ -60,10 +67,9 @@ class Step:
     summary: str
     label: str = ""
     url: str = ""
-    is_needed: bool = True
     # A step that worked once and broke later does not count as left.
     has_worked: bool = False
-    problems: tuple[str, ...] = ()
+    problems: Sequence[str] = ()
     is_next: bool = False
 
     @property
@@ -72,55 +78,97 @@ class Step:
         return _TITLES[self.name]
 
     @property
+    def is_needed(self) -> bool:
+        """Whether the desk needs this step."""
+        return self.name not in _OPTIONAL
+
+    @property
     def is_left(self) -> bool:
         """Whether the desk needs this step and it is not done."""
         return self.is_needed and self.state != "done" and not self.has_worked
 
 
-@dataclass(frozen=True)
-class SetUp:
-    """All steps in order, and the connection that the middle ones are about."""
-
-    steps: list[Step]
-    connection: Connection | None
-
-    @property
-    def left(self) -> str:
-        """How many of the needed steps are left, in words; empty if none are."""
-        return _left(step for step in self.steps if step.is_needed)
-
-    @property
-    def open_steps(self) -> list[Step]:
-        """The steps that are not done."""
-        return [step for step in self.steps if step.state != "done"]
-
-    @property
-    def done_steps(self) -> list[Step]:
-        """The steps that are done."""
-        return [step for step in self.steps if step.state == "done"]
+@require_safe
+def setup(request: DeskRequest) -> HttpResponse:
+    """Show what is done of the first run, and what to do next."""
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
+    steps, connection = set_up()
+    context = {
+        "left": left_of(steps),
+        "open_steps": [step for step in steps if step.state != "done"],
+        "done_steps": [step for step in steps if step.state == "done"],
+        "command": _first_message_command(connection) if connection else None,
+        "gateway_url": settings.MULTIMAIL_API_URL,
+    }
+    return render(request, "dashboard/setup.html", context)
 
 
-def set_up() -> SetUp:
+@require_POST
+def put_away(request: DeskRequest) -> HttpResponse:
+    """Hide the reminder until the person signs in again. The page itself stays."""
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
+    request.session[PUT_AWAY] = True
+    return redirect("home")
+
+
+def reminder(request: HttpRequest) -> str:
+    """Return the reminder of the steps that are left; empty if there are none, or if it
+    was hidden or the actor may not do them.
+    """
+    actor = request.actor  # type: ignore[attr-defined]
+    if request.session.get(PUT_AWAY) or not actor.is_admin_of_all:
+        return ""
+    return left_of(_needed()[0])
+
+
+def set_up() -> tuple[list[Step], Connection | None]:
     """Return every step, for the first connection that is not ready if there are
-    several.
+    several, and that connection.
 
     If no mail was sent yet, it checks the mail server: three seconds a step at most.
     """
-    needed, connection = _needed(is_asked=True)
-    optional = [_discord(), _people(), _first_message(connection)]
-    steps = [*needed, *(replace(step, is_needed=False) for step in optional)]
-    for number, step in enumerate(steps):
+    steps, connection = _needed(is_asked=True)
+    steps += [_discord(), _people(), _first_message(connection)]
+    for step in steps:
         if step.state in ("todo", "wrong"):
-            steps[number] = replace(step, is_next=True)
+            step.is_next = True
             break
-    return SetUp(steps, connection)
+    return steps, connection
 
 
-def left(actor: Actor) -> str:
-    """Return in words how many of the needed steps are left; empty if none are, or if
-    the actor may not do them.
+def left_of(steps: Sequence[Step]) -> str:
+    """Return in words how many of the needed steps are left; empty if none are."""
+    number = sum(step.is_left for step in steps)
+    if not number:
+        return ""
+    needed = sum(step.is_needed for step in steps)
+    return f"{number} of {needed} steps {'is' if number == 1 else 'are'} left"
+
+
+def _first_message_command(connection: Connection) -> dict[str, str | bool]:
+    """Return a command that sends a first message, with a placeholder for the key, and
+    its sender.
     """
-    return _left(_needed()[0]) if actor.is_admin_of_all else ""
+    mailbox = connection.mailboxes.exclude(address="").order_by("address").first()
+    message = {
+        "from": mailbox.address if mailbox else "agent@your-team.example",
+        "to": "dana@northwind.example",
+        "subject": "Hello from the first run",
+        "body": "Hello **Dana**, this is the first message.",
+    }
+    line = (
+        f"curl -s {connection.api_url}/v1/send_email \\\n"
+        '  -H "Authorization: Bearer AGENT-KEY" -H "Content-Type: application/json" \\\n'
+        f"  -d {shlex.quote(json.dumps(message))}"
+    )
+    return {
+        "line": line,
+        "api_url": connection.api_url,
+        "mailbox": message["from"],
+        "is_known": mailbox is not None,
+    }
 
 
 def _needed(*, is_asked: bool = False) -> tuple[list[Step], Connection | None]:
@@ -147,18 +195,10 @@ def _needed(*, is_asked: bool = False) -> tuple[list[Step], Connection | None]:
     return [connected, *steps, *_mail(connection, is_asked=is_asked)], connection
 
 
-def _left(needed: Iterable[Step]) -> str:
-    steps = list(needed)
-    number = sum(step.is_left for step in steps)
-    if not number:
-        return ""
-    return f"{number} of {len(steps)} steps {'is' if number == 1 else 'are'} left"
-
-
 def _connected(connections: list[Connection]) -> Step:
     if not connections:
         summary = "Connect the account whose held messages are reviewed here: the built-in gateway, or hosted."
-        url = _to(reverse("add-connection"))
+        url = _to("add-connection")
         return Step("connect", "todo", summary, "Add a connection", url)
     names = ", ".join(f"{one.name} at {one.api_url}" for one in connections[:3])
     more = f", and {len(connections) - 3} more" if len(connections) > 3 else ""
@@ -168,7 +208,7 @@ def _connected(connections: list[Connection]) -> Step:
 
 def _keys(connection: Connection) -> Step:
     label = "Check the keys"
-    url = _to(_page_of(connection))
+    url = _to("connection", connection.pk)
     held = {
         name: slot for name, slot in SLOTS.items() if getattr(connection, slot.field)
     }
@@ -184,9 +224,7 @@ def _keys(connection: Connection) -> Step:
         ]
     if problems:
         summary = "A key is in the wrong field, or MultiMail refuses it. Replace it."
-        return Step(
-            "keys", "wrong", summary, "Replace the key", url, problems=tuple(problems)
-        )
+        return Step("keys", "wrong", summary, "Replace the key", url, problems=problems)
     if not connection.keys_checked_at and not connection.checked_key:
         summary = "The scopes of the keys have not been checked with MultiMail yet."
         return Step("keys", "todo", summary, label, url)
@@ -208,7 +246,7 @@ def _keys(connection: Connection) -> Step:
 
 def _webhook(connection: Connection) -> Step:
     has_event = connection.has_event  # type: ignore[attr-defined]
-    url = _to(_page_of(connection), "webhook")
+    url = f"{_to('connection', connection.pk)}#webhook"
     if forged := unsigned.unsigned_lately(connection.pk):
         summary = (
             f"{forged} call{'' if forged == 1 else 's'} without a valid signature in the last two minutes. If "
@@ -235,7 +273,7 @@ def _queue(connection: Connection) -> Step:
     now = connection.clock  # type: ignore[attr-defined]
     freshness = freshness_of(connection, now=now)
     label = "Read now"
-    url = _to(_page_of(connection))
+    url = _to("connection", connection.pk)
     has_worked = connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
         summary = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
@@ -269,12 +307,12 @@ def _mail(connection: Connection, *, is_asked: bool) -> list[Step]:
     # address.
     if is_asked and (error := smtp.connection_error(settings.EMAIL_URL)):
         summary = "Approved messages wait at the gateway until the mail server accepts them. Check EMAIL_URL."
-        return [Step("mail", "wrong", summary, problems=(error,), has_worked=True)]
+        return [Step("mail", "wrong", summary, problems=[error], has_worked=True)]
     return [Step("mail", "done", f"The mail server {server} answers.")]
 
 
 def _discord() -> Step:
-    url = _to(reverse("alerts"))
+    url = _to("alerts")
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
         summary = f"{proved.name} has received a test or a card."
@@ -289,12 +327,12 @@ def _discord() -> Step:
         summary = f"{destinations[0].name} has not been tested yet."
         return Step("alerts", "todo", summary, "Send a test", url)
     summary = "Notify a channel when messages wait for review. Without one, people have to open the queue themselves."
-    url = _to(reverse("add-destination"))
+    url = _to("add-destination")
     return Step("alerts", "todo", summary, "Add a destination", url)
 
 
 def _people() -> Step:
-    people = _to(reverse("people"))
+    people = _to("people")
     others = Person.objects.filter(is_active=True).count() - 1
     if others > 0:
         summary = (
@@ -306,7 +344,7 @@ def _people() -> Step:
         summary = f"{number} open invitation{'' if number == 1 else 's'}."
         return Step("people", "done", summary, "View people", people)
     summary = "Reviewers decide; auditors search the history. You can invite people later, or work alone."
-    return Step("people", "todo", summary, "Invite people", _to(reverse("invite")))
+    return Step("people", "todo", summary, "Invite people", _to("invite"))
 
 
 def _first_message(connection: Connection | None) -> Step:
@@ -322,10 +360,6 @@ def _first_message(connection: Connection | None) -> Step:
     return Step("letter", "todo", summary, "Open the queue", reverse("queue"))
 
 
-def _page_of(connection: Connection) -> str:
-    return reverse("connection", args=[connection.pk])
-
-
-def _to(path: str, part: str = "") -> str:
+def _to(view: str, *args: int) -> str:
     """Return the URL of a page, with a link back here."""
-    return f"{path}?{urlencode({'next': reverse('setup')})}{f'#{part}' if part else ''}"
+    return f"{reverse(view, args=args)}?{urlencode({'next': reverse('setup')})}"
