@@ -14,13 +14,19 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from tempfile import SpooledTemporaryFile
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 from django.conf import settings
 
 from common.threads import LastUsedExecutor
-from dashboard.serving import usage
-from dashboard.serving.usage import THREADS, CountedRequest, Environ, Refused, Usages
+from dashboard.serving.usage import (
+    THREADS,
+    CountedRequest,
+    Environ,
+    Refused,
+    RequestRules,
+    Usages,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,63 +40,6 @@ IN_MEMORY = 256 * 1024
 # A larger body is accepted only from known senders.
 SMALL_BODY = 64 * 1024
 PIECE = 128 * 1024
-
-
-class RequestRules(usage.RequestRules, Protocol):
-    """Says too how many bytes of body to read; 0 means none, so that the headers alone
-    decide the response.
-    """
-
-    def most_body(self, environ: Environ) -> int:
-        """Return it by the headers alone, without blocking."""
-
-    def most_of_sender(self, environ: Environ) -> int:
-        """Return it for a large body. This may query the database."""
-
-
-class TooManyParameters(Refused):
-    """The address has more query parameters than Django reads; not every view would
-    find out.
-    """
-
-    status = 400
-    code = "too_many_parameters"
-
-    def __init__(self) -> None:
-        self.sentence = f"The address has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} query parameters."
-        super().__init__(self.sentence)
-
-
-class BodyTooSlow(Refused):
-    """The body was not received in time."""
-
-    status = 408
-    code = "request_timeout"
-    sentence = "The request body did not arrive in time."
-
-
-class BodyTooLarge(Refused):
-    """The body is larger than this URL allows."""
-
-    status = 413
-    code = "too_large"
-    sentence = "The body is too large."
-
-
-class BodyIncomplete(Refused):
-    """The client ended the connection, or its half of it, before the body was complete."""
-
-    status = 400
-    code = "bad_request"
-    sentence = "The body ended before its Content-Length was reached."
-
-
-class ApplicationFailed(Refused):
-    """The application had an error before its response began."""
-
-    status = 500
-    code = "internal"
-    sentence = "The desk had an error, which was logged."
 
 
 class WsgiBridge:
@@ -110,7 +59,9 @@ class WsgiBridge:
             try:
                 most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
                 if environ["QUERY_STRING"].count("&") >= most:
-                    raise TooManyParameters
+                    # Not every view would find out.
+                    sentence = f"The address has more than {most:,} query parameters."
+                    raise Refused(400, "too_many_parameters", sentence)
                 is_read = await self._take_body(environ, request, receive, body)
                 request.begin()
                 await request.take_thread()
@@ -120,11 +71,6 @@ class WsgiBridge:
                 environ["wsgi.input"] = body
                 await self._run(environ, request, send, is_read=is_read)
             except Refused as refusal:
-                if isinstance(refusal, BodyTooSlow):
-                    log.info(
-                        "request body too slow",
-                        extra={"bytes": body.tell(), "address": environ["REMOTE_ADDR"]},
-                    )
                 # First, as this client may not read the refusal either.
                 request.end()
                 await _refuse(send, refusal)
@@ -149,8 +95,9 @@ class WsgiBridge:
         if not is_chunked and not declared:
             return True
         most = self._rules.most_body(environ)
+        too_large = Refused(413, "too_large", "The body is too large.")
         if declared > most > 0:
-            raise BodyTooLarge
+            raise too_large
         if most and (is_chunked or declared > SMALL_BODY):
             request.begin()
             await request.take_thread()
@@ -173,13 +120,20 @@ class WsgiBridge:
                 async with asyncio.timeout(left):
                     message = await receive()
             except TimeoutError:
-                raise BodyTooSlow from None
+                log.info(
+                    "request body too slow",
+                    extra={"bytes": body.tell(), "address": environ["REMOTE_ADDR"]},
+                )
+                sentence = "The request body did not arrive in time."
+                raise Refused(408, "request_timeout", sentence) from None
             if message["type"] != "http.request":
-                raise BodyIncomplete
+                # The client ended the connection, or its half of it.
+                sentence = "The body ended before its Content-Length was reached."
+                raise Refused(400, "bad_request", sentence)
             body.write(message.get("body", b""))
             if body.tell() > most:
-                raise BodyTooLarge
-            request.hold_body(body.tell())
+                raise too_large
+            request.hold("body", body.tell())
             request.check_held()
             is_complete = not message.get("more_body")
         environ["CONTENT_LENGTH"] = str(body.tell())
@@ -194,7 +148,8 @@ class WsgiBridge:
         try:
             await _wait_for_change(answer)
             if answer.has_failed and not answer.has_begun:
-                await _refuse(send, ApplicationFailed())
+                sentence = "The desk had an error, which was logged."
+                await _refuse(send, Refused(500, "internal", sentence))
                 return
             headers = answer.headers
             if not is_read:
@@ -316,7 +271,7 @@ class BufferedResponse:
             self._buffer.seek(self._read)
             piece = self._buffer.read(PIECE)
             self._read += len(piece)
-        self._request.hold_answer(self._written - self._read)
+        self._request.hold("answer", self._written - self._read)
         return piece
 
     @property
@@ -356,7 +311,7 @@ class BufferedResponse:
         """Note what the thread has done. The event loop does this, also while it waits
         for the client to read.
         """
-        self._request.hold_answer(self._written - self._read)
+        self._request.hold("answer", self._written - self._read)
         if self.is_complete:
             self._request.give_thread_back()
         self.changed.set()

@@ -16,8 +16,8 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 from weakref import WeakValueDictionary
 
 from common.addresses import address_in, network_of
@@ -45,6 +45,14 @@ class RequestRules(Protocol):
 
     def session_of(self, environ: Environ) -> str:
         """Return the session or API key that the request presents; empty for none."""
+
+    def most_body(self, environ: Environ) -> int:
+        """Return how many bytes of body to read, by the headers alone and without
+        blocking; 0 means none, so that the headers decide the response.
+        """
+
+    def most_of_sender(self, environ: Environ) -> int:
+        """Return the same for a large body. This may query the database."""
 
 
 @dataclass(frozen=True)
@@ -99,42 +107,30 @@ _PROCESS = Share(
 class Refused(Exception):
     """The request is answered without the application."""
 
-    status: int
-    code: str
-    sentence: str
-    # Seconds; 0 where the same request would be refused again.
-    retry_after = 0
+    def __init__(
+        self, status: int, code: str, sentence: str, *, retry_after: int = 0
+    ) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.code = code
+        self.sentence = sentence
+        # Seconds; 0 where the same request would be refused again.
+        self.retry_after = retry_after
 
 
-class OverLimit(Refused):
-    """The client uses too much."""
-
-    code = "too_many_requests"
-    retry_after = 2
-
-    def __init__(self, share: Share) -> None:
-        self.status = share.status
-        self.sentence = share.sentence
-        super().__init__(share.sentence)
-
-
-@dataclass(eq=False)
 class Usage:
     """What one session, one address or the whole process has in use."""
 
-    name: str
-    share: Share
-    requests: int = 0
-    held: int = 0
-    is_reported: bool = False
-    # It lets requests through in the order in which they came.
-    threads: asyncio.Semaphore = field(init=False)
+    def __init__(self, name: str, share: Share) -> None:
+        self.name = name
+        self.share = share
+        self.requests = 0
+        self.held = 0
+        self.is_reported = False
+        # It lets requests through in the order in which they came.
+        self.threads = asyncio.Semaphore(share.threads)
 
-    def __post_init__(self) -> None:
-        """Make the semaphore."""
-        self.threads = asyncio.Semaphore(self.share.threads)
-
-    def refuse(self) -> OverLimit:
+    def refuse(self) -> Refused:
         """Return the exception, and log it for the first of many."""
         if not self.is_reported:
             log.warning(
@@ -142,7 +138,8 @@ class Usage:
                 extra={"of": self.name, "requests": self.requests, "held": self.held},
             )
         self.is_reported = True
-        return OverLimit(self.share)
+        status = self.share.status
+        return Refused(status, "too_many_requests", self.share.sentence, retry_after=2)
 
 
 class CountedRequest:
@@ -151,51 +148,46 @@ class CountedRequest:
     def __init__(self, usages: list[Usage]) -> None:
         # The narrowest first.
         self._usages = usages
-        self._counted = 0
-        self._body = self._answer = self._held = 0
+        self._is_counted = False
+        self._sizes = {"body": 0, "answer": 0}
+        self._held = 0
         # Since when it has a thread of each.
         self._with_thread: dict[Usage, float] = {}
 
     def begin(self) -> None:
-        """Count the request. Raises OverLimit."""
-        if self._counted:
+        """Count the request. Raises Refused."""
+        if self._is_counted:
             return
         for usage in self._usages:
             if usage.requests >= usage.share.requests:
                 raise usage.refuse()
-        self._count(1)
+        for usage in self._usages:
+            usage.requests += 1
+        self._is_counted = True
 
     def end(self) -> None:
         """Count neither the request nor its bytes any more, whatever is said of it
         later.
         """
-        self._hold(0)
-        self._count(0)
+        for usage in self._usages:
+            usage.held -= self._held
+            if self._is_counted:
+                usage.requests -= 1
         self.give_thread_back()
         self._usages = []
 
-    def _count(self, counted: int) -> None:
+    def hold(self, part: Literal["body", "answer"], size: int) -> None:
+        """Say how many bytes of the body are held now, or of the answer wait for the
+        client.
+        """
+        self._sizes[part] = min(size, MOST_COUNTED)
+        held = sum(self._sizes.values())
         for usage in self._usages:
-            usage.requests += counted - self._counted
-        self._counted = counted
-
-    def hold_body(self, size: int) -> None:
-        """Say how many bytes of the body are held now."""
-        self._body = min(size, MOST_COUNTED)
-        self._hold(self._body + self._answer)
-
-    def hold_answer(self, size: int) -> None:
-        """Say how many bytes of the answer wait for the client now."""
-        self._answer = min(size, MOST_COUNTED)
-        self._hold(self._body + self._answer)
-
-    def _hold(self, size: int) -> None:
-        for usage in self._usages:
-            usage.held += size - self._held
-        self._held = size
+            usage.held += held - self._held
+        self._held = held
 
     def check_held(self) -> None:
-        """Raise OverLimit while too much is held."""
+        """Raise Refused while too much is held."""
         for usage in self._usages:
             if usage.held > usage.share.held:
                 raise usage.refuse()
