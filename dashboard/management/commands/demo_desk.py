@@ -7,7 +7,7 @@ alert destinations.
 
 import json
 import secrets
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,18 @@ class Command(BaseCommand):
                     person = Person.objects.create_user(
                         email=email, name=name, password=known[f"{prefix}_PASSWORD"]
                     )
-                    link_account(person)
+                    # Their account on the stand-in's server.
+                    for member in MEMBERS:
+                        if member.email == email:
+                            DiscordAccount.objects.get_or_create(
+                                discord_id=member.id,
+                                defaults={"person": person, "name": member.username},
+                            )
                 for role in roles:
                     Grant.objects.get_or_create(
                         person=person, role=role, connection=None, mailbox=None
                     )
-            make_destinations(hook_secret=known[HOOK_SECRET])
+            _make_destinations(known[HOOK_SECRET])
         # The slash commands at the stand-in, unless there are some, as
         # `discord_register` does at Discord.
         commands = credentials.parent / COMMANDS_FILE
@@ -164,76 +170,50 @@ _LOGGED = (
 )
 
 
-@dataclass(frozen=True)
-class _DemoDestination:
-    name: str
-    kind: str
-    path: str = ""
-    actions: tuple[str, ...] = ()
-    more: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def url(self) -> str:
-        """The URL in this run: its ports may differ from the last run's."""
-        return (
-            f"http://127.0.0.1:{settings.DISCORD_PORT}{self.path}" if self.path else ""
-        )
-
-
-def make_destinations(*, hook_secret: str) -> None:
+def _make_destinations(hook_secret: str) -> None:
     """Create missing destinations, and update the ports of existing ones; removed ones
     stay removed.
     """
-    for wanted in _destinations(hook_secret):
-        fields = {"kind": wanted.kind, "url": wanted.url, **wanted.more}
-        destination, made = Destination.objects.get_or_create(
-            name=wanted.name, defaults=fields
-        )
-        if made and wanted.actions:
-            Route.objects.create(destination=destination, actions=list(wanted.actions))
-        is_same = destination.kind == wanted.kind and destination.removed_at is None
-        if is_same and destination.url != wanted.url:
-            destination.url = wanted.url
-            destination.save(update_fields=["url"])
-
-
-def link_account(person: Person) -> None:
-    """Link a person of the demo with their account on the stand-in's server."""
-    for member in MEMBERS:
-        if member.email == person.email:
-            fields = {"person": person, "name": member.username}
-            DiscordAccount.objects.get_or_create(discord_id=member.id, defaults=fields)
-
-
-def _destinations(hook_secret: str) -> list[_DemoDestination]:
-    every = tuple(action for event in EVENTS for action in event.actions)
-    logged = tuple(
+    every = [action for event in EVENTS for action in event.actions]
+    logged = [
         action for event in EVENTS if event.name in _LOGGED for action in event.actions
-    )
-    webhook = "discord_webhook"
-    bot = "discord_bot"
+    ]
     approvals = "#approvals (demo)"
+    cards = list(CARD_ACTIONS)
     if str(settings.DISCORD_APP_ID) == APP_ID:
-        channel = {"channel": APPROVALS.id}
-        answers = {"channel": SUPPORT.id, "answers_channel": SUPPORT.name}
-        cards = [
-            _DemoDestination(approvals, bot, actions=CARD_ACTIONS, more=channel),
-            _DemoDestination("#support (demo)", bot, more=answers),
-        ]
+        _make_destination(approvals, "discord_bot", "", cards, channel=APPROVALS.id)
+        _make_destination(
+            "#support (demo)",
+            "discord_bot",
+            channel=SUPPORT.id,
+            answers_channel=SUPPORT.name,
+        )
     else:
         # Another application is not the stand-in's, and knows none of its channels.
-        path = _webhook(APPROVALS.id)
-        cards = [_DemoDestination(approvals, webhook, path, CARD_ACTIONS)]
-    events = f"{EVENTS_PATH}{EVENT_KEY}"
-    secret = {"secret": hook_secret}
-    return [
-        *cards,
-        _DemoDestination("#mail-log (demo)", webhook, _webhook(MAIL_LOG.id), logged),
-        _DemoDestination("Inngest (demo)", "inngest", events, every),
-        _DemoDestination(
-            "Signed webhook (demo)", "signed_webhook", HOOK_PATH, every, secret
-        ),
-    ]
+        _make_destination(approvals, "discord_webhook", _webhook(APPROVALS.id), cards)
+    _make_destination(
+        "#mail-log (demo)", "discord_webhook", _webhook(MAIL_LOG.id), logged
+    )
+    _make_destination("Inngest (demo)", "inngest", f"{EVENTS_PATH}{EVENT_KEY}", every)
+    _make_destination(
+        "Signed webhook (demo)", "signed_webhook", HOOK_PATH, every, secret=hook_secret
+    )
+
+
+def _make_destination(
+    name: str, kind: str, path: str = "", actions: Sequence[str] = (), **more: str
+) -> None:
+    # Its ports may differ from the last run's.
+    url = f"http://127.0.0.1:{settings.DISCORD_PORT}{path}" if path else ""
+    destination, made = Destination.objects.get_or_create(
+        name=name, defaults={"kind": kind, "url": url, **more}
+    )
+    if made and actions:
+        Route.objects.create(destination=destination, actions=actions)
+    is_same = destination.kind == kind and destination.removed_at is None
+    if is_same and destination.url != url:
+        destination.url = url
+        destination.save(update_fields=["url"])
 
 
 def _webhook(number: str) -> str:
