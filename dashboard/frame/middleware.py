@@ -157,25 +157,21 @@ MAX_PATH = 300
 
 
 class DenialsMiddleware(Middleware):
-    """Inside all middleware that changes responses: it sees the view's own response."""
+    """Records what of signed-in people was denied. Inside all middleware that changes
+    responses: it sees the view's own response.
+    """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        if is_denied(request, response.status_code):
+        match = request.resolver_match
+        # An address without a view denies nothing.
+        is_denied = match and (
+            response.status_code == 403
+            or (response.status_code == 404 and match.kwargs)
+        )
+        if is_denied and request.actor.kind == "person":  # type: ignore[attr-defined]
             note_denied(request, response.status_code)
         return response
-
-
-def is_denied(request: HttpRequest, status: int) -> bool:
-    """Whether a response denied something to a signed-in person. A URL without a view
-    denies nothing.
-    """
-    match = request.resolver_match
-    if match is None or (status == 404 and not match.kwargs):
-        return False
-    if status not in (403, 404):
-        return False
-    return bool(request.actor.kind == "person")  # type: ignore[attr-defined]
 
 
 @transaction.atomic
