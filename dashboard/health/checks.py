@@ -104,71 +104,68 @@ def parser_answers() -> bool:
     return True
 
 
-def examine_redis() -> tuple[list[Finding], str]:
-    """Return what is wrong with Redis, and a line about it."""
+def examine_redis(facts: list[str]) -> Iterator[Finding]:
+    """Yield what is wrong with Redis, and add a line about it to `facts`."""
     try:
-        facts: dict[str, Any] = _redis().info()
+        info: dict[str, Any] = _redis().info()
         lengths = {queue: int(_redis().llen(queue)) for queue in QUEUES}
     except redis.RedisError as error:
         why = _first_line(
             error, _redis().connection_pool.connection_kwargs.get("password")
         )
-        advice = "No work is lost, but it starts seconds later and open pages poll. Start Redis, or set REDIS_URL."
-        return [Finding(f"Redis is not responding: {why}", advice)], ""
-    found = []
-    if facts.get("maxmemory_policy") != "noeviction":
-        sentence = f"Redis discards data when it is full (maxmemory-policy {facts.get('maxmemory_policy')})."
-        found.append(
-            Finding(sentence, "Set maxmemory-policy to noeviction.", is_stuck=False)
+        yield Finding(
+            f"Redis is not responding: {why}",
+            "No work is lost, but it starts seconds later and open pages poll. Start Redis, or set REDIS_URL.",
+        )
+        return
+    policy = info.get("maxmemory_policy")
+    if policy != "noeviction":
+        yield Finding(
+            f"Redis discards data when it is full (maxmemory-policy {policy}).",
+            "Set maxmemory-policy to noeviction.",
+            is_stuck=False,
         )
     for queue, length in lengths.items():
         if length > MANY_WAITING:
-            sentence = f"{length} tasks are waiting in the queue {queue}."
-            found.append(Finding(sentence, "Its worker is too slow or not running."))
-    queue_lengths = ", ".join(f"{queue} {length}" for queue, length in lengths.items())
-    return found, f"Redis {facts.get('redis_version')}; waiting tasks: {queue_lengths}."
+            yield Finding(
+                f"{length} tasks are waiting in the queue {queue}.",
+                "Its worker is too slow or not running.",
+            )
+    waiting = ", ".join(f"{queue} {length}" for queue, length in lengths.items())
+    facts.append(f"Redis {info.get('redis_version')}; waiting tasks: {waiting}.")
 
 
-def examine_postgresql() -> tuple[list[Finding], str]:
-    """Return what is wrong with a PostgreSQL that answers, and a line about it."""
+def examine_postgresql(facts: list[str]) -> Iterator[Finding]:
+    """Yield what is wrong with a PostgreSQL that answers, and add a line about it to
+    `facts`.
+    """
     version = connection.pg_version  # type: ignore[attr-defined]
-    found = []
+    facts.append(f"PostgreSQL {version // 10_000}.{version % 10_000}.")
     if version < OLDEST_POSTGRESQL:
-        sentence = (
-            f"PostgreSQL is version {version // 10_000}, and at least 14 is needed."
+        yield Finding(
+            f"PostgreSQL is version {version // 10_000}, and at least 14 is needed.",
+            "Update it.",
         )
-        found.append(Finding(sentence, "Update it."))
     before = time.time()
     at = clock().timestamp()
     off = (before + time.time()) / 2 - at
     if abs(off) > CLOCK_OFF:
         way = "ahead of" if off > 0 else "behind"
-        sentence = f"The clock of this host is {abs(off):.0f} s {way} the database's."
-        advice = "Decisions use the database's clock, but ages on pages will be wrong. Synchronise both with NTP."
-        found.append(Finding(sentence, advice, is_stuck=False))
+        yield Finding(
+            f"The clock of this host is {abs(off):.0f} s {way} the database's.",
+            "Decisions use the database's clock, but ages on pages will be wrong. Synchronise both with NTP.",
+            is_stuck=False,
+        )
     if unknown := unknown_migrations(applied_migrations()):
-        sentence = (
-            f"The database was used by a newer Countersign ({first_few(unknown)})."
+        yield Finding(
+            f"The database was used by a newer Countersign ({first_few(unknown)}).",
+            "Start that version or a newer one: docs/operators/upgrade.md.",
         )
-        advice = "Start that version or a newer one: docs/operators/upgrade.md."
-        found.append(Finding(sentence, advice))
     if pending := pending_migrations():
-        names = ", ".join(pending[:5])
-        sentence = f"{len(pending)} migrations have not been applied: {names}."
-        advice = "Restart the desk with ./run, which applies them."
-        found.append(Finding(sentence, advice))
-    found += _examine_ledger_guards()
-    for session in idle_sessions(longer_than=IDLE.total_seconds()):
-        sentence = (
-            f"A session of {session.role} (process {session.process}) has kept a transaction open for "
-            f"{session.seconds // 60} min while idle."
+        yield Finding(
+            f"{len(pending)} migrations have not been applied: {', '.join(pending[:5])}.",
+            "Restart the desk with ./run, which applies them.",
         )
-        advice = f"It keeps locks and old rows. End it: SELECT pg_terminate_backend({session.process});"
-        found.append(Finding(sentence, advice))
-    return found, f"PostgreSQL {version // 10_000}.{version % 10_000}."
-
-
-def _examine_ledger_guards() -> Iterator[Finding]:
     guards = table_guards(APPEND_ONLY)
     if lacking := [one.table for one in guards if one.triggers < TRIGGERS]:
         yield Finding(
@@ -181,37 +178,47 @@ def _examine_ledger_guards() -> Iterator[Finding]:
             "Set DATABASE_OWNER_URL to another role, which owns the tables.",
             is_stuck=False,
         )
+    for session in idle_sessions(longer_than=IDLE.total_seconds()):
+        yield Finding(
+            f"A session of {session.role} (process {session.process}) has kept a transaction open for "
+            f"{session.seconds // 60} min while idle.",
+            f"It keeps locks and old rows. End it: SELECT pg_terminate_backend({session.process});",
+        )
 
 
-def examine_disk() -> list[Finding]:
-    """Return whether the disk under DATA_DIR is nearly full; an embedded PostgreSQL
+def examine_disk() -> Iterator[Finding]:
+    """Yield whether the disk under DATA_DIR is nearly full; an embedded PostgreSQL
     lives there too.
     """
     try:
         total, _, free = shutil.disk_usage(settings.DATA_DIR)
     except OSError as error:
-        sentence = f"DATA_DIR cannot be read: {error.strerror}."
-        return [Finding(sentence, "Set DATA_DIR to an existing folder.")]
+        yield Finding(
+            f"DATA_DIR cannot be read: {error.strerror}.",
+            "Set DATA_DIR to an existing folder.",
+        )
+        return
     left = f"{free // 1024**2} MB are free."
     if is_full(settings.DATA_DIR):
-        advice = (
-            "Free disk space: PostgreSQL needs at least 16 MB. No restart is needed."
+        yield Finding(
+            f"The disk of DATA_DIR is full, and nothing can be stored: {left}",
+            "Free disk space: PostgreSQL needs at least 16 MB. No restart is needed.",
         )
-        sentence = f"The disk of DATA_DIR is full, and nothing can be stored: {left}"
-        return [Finding(sentence, advice)]
-    if free >= min(LEAST_FREE, total // 20):
-        return []
-    advice = "Free disk space. When the disk is full, nothing can be decided or stored."
-    return [Finding(f"The disk of DATA_DIR is nearly full: {left}", advice)]
+    elif free < min(LEAST_FREE, total // 20):
+        yield Finding(
+            f"The disk of DATA_DIR is nearly full: {left}",
+            "Free disk space. When the disk is full, nothing can be decided or stored.",
+        )
 
 
-def examine_proxy() -> list[Finding]:
-    """Return whether all clients count as one address."""
-    if not settings.IS_BEHIND_PROXY or settings.TRUSTED_PROXIES:
-        return []
-    sentence = "TRUSTED_PROXIES is not set, so everybody behind the proxy counts as one address."
-    advice = "Set it to the proxy's IP address. Until then, one stranger can use up the limits of all."
-    return [Finding(sentence, advice, is_stuck=False)]
+def examine_proxy() -> Iterator[Finding]:
+    """Yield whether all clients count as one address."""
+    if settings.IS_BEHIND_PROXY and not settings.TRUSTED_PROXIES:
+        yield Finding(
+            "TRUSTED_PROXIES is not set, so everybody behind the proxy counts as one address.",
+            "Set it to the proxy's IP address. Until then, one stranger can use up the limits of all.",
+            is_stuck=False,
+        )
 
 
 def applied_migrations() -> list[tuple[str, str]]:

@@ -1,31 +1,38 @@
-"""Endpoints for monitoring: liveness, readiness and metrics."""
+"""Endpoints for monitoring: liveness, readiness, and the metrics for Prometheus.
+
+Each scrape reads the metrics from the database into a new registry, so that any web
+process can answer.
+"""
 
 import hmac
+import math
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.db.models import Count, Max, Min, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from alerts.models import Delivery
+from approvals.desk_messages import desk_messages
+from approvals.intake import unsigned
 from approvals.models import Decision
+from audit.models import Check
 from audit.sealing.status import sealing_state
 from common.addresses import comes_from_this_host
 from common.disk import is_full
 from common.grace import STUCK_AFTER
 from common.pages import DeskRequest
 from common.postgres import clock
-from dashboard.health.checks import (
-    database_error,
-    is_warming_up,
-    parser_answers,
-    redis_answers,
-    silent_jobs,
-)
-from dashboard.health.metrics import exposition
-from mirror.models import Message
+from dashboard.health import checks
+from dashboard.models import Tick
+from mirror.models import Connection, Message, WebhookEvent
 from mirror.models.connections import is_well
+from mirror.states import DecisionState
+from policy.models import KillSwitch
 
 
 @login_not_required
@@ -40,46 +47,22 @@ def healthz(request: DeskRequest) -> HttpResponse:
 def readyz(request: DeskRequest) -> HttpResponse:
     """Report whether the desk has all that it needs, and whether its workers keep up."""
     parts = {
-        "postgresql": database_error() is None,
-        "redis": redis_answers(),
+        "postgresql": checks.database_error() is None,
+        "redis": checks.redis_answers(),
         # PostgreSQL, where it is our own, and the seals' file grow there.
         "disk": not is_full(settings.DATA_DIR),
-        "parser": parser_answers(),
+        "parser": checks.parser_answers(),
         "beat and worker": False,
         "work": False,
     }
     if parts["postgresql"]:
-        parts["beat and worker"] = not silent_jobs()
+        parts["beat and worker"] = not checks.silent_jobs()
         # After a start that was down for long all of it is late at first.
-        parts["work"] = is_warming_up() or not _has_late_work()
+        parts["work"] = checks.is_warming_up() or not _has_late_work()
     missing = [name for name, is_there in parts.items() if not is_there]
     return JsonResponse(
         {"status": "ok" if not missing else "not ready", "parts": parts},
         status=503 if missing else 200,
-    )
-
-
-@login_not_required
-@require_safe
-def metrics(request: DeskRequest) -> HttpResponse:
-    """Answer Prometheus, if it is on this host or has the token."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    presented = token.strip().encode("utf-8", "surrogateescape")
-    wanted = settings.METRICS_TOKEN.encode()
-    has_token = (
-        bool(wanted)
-        and scheme.lower() == "bearer"
-        and hmac.compare_digest(presented, wanted)
-    )
-    if not (comes_from_this_host(request) or has_token):
-        sentence = (
-            "Only for monitors on the same host, or with METRICS_TOKEN as bearer token."
-        )
-        return HttpResponse(
-            sentence, status=403, content_type="text/plain; charset=utf-8"
-        )
-    return HttpResponse(
-        exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
     )
 
 
@@ -107,3 +90,144 @@ def _has_late_work() -> bool:
             and not sealing.is_stopped
         )
     )
+
+
+@login_not_required
+@require_safe
+def metrics(request: DeskRequest) -> HttpResponse:
+    """Answer Prometheus, if it is on this host or has the token."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    presented = token.strip().encode("utf-8", "surrogateescape")
+    wanted = settings.METRICS_TOKEN.encode()
+    has_token = (
+        bool(wanted)
+        and scheme.lower() == "bearer"
+        and hmac.compare_digest(presented, wanted)
+    )
+    if not (comes_from_this_host(request) or has_token):
+        sentence = (
+            "Only for monitors on the same host, or with METRICS_TOKEN as bearer token."
+        )
+        return HttpResponse(
+            sentence, status=403, content_type="text/plain; charset=utf-8"
+        )
+    return HttpResponse(
+        exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+def exposition() -> str:
+    """Return all metrics in Prometheus' text format; ages are by the database's clock."""
+    registry = CollectorRegistry()
+    now = clock()
+
+    def gauge(name: str, text: str, value: float) -> None:
+        Gauge(f"countersign_{name}", text, registry=registry).set(value)
+
+    waiting = desk_messages().awaiting_review()
+    gauge("messages_waiting", "Messages waiting for a decision.", waiting.count())
+    gauge(
+        "oldest_waiting_seconds",
+        "Age of the oldest of them.",
+        _oldest(waiting, "held_at", now),
+    )
+    decisions = Decision.objects.all()
+    recorded = decisions.filter(state=DecisionState.RECORDED)
+    text = "Decisions that are not carried out yet."
+    gauge("decisions_recorded", text, recorded.count())
+    due = recorded.filter(due_at__lte=now)
+    text = "Decisions that are due, whatever blocks them."
+    gauge("decisions_due", text, due.count())
+    text = "How long the oldest of them has been due."
+    gauge("oldest_due_seconds", text, _oldest(due, "due_at", now))
+    in_doubt = decisions.in_doubt()
+    text = "Decisions whose outcome is not known."
+    gauge("decisions_in_doubt", text, in_doubt.count())
+    gauge(
+        "oldest_in_doubt_seconds",
+        "Age of the oldest of them.",
+        _oldest(in_doubt, "changed_at", now),
+    )
+    pulled = KillSwitch.objects.pulled().count()
+    gauge("kill_switches_pulled", "Kill switches that stop something.", pulled)
+    forged = unsigned.unsigned_total()
+    if forged is not None:
+        text = "Webhooks without a valid signature, ever."
+        gauge("webhooks_unsigned", text, forged)
+    active = Connection.objects.at_work()
+    failing = active.filter(failing_since__isnull=False).count()
+    gauge("connections_failing", "Connections that cannot be read.", failing)
+    text = "Connections through which nothing is decided."
+    gauge("connections_paused", text, active.filter(paused_at__isnull=False).count())
+    sealing = sealing_state(now)
+    text = "Entries of the ledger that no seal covers, up to 10,001."
+    gauge("ledger_unsealed", text, sealing.unsealed)
+    text = "Age of the oldest of them."
+    gauge("ledger_oldest_unsealed_seconds", text, _seconds(sealing.age))
+    text = "Since the ledger was last sealed."
+    sealed_at = sealing.last.at if sealing.last else None
+    gauge("ledger_seal_age_seconds", text, _age(sealed_at, now))
+    text = "Whether the sealer has stopped because of an error."
+    gauge("ledger_stopped", text, sealing.is_stopped)
+    check = Check.objects.latest_finished().first()
+    text = "Since the last full check of the ledger."
+    checked_at = check.ended_at if check else None
+    gauge("ledger_check_age_seconds", text, _age(checked_at, now))
+    broken = check is not None and check.state == Check.State.BROKEN
+    gauge("ledger_broken", "Whether the last full check failed.", broken)
+    text = "Since the last complete read of what MultiMail holds."
+    ages = Gauge(
+        "countersign_complete_age_seconds", text, ["connection"], registry=registry
+    )
+    text = "Webhooks that were stored but not applied."
+    unapplied = Gauge(
+        "countersign_webhooks_to_look_at",
+        text,
+        ["connection", "result"],
+        registry=registry,
+    )
+    stored = (
+        WebhookEvent.objects.to_look_at()
+        .values_list("connection__slug", "result")
+        .annotate(number=Count("pk"))
+    )
+    counted = {(slug, result): number for slug, result, number in stored.order_by()}
+    for slug, complete_as_of in (
+        Connection.objects.at_work()
+        .values_list("slug", "complete_as_of")
+        .order_by("slug")
+    ):
+        ages.labels(slug).set(_age(complete_as_of, now))
+        for result in (
+            WebhookEvent.Result.POISON,
+            WebhookEvent.Result.LATE,
+            WebhookEvent.Result.REFUTED,
+        ):
+            unapplied.labels(slug, result).set(counted.get((slug, result), 0))
+    ticks = Gauge(
+        "countersign_last_tick_age_seconds",
+        "Since a background job last ran.",
+        ["job"],
+        registry=registry,
+    )
+    for job, at in (
+        Tick.objects.values_list("job").annotate(last=Max("at")).order_by("job")
+    ):
+        ticks.labels(job).set(_age(at, now))
+    return generate_latest(registry).decode()
+
+
+def _oldest(
+    rows: QuerySet[Message] | QuerySet[Decision], column: str, now: datetime
+) -> float:
+    oldest = rows.aggregate(oldest=Min(column))["oldest"]
+    return _age(oldest, now) if oldest else 0
+
+
+def _age(at: datetime | None, now: datetime) -> float:
+    # What never was is older than any alert's limit.
+    return _seconds(now - at) if at else math.inf
+
+
+def _seconds(age: timedelta) -> float:
+    return round(max(0.0, age.total_seconds()), 1)

@@ -113,10 +113,9 @@ def test_database_that_a_newer_release_used_is_refused_with_a_sentence():
         match=r"newer Countersign.*\(approvals\.9999_what_comes\).*Nothing was changed",
     ):
         Command()._refuse_unusable(restoring=True)
-    found, _ = examine_postgresql()
     assert (
         "The database was used by a newer Countersign (approvals.9999_what_comes)."
-        in [one.sentence for one in found]
+        in [one.sentence for one in examine_postgresql([])]
     )
 
 

@@ -173,7 +173,7 @@ def test_doctor_finds_problems_of_postgresql_and_disk(db, monkeypatch):
             cursor.execute(sql)
             if patch:
                 patched.setattr(*patch)
-            found = [*checks.examine_disk(), *checks.examine_postgresql()[0]]
+            found = [*checks.examine_disk(), *checks.examine_postgresql([])]
         assert [one.is_stuck for one in found if words in one.sentence] == [is_stuck], (
             words
         )
@@ -222,7 +222,7 @@ def test_doctor_names_a_session_that_idles_in_a_transaction(monkeypatch):
         pid = other.info.backend_pid
         # No waiting for a minute; the query stays the same.
         monkeypatch.setattr(checks, "IDLE", timedelta(0))
-        findings, _ = checks.examine_postgresql()
+        findings = list(checks.examine_postgresql([]))
     assert any(f"process {pid}" in finding.sentence for finding in findings)
 
 
@@ -234,7 +234,7 @@ def test_doctor_says_how_redis_is(settings):
         broker.delete("sync")
         broker.rpush("sync", *["{}"] * 1001)
         broker.config_set("maxmemory-policy", "allkeys-lru")
-        sentences = " ".join(finding.sentence for finding in checks.examine_redis()[0])
+        sentences = " ".join(finding.sentence for finding in checks.examine_redis([]))
     finally:
         broker.config_set("maxmemory-policy", policy)
         broker.delete("sync")
@@ -242,7 +242,7 @@ def test_doctor_says_how_redis_is(settings):
     assert "maxmemory-policy allkeys-lru" in sentences
 
     settings.REDIS_URL = "redis://user:hunter2@127.0.0.1:1/0"
-    [down] = checks.examine_redis()[0]
+    [down] = checks.examine_redis([])
     assert down.is_stuck is True
     assert "hunter2" not in down.sentence
 

@@ -25,7 +25,7 @@ from audit.verification.bundle import VERIFIER
 from audit.verification.checks import begin_daily_check, run_check
 from audit.verification.comparison import EvidenceUnreadable, compare_with
 from audit.verifier.countersign_verify import Report
-from dashboard.health.metrics import exposition
+from dashboard.health.views import exposition
 from tests.factories import make_message
 from tests.ledger import (
     append,

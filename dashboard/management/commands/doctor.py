@@ -22,7 +22,7 @@ from audit.sealing.status import sealing_state
 from common.actors import Actor, Role, Scope
 from common.postgres import clock
 from dashboard.health import checks
-from dashboard.health.checks import Finding, is_warming_up, silent_jobs
+from dashboard.health.checks import Finding
 from dashboard.templatetags.desk import distance
 from mirror.models import Connection
 from policy.models import KillSwitch
@@ -31,7 +31,7 @@ from policy.rules.rules import RuleError
 
 # Sees everything, so that each finding names the page where it can be resolved.
 _SCOPES = (Scope(Role.ADMIN), Scope(Role.REVIEWER))
-_NOT_RUNNING = (
+_NOT_RUNNING = Finding(
     "The desk is not running: nothing is received, decided or sent.",
     "Start it with ./run. Its background work is not checked here; the pages named below work once it runs.",
 )
@@ -70,14 +70,15 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found, facts = _examine()
+        facts: list[str] = []
+        found = list(_examine(facts))
         if checks.is_at_rest():
-            found.insert(0, Finding(*_NOT_RUNNING))
+            found.insert(0, _NOT_RUNNING)
         stuck = [finding for finding in found if finding.is_stuck]
         worth_knowing = [finding for finding in found if not finding.is_stuck]
         self._list("Needs attention", stuck)
         self._list("For information", worth_knowing)
-        self.stdout.write("\n".join(_plain(fact) for fact in facts if fact))
+        self.stdout.write("\n".join(map(_plain, facts)))
         if any(finding.hides_more for finding in stuck):
             self.stdout.write("\nThe desk could not be checked.")
             sys.exit(NOT_EXAMINED)
@@ -89,54 +90,60 @@ class Command(BaseCommand):
         self.stdout.write("\nNothing needs attention.")
 
     def _list(self, title: str, findings: list[Finding]) -> None:
-        for number, finding in enumerate(findings):
-            if number == 0:
-                self.stdout.write(f"{title}:")
+        if not findings:
+            return
+        self.stdout.write(f"{title}:")
+        for finding in findings:
             self.stdout.write(_plain(f"  - {finding.sentence}"))
             if finding.advice:
                 self.stdout.write(_plain(f"    {finding.advice}"))
-        if findings:
-            self.stdout.write("")
+        self.stdout.write("")
 
 
-def _examine() -> tuple[list[Finding], list[str]]:
-    found = [*checks.examine_disk(), *checks.examine_proxy()]
-    wrong, about = checks.examine_redis()
-    found += wrong
-    facts = [about]
+def _examine(facts: list[str]) -> Iterator[Finding]:
+    """Yield every problem, and add lines about the desk to `facts`."""
     if reason := checks.database_error():
-        sentence = f"PostgreSQL is not responding: {reason}"
-        advice = "Nothing is received or decided until it is back. Other problems cannot be checked."
-        return [Finding(sentence, advice, hides_more=True), *found], facts
-    wrong, about = checks.examine_postgresql()
-    found += wrong
-    facts.append(about)
+        yield Finding(
+            f"PostgreSQL is not responding: {reason}",
+            "Nothing is received or decided until it is back. Other problems cannot be checked.",
+            hides_more=True,
+        )
+    yield from checks.examine_disk()
+    yield from checks.examine_proxy()
+    yield from checks.examine_redis(facts)
+    if reason:
+        return
+    yield from checks.examine_postgresql(facts)
     try:
-        found += _check_policy()
+        yield from _check_policy()
         for destination in Destination.objects.switched_off():
             since = _moment(destination.switched_off_at)
-            sentence = f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}"
-            advice = f"Nobody is notified there. See {_url('/alerts/')}"
-            found.append(Finding(sentence, advice))
+            yield Finding(
+                f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}",
+                f"Nobody is notified there. See {_url('/alerts/')}",
+            )
         if dead := Delivery.objects.dead_lately().count():
-            sentence = f"{dead} alerts could not be delivered in the last 24 hours."
-            advice = f"See {_url('/alerts/')}"
-            found.append(Finding(sentence, advice, is_stuck=False))
+            yield Finding(
+                f"{dead} alerts could not be delivered in the last 24 hours.",
+                f"See {_url('/alerts/')}",
+                is_stuck=False,
+            )
         state = sealing_state(clock())
         # Before entries have waited long, and what is only worth knowing.
         if state.is_stopped and not state.is_late:
-            sentence = f"Sealing of the ledger has stopped. {state.why}"
-            found.append(Finding(sentence, state.advice))
+            yield Finding(
+                f"Sealing of the ledger has stopped. {state.why}", state.advice
+            )
         elif state.why and not (state.is_on and state.is_late):
-            found.append(Finding(state.why, state.advice, is_stuck=False))
+            yield Finding(state.why, state.advice, is_stuck=False)
         if checks.is_at_rest():
-            found += _check_desk(without=_ONLY_WHILE_RUNNING)
-        elif checks.is_starting() or is_warming_up():
-            found.append(_JUST_STARTED)
-            found += _check_desk(without=(*_ONLY_WHILE_RUNNING, "unknown"))
+            yield from _check_desk(without=_ONLY_WHILE_RUNNING)
+        elif checks.is_starting() or checks.is_warming_up():
+            yield _JUST_STARTED
+            yield from _check_desk(without=(*_ONLY_WHILE_RUNNING, "unknown"))
         else:
-            found += _check_workers()
-            found += _check_desk()
+            yield from _check_workers()
+            yield from _check_desk()
         waiting = desk_messages().awaiting_review().count()
         leaving = Decision.objects.live().count()
         connections = Connection.objects.at_work().count()
@@ -148,16 +155,20 @@ def _examine() -> tuple[list[Finding], list[str]]:
     except DatabaseError as error:
         # Missing migrations are reported already, and explain this error.
         if not checks.pending_migrations():
-            sentence = f"The desk's tables cannot be read ({type(error).__name__})."
-            found.append(Finding(sentence, "See PostgreSQL's log.", hides_more=True))
-    return found, facts
+            yield Finding(
+                f"The desk's tables cannot be read ({type(error).__name__}).",
+                "See PostgreSQL's log.",
+                hides_more=True,
+            )
 
 
 def _check_workers() -> Iterator[Finding]:
-    for job in silent_jobs():
+    for job in checks.silent_jobs():
         since = f"since {_moment(job.since)}" if job.since else "so far"
-        advice = "Start the desk with ./run. If it is running, see the worker's log in DATA_DIR/log."
-        yield Finding(f"{job.what}: no worker has been seen {since}.", advice)
+        yield Finding(
+            f"{job.what}: no worker has been seen {since}.",
+            "Start the desk with ./run. If it is running, see the worker's log in DATA_DIR/log.",
+        )
     if not checks.parser_answers():
         yield Finding(
             "The parser is not running: no message can be read or shown.",
@@ -175,13 +186,17 @@ def _check_policy() -> Iterator[Finding]:
     whose people left after they were written.
     """
     for switch in KillSwitch.objects.visible_to(ACTOR):
-        sentence = f"{switch.pulled_by} pulled the {switch} at {_moment(switch.pulled_at)}: {switch.reason}"
-        yield Finding(sentence, f"An admin can release it at {_url('/stop/')}")
+        yield Finding(
+            f"{switch.pulled_by} pulled the {switch} at {_moment(switch.pulled_at)}: {switch.reason}",
+            f"An admin can release it at {_url('/stop/')}",
+        )
     try:
         found = problems_now()
     except RuleError as error:
-        sentence = f"The rules of the policy cannot be read: {error.sentence}"
-        yield Finding(sentence, "Until then nothing can be approved.")
+        yield Finding(
+            f"The rules of the policy cannot be read: {error.sentence}",
+            "Until then nothing can be approved.",
+        )
         return
     for one in found:
         advice = "An admin changes the rule."
@@ -202,8 +217,10 @@ def _check_desk(*, without: Sequence[str] = ()) -> Iterator[Finding]:
         )
     more = attention_count(ACTOR) - len(found)
     if more > 0 and not without:
-        sentence = f"{more} more items need attention; only the {READ} oldest of each kind are counted above."
-        yield Finding(sentence, f"See {_url('/attention/')}")
+        yield Finding(
+            f"{more} more items need attention; only the {READ} oldest of each kind are counted above.",
+            f"See {_url('/attention/')}",
+        )
 
 
 def _url(path: str) -> str:
