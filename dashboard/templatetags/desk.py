@@ -17,7 +17,6 @@ from django.utils import timezone
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from common import references
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from common.time_zones import minutes_from_utc, there, zone_name, zone_word
 from dashboard import words
@@ -268,14 +267,6 @@ def head_of_body(head: Any, size: int) -> SafeString:
 
 
 @register.filter
-def is_reference(reason: str | None) -> bool:
-    """Whether a reason holds nothing but the mark that ties an answer of MultiMail to
-    our decision.
-    """
-    return references.is_reference(reason or "")
-
-
-@register.filter
 def frame_mark(value: str | None) -> str:
     """Return what leads to a mark in the message's frame, for the end of its address;
     empty for an invalid one.
@@ -312,7 +303,6 @@ def event_sentence(line: "Entry") -> str:
     return f"{line.sentence} ({outcome})" if outcome else line.sentence
 
 
-@register.filter
 def facts(line: "Entry") -> list[tuple[str, str]]:
     """Return the details that the line's sentence does not contain, with the trigger by
     its short names.

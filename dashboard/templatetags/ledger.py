@@ -14,6 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
+from common.references import is_reference
 from dashboard import words
 from dashboard.templatetags.desk import (
     age,
@@ -21,7 +22,6 @@ from dashboard.templatetags.desk import (
     event_sentence,
     facts,
     ink,
-    is_reference,
     moment,
     short,
     tone,
@@ -61,7 +61,6 @@ def through(line: "Entry") -> str:
     return ", ".join(parts)
 
 
-@register.filter
 def turned(line: "Entry") -> list[tuple[str, str, str]]:
     """Return what a setting was and is now: by its names where it has names, and of
     those only what differs.
@@ -98,7 +97,7 @@ _LINE = """<li id="line-{}" class="{}">
     <span class="what"><strong>{}</strong>
       {}{}
       {}</span>
-    {}
+    <span class="where"><span>{}</span>{}{}</span>
   </div>
 </li>"""
 
@@ -108,6 +107,19 @@ def ledger_line(
     line: "Entry", *, links: bool = False, brief: bool = False
 ) -> SafeString:
     """Return an entry as one of a list: a tag, because a page holds a hundred of them."""
+    message: SafeString | str = ""
+    if links and line.message:
+        subject = ink(Truncator(line.subject).chars(140) or "a message")
+        form = ': <a class="text-link" href="{}">{}</a>'
+        message = format_html(form, _trace(line.message), subject)
+    mark: SafeString | str = ""
+    if version := line.fingerprint:
+        form = '<span class="mono" title="{1}">{0}</span>'
+        if links and not brief:
+            form = '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
+        mark = format_html(form, short(version), version, _audit())
+    form = "" if brief else ' <span class="nums" title="Entry number">#{}</span>'
+    number = format_html(form, line.pk)
     return format_html(
         _LINE,
         line.pk,
@@ -115,35 +127,11 @@ def ledger_line(
         age(line.at) if brief else moment(line.at),
         ink(capfirst(line.actor)),
         event_sentence(line),
-        line_message(line) if links and line.message else "",
+        message,
         line_details(line, turned(line), brief=brief),
-        line_where(line, links=links, brief=brief),
-    )
-
-
-def line_where(line: "Entry", *, links: bool, brief: bool) -> SafeString:
-    """Return through what an entry came, of which version it tells, and its number."""
-    whole = line.fingerprint
-    form = '<span class="mono" title="{1}">{0}</span>'
-    if links and not brief:
-        form = (
-            '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
-        )
-    mark = format_html(form, short(whole), whole, _audit()) if whole else ""
-    form = "" if brief else ' <span class="nums" title="Entry number">#{}</span>'
-    number = format_html(form, line.pk)
-    return format_html(
-        '<span class="where"><span>{}</span>{}{}</span>', through(line), mark, number
-    )
-
-
-def line_message(line: "Entry") -> SafeString:
-    """Return the subject of the message that an entry is about, which leads to its
-    audit trail.
-    """
-    subject = Truncator(line.subject).chars(140) or "a message"
-    return format_html(
-        ': <a class="text-link" href="{}">{}</a>', _trace(line.message), ink(subject)
+        through(line),
+        mark,
+        number,
     )
 
 
