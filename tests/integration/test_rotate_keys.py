@@ -14,7 +14,7 @@ from django.db import connection as database
 from alerts.models import Destination
 from audit.models import Entry, EntryDetail
 from common.encryption import decrypt, encrypt, uses_newest_key
-from dashboard import secrets_at_rest
+from dashboard.management.commands import rotate_keys
 from gateway.models import Webhook
 from mirror.models import Connection
 from tests.factories import make_connection
@@ -74,7 +74,7 @@ def tokens():
     """Every stored secret, as the database has it."""
     return [
         token
-        for kind in secrets_at_rest._kinds()
+        for kind in rotate_keys._kinds()
         for row in kind.rows()
         for token in kind.tokens(row)
     ]
@@ -83,7 +83,7 @@ def tokens():
 def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(
     stored, settings
 ):
-    before = secrets_at_rest.look()
+    before = rotate_keys.rotate(renews=False)
     written = tokens()
     assert before.secrets == len(written)
     assert before.older == len(written)
@@ -119,7 +119,7 @@ def test_secret_that_no_key_reads_is_named_and_keeps_nothing_else_up(stored, set
     settings.ENCRYPTION_KEYS = [NEW, OLD]
     with pytest.raises(CommandError, match=f"alerts.Destination {lost.pk}"):
         run()
-    assert secrets_at_rest.look().older == 1
+    assert rotate_keys.rotate(renews=False).older == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -130,11 +130,11 @@ def test_secret_that_somebody_changes_meanwhile_is_not_put_back(stored):
     with another_session() as other:
         new = encrypt("mm_live_changed_meanwhile")
         other.execute("UPDATE mirror_connection SET read_key = %s", [new])
-        rotation, _ = in_thread(secrets_at_rest.rotate)
+        rotation, _ = in_thread(rotate_keys.rotate)
         waiting_for_a_lock(database)
     rotation.join(60)
     assert Connection.objects.get().read_key == "mm_live_changed_meanwhile"
-    assert secrets_at_rest.look().older == 0
+    assert rotate_keys.rotate(renews=False).older == 0
 
 
 def test_no_secret_stands_in_clear_in_a_dump_of_the_database(stored, signed_in, admin):
