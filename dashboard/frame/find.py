@@ -186,15 +186,7 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
     for label, name, more, may in ACTS:
         if may(actor):
             yield Entry(label, "Actions", reverse(name), more)
-    yield from _named(actor, queue)
-    for rule in RULES.values():
-        yield Entry(capfirst(rule.words), "Findings", reverse("rule", args=[rule.name]))
-
-
-def _named(actor: Actor, queue: str) -> Iterator[Entry]:
-    """Yield what people named: mailboxes, connections, views, searches, people and
-    destinations.
-    """
+    # What people named.
     mailboxes = (
         Mailbox.objects.visible_to(actor)
         .filter(connection__removed_at=None)
@@ -241,6 +233,8 @@ def _named(actor: Actor, queue: str) -> Iterator[Entry]:
                 reverse("destination", args=[one.pk]),
                 "discord slack",
             )
+    for rule in RULES.values():
+        yield Entry(capfirst(rule.words), "Findings", reverse("rule", args=[rule.name]))
 
 
 @require_safe

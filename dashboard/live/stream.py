@@ -15,7 +15,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -190,19 +190,26 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
             (b"access-control-allow-origin", origin.encode()),
             (b"access-control-allow-credentials", b"true"),
         ]
-    reader = None
-    try:
-        with _counted_opening(headers.get("cookie", "")):
-            # Without a cookie do not ask the dashboard.
-            if "cookie" in headers:
-                reader = await asyncio.to_thread(_ask_reader, headers)
-    except TooManyOpening:
+    session = hashlib.sha256(headers.get("cookie", "").encode()).hexdigest()
+    if _opening[session] >= MOST_OPENING_OF_SESSION or _opening.total() >= MOST_OPENING:
         wait = (b"retry-after", str(RETRY_AFTER).encode())
         error = "Too many live streams are being opened."
         return await _answer(send, 429, {"error": error}, [*cors, wait])
+    _opening[session] += 1
+    try:
+        # Without a cookie do not ask the dashboard.
+        reader = (
+            await asyncio.to_thread(_ask_reader, headers)
+            if "cookie" in headers
+            else None
+        )
     except OSError:
         error = "The desk is not responding."
         return await _answer(send, 503, {"error": error}, cors)
+    finally:
+        _opening[session] -= 1
+        if not _opening[session]:
+            del _opening[session]
     if reader is None:
         error = "Sign in at the desk first."
         return await _answer(send, 401, {"error": error}, cors)
@@ -226,25 +233,6 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         await _feed(page, headers, receive, send)
     finally:
         _pages.discard(page)
-
-
-class TooManyOpening(Exception):
-    """Too many streams of this session, or of all, are being opened."""
-
-
-@contextlib.contextmanager
-def _counted_opening(cookie: str) -> Iterator[None]:
-    """Count a stream that is being opened. Raises TooManyOpening."""
-    session = hashlib.sha256(cookie.encode()).hexdigest()
-    if _opening[session] >= MOST_OPENING_OF_SESSION or _opening.total() >= MOST_OPENING:
-        raise TooManyOpening
-    _opening[session] += 1
-    try:
-        yield
-    finally:
-        _opening[session] -= 1
-        if not _opening[session]:
-            del _opening[session]
 
 
 async def _feed(
