@@ -78,8 +78,22 @@ class Command(BaseCommand):
         self._set_role_defaults()
         if restoring:
             return
-        self._collect_static()
-        self._note_first_run()
+        # Start over if an earlier run was interrupted, as by a full disk: a truncated
+        # file would look complete.
+        folder = Path(settings.STATIC_ROOT)
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        if unfinished.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        unfinished.touch()
+        call_command("collectstatic", interactive=False, verbosity=0)
+        unfinished.unlink()
+        # A marker file while there is no admin, for the launcher, which does not use
+        # the database.
+        note = Path(settings.DATA_DIR) / FIRST_RUN
+        if Person.objects.admins_of_all().exists():
+            note.unlink(missing_ok=True)
+        else:
+            note.touch(mode=0o600)
         if settings.DEMO != "0":
             credentials = Path(settings.DATA_DIR) / "credentials.env"
             call_command("demo_desk", "begin", credentials=credentials)
@@ -98,28 +112,6 @@ class Command(BaseCommand):
                 "A restore into this database was interrupted, so its data is incomplete and not safe to send from. "
                 "Empty it (./run reset, or drop the database) and restore again: docs/operators/backup.md."
             )
-
-    def _note_first_run(self) -> None:
-        """Keep a marker file while there is no admin, for the launcher, which does not
-        use the database.
-        """
-        note = Path(settings.DATA_DIR) / FIRST_RUN
-        if Person.objects.admins_of_all().exists():
-            note.unlink(missing_ok=True)
-        else:
-            note.touch(mode=0o600)
-
-    def _collect_static(self) -> None:
-        """Start over if an earlier run was interrupted, as by a full disk: a truncated
-        file would look complete.
-        """
-        folder = Path(settings.STATIC_ROOT)
-        unfinished = folder.with_name(f"{folder.name}.unfinished")
-        if unfinished.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-        unfinished.touch()
-        call_command("collectstatic", interactive=False, verbosity=0)
-        unfinished.unlink()
 
     def _grant(self, role: str) -> None:
         """Grant the application's role its privileges; it may only add to the ledger,

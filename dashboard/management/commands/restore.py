@@ -23,9 +23,8 @@ from django.core.management import (
 )
 from django.db import connection
 
-from audit.models import Entry
+from audit.models import Entry, Seal
 from audit.sealing import anchors, signing
-from audit.sealing.signing import latest_seal
 from audit.verification.checks import check_database
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import (
@@ -88,14 +87,15 @@ class Command(BaseCommand):
         """Resume the ledger and verify all of it; return what was lost since the
         backup.
         """
-        last = latest_seal()
+        last = signing.latest_seal()
         if last is None:
             return "No entry of its ledger was sealed, so nothing proves that it is complete or shows what was lost."
-        lost = _lost_since(is_outside=is_outside)
-        because = (
-            f"Restored from the backup of {_moment(made_at)} by ./run restore. {lost}"
+        lost = _lost_since(last) if is_outside else _NOTHING_OUTSIDE
+        call_command(
+            "audit_restored",
+            because=f"Restored from the backup of {_moment(made_at)} by ./run restore. {lost}",
+            stdout=self.stdout,
         )
-        call_command("audit_restored", because=because, stdout=self.stdout)
         result = check_database()
         if result.findings:
             raise BackupError(
@@ -116,15 +116,16 @@ Permissions are as they were then: remove again what was removed since (people, 
 kill switches). Everybody must sign in again. docs/operators/backup.md."""
 
 
-def _lost_since(*, is_outside: bool) -> str:
+_NOTHING_OUTSIDE = (
+    "There is no outside copy of the seals to show what was written later and is lost."
+)
+
+
+def _lost_since(last: Seal) -> str:
     """Return a sentence about entries that the external seals prove and this database
     lacks. Raises BackupError.
     """
-    if not is_outside:
-        return "There is no outside copy of the seals to show what was written later and is lost."
     heads = anchors.unknown_heads()
-    last = latest_seal()
-    assert last is not None
     if not heads:
         return (
             "The outside copy of the seals has nothing later: no sealed entry is lost."
