@@ -22,8 +22,7 @@ from approvals.models import Arrival, Brake, Cap
 from approvals.models.reviews import DAY, HOUR, Kind
 from audit.recording import record
 from common.actors import Actor, worker
-from common.postgres import take_lock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, take_lock
 from mirror.models import Mailbox, Message
 
 log = logging.getLogger(__name__)

@@ -26,8 +26,7 @@ from audit.models import Entry
 from audit.recording import recorded
 from common.actors import Actor, worker
 from common.counts import count_of
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.recording import record_about

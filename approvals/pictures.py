@@ -24,7 +24,7 @@ from approvals.decisions.ruling import content_changed, lock_visible, stop_of
 from approvals.errors import PicturesStopped
 from common.actors import Actor, worker
 from common.logs import traced
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from common.time_zones import there, zone_word
 from mirror.attachments.file_types import Refused
 from mirror.attachments.parsed import draw_picture

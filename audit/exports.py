@@ -37,9 +37,12 @@ from common.actors import Actor
 from common.csv_rows import csv_row
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from common.logs import trace_id, traced
-from common.postgres import statements_within, take_lock
-from common.postgres.retry import atomic_with_retry
-from common.postgres.server import current_snapshot
+from common.postgres import (
+    atomic_with_retry,
+    current_snapshot,
+    statements_within,
+    take_lock,
+)
 
 # --- How a file is written ------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor, Role, Scope
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from mirror.models import Connection, Mailbox
 from people.errors import LastAdmin, NotYours
 from people.models import Grant, Invitation, Person

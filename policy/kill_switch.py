@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from audit.recording import changed, record
 from common.actors import Actor, Role, Scope
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin

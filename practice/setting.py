@@ -10,8 +10,7 @@ from django.urls import reverse
 
 from audit.recording import changed, record
 from common.actors import Actor, Role
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message, may_set
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin

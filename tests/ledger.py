@@ -19,8 +19,7 @@ from audit.sealing.sealer import Batch
 from audit.sealing.signing import check_end, latest_seal
 from audit.verification.checks import check_database
 from common.actors import worker
-from common.postgres import clock
-from common.postgres.server import cluster_id
+from common.postgres import clock, cluster_id
 
 ACTOR = worker("test")
 

@@ -27,8 +27,7 @@ from alerts.ledger_events import actions_of
 from alerts.models import Card, Destination, Digest, Route
 from audit.recording import record
 from common.actors import Actor, Role
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from mirror.states import MessageState
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 

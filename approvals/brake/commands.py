@@ -21,7 +21,7 @@ from approvals.models import Brake, Cap, Decision, Review
 from approvals.models.reviews import Kind
 from audit.recording import changed, record
 from common.actors import Actor, Role, worker
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox, Message
 from mirror.models.messages import visible_condition

@@ -22,8 +22,7 @@ from approvals.models import Decision, Verdict
 from audit.trail import first_at, last_of
 from common.actors import Actor
 from common.identifiers import crockford
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from mirror.models import Message
 from mirror.recording import origin_details, record_about
 from mirror.states import DecisionState, MessageState, Outcome

@@ -19,7 +19,7 @@ from approvals.errors import VerdictNotAllowed
 from approvals.models import OpenedPart, RuleWeight
 from audit.trail import recorded_actions
 from common.actors import Actor
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.threads import Conversation

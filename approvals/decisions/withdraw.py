@@ -17,8 +17,7 @@ from approvals.decisions.ruling import (
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from common.actors import Actor
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from mirror.errors import InvalidTransition
 from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, Outcome

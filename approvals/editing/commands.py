@@ -28,7 +28,7 @@ from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
 from approvals.models import Replacement
 from common.actors import Actor
 from common.fingerprint import Content, normalise_address
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.states import LIVE_DECISIONS, Outcome

@@ -29,8 +29,7 @@ from audit.models import Entry
 from audit.recording import changed
 from common.actors import Actor, rule
 from common.durations import minutes_in_words
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from mirror.recording import record_about

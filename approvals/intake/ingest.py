@@ -18,7 +18,7 @@ from approvals.errors import EventAlreadyHandled
 from audit.recording import record
 from common.actors import Actor, Role, webhook
 from common.logs import trace_id
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from mirror import store
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message, WebhookEvent

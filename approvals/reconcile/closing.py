@@ -12,8 +12,7 @@ from approvals.errors import StaleDecision
 from approvals.intake import unconfirmed
 from approvals.models import Decision
 from common.actors import Actor
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from mirror import store
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.recording import details_of, record_about

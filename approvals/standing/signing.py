@@ -18,8 +18,7 @@ from audit.recording import changed, record
 from common.actors import Actor
 from common.errors import SentenceError
 from common.patterns import read_pattern
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin

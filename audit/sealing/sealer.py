@@ -32,8 +32,7 @@ from audit.sealing.signing import (
 )
 from audit.verifier.countersign_verify import Ranges, fingerprint_of, window
 from common.actors import Actor
-from common.postgres import clock, try_lock
-from common.postgres.server import cluster_id, current_snapshot
+from common.postgres import clock, cluster_id, current_snapshot, try_lock
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from audit.models import Entry, Seal
 from audit.sealing import anchors, sealer, signing
 from audit.sealing.signing import latest_seal, refusal_since
 from common.grace import STUCK_AFTER
-from common.postgres.server import cluster_id, current_snapshot, oldest_writer
+from common.postgres import cluster_id, current_snapshot, oldest_writer
 
 # Entries are counted up to this many.
 COUNTED = 10_000

@@ -18,7 +18,7 @@ from approvals import tasks
 from approvals.models import Decision
 from approvals.reconcile.closing import leave_queue
 from common.actors import Actor
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from connections.accounts.keys import SLOTS, KeyCheck, check_all, keys_of
 from connections.changes import in_words, is_admin, record_entry
 from connections.errors import AccountConnected, ConnectionNotChanged

@@ -22,8 +22,7 @@ from django.urls import reverse
 
 from common.actors import Actor
 from common.origins import is_public
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from connections.accounts.commands import check_may_change, lock, new_secret
 from connections.changes import (
     admin_client,

@@ -13,7 +13,7 @@ from typing import Any
 from django.urls import reverse
 
 from common.actors import Actor, Role
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from connections.changes import (
     KEY_SLOTS,
     READ_SECONDS,

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from connections.changes import is_admin
 from connections.errors import ChangeRefused
 from connections.mailboxes.commands import change_mailbox

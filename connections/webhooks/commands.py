@@ -12,7 +12,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from common.actors import Actor
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from connections.changes import (
     check_admin,
     connection_in_words,

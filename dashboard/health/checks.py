@@ -26,8 +26,7 @@ from django.db.models.functions import Now
 from audit.guards import APPEND_ONLY, TRIGGERS
 from common.disk import is_full
 from common.grace import START, STUCK_AFTER
-from common.postgres import clock, ping
-from common.postgres.server import idle_sessions, table_guards
+from common.postgres import clock, idle_sessions, ping, table_guards
 from dashboard.models import Tick
 from launcher import data_folder
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import DiscordAccount, DiscordLink, Person
 from people.roles import check_covers, lock_for

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from audit.recording import record
 from common.actors import Actor
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from people.models import Person
 from people.sign_in.sessions import end_sessions
 

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor, Role
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.models import Invitation, Person
 from people.roles import (

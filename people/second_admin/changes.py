@@ -18,8 +18,7 @@ from audit.recording import record
 from common.actors import Actor, Role
 from common.encryption import decrypt, encrypt
 from common.errors import SentenceError
-from common.postgres import clock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, clock
 from people.errors import NotYours
 from people.models import WAITS_FOR, Invitation, PendingChange, Person
 from people.second_admin.registry import (

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from people.errors import NotYours
 from people.models import OrganisationSettings, Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin

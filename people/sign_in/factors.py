@@ -32,7 +32,7 @@ from django.urls import reverse
 from audit.recording import record
 from common.actors import Actor, Role
 from common.encryption import decrypt, encrypt
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from people.errors import FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin

@@ -36,7 +36,7 @@ from django.views.decorators.http import require_safe
 
 from audit.recording import record
 from common.origins import is_confidential
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from outgoing import guarded
 from people.models import Person
 from people.sign_in.id_token import LEEWAY, IdTokenRefused, verified_claims

@@ -33,7 +33,7 @@ from django.utils import timezone
 from audit.recording import record
 from common.actors import Actor
 from common.addresses import client_address
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from people.models import Person
 
 IDLE = timedelta(hours=2)

@@ -14,7 +14,7 @@ from django.urls import reverse
 from audit.recording import changed, record
 from common.actors import Actor
 from common.durations import minutes_in_words
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, may_set
 from people.models import Person

@@ -18,8 +18,7 @@ from django.urls import reverse
 
 from audit.recording import changed, record
 from common.actors import Actor
-from common.postgres import take_lock
-from common.postgres.retry import atomic_with_retry
+from common.postgres import atomic_with_retry, take_lock
 from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin

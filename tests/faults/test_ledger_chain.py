@@ -20,8 +20,7 @@ from audit.sealing import anchors
 from audit.sealing.sealer import seal_all
 from audit.sealing.status import sealing_state
 from audit.tasks import seal
-from common.postgres import clock
-from common.postgres.server import cluster_id
+from common.postgres import clock, cluster_id
 from dashboard.management.commands.prepare import Command
 from launcher.postgres import DATABASE, OWNER, postgres_programs
 from launcher.servers import temporary_servers

@@ -11,8 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 APART = {"tests", "migrations", "benchmarks", "launcher"}
 PLACES = {
     "the clock, locks, limits and catalogs": {
-        "common/postgres/__init__.py",
-        "common/postgres/server.py",
+        "common/postgres.py",
     },
     "numbers and removals of the ledger": {"audit/recording.py", "audit/retention.py"},
     "earlier mail of several addresses": {"mirror/recipients.py"},

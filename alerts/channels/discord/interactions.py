@@ -46,8 +46,12 @@ from alerts.models import Interaction
 from common.addresses import came_unencrypted
 from common.bodies import declared_length, read_body
 from common.logs import trace_id
-from common.postgres import limit_statements, limit_waits
-from common.postgres.retry import atomic_with_retry, retry_transaction
+from common.postgres import (
+    atomic_with_retry,
+    limit_statements,
+    limit_waits,
+    retry_transaction,
+)
 from common.unique_keys import DuplicateKey, unique_keys
 
 log = logging.getLogger(__name__)
