@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +47,6 @@ _SHORT_LIFE = 10.0
 _LONGEST_PAUSE = 10.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """The user that a program runs as: a wrapper in front of the command, or arguments
-    for Popen.
-    """
-
-    wrapper: tuple[str, ...] = ()
-    popen: Mapping[str, Any] = field(default_factory=dict)
-
-
 def spawn(
     command: Sequence[str],
     *,
@@ -65,10 +54,10 @@ def spawn(
     log: Path,
     death_signal: int,
     folder: Path = ROOT,
-    identity: Identity = Identity(),
+    account: Mapping[str, Any] | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Starts a process in a new session (Ctrl-C reaches the launcher only), with a log,
-    that dies with the launcher.
+    that dies with the launcher. `account`: arguments of Popen that choose the user.
     """
     launcher = os.getpid()
     # Append, because the log is truncated in place when it has grown too long.
@@ -77,7 +66,7 @@ def spawn(
     )
     try:
         return subprocess.Popen(
-            [*identity.wrapper, *command],
+            command,
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -85,7 +74,7 @@ def spawn(
             stderr=descriptor,
             start_new_session=True,
             preexec_fn=lambda: die_with_parent(death_signal, parent=launcher),
-            **identity.popen,
+            **(account or {}),
         )
     finally:
         os.close(descriptor)

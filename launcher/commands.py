@@ -18,10 +18,10 @@ from pathlib import Path
 from launcher import data_folder, environment, orphans
 from launcher.console import LaunchError, complain, say
 from launcher.data_folder import DataFolderInUse
+from launcher.embedded import log_folder
 from launcher.environment import Environment
 from launcher.paths import PYTHON, ROOT
 from launcher.pdeathsig import die_with_parent
-from launcher.servers import log_folder
 from launcher.signals import Signals, StopRequested
 from launcher.supervisor import Supervisor
 from launcher.welcome import welcome

@@ -22,7 +22,7 @@ _LONGEST = 107 - len("/.s.PGSQL.5432.lock")
 
 
 class EmbeddedServer:
-    """One server over one folder; without `durable` it is quick, and nothing in it has
+    """One server of a data folder; without `durable` it is quick, and nothing in it has
     to last.
     """
 
@@ -33,12 +33,10 @@ class EmbeddedServer:
     start_seconds: float
     end: tuple[tuple[int, float], ...]
 
-    def __init__(
-        self, *, data: Path, sockets: Path, log: Path, durable: bool = True
-    ) -> None:
-        self.data = data
-        self.sockets = sockets
-        self.log = log
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        self.data = folder / self.name
+        self.sockets = socket_folder(folder)
+        self.log = log_folder(folder) / f"{self.name}.log"
         self.durable = durable
         self.process: subprocess.Popen[bytes] | None = None
         # Neither PGHOST nor LC_* of the caller may reach the servers or psql.
@@ -81,6 +79,13 @@ class EmbeddedServer:
 
     def _is_ready(self, pid: int) -> bool:
         raise NotImplementedError
+
+
+def log_folder(data: Path) -> Path:
+    """DATA_DIR/log, for the owner only."""
+    folder = data / "log"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def socket_folder(data: Path) -> Path:

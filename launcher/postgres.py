@@ -11,12 +11,13 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from common import disk
 from launcher import orphans
 from launcher.bootstrap import servers_folder
-from launcher.child import Identity, spawn
+from launcher.child import spawn
 from launcher.console import LaunchError
 from launcher.embedded import EmbeddedServer
 
@@ -68,7 +69,7 @@ _USER_NAMESPACE = (
 
 
 class Postgres(EmbeddedServer):
-    """One PostgreSQL over one folder."""
+    """The PostgreSQL of a data folder."""
 
     name = "postgres"
     title = "PostgreSQL"
@@ -77,12 +78,12 @@ class Postgres(EmbeddedServer):
     # Open transactions are rolled back, and the next start needs no recovery.
     end = ((signal.SIGINT, 5), (signal.SIGQUIT, 1), (signal.SIGKILL, 1))
 
-    def __init__(
-        self, *, data: Path, sockets: Path, log: Path, durable: bool = True
-    ) -> None:
-        super().__init__(data=data, sockets=sockets, log=log, durable=durable)
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        super().__init__(folder, durable=durable)
         self._programs = postgres_programs()
-        self._identity = _unprivileged()
+        # The user that its programs run as: a wrapper in front of the command, or
+        # arguments for Popen.
+        self._wrapper, self._account = _unprivileged()
 
     def url(self, role: str = APPLICATION) -> str:
         """The address for a role, over the socket."""
@@ -98,14 +99,14 @@ class Postgres(EmbeddedServer):
         # stays closed to others.
         folder = self.data.parent
         status = folder.stat()
-        if "user" in self._identity.popen and status.st_uid == os.geteuid():
+        if self._account and status.st_uid == os.geteuid():
             folder.chmod(status.st_mode | 0o011)
-        _check_can_enter(self._identity, self._programs, folder)
+        self._check_can_enter(self._programs, folder)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         made = int((self.data / "PG_VERSION").read_text().strip())
         self._refuse_another_version(made)
-        _chown_to(self._identity, self.data, self.sockets)
+        self._hand_over(self.data, self.sockets)
         # After kill -9: backends that live on, and lock files that name a process which
         # is only a zombie now.
         orphans.end_in_folder(comm="postgres", folder=self.data)
@@ -122,12 +123,17 @@ class Postgres(EmbeddedServer):
             settings["io_method"] = "sync"  # the default starts three more processes
         options = [f"--{name}={value}" for name, value in settings.items()]
         self.process = spawn(
-            [str(self._programs / "postgres"), "-D", str(self.data), *options],
+            [
+                *self._wrapper,
+                str(self._programs / "postgres"),
+                f"-D{self.data}",
+                *options,
+            ],
             environment=self._environment,
             log=self.log,
             death_signal=signal.SIGINT,  # a fast, clean shutdown
             folder=self.data,
-            identity=self._identity,
+            account=self._account,
         )
         self._wait_until_ready(self.process)
         with_roles = self.data / "countersign_roles"
@@ -135,11 +141,7 @@ class Postgres(EmbeddedServer):
             self._sql(_ROLES, "PostgreSQL's roles could not be created.")
             with_roles.touch()
         if self.durable:
-            files = [
-                path
-                for path in (self.data / "pg_wal").iterdir()
-                if len(path.name) == 24
-            ]
+            files = list((self.data / "pg_wal").glob("?" * 24))
             # Where there is little room, making files of it would end PostgreSQL now.
             if len(files) <= _SPARE_FILES and disk.has_free(
                 self.data, 2 * _SPARE_FILES * disk.LEAST_FREE
@@ -151,17 +153,18 @@ class Postgres(EmbeddedServer):
         only.
         """
         brought = major_version(self._programs / "postgres")
-        if made > brought:
-            raise LaunchError(
-                f"{self.data} was made by PostgreSQL {made}, and this Countersign brings {brought}: start the newer "
-                "Countersign that made it. Nothing was changed."
-            )
-        if made < brought:
-            raise LaunchError(
-                f"{self.data} was made by PostgreSQL {made}, and this Countersign brings {brought}. Make a backup with "
-                "the Countersign that used it last, restore it with this one: docs/operators/upgrade.md. "
-                "Nothing was changed."
-            )
+        if made == brought:
+            return
+        advice = (
+            ": start the newer Countersign that made it."
+            if made > brought
+            else ". Make a backup with the Countersign that used it last, restore it with this one: "
+            "docs/operators/upgrade.md."
+        )
+        raise LaunchError(
+            f"{self.data} was made by PostgreSQL {made}, and this Countersign brings {brought}{advice} "
+            "Nothing was changed."
+        )
 
     def _initialise(self) -> None:
         """Runs initdb in a temporary folder and renames it, so that an interrupted one
@@ -170,7 +173,7 @@ class Postgres(EmbeddedServer):
         partial = self.data.with_name(self.data.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
-        _chown_to(self._identity, partial)
+        self._hand_over(partial)
         options = [
             "--auth=trust",
             "--encoding=UTF8",
@@ -190,7 +193,7 @@ class Postgres(EmbeddedServer):
             options.append("--locale=C.UTF-8")
         result = subprocess.run(
             [
-                *self._identity.wrapper,
+                *self._wrapper,
                 str(self._programs / "initdb"),
                 f"--pgdata={partial}",
                 *options,
@@ -202,7 +205,7 @@ class Postgres(EmbeddedServer):
             text=True,
             errors="replace",
             check=False,
-            **self._identity.popen,
+            **self._account,
         )
         if result.returncode != 0:
             raise LaunchError(
@@ -232,19 +235,14 @@ class Postgres(EmbeddedServer):
         """Runs statements as the owner. Raises LaunchError with this sentence and what
         psql says.
         """
-        command = [
-            str(self._programs / "psql"),
-            "-X",
-            "-q",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-d",
-            "postgres",
-            "-U",
-            OWNER,
-        ]
+        psql = [str(self._programs / "psql"), "-Xq", "--set=ON_ERROR_STOP=1"]
         result = subprocess.run(
-            [*command, "-h", str(self.sockets)],
+            [
+                *psql,
+                "--dbname=postgres",
+                f"--username={OWNER}",
+                f"--host={self.sockets}",
+            ],
             input=text,
             env=self._environment,
             capture_output=True,
@@ -253,6 +251,40 @@ class Postgres(EmbeddedServer):
         )
         if result.returncode != 0:
             raise LaunchError(error, details=result.stderr)
+
+    def _hand_over(self, *folders: Path) -> None:
+        """Gives folders to the account that will use them: nobody, or inside a user
+        namespace root, who is that there.
+        """
+        if os.geteuid() != 0:
+            return
+        user = self._account.get("user", 0)
+        for folder in folders:
+            if folder.stat().st_uid == user:
+                continue
+            for path, names, files in os.walk(folder):
+                for name in (".", *names, *files):
+                    os.chown(
+                        os.path.join(path, name), user, user, follow_symlinks=False
+                    )
+
+    def _check_can_enter(self, *paths: Path) -> None:
+        """Without user namespaces the account nobody must be able to enter the folders;
+        a sentence if it cannot.
+        """
+        if not self._account:
+            return
+        for path in paths:
+            command = ["test", "-x", str(path)]
+            result = subprocess.run(
+                command, check=False, capture_output=True, **self._account
+            )
+            if result.returncode != 0:
+                raise LaunchError(
+                    f"PostgreSQL refuses to run as root, and the account nobody cannot enter {path}. Run it as an "
+                    "ordinary user, or clone to a folder that others may enter, or give DATABASE_URL of a server you "
+                    "have."
+                )
 
 
 def postgres_programs() -> Path:
@@ -306,55 +338,14 @@ def _postgres_folders() -> list[Path]:
 
 
 @functools.cache
-def _unprivileged() -> Identity:
+def _unprivileged() -> tuple[tuple[str, ...], dict[str, Any]]:
     """As root: another user inside a user namespace (no account, no change of owner),
     else the account nobody.
     """
     if os.geteuid() != 0:
-        return Identity()
-    if (
-        shutil.which("unshare")
-        and subprocess.run(
-            [*_USER_NAMESPACE, "true"], capture_output=True, check=False
-        ).returncode
-        == 0
-    ):
-        return Identity(wrapper=_USER_NAMESPACE)
-    return Identity(popen={"user": _NOBODY, "group": _NOBODY, "extra_groups": []})
-
-
-def _chown_to(identity: Identity, *folders: Path) -> None:
-    """Gives folders to the account that will use them: nobody, or inside a user
-    namespace root, who is that there.
-    """
-    if os.geteuid() != 0:
-        return
-    user = identity.popen.get("user", 0)
-    for folder in folders:
-        if folder.stat().st_uid != user:
-            for path, names, files in os.walk(folder):
-                for entry in (
-                    path,
-                    *(os.path.join(path, name) for name in (*names, *files)),
-                ):
-                    os.chown(entry, user, user, follow_symlinks=False)
-
-
-def _check_can_enter(identity: Identity, *paths: Path) -> None:
-    """Without user namespaces the account nobody must be able to enter the folders; a
-    sentence if it cannot.
-    """
-    if "user" not in identity.popen:
-        return
-    for path in paths:
-        command = ["test", "-x", str(path)]
-        if (
-            subprocess.run(
-                command, check=False, capture_output=True, **identity.popen
-            ).returncode
-            != 0
-        ):
-            raise LaunchError(
-                f"PostgreSQL refuses to run as root, and the account nobody cannot enter {path}. Run it as an "
-                "ordinary user, or clone to a folder that others may enter, or give DATABASE_URL of a server you have."
-            )
+        return (), {}
+    if shutil.which("unshare"):
+        probe = [*_USER_NAMESPACE, "true"]
+        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            return _USER_NAMESPACE, {}
+    return (), {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}

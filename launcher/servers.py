@@ -16,8 +16,7 @@ from launcher import orphans
 from launcher.bootstrap import servers_folder
 from launcher.child import SILENT_LOOKS, Heartbeat, spawn
 from launcher.console import LaunchError, say
-from launcher.embedded import EmbeddedServer, socket_folder
-from launcher.environment import Environment
+from launcher.embedded import EmbeddedServer
 from launcher.paths import PYTHON, ROOT
 from launcher.postgres import OWNER, Postgres
 
@@ -40,14 +39,12 @@ class Parser(EmbeddedServer):
     start_seconds = 30
     end = ((signal.SIGKILL, 2),)
 
-    def __init__(
-        self, *, sockets: Path, log: Path, jobs: tuple[str, ...] = JOBS
-    ) -> None:
-        super().__init__(data=ROOT, sockets=sockets, log=log)
-        self.socket = sockets / "parser.sock"
-        self.socket_of_pages = sockets / "pages.sock"
+    def __init__(self, folder: Path, *, jobs: tuple[str, ...] = JOBS) -> None:
+        super().__init__(folder)
+        self.socket = self.sockets / "parser.sock"
+        self.socket_of_pages = self.sockets / "pages.sock"
         self._jobs = jobs
-        self._heartbeat = Heartbeat(log.with_suffix(".heartbeat"))
+        self._heartbeat = Heartbeat(self.log.with_suffix(".heartbeat"))
         self._silent_looks = 0
 
     def start(self) -> None:
@@ -55,16 +52,9 @@ class Parser(EmbeddedServer):
         for one in (self.socket, self.socket_of_pages):
             one.unlink(missing_ok=True)
         program = str(ROOT / "parsing" / "program.py")
-        command = [
-            str(PYTHON),
-            "-I",
-            program,
-            str(self.sockets),
-            str(self._heartbeat.file),
-            *self._jobs,
-        ]
+        places = [str(self.sockets), str(self._heartbeat.file)]
         self.process = spawn(
-            command,
+            [str(PYTHON), "-I", program, *places, *self._jobs],
             environment=self._environment,
             log=self.log,
             death_signal=signal.SIGKILL,
@@ -93,7 +83,7 @@ class Parser(EmbeddedServer):
 
 
 class Redis(EmbeddedServer):
-    """One Redis over one folder."""
+    """The Redis of a data folder."""
 
     name = "redis"
     title = "Redis"
@@ -101,11 +91,9 @@ class Redis(EmbeddedServer):
     # It writes its file first.
     end = ((signal.SIGTERM, 3), (signal.SIGKILL, 1))
 
-    def __init__(
-        self, *, data: Path, sockets: Path, log: Path, durable: bool = True
-    ) -> None:
-        super().__init__(data=data, sockets=sockets, log=log, durable=durable)
-        self.socket = sockets / "redis.sock"
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        super().__init__(folder, durable=durable)
+        self.socket = self.sockets / "redis.sock"
         self._program = _program()
 
     def url(self) -> str:
@@ -134,27 +122,13 @@ class Redis(EmbeddedServer):
     def _start(self) -> None:
         orphans.end_in_folder(comm="redis-server", folder=self.data)
         self.socket.unlink(missing_ok=True)
-        options = {
-            "port": "0",
-            "unixsocket": str(self.socket),
-            "unixsocketperm": "700",
-            "dir": str(self.data),
-            # Without its log a kill -9 would lose the queue; with it at most the last
-            # second.
-            "appendonly": "yes" if self.durable else "no",
-            "appendfsync": "everysec",
-            "save": "",
-            "maxmemory-policy": "noeviction",
-        }
+        # Without its log a kill -9 would lose the queue; with it at most the last second.
+        log = "yes" if self.durable else "no"
+        options = ["--port", "0", "--dir", str(self.data), "--save", ""]
+        options += ["--unixsocket", str(self.socket), "--unixsocketperm", "700"]
+        options += ["--appendonly", log, "--appendfsync", "everysec"]
         self.process = spawn(
-            [
-                str(self._program),
-                *(
-                    part
-                    for name, value in options.items()
-                    for part in (f"--{name}", value)
-                ),
-            ],
+            [str(self._program), *options, "--maxmemory-policy", "noeviction"],
             environment=self._environment,
             log=self.log,
             death_signal=signal.SIGTERM,
@@ -189,40 +163,15 @@ class Servers:
 
     def __init__(
         self,
-        *,
         data: Path,
+        *,
         database: bool = True,
         redis: bool = True,
         durable: bool = True,
     ) -> None:
-        sockets = socket_folder(data)
-        logs = log_folder(data)
-        self.postgres: Postgres | None = None
-        self.redis: Redis | None = None
-        if database:
-            self.postgres = Postgres(
-                data=data / "postgres",
-                sockets=sockets,
-                log=logs / "postgres.log",
-                durable=durable,
-            )
-        if redis:
-            self.redis = Redis(
-                data=data / "redis",
-                sockets=sockets,
-                log=logs / "redis.log",
-                durable=durable,
-            )
-        self.parser = Parser(sockets=sockets, log=logs / "parser.log")
-
-    @classmethod
-    def of(cls, environment: Environment) -> "Servers":
-        """Those that this environment does not bring along."""
-        return cls(
-            data=environment.data,
-            database=environment.own_database,
-            redis=environment.own_redis,
-        )
+        self.postgres = Postgres(data, durable=durable) if database else None
+        self.redis = Redis(data, durable=durable) if redis else None
+        self.parser = Parser(data)
 
     @property
     def all(self) -> list[EmbeddedServer]:
@@ -252,13 +201,6 @@ class Servers:
         return variables
 
 
-def log_folder(data: Path) -> Path:
-    """DATA_DIR/log, for the owner only."""
-    folder = data / "log"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
 @contextlib.contextmanager
 def temporary_servers() -> Iterator[Servers]:
     """Servers in a temporary folder, quick because nothing in them has to last. For
@@ -267,7 +209,7 @@ def temporary_servers() -> Iterator[Servers]:
     with tempfile.TemporaryDirectory(
         prefix="countersign-", ignore_cleanup_errors=True
     ) as folder:
-        servers = Servers(data=Path(folder), durable=False)
+        servers = Servers(Path(folder), durable=False)
         try:
             servers.start()
             yield servers

@@ -13,12 +13,12 @@ from common import disk
 from launcher import data_folder, keys, logs, orphans
 from launcher.child import Child, pause_before_start
 from launcher.console import LaunchError, say
-from launcher.embedded import EmbeddedServer
+from launcher.embedded import EmbeddedServer, log_folder
 from launcher.environment import PROCESS_VARIABLES, Environment
 from launcher.paths import PYTHON, ROOT
 from launcher.ports import refuse_used
 from launcher.processes import Process, table
-from launcher.servers import Servers, log_folder
+from launcher.servers import Servers
 from launcher.signals import Signals
 
 _READY_SECONDS = 60
@@ -93,15 +93,18 @@ class Supervisor:
         """The embedded servers alone; returns the environment that everything else
         gets.
         """
-        self.servers = Servers.of(self.environment)
+        asked = self.environment
+        self.servers = Servers(
+            asked.data, database=asked.own_database, redis=asked.own_redis
+        )
         self.servers.start()
         self._variables = (
-            dict(self.environment.outside)
-            | dict(self.environment.variables)
+            dict(asked.outside)
+            | dict(asked.variables)
             | self.servers.variables()
-            | keys.load_or_make(self.environment)
-            | keys.demo_application(self.environment)
-            | {orphans.MARKER: str(self.environment.data), "PYTHONUNBUFFERED": "1"}
+            | keys.load_or_make(asked)
+            | keys.demo_application(asked)
+            | {orphans.MARKER: str(asked.data), "PYTHONUNBUFFERED": "1"}
             # Else six processes would compile the same modules again at every start.
             | {"PYTHONDONTWRITEBYTECODE": ""}
         )

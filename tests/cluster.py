@@ -39,16 +39,14 @@ def pytest_load_initial_conftests(early_config):
     # What is imported and collected lasts as long as the run: nothing of it is garbage.
     gc.disable()
     if _SERVERS_FOLDER:
-        _servers = Servers(data=Path(_SERVERS_FOLDER), durable=False)
+        _servers = Servers(Path(_SERVERS_FOLDER), durable=False)
     elif not _only_lists(early_config):
         preparing.begin()
     if not _SERVERS_FOLDER and _runs_tests(early_config):
         folder = tempfile.TemporaryDirectory(
             prefix="countersign-", ignore_cleanup_errors=True
         )
-        _servers = Servers(
-            data=Path(_open_servers.enter_context(folder)), durable=False
-        )
+        _servers = Servers(Path(_open_servers.enter_context(folder)), durable=False)
     for name in environment.PRODUCT_VARIABLES & os.environ.keys():
         del os.environ[name]
     os.environ.update(_variables(_servers))

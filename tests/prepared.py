@@ -88,7 +88,7 @@ def make():
     with tempfile.TemporaryDirectory(
         prefix="countersign-", ignore_cleanup_errors=True
     ) as temporary:
-        servers = Servers(data=Path(temporary), durable=False)
+        servers = Servers(Path(temporary), durable=False)
         try:
             servers.start()
             _migrate(servers, Path(temporary))

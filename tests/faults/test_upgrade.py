@@ -144,7 +144,7 @@ def test_folder_of_another_postgresql_is_refused_and_left_as_it_is(
         LaunchError,
         match=f"made by PostgreSQL {version}.*{advice}.*Nothing was changed",
     ):
-        Postgres(data=data, sockets=tmp_path, log=tmp_path / "log").start()
+        Postgres(tmp_path).start()
     assert sorted(file.name for file in data.iterdir()) == [
         "PG_VERSION",
         "postmaster.pid",

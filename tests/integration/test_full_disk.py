@@ -200,7 +200,7 @@ def test_redis_preserves_its_data_on_a_full_disk_and_otherwise_moves_unreadable_
     data = tmp_path / "redis"
     data.mkdir()
     (data / "appendonly.aof").write_bytes(b"no commands at all")
-    server = Redis(data=data, sockets=tmp_path, log=tmp_path / "redis.log")
+    server = Redis(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(disk, "LEAST_FREE", 2**63)
         with pytest.raises(LaunchError, match="Redis ended"):

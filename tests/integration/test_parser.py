@@ -34,9 +34,7 @@ def start(monkeypatch):
 
     def begin(*jobs):
         folder = Path(tempfile.mkdtemp(prefix="countersign-"))
-        parser = Parser(
-            sockets=folder, log=folder / "parser.log", jobs=(*jobs, "tests.parser_jobs")
-        )
+        parser = Parser(folder, jobs=(*jobs, "tests.parser_jobs"))
         parser.start()
         started.append(parser)
         monkeypatch.setenv("PARSER_SOCKET", str(parser.socket))

@@ -35,7 +35,7 @@ def main():
     with tempfile.TemporaryDirectory(
         prefix="countersign-", ignore_cleanup_errors=True
     ) as folder:
-        servers = Servers(data=Path(folder), durable=False)
+        servers = Servers(Path(folder), durable=False)
         assert servers.postgres is not None
         try:
             servers.start()
