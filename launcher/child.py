@@ -124,12 +124,8 @@ class Child:
             return None
         orphans.end_group(self.running.pid)
         self.running = None
-        self._plan_next_start()
+        self.plan_next_start()
         return f"signal {-status}" if status < 0 else f"status {status}"
-
-    def note_failed_start(self) -> None:
-        """Counts a failed start as a short life."""
-        self._plan_next_start()
 
     def is_due(self) -> bool:
         """Whether it is down and its pause is over."""
@@ -149,7 +145,8 @@ class Child:
         orphans.end_group(self.running.pid)
         return True
 
-    def _plan_next_start(self) -> None:
+    def plan_next_start(self) -> None:
+        """After its end, or a start that failed, which counts as a short life."""
         lived = time.monotonic() - self.started
         self.short_lives = self.short_lives + 1 if lived < _SHORT_LIFE else 0
         self._not_before = time.monotonic() + pause_before_start(self.short_lives)

@@ -20,7 +20,7 @@ from launcher.console import LaunchError, complain, say
 from launcher.data_folder import DataFolderInUse
 from launcher.embedded import log_folder
 from launcher.environment import Environment
-from launcher.paths import PYTHON, ROOT
+from launcher.paths import MANAGE, PYTHON, ROOT
 from launcher.pdeathsig import die_with_parent
 from launcher.signals import Signals, StopRequested
 from launcher.supervisor import Supervisor
@@ -210,13 +210,12 @@ def _refuse_unknown(
 
 def manage(arguments: list[str]) -> int:
     """Django's command line."""
-    return _call([str(PYTHON), str(ROOT / "manage.py"), *arguments], verb="manage")
+    return _call([*MANAGE, *arguments], verb="manage")
 
 
 def backup(arguments: list[str]) -> int:
     """A backup, of a desk that runs or of one at rest."""
-    command = [str(PYTHON), str(ROOT / "manage.py"), "backup", *arguments]
-    return _call(command, verb="backup")
+    return _call([*MANAGE, "backup", *arguments], verb="backup")
 
 
 def bench(arguments: list[str]) -> int:
@@ -301,7 +300,7 @@ def restore(arguments: list[str]) -> int:
             # Asks at the terminal, before anything is created.
             module = "dashboard.backup.unpack"
             unpack = [str(PYTHON), "-m", module, file, str(asked.data)]
-            command = [str(PYTHON), str(ROOT / "manage.py"), "restore", file, *seals]
+            command = [*MANAGE, "restore", file, *seals]
             restored = (
                 subprocess.run(unpack, cwd=ROOT, check=False).returncode == 0
                 and _with_own_servers(command, asked, "restore") == 0

@@ -9,14 +9,13 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from launcher.console import LaunchError
-from launcher.files import read_object, replace_private
+from launcher.files import read_object, remove, replace_private
 
 LOCK = "run.lock"
 STATE = "run.json"
@@ -60,16 +59,13 @@ def claim(data: Path) -> None:
         raise LaunchError(
             f"DATA_DIR: {data} cannot be written by this account; it belongs to user {data.stat().st_uid}."
         )
-    if (
-        os.geteuid() == 0
-        and (data / LOCK).exists()
-        and (owner := (data / LOCK).stat().st_uid) != 0
-    ):
+    (data / LOCK).touch(mode=0o600)
+    owner = (data / LOCK).stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
         # What root would write in it the owner could not use any more.
         raise LaunchError(
             f"DATA_DIR: {data} is used by the account with id {owner}; run ./run as that account."
         )
-    (data / LOCK).touch(mode=0o600)
 
 
 @contextlib.contextmanager
@@ -129,18 +125,7 @@ def empty(data: Path) -> None:
     everything in it is ours.
     """
     for name in content(data):
-        entry = data / name
-        shutil.rmtree(
-            entry
-        ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
-def refuse_half_restored(data: Path) -> None:
-    """Refuses a folder that an interrupted restore has left."""
-    if (data / RESTORING).exists():
-        raise LaunchError(
-            f"A restore into {data} was interrupted. Delete its content (./run reset) and restore again."
-        )
+        remove(data / name)
 
 
 def read_state(data: Path) -> dict[str, Any]:

@@ -39,6 +39,9 @@ class EmbeddedServer:
         self.log = log_folder(folder) / f"{self.name}.log"
         self.durable = durable
         self.process: subprocess.Popen[bytes] | None = None
+        # How often in a row it did not start, and when it is tried next.
+        self.failures = 0
+        self.not_before = 0.0
         # Neither PGHOST nor LC_* of the caller may reach the servers or psql.
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),

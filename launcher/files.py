@@ -15,6 +15,17 @@ def read_object(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def remove(entry: Path) -> None:
+    """Deletes a file, a link, or a folder with all that is in it."""
+    # Here only: the compression modules it loads would stay in the launcher's memory.
+    import shutil
+
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
+
+
 def replace_private(file: Path, text: str) -> None:
     """Writes a file for its owner only, in one step: it may hold keys."""
     partial = file.with_name(f"{file.name}.part")

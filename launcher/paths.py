@@ -7,4 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+# Django's command line.
+MANAGE = (str(PYTHON), str(ROOT / "manage.py"))
 SERVERS = ROOT / ".servers"

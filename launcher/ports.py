@@ -4,6 +4,7 @@ import errno
 import random
 import socket
 from collections.abc import Mapping
+from itertools import islice
 
 from launcher.console import LaunchError
 
@@ -16,15 +17,13 @@ _LAST = 32_000
 
 def pick_free_ports(count: int) -> list[int]:
     """Free ports, all different. Nothing is held, so a child can bind them."""
-    chosen: list[int] = []
-    for port in random.SystemRandom().sample(range(_FIRST, _LAST), 2_000):
-        if len(chosen) == count:
-            return chosen
-        if is_free(port):
-            chosen.append(port)
-    raise LaunchError(
-        f"No free port was found between {_FIRST} and {_LAST}; set the ports yourself."
-    )
+    tried = random.SystemRandom().sample(range(_FIRST, _LAST), 2_000)
+    chosen = list(islice(filter(is_free, tried), count))
+    if len(chosen) < count:
+        raise LaunchError(
+            f"No free port was found between {_FIRST} and {_LAST}; set the ports yourself."
+        )
+    return chosen
 
 
 def is_free(port: int) -> bool:

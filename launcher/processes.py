@@ -89,11 +89,17 @@ def table(environment: Environment) -> list[Process]:
     ports = environment.ports
     processes = []
     if product != "gateway":
+        live = ports["LIVE_PORT"]
         queues = "decisions,sync,alerts"
         threads = DESK_THREADS + ALERT_THREADS
         processes += [
             http("web", port=ports["PORT"], serve="dashboard", path="/readyz"),
-            live(ports["LIVE_PORT"]),
+            Process(
+                name="live",
+                command=(str(PYTHON), "-m", "dashboard.live", str(live)),
+                checks=(Check(port=live, path="/live/health"),),
+                has_heartbeat=True,
+            ),
             # One worker of each product beats.
             worker("worker-desk", queues=queues, beat=product, threads=threads),
         ]
@@ -127,43 +133,33 @@ def table(environment: Environment) -> list[Process]:
 
 def http(name: str, *, port: int, serve: str, path: str) -> Process:
     """A web process, answering what `serve` says."""
-    # HTTP/2 has no limit on how slowly headers may come, and no proxy needs it on this
-    # side.
-    limits = (
+    command = (
+        str(PYTHON),
+        "-m",
+        "granian",
+        "--interface=asginl",
+        "--host=127.0.0.1",
+        f"--port={port}",
+        # HTTP/2 has no limit on how slowly headers may come, and no proxy needs it on
+        # this side.
         "--http=1",
         "--no-ws",
         f"--http1-header-read-timeout={HEADER_SECONDS * 1000}",
         # Headers are kept in memory until they are complete.
         "--http1-buffer-size=65536",
         f"--backpressure={MOST_CONNECTIONS}",
+        "--workers=1",
+        "--workers-kill-timeout=2",
+        "--log-level=warning",
+        "dashboard.asgi:application",
     )
-    options = ("--workers=1", "--workers-kill-timeout=2", "--log-level=warning")
     is_desk = serve == "dashboard"
     return Process(
         name=name,
-        command=(
-            str(PYTHON),
-            "-m",
-            "granian",
-            "--interface=asginl",
-            "--host=127.0.0.1",
-            f"--port={port}",
-            *(*limits, *options, "dashboard.asgi:application"),
-        ),
+        command=command,
         # The parser keeps a place for the people who look at pages.
         environment={"SERVE": serve} | ({"PARSER_LANE": "pages"} if is_desk else {}),
         checks=(Check(port=port, path=path),),
-        has_heartbeat=True,
-    )
-
-
-def live(port: int) -> Process:
-    """The process of the live streams."""
-    command = (str(PYTHON), "-m", "dashboard.live", str(port))
-    return Process(
-        name="live",
-        command=command,
-        checks=(Check(port=port, path="/live/health"),),
         has_heartbeat=True,
     )
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from launcher import environment, keys
 from launcher.bootstrap import install_debian_packages
 from launcher.console import LaunchError, say
-from launcher.paths import PYTHON, ROOT, VENV
+from launcher.paths import MANAGE, PYTHON, ROOT, VENV
 from launcher.servers import temporary_servers
 
 _FAST = "not slow and not soak"
@@ -133,9 +133,8 @@ def test(arguments: list[str]) -> int:
     command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", *options]
     # Else every test process would compile all tests again, also where the caller has
     # Python store no bytecode.
-    environment_of_tests = _environment({"PYTHONDONTWRITEBYTECODE": ""})
-    ended = subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False)
-    return ended.returncode
+    variables = _environment({"PYTHONDONTWRITEBYTECODE": ""})
+    return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode
 
 
 def screenshots(arguments: list[str]) -> int:
@@ -143,15 +142,15 @@ def screenshots(arguments: list[str]) -> int:
     _ensure_chromium()
     folder = str(Path(arguments[0] if arguments else "var/screenshots").resolve())
     command = [str(PYTHON), "-m", "tests.pictures", folder, *arguments[1:]]
-    ended = subprocess.run(command, cwd=ROOT, env=_environment({}), check=False)
-    return ended.returncode
+    variables = _environment({})
+    return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode
 
 
 def steps(servers: Mapping[str, str]) -> list[Step]:
     """All checks, for the servers whose addresses these variables give.
 
-    Everything by the environment's own Python, so that a clone that was moved still
-    works.
+    Everything by the environment's own Python, or found on the path, where its programs
+    come first.
     """
     python = str(PYTHON)
     # As it would be deployed: behind https, without the demo. The deployment check
@@ -163,12 +162,10 @@ def steps(servers: Mapping[str, str]) -> list[Step]:
     django = _environment({**asked.variables, **keys.new_keys()})
     plain = _environment({})
     deno = _environment({"DENO_DIR": str(VENV / "deno"), "DENO_NO_UPDATE_CHECK": "1"})
-    programs = VENV / "bin"
-    manage = [python, str(ROOT / "manage.py")]
     ruff = [python, "-m", "ruff"]
     return [
         Step("mypy", [python, "-m", "mypy"], django),
-        Step("imports", [str(programs / "lint-imports")], plain),
+        Step("imports", ["lint-imports"], plain),
         Step(
             "format",
             [*ruff, "format", "--check", "--output-format=concise", "."],
@@ -176,13 +173,13 @@ def steps(servers: Mapping[str, str]) -> list[Step]:
         ),
         Step(
             "templates",
-            [str(programs / "djangofmt"), "--check", "templates", "demo/assets"],
+            ["djangofmt", "--check", "templates", "demo/assets"],
             plain,
         ),
         Step(
             "assets",
             [
-                str(programs / "deno"),
+                "deno",
                 "fmt",
                 "--check",
                 "--no-config",
@@ -192,9 +189,9 @@ def steps(servers: Mapping[str, str]) -> list[Step]:
             deno,
         ),
         Step("lint", [*ruff, "check", "--output-format=concise", "."], plain),
-        Step("migrations", [*manage, "makemigrations", "--check", "--dry-run"], django),
+        Step("migrations", [*MANAGE, "makemigrations", "--check", "--dry-run"], django),
         Step(
-            "deploy", [*manage, "check", "--deploy", "--fail-level", "WARNING"], django
+            "deploy", [*MANAGE, "check", "--deploy", "--fail-level", "WARNING"], django
         ),
     ]
 

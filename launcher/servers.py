@@ -172,11 +172,10 @@ class Servers:
         self.postgres = Postgres(data, durable=durable) if database else None
         self.redis = Redis(data, durable=durable) if redis else None
         self.parser = Parser(data)
-
-    @property
-    def all(self) -> list[EmbeddedServer]:
-        """In the order in which they start."""
-        return [server for server in (self.postgres, self.redis, self.parser) if server]
+        # In the order in which they start.
+        self.all: list[EmbeddedServer] = [
+            server for server in (self.postgres, self.redis, self.parser) if server
+        ]
 
     def start(self) -> None:
         """Returns when all accept connections."""

@@ -15,7 +15,7 @@ from launcher.child import Child, pause_before_start
 from launcher.console import LaunchError, say
 from launcher.embedded import EmbeddedServer, log_folder
 from launcher.environment import PROCESS_VARIABLES, Environment
-from launcher.paths import PYTHON, ROOT
+from launcher.paths import MANAGE
 from launcher.ports import refuse_used
 from launcher.processes import Process, table
 from launcher.servers import Servers
@@ -42,14 +42,14 @@ class Supervisor:
         self.signals = signals
         self.verb = verb
         self.children: list[Child] = []
-        self.servers: Servers | None = None
+        self.servers = Servers(
+            environment.data,
+            database=environment.own_database,
+            redis=environment.own_redis,
+        )
         self._is_ready = False
         self._logs = log_folder(environment.data)
         self._variables: dict[str, str] = {}
-        # Of each server that does not start: how often in a row, and when it is tried
-        # next.
-        self._failures: dict[str, int] = {}
-        self._not_before: dict[str, float] = {}
         self._housekeeping_due = 0.0
         self._is_state_written = True
 
@@ -58,7 +58,10 @@ class Supervisor:
         first.
         """
         data = self.environment.data
-        data_folder.refuse_half_restored(data)
+        if (data / data_folder.RESTORING).exists():
+            raise LaunchError(
+                f"A restore into {data} was interrupted. Delete its content (./run reset) and restore again."
+            )
         # The process id in an earlier run's state may belong to another process by now.
         data_folder.forget_state(data)
         if disk.is_full(data):
@@ -93,11 +96,8 @@ class Supervisor:
         """The embedded servers alone; returns the environment that everything else
         gets.
         """
-        asked = self.environment
-        self.servers = Servers(
-            asked.data, database=asked.own_database, redis=asked.own_redis
-        )
         self.servers.start()
+        asked = self.environment
         self._variables = (
             dict(asked.outside)
             | dict(asked.variables)
@@ -126,8 +126,7 @@ class Supervisor:
             time.sleep(0.02)
         for child in self.children:
             child.end_now()
-        if self.servers:
-            self.servers.stop()
+        self.servers.stop()
         self.sweep()
         data_folder.forget_state(self.environment.data)
 
@@ -139,9 +138,10 @@ class Supervisor:
 
     def write_state(self) -> None:
         """Says what runs, for a second ./run, for ./run stop and for ./run manage."""
-        servers = self.servers.all if self.servers else []
         processes = {
-            server.name: server.process.pid for server in servers if server.process
+            server.name: server.process.pid
+            for server in self.servers.all
+            if server.process
         }
         processes |= {
             child.name: child.running.pid for child in self.children if child.running
@@ -176,8 +176,7 @@ class Supervisor:
         """Migrations, static files, demo data: whatever has to be there before anything
         else starts.
         """
-        command = (str(PYTHON), str(ROOT / "manage.py"), "prepare")
-        child = self._child(Process(name="prepare", command=command))
+        child = self._child(Process(name="prepare", command=(*MANAGE, "prepare")))
         child.start()
         try:
             self._wait(lambda: child.has_ended(), seconds=_PREPARE_SECONDS)
@@ -227,10 +226,7 @@ class Supervisor:
 
     def _look_after(self) -> float:
         """Starts again what has ended; returns how long nothing needs to be looked at."""
-        changed = [
-            self._look_after_server(server)
-            for server in (self.servers.all if self.servers else [])
-        ]
+        changed = [self._look_after_server(server) for server in self.servers.all]
         changed += [self._look_after_child(child) for child in self.children]
         if any(changed) or not self._is_state_written:
             # On a full disk the old state stays, and the next check tries again.
@@ -250,7 +246,7 @@ class Supervisor:
             for child in self.children:
                 if child.end_if_hanging():
                     say(f"{child.name} has not responded for a long time")
-            if self.servers and self.servers.parser.end_if_hanging():
+            if self.servers.parser.end_if_hanging():
                 say("The parser has not responded for a long time")
         somebody_is_down = any(child.running is None for child in self.children)
         return 0.1 if somebody_is_down else 1.0
@@ -264,7 +260,7 @@ class Supervisor:
         try:
             child.start()
         except OSError as error:
-            child.note_failed_start()
+            child.plan_next_start()
             say(
                 f"{child.name} cannot be started: {error.strerror}. {self._about_disk()}Trying again."
             )
@@ -276,19 +272,16 @@ class Supervisor:
         """
         if server.process is not None and server.process.poll() is None:
             return False
-        if time.monotonic() < self._not_before.get(server.name, 0.0):
+        if time.monotonic() < server.not_before:
             return False
         say(f"{server.name} ended; starting it again")
         try:
             server.start()
-            self._failures[server.name] = 0
+            server.failures = 0
         except (LaunchError, OSError) as error:
-            failures = self._failures[server.name] = (
-                self._failures.get(server.name, 0) + 1
-            )
-            self._not_before[server.name] = time.monotonic() + pause_before_start(
-                failures + 1
-            )
+            server.failures += 1
+            pause = pause_before_start(server.failures + 1)
+            server.not_before = time.monotonic() + pause
             say(f"{error} {self._about_disk()}Trying again.")
         return True
 

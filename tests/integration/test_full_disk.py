@@ -165,6 +165,7 @@ def test_launcher_continues_while_nothing_can_be_written_and_catches_up(
         lambda: full.undo() is None,
         lambda: f'"one": {child.running.pid}' in (tmp_path / "run.json").read_text(),
     )
+    supervisor.servers.all.clear()
     supervisor.children = [child]
     try:
         with pytest.raises(StopRequested):
