@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from benchmarks.load import requests_a_second
 from benchmarks.result import sized
-from launcher.ports import pick_free_ports
+from launcher.environment import pick_free_ports
 
 CLIENTS = 8
 # The control of what is served, see `benchmarks.bare`.

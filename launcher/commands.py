@@ -22,8 +22,7 @@ from launcher.embedded import log_folder
 from launcher.environment import Environment
 from launcher.paths import MANAGE, PYTHON, ROOT
 from launcher.pdeathsig import die_with_parent
-from launcher.signals import Signals, StopRequested
-from launcher.supervisor import Supervisor
+from launcher.supervisor import Signals, StopRequested, Supervisor
 from launcher.welcome import welcome
 
 _STOP_SECONDS = 10

@@ -13,7 +13,7 @@ import time
 import zlib
 from pathlib import Path
 
-from launcher import logs
+from launcher.child import tail
 from launcher.console import LaunchError
 
 # The path of a Unix socket ends at 107 bytes, and the longest name in the folder is
@@ -70,14 +70,14 @@ class EmbeddedServer:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise LaunchError(
-                    f"{self.title} ended while it started.", details=logs.tail(self.log)
+                    f"{self.title} ended while it started.", details=tail(self.log)
                 )
             if self._is_ready(process.pid):
                 return
             time.sleep(0.01)
         raise LaunchError(
             f"{self.title} was not ready within {self.start_seconds} s.",
-            details=logs.tail(self.log),
+            details=tail(self.log),
         )
 
     def _is_ready(self, pid: int) -> bool:

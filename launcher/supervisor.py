@@ -1,26 +1,29 @@
 """Starts everything in order, keeps it running, and stops all of it. Single-threaded on
 purpose: a process's tie to its parent is a tie to the thread that started it.
 
-The caller holds the data folder.
+A request to stop is raised only where the launcher pauses. The caller holds the data
+folder.
 """
 
 import contextlib
 import os
+import select
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from common import disk
-from launcher import data_folder, keys, logs, orphans
-from launcher.child import Child, pause_before_start
+from launcher import data_folder, keys, orphans
+from launcher.child import Child, last_error, pause_before_start, rotate
 from launcher.console import LaunchError, say
 from launcher.embedded import EmbeddedServer, log_folder
-from launcher.environment import PROCESS_VARIABLES, Environment
+from launcher.environment import PROCESS_VARIABLES, Environment, refuse_used
 from launcher.paths import MANAGE
-from launcher.ports import refuse_used
 from launcher.processes import Process, table
 from launcher.servers import Servers
-from launcher.signals import Signals
 
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _READY_SECONDS = 60
 _PREPARE_SECONDS = 300
 # Celery needs two seconds to end in good order; whatever needs longer is ended by
@@ -30,6 +33,60 @@ _HOUSEKEEPING_SECONDS = 20
 # A process that fails this often before everything was ready will not get better by
 # itself.
 _MOST_FAILED_STARTS = 5
+
+
+class StopRequested(Exception):
+    """A signal asked the launcher to stop; raised only at places where stopping is
+    safe.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"signal {signum}")
+        self.signum = signum
+
+
+class Signals:
+    """The signals of one launcher."""
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """While the block runs, a request to stop is noted, and the end of a child
+        wakes the launcher up.
+        """
+        # Under nohup a hang-up is ignored already, and stays so.
+        wanted = [
+            s
+            for s in (*_STOP, signal.SIGCHLD)
+            if (s, signal.getsignal(s)) != (signal.SIGHUP, signal.SIG_IGN)
+        ]
+        before = {signum: signal.signal(signum, self._note) for signum in wanted}
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def pause(self, seconds: float) -> None:
+        """Waits until something happens or the time is over; raises StopRequested when
+        it should end.
+        """
+        if self.requested is None:
+            select.select([self._read], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._read, 512):
+                pass
+        if self.requested is not None:
+            raise StopRequested(self.requested)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if signum in _STOP and self.requested is None:
+            self.requested = signum
 
 
 class Supervisor:
@@ -77,7 +134,7 @@ class Supervisor:
         self.sweep()
         for log in self._logs.glob("*.log"):
             # Each run begins with empty logs, the last one's are kept beside them.
-            logs.rotate(log, limit=0)
+            rotate(log, limit=0)
         plans = table(self.environment)
         needed = {check.port for plan in plans for check in plan.checks}
         ports = self.environment.ports.items()
@@ -186,7 +243,7 @@ class Supervisor:
         if not ended_well:
             raise LaunchError(
                 f"The database could not be prepared; see {child.log}.",
-                details=logs.last_error(child.log),
+                details=last_error(child.log),
             )
 
     def _child(self, plan: Process) -> Child:
@@ -211,7 +268,7 @@ class Supervisor:
             raise self._not_ready(waiting[0][0])
 
     def _not_ready(self, child: Child) -> LaunchError:
-        details = logs.last_error(child.log)
+        details = last_error(child.log)
         return LaunchError(
             f"{child.name} does not become ready; see {child.log}.", details=details
         )
@@ -242,7 +299,7 @@ class Supervisor:
         if time.monotonic() >= self._housekeeping_due:
             self._housekeeping_due = time.monotonic() + _HOUSEKEEPING_SECONDS
             for log in self._logs.glob("*.log"):
-                logs.rotate(log)
+                rotate(log)
             for child in self.children:
                 if child.end_if_hanging():
                     say(f"{child.name} has not responded for a long time")

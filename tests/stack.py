@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher import environment, keys, logs
+from launcher import child, environment, keys
+from launcher.environment import pick_free_ports
 from launcher.paths import ROOT
 from launcher.pdeathsig import die_with_parent
-from launcher.ports import pick_free_ports
 from tests.prepared import preparing
 
 
@@ -199,7 +199,7 @@ class Stack:
         """What was printed, and the ends of the logs."""
         files = [self.output, *sorted((self.data / "log").glob("*.log"))]
         return "\n".join(
-            f"--- {file.name}\n{logs.tail(file, lines=12)}"
+            f"--- {file.name}\n{child.tail(file, lines=12)}"
             for file in files
             if file.exists()
         )

@@ -10,9 +10,9 @@ from datetime import timedelta
 
 import pytest
 
+from launcher.environment import pick_free_ports
 from launcher.paths import ROOT
 from launcher.pdeathsig import die_with_parent
-from launcher.ports import pick_free_ports
 from launcher.processes import Process, http
 from tests.desk import Browser
 from tests.faults.clock import clock

@@ -25,8 +25,7 @@ from launcher.child import Child
 from launcher.console import LaunchError
 from launcher.processes import Process
 from launcher.servers import Redis
-from launcher.signals import Signals, StopRequested
-from launcher.supervisor import Supervisor
+from launcher.supervisor import Signals, StopRequested, Supervisor
 from people.sign_in.sessions import IDLE
 from tests.factories import event_body, make_message, post_event
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from alerts.models import Destination
 from dashboard.first_run import left_of, set_up
-from launcher.ports import pick_free_ports
+from launcher.environment import pick_free_ports
 from mirror.models import Connection, Mailbox, Message
 from people.models import Invitation
 from tests.factories import (

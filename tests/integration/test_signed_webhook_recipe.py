@@ -8,7 +8,7 @@ import requests
 from alerts.channels import channel_of
 from alerts.deliveries.event_bodies import send_event
 from alerts.models import Destination
-from launcher.ports import pick_free_ports
+from launcher.environment import pick_free_ports
 from tests.conformance import recipes
 from tests.factories import make_message
 from tests.integration.test_events_out import tell, try_out

@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from launcher import data_folder, environment, keys, logs
-from launcher.child import Child
+from launcher import data_folder, environment, keys
+from launcher.child import Child, rotate
 from launcher.console import LaunchError
 from launcher.embedded import socket_folder
 from launcher.processes import Check, Process, table
@@ -90,11 +90,11 @@ def test_long_log_is_truncated_after_one_copy(tmp_path):
     log = tmp_path / "web.log"
     with log.open("ab", buffering=0) as writer:
         writer.write(b"x" * 200)
-        assert logs.rotate(log, limit=100)
+        assert rotate(log, limit=100)
         writer.write(b"after\n")
     assert log.read_bytes() == b"after\n"
     assert (tmp_path / "web.log.1").stat().st_size == 200
-    assert not logs.rotate(log, limit=100)
+    assert not rotate(log, limit=100)
 
 
 def test_each_product_has_its_processes_of_which_one_beats():
