@@ -1,8 +1,5 @@
-"""The file of the demo's credentials: shell assignments that scripts, tests and people
-can all read.
-
-Several commands add to it; each writes it whole and atomically, readable by its owner
-alone.
+"""Files of secrets, each written whole and atomically, readable by its owner alone; and
+the demo's credentials, shell assignments that scripts, tests and people can all read.
 """
 
 import os
@@ -27,12 +24,19 @@ def read_credentials(path: Path) -> dict[str, str]:
     return {match[1]: "".join(shlex.split(match[2])) for match in found if match}
 
 
-def write_credentials(path: Path, values: Mapping[str, str]) -> None:
-    """Replace `path` by these assignments, mode 600; a reader sees the old file or the
-    new one, never half of one.
+def write_credentials(
+    path: Path, values: Mapping[str, str], *, about: str = ""
+) -> None:
+    """Replace `path` by these assignments, below what is said about them."""
+    lines = [f"{name}={shlex.quote(value)}\n" for name, value in values.items()]
+    replace_private(path, about + "".join(lines))
+
+
+def replace_private(path: Path, text: str) -> None:
+    """Replace `path`, mode 600; a reader sees the old file or the new one, never half
+    of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
     # Made with mode 600 from the start, in the same folder, so that the rename is
     # atomic.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

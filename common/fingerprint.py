@@ -118,9 +118,9 @@ def _sorted_addresses(addresses: Iterable[str]) -> list[str]:
     return sorted({normalise_address(address) for address in addresses})
 
 
-def canonical_content(content: Content) -> dict[str, Any]:
-    """Return the object that is hashed: the covered fields only, and the coverage
-    itself.
+def fingerprint(content: Content) -> str:
+    """Return the fingerprint of `content`: 64 lower-case hex digits (SHA-256) over the
+    covered fields only, and the coverage itself.
     """
     whole: dict[str, Any] = {
         "from": normalise_address(content.sender),
@@ -140,11 +140,12 @@ def canonical_content(content: Content) -> dict[str, Any]:
         "send_at": content.send_at,
     }
     covered = sorted(set(content.coverage) & set(FIELDS))
-    return {
+    hashed = {
         "v": VERSION,
         "coverage": covered,
         "content": {name: whole[name] for name in covered},
     }
+    return hashlib.sha256(canonical_json(hashed)).hexdigest()
 
 
 def within(content: Content, coverage: Iterable[str]) -> Content:
@@ -155,11 +156,6 @@ def within(content: Content, coverage: Iterable[str]) -> Content:
     return replace(
         content, coverage=tuple(name for name in content.coverage if name in wanted)
     )
-
-
-def fingerprint(content: Content) -> str:
-    """Return the fingerprint of `content`: 64 lower-case hex digits (SHA-256)."""
-    return hashlib.sha256(canonical_json(canonical_content(content))).hexdigest()
 
 
 def short_fingerprint(value: str) -> str:

@@ -44,13 +44,7 @@ class SentenceForm(forms.Form):
 
     def first_error(self) -> str:
         """Return the first thing that is wrong, as a sentence."""
-        return self.first_field_error()[1]
-
-    def first_field_error(self) -> tuple[str, str]:
-        """Return the first field that is wrong and what is wrong with it; empty texts
-        where nothing is.
-        """
-        return first_error(self)
+        return first_error(self)[1]
 
     def errors_by_field(self) -> dict[str, str]:
         """Return the first thing that is wrong with each field, by its name."""

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.credentials import replace_private
 from launcher.console import LaunchError
-from launcher.files import read_object, remove, replace_private
+from launcher.files import read_object, remove
 
 LOCK = "run.lock"
 STATE = "run.json"

@@ -1,7 +1,6 @@
-"""Small files of a run, which are read whole and replaced whole."""
+"""Reads small files, and removes whatever there is."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,3 @@ def remove(entry: Path) -> None:
         shutil.rmtree(entry)
     else:
         entry.unlink()
-
-
-def replace_private(file: Path, text: str) -> None:
-    """Writes a file for its owner only, in one step: it may hold keys."""
-    partial = file.with_name(f"{file.name}.part")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(
-        partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-    )
-    with open(descriptor, "w") as target:
-        target.write(text)
-        target.flush()
-        os.fsync(descriptor)
-    partial.replace(file)

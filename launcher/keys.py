@@ -6,15 +6,13 @@ stand-in for Discord.
 
 import base64
 import os
-import shlex
 import subprocess
 from pathlib import Path
 
-from common.credentials import read_credentials
+from common.credentials import read_credentials, write_credentials
 from common.demo import APPLICATION_FILE
 from launcher.console import LaunchError
 from launcher.environment import DISCORD, Environment
-from launcher.files import replace_private
 from launcher.paths import PYTHON, ROOT
 
 _SIZES = {"SECRET_KEY": 48, "ENCRYPTION_KEYS": 32, "SEAL_KEY": 32}
@@ -44,9 +42,8 @@ def load_or_make(environment: Environment) -> dict[str, str]:
             )
         made = new_keys()
         stored |= {name: made[name] for name in missing}
-        lines = [f"{name}={shlex.quote(value)}\n" for name, value in stored.items()]
         about = "# Made by ./run. Without these keys what is stored encrypted cannot be read again: keep a copy.\n"
-        replace_private(file, about + "".join(lines))
+        write_credentials(file, stored, about=about)
     return {
         name: outside.get(name) or stored[name]
         for name in NAMES

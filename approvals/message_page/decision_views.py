@@ -65,6 +65,7 @@ from approvals.reconcile.ask_again import look_again
 from approvals.usual_texts import BUILT_IN, presets_of
 from common.actors import Actor
 from common.counts import count_of, counted
+from common.forms import first_error
 from common.pages import DeskRequest, require_get_or_post
 from common.patterns import compared
 from common.references import without_references
@@ -131,7 +132,7 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     form = VerdictForm(request.POST, presets=presets)
     about = PassageForm(request.POST if typed["outcome"] == Outcome.SEND_BACK else {})
     error = form.first_error() or about.first_error()
-    typed["wrong"] = about.first_field_error()[0]
+    typed["wrong"] = first_error(about)[0]
     if not error:
         posted = form.cleaned_data
         try:

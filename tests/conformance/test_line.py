@@ -6,6 +6,7 @@ import time
 import uuid
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 from multimail import MultiMail
 

@@ -152,7 +152,9 @@ def test_launcher_continues_while_nothing_can_be_written_and_catches_up(
     logs = tmp_path / "logs"
     full = pytest.MonkeyPatch()
     # What was written reaches the disk here at the latest.
-    full.setattr("launcher.files.os.fsync", lambda descriptor: FULL.write_text("words"))
+    full.setattr(
+        "common.credentials.os.fsync", lambda descriptor: FULL.write_text("words")
+    )
     # Its log cannot be opened at first.
     child = Child(
         Process(name="one", command=("sleep", "600")), environment=os.environ, logs=logs
