@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from benchmarks.page import write
 from benchmarks.result import Result
-from launcher.pdeathsig import die_with_parent
+from launcher.orphans import die_with_parent
 
 NAMES = (
     "alerts",

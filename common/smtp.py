@@ -5,8 +5,9 @@ offered, and signed in.
 import smtplib
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from urllib.parse import parse_qs, unquote, urlsplit
 
 CONNECT_TIMEOUT = 5
@@ -63,18 +64,12 @@ def connect(
     """
     # Pass our own name: otherwise smtplib asks DNS for it, which may take long.
     name = socket.gethostname()
+    open_session: Callable[..., smtplib.SMTP] = smtplib.SMTP
     if server.implicit_tls:
-        smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-            server.host,
-            server.port,
-            local_hostname=name,
-            timeout=connect_timeout,
-            context=_tls(),
-        )
-    else:
-        smtp = smtplib.SMTP(
-            server.host, server.port, local_hostname=name, timeout=connect_timeout
-        )
+        open_session = partial(smtplib.SMTP_SSL, context=_tls())
+    smtp = open_session(
+        server.host, server.port, local_hostname=name, timeout=connect_timeout
+    )
     limit(smtp, timeout)
     smtp.ehlo_or_helo_if_needed()
     if not server.implicit_tls and server.starttls != "off":

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 
 from common.garbage import collect_rarely
-from launcher.pdeathsig import die_with_parent
+from launcher.orphans import die_with_parent
 
 # The server imports this in each of its workers: they must not outlive a killed parent
 # and keep its port.

@@ -18,9 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.console import LaunchError, say
-from launcher.files import read_object, remove
-from launcher.paths import PYTHON, ROOT, SERVERS, VENV
-from launcher.pdeathsig import die_with_parent
+from launcher.orphans import die_with_parent
+from launcher.paths import PYTHON, ROOT, SERVERS, VENV, read_object, remove
 
 RUNTIME = ROOT / "requirements.txt"
 DEVELOPMENT = ROOT / "requirements-dev.txt"

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher import data_folder, environment, orphans
+from launcher.child import log_folder
 from launcher.console import LaunchError, complain, say
 from launcher.data_folder import DataFolderInUse
-from launcher.embedded import log_folder
 from launcher.environment import Environment
+from launcher.orphans import die_with_parent
 from launcher.paths import MANAGE, PYTHON, ROOT
-from launcher.pdeathsig import die_with_parent
 from launcher.supervisor import Signals, StopRequested, Supervisor
 from launcher.welcome import welcome
 
@@ -93,8 +93,8 @@ def _start_detached(asked: Environment, verb: str) -> int:
     if (pid := os.fork()) == 0:
         os._exit(_detached(asked, verb, write))
     os.close(write)
-    signal.signal(signal.SIGINT, lambda *_: os.kill(pid, signal.SIGTERM))
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: os.kill(pid, signal.SIGTERM))
     ready = False
     while chunk := os.read(read, 4096):
         ready = ready or _READY in chunk
@@ -263,8 +263,8 @@ def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> 
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signum)
 
-            signal.signal(signal.SIGTERM, pass_on)
-            signal.signal(signal.SIGHUP, pass_on)
+            for signum in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(signum, pass_on)
             status = process.wait()
             return status if status >= 0 else 128 - status
         finally:

@@ -16,7 +16,7 @@ from typing import Any
 
 from common.credentials import replace_private
 from launcher.console import LaunchError
-from launcher.files import read_object, remove
+from launcher.paths import read_object, remove
 
 LOCK = "run.lock"
 STATE = "run.json"

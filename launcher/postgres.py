@@ -17,9 +17,8 @@ from urllib.parse import quote
 from common import disk
 from launcher import orphans
 from launcher.bootstrap import servers_folder
-from launcher.child import spawn
+from launcher.child import EmbeddedServer, spawn
 from launcher.console import LaunchError
-from launcher.embedded import EmbeddedServer
 
 OWNER = "countersign_owner"
 APPLICATION = "countersign"

@@ -81,15 +81,6 @@ def tokens_by_folder() -> "Counter[str]":
         text=True,
         check=False,
     )
-    not_code = {
-        tokenize.COMMENT,
-        tokenize.NL,
-        tokenize.NEWLINE,
-        tokenize.INDENT,
-        tokenize.DEDENT,
-        tokenize.ENCODING,
-        tokenize.ENDMARKER,
-    }
     counted: Counter[str] = Counter()
     for name in listed.stdout.splitlines():
         if "/migrations/" in name:
@@ -101,7 +92,11 @@ def tokens_by_folder() -> "Counter[str]":
         ):
             tokens = tokenize.generate_tokens(source.readline)
             folder = name.partition("/")[0]
-            counted[folder] += sum(one.type not in not_code for one in tokens)
+            # The ends of lines and the depth of blocks are blank.
+            counted[folder] += sum(
+                one.type != tokenize.COMMENT and one.string.strip() != ""
+                for one in tokens
+            )
     return counted
 
 

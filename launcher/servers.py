@@ -14,9 +14,8 @@ from urllib.parse import quote
 from common import disk
 from launcher import orphans
 from launcher.bootstrap import servers_folder
-from launcher.child import SILENT_LOOKS, Heartbeat, spawn
+from launcher.child import SILENT_LOOKS, EmbeddedServer, Heartbeat, spawn
 from launcher.console import LaunchError, say
-from launcher.embedded import EmbeddedServer
 from launcher.paths import PYTHON, ROOT
 from launcher.postgres import OWNER, Postgres
 

@@ -15,9 +15,15 @@ from types import FrameType
 
 from common import disk
 from launcher import data_folder, keys, orphans
-from launcher.child import Child, last_error, pause_before_start, rotate
+from launcher.child import (
+    Child,
+    EmbeddedServer,
+    last_error,
+    log_folder,
+    pause_before_start,
+    rotate,
+)
 from launcher.console import LaunchError, say
-from launcher.embedded import EmbeddedServer, log_folder
 from launcher.environment import PROCESS_VARIABLES, Environment, refuse_used
 from launcher.paths import MANAGE
 from launcher.processes import Process, table
@@ -209,10 +215,7 @@ class Supervisor:
             *self.environment.variables,
             *keys.NAMES,
             *PROCESS_VARIABLES,
-            "DATABASE_URL",
-            "DATABASE_OWNER_URL",
-            "REDIS_URL",
-            "PARSER_SOCKET",
+            *self.servers.variables(),
         }
         data_folder.write_state(
             self.environment.data,

@@ -17,8 +17,8 @@ import pytest
 
 from launcher import child, environment, keys
 from launcher.environment import pick_free_ports
+from launcher.orphans import die_with_parent
 from launcher.paths import ROOT
-from launcher.pdeathsig import die_with_parent
 from tests.prepared import preparing
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.pdeathsig import die_with_parent
+from launcher.orphans import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "recipes"

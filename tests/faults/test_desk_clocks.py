@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from launcher.environment import pick_free_ports
+from launcher.orphans import die_with_parent
 from launcher.paths import ROOT
-from launcher.pdeathsig import die_with_parent
 from launcher.processes import Process, http
 from tests.desk import Browser
 from tests.faults.clock import clock

@@ -8,9 +8,8 @@ import stat
 import pytest
 
 from launcher import data_folder, environment, keys
-from launcher.child import Child, rotate
+from launcher.child import Child, rotate, socket_folder
 from launcher.console import LaunchError
-from launcher.embedded import socket_folder
 from launcher.processes import Check, Process, table
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandParser
 
 from audit.verification.checks import LOST_AFTER, run_check
-from launcher.pdeathsig import die_with_parent
+from launcher.orphans import die_with_parent
 
 
 class Command(BaseCommand):
