@@ -19,7 +19,6 @@ from typing import Any
 
 from launcher import orphans
 from launcher.console import LaunchError
-from launcher.orphans import die_with_parent
 from launcher.paths import ROOT
 from launcher.processes import Process
 
@@ -84,7 +83,7 @@ def spawn(
             stdout=descriptor,
             stderr=descriptor,
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(death_signal, parent=launcher),
+            preexec_fn=lambda: orphans.die_with_parent(death_signal, parent=launcher),
             **(account or {}),
         )
     finally:

@@ -20,7 +20,6 @@ from launcher.child import log_folder
 from launcher.console import LaunchError, complain, say
 from launcher.data_folder import DataFolderInUse
 from launcher.environment import Environment
-from launcher.orphans import die_with_parent
 from launcher.paths import MANAGE, PYTHON, ROOT
 from launcher.supervisor import Signals, StopRequested, Supervisor
 from launcher.welcome import welcome
@@ -256,7 +255,7 @@ def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> 
             process = subprocess.Popen(
                 command,
                 env={n: v for n, v in variables.items() if n != orphans.MARKER},
-                preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=launcher),
+                preexec_fn=lambda: orphans.die_with_parent(signal.SIGTERM, parent=launcher),
             )
 
             def pass_on(signum: int, frame: object) -> None:
