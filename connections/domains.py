@@ -13,8 +13,7 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
-from common.forms import SentenceForm
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, SentenceForm, redirect_with_notice
 from connections.changes import (
     check_admin,
     in_words,

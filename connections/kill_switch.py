@@ -16,8 +16,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
-from common.forms import ChoicesForm, WordsField
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    ChoicesForm,
+    DeskRequest,
+    WordsField,
+    first_or_404,
+    redirect_with_notice,
+)
 from connections.changes import CHANGE_SECONDS, READ_SECONDS, is_admin, record_change
 from connections.errors import ChangeUnknown
 from connections.pages import get_visible_connection_or_404

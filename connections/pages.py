@@ -13,10 +13,10 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from common.actors import Actor
-from common.forms import SentenceForm
 from common.pages import (
     Change,
     DeskRequest,
+    SentenceForm,
     View,
     first_or_404,
     redirect_with_notice,

@@ -21,8 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.recording import record
 from common.actors import Actor, Role
 from common.csv_rows import csv_row
-from common.forms import ChoicesForm
-from common.pages import DeskRequest
+from common.pages import ChoicesForm, DeskRequest
 from common.time_zones import there, zone_name
 from people.exports import check_reads_people
 from people.models import GrantPeriod, Person

@@ -14,8 +14,13 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Role
-from common.forms import SentenceForm, always
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    SentenceForm,
+    always,
+    first_or_404,
+    redirect_with_notice,
+)
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, may_set
 from people.models import PendingChange

@@ -13,7 +13,7 @@ from alerts.channels.base import FormField
 from alerts.destinations.commands import Settings
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
-from common.forms import SentenceForm, always
+from common.pages import SentenceForm, always
 
 _EVENTS = [(event.name, event.words) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."

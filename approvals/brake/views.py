@@ -19,8 +19,14 @@ from approvals.models.reviews import Kind
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
 from common.actors import Role
-from common.forms import SentenceForm, WordsField, always
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    SentenceForm,
+    WordsField,
+    always,
+    first_or_404,
+    redirect_with_notice,
+)
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange

@@ -54,8 +54,15 @@ from approvals.usual_texts import (
     words_named,
 )
 from common.fingerprint import FINGERPRINT
-from common.forms import LenientForm, SentenceForm, WordsField, always
-from common.pages import DeskRequest, page_or_fragment, require_get_or_post
+from common.pages import (
+    DeskRequest,
+    LenientForm,
+    SentenceForm,
+    WordsField,
+    always,
+    page_or_fragment,
+    require_get_or_post,
+)
 from mirror.states import Outcome
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 

@@ -11,7 +11,7 @@ from approvals.errors import RiskUnread
 from approvals.models import RuleWeight
 from approvals.usual_texts import BUILT_IN, Presets, words_named
 from common.fingerprint import FINGERPRINT, Content
-from common.forms import SentenceForm, WordsField
+from common.pages import SentenceForm, WordsField
 from mirror.models import Message
 from mirror.states import Outcome
 from policy.rules.rules import Effects

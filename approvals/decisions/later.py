@@ -15,7 +15,7 @@ from django import forms
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
 from audit.trail.sentences import duration
-from common.forms import SentenceForm
+from common.pages import SentenceForm
 from common.time_zones import zone_name, zone_named
 from mirror.models import Message
 from risk.addresses import bare_address

@@ -21,8 +21,13 @@ from approvals.escalation.handling import (
 )
 from approvals.message_page.views import get_visible_message_or_404
 from approvals.models import Claim
-from common.forms import SentenceForm, WordsField, always
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    SentenceForm,
+    WordsField,
+    always,
+    redirect_with_notice,
+)
 from common.time_zones import there, zone_name
 from mirror.errors import DeskError
 from mirror.models import Message

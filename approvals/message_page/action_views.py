@@ -58,9 +58,16 @@ from approvals.message_page.views import (
 from approvals.queue.views import filters_of, next_in
 from approvals.usual_texts import BUILT_IN, Kind, Presets, presets_of, words_named
 from common.fingerprint import FINGERPRINT
-from common.forms import LenientForm, SentenceForm, WordsField, always
 from common.mail_addresses import clean_addresses
-from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
+from common.pages import (
+    DeskRequest,
+    LenientForm,
+    SentenceForm,
+    WordsField,
+    always,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from common.postgres import clock
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message

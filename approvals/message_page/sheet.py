@@ -32,8 +32,7 @@ from approvals.pictures import BEYOND, key_of, loadable, outcome_of
 from approvals.queue.filters import with_query
 from common.additions import text_part
 from common.fingerprint import Content
-from common.forms import LenientForm
-from common.pages import DeskRequest
+from common.pages import DeskRequest, LenientForm
 from mirror.models import Message, RemotePicture, Revision
 from mirror.store import rendered_content, stored_content
 from mirror.sync.reads import original_of

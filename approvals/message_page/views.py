@@ -78,8 +78,7 @@ from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_cont
 from approvals.usual_texts import presets_of
 from common.actors import Actor
 from common.fingerprint import FINGERPRINT
-from common.forms import LenientForm
-from common.pages import DeskRequest, first_or_404, page_or_fragment
+from common.pages import DeskRequest, LenientForm, first_or_404, page_or_fragment
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome

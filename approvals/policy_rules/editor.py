@@ -33,9 +33,10 @@ from approvals.policy_rules.views import (
     visible_rules,
 )
 from common.actors import Actor
-from common.forms import SentenceForm, by_key
 from common.pages import (
     DeskRequest,
+    SentenceForm,
+    by_key,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,

@@ -21,8 +21,14 @@ from approvals.policy_rules.rule_form import AddressesField, typed_lines
 from approvals.policy_rules.views import visible_rules
 from common.actors import Actor
 from common.fingerprint import Attachment, Content
-from common.forms import SentenceForm, WordsField, always, by_key
-from common.pages import DeskRequest, require_get_or_post
+from common.pages import (
+    DeskRequest,
+    SentenceForm,
+    WordsField,
+    always,
+    by_key,
+    require_get_or_post,
+)
 from common.time_zones import zone_name
 from mirror.models import Mailbox, Message
 from policy.rules.changes import Policies, policies

@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 
 from approvals.models import OwnWord
 from common.actors import Actor
-from common.forms import SentenceForm, WordsField, always, by_key
+from common.pages import SentenceForm, WordsField, always, by_key
 from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox

@@ -18,9 +18,9 @@ from django.views.decorators.http import (
 
 from approvals.policy_rules.rehearsal import DAYS, rehearse
 from common.actors import Actor
-from common.forms import SentenceForm
 from common.pages import (
     DeskRequest,
+    SentenceForm,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,

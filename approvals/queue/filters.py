@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from audit.search.filters import EXAMPLES, Span, read_span
 from common.fingerprint import FINGERPRINT
-from common.forms import LenientForm
+from common.pages import LenientForm
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
 from common.time_zones import zone_name
 from common.words import words_of

@@ -33,8 +33,7 @@ from approvals.reports.decisions import (
 from audit.recording import record
 from common.charts import spoken
 from common.csv_rows import csv_row
-from common.forms import SentenceForm, WordsField
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, SentenceForm, WordsField, redirect_with_notice
 from common.time_zones import zone_name
 from people.errors import NotYours
 from people.models import PendingChange

@@ -32,9 +32,12 @@ from approvals.risk_rules.weighing import (
     weigh,
 )
 from common.actors import Actor, Role
-from common.forms import SentenceForm, WordsField, always, by_key
 from common.pages import (
     DeskRequest,
+    SentenceForm,
+    WordsField,
+    always,
+    by_key,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,

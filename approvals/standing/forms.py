@@ -21,7 +21,7 @@ from approvals.standing.signing import (
     SHORTEST_DELAY,
     Terms,
 )
-from common.forms import SentenceForm, WordsField, always
+from common.pages import SentenceForm, WordsField, always
 from common.patterns import read_pattern
 from common.time_zones import there, zone_name
 

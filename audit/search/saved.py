@@ -13,8 +13,7 @@ from django.urls import reverse
 from audit.models import Saved, SavedSearch
 from audit.recording import changed, record
 from common.actors import Actor
-from common.forms import SentenceForm
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, SentenceForm, redirect_with_notice
 
 # More than so many are not found again by their names.
 MOST = 50

@@ -14,8 +14,7 @@ from audit.trail import lines
 from audit.trail.answers import message_origin, summary_of
 from audit.trail.proof import NotProvable, prove, readable_proof
 from audit.trail.story import chapters_of
-from common.forms import LenientForm
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, LenientForm, page_or_fragment
 
 PAGE = 500
 _UNKNOWN = "No such message is recorded, or it is in a mailbox that you may not see."

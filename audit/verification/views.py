@@ -19,8 +19,13 @@ from audit.sealing.status import COUNTED, SealingState, sealing_state
 from audit.verification.checks import CheckRefused, ask_for_check, may_ask
 from audit.verification.comparison import EvidenceUnreadable, compare_with
 from audit.verifier import countersign_verify
-from common.forms import LenientForm, first_error
-from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    LenientForm,
+    first_error,
+    page_or_fragment,
+    redirect_with_notice,
+)
 from common.postgres import clock
 
 SEALS = 25

@@ -23,9 +23,10 @@ from django.views.decorators.http import (
 from approvals.reconcile.ask_again import read_again, readable_by
 from approvals.tasks import read_connection
 from common.actors import Actor
-from common.forms import SentenceForm, always
 from common.pages import (
     DeskRequest,
+    SentenceForm,
+    always,
     page_or_fragment,
     redirect_with_notice,
     require_get_or_post,

@@ -15,9 +15,10 @@ from django.views.decorators.http import (
 )
 
 from approvals.models import Brake
-from common.forms import ChoicesForm, SentenceForm
 from common.pages import (
+    ChoicesForm,
     DeskRequest,
+    SentenceForm,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,

@@ -7,8 +7,8 @@ from typing import Any
 from django import forms
 from django.forms import model_to_dict
 
-from common.forms import SentenceForm, WordsField, always
 from common.mail_addresses import clean_address, clean_addresses
+from common.pages import SentenceForm, WordsField, always
 from connections.mailboxes.commands import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY
 from connections.pages import ApprovalCodeForm
 from mirror.models import Connection, Mailbox

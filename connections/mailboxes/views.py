@@ -17,11 +17,12 @@ from django.views.decorators.http import (
 )
 
 from common.actors import Actor
-from common.forms import SentenceForm, always
 from common.pages import (
     Change,
     DeskRequest,
+    SentenceForm,
     View,
+    always,
     redirect_with_notice,
     require_get_or_post,
 )

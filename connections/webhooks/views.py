@@ -14,8 +14,14 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from common.forms import ChoicesForm, SentenceForm, always
-from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
+from common.pages import (
+    ChoicesForm,
+    DeskRequest,
+    SentenceForm,
+    always,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from connections.changes import is_admin
 from connections.pages import (
     CHANGE_ERRORS,

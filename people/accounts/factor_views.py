@@ -18,8 +18,12 @@ from django.views.decorators.http import (
 from qrcode.image.svg import SvgPathFillImage
 
 from common.encryption import decrypt, encrypt
-from common.forms import first_error
-from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
+from common.pages import (
+    DeskRequest,
+    first_error,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from people.errors import FactorNotAllowed
 from people.sign_in import factors
 from people.sign_in.backend import needs_second_factor

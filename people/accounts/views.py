@@ -20,8 +20,12 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from common.forms import first_error
-from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
+from common.pages import (
+    DeskRequest,
+    first_error,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from people.accounts import profile
 from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
 from people.errors import LinkedElsewhere, LinkNotGood

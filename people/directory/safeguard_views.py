@@ -13,8 +13,13 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import ROLE_CHOICES, Role
-from common.forms import SentenceForm, WordsField
-from common.pages import DeskRequest, first_or_404, redirect_with_notice
+from common.pages import (
+    DeskRequest,
+    SentenceForm,
+    WordsField,
+    first_or_404,
+    redirect_with_notice,
+)
 from people.errors import FactorNotAllowed, NotYours
 from people.invitations.links import NewLink, roles_of
 from people.invitations.views import show_link

@@ -20,11 +20,12 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
-from common.forms import always, first_error
 from common.pages import (
     Change,
     DeskRequest,
     View,
+    always,
+    first_error,
     redirect_with_notice,
 )
 from people.accounts.discord import accounts_of, unlink_of

@@ -19,9 +19,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 
 from common.actors import ROLE_CHOICES, Role
-from common.forms import always, first_error
 from common.mail_addresses import clean_address
-from common.pages import DeskRequest, redirect_with_notice, require_get_or_post
+from common.pages import (
+    DeskRequest,
+    always,
+    first_error,
+    redirect_with_notice,
+    require_get_or_post,
+)
 from people.errors import LinkNotGood, PeopleError, WrongPerson
 from people.invitations.links import (
     DAYS,

@@ -13,8 +13,8 @@ from django import forms
 from django.utils import timezone
 
 from common.csv_rows import csv_row, without_escapes
-from common.forms import LenientForm, SentenceForm
 from common.mail_addresses import domain_of
+from common.pages import LenientForm, SentenceForm
 from common.patterns import MAX_TYPED, read_pattern
 from people.models import Person
 from policy.allowlists.changes import MAX_NOTE, WantedEntry

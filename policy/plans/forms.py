@@ -8,7 +8,7 @@ from django import forms
 
 from common.actors import Role
 from common.durations import minutes_in_words, read_minutes
-from common.forms import SentenceForm, WordsField, always, by_key
+from common.pages import SentenceForm, WordsField, always, by_key
 from common.time_zones import zone_name, zone_named
 from mirror.models import Mailbox
 from people.models import Person

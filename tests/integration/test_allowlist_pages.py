@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from approvals.models import Decision
 from audit.models import Entry
-from common.forms import first_error
+from common.pages import first_error
 from mirror.models import Message
 from people.models import Grant
 from policy.allowlists.changes import WantedEntry

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from audit.models import Entry
 from common import time_zones as zones
-from common.forms import first_error
+from common.pages import first_error
 from dashboard.templatetags.desk import clock, instant
 from people.accounts.views import NameForm
 from people.models import Person

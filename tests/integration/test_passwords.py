@@ -7,7 +7,7 @@ from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.test import Client
 
-from common.forms import first_error
+from common.pages import first_error
 from people.accounts.views import PasswordForm
 from tests.integration.test_sessions import SAFARI, is_in, sign_in
 from tests.ledger import latest_details
