@@ -255,7 +255,9 @@ def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> 
             process = subprocess.Popen(
                 command,
                 env={n: v for n, v in variables.items() if n != orphans.MARKER},
-                preexec_fn=lambda: orphans.die_with_parent(signal.SIGTERM, parent=launcher),
+                preexec_fn=lambda: orphans.die_with_parent(
+                    signal.SIGTERM, parent=launcher
+                ),
             )
 
             def pass_on(signum: int, frame: object) -> None:

@@ -168,6 +168,67 @@ class Environment:
         return f"http://127.0.0.1:{self.ports['GATEWAY_PORT' if self.product == 'gateway' else 'PORT']}"
 
 
+class _Given(dict[str, str]):
+    """The caller's variables that are not empty, each read as what it has to be."""
+
+    def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
+        """One of a few words."""
+        value = self.get(name, default)
+        if value not in choices:
+            raise LaunchError(
+                f"{name} must be one of {', '.join(choices)}, not {value!r}."
+            )
+        return value
+
+    def parts(self, name: str) -> list[str]:
+        """A comma-separated list; a space inside a part means that a comma was
+        forgotten.
+        """
+        parts = [part.strip() for part in self.get(name, "").split(",")]
+        for part in parts:
+            if len(part.split()) > 1:
+                raise LaunchError(
+                    f"{name} is a list with commas between its parts, and {part!r} has a blank in it."
+                )
+        return [part for part in parts if part]
+
+    def outgoing(self) -> list[str]:
+        """The origins that may be called although they are not of the open internet."""
+        name = "OUTGOING_ALLOW"
+        return [
+            _origin(name, _Given({name: part}).url(name)) for part in self.parts(name)
+        ]
+
+    def url(
+        self,
+        name: str,
+        default: str = "",
+        *,
+        schemes: tuple[str, ...] = ("http", "https"),
+        host: bool = True,
+    ) -> str:
+        """An address without its last slash; empty where none is given."""
+        value = self.get(name, default).strip()
+        if not value:
+            return ""
+        try:
+            parts = urlsplit(value)
+            sound = (
+                parts.scheme in schemes
+                and (parts.hostname or not host)
+                and (parts.port is None or parts.port > 0)
+            )
+        except ValueError:
+            sound = False
+        if not sound:
+            expected = " or ".join(f"{scheme}://" for scheme in schemes)
+            # The value itself may hold a password, so it is not repeated.
+            raise LaunchError(
+                f"{name} is not an address that can be used: it must begin with {expected} and be complete."
+            )
+        return value.rstrip("/")
+
+
 def read(
     caller: Mapping[str, str],
     *,
@@ -177,24 +238,24 @@ def read(
     """Checks the caller's variables and computes the rest. An empty variable counts as
     one that is not given.
     """
-    caller = {name: value for name, value in caller.items() if value.strip()}
+    given = _Given({name: value for name, value in caller.items() if value.strip()})
     # Addresses of servers may stand in files, as the other secrets do; here they are
     # needed.
     for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
-        if path := caller.get(f"{name}_FILE"):
+        if path := given.get(f"{name}_FILE"):
             try:
-                caller[name] = Path(path).read_text(encoding="utf-8").strip()
+                given[name] = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, ValueError) as error:
                 raise LaunchError(
                     f"{name}_FILE points to {path}, which cannot be read: {error}."
                 ) from error
-    product = product or _choice(caller, "SERVE", PRODUCTS, "both")
-    demo = _choice(caller, "DEMO", DEMO_MODES, "1" if product == "both" else "0")
+    product = product or given.choice("SERVE", PRODUCTS, "both")
+    demo = given.choice("DEMO", DEMO_MODES, "1" if product == "both" else "0")
     if demo != "0" and product != "both":
         raise LaunchError(
             f"DEMO must be 0 when SERVE is {product}: the demo needs both products."
         )
-    for part in _parts(caller, "TRUSTED_PROXIES"):
+    for part in given.parts("TRUSTED_PROXIES"):
         try:
             ip_address(part)
         except ValueError:
@@ -204,38 +265,38 @@ def read(
     # An address, not a name: it says which of this machine's interfaces takes mail from
     # outside.
     try:
-        inbound_host = str(ip_address(caller.get("INBOUND_HOST", "127.0.0.1").strip()))
+        inbound_host = str(ip_address(given.get("INBOUND_HOST", "127.0.0.1").strip()))
     except ValueError:
-        value = caller["INBOUND_HOST"].strip()
+        value = given["INBOUND_HOST"].strip()
         raise LaunchError(
             f"INBOUND_HOST must be an IP address of this machine, or 0.0.0.0, not {value!r}."
         ) from None
-    _check_provider(caller)
-    data = read_data_folder(caller)
-    ports = _ports(caller, pick)
-    computed = _addresses(caller, ports, demo, product)
+    _check_provider(given)
+    data = read_data_folder(given)
+    ports = _ports(given, pick)
+    computed = _addresses(given, ports, demo, product)
     # Those of our own are added when they have been started.
-    if "DATABASE_OWNER_URL" in caller and "DATABASE_URL" not in caller:
+    if "DATABASE_OWNER_URL" in given and "DATABASE_URL" not in given:
         raise LaunchError(
             "DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither."
         )
     schemes: tuple[str, ...] = ("postgresql", "postgres")
-    database = _url(caller, "DATABASE_URL", "", schemes=schemes, host=False)
+    database = given.url("DATABASE_URL", schemes=schemes, host=False)
     if database:
         computed["DATABASE_URL"] = database
-        computed["DATABASE_OWNER_URL"] = _url(
-            caller, "DATABASE_OWNER_URL", database, schemes=schemes, host=False
+        computed["DATABASE_OWNER_URL"] = given.url(
+            "DATABASE_OWNER_URL", database, schemes=schemes, host=False
         )
     schemes = ("redis", "rediss", "unix")
-    if redis := _url(caller, "REDIS_URL", "", schemes=schemes, host=False):
+    if redis := given.url("REDIS_URL", schemes=schemes, host=False):
         computed["REDIS_URL"] = redis
     return Environment(
         data=data,
         ports=ports,
         product=product,
         demo=demo,
-        own_database="DATABASE_URL" not in caller,
-        own_redis="REDIS_URL" not in caller,
+        own_database="DATABASE_URL" not in given,
+        own_redis="REDIS_URL" not in given,
         variables=computed
         | {name: str(port) for name, port in ports.items()}
         | {
@@ -244,7 +305,7 @@ def read(
             "INBOUND_HOST": inbound_host,
             # What the documentation does with the demo's admin key succeeds at first
             # try.
-            "GATEWAY_APPROVAL_CODES": caller.get(
+            "GATEWAY_APPROVAL_CODES": given.get(
                 "GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"
             ),
             # Commands need the tables of both; the other processes load their own
@@ -257,7 +318,7 @@ def read(
             "MALLOC_ARENA_MAX": "1",
             "MALLOC_MMAP_THRESHOLD_": "131072",
         },
-        outside=caller,
+        outside=given,
     )
 
 
@@ -270,21 +331,10 @@ def read_data_folder(caller: Mapping[str, str]) -> Path:
     ).resolve()
 
 
-def _choice(
-    caller: Mapping[str, str], name: str, choices: tuple[str, ...], default: str
-) -> str:
-    value = caller.get(name, default)
-    if value not in choices:
-        raise LaunchError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
-    return value
-
-
-def _ports(
-    caller: Mapping[str, str], pick: Callable[[int], list[int]]
-) -> dict[str, int]:
+def _ports(given: _Given, pick: Callable[[int], list[int]]) -> dict[str, int]:
     ports: dict[str, int] = {}
     for name, default in PORTS.items():
-        value = caller.get(name, str(default))
+        value = given.get(name, str(default))
         if not (value.isascii() and value.isdecimal() and int(value) <= 65535):
             raise LaunchError(
                 f"{name} must be a port number from 0 (a free one) to 65535, not {value!r}."
@@ -302,17 +352,17 @@ def _ports(
 
 
 def _addresses(
-    caller: Mapping[str, str], ports: Mapping[str, int], demo: str, product: str
+    given: _Given, ports: Mapping[str, int], demo: str, product: str
 ) -> dict[str, str]:
     dashboard = f"http://127.0.0.1:{ports['PORT']}"
-    public = _origin("PUBLIC_URL", _url(caller, "PUBLIC_URL", dashboard))
+    public = _origin("PUBLIC_URL", given.url("PUBLIC_URL", dashboard))
     # The launcher itself and the demo ask by the loopback names, so these are always
     # answered.
     hosts = dict.fromkeys(
         [
             "127.0.0.1",
             "localhost",
-            *(_parts(caller, "ALLOWED_HOSTS") or [urlsplit(public).hostname or ""]),
+            *(given.parts("ALLOWED_HOSTS") or [urlsplit(public).hostname or ""]),
         ]
     )
     # Desk and gateway of one run may speak to each other: else a first run could not
@@ -321,7 +371,7 @@ def _addresses(
     own = [dashboard, gateway] if product == "both" else []
     if demo != "0":
         own.append(f"http://127.0.0.1:{ports['DISCORD_PORT']}")
-    live = caller.get("LIVE_URL", "").strip()
+    live = given.get("LIVE_URL", "").strip()
     if live and not re.match(r"(https?:/)?/[^/]", live):
         raise LaunchError(
             f"LIVE_URL must be a path such as /live/ or a whole address, not {live!r}."
@@ -334,29 +384,10 @@ def _addresses(
         "ALLOWED_HOSTS": ",".join(host for host in hosts if host),
         # The product's own places stay allowed, or naming one more would cut it off
         # from itself.
-        "OUTGOING_ALLOW": ",".join(
-            dict.fromkeys([*own, *_origins(caller, "OUTGOING_ALLOW")])
-        ),
-        "EMAIL_URL": _url(caller, "EMAIL_URL", email, schemes=("smtp", "smtps")),
-        "MULTIMAIL_API_URL": _url(caller, "MULTIMAIL_API_URL", gateway),
+        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own, *given.outgoing()])),
+        "EMAIL_URL": given.url("EMAIL_URL", email, schemes=("smtp", "smtps")),
+        "MULTIMAIL_API_URL": given.url("MULTIMAIL_API_URL", gateway),
     }
-
-
-def _parts(caller: Mapping[str, str], name: str) -> list[str]:
-    """A comma-separated list; a space inside a part means that a comma was forgotten."""
-    parts = [part.strip() for part in caller.get(name, "").split(",") if part.strip()]
-    for part in parts:
-        if len(part.split()) > 1:
-            raise LaunchError(
-                f"{name} is a list with commas between its parts, and {part!r} has a blank in it."
-            )
-    return parts
-
-
-def _origins(caller: Mapping[str, str], name: str) -> list[str]:
-    return [
-        _origin(name, _url({name: part}, name, "")) for part in _parts(caller, name)
-    ]
 
 
 def _origin(name: str, url: str) -> str:
@@ -371,15 +402,15 @@ def _origin(name: str, url: str) -> str:
     return url
 
 
-def _check_provider(caller: Mapping[str, str]) -> None:
+def _check_provider(given: _Given) -> None:
     """A provider is of use with what it gave for this desk, and is asked over https or
     on this machine.
     """
-    issuer = _url(caller, "OIDC_ISSUER", "")
+    issuer = given.url("OIDC_ISSUER")
     if not issuer:
         return
     for name in ("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"):
-        if name not in caller and f"{name}_FILE" not in caller:
+        if name not in given and f"{name}_FILE" not in given:
             raise LaunchError(
                 f"{name} is not set, and OIDC_ISSUER is: the provider gives both for this desk."
             )
@@ -389,7 +420,7 @@ def _check_provider(caller: Mapping[str, str]) -> None:
         raise LaunchError(
             "OIDC_ISSUER must be https; only a provider on this machine may have a plain http address."
         )
-    if parts.scheme != "https" and origin not in _origins(caller, "OUTGOING_ALLOW"):
+    if parts.scheme != "https" and origin not in given.outgoing():
         raise LaunchError(
             f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}."
         )
@@ -397,32 +428,3 @@ def _check_provider(caller: Mapping[str, str]) -> None:
         raise LaunchError(
             f"OIDC_ISSUER is longer than {MAX_ISSUER} characters, which is all that the desk can store."
         )
-
-
-def _url(
-    caller: Mapping[str, str],
-    name: str,
-    default: str,
-    *,
-    schemes: tuple[str, ...] = ("http", "https"),
-    host: bool = True,
-) -> str:
-    value = caller.get(name, default).strip()
-    if not value:
-        return ""
-    try:
-        parts = urlsplit(value)
-        sound = (
-            parts.scheme in schemes
-            and (parts.hostname or not host)
-            and (parts.port is None or parts.port > 0)
-        )
-    except ValueError:
-        sound = False
-    if not sound:
-        expected = " or ".join(f"{scheme}://" for scheme in schemes)
-        # The value itself may hold a password, so it is not repeated.
-        raise LaunchError(
-            f"{name} is not an address that can be used: it must begin with {expected} and be complete."
-        )
-    return value.rstrip("/")
