@@ -90,6 +90,22 @@ def spawn(
         os.close(descriptor)
 
 
+def run_to_its_end(command: Sequence[str], error: str, **options: Any) -> None:
+    """Runs a program that does one thing. Raises LaunchError with this sentence and what
+    the program says where it fails.
+    """
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        **options,
+    )
+    if result.returncode != 0:
+        raise LaunchError(error, details=result.stderr)
+
+
 class Child:
     """A process and its history."""
 

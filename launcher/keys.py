@@ -6,11 +6,11 @@ stand-in for Discord.
 
 import base64
 import os
-import subprocess
 from pathlib import Path
 
 from common.credentials import read_credentials, write_credentials
 from common.demo import APPLICATION_FILE
+from launcher.child import run_to_its_end
 from launcher.console import LaunchError
 from launcher.environment import DISCORD, Environment
 from launcher.paths import PYTHON, ROOT
@@ -79,18 +79,11 @@ def demo_application(environment: Environment) -> dict[str, str]:
     if not file.exists():
         # Its key is made where the library for it is loaded anyway: the launcher stays
         # in memory.
-        made = subprocess.run(
+        run_to_its_end(
             [str(PYTHON), "-m", "demo.discord.application", str(file)],
+            "The demo's Discord application could not be created.",
             cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
         )
-        if made.returncode:
-            raise LaunchError(
-                "The demo's Discord application could not be created.",
-                details=made.stderr,
-            )
     known = read_assignments(file)
     url = f"http://127.0.0.1:{environment.ports['DISCORD_PORT']}/api/v10"
     variables = {name: known.get(name, "") for name in _APPLICATION}

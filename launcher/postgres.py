@@ -17,7 +17,7 @@ from urllib.parse import quote
 from common import disk
 from launcher import orphans
 from launcher.bootstrap import servers_folder
-from launcher.child import EmbeddedServer, spawn
+from launcher.child import EmbeddedServer, run_to_its_end, spawn
 from launcher.console import LaunchError
 
 OWNER = "countersign_owner"
@@ -190,26 +190,15 @@ class Postgres(EmbeddedServer):
             ]
         else:
             options.append("--locale=C.UTF-8")
-        result = subprocess.run(
-            [
-                *self._wrapper,
-                str(self._programs / "initdb"),
-                f"--pgdata={partial}",
-                *options,
-            ],
+        initdb = [*self._wrapper, str(self._programs / "initdb"), f"--pgdata={partial}"]
+        run_to_its_end(
+            [*initdb, *options],
+            "PostgreSQL could not create its data folder.",
             env=self._environment,
             cwd=partial,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
             **self._account,
         )
-        if result.returncode != 0:
-            raise LaunchError(
-                "PostgreSQL could not create its data folder.", details=result.stderr
-            )
         if self.durable:
             os.sync()
         with contextlib.suppress(OSError):
@@ -235,21 +224,8 @@ class Postgres(EmbeddedServer):
         psql says.
         """
         psql = [str(self._programs / "psql"), "-Xq", "--set=ON_ERROR_STOP=1"]
-        result = subprocess.run(
-            [
-                *psql,
-                "--dbname=postgres",
-                f"--username={OWNER}",
-                f"--host={self.sockets}",
-            ],
-            input=text,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode != 0:
-            raise LaunchError(error, details=result.stderr)
+        options = ["--dbname=postgres", f"--username={OWNER}", f"--host={self.sockets}"]
+        run_to_its_end([*psql, *options], error, input=text, env=self._environment)
 
     def _hand_over(self, *folders: Path) -> None:
         """Gives folders to the account that will use them: nobody, or inside a user
