@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from common.patterns import patterns_for
+from common.mail_addresses import patterns_for
 from gateway import auditing
 from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Contact, Mailbox, Refusal
@@ -107,7 +107,7 @@ def replace_list(
     version that it is at.
 
     `entries` are not stored yet; their patterns have the form that
-    common.patterns.read_pattern gives.
+    common.mail_addresses.read_pattern gives.
     """
     changed = _locked(mailbox, kind)
     if changed.version != version:

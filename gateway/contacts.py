@@ -4,7 +4,7 @@ Allowlist.Mode.CONTACTS.
 
 from django.db import IntegrityError, transaction
 
-from common.patterns import comparable
+from common.mail_addresses import comparable
 from gateway import auditing
 from gateway.errors import Conflict
 from gateway.models import ApiKey, Contact

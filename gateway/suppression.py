@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
 
-from common.patterns import comparable
+from common.mail_addresses import comparable
 from gateway import auditing, smtp
 from gateway.errors import Forbidden, NotFound
 from gateway.models import ApiKey, Email, Suppression

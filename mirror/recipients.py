@@ -17,7 +17,7 @@ from django.db import connection as database
 
 from common.actors import Actor
 from common.fingerprint import Content
-from common.patterns import comparable_text
+from common.mail_addresses import comparable_text
 from mirror.models import Message, Revision
 from mirror.models.connections import scoped
 from mirror.models.messages import MessageQuerySet

@@ -8,7 +8,7 @@ is certain to fit.
 from dataclasses import dataclass
 from typing import Any
 
-from common.patterns import patterns_for
+from common.mail_addresses import patterns_for
 from policy.rules.conditions import Exact, MessageFacts, as_json, exactly, from_json
 from policy.rules.rules import listed
 

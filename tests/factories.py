@@ -14,7 +14,7 @@ from approvals import examination
 from approvals.intake import ingest
 from approvals.reconcile import closing
 from common.actors import Actor, worker
-from common.patterns import read_pattern
+from common.mail_addresses import read_pattern
 from common.postgres import clock
 from mirror import store
 from mirror.models import Connection, Mailbox, Message

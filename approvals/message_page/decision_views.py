@@ -65,8 +65,8 @@ from approvals.reconcile.ask_again import look_again
 from approvals.usual_texts import BUILT_IN, presets_of
 from common.actors import Actor
 from common.counts import count_of, counted
+from common.mail_addresses import compared
 from common.pages import DeskRequest, first_error, require_get_or_post
-from common.patterns import compared
 from common.references import without_references
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message

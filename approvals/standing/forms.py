@@ -21,8 +21,8 @@ from approvals.standing.signing import (
     SHORTEST_DELAY,
     Terms,
 )
+from common.mail_addresses import read_pattern
 from common.pages import SentenceForm, WordsField, always
-from common.patterns import read_pattern
 from common.time_zones import there, zone_name
 
 _BETWEEN_WORDS = re.compile(r"[\s,;]+")

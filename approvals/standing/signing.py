@@ -17,7 +17,7 @@ from approvals.standing.record import Proposal, proposal_for
 from audit.recording import changed, record
 from common.actors import Actor
 from common.errors import SentenceError
-from common.patterns import read_pattern
+from common.mail_addresses import read_pattern
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox

@@ -9,8 +9,12 @@ from django.utils import timezone
 from ninja import Query, Router
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from common.mail_addresses import clean_addresses
-from common.patterns import MAX_PATTERN, patterns_for, read_pattern
+from common.mail_addresses import (
+    MAX_PATTERN,
+    clean_addresses,
+    patterns_for,
+    read_pattern,
+)
 from gateway import allowlists
 from gateway.api.answers import (
     Answer,

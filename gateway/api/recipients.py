@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from ninja import Query, Router
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from common.patterns import comparable_text
+from common.mail_addresses import comparable_text
 from gateway import contacts, suppression
 from gateway.api.answers import Answer, Iso, Json, PageFilters, page_of
 from gateway.api.bodies import (

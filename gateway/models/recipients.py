@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import FilteredRelation, Q
 from django.utils import timezone
 
-from common.patterns import comparable
+from common.mail_addresses import comparable
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
 
 # Kind, mode and version of a list, and an entry of it or None.

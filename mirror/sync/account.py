@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from audit.recording import changed, record
 from common.actors import Actor
-from common.patterns import compared
+from common.mail_addresses import compared
 from mirror.models import Connection, KnownContact, Mailbox, SuppressedAddress
 from mirror.oversight_modes import is_looser
 from mirror.sync import health

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from audit.recording import changed, record
 from common.actors import Actor
-from common.patterns import read_pattern, stored_pattern
+from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox

@@ -13,9 +13,8 @@ from django import forms
 from django.utils import timezone
 
 from common.csv_rows import csv_row, without_escapes
-from common.mail_addresses import domain_of
+from common.mail_addresses import MAX_TYPED, domain_of, read_pattern
 from common.pages import LenientForm, SentenceForm
-from common.patterns import MAX_TYPED, read_pattern
 from people.models import Person
 from policy.allowlists.changes import MAX_NOTE, WantedEntry
 from policy.allowlists.preview import MAX_OFFERED, Draft

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from audit.recording import record
 from common.actors import Actor, webhook, worker
-from common.patterns import is_pattern
+from common.mail_addresses import is_pattern
 from common.postgres import clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection

@@ -19,11 +19,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from common.fingerprint import Content
-from common.patterns import (
-    compared,
-    is_pattern,
-    patterns_for,
-)
+from common.mail_addresses import compared, is_pattern, patterns_for
 from common.postgres import clock
 from mirror.models import Connection, KnownContact, Message
 from mirror.recipients import in_compared_form, written_to, written_to_in
@@ -51,7 +47,7 @@ class ListScope:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a list, in the form of `common.patterns.read_pattern`. `id` is its
+    """One entry of a list, in the form of `common.mail_addresses.read_pattern`. `id` is its
     row, where there is one.
     """
 

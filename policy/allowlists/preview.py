@@ -21,8 +21,7 @@ from operator import itemgetter
 from django.core import signing
 
 from common.actors import Actor
-from common.mail_addresses import domain_of
-from common.patterns import is_pattern, read_pattern, stored_pattern
+from common.mail_addresses import domain_of, is_pattern, read_pattern, stored_pattern
 from mirror.models import Message
 from mirror.models.messages import SameRecipients, recipients_in
 from mirror.recipients import in_compared_form, written_to_in

@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Actor
+from common.mail_addresses import compared
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
-from common.patterns import compared
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.models import PendingChange

@@ -13,8 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from common.actors import Actor, Role
-from common.mail_addresses import clean_address
-from common.patterns import patterns_for
+from common.mail_addresses import clean_address, patterns_for
 from mirror.models import Connection, Mailbox
 
 ENDING_SOON = timedelta(days=14)
@@ -303,7 +302,7 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
 
 
 class AllowEntry(models.Model):
-    """Whom a list names, in the form of `common.patterns.read_pattern`. A removed one
+    """Whom a list names, in the form of `common.mail_addresses.read_pattern`. A removed one
     stays, with its hits.
     """
 

@@ -27,7 +27,7 @@ from pydantic import (
     with_config,
 )
 
-from common.patterns import patterns_for, read_pattern
+from common.mail_addresses import patterns_for, read_pattern
 from common.time_zones import zone_named
 from policy.calendars import DAY, DAYS, Calendar, Weekly, is_open, write_day
 

@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from approvals.models import Decision
 from audit.models import Entry
-from common.pages import first_error
 from mirror.models import Message
 from people.models import Grant
 from policy.allowlists.changes import WantedEntry

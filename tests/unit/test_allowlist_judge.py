@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
-from common.patterns import compared, read_pattern
+from common.mail_addresses import compared, read_pattern
 from policy.allowlists.judgement import (
     AllowedBy,
     ApplicableList,

@@ -7,8 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from common.mail_addresses import clean_addresses
-from common.patterns import read_pattern
+from common.mail_addresses import clean_addresses, read_pattern
 from gateway import allowlists
 from gateway.allowlists import judge, replace_list
 from gateway.models import (
