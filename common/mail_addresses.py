@@ -88,19 +88,18 @@ def names_next_hop(address: str) -> bool:
     Old mail servers follow it, so that mail "to" the domain after the @ reaches
     somebody else.
     """
-    return not _NEXT_HOP.isdisjoint(
-        unicodedata.normalize("NFKC", address.rpartition("@")[0])
-    )
+    return not _NEXT_HOP.isdisjoint(_before_the_at(address))
 
 
 def may_be_run(address: str) -> bool:
     """Whether old mail servers may run the part before the @, or write to it, as with
     -oQ@, |cmd@ and /etc/x@.
     """
-    return (
-        _RUN.match(unicodedata.normalize("NFKC", address.rpartition("@")[0]))
-        is not None
-    )
+    return _RUN.match(_before_the_at(address)) is not None
+
+
+def _before_the_at(address: str) -> str:
+    return unicodedata.normalize("NFKC", address.rpartition("@")[0])
 
 
 def is_domain(domain: str) -> bool:

@@ -33,11 +33,9 @@ def start(arguments: list[str], *, product: str | None = None) -> int:
     """Starts everything; stays until a signal comes, or with --detach until everything
     is ready.
     """
-    detach = "--detach" in arguments
     _refuse_unknown("", arguments, known=("--detach",))
     asked = environment.read(os.environ, product=product)
-    verb = "gateway" if asked.product == "gateway" else "start"
-    return _start_detached(asked, verb) if detach else _supervise(asked, verb)
+    return _start_detached(asked) if "--detach" in arguments else _supervise(asked)
 
 
 def gateway(arguments: list[str]) -> int:
@@ -45,13 +43,14 @@ def gateway(arguments: list[str]) -> int:
     return start(arguments, product="gateway")
 
 
-def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) -> int:
+def _supervise(asked: Environment, *, ready_pipe: int | None = None) -> int:
     # The limit of open files, which the processes inherit: many systems begin with fewer
     # than connections.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    verb = "gateway" if asked.product == "gateway" else "start"
     signals = Signals()
     status = 0
     with signals.caught(), data_folder.held(asked.data):
@@ -84,13 +83,13 @@ def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) 
     return status
 
 
-def _start_detached(asked: Environment, verb: str) -> int:
+def _start_detached(asked: Environment) -> int:
     """Starts the run in a new session; this process relays its output until it is
     ready.
     """
     read, write = os.pipe()
     if (pid := os.fork()) == 0:
-        os._exit(_detached(asked, verb, write))
+        os._exit(_detached(asked, write))
     os.close(write)
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: os.kill(pid, signal.SIGTERM))
@@ -105,7 +104,7 @@ def _start_detached(asked: Environment, verb: str) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) or 1
 
 
-def _detached(asked: Environment, verb: str, pipe: int) -> int:
+def _detached(asked: Environment, pipe: int) -> int:
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -113,7 +112,7 @@ def _detached(asked: Environment, verb: str, pipe: int) -> int:
     os.dup2(pipe, 2)
     os.close(null)
     try:
-        return _supervise(asked, verb, ready_pipe=pipe)
+        return _supervise(asked, ready_pipe=pipe)
     except LaunchError as error:
         complain(error)
         return error.status

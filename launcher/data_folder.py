@@ -32,12 +32,12 @@ class DataFolderInUse(LaunchError):
     def __init__(self, data: Path) -> None:
         self.state = read_state(data)
         verb = self.state.get("verb", "start")
-        if self.state.get("url") and verb in ("start", "gateway"):
-            text = f"Countersign is already running: {self.state['url']} (./run stop ends it)."
-        elif verb in ("start", "gateway"):
-            text = "Countersign is already being started or stopped; wait a moment (./run stop ends it)."
-        else:
+        if verb not in ("start", "gateway"):
             text = f"./run {verb} is using {data}; try again when it has finished."
+        elif self.state.get("url"):
+            text = f"Countersign is already running: {self.state['url']} (./run stop ends it)."
+        else:
+            text = "Countersign is already being started or stopped; wait a moment (./run stop ends it)."
         super().__init__(text)
 
 

@@ -12,7 +12,7 @@ import random
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
@@ -160,7 +160,7 @@ class Environment:
     variables: Mapping[str, str]
     own_database: bool
     own_redis: bool
-    outside: Mapping[str, str] = field(default_factory=dict)
+    outside: Mapping[str, str]
 
     @property
     def url(self) -> str:
