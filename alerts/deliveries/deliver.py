@@ -9,6 +9,7 @@ sent keeps its own.
 
 import json
 import logging
+import random
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -34,14 +35,7 @@ from alerts.channels.base import (
     RetryLater,
 )
 from alerts.deliveries.event_bodies import send_event
-from alerts.deliveries.waits import (
-    ACTOR,
-    hold_back,
-    hold_back_service,
-    note_answer,
-    note_failure,
-    switch_off,
-)
+from alerts.deliveries.waits import ACTOR, hold_back, switch_off
 from alerts.models import Card, Delivery, Destination, Digest
 from audit.models import Entry
 from audit.recording import record
@@ -54,6 +48,9 @@ BACKOFF = (5, 15, 60, 300, 900, 3600)
 # After more attempts than this the worker died each time: something is wrong with the
 # row itself.
 MAX_ATTEMPTS = len(BACKOFF) + 1
+# Seconds of rest by failures in a row: one that is down costs others no worker, and
+# what waits is not tried all at once. The first failure may be the fault of one card.
+REST_AFTER = (0, 5, 15, 30, 60)
 # A card has at most 6,000 characters, and each may take six in JSON.
 MAX_STORED = 40_000
 # More than these, waiting for a post of their own, become a digest.
@@ -173,12 +170,11 @@ def deliver(*, destination_id: int) -> str:
         error_sentence = f"It was {did}."
     elif post is not None and post.removed:
         error_sentence = "Its post no longer exists."
+    elif delivery.attempts > MAX_ATTEMPTS:
+        error_sentence = "The worker failed each time."
     with traced(delivery.trace):
         if error_sentence:
             _give_up(delivery, error_sentence)
-            return "gone"
-        if delivery.attempts > MAX_ATTEMPTS:
-            _give_up(delivery, "The worker failed each time.")
             return "failed"
         try:
             card, posted = _send(delivery)
@@ -284,11 +280,13 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
         )
     delivery.answer = posted.answer
     delivery.delivered(status=posted.status)
-    note_answer(destination)
     if posted.pause:
-        hold_back(destination.pk, posted.pause)
-    if posted.channel and posted.channel != destination.posts_in:
-        Destination.objects.filter(pk=destination.pk).update(posts_in=posted.channel)
+        hold_back(destination, posted.pause)
+    posts_in = posted.channel or destination.posts_in
+    if destination.failures or posts_in != destination.posts_in:
+        Destination.objects.filter(pk=destination.pk).update(
+            failures=0, posts_in=posts_in
+        )
     details = {
         "destination": destination.name,
         "card": posted.message_id,
@@ -314,13 +312,13 @@ def _retry_later(
         delivery.postponed(
             seconds=later.seconds, error=str(later), status=later.status, counts=False
         )
-        if later.whole_service:
-            hold_back_service(destination.kind, later.seconds)
-        hold_back(destination.pk, later.seconds)
+        hold_back(destination, later.seconds, whole_service=later.whole_service)
         return "asked to wait"
     seconds = retry_after_attempt(delivery.attempts, schedule=BACKOFF, jitter=0.2)
     if not is_ours:
-        note_failure(destination)
+        Destination.objects.filter(pk=destination.pk).update(failures=F("failures") + 1)
+        if rest := REST_AFTER[min(destination.failures, len(REST_AFTER) - 1)]:
+            hold_back(destination, rest * random.uniform(1, 1.2))
     if seconds is None:
         _give_up(delivery, str(later), status=later.status)
         return "failed"

@@ -30,15 +30,8 @@ _slots = threading.BoundedSemaphore(AT_ONCE)
 TURN_SECONDS = 10.0
 # Longer waits are left to the sweep.
 _SHORT_SECONDS = 90.0
-_ATTEMPTED = (
-    "delivered",
-    "postponed",
-    "failed",
-    "refused",
-    "gone",
-    "card gone",
-    "switched off",
-)
+# What `deliver` returns where it made no attempt that counts.
+_NOT_ATTEMPTED = ("", "not due", "another one is under way", "asked to wait")
 # What runs in this process, by destination, and where something came meanwhile that its
 # last look may have missed.
 _running: Counter[int] = Counter()
@@ -85,7 +78,7 @@ def _parallel(destination_id: int) -> int:
 
 def _drain(destination_id: int, ends: float) -> str:
     tried = 0
-    while (outcome := deliver(destination_id=destination_id)) in _ATTEMPTED:
+    while (outcome := deliver(destination_id=destination_id)) not in _NOT_ATTEMPTED:
         tried += 1
         if time.monotonic() > ends:
             tasks.drain.delay_on_commit(destination_id)

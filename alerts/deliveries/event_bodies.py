@@ -36,18 +36,15 @@ MAX_WORDS = 2_000
 MAX_TEXT = 64_000
 # The longest address that RFC 5321 allows.
 MAX_ADDRESS = 320
-_DECISIONS_BY_ACTION = {
+# What was decided, by an act, by the state of a message, or by our own decision.
+_DECIDED: dict[str, str] = {
     "message.approved": "approved",
     "message.released": "approved",
     "message.rejected": "rejected",
-}
-_DECISIONS_BY_STATE = {
     MessageState.APPROVED: "approved",
     MessageState.SCHEDULED_APPROVED: "approved",
     MessageState.RELEASED: "approved",
     MessageState.REJECTED: "rejected",
-}
-_OUTCOMES = {
     Outcome.APPROVE: "approved",
     Outcome.REJECT: "rejected",
     Outcome.SEND_BACK: "rejected",
@@ -66,10 +63,8 @@ def send_event(delivery: Delivery, destination: Destination) -> Posted:
         entry = Entry.objects.with_details().get(pk=delivery.entry or 0)
         if delivery.message_id is not None:
             delivery.message = read_message(delivery.message_id)
-        delivery.event_id = delivery.event_id or _event_id(entry)
-        delivery.request = event_body(
-            entry, delivery.message, destination, event_id=delivery.event_id
-        )
+        delivery.event_id = _event_id(entry)
+        delivery.request = event_body(entry, delivery.message, destination)
         stored = Delivery.objects.filter(pk=delivery.pk, erased_at=None)
         stored.update(event_id=delivery.event_id, request=delivery.request)
     channel: Any = channel_of(destination.kind)
@@ -82,41 +77,19 @@ def send_event(delivery: Delivery, destination: Destination) -> Posted:
     return posted
 
 
-def event_body(
-    entry: Entry,
-    message: Message | None,
-    destination: Destination,
-    *,
-    event_id: str = "",
-) -> str:
-    """Return what the destination receives for this act, as it is posted."""
-    event = event_of(entry.action)
-    event_id = event_id or _event_id(entry)
-    name = event.name if event else entry.action
-    data = {
-        "event_id": event_id,
-        **event_data(entry, message, name=name, privacy=destination.privacy),
-    }
-    channel: Any = channel_of(destination.kind)
-    return json.dumps(
-        channel.envelope(name, entry.at, event_id, data), ensure_ascii=False
-    )
-
-
-def event_data(
-    entry: Entry, message: Message | None, *, name: str, privacy: str
-) -> dict[str, Any]:
-    """Return the data of an act, with the names of MultiMail's own events; of the
-    message, as it is now.
+def event_body(entry: Entry, message: Message | None, destination: Destination) -> str:
+    """Return what the destination receives for this act, as it is posted: with the
+    names of MultiMail's own events; of the message, as it is now.
     """
-    details = entry.details
-    slugs = Connection.objects.filter(pk=entry.connection or 0).values_list(
-        "slug", flat=True
-    )
+    event = event_of(entry.action)
+    name = event.name if event else entry.action
+    privacy = destination.privacy
+    connections = Connection.objects.filter(pk=entry.connection or 0)
     data = {
+        "event_id": _event_id(entry),
         "event": name,
         "at": entry.at.isoformat(),
-        "connection": slugs.first(),
+        "connection": connections.values_list("slug", flat=True).first(),
         "privacy": privacy,
     }
     if message:
@@ -124,10 +97,13 @@ def event_data(
     else:
         data |= _details_data(entry, privacy)
     if entry.action == "approval.recorded":
-        data["approvals"] = details.get("approvals") or None
-    if explanation := details.get("explanation"):
+        data["approvals"] = entry.details.get("approvals") or None
+    if explanation := entry.details.get("explanation"):
         data["explanation"] = _words(explanation, privacy)
-    return data
+    channel: Any = channel_of(destination.kind)
+    return json.dumps(
+        channel.envelope(name, entry.at, _event_id(entry), data), ensure_ascii=False
+    )
 
 
 def _event_id(entry: Entry) -> str:
@@ -206,12 +182,8 @@ def _decision_data(
         one for one in message.decisions.all() if one.state == DecisionState.APPLIED
     ]
     applied = max(ended, key=lambda one: one.pk, default=None)
-    ours = _OUTCOMES[Outcome(applied.outcome)] if applied else None
-    decision = (
-        _DECISIONS_BY_ACTION.get(action)
-        or _DECISIONS_BY_STATE.get(MessageState(message.state))
-        or ours
-    )
+    ours = _DECIDED[applied.outcome] if applied else None
+    decision = _DECIDED.get(action) or _DECIDED.get(message.state) or ours
     reason = name = role = ""
     if applied and decision == ours:
         reason = applied.reason

@@ -6,7 +6,7 @@ a moment later.
 """
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -156,7 +156,7 @@ def _plan_some(keys: Collection[int]) -> int:
                 if entry.action == SET_APART:
                     _drop_cards(entry)
                 else:
-                    _plan_entry(entry)
+                    plan(entry)
             planned.append(entry.pk)
         except Exception:
             log.exception(
@@ -166,33 +166,16 @@ def _plan_some(keys: Collection[int]) -> int:
     return len(planned)
 
 
-def _plan_entry(entry: Entry) -> None:
+def plan(entry: Entry) -> None:
+    """Plan what each destination wants of a committed act, and have it delivered."""
     there = list(Destination.objects.for_planning(at=entry.at))
     if not there:
         return
     [act] = read_acts([entry])
-    at_once: set[int] = set()
-    later: set[int] = set()
-    for one in plan(act, there):
-        waits = entry.action == HELD or one.kind == Delivery.Kind.CARD
-        (later if waits else at_once).add(one.destination_id)
-    # Those that fail come last.
-    in_turn = [one.pk for one in sorted(there, key=lambda one: one.failures)]
-    for wanted, pause in ((at_once, None), (later, CARD_PAUSE)):
-        keys = [str(key) for key in in_turn if key in wanted]
-        if keys:
-            # One task for all of them, which costs less than a task for each.
-            tasks.drain.apply_async_on_commit((",".join(keys),), countdown=pause)
-
-
-def plan(act: Act, there: Iterable[Destination]) -> list[Delivery]:
-    """Plan what each of these destinations wants of a committed act, and return it."""
-    entry = act.entry
-    destinations = list(there) if act.message or act.about else []
+    if act.message is None and not act.about:
+        return
     asking = [
-        one
-        for one in destinations
-        if any(asks(route, act) for route in one.routes.all())
+        one for one in there if any(asks(route, act) for route in one.routes.all())
     ]
     made = [
         Card(destination=one, message=act.message, about=act.about)
@@ -202,16 +185,16 @@ def plan(act: Act, there: Iterable[Destination]) -> list[Delivery]:
     # A message of a flood has no card: the flood has one.
     if made and (act.message is None or act.message.review.brake_id is None):
         Card.objects.bulk_create(made, ignore_conflicts=True)
-    pause = CONTENT_PAUSE if entry.action == HELD else timedelta(0)
+    is_held = entry.action == HELD
     due: dict[str, Any] = {
         "message": act.message,
         "entry": entry.pk,
         "action": entry.action,
         "trace": entry.trace,
-        "next_attempt_at": Now() + pause,
+        "next_attempt_at": Now() + (CONTENT_PAUSE if is_held else timedelta(0)),
     }
     cards = Card.objects.filter(
-        destination__in=destinations, message=act.message, about=act.about
+        destination__in=there, message=act.message, about=act.about
     )
     if entry.action == FETCHED:
         cards = cards.filter(revision_shown=None)
@@ -224,14 +207,25 @@ def plan(act: Act, there: Iterable[Destination]) -> list[Delivery]:
     ]
     deliveries += [
         Delivery(kind="answer", destination=one, **due)
-        for one in _answering(act, destinations)
+        for one in _answering(act, there)
     ]
     deliveries += [
         Delivery(kind="event", destination=one, **due)
         for one in asking
         if not _has_cards(one)
     ]
-    return Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+    Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+    # Those that fail come last.
+    in_turn = [one.pk for one in sorted(there, key=lambda one: one.failures)]
+    for waits, pause in ((False, None), (True, CARD_PAUSE)):
+        wanted = {
+            one.destination_id
+            for one in deliveries
+            if (is_held or one.kind == "card") == waits
+        }
+        if keys := [str(key) for key in in_turn if key in wanted]:
+            # One task for all of them, which costs less than a task for each.
+            tasks.drain.apply_async_on_commit((",".join(keys),), countdown=pause)
 
 
 def read_acts(entries: Collection[Entry]) -> list[Act]:

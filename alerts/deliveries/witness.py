@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.channels import channel_of
-from alerts.channels.base import CardChannel, DestinationGone, Refused, RetryLater
+from alerts.channels.base import CardChannel, DestinationGone, NotPosted, RetryLater
 from alerts.deliveries.waits import hold_back, switch_off
 from alerts.models import Destination
 from audit.models import Anchor, Seal
@@ -62,17 +62,25 @@ def _post(destination: Destination, seal: Seal) -> bool:
     assert isinstance(channel, CardChannel), "the form lets no other kind keep heads"
     try:
         posted = channel.post(destination, channel.lines_body(head_lines(seal)))
-    except RetryLater as later:
-        seconds = later.seconds or _RETRY.total_seconds()
-        if later.seconds is not None:
-            # The wait applies to all deliveries of the destination.
-            hold_back(destination.pk, seconds)
-        return _postpone(destination, timedelta(seconds=seconds), later)
     except DestinationGone as gone:
         switch_off(destination, str(gone))
         return False
-    except Refused as refused:
-        return _postpone(destination, EVERY, refused)
+    except NotPosted as error:
+        wait = EVERY
+        if isinstance(error, RetryLater):
+            wait = _RETRY
+            if error.seconds is not None:
+                wait = timedelta(seconds=error.seconds)
+                # The wait applies to all deliveries of the destination.
+                hold_back(destination, error.seconds)
+        Destination.objects.filter(pk=destination.pk).update(
+            witness_due_at=Now() + wait
+        )
+        log.warning(
+            "checkpoint not posted",
+            extra={"destination": destination.pk, "reason": str(error)},
+        )
+        return False
     # Two channels may have the same name: the end of the address distinguishes them.
     place = f"{destination.name}, {channel.address(destination)}"
     with transaction.atomic():
@@ -92,12 +100,3 @@ def _post(destination: Destination, seal: Seal) -> bool:
         "checkpoint posted", extra={"destination": destination.pk, "seal": seal.number}
     )
     return True
-
-
-def _postpone(destination: Destination, wait: timedelta, error: Exception) -> bool:
-    Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now() + wait)
-    log.warning(
-        "checkpoint not posted",
-        extra={"destination": destination.pk, "reason": str(error)},
-    )
-    return False

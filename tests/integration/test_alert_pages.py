@@ -139,7 +139,7 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
     assert destination.switched_off_at
     # Due deliveries fail and are stored; nothing is planned while it is off.
     Delivery.objects.update(next_attempt_at=timezone.now())
-    assert deliver(delivery_id=Delivery.objects.get().pk) == "gone"
+    assert deliver(delivery_id=Delivery.objects.get().pk) == "failed"
     make_message(connection)
     assert Delivery.objects.get().state == "failed"
     for _ in range(2):
@@ -384,7 +384,7 @@ def test_removed_destination_gets_no_deliveries_and_its_address_is_deleted(
     delivery = Delivery.objects.get()
     client = signed_in(admin)
     client.post(f"/alerts/{destination.pk}/remove/")
-    assert deliver(delivery_id=delivery.pk) == "gone"
+    assert deliver(delivery_id=delivery.pk) == "failed"
     make_message(connection)
     assert discord.calls == []
     assert Delivery.objects.count() == 1

@@ -2,11 +2,14 @@
 sent along.
 """
 
+import json
+
 import pytest
 
 from alerts.cards.message import answer_card
 from alerts.channels.discord.embeds import MARKDOWN
-from alerts.deliveries.event_bodies import event_data
+from alerts.deliveries.event_bodies import event_body
+from alerts.models import Destination
 from approvals.models import Decision
 from audit.models import Entry
 from mirror.models import Message
@@ -91,7 +94,8 @@ def test_quoted_words_go_to_no_channel_that_gets_no_text_and_name_no_decision(
     message = Message.objects.get(pk=message.pk)
     for privacy in ("full", "headers", "minimal"):
         destination.privacy = privacy
-        data = event_data(entry, message, name="rejected", privacy=privacy)
+        program = Destination(kind="signed_webhook", privacy=privacy)
+        data = json.loads(event_body(entry, message, program))["data"]
         card = answer_card(message, entry, destination, MARKDOWN)
         for words in (data["reason"], card.description):
             assert "Say less" in words
