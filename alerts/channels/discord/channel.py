@@ -10,7 +10,7 @@ import math
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -59,7 +59,6 @@ _LOGGED_HEADERS = (
     "Via",
 )
 _ID = re.compile(r"[0-9]{1,32}")
-_WEBHOOK = re.compile(r"/webhooks/([0-9]+)/([A-Za-z0-9_-]+)")
 _PATH = re.compile(
     r"/api(/v[0-9]{1,2})?/webhooks/(?P<id>[0-9]{1,20})/(?P<token>[A-Za-z0-9_-]{1,200})/?"
 )
@@ -118,12 +117,12 @@ class _Discord(CardChannel):
         *,
         limit: float = TOTAL_TIMEOUT,
     ) -> Posted:
-        return _speak(self.target(destination), "POST", body, limit=limit)
+        return _speak(self.target(destination), body, limit=limit)
 
     def edit(
         self, destination: Destination, message_id: str, body: dict[str, Any]
     ) -> Posted:
-        return _speak(self.target(destination), "PATCH", body, message_id=message_id)
+        return _speak(self.target(destination), body, message_id=message_id)
 
     def command_channel(self, typed: str) -> str:
         """Return its id where its address was typed, or its name without the # before
@@ -205,11 +204,11 @@ class DiscordWebhook(_Discord):
             # It may have been accepted because of an origin that is no longer allowed.
             raise DestinationGone(error)
         parts = urlsplit(destination.url)
-        found = _WEBHOOK.search(parts.path)
-        webhook, token = found.groups() if found else ("", "")
+        found = _PATH.fullmatch(parts.path)
+        assert found is not None, "the address has no error"
         url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
         headers = {"User-Agent": "Countersign (webhook, 1)"}
-        return Target(url, headers, webhook, token, query=parts.query)
+        return Target(url, headers, found["id"], found["token"], query=parts.query)
 
 
 class DiscordBot(_Discord):
@@ -290,13 +289,13 @@ class DiscordBot(_Discord):
 
 def _speak(
     target: Target,
-    method: str,
     body: dict[str, Any],
     *,
     message_id: str = "",
     limit: float = TOTAL_TIMEOUT,
 ) -> Posted:
-    """Post a new message (POST), or edit one in place (PATCH), and return its id."""
+    """Post a new message, or edit one in place, and return its id."""
+    method = "PATCH" if message_id else "POST"
     parts = urlsplit(target.base)
     # The same for all of Discord; a stand-in has limits of its own.
     service = "discord" if parts.hostname in HOSTS else parts.netloc
@@ -313,9 +312,7 @@ def _speak(
     if not target.is_bot:
         # "wait" makes Discord answer with the message, and a webhook shows buttons only
         # when asked to. The webhook's own query names a thread and must stay.
-        asked = {}
-        if method == "POST":
-            asked["wait"] = "true"
+        asked = {} if message_id else {"wait": "true"}
         if body.get("components"):
             asked["with_components"] = "true"
         query = "&".join(filter(None, (target.query, urlencode(asked))))
@@ -325,26 +322,15 @@ def _speak(
     )
     result = json_object(answer)
     channel = str(result.get("channel_id") or "")
-    channel = channel if answer.status == 200 and _ID.fullmatch(channel) else ""
-    rates.learn(scope, status=answer.status, headers=answer.headers, channel=channel)
-    return replace(
-        _read(answer, result, target, message_id=message_id),
-        pause=pause,
-        channel=channel,
-    )
-
-
-def _read(
-    answer: Answer, result: dict[str, Any], target: Target, *, message_id: str
-) -> Posted:
     status = answer.status
+    channel = channel if status == 200 and _ID.fullmatch(channel) else ""
+    rates.learn(scope, status=status, headers=answer.headers, channel=channel)
     stored = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
     if status in (200, 204):
         new_id = str(result.get("id") or "")
         # It becomes part of an address.
-        return Posted(
-            new_id if _ID.fullmatch(new_id) else message_id, status, answer=stored
-        )
+        new_id = new_id if _ID.fullmatch(new_id) else message_id
+        return Posted(new_id, status, answer=stored, pause=pause, channel=channel)
     answered: dict[str, Any] = {"status": status, "answer": stored}
     if status == 429:
         raise RetryLater(

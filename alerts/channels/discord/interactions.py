@@ -300,14 +300,13 @@ def receive(body: bytes) -> Body:
             extra={"signed_for": received.application_id},
         )
         return private(OTHER_APPLICATION)
-    if received.type == COMMAND:
-        return _defer(received.id, columns, until)
-    try:
-        return _judge_now(received.id, columns, until)
-    except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
-            raise
-    return _defer(received.id, columns, until)
+    if received.type != COMMAND:
+        try:
+            return _take(received.id, columns, until, is_judged=True)
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
+                raise
+    return _take(received.id, columns, until, is_judged=False)
 
 
 def _columns(received: Received) -> dict[str, str]:
@@ -371,28 +370,30 @@ def _suggestions(received: Received, columns: dict[str, str]) -> list[str]:
 
 
 @atomic_with_retry
-def _judge_now(discord_id: str, columns: dict[str, str], until: float) -> Body:
+def _take(
+    discord_id: str, columns: dict[str, str], until: float, *, is_judged: bool
+) -> Body:
+    """Store it, and judge it now or have a worker do what it asks; once, however often
+    it comes. Return the answer; rolled back where that would come too late.
+    """
     _be_quick()
-    # It is answered at once, without a token.
-    done = {"state": Interaction.State.DELIVERED, "token": ""}
-    interaction, is_new = _store(discord_id, columns | done)
-    if not is_new:
-        return _answer_of(interaction)
-    reply = judge(interaction)
-    _store_reply(interaction, reply)
-    _check_in_time(until)
-    return reply.body()
-
-
-@atomic_with_retry
-def _defer(discord_id: str, columns: dict[str, str], until: float) -> Body:
-    """Store it without an answer, and enqueue a task; once, however often it comes."""
-    _be_quick()
-    interaction, is_new = _store(discord_id, columns)
-    if is_new:
+    if is_judged:
+        # It is answered at once, without a token.
+        columns = columns | {"state": Interaction.State.DELIVERED, "token": ""}
+    interaction, is_new = Interaction.objects.get_or_create(
+        discord_id=discord_id, defaults={**columns, "trace": trace_id.get()}
+    )
+    if is_new and is_judged:
+        _store_reply(interaction, judge(interaction))
+    elif is_new:
         TASKS[interaction.kind].delay_on_commit(interaction.pk)
-    _check_in_time(until)
-    return _answer_of(interaction)
+    if time.monotonic() > until:
+        raise TooSlow
+    # Put off is what has no answer yet, or was answered later.
+    if interaction.attempts or not interaction.answer:
+        return DEFERRED
+    body: Body = json.loads(interaction.answer)
+    return body
 
 
 def judge_press(*, interaction_id: int) -> str:
@@ -449,29 +450,6 @@ def _store_reply(interaction: Interaction, reply: Reply) -> None:
     interaction.save(
         update_fields=["outcome", "options", "answer", "person", "message"]
     )
-
-
-def _store(discord_id: str, columns: dict[str, str]) -> tuple[Interaction, bool]:
-    stored: tuple[Interaction, bool] = Interaction.objects.get_or_create(
-        discord_id=discord_id, defaults={**columns, "trace": trace_id.get()}
-    )
-    return stored
-
-
-def _answer_of(interaction: Interaction) -> Body:
-    """Return what was answered before: put off is what has no answer yet, or was
-    answered later.
-    """
-    if interaction.attempts or not interaction.answer:
-        return DEFERRED
-    body: Body = json.loads(interaction.answer)
-    return body
-
-
-def _check_in_time(until: float) -> None:
-    """Roll the transaction back where its answer would come too late."""
-    if time.monotonic() > until:
-        raise TooSlow
 
 
 def _be_quick() -> None:

@@ -2,13 +2,13 @@
 changes nothing.
 """
 
-import json
 import re
 from typing import Any
 
 from django.conf import settings
 
-from outgoing.guarded import DeliveryError, request
+from alerts.channels.discord.replies import call_discord
+from outgoing.guarded import DeliveryError
 
 _STRING = 3
 _CHAT_INPUT = 1
@@ -104,15 +104,12 @@ def register(*, guild: str = "") -> list[str]:
             "The id of a server is a number: right-click its name in Discord and copy the id."
         )
     scope = f"/guilds/{guild}" if guild else ""
-    headers = {
-        "Authorization": f"Bot {token}",
-        "Content-Type": "application/json",
-        "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
-    }
-    url = f"{settings.DISCORD_API_URL.rstrip('/')}/applications/{app}{scope}/commands"
     try:
-        answer = request(
-            "PUT", url, body=json.dumps(COMMANDS).encode(), headers=headers
+        answer = call_discord(
+            "PUT",
+            f"applications/{app}{scope}/commands",
+            COMMANDS,
+            Authorization=f"Bot {token}",
         )
     except DeliveryError as error:
         raise NotRegistered(f"Discord could not be reached: {error}") from None

@@ -25,7 +25,7 @@ from alerts.tasks import judge_press, run_command
 from approvals.decisions.forms import MAX_REASON
 from common.actors import Actor
 from common.logs import traced
-from outgoing.guarded import DeliveryError, request
+from outgoing.guarded import Answer, DeliveryError, request
 from people.accounts.discord import offer_link
 
 log = logging.getLogger(__name__)
@@ -269,6 +269,14 @@ def _close(interaction: Interaction, outcome: str, *, error: str = "") -> str:
     return outcome
 
 
+def call_discord(method: str, path: str, content: Any, **headers: str) -> Answer:
+    """Call Discord's API, and return its answer. Raises DeliveryError."""
+    url = f"{settings.DISCORD_API_URL.rstrip('/')}/{path}"
+    headers["Content-Type"] = "application/json"
+    headers["User-Agent"] = f"DiscordBot ({settings.PUBLIC_URL}, 1)"
+    return request(method, url, body=json.dumps(content).encode(), headers=headers)
+
+
 def _edit_answer(interaction: Interaction, content: str) -> None:
     """Put `content` where Discord shows that the desk is thinking; to do it again
     changes nothing.
@@ -284,13 +292,8 @@ def _edit_answer(interaction: Interaction, content: str) -> None:
         )
     path = f"webhooks/{quote(settings.DISCORD_APP_ID, safe='')}/{quote(interaction.token, safe='')}/messages/@original"
     body = {"content": cut(content, MAX_CONTENT), "allowed_mentions": {"parse": []}}
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
-    }
-    url = f"{settings.DISCORD_API_URL.rstrip('/')}/{path}"
     try:
-        answer = request("PATCH", url, body=json.dumps(body).encode(), headers=headers)
+        answer = call_discord("PATCH", path, body)
     except DeliveryError as error:
         raise (NotAnswered if error.refused else TryAgain)(
             "Discord could not be reached."
