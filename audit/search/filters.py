@@ -6,7 +6,7 @@ searches share it.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import partial
@@ -277,14 +277,68 @@ class Filters:
     def from_query(
         cls, query: Any, zone: tzinfo | str = UTC, *, now: datetime | None = None
     ) -> "Filters":
-        """Return what a query string, or a QueryDict, asks for by the clock of `zone`;
-        it never refuses.
+        """Return what a query string, or a QueryDict, asks for by the clock of `zone`,
+        field by field; what is typed as a token counts before the field of that name.
+        What cannot be read is left out, and a remark says so.
         """
         if isinstance(query, str):
             query = dict(parse_qsl(query.lstrip("?"), keep_blank_values=True))
         if isinstance(zone, str):
             zone = ZoneInfo(zone)
-        return _read_filters(query, zone, now or datetime.now(UTC))
+        # One more than is searched, to find out whether there was more.
+        typed = read_typed(as_asked(query.get("q"), MAX_TYPED + 1), _GRAMMAR)
+        remarks = typed.remarks
+        given = {
+            name: typed.values.get(name) or as_asked(query.get(name)) for name in TOKENS
+        }
+
+        def read(name: str, how: Callable[[str], Any], hint: str) -> Any:
+            value = given[name]
+            try:
+                return how(value) if value else None
+            except ValueError:
+                remarks.append(
+                    f"There is no “{name}:{value[:40]}”, so it was left out. {hint}"
+                )
+                return None
+
+        def words(text: str) -> str:
+            if not text or words_of(text):
+                return text
+            remarks.append(
+                f"“{text[:40]}” has no letter or number in it, so nothing was searched for it."
+            )
+            return ""
+
+        times = partial(read_span, zone=zone, now=now or datetime.now(UTC))
+        since: Span | None
+        until: Span | None
+        since, until = (
+            read(name, times, EXAMPLES) or read("on", times, EXAMPLES)
+            for name in ("since", "until")
+        )
+        before = _page_key(as_asked(query.get("before")))
+        found = cls(
+            text=words(" ".join(typed.words)),
+            to=words(given["to"]),
+            by=words(given["by"]),
+            **{
+                name: read(name, *how) or _DEFAULTS[name]
+                for name, how in _FIELDS.items()
+            },
+            since=since.written if since else "",
+            until=until.written if until else "",
+            begins=since.begins if since else None,
+            ends=until.ends if until else None,
+            technical=as_asked(query.get("technical")) == "1",
+            before=before,
+            after=None if before else _page_key(as_asked(query.get("after"))),
+        )
+        if found.begins and found.ends and found.begins >= found.ends:
+            remarks.append(
+                "The end of this time is before its start, so nothing can match."
+            )
+        return replace(found, remarks=tuple(dict.fromkeys(remarks)))
 
     @property
     def narrows(self) -> bool:
@@ -404,60 +458,3 @@ _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
         "A trace id has at least four letters or digits.",
     ),
 }
-
-
-def _read_filters(asked: Mapping[str, Any], zone: tzinfo, now: datetime) -> Filters:
-    """Read one address field by field; what is typed as a token counts before the field
-    of that name. What cannot be read is left out, and a remark says so.
-    """
-    # One more than is searched, to find out whether there was more.
-    typed = read_typed(as_asked(asked.get("q"), MAX_TYPED + 1), _GRAMMAR)
-    remarks = typed.remarks
-    given = {
-        name: typed.values.get(name) or as_asked(asked.get(name)) for name in TOKENS
-    }
-
-    def read(name: str, how: Callable[[str], Any], hint: str) -> Any:
-        value = given[name]
-        try:
-            return how(value) if value else None
-        except ValueError:
-            remarks.append(
-                f"There is no “{name}:{value[:40]}”, so it was left out. {hint}"
-            )
-            return None
-
-    def words(text: str) -> str:
-        if not text or words_of(text):
-            return text
-        remarks.append(
-            f"“{text[:40]}” has no letter or number in it, so nothing was searched for it."
-        )
-        return ""
-
-    times = partial(read_span, zone=zone, now=now)
-    since: Span | None
-    until: Span | None
-    since, until = (
-        read(name, times, EXAMPLES) or read("on", times, EXAMPLES)
-        for name in ("since", "until")
-    )
-    before = _page_key(as_asked(asked.get("before")))
-    found = Filters(
-        text=words(" ".join(typed.words)),
-        to=words(given["to"]),
-        by=words(given["by"]),
-        **{name: read(name, *how) or _DEFAULTS[name] for name, how in _FIELDS.items()},
-        since=since.written if since else "",
-        until=until.written if until else "",
-        begins=since.begins if since else None,
-        ends=until.ends if until else None,
-        technical=as_asked(asked.get("technical")) == "1",
-        before=before,
-        after=None if before else _page_key(as_asked(asked.get("after"))),
-    )
-    if found.begins and found.ends and found.begins >= found.ends:
-        remarks.append(
-            "The end of this time is before its start, so nothing can match."
-        )
-    return replace(found, remarks=tuple(dict.fromkeys(remarks)))

@@ -8,7 +8,7 @@ newest hundred. So `readable` looks up both first.
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
@@ -19,7 +19,7 @@ from django.db import OperationalError, transaction
 from django.db.models import BooleanField, CharField, Func, Max, Min, Q, Value
 
 from audit.models import Entry, EntryDetail, EntryQuerySet
-from audit.search.filters import Filters, actions_of, fingerprint_prefixes
+from audit.search.filters import Filters, actions_of, fingerprint_prefixes, kind_label
 from audit.trail import lines, with_subjects
 from audit.visibility import visible_connections
 from common.actors import Actor
@@ -44,21 +44,22 @@ class SearchTooLongError(Exception):
 
 
 @contextmanager
-def within_time() -> Iterator[None]:
-    """Run the block in a transaction. Raises SearchTooLongError where a statement of it
-    took too long.
-    """
+def _noticing_cancelled() -> Iterator[None]:
     try:
-        with statements_within(LONGEST):
-            yield
+        yield
     except OperationalError as error:
-        if not _is_cancelled(error):
+        if getattr(error.__cause__, "sqlstate", "") != _CANCELLED:
             raise
         raise SearchTooLongError from error
 
 
-def _is_cancelled(error: OperationalError) -> bool:
-    return getattr(error.__cause__, "sqlstate", "") == _CANCELLED
+@contextmanager
+def within_time() -> Iterator[None]:
+    """Run the block in a transaction. Raises SearchTooLongError where a statement of it
+    took too long.
+    """
+    with _noticing_cancelled(), statements_within(LONGEST):
+        yield
 
 
 # --- Which entries match --------------------------------------------------------------
@@ -322,12 +323,8 @@ def facets_of(
     """Count the values of the newest matches that are shown, and those that are folded;
     None if that takes too long.
     """
-    try:
-        with transaction.atomic():
-            return _count(entries, filters, actor)
-    except OperationalError as error:
-        if not _is_cancelled(error):
-            raise
+    with suppress(SearchTooLongError), _noticing_cancelled(), transaction.atomic():
+        return _count(entries, filters, actor)
     return None
 
 
@@ -361,9 +358,18 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
         ).values_list("pk", "fields__actor")
     )
     counts: dict[str, list[Count]] = {
-        "action": [(*one, "") for one in actions.most_common(_MOST_VALUES)],
-        "actor": [(*one, names.get(last[one[0]]) or "") for one in frequent],
-        "surface": [(*one, "") for one in surfaces.most_common(_MOST_VALUES)],
+        "action": [
+            (action, number, kind_label(action))
+            for action, number in actions.most_common(_MOST_VALUES)
+        ],
+        "actor": [
+            (who, number, names.get(last[who]) or who.replace("/", " "))
+            for who, number in frequent
+        ],
+        "surface": [
+            (surface, number, surface)
+            for surface, number in surfaces.most_common(_MOST_VALUES)
+        ],
         "connection": [],
     }
     # A single connection needs no name.
@@ -373,7 +379,7 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
         known = {str(key): name for key, name in visible.values_list("pk", "name")}
         # Those that the actor may not see are not named at all.
         counts["connection"] = [
-            (*one, known[one[0]]) for one in frequent if one[0] in known
+            (key, number, known[key]) for key, number in frequent if key in known
         ]
     folded = 0
     if filters.folds:

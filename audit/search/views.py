@@ -35,7 +35,6 @@ SHOWN = 6
 _IN_FORM: dict[str, Any] = dict.fromkeys(
     ("text", "to", "by", "action", "surface", "fingerprint", "since", "until"), ""
 )
-Names = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,6 @@ def ledger(request: DeskRequest) -> HttpResponse:
             "newer_query": filters.query(after=page.newer) if page.newer else "",
         }
     counts = facets.counts if facets and status == 200 else {}
-    # The names of people and connections, from the newest entries.
-    names = {
-        (name, value): label
-        for name in ("actor", "connection")
-        for value, _, label in counts.get(name, [])
-    }
     kinds = dict(GROUPS)
     if filters.action:
         kinds[filters.action] = kind_label(filters.action)
@@ -99,8 +92,8 @@ def ledger(request: DeskRequest) -> HttpResponse:
     context |= {
         "filters": filters,
         "first_query": filters.query(before=None, after=None),
-        "facet_groups": _facet_groups(filters, counts, names),
-        "chips": _chips(filters, names),
+        "facet_groups": _facet_groups(filters, counts),
+        "chips": _chips(filters, counts),
         "kinds": list(kinds.items()),
         "surfaces": SURFACES,
         "searches": saved.searches_of(request.actor),
@@ -143,14 +136,6 @@ def _as_json(request: DeskRequest, filters: Filters) -> HttpResponse:
     return JsonResponse({"entries": entries, "next": following, "remarks": remarks})
 
 
-def _label(name: str, value: str, names: Names) -> str:
-    if name == "action":
-        return kind_label(value)
-    if name in ("actor", "connection"):
-        return names.get((name, value)) or value.replace("/", " ")
-    return value
-
-
 CHIPS = {
     "q": "Words",
     "to": "To",
@@ -167,13 +152,22 @@ CHIPS = {
 }
 
 
-def _chips(filters: Filters, names: Names) -> list[tuple[str, str, str]]:
+def _chips(
+    filters: Filters, counts: dict[str, list[Count]]
+) -> list[tuple[str, str, str]]:
     """Return each filter that is on: what it is called, its value, and the address
     without it.
     """
+    # The names of people and connections, from the newest entries.
+    labels = {
+        "action": {filters.action: kind_label(filters.action)},
+        "actor": {filters.actor: filters.actor.replace("/", " ")},
+    }
+    for name, found in counts.items():
+        labels.setdefault(name, {}).update((value, label) for value, _, label in found)
     is_one_day = bool(filters.since) and filters.since == filters.until
     chips = [
-        (CHIPS[name], _label(name, value, names), filters.without(name))
+        (CHIPS[name], labels.get(name, {}).get(value, value), filters.without(name))
         for name, value in filters.pairs()
         if not (is_one_day and name in ("since", "until"))
     ]
@@ -183,7 +177,7 @@ def _chips(filters: Filters, names: Names) -> list[tuple[str, str, str]]:
 
 
 def _facet_groups(
-    filters: Filters, counts: dict[str, list[Count]], names: Names
+    filters: Filters, counts: dict[str, list[Count]]
 ) -> list[tuple[str, list[Choice], list[Choice]]]:
     """Return the facets, each with what it shows at once and what it shows on demand."""
     labels = {
@@ -195,13 +189,13 @@ def _facet_groups(
     groups = []
     for name, label in labels.items():
         choices = []
-        for value, number, _ in counts.get(name, []):
+        for value, number, value_label in counts.get(name, []):
             is_on = (name, value) in filters.pairs()
             narrowed: Any = int(value) if name == "connection" else value
             query = filters.query(**{name: narrowed})
             if is_on:
                 query = filters.without(name)
-            choices.append(Choice(_label(name, value, names), number, query, is_on))
+            choices.append(Choice(value_label, number, query, is_on))
         if choices:
             groups.append((label, choices[:SHOWN], choices[SHOWN:]))
     return groups

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -123,7 +124,19 @@ def _fill(
             summary.last = seal.hash
             if not summary.keys or summary.keys[-1][0] != seal.key:
                 summary.keys.append((seal.key, seal.number))
-        for number, sealed_hash, entry in _rows():
+        sealed = (
+            (one.entry, bytes(one.hash).hex(), entry)
+            for one, entry in SealedEntry.objects.with_entries(
+                Entry.objects.with_salts()
+            )
+        )
+        unsealed = (
+            (entry.pk, entry.hash, entry)
+            for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE)
+        )
+        # The row of an entry is None where it is gone.
+        rows: Iterator[tuple[int, str, Any]] = chain(sealed, unsealed)
+        for number, sealed_hash, entry in rows:
             # An entry that is gone stays listed by its hash, so that a verifier names
             # it.
             has_details = details and entry is not None and entry.salt is not None
@@ -161,16 +174,6 @@ def _fill(
     for name, value in (("keys.json", {"keys": keys}), ("manifest.json", manifest)):
         (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="ascii")
     return summary
-
-
-def _rows() -> Iterator[tuple[int, str, Any]]:
-    """Yield number, sealed hash and row of each entry, sealed ones first; the row is
-    None where it is gone.
-    """
-    for sealed, entry in SealedEntry.objects.with_entries(Entry.objects.with_salts()):
-        yield sealed.entry, bytes(sealed.hash).hex(), entry
-    for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE):
-        yield entry.pk, entry.hash, entry
 
 
 def product_version() -> str:

@@ -28,7 +28,6 @@ from audit.sealing import signing
 from audit.sealing.anchors import end_of_file, heads_in
 from audit.sealing.signing import BROKEN, latest_seal
 from audit.verifier import countersign_verify as verifier
-from audit.verifier.countersign_verify import Report
 from common.actors import Actor, Role
 from common.postgres import one_moment
 
@@ -113,15 +112,14 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
     each report of progress.
     """
     last = latest_seal()
-    mine = Check.objects.running().filter(pk=check_id, up_to=None)
-    if not mine.update(up_to=last.number if last else 0, moved_at=Now()):
+    mine = Check.objects.running().filter(pk=check_id)
+    up_to = last.number if last else 0
+    if not mine.filter(up_to=None).update(up_to=up_to, moved_at=Now()):
         return "not to be done"
     next_report = time.monotonic() + _PAUSE
 
     def store_progress(entries: int) -> None:
-        Check.objects.running().filter(pk=check_id).update(
-            entries=entries, moved_at=Now()
-        )
+        mine.update(entries=entries, moved_at=Now())
         connection.close()
 
     def report_progress(entries: int) -> None:
@@ -138,22 +136,12 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
     try:
         report = check_database(report_progress)
     except Exception:
-        Check.objects.running().filter(pk=check_id).update(
-            state=Check.State.ENDED, ended_at=Now()
-        )
+        mine.update(state=Check.State.ENDED, ended_at=Now())
         raise
-    return _settle(check_id, report)
-
-
-@transaction.atomic
-def _settle(check_id: int, report: Report) -> str:
-    """Store what was found, unless the check was given up meanwhile."""
     findings = report.findings
     state = Check.State.BROKEN if findings else Check.State.HOLDS
-    is_stored = (
-        Check.objects.running()
-        .filter(pk=check_id)
-        .update(
+    with transaction.atomic():
+        is_stored = mine.update(
             state=state,
             entries=report.entries,
             seals=report.seals,
@@ -161,23 +149,21 @@ def _settle(check_id: int, report: Report) -> str:
             moved_at=Now(),
             ended_at=Now(),
         )
-    )
-    if not is_stored:
-        return "given up meanwhile"
-    details = {
-        "check": str(check_id),
-        "entries": str(report.entries),
-        "seals": str(report.seals),
-    }
-    if not findings:
-        record("ledger.checked", CHECKER, details=details)
-        return str(state)
-    number = len(findings)
-    log.critical(
-        "the ledger does not hold", extra={"reason": findings[0], "number": number}
-    )
-    details |= {"reason": findings[0], "findings": str(number)}
-    record(BROKEN, CHECKER, details=details)
+        if not is_stored:
+            return "given up meanwhile"
+        details = {
+            "check": str(check_id),
+            "entries": str(report.entries),
+            "seals": str(report.seals),
+        }
+        if findings:
+            number = len(findings)
+            log.critical(
+                "the ledger does not hold",
+                extra={"reason": findings[0], "number": number},
+            )
+            details |= {"reason": findings[0], "findings": str(number)}
+        record(BROKEN if findings else "ledger.checked", CHECKER, details=details)
     return str(state)
 
 
