@@ -66,7 +66,8 @@ class DestinationForm(SentenceForm):
         choices=_EVENTS,
         error_messages=always(_NO_SUCH_EVENT),
     )
-    connections = forms.MultipleChoiceField(
+    connections = forms.TypedMultipleChoiceField(
+        coerce=int,
         required=False,
         error_messages=always("One of these connections is gone. Choose again."),
     )
@@ -123,6 +124,7 @@ class DestinationForm(SentenceForm):
             for name, messages in error.message_dict.items():
                 if name not in self.errors:
                     self.add_error(name, messages)
+        values["kind"] = self.channel.kind
         answers = values.get("answers_channel")
         witnesses = values.get("witnesses")
         if answers and not self.channel.answers_commands:
@@ -141,19 +143,7 @@ class DestinationForm(SentenceForm):
 
     def settings(self) -> Settings:
         """Return what was chosen, for a command."""
-        values = self.cleaned_data
-        return Settings(
-            name=values["name"],
-            privacy=values["privacy"],
-            events=values["events"],
-            witnesses=values["witnesses"],
-            answers_channel=values["answers_channel"],
-            connections=[int(key) for key in values["connections"]],
-            kind=self.channel.kind,
-            channel=values.get("channel", ""),
-            url=values.get("url", ""),
-            secret=values.get("secret", ""),
-        )
+        return Settings(**self.cleaned_data)
 
     def channel_fields(self) -> list[tuple[FormField, forms.BoundField]]:
         """Return the fields of the kind, each with what was typed in it. The values of

@@ -4,11 +4,11 @@ thing. Nothing is stored.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
 
-from alerts.cards.markup import Card, Markup
+from alerts.cards.markup import Markup
 from alerts.cards.message import CardFacts, message_card
 from alerts.cards.notice import notice_card
 from alerts.channels import channel_of
@@ -75,17 +75,8 @@ _STATUSES = {
 _MARKUP = Markup()
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What one event or level of privacy gives: a card for people, or a body for a
-    program.
-    """
-
-    label: str
-    card: Card | None
-    body: str
-    value: str = ""
-    note: str = ""
+# A sample has a label, and a card for people or a body for a program.
+Sample = dict[str, Any]
 
 
 def privacy_samples(kind: str) -> list[Sample]:
@@ -94,12 +85,12 @@ def privacy_samples(kind: str) -> list[Sample]:
     assert held is not None
     notes = TO_PEOPLE if channel_of(kind).posts_cards else TO_PROGRAMS
     return [
-        Sample(
-            Destination.Privacy(level).label,
-            *_shown(held, Destination(kind=kind, privacy=level), None),
-            level,
-            note,
-        )
+        {
+            "label": Destination.Privacy(level).label,
+            "value": level,
+            "note": note,
+            **_shown(held, Destination(kind=kind, privacy=level), None),
+        }
         for level, note in notes.items()
     ]
 
@@ -109,13 +100,12 @@ def event_samples(
 ) -> list[Sample]:
     """Return a sample for each event, in an existing connection if there is one."""
     return [
-        Sample(event.words, *_shown(event, destination, connection)) for event in events
+        {"label": event.words, **_shown(event, destination, connection)}
+        for event in events
     ]
 
 
-def _shown(
-    event: Event, destination: Destination, connection: int | None
-) -> tuple[Card | None, str]:
+def _shown(event: Event, destination: Destination, connection: int | None) -> Sample:
     action = event.actions[0]
     entry = Entry(
         id=0,
@@ -129,16 +119,16 @@ def _shown(
     message = _sample_message(action) if event.about == "message" else None
     if not channel_of(destination.kind).posts_cards:
         body = event_body(entry, message, destination)
-        return None, json.dumps(json.loads(body), ensure_ascii=False, indent=2)
+        return {"body": json.dumps(json.loads(body), ensure_ascii=False, indent=2)}
     if message is None:
-        return notice_card(about_key(entry), entry, destination, _MARKUP), ""
+        return {"card": notice_card(about_key(entry), entry, destination, _MARKUP)}
     # It was decided at this desk.
     message.upstream_decided_by = ""
     status = _STATUSES.get(event.name) or status_of(message, None)
     facts = CardFacts(
         message, destination.privacy, risk="first message to this address"
     )
-    return message_card(facts, status, _MARKUP), ""
+    return {"card": message_card(facts, status, _MARKUP)}
 
 
 def _sample_message(action: str) -> Message:

@@ -107,19 +107,18 @@ def hidden_routes(actor: Actor) -> set[int]:
     )
 
 
-def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
-    """Return what follows “Notifies about”; for hidden routes without their connection
-    or mailbox.
+def sentence(route: Route) -> str:
+    """Return what follows “Notifies about”.
 
     Relies on `connection` and `mailbox` being loaded.
     """
-    events, where = event_words(route, hidden=hidden)
+    events, where = event_words(route)
     return f"{listed(events) or 'nothing happens'}, {where}"
 
 
 def event_words(route: Route, *, hidden: Collection[int] = ()) -> tuple[list[str], str]:
-    """Return the words of a route's events, and of its connection or mailbox as
-    `sentence` names it.
+    """Return the words of a route's events, and of its connection or mailbox, which
+    hidden routes do not name.
     """
     events = [
         event.words

@@ -112,24 +112,25 @@ def _check_year(year: int) -> None:
         raise ValueError(year)
 
 
-# The fields of an address that narrow, in the order in which they are written.
-NARROWING = (
-    "q",
-    "to",
-    "by",
-    "action",
-    "actor",
-    "surface",
-    "connection",
-    "message",
-    "fingerprint",
-    "trace",
-    "since",
-    "until",
-)
+# The fields of an address that narrow, in the order in which they are written, and what
+# the page calls them.
+NARROWING = {
+    "q": "Words",
+    "to": "To",
+    "by": "By",
+    "action": "Action",
+    "actor": "Who",
+    "surface": "Source",
+    "connection": "Connection",
+    "message": "Message",
+    "fingerprint": "Fingerprint",
+    "trace": "Trace id",
+    "since": "Since",
+    "until": "Until",
+}
 # Those that can be typed into the search field, as `to:dana`; `on:` stands for both
 # ends of a time.
-TOKENS = (*NARROWING[1:], "on")
+TOKENS = (*list(NARROWING)[1:], "on")
 SURFACES = ("web", "discord", "webhook", "worker", "command")
 _GRAMMAR = Grammar(
     tokens=TOKENS,

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import SavedSearch, reads_everything
 from audit.search import saved
-from audit.search.filters import GROUPS, SURFACES, Filters, kind_label
+from audit.search.filters import GROUPS, NARROWING, SURFACES, Filters, kind_label
 from audit.search.results import (
     COUNTED,
     Count,
@@ -136,22 +136,6 @@ def _as_json(request: DeskRequest, filters: Filters) -> HttpResponse:
     return JsonResponse({"entries": entries, "next": following, "remarks": remarks})
 
 
-CHIPS = {
-    "q": "Words",
-    "to": "To",
-    "by": "By",
-    "action": "Action",
-    "actor": "Who",
-    "surface": "Source",
-    "connection": "Connection",
-    "message": "Message",
-    "fingerprint": "Fingerprint",
-    "trace": "Trace id",
-    "since": "Since",
-    "until": "Until",
-}
-
-
 def _chips(
     filters: Filters, counts: dict[str, list[Count]]
 ) -> list[tuple[str, str, str]]:
@@ -167,7 +151,7 @@ def _chips(
         labels.setdefault(name, {}).update((value, label) for value, _, label in found)
     is_one_day = bool(filters.since) and filters.since == filters.until
     chips = [
-        (CHIPS[name], labels.get(name, {}).get(value, value), filters.without(name))
+        (NARROWING[name], labels.get(name, {}).get(value, value), filters.without(name))
         for name, value in filters.pairs()
         if not (is_one_day and name in ("since", "until"))
     ]

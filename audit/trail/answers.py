@@ -45,21 +45,8 @@ class SealCoverage:
     newest: Seal | None
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The summary at the top of the page."""
-
-    subject: str
-    fingerprint: str
-    answers: tuple[Answer, ...]
-    coverage: SealCoverage
-    # Notes before the answers: that details were removed, or that not all entries were
-    # read.
-    notes: tuple[Sentence, ...]
-
-
-def summary_of(message: UUID) -> Summary:
-    """Return the answers for one message, from its entries."""
+def summary_of(message: UUID) -> dict[str, Any]:
+    """Return the summary at the top of a message's page, from its entries."""
     entries = Entry.objects.of_message(message)
     found = lines(entries.exclude(action__in=_NOT_ASKED).oldest_first()[: MOST + 1])
     numbers = list(entries.values_list("pk", flat=True))
@@ -68,6 +55,7 @@ def summary_of(message: UUID) -> Summary:
     )
     newest = Seal.objects.filter(number=max(seals)).first() if seals else None
     coverage = SealCoverage(len(seals), len(numbers), newest)
+    # That details were removed, or that not all entries were read.
     notes = list(_what_was_removed(found))
     if len(found) > MOST:
         notes.append(
@@ -76,15 +64,14 @@ def summary_of(message: UUID) -> Summary:
             )
         )
         found = found[:MOST]
-    return Summary(
-        subject=_first(found[::-1], "subject"),
-        fingerprint=next(
-            (line.fingerprint for line in reversed(found) if line.fingerprint), ""
-        ),
-        answers=answers_of(found, coverage),
-        coverage=coverage,
-        notes=tuple(notes),
-    )
+    marks = (line.fingerprint for line in reversed(found) if line.fingerprint)
+    return {
+        "subject": _first(found[::-1], "subject"),
+        "fingerprint": next(marks, ""),
+        "answers": answers_of(found, coverage),
+        "coverage": coverage,
+        "notes": notes,
+    }
 
 
 def answers_of(found: Sequence[Entry], coverage: SealCoverage) -> tuple[Answer, ...]:

@@ -50,7 +50,7 @@ def record_action(message, action, actor=None, **details):
 def answers(message):
     return {
         one.question: " ".join(s.plain for s in one.sentences)
-        for one in summary_of(message.public_id).answers
+        for one in summary_of(message.public_id)["answers"]
     }
 
 
