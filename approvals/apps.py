@@ -14,13 +14,12 @@ class ApprovalsConfig(AppConfig):
         # imported.
         import approvals.brake.commands
         import approvals.risk_rules.weighing
-        import approvals.standing.signing
         import approvals.usual_texts  # noqa: F401
         from approvals import collaboration, examination
         from approvals.decisions import execute
         from approvals.escalation import handling
         from approvals.intake.webhooks import announce_change
-        from approvals.standing import ending as standing_ending
+        from approvals.standing import commands as standing
         from mirror import store, threads
         from mirror.models import Connection
         from policy.kill_switch import released
@@ -43,4 +42,4 @@ class ApprovalsConfig(AppConfig):
         plan_changed.connect(
             handling.on_plan_changed, dispatch_uid="approvals.escalation.handling"
         )
-        standing_ending.connect()
+        standing.connect()

@@ -20,7 +20,7 @@ from approvals.models import (
     Snooze,
 )
 from approvals.reconcile import closing
-from approvals.standing import ending
+from approvals.standing import commands as standing
 from common.sweeps import Duty, do_all, duty
 from mirror.models import AttachedFile, Connection, Message, RemotePicture, Thread
 from mirror.sync import health
@@ -80,8 +80,8 @@ def _each(
 DUTIES: dict[str, Duty] = {
     "abandoned": _one_by_one(execute.abandon, Decision.objects.abandoned, 200),
     "policy": _with(by_rule.apply_policy, by_rule.not_asked),
-    "standing approvals over": _one_by_one(ending.end_over, ending.over, 100),
-    "samples": _one_by_one(ending.note_outcome, ending.undecided_samples, 200),
+    "standing approvals over": _one_by_one(standing.end_over, standing.over, 100),
+    "samples": _one_by_one(standing.note_outcome, standing.undecided_samples, 200),
     "to people": _one_by_one(by_rule.give_to_people, by_rule.to_stop, 200),
     "standing approvals": _with(by_rule.approve_due, by_rule.not_met),
     "expired": _with(by_rule.expire_due, by_rule.expired),

@@ -6,7 +6,7 @@ it. Nothing is written.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -150,6 +150,46 @@ class StandingRehearsal:
         return sum(self.left.values())
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What two admins sign besides the class: until when, how many an hour, and how
+    long anybody can stop a message.
+
+    `recipients` and `sums` bound the class; empty recipients and no sums (None): as the
+    record has them.
+    """
+
+    ends_at: datetime
+    cap_an_hour: int
+    delay_minutes: int = 10
+    bounce_percent: int = 5
+    recipients: tuple[str, ...] = ()
+    sums: tuple[tuple[str, Decimal], ...] | None = None
+
+    @classmethod
+    def of(cls, standing: StandingApproval) -> "Terms":
+        """Return the terms of a standing approval."""
+        scope = StandingScope.from_json(standing.scope)
+        return cls(
+            ends_at=standing.ends_at,
+            cap_an_hour=standing.cap_an_hour,
+            delay_minutes=int(standing.delay.total_seconds()) // 60,
+            bounce_percent=standing.bounce_percent,
+            recipients=scope.recipients,
+            sums=scope.sums,
+        )
+
+    @property
+    def in_words(self) -> str:
+        """The terms as a sentence."""
+        return (
+            f"At most {self.cap_an_hour} an hour. Each waits {self.delay_minutes} minutes, in which anybody can stop "
+            f"it. One of ten goes to a person instead, who is not told. Ends on {self.ends_at:%-d %B %Y at %H:%M} UTC "
+            f"at the latest, with any rejection, request for changes, edit or spam complaint, where more than "
+            f"{self.bounce_percent} % bounce, where a sample gets a finding, and where the API key is changed."
+        )
+
+
 def proposals(actor: Actor) -> list[Proposal]:
     """Return what the record proposes for the mailboxes that the actor administers or
     audits, most frequent first.
@@ -199,15 +239,14 @@ def proposal_for(
     key: str,
     shape: str,
     *,
-    recipients: Sequence[str] = (),
-    sums: Sequence[tuple[str, Decimal]] | None = None,
+    terms: Terms | None = None,
     before: StandingApproval | None = None,
 ) -> Proposal | None:
     """Return the proposal for one mailbox, key and text, from what people approved;
     None where nothing was.
 
-    `recipients` and `sums` are narrower or wider bounds, where somebody chose them. Of
-    a new version of `before`, what nobody chose is as it was.
+    `terms` can have narrower or wider bounds, where somebody chose them. Of a new
+    version of `before`, what nobody chose is as it was.
     """
     like = _messages_like(mailbox, key, shape)
     approved = [one for one in like if one.outcome == Outcome.APPROVE]
@@ -232,10 +271,10 @@ def proposal_for(
             sender_name=newest.named or "",
             reply_to=newest.answered_to or "",
         )
-    if recipients:
-        scope = replace(scope, recipients=tuple(recipients))
-    if sums is not None:
-        scope = replace(scope, sums=tuple(sums))
+    if terms and terms.recipients:
+        scope = replace(scope, recipients=terms.recipients)
+    if terms and terms.sums is not None:
+        scope = replace(scope, sums=terms.sums)
     owners = KeyOwner.objects.filter(
         connection=newest.connection_id, upstream_key_id=key
     )

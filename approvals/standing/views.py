@@ -2,10 +2,15 @@
 terms and rehearsal.
 """
 
-from dataclasses import replace
-from datetime import timedelta
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from datetime import datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from django import forms
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
@@ -18,25 +23,32 @@ from django.views.decorators.http import (
 
 from approvals.models import Decision
 from approvals.standing import record
-from approvals.standing.ending import MAX_REASON, end_standing
-from approvals.standing.forms import ChangeForm, ClassForm, EndForm, TermsForm
-from approvals.standing.record import Proposal, lines_of, reader_of
-from approvals.standing.signing import (
+from approvals.standing.commands import (
     LONGEST,
+    LONGEST_DELAY,
+    MAX_REASON,
+    MOST_AN_HOUR,
+    MOST_PERCENT,
+    SHORTEST_DELAY,
     StandingRefused,
-    Terms,
     check_terms,
+    end_standing,
     sign_standing,
     switch_standing,
 )
+from approvals.standing.record import Proposal, Terms, lines_of, reader_of
 from common.actors import Actor
+from common.mail_addresses import read_pattern
 from common.pages import (
     DeskRequest,
+    SentenceForm,
+    WordsField,
+    always,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
 )
-from common.time_zones import there
+from common.time_zones import there, zone_name
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from mirror.store import stored_content
@@ -45,6 +57,130 @@ from people.second_admin.registry import from_json
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 from policy.models import SAMPLE_OF, StandingApproval
+
+_BETWEEN_WORDS = re.compile(r"[\s,;]+")
+_PLACES = 4
+
+
+class ClassForm(SentenceForm):
+    """Which messages a page is about; `replaces` is the standing approval that a new
+    version is made of.
+    """
+
+    mailbox = forms.IntegerField(min_value=1, max_value=2**63 - 1)
+    key = forms.CharField(max_length=200)
+    shape = forms.CharField(max_length=32)
+    replaces = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
+
+
+class ChangeForm(SentenceForm):
+    """Whose waiting change a page shows."""
+
+    change = forms.IntegerField(min_value=1, max_value=2**63 - 1)
+
+
+class EndForm(SentenceForm):
+    """Why a standing approval ends."""
+
+    reason = WordsField(
+        max_length=MAX_REASON,
+        error_messages={
+            "required": "Give a reason: it stays in the record.",
+            "max_length": f"Keep the reason under {MAX_REASON} characters.",
+        },
+    )
+
+
+def _whole(least: int, most: int, words: str) -> forms.IntegerField:
+    return forms.IntegerField(
+        min_value=least,
+        max_value=most,
+        error_messages=always(f"Enter {least} to {most:,} {words}."),
+    )
+
+
+class TermsForm(SentenceForm):
+    """The terms of a standing approval; a field for the largest sum in each of the
+    currencies.
+    """
+
+    ends_on = forms.DateField(
+        error_messages=always(f"Choose a day in the next {LONGEST.days} days.")
+    )
+    cap_an_hour = _whole(1, MOST_AN_HOUR, "messages")
+    delay_minutes = _whole(SHORTEST_DELAY, LONGEST_DELAY, "minutes")
+    bounce_percent = _whole(0, MOST_PERCENT, "percent")
+    recipients = WordsField(
+        max_length=10_000,
+        error_messages={
+            "required": "Name at least one address or domain.",
+            "max_length": "Name fewer addresses and domains.",
+        },
+    )
+
+    def __init__(
+        self, data: Any, *, currencies: Iterable[str], terms: Terms | None = None
+    ) -> None:
+        initial = {}
+        if terms:
+            initial = asdict(terms) | {
+                "ends_on": f"{there(terms.ends_at):%Y-%m-%d}",
+                "recipients": "\n".join(terms.recipients),
+            }
+            for currency, value in terms.sums or ():
+                initial[f"sum_{currency}"] = f"{value:f}"
+        super().__init__(data, initial=initial)
+        self.currencies = tuple(currencies)
+        for currency in self.currencies:
+            self.fields[f"sum_{currency}"] = forms.DecimalField(
+                label=currency or "Uncertain currency",
+                required=False,
+                min_value=Decimal(0),
+                max_digits=14,
+                decimal_places=_PLACES,
+                error_messages=dict.fromkeys(
+                    (
+                        "invalid",
+                        "min_value",
+                        "max_digits",
+                        "max_decimal_places",
+                        "max_whole_digits",
+                    ),
+                    "Enter a sum such as 250.00, or nothing.",
+                ),
+            )
+
+    def clean_recipients(self) -> tuple[str, ...]:
+        typed = filter(None, _BETWEEN_WORDS.split(self.cleaned_data["recipients"]))
+        try:
+            return tuple(dict.fromkeys(map(read_pattern, typed)))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def sums(self) -> list[forms.BoundField]:
+        """Return the fields of the largest sums."""
+        return [self[f"sum_{currency}"] for currency in self.currencies]
+
+    def terms(self) -> Terms:
+        """Return what was filled in; the last day counts whole, in the time zone of
+        whoever asks.
+        """
+        typed = self.cleaned_data
+        last = datetime.combine(
+            typed["ends_on"], time(23, 59), tzinfo=ZoneInfo(zone_name())
+        )
+        sums = [(currency, typed[f"sum_{currency}"]) for currency in self.currencies]
+        return Terms(
+            ends_at=last,
+            cap_an_hour=typed["cap_an_hour"],
+            delay_minutes=typed["delay_minutes"],
+            bounce_percent=typed["bounce_percent"],
+            recipients=typed["recipients"],
+            sums=tuple(
+                (currency, value) for currency, value in sums if value is not None
+            ),
+        )
+
 
 ENDED = 20
 MOST_EXAMPLES = 5
@@ -255,8 +391,7 @@ def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Propo
         which["mailbox"],
         which["key"],
         which["shape"],
-        recipients=terms.recipients if terms else (),
-        sums=terms.sums if terms else None,
+        terms=terms,
         before=which["before"],
     )
     if found is None:

@@ -7,7 +7,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals.models import Decision, Verdict
-from approvals.standing.signing import Terms, sign_standing
+from approvals.standing.commands import sign_standing
+from approvals.standing.record import Terms
 from common.postgres import clock
 from mirror.models import Message
 from people.models import OrganisationSettings

@@ -17,7 +17,7 @@ from approvals.decisions.execute import run_decision
 from approvals.desk_messages import desk_messages
 from approvals.intake import ingest
 from approvals.models import Decision, Replacement, Review
-from approvals.standing import ending, record, signing
+from approvals.standing import commands, record
 from approvals.standing.record import lines_of
 from approvals.sweeping import DUTIES
 from audit.models import Entry
@@ -59,7 +59,7 @@ def the_use():
 
 
 def end(standing, admin):
-    return ending.end_standing(
+    return commands.end_standing(
         standing_id=standing.pk, actor=actor_of(admin), because="No longer wanted"
     )
 
@@ -81,7 +81,7 @@ def what_stops(standing, admin, message):
         "sign-in": lambda: put_in_force({"reauthenticate": True}),
         "allowlist": lambda: make_list("acme.example"),
         "owner": lambda: KeyOwner.objects.create(**owner, person=admin),
-        "off": lambda: signing.switch_standing(actor=actor_of(admin), on=False),
+        "off": lambda: commands.switch_standing(actor=actor_of(admin), on=False),
         "ended": lambda: end(standing, admin),
         "date": lambda: end_date(StandingApproval.objects.get(pk=standing.pk)),
         "thread": lambda: Message.objects.update(thread_id="01THREAD"),
@@ -122,8 +122,8 @@ def test_rejection_is_named_in_the_evidence_and_a_late_one_keeps_it_from_being_p
     like = {"mailbox": bad.mailbox_id, "key": "01KEY", "shape": bad.shape}
     for least_share, why in ((95, "only 75 %"), (50, "less than 14 days ago")):
         monkeypatch.setattr(record, "LEAST_SHARE", least_share)
-        with pytest.raises(signing.StandingRefused, match=why):
-            signing.sign_standing(actor=actor_of(admin), **like, terms=terms())
+        with pytest.raises(commands.StandingRefused, match=why):
+            commands.sign_standing(actor=actor_of(admin), **like, terms=terms())
 
 
 def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(
@@ -136,14 +136,14 @@ def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(
         "terms": terms(),
     }
     with pytest.raises(SecondAdminNeeded):
-        signing.sign_standing(actor=actor_of(admin), **like)
+        commands.sign_standing(actor=actor_of(admin), **like)
     with pytest.raises(ActNotAllowed):
-        signing.sign_standing(actor=actor_of(reviewer), **like)
+        commands.sign_standing(actor=actor_of(reviewer), **like)
     OrganisationSettings.objects.update(standing_since=None)
-    with pytest.raises(signing.StandingRefused, match="switched off"):
-        signing.sign_standing(actor=actor_of(admin), **like)
+    with pytest.raises(commands.StandingRefused, match="switched off"):
+        commands.sign_standing(actor=actor_of(admin), **like)
     with pytest.raises(SecondAdminNeeded):
-        signing.switch_standing(actor=actor_of(admin), on=True)
+        commands.switch_standing(actor=actor_of(admin), on=True)
     assert not StandingApproval.objects.exists()
 
 
@@ -154,8 +154,8 @@ def test_terms_that_nobody_can_sign_are_refused():
         {"cap_an_hour": 0},
         {"recipients": ("gmail.com",)},
     ):
-        with pytest.raises(signing.StandingRefused):
-            signing.check_terms(terms(**changed))
+        with pytest.raises(commands.StandingRefused):
+            commands.check_terms(terms(**changed))
 
 
 def test_it_approves_after_its_delay_and_the_decision_names_rule_version_and_signatories(
@@ -423,9 +423,9 @@ def test_a_new_version_ends_the_one_that_it_replaces(standing, admin, second):
         "shape": standing.shape,
         "terms": terms(cap_an_hour=5),
     }
-    with pytest.raises(signing.StandingRefused, match="already: change that"):
-        signing.sign_standing(actor=actor, **like)
-    made = signing.sign_standing(actor=actor, replaces=standing.pk, **like)
+    with pytest.raises(commands.StandingRefused, match="already: change that"):
+        commands.sign_standing(actor=actor, **like)
+    made = commands.sign_standing(actor=actor, replaces=standing.pk, **like)
     standing.refresh_from_db()
     assert (made.number, made.version, standing.state) == (1, 2, "ended")
 

@@ -6,8 +6,13 @@ import itertools
 
 import pytest
 
-from common.mail_addresses import clean_address, clean_addresses
-from common.patterns import MAX_PATTERN, read_pattern, stored_pattern
+from common.mail_addresses import (
+    MAX_PATTERN,
+    clean_address,
+    clean_addresses,
+    read_pattern,
+    stored_pattern,
+)
 from common.smtp import Server
 from gateway.models import Mailbox
 from gateway.states import (

@@ -1,0 +1,428 @@
+"""Signs standing approvals, switches them on, and ends them.
+
+Signing and switching on always take two admins: one asks, another accepts. Ending one,
+or switching all off, is one admin's act and works at once; one also ends by itself with
+anything that speaks against its class of messages. It lets nothing leave: its recorded
+decisions are asked again before their calls, and the sweep gives their messages to
+people.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from approvals.models import Decision, Replacement
+from approvals.standing.record import Proposal, Terms, proposal_for
+from audit.models import Entry
+from audit.recording import changed, record, recorded
+from common.actors import Actor, Role, rule
+from common.errors import SentenceError
+from common.mail_addresses import read_pattern
+from common.postgres import atomic_with_retry, clock
+from mirror.errors import ActNotAllowed
+from mirror.models import Mailbox, Message
+from mirror.states import DecisionState, MessageState, Outcome
+from people.models import Grant
+from people.second_admin.registry import CanWait, ChangeInWords, second_admin
+from people.second_admin.setting import lock_settings, organisation_settings
+from policy.models import StandingApproval, StandingUse
+from policy.rules.conditions import as_json
+from policy.standing import MOST_RECIPIENTS
+from risk.lookalikes import PROVIDERS
+
+LONGEST = timedelta(days=180)
+# Minutes in which anybody can stop a message.
+SHORTEST_DELAY = 1
+LONGEST_DELAY = 1440
+MOST_AN_HOUR = 1000
+MOST_PERCENT = 50
+_WORDS = ("Standing approvals are off", "Standing approvals are on")
+
+
+class StandingRefused(SentenceError):
+    """A standing approval cannot be signed or switched so; the sentence says why and
+    what to do.
+    """
+
+
+def _signable(
+    actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None
+) -> tuple[Proposal, StandingApproval | None]:
+    """Return what may be signed, and what it replaces. Raises ActNotAllowed,
+    StandingRefused.
+    """
+    found = Mailbox.objects.select_related("connection").filter(pk=mailbox).first()
+    if found is None or not found.is_administered_by(actor):
+        raise ActNotAllowed(
+            "Only an admin of this mailbox can sign a standing approval for it."
+        )
+    if organisation_settings().standing_since is None:
+        raise StandingRefused(
+            "Standing approvals are switched off for the organisation."
+        )
+    check_terms(terms)
+    same = StandingApproval.objects.active().like(mailbox=mailbox, key=key, shape=shape)
+    named = same.select_related("mailbox", "asked_by", "accepted_by")
+    before = named.select_for_update(of=("self",)).first()
+    if replaces is None and before is not None:
+        raise StandingRefused(
+            f"Standing approval {before.number} is for these messages already: change that."
+        )
+    if replaces is not None and (before is None or before.pk != replaces):
+        raise StandingRefused(
+            "The standing approval that this replaces has ended meanwhile."
+        )
+    proposal = proposal_for(mailbox, key, shape, terms=terms, before=before)
+    if proposal is None:
+        raise StandingRefused("Nobody has approved such a message lately.")
+    # While one is in force, people decide its samples only; anything against it has
+    # ended it.
+    if before is None and (lacking := proposal.evidence.lacking(clock())):
+        raise StandingRefused(lacking)
+    return proposal, before
+
+
+@atomic_with_retry
+@second_admin("Standing approval", always=True)
+def sign_standing(
+    *,
+    actor: Actor,
+    mailbox: int,
+    key: str,
+    shape: str,
+    terms: Terms,
+    replaces: int | None = None,
+) -> CanWait[StandingApproval]:
+    """Sign a standing approval for a class of messages, or a new version of the one
+    that it `replaces`.
+
+    It takes two admins, whatever the organisation has set. The record is read again for
+    each signature, so what was signed is what the record says now. Raises
+    ActNotAllowed, StandingRefused.
+    """
+    proposal, before = _signable(actor, mailbox, key, shape, terms, replaces)
+    evidence = proposal.evidence
+    decided = (
+        f"In {evidence.days} days of the last 60 people decided {evidence.messages} such messages: "
+        f"{evidence.approved} approved unchanged, {evidence.rejected} rejected, {evidence.returned} returned for "
+        f"changes, {evidence.edited} edited."
+    )
+    title = f"Standing approval: {proposal.subject}"
+    if before is not None:
+        title = f"{before}: version {before.version + 1}"
+    yield lambda: ChangeInWords(
+        title=title[:200],
+        before=before.sentence if before else "Each such message waits for a person.",
+        after=f"{proposal.sentence}\n\n{terms.in_words}\n\n{decided}",
+        page=reverse("standing"),
+        connection=proposal.mailbox.connection_id,
+        mailbox=mailbox,
+        # What was shown is what is signed.
+        based_on=proposal.scope.as_json(),
+    )
+    if before is not None:
+        number = before.number
+        version = before.version + 1
+        end(before, because=f"Replaced by version {version}.", actor=actor)
+    else:
+        highest = StandingApproval.objects.aggregate(most=Max("number"))["most"] or 0
+        number = highest + 1
+        version = 1
+    made = StandingApproval.objects.create(
+        number=number,
+        version=version,
+        mailbox=proposal.mailbox,
+        sent_by_key=key,
+        shape=shape,
+        scope=proposal.scope.as_json(),
+        sentence=proposal.sentence,
+        key_name=proposal.key_name,
+        key_owners=list(proposal.key_owners),
+        delay=timedelta(minutes=terms.delay_minutes),
+        cap_an_hour=terms.cap_an_hour,
+        bounce_percent=terms.bounce_percent,
+        ends_at=terms.ends_at,
+        evidence=as_json(replace(evidence, last_against=None)),
+        asked_by_id=int(actor.id),
+        accepted_by_id=int(actor.second),
+    )
+    record(
+        "standing.signed",
+        actor=actor,
+        connection=proposal.mailbox.connection_id,
+        details={
+            "standing": made.rule,
+            "mailbox": str(proposal.mailbox),
+            "signed_by": made.signatories,
+            **changed(
+                before=before.sentence if before else "Each waits for a person.",
+                after=made.sentence,
+            ),
+            "explanation": terms.in_words,
+        },
+        about=made,
+    )
+    return made
+
+
+def check_terms(terms: Terms) -> None:
+    """Raise StandingRefused with a sentence for terms that nobody can sign."""
+    now = clock()
+    if not now < terms.ends_at <= now + LONGEST:
+        raise StandingRefused(f"Choose an end in the next {LONGEST.days} days.")
+    if not SHORTEST_DELAY <= terms.delay_minutes <= LONGEST_DELAY:
+        raise StandingRefused(
+            f"Choose a delay of {SHORTEST_DELAY} to {LONGEST_DELAY} minutes."
+        )
+    if not 1 <= terms.cap_an_hour <= MOST_AN_HOUR:
+        raise StandingRefused(f"Choose 1 to {MOST_AN_HOUR} messages an hour.")
+    if not 0 <= terms.bounce_percent <= MOST_PERCENT:
+        raise StandingRefused(f"Choose 0 to {MOST_PERCENT} percent of bounces.")
+    if len(terms.recipients) > MOST_RECIPIENTS:
+        raise StandingRefused(f"Name at most {MOST_RECIPIENTS} addresses and domains.")
+    for pattern in terms.recipients:
+        try:
+            is_read = read_pattern(pattern) == pattern
+        except ValueError as error:
+            raise StandingRefused(str(error)) from None
+        if not is_read or pattern.startswith("*."):
+            raise StandingRefused(f"{pattern} is neither an address nor a domain.")
+        if pattern in PROVIDERS:
+            raise StandingRefused(
+                f"Anybody can have an address at {pattern}: name the addresses instead."
+            )
+
+
+@atomic_with_retry
+@second_admin("Standing approvals", always=True)
+def switch_standing(*, actor: Actor, on: bool) -> CanWait[bool]:
+    """Switch standing approvals on or off for the organisation; return whether that
+    changed. Raises ActNotAllowed.
+
+    Off, none approves anything, and what they decided and has not left goes to people.
+    On, only those count that two admins sign.
+    """
+    if not actor.is_admin_of_all:
+        raise ActNotAllowed(
+            "Only an admin of everything can switch standing approvals on or off."
+        )
+    locked = lock_settings()
+    is_on = locked.standing_since is not None
+    yield lambda: ChangeInWords(
+        title="Standing approvals: switch on",
+        before=_WORDS[is_on],
+        after=_WORDS[True],
+        page=reverse("standing"),
+        tightens=is_on or not on,
+    )
+    if is_on == on:
+        return False
+    locked.standing_since = Now() if on else None
+    locked.standing_set_by_id = int(actor.id)
+    locked.save(update_fields=["standing_since", "standing_set_by"])
+    record(
+        "standing.set",
+        actor=actor,
+        details=changed(before=_WORDS[not on], after=_WORDS[on]),
+    )
+    return True
+
+
+ACTOR = rule("standing approval")
+# The share of bounces is of at least so many messages, within this time: one of three
+# says little.
+LEAST_SENT = 20
+BOUNCES_WITHIN = timedelta(days=30)
+_SAMPLES_WITHIN = timedelta(days=30)
+_KEY_ACTIONS = (
+    "api_key.changed",
+    "api_key.revoked",
+    "api_key.paused",
+    "api_key.owner_set",
+)
+MAX_REASON = 500
+
+
+@transaction.atomic
+def end_standing(
+    *, standing_id: int, actor: Actor, because: str
+) -> StandingApproval | None:
+    """End a standing approval by hand; None where it has ended already. Raises
+    ActNotAllowed.
+
+    That tightens policy, so any admin of its mailbox may, alone and at once.
+    """
+    found = _lock(StandingApproval.objects.filter(pk=standing_id))
+    if not found:
+        return None
+    if not found[0].is_for(actor):
+        raise ActNotAllowed(
+            "Only an admin of this mailbox can end its standing approvals."
+        )
+    if not because.strip():
+        raise ActNotAllowed("Give a reason: it stays in the record.")
+    return end(found[0], because=because.strip()[:MAX_REASON], actor=actor)
+
+
+def end(
+    standing: StandingApproval, *, because: str, actor: Actor = ACTOR
+) -> StandingApproval:
+    """End a locked standing approval, in the caller's transaction."""
+    standing.state = StandingApproval.State.ENDED
+    standing.ended_at = clock()
+    standing.ended_because = because
+    standing.ended_by_id = int(actor.id) if actor.kind == "person" else None
+    standing.save(update_fields=["state", "ended_at", "ended_because", "ended_by"])
+    record(
+        "standing.ended",
+        actor=actor,
+        connection=standing.mailbox.connection_id,
+        details={
+            "standing": standing.rule,
+            "change": standing.sentence,
+            "mailbox": str(standing.mailbox),
+            "signed_by": standing.signatories,
+            "before": "approves messages",
+            "after": "ended",
+            "explanation": because,
+        },
+        about=standing,
+    )
+    return standing
+
+
+def over() -> QuerySet[StandingApproval]:
+    """Return those that end by their date, because who signed them is no admin any
+    more, or by a sample's finding.
+    """
+    active = StandingApproval.objects.active()
+    sampled = StandingUse.objects.filter(
+        standing=OuterRef("pk"),
+        kind=StandingUse.Kind.SAMPLED,
+        at__gt=Now() - _SAMPLES_WITHIN,
+    )
+    has_finding = Exists(sampled.exclude(message__review__rules=[]))
+    unsigned = ~Exists(_admins("asked_by")) | ~Exists(_admins("accepted_by"))
+    return active.filter(Q(ends_at__lte=Now()) | has_finding | unsigned)
+
+
+def _admins(signatory: str) -> QuerySet[Grant]:
+    """Return the roles by which a signatory is an admin of the mailbox."""
+    own = Grant.objects.filter(
+        person=OuterRef(signatory), person__is_active=True, role=Role.ADMIN
+    )
+    here = Q(connection=None, mailbox=None) | Q(
+        connection=OuterRef("mailbox__connection"), mailbox=None
+    )
+    return own.filter(here | Q(mailbox=OuterRef("mailbox")))
+
+
+@transaction.atomic
+def end_over(standing_id: int) -> None:
+    """End one if it is still over."""
+    for standing in _lock(over().filter(pk=standing_id)):
+        # The last of these that applies counts.
+        why = "A finding came up in a message that had gone to a person as a sample."
+        for person in (standing.accepted_by, standing.asked_by):
+            if not standing.is_for(person.actor(surface="worker")):
+                why = f"{person}, who signed it, is no longer an admin of this mailbox."
+        if standing.ends_at <= clock():
+            why = f"Its date came: {standing.ends_at:%Y-%m-%d %H:%M} UTC."
+        end(standing, because=why)
+
+
+def undecided_samples() -> QuerySet[StandingUse]:
+    """Return the samples of the last 30 days that a person has decided, for which that
+    is not noted yet.
+    """
+    decided = Decision.objects.filter(
+        message=OuterRef("message"), rule="", state=DecisionState.APPLIED
+    )
+    samples = StandingUse.objects.filter(
+        kind=StandingUse.Kind.SAMPLED, outcome="", at__gt=Now() - _SAMPLES_WITHIN
+    )
+    return samples.filter(Exists(decided))
+
+
+@transaction.atomic
+def note_outcome(use_id: int) -> None:
+    """Note what people decided about one."""
+    use = StandingUse.objects.filter(pk=use_id, outcome="").first()
+    if use is None:
+        # Another worker noted it.
+        return
+    own = use.message.decisions.filter(rule="", state=DecisionState.APPLIED)
+    decided = own.order_by("-pk").first()
+    if decided is not None:
+        is_agreed = decided.outcome == Outcome.APPROVE
+        outcomes = StandingUse.Outcome
+        use.outcome = outcomes.AGREED if is_agreed else outcomes.DISAGREED
+        use.person_id = decided.given_by_id
+        use.decided_at = decided.changed_at
+        use.save(update_fields=["outcome", "person", "decided_at"])
+
+
+def on_recorded(
+    entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any
+) -> None:
+    """End what an entry speaks against, in the transaction that wrote it."""
+    if entry.action == "decision.recorded" and isinstance(about, Decision):
+        if about.given_by_id is None or about.outcome == Outcome.APPROVE:
+            return
+        what = "rejected" if about.outcome == Outcome.REJECT else "returned"
+        found = _like(about.message)
+        because = f"{about.given_by} {what} a message of this kind."
+    elif entry.action == "message.edit_asked" and isinstance(about, Replacement):
+        found = _like(about.message)
+        because = f"{about.person} edited a message of this kind."
+    elif entry.action in ("message.complained", "message.bounced") and entry.message:
+        uses = StandingUse.objects.filter(kind=StandingUse.Kind.APPROVED)
+        found = StandingApproval.objects.filter(
+            uses__in=uses.filter(message__public_id=entry.message)
+        )
+        because = "A recipient marked a message that it approved as spam."
+    elif entry.action in _KEY_ACTIONS and details.get("key"):
+        found = StandingApproval.objects.filter(
+            mailbox__connection=entry.connection, sent_by_key=details["key"]
+        )
+        because = "The API key was changed."
+    else:
+        return
+    for standing in _lock(found):
+        if entry.action == "message.bounced":
+            approved = standing.uses.approved_within(BOUNCES_WITHIN)
+            sent = approved.count()
+            bounced = approved.filter(message__state=MessageState.BOUNCED).count()
+            if bounced * 100 <= standing.bounce_percent * max(sent, LEAST_SENT):
+                continue
+            because = (
+                f"{bounced} of the {sent} messages that it approved in 30 days bounced."
+            )
+        end(standing, because=because)
+
+
+def _like(message: Message) -> QuerySet[StandingApproval]:
+    """Return those with the mailbox, key and text of a message, whether or not they
+    would have admitted it.
+    """
+    if message.mailbox_id is None or not message.shape or not message.sent_by_key:
+        return StandingApproval.objects.none()
+    return StandingApproval.objects.like(
+        mailbox=message.mailbox_id, key=message.sent_by_key, shape=message.shape
+    )
+
+
+def _lock(found: QuerySet[StandingApproval]) -> list[StandingApproval]:
+    named = found.active().select_related("asked_by", "accepted_by", "mailbox")  # type: ignore[attr-defined]
+    return list(named.select_for_update(of=("self",)).order_by("pk"))
+
+
+def connect() -> None:
+    """Listen to the ledger."""
+    recorded.connect(on_recorded, dispatch_uid="approvals.standing")
