@@ -16,7 +16,6 @@ from approvals.message_page import views as message
 from approvals.operations import views as attention
 from approvals.policy_rules import editor, playground
 from approvals.policy_rules import views as policy
-from approvals.queue import saved_views
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
@@ -30,8 +29,8 @@ urlpatterns = [
     ),
     path("queue/", listing.queue, name="queue"),
     path("queue/pulse/", polling.pulse, name="pulse"),
-    path("queue/views/", saved_views.save, name="save-view"),
-    path("queue/views/<int:view_id>/delete/", saved_views.delete, name="delete-view"),
+    path("queue/views/", listing.save_view, name="save-view"),
+    path("queue/views/<int:view_id>/delete/", listing.delete_view, name="delete-view"),
     path("queue/apart/", brake.brakes, name="brakes"),
     path("queue/apart/<int:brake_id>/", brake.brake, name="brake"),
     path("queue/apart/<int:brake_id>/put-back/", brake.put_back, name="put-back"),

@@ -1,4 +1,6 @@
-"""The queue as a list: filtered by its URL, fifty rows a page, as HTML or JSON."""
+"""The queue as a list: filtered by its URL, fifty rows a page, as HTML or JSON;
+and its filters saved under a name, for one person or for everybody.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,9 +11,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse, QueryDict
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from approvals.collaboration import count_asked_of, count_snoozed_by
 from approvals.decisions.ruling import demands_for, policy_in_force
@@ -43,6 +45,7 @@ from approvals.queue.rows import (
     notice_context,
     rows_of,
 )
+from audit.search import saved
 from common.actors import Actor
 from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, page_or_fragment
@@ -415,3 +418,19 @@ def history(request: DeskRequest) -> HttpResponse:
         fragment="approvals/queue/_history.html",
         context=context,
     )
+
+
+@require_POST
+def save_view(request: DeskRequest) -> HttpResponse:
+    """Save the queue's current filters, and go back to it."""
+    asked = QueryDict(request.POST.get("query", "")[:4000])
+    filters = read_filters(asked, mailboxes=mailboxes_of(request))
+    query = filters.query(after=None)
+    view = SavedView(person_id=int(request.actor.id), query=query)
+    return saved.save(request, view)
+
+
+@require_POST
+def delete_view(request: DeskRequest, view_id: int) -> HttpResponse:
+    """Delete a view of one's own; somebody else's is not there to be deleted."""
+    return saved.delete(request, SavedView, view_id)
