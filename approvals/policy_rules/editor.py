@@ -137,11 +137,9 @@ def _edit(
     if rule:
         initial = typed_of(rule)
     form = RuleForm(typed, offered=offered, stored=rule, initial=initial)
-    if typed is None:
-        if now.draft is None:
-            return answer_policy(request, error="Begin a draft first.", status=409)
-        return _page(request, now, rule, form)
-    if not form.is_valid():
+    if typed is None and now.draft is None:
+        return answer_policy(request, error="Begin a draft first.", status=409)
+    if typed is None or not form.is_valid():
         return _page(request, now, rule, form)
     wanted = form.rule(rule_id=rule_id or "new")
     # Only what was previewed is saved.
@@ -304,8 +302,6 @@ def group(request: DeskRequest, group_id: int) -> HttpResponse:
 def _save_group(request: DeskRequest, found: Group | None) -> HttpResponse:
     actor = admin_or_403(request)
     form = GroupForm(request.POST if request.method == "POST" else None, group=found)
-    if request.method != "POST":
-        return _group_page(request, found, form)
     if not form.is_valid():
         return _group_page(request, found, form)
     if found and not is_recently_authenticated(request):

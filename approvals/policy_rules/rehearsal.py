@@ -84,27 +84,18 @@ POINTS = (
 
 
 @dataclass(frozen=True)
-class RehearsedMessage:
-    """One message of which the change would have asked something else."""
-
-    message: Message
-    before: Effects
-    after: Effects
-
-
-@dataclass(frozen=True)
 class Rehearsal:
     """What a change would have done: how many messages it would have asked something
     else of, by what in words.
 
-    `rows` are the newest of them.
+    `rows` are the newest of them, each with what is asked before and after.
     """
 
     looked_at: int
     changed: int
     more: Mapping[str, int]
     less: Mapping[str, int]
-    rows: tuple[RehearsedMessage, ...]
+    rows: list[tuple[Message, Effects, Effects]]
 
 
 def rehearse(
@@ -153,7 +144,7 @@ def rehearse(
         len(turned),
         {one.more: counts[one.more] for one in POINTS if counts[one.more]},
         {one.less: counts[one.less] for one in POINTS if counts[one.less]},
-        tuple(RehearsedMessage(one, *turned[one.pk]) for one in named),
+        [(one, *turned[one.pk]) for one in named],
     )
 
 

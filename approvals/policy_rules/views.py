@@ -211,11 +211,10 @@ def discard(request: DeskRequest) -> HttpResponse:
 def activate(request: DeskRequest) -> HttpResponse:
     """Show what the draft changes and what it would have done; activate it."""
     actor = admin_or_403(request)
-    form = ActivateForm(request.POST or None)
-    if request.method != "POST":
-        return _activate_page(request)
+    form = ActivateForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
-        return _activate_page(request, form=form, status=422)
+        status = 422 if form.is_bound else 200
+        return _activate_page(request, form=form, status=status)
     if not is_recently_authenticated(request):
         return ask_first(request)
     cleaned = form.cleaned_data
@@ -261,8 +260,12 @@ def _activate_page(
         "days": DAYS,
         "tried": tried,
         "rows": [
-            (one, *(outcome_in_words(e, names) for e in (one.before, one.after)))
-            for one in tried.rows
+            (
+                message,
+                outcome_in_words(before, names),
+                outcome_in_words(after, names),
+            )
+            for message, before, after in tried.rows
         ],
         "form": form or ActivateForm(),
         "error": error,
