@@ -28,7 +28,11 @@ class ContentChanged(DeskError):
         self.current = current
 
 
-class PassageNotFound(DeskError):
+class InvalidInput(DeskError):
+    """What was posted cannot be read; the sentence says what to enter."""
+
+
+class PassageNotFound(InvalidInput):
     """The quoted words are not in the version that was shown, or they are too many."""
 
 
@@ -66,14 +70,12 @@ class EventAlreadyHandled(DeskError):
     """The stored webhook was handled in the meantime, or never needed handling."""
 
 
-class InvalidInput(DeskError):
-    """What was posted cannot be read; the sentence says what to enter."""
-
-
-def http_status(error: DeskError) -> int:
+def http_status(error: DeskError | None) -> int:
     """Return 403 where the person may not do it, 422 for invalid input, 409 where the
-    message or event has moved on.
+    message or event has moved on; 200 where nothing went wrong.
     """
+    if error is None:
+        return 200
     if isinstance(error, InvalidInput):
         return 422
     return 403 if isinstance(error, VerdictNotAllowed | ActNotAllowed) else 409

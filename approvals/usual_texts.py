@@ -26,7 +26,7 @@ from approvals.models import UsualTexts
 from audit.recording import changed, record
 from common.actors import Actor, Role
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
-from mirror.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 
@@ -329,10 +329,7 @@ def save_usual_texts(
             now=timezone.now(),
         )
     except (ActNotAllowed, InvalidInput) as error:
-        status = http_status(error)
-        return _page(
-            request, mailbox, text_kind, rows, error=error.sentence, status=status
-        )
+        return _page(request, mailbox, text_kind, rows, error)
     notice = "Saved. They are offered from now on."
     if restores:
         notice = "The default reasons are restored."
@@ -357,9 +354,7 @@ def _page(
     mailbox: Mailbox,
     kind: str,
     rows: Sequence[TextRow] = (),
-    *,
-    error: str = "",
-    status: int = 200,
+    error: DeskError | None = None,
 ) -> HttpResponse:
     presets = presets_of(mailbox.pk)[kind]
     context: dict[str, Any] = {
@@ -369,7 +364,7 @@ def _page(
         "about": _ABOUT[Kind(kind)],
         "presets": presets,
         "rows": rows or rows_of(presets),
-        "error": error,
+        "error": error.sentence if error else "",
         "may_change": may_set_texts(request.actor, mailbox),
         "has_own": tuple(presets) != tuple(BUILT_IN[kind]),
         "is_comment": kind == Kind.COMMENT,
@@ -377,4 +372,6 @@ def _page(
         "max_label": MAX_LABEL,
         "max_words": MAX_WORDS,
     }
-    return render(request, "approvals/usual_texts.html", context, status=status)
+    return render(
+        request, "approvals/usual_texts.html", context, status=http_status(error)
+    )

@@ -78,13 +78,13 @@ def assign(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_visible_message_or_404(request.actor, public_id)
     form = AssignForm(request.POST)
     if not form.is_valid():
-        return _page(request, message, status=422, wrong={"to": form.first_error()})
+        return _page(request, message, wrong=form.errors_by_field())
     try:
         claim = assign_by_hand(
             message=public_id, to=form.cleaned_data["to"], actor=request.actor
         )
     except DeskError as error:
-        return _page(request, message, status=http_status(error), error=error.sentence)
+        return _page(request, message, error)
     return redirect_with_notice(
         request, f"Assigned to {claim.person}.", "message", public_id=public_id
     )
@@ -96,7 +96,7 @@ def extend(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_visible_message_or_404(request.actor, public_id)
     form = ExtendForm(request.POST)
     if not form.is_valid():
-        return _page(request, message, status=422, wrong=form.errors_by_field())
+        return _page(request, message, wrong=form.errors_by_field())
     try:
         extend_deadline(
             message=public_id,
@@ -105,7 +105,7 @@ def extend(request: DeskRequest, public_id: UUID) -> HttpResponse:
             reason=form.cleaned_data["reason"].strip(),
         )
     except DeskError as error:
-        return _page(request, message, status=http_status(error), error=error.sentence)
+        return _page(request, message, error)
     return redirect_with_notice(
         request, "The deadline is extended.", "message", public_id=public_id
     )
@@ -114,9 +114,7 @@ def extend(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def _page(
     request: DeskRequest,
     message: Message,
-    *,
-    status: int = 200,
-    error: str = "",
+    error: DeskError | None = None,
     wrong: dict[str, str] | None = None,
 ) -> HttpResponse:
     deadline = deadline_of(message)
@@ -141,7 +139,8 @@ def _page(
         "reason": typed.get("reason", ""),
         "zone": zone_name(),
         "max_reason": MAX_REASON,
-        "error": error,
+        "error": error.sentence if error else "",
         "wrong": wrong or {},
     }
+    status = 422 if wrong else http_status(error)
     return render(request, "approvals/escalation/handling.html", context, status=status)

@@ -44,7 +44,7 @@ from approvals.editing.commands import (
     replace_message,
     suggest_changes,
 )
-from approvals.errors import ClaimedByOther, InvalidInput, http_status
+from approvals.errors import ClaimedByOther, EditNotPossible, InvalidInput, http_status
 from approvals.message_page.side_panel import actions_on, panel_context
 from approvals.message_page.views import (
     answer_with_message,
@@ -268,25 +268,25 @@ def _refuse(
     fragment: str = "_side_panel",
 ) -> HttpResponse:
     """Say what is wrong, and leave what was typed in its place."""
-    refusal: dict[str, Any] = {
-        "status": http_status(error),
-        "error": error.sentence,
-        "typed": typed,
-    }
     if request.htmx:
-        return _fragment(request, message, fragment, **refusal)
-    return answer_with_message(request, message.public_id, **refusal)
+        return _fragment(request, message, fragment, error, typed=typed)
+    return answer_with_message(request, message.public_id, error, typed=typed)
 
 
 def _fragment(
-    request: DeskRequest, message: Message, name: str, *, status: int = 200, **more: Any
+    request: DeskRequest,
+    message: Message,
+    name: str,
+    error: DeskError | None = None,
+    **more: Any,
 ) -> HttpResponse:
     presets = presets_of(message.mailbox_id)
     happened = actions_on(message)
     context = panel_context(request, message, presets=presets, happened=happened)
     context["message"] = message
+    context["error"] = error.sentence if error else ""
     template = f"approvals/message_page/{name}.html"
-    return render(request, template, context | more, status=status)
+    return render(request, template, context | more, status=http_status(error))
 
 
 @require_POST
@@ -463,13 +463,13 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
         possible = replace(possible, may_suggest=False)
     is_posted = request.method == "POST"
     if is_posted and not possible.may_suggest:
-        return answer_with_message(
-            request,
-            public_id,
-            status=409 if is_reviewer(request.actor, message) else 403,
-            error=possible.why_not
-            or "This message is already decided. Nothing was changed.",
+        refused = (
+            EditNotPossible if is_reviewer(request.actor, message) else ActNotAllowed
         )
+        words = (
+            possible.why_not or "This message is already decided. Nothing was changed."
+        )
+        return answer_with_message(request, public_id, refused(words))
     initial: dict[str, Any] = {}
     if possible.may_suggest:
         initial = {name: getattr(content, name) for name in EDITED}

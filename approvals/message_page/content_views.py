@@ -88,9 +88,7 @@ def _sheet(
     request: DeskRequest,
     public_id: UUID,
     way: Way,
-    *,
-    error: str = "",
-    status: int = 200,
+    error: DeskError | None = None,
 ) -> HttpResponse:
     message = get_visible_message_or_404(request.actor, public_id)
     content = stored_content(message.revision) if message.revision else None
@@ -112,9 +110,14 @@ def _sheet(
             query=query,
         ),
         "pictures": pictures_line(message),
-        "pictures_error": error,
+        "pictures_error": error.sentence if error else "",
     }
-    return render(request, "approvals/message_page/_sheet.html", context, status=status)
+    return render(
+        request,
+        "approvals/message_page/_sheet.html",
+        context,
+        status=http_status(error),
+    )
 
 
 @require_POST
@@ -123,8 +126,7 @@ def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     says what becomes of them.
     """
     message = get_visible_message_or_404(request.actor, public_id)
-    error = ""
-    status = 200
+    error = None
     try:
         request_pictures(
             message=public_id,
@@ -135,12 +137,11 @@ def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
             else (),
         )
     except DeskError as refused:
-        error = refused.sentence
-        status = http_status(refused)
+        error = refused
     if request.htmx:
-        return _sheet(request, public_id, Way("rendered"), error=error, status=status)
+        return _sheet(request, public_id, Way("rendered"), error)
     if error:
-        return answer_with_message(request, public_id, status=status, error=error)
+        return answer_with_message(request, public_id, error)
     address = message_address(request, public_id)
     return redirect(with_query(address, "view=rendered#sheet"))
 
@@ -313,9 +314,7 @@ def viewed(request: DeskRequest, public_id: UUID) -> HttpResponse:
             message=public_id, actor=request.actor, **form.cleaned_data
         )
     except DeskError as error:
-        answer = answer_with_message(
-            request, public_id, status=http_status(error), error=error.sentence
-        )
+        answer = answer_with_message(request, public_id, error)
         # The answer to a tick takes its place; this is the whole message.
         return retarget(reswap(answer, "outerHTML"), "#message")
     name = form.cleaned_data["name"]

@@ -44,7 +44,6 @@ from approvals.errors import (
     InvalidInput,
     PassageNotFound,
     ReauthenticationNeeded,
-    http_status,
 )
 from approvals.message_page.content.addresses import add_lists, address_lines
 from approvals.message_page.sheet import approve_label, rendered_message_of, twin_of
@@ -130,19 +129,20 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     typed["words"] = with_passage(typed["passage"], reason)
     form = VerdictForm(request.POST, presets=presets)
     about = PassageForm(request.POST if typed["outcome"] == Outcome.SEND_BACK else {})
-    error = form.first_error() or about.first_error()
     typed["wrong"] = first_error(about)[0]
-    if not error:
+    try:
+        if wrong := form.first_error() or about.first_error():
+            raise InvalidInput(wrong)
         posted = form.cleaned_data
-        try:
-            posted["reason"] = reason_quoting(message, posted["reason"], about)
-            return _decide(request, message, posted, typed=typed)
-        except PassageNotFound as refusal:
-            error, typed["wrong"] = refusal.sentence, "passage"
-    seen = ShownForm(request.POST).value("fingerprint")
-    return answer_with_message(
-        request, public_id, status=422, error=error, typed=typed, seen_fingerprint=seen
-    )
+        posted["reason"] = reason_quoting(message, posted["reason"], about)
+    except InvalidInput as error:
+        if isinstance(error, PassageNotFound):
+            typed["wrong"] = "passage"
+        seen = ShownForm(request.POST).value("fingerprint")
+        return answer_with_message(
+            request, public_id, error, typed=typed, seen_fingerprint=seen
+        )
+    return _decide(request, message, posted, typed=typed)
 
 
 def _decide(
@@ -174,8 +174,7 @@ def _decide(
         return answer_with_message(
             request,
             message.public_id,
-            status=http_status(error),
-            error=error.sentence,
+            error,
             typed=typed,
             seen_fingerprint=posted["fingerprint"],
         )
@@ -351,16 +350,15 @@ def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
     asked = compared(request.POST.get("address", "")[:1000])
     judged = rulings([message], request.actor, now=timezone.now())[message.pk].judged
     is_refused = asked in map(compared, judged.refused)
-    if asked is None or message.mailbox_id is None or not is_refused:
-        error = "No allowlist refuses this recipient now. Check the message again."
-        return answer_with_message(request, public_id, status=422, error=error)
     try:
+        if asked is None or message.mailbox_id is None or not is_refused:
+            raise InvalidInput(
+                "No allowlist refuses this recipient now. Check the message again."
+            )
         allow_for_days(
             address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor
         )
-    except ActNotAllowed as refusal:
-        return answer_with_message(
-            request, public_id, status=403, error=refusal.sentence
-        )
+    except (ActNotAllowed, InvalidInput) as error:
+        return answer_with_message(request, public_id, error)
     notice = f"{message.mailbox} may write to {asked} for {DAYS} days. Nothing is decided yet."
     return back_to_message(request, public_id, notice=notice)

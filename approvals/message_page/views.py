@@ -122,9 +122,8 @@ def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def answer_with_message(
     request: DeskRequest,
     public_id: UUID,
+    error: DeskError | None = None,
     *,
-    status: int = 200,
-    error: str = "",
     notice: str = "",
     typed: Mapping[str, str] | None = None,
     seen_fingerprint: str | None = None,
@@ -145,7 +144,7 @@ def answer_with_message(
         message, actor, filters=filters, happened=happened, way=way_asked(request)
     )
     context |= {
-        "error": error,
+        "error": error.sentence if error else "",
         "notice": notice,
         # Templates ask a hundred times for what was typed, and a missing key costs
         # Django an exception each time.
@@ -176,7 +175,7 @@ def answer_with_message(
         page="approvals/message_page/message.html",
         fragment="approvals/message_page/_message.html",
         context=context,
-        status=status,
+        status=http_status(error),
     )
 
 
@@ -208,9 +207,7 @@ def message_action(
         try:
             notice = act(request, public_id)
         except DeskError as error:
-            return answer_with_message(
-                request, public_id, status=http_status(error), error=error.sentence
-            )
+            return answer_with_message(request, public_id, error)
         return back_to_message(request, public_id, notice=notice)
 
     return view

@@ -28,7 +28,7 @@ from common.pages import (
     page_or_fragment,
     redirect_with_notice,
 )
-from mirror.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message, WebhookEvent
 
 P = ParamSpec("P")
@@ -47,9 +47,7 @@ def attention(request: DeskRequest) -> HttpResponse:
     return _answer(request)
 
 
-def _answer(
-    request: DeskRequest, *, status: int = 200, error: str = ""
-) -> HttpResponse:
+def _answer(request: DeskRequest, error: DeskError | None = None) -> HttpResponse:
     actor = request.actor
     now = timezone.now()
     found = attention_for(actor, now)
@@ -67,7 +65,7 @@ def _answer(
         "more": total - len(found),
         # The rail shows the same number.
         "desk_stuck": total,
-        "error": error,
+        "error": error.sentence if error else "",
         "now": now,
     }
     return page_or_fragment(
@@ -75,7 +73,7 @@ def _answer(
         page="approvals/operations/attention.html",
         fragment="approvals/operations/_attention.html",
         context=context,
-        status=status,
+        status=http_status(error),
     )
 
 
@@ -94,7 +92,7 @@ def _action(
         try:
             notice = act(request, *args, **kwargs)
         except (ActNotAllowed, EventAlreadyHandled) as error:
-            return _answer(request, status=http_status(error), error=error.sentence)
+            return _answer(request, error)
         return redirect_with_notice(request, notice, "attention")
 
     return view
