@@ -14,6 +14,7 @@ from approvals.brake.commands import MOST_CAP, Caps
 from approvals.caps import caps_of
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.desk_messages import desk_messages
+from approvals.errors import http_status
 from approvals.models import Brake, Cap
 from approvals.models.reviews import Kind
 from approvals.queue.filters import Filters
@@ -27,7 +28,7 @@ from common.pages import (
     first_or_404,
     redirect_with_notice,
 )
-from mirror.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
@@ -124,9 +125,8 @@ def _visible(request: DeskRequest, brake_id: int) -> Brake:
 def _page(
     request: DeskRequest,
     found: Brake,
+    error: DeskError | None = None,
     *,
-    status: int = 200,
-    error: str = "",
     form: RejectAllForm | None = None,
 ) -> HttpResponse:
     actor = request.actor
@@ -156,8 +156,9 @@ def _page(
         ),
         "rejecter": commands.rejecter(found),
         "form": form or RejectAllForm(),
-        "error": error,
+        "error": error.sentence if error else "",
     }
+    status = 422 if form and form.errors else http_status(error)
     return render(request, "approvals/brake/brake.html", context, status=status)
 
 
@@ -168,7 +169,7 @@ def put_back(request: DeskRequest, brake_id: int) -> HttpResponse:
     try:
         number = commands.put_back(brake=found, actor=request.actor)
     except ActNotAllowed as error:
-        return _page(request, found, status=403, error=error.sentence)
+        return _page(request, found, error)
     notice = f"{number} message{'' if number == 1 else 's'} put back into the queue."
     return redirect_with_notice(request, notice, "brakes")
 
@@ -179,13 +180,13 @@ def reject_all(request: DeskRequest, brake_id: int) -> HttpResponse:
     found = _visible(request, brake_id)
     form = RejectAllForm(request.POST)
     if not form.is_valid():
-        return _page(request, found, form=form, status=422)
+        return _page(request, found, form=form)
     try:
         number = commands.ask_to_reject(
             brake=found, reason=form.cleaned_data["reason"], actor=request.actor
         )
     except ActNotAllowed as error:
-        return _page(request, found, form=form, status=403, error=error.sentence)
+        return _page(request, found, error, form=form)
     notice = f"Rejecting {number} message{'' if number == 1 else 's'}. Each decision is recorded by itself."
     return redirect_with_notice(request, notice, "brake", brake_id=found.pk)
 
@@ -217,12 +218,12 @@ def set_caps(request: DeskRequest, mailbox_id: int | None = None) -> HttpRespons
     try:
         commands.check_may_set_caps(request.actor, mailbox)
         if not drops and not form.is_valid():
-            return _caps(request, mailbox, form=form, status=422)
+            return _caps(request, mailbox, form=form)
         commands.set_caps(
             mailbox=mailbox, caps=None if drops else form.caps(), actor=request.actor
         )
     except ActNotAllowed as error:
-        return _caps(request, mailbox, status=403, error=error.sentence)
+        return _caps(request, mailbox, error)
     notice = "The caps are saved. They count from the next message."
     if mailbox is None:
         return redirect_with_notice(request, notice, "caps")
@@ -232,9 +233,8 @@ def set_caps(request: DeskRequest, mailbox_id: int | None = None) -> HttpRespons
 def _caps(
     request: DeskRequest,
     mailbox: Mailbox | None,
+    error: DeskError | None = None,
     *,
-    status: int = 200,
-    error: str = "",
     form: CapsForm | None = None,
 ) -> HttpResponse:
     actor = request.actor
@@ -247,8 +247,9 @@ def _caps(
         "form": form or CapsForm(None, caps_of(mailbox)),
         "with_own": with_own,
         "waiting_changes": PendingChange.objects.visible_to(actor).at(*page),
-        "error": error,
+        "error": error.sentence if error else "",
     }
+    status = 422 if form and form.errors else http_status(error)
     if mailbox is None:
         mailboxes = Mailbox.objects.at_work().visible_to(actor)
         context["mailboxes"] = mailboxes.order_by("address", "pk")

@@ -17,6 +17,7 @@ from django.views.decorators.http import (
 )
 
 from approvals.decisions.status import shown_status
+from approvals.errors import InvalidInput, http_status
 from approvals.models import OwnWord, Review, RuleWeight
 from approvals.queue.filters import Filters, read_position
 from approvals.queue.querysets import position_at, queue_messages
@@ -42,7 +43,7 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
-from mirror.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox, may_set
 from people.models import PendingChange
 from people.sign_in.reauthentication import (
@@ -150,28 +151,16 @@ def rule(request: DeskRequest, rule: str) -> HttpResponse:
 @require_POST
 def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     """Set a rule's points, or reset them to the published ones."""
-    actor = request.actor
     published = _published(rule)
     form = RuleForm(request.POST)
-    if not actor.is_admin_of_all:
-        return _answer(
-            request,
-            published,
-            status=403,
-            error="Only an admin of all mailboxes can change the points.",
-        )
-    if not form.is_valid():
-        return _answer(
-            request,
-            published,
-            status=422,
-            error=form.first_error(),
-            typed=request.POST.get("points", ""),
-        )
     try:
-        weight = weigh(rule=rule, points=form.wanted(), actor=actor)
-    except ActNotAllowed as error:
-        return _answer(request, published, status=403, error=error.sentence)
+        if not request.actor.is_admin_of_all:
+            raise ActNotAllowed("Only an admin of all mailboxes can change the points.")
+        if not form.is_valid():
+            raise InvalidInput(form.first_error())
+        weight = weigh(rule=rule, points=form.wanted(), actor=request.actor)
+    except (ActNotAllowed, InvalidInput) as error:
+        return _answer(request, published, error)
     counts = published.points if weight.points is None else weight.points
     notice = f"“{published.words.capitalize()}” now counts {counts}. Held messages are scored again in the background."
     return redirect_with_notice(request, notice, "rule", rule=rule)
@@ -187,10 +176,7 @@ def _published(name: str) -> Rule:
 def _answer(
     request: DeskRequest,
     published: Rule,
-    *,
-    status: int = 200,
-    error: str = "",
-    typed: str | None = None,
+    error: DeskError | None = None,
 ) -> HttpResponse:
     actor = request.actor
     weight = (
@@ -225,10 +211,12 @@ def _answer(
         "waiting_changes": PendingChange.objects.visible_to(actor).at(
             "rule", published.name
         ),
-        "error": error,
-        "typed": weighed.points if typed is None else typed,
+        "error": error.sentence if error else "",
+        "typed": request.POST.get("points", weighed.points),
     }
-    return render(request, "approvals/risk_rules/rule.html", context, status=status)
+    return render(
+        request, "approvals/risk_rules/rule.html", context, status=http_status(error)
+    )
 
 
 MAX_SAMPLE = 20_000
@@ -346,7 +334,7 @@ def own_words(request: DeskRequest) -> HttpResponse:
 def add_word(request: DeskRequest) -> HttpResponse:
     """Show the form for a new word; preview what was typed, or save it."""
     if not _scopes(request.actor, None):
-        return _page(request, None, status=403, error="Only an admin can set words.")
+        return _page(request, None, ActNotAllowed("Only an admin can set words."))
     return _save_or_preview(request, None)
 
 
@@ -363,12 +351,8 @@ def save_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
     """
     word = _get_visible_word_or_404(request, word_id)
     if not may_set(request.actor, word.mailbox):
-        return _page(
-            request,
-            word,
-            status=403,
-            error="Only an admin of its mailbox can change this word.",
-        )
+        error = ActNotAllowed("Only an admin of its mailbox can change this word.")
+        return _page(request, word, error)
     return _save_or_preview(request, word)
 
 
@@ -380,7 +364,7 @@ def remove_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
     try:
         remove_word(word=word, actor=request.actor)
     except ActNotAllowed as error:
-        return _page(request, word, status=403, error=error.sentence)
+        return _page(request, word, error)
     except WordRefused as error:
         messages.error(request, error.sentence, extra_tags="desk")
         return redirect("own-words")
@@ -399,11 +383,10 @@ def _get_visible_word_or_404(request: DeskRequest, word_id: int) -> OwnWord:
 
 
 def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse:
-    if request.method != "POST":
-        return _page(request, word)
-    form = WordForm(request, word, data=request.POST)
+    typed = request.POST if request.method == "POST" else None
+    form = WordForm(request, word, data=typed)
     if not form.is_valid():
-        return _page(request, word, form=form, status=422)
+        return _page(request, word, form=form)
     wanted = form.wanted()
     cleaned = form.cleaned_data
     # Only what was previewed is saved.
@@ -423,9 +406,9 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
         saved = save_word(wanted=wanted, actor=request.actor, word=word)
     except WordRefused as error:
         form.add_error("text", error.sentence)
-        return _page(request, word, form=form, status=422)
+        return _page(request, word, form=form)
     except ActNotAllowed as error:
-        return _page(request, word, form=form, status=403, error=error.sentence)
+        return _page(request, word, error, form=form)
     notice = (
         f"“{saved.text}” is saved. Held messages are checked again in the background."
     )
@@ -435,10 +418,9 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
 def _page(
     request: DeskRequest,
     word: OwnWord | None,
+    error: DeskError | None = None,
     *,
     form: WordForm | None = None,
-    status: int = 200,
-    error: str = "",
     preview: dict[str, Any] | None = None,
 ) -> HttpResponse:
     actor = request.actor
@@ -451,7 +433,8 @@ def _page(
         "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words")
         if word
         else (),
-        "error": error,
+        "error": error.sentence if error else "",
         "preview": preview,
     }
+    status = 422 if form and form.errors else http_status(error)
     return render(request, "approvals/risk_rules/own_word.html", context, status=status)

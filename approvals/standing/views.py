@@ -21,6 +21,7 @@ from django.views.decorators.http import (
     require_safe,
 )
 
+from approvals.errors import InvalidInput, http_status
 from approvals.models import Decision
 from approvals.standing import record
 from approvals.standing.commands import (
@@ -49,7 +50,7 @@ from common.pages import (
     require_get_or_post,
 )
 from common.time_zones import there, zone_name
-from mirror.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox, Message
 from mirror.store import stored_content
 from people.models import PendingChange
@@ -208,7 +209,7 @@ def _reader_or_403(request: DeskRequest) -> Actor:
 
 
 def _page(
-    request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0
+    request: DeskRequest, error: DeskError | None = None, *, at: int = 0
 ) -> HttpResponse:
     """Render the list; `error` is about ending the standing approval `at`, or about the
     switch.
@@ -234,11 +235,13 @@ def _page(
         },
         "sample_of": SAMPLE_OF,
         "max_reason": MAX_REASON,
-        "error": error,
+        "error": error.sentence if error else "",
         "at": at,
         "typed_reason": request.POST.get("reason", ""),
     }
-    return render(request, "approvals/standing/standing.html", context, status=status)
+    return render(
+        request, "approvals/standing/standing.html", context, status=http_status(error)
+    )
 
 
 @require_POST
@@ -274,14 +277,14 @@ def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     form = EndForm(request.POST)
     try:
         if not form.is_valid():
-            return _page(request, status=422, error=form.first_error(), at=standing_id)
+            raise InvalidInput(form.first_error())
         ended = end_standing(
             standing_id=standing_id,
             actor=request.actor,
             because=form.cleaned_data["reason"],
         )
-    except ActNotAllowed as error:
-        return _page(request, status=403, error=error.sentence, at=standing_id)
+    except (ActNotAllowed, InvalidInput) as error:
+        return _page(request, error, at=standing_id)
     words = "has ended" if ended else "had ended already"
     return redirect_with_notice(
         request, f"Standing approval {found.number} {words}.", "standing"
