@@ -95,9 +95,8 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
     rule = find(now.draft_rules, policy_rule)
     if rule is None and not (now.draft and request.method == "POST"):
         if now.draft is None and find(now.active_rules, policy_rule):
-            return answer_policy(
-                request, error="Begin a draft to change this rule.", status=409
-            )
+            error = StalePolicy("Begin a draft to change this rule.")
+            return answer_policy(request, error)
         raise Http404("There is no such rule in the draft.")
     return _edit(request, now, rule, rule_id=policy_rule)
 
@@ -107,18 +106,16 @@ def arrange(request: DeskRequest, policy_rule: str) -> HttpResponse:
     """Move, copy, switch or delete one rule of the draft."""
     actor = admin_or_403(request)
     form = ArrangeForm(request.POST)
-    if not form.is_valid():
-        return answer_policy(request, error=form.first_error(), status=422)
-    act = form.cleaned_data["act"]
-    rule = find(policies().draft_rules, policy_rule)
     try:
+        if not form.is_valid():
+            raise PolicyRefused(form.first_error())
+        rule = find(policies().draft_rules, policy_rule)
+        act = form.cleaned_data["act"]
         arrange_rules(
             actor=actor, edits=form.cleaned_data["edits"], rule_id=policy_rule, act=act
         )
-    except StalePolicy as error:
-        return answer_policy(request, error=error.sentence, status=409)
-    except PolicyRefused as error:
-        return answer_policy(request, error=error.sentence, status=422)
+    except (PolicyRefused, StalePolicy) as error:
+        return answer_policy(request, error)
     return redirect_with_notice(
         request, f"“{rule.name if rule else policy_rule}” {_DONE[act]}", "policy"
     )
@@ -138,7 +135,7 @@ def _edit(
         initial = typed_of(rule)
     form = RuleForm(typed, offered=offered, stored=rule, initial=initial)
     if typed is None and now.draft is None:
-        return answer_policy(request, error="Begin a draft first.", status=409)
+        return answer_policy(request, StalePolicy("Begin a draft first."))
     if typed is None or not form.is_valid():
         return _page(request, now, rule, form)
     wanted = form.rule(rule_id=rule_id or "new")

@@ -27,7 +27,7 @@ from common.pages import (
 )
 from people.models import PendingChange
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
-from policy.errors import StalePolicy
+from policy.errors import PolicyError, PolicyRefused, StalePolicy
 from policy.models import PolicyVersion
 from policy.rules.changes import (
     MAX_NOTE,
@@ -131,7 +131,7 @@ def admin_or_403(request: DeskRequest) -> Actor:
 
 
 def answer_policy(
-    request: DeskRequest, *, error: str = "", status: int = 200
+    request: DeskRequest, error: PolicyError | None = None
 ) -> HttpResponse:
     """Show the active version and the draft, with what was wrong where something was."""
     actor = request.actor
@@ -147,9 +147,18 @@ def answer_policy(
         "meanwhile": _base_changes(now, actor),
         "may_change": actor.is_admin_of_all,
         "waiting_changes": PendingChange.objects.visible_to(actor).at("policy"),
-        "error": error or now.unreadable,
+        "error": error.sentence if error else now.unreadable,
     }
-    return render(request, "policy/rules/policy.html", context, status=status)
+    return render(request, "policy/rules/policy.html", context, status=status_of(error))
+
+
+def status_of(error: PolicyError | None) -> int:
+    """Return 409 where the draft or a group was changed meanwhile, 422 for what is
+    refused.
+    """
+    if error is None:
+        return 200
+    return 409 if isinstance(error, StalePolicy) else 422
 
 
 policy = require_safe(answer_policy)
@@ -185,7 +194,7 @@ def begin(request: DeskRequest) -> HttpResponse:
             now = policies()
             begin_draft(actor=actor, rules=now.active_rules, based_on=now.active_number)
     except StalePolicy as error:
-        return answer_policy(request, error=error.sentence, status=409)
+        return answer_policy(request, error)
     return redirect_with_notice(
         request, "The draft is begun. Nothing changes until it is activated.", "policy"
     )
@@ -196,12 +205,12 @@ def discard(request: DeskRequest) -> HttpResponse:
     """Discard the draft; the ledger keeps what it said."""
     actor = admin_or_403(request)
     form = SeenForm(request.POST)
-    if not form.is_valid():
-        return answer_policy(request, error=form.first_error(), status=422)
     try:
+        if not form.is_valid():
+            raise PolicyRefused(form.first_error())
         discard_draft(actor=actor, edits=form.cleaned_data["edits"])
-    except StalePolicy as error:
-        return answer_policy(request, error=error.sentence, status=409)
+    except (PolicyRefused, StalePolicy) as error:
+        return answer_policy(request, error)
     return redirect_with_notice(
         request, "The draft is discarded. The ledger keeps what it said.", "policy"
     )
@@ -213,8 +222,7 @@ def activate(request: DeskRequest) -> HttpResponse:
     actor = admin_or_403(request)
     form = ActivateForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
-        status = 422 if form.is_bound else 200
-        return _activate_page(request, form=form, status=status)
+        return _activate_page(request, form)
     if not is_recently_authenticated(request):
         return ask_first(request)
     cleaned = form.cleaned_data
@@ -226,23 +234,19 @@ def activate(request: DeskRequest) -> HttpResponse:
             note=cleaned.get("note") or "",
         )
     except StalePolicy as error:
-        return _activate_page(request, form=form, error=error.sentence, status=409)
+        return _activate_page(request, form, error)
     notice = f"Version {done.number} is active. Waiting messages are decided by its rules from now on."
     return redirect_with_notice(request, notice, "policy")
 
 
 def _activate_page(
-    request: DeskRequest,
-    *,
-    error: str = "",
-    form: ActivateForm | None = None,
-    status: int = 200,
+    request: DeskRequest, form: ActivateForm, error: StalePolicy | None = None
 ) -> HttpResponse:
     actor = request.actor
     now = policies()
     if now.draft is None:
         if error:
-            return answer_policy(request, error=error, status=status)
+            return answer_policy(request, error)
         messages.info(request, "There is no draft to activate.", extra_tags="desk")
         return redirect("policy")
     names = names_for(actor, (*now.active_rules, *now.draft_rules))
@@ -267,9 +271,10 @@ def _activate_page(
             )
             for message, before, after in tried.rows
         ],
-        "form": form or ActivateForm(),
-        "error": error,
+        "form": form,
+        "error": error.sentence if error else "",
     }
+    status = 422 if form.errors else status_of(error)
     return render(request, "policy/rules/activate.html", context, status=status)
 
 
