@@ -69,13 +69,13 @@ class ExtendForm(SentenceForm):
 @require_safe
 def handling(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show who has a message and its deadlines, with the forms to assign and to extend."""
-    return _page(request, get_visible_message_or_404(request.actor, public_id))
+    return _page(request, get_visible_message_or_404(request, public_id))
 
 
 @require_POST
 def assign(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Assign the message to a person."""
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     form = AssignForm(request.POST)
     if not form.is_valid():
         return _page(request, message, wrong=form.errors_by_field())
@@ -93,7 +93,7 @@ def assign(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def extend(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Extend the deadlines of the message."""
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     form = ExtendForm(request.POST)
     if not form.is_valid():
         return _page(request, message, wrong=form.errors_by_field())

@@ -170,7 +170,7 @@ class ClaimForm(LenientForm):
 @require_POST
 def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Claim the message. Where somebody else has it, 409 with a button that names them."""
-    message = get_bare_message_or_404(request.actor, public_id)
+    message = get_bare_message_or_404(request, public_id)
     from_holder = ClaimForm(request.POST).value("take_over")
     try:
         take_claim(message=public_id, actor=request.actor, from_holder=from_holder)
@@ -184,7 +184,7 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def end_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Release the message; a person whose claim was taken over sees who has it."""
-    message = get_bare_message_or_404(request.actor, public_id)
+    message = get_bare_message_or_404(request, public_id)
     release_claim(message=public_id, actor=request.actor)
     return _answer(request, message)
 
@@ -194,7 +194,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Snooze the message, and go to the next of the list, or to the list where there is
     none, with a notice.
     """
-    message = get_bare_message_or_404(request.actor, public_id)
+    message = get_bare_message_or_404(request, public_id)
     form = SnoozeForm(request.POST)
     try:
         if not form.is_valid():
@@ -235,7 +235,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """End the snooze early, and show the list or page that the request came from."""
-    message = get_bare_message_or_404(request.actor, public_id)
+    message = get_bare_message_or_404(request, public_id)
     unsnooze_message(message=public_id, actor=request.actor)
     if request.POST.get("to") == "list" and not request.htmx:
         notice = "The message is back in your list."
@@ -249,7 +249,7 @@ def side_panel(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show claims, history and comments, for a page that was notified that they
     changed.
     """
-    message = get_bare_message_or_404(request.actor, public_id)
+    message = get_bare_message_or_404(request, public_id)
     return _answer(request, message, with_story=True)
 
 
@@ -292,7 +292,7 @@ def _fragment(
 @require_POST
 def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Store a comment; 422 for an invalid one, with everything that was typed."""
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     presets = presets_of(message.mailbox_id) if request.POST.get("saved") else BUILT_IN
     form = CommentForm(request.POST, presets=presets)
     try:
@@ -328,7 +328,7 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_safe
 def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the names that a comment may complete: of people who may see this message."""
-    message = get_bare_message_or_404(request.actor, public_id)
+    message = get_bare_message_or_404(request, public_id)
     if not may_handle(request.actor, message):
         raise PermissionDenied(ONLY_COMMENTERS)
     if not request.htmx:
@@ -453,7 +453,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the message as a form; on POST have the corrected one sent for review, or
     suggest it to the agent.
     """
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
     ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
     possible = editability(
@@ -523,7 +523,7 @@ def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Serve the typed text as its recipient would see it, framed as every mail is. It
     changes nothing.
     """
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     form = TextForm(request.POST)
     if message.revision is None or not form.is_valid():
         words = form.first_error() or "The content is still being fetched."

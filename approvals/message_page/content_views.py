@@ -58,7 +58,6 @@ from approvals.queue.filters import with_query
 from approvals.queue.views import filters_of
 from audit.models import Entry
 from audit.trail import first_at, lines
-from common.actors import Actor
 from common.pages import DeskRequest, first_or_404, page_or_fragment
 from mirror.attachments.file_types import SENTENCES, Refused
 from mirror.attachments.parsed import page_picture
@@ -76,7 +75,7 @@ from rendering import stripped
 def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the sheet with the requested tab; without htmx, the whole page."""
     if not request.htmx:
-        get_visible_message_or_404(request.actor, public_id)
+        get_visible_message_or_404(request, public_id)
         query = request.GET.urlencode()
         return redirect(
             reverse("message", args=[public_id]) + (f"?{query}" if query else "")
@@ -90,7 +89,7 @@ def _sheet(
     way: Way,
     error: DeskError | None = None,
 ) -> HttpResponse:
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
     shown = rendered_message_of(message.revision, content) if message.revision else None
     if message.revision and request.method != "HEAD":
@@ -125,7 +124,7 @@ def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Have a worker fetch the remote pictures of the version that was shown; the sheet
     says what becomes of them.
     """
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     error = None
     try:
         request_pictures(
@@ -151,7 +150,7 @@ def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show how far the pictures are that are being fetched; once all are over, the
     whole sheet with them.
     """
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     if not request.htmx:
         return redirect(message_address(request, public_id))
     way = way_asked(request)
@@ -172,7 +171,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads
     or runs.
     """
-    message = get_bare_message_or_404(request.actor, public_id)
+    message = get_bare_message_or_404(request, public_id)
     if message.revision is None:
         return HttpResponse(
             "The content is still being fetched.",
@@ -188,7 +187,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Set whether messages open as text for this person, or rendered."""
-    get_visible_message_or_404(request.actor, public_id)
+    get_visible_message_or_404(request, public_id)
     wanted = request.POST.get("wanted") == "on"
     set_text_first(actor=request.actor, wanted=wanted)
     if request.htmx:
@@ -200,7 +199,7 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_safe
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the panel of attachments."""
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     attached = attached_files(message)
     opened = opened_parts(message, request.actor) if attached else set()
     context = {
@@ -217,7 +216,7 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
     """Show one file in a frame in which nothing loads or runs, or say why it is not
     shown.
     """
-    message, file = _find_file(request.actor, public_id, place)
+    message, file = _find_file(request, public_id, place)
     shown = document_of(file)
     if shown.is_shown:
         _note_opened_file(request, message, file, "looked at")
@@ -227,7 +226,7 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
 @require_safe
 def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Show pages of a PDF as pictures with their text, or say why they are not shown."""
-    message, file = _find_file(request.actor, public_id, place)
+    message, file = _find_file(request, public_id, place)
     shown = pdf_pages(file, first=ViewForm(request.GET).value("page") or 1)
     if shown.pages:
         _note_opened_file(request, message, file, "looked at")
@@ -246,7 +245,7 @@ def file_page(
     """Serve one page of a PDF as a PNG picture; where it cannot be drawn, a picture of
     the sentence that says why.
     """
-    message, file = _find_file(request.actor, public_id, place)
+    message, file = _find_file(request, public_id, place)
     try:
         picture = page_picture(file, page)
     except Refused as refused:
@@ -260,7 +259,7 @@ def file_page(
 @require_safe
 def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Serve the bytes of one file as a download."""
-    message, file = _find_file(request.actor, public_id, place)
+    message, file = _find_file(request, public_id, place)
     if file.content is None:
         raise Http404("This file has not been fetched.")
     _note_opened_file(request, message, file, "downloaded")
@@ -277,7 +276,7 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
 @require_safe
 def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show which parts were not opened, as named next to the decision."""
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     conversation = conversation_of(message)
     parts = unread_parts(
         message,
@@ -294,7 +293,7 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the links of this version were on the person's screen, as the page
     reports.
     """
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     if request.POST.get("part") == "links" and message.revision_id is not None:
         note_opened_part(message, links_key(message), request.actor)
     return HttpResponse(status=204)
@@ -305,7 +304,7 @@ def viewed(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Tick one file or finding as viewed, or take the tick away; 409 where the content
     has changed since.
     """
-    get_visible_message_or_404(request.actor, public_id)
+    get_visible_message_or_404(request, public_id)
     form = ViewedForm(request.POST)
     try:
         if not form.is_valid():
@@ -326,9 +325,9 @@ def viewed(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 
 def _find_file(
-    actor: Actor, public_id: UUID, number: int
+    request: DeskRequest, public_id: UUID, number: int
 ) -> tuple[Message, AttachedFile]:
-    message = get_visible_message_or_404(actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     files = AttachedFile.objects.filter(revision=message.revision_id, place=number)
     return message, first_or_404(files, "This message has no such file.")
 
@@ -353,7 +352,7 @@ def _note_opened_file(
 @require_safe
 def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the messages of the thread, newest first, and note that they were opened."""
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     conversation = conversation_of(message)
     if request.method != "HEAD" and not is_prefetch(request):
         enqueue_freshen(message)
@@ -381,7 +380,7 @@ def seen_decision(
     """Show one verdict with what was on screen. Opening it is recorded, as for a
     message.
     """
-    message, verdict = _find_verdict(request.actor, public_id, verdict_id)
+    message, verdict = _find_verdict(request, public_id, verdict_id)
     if request.method != "HEAD" and not is_prefetch(request):
         with transaction.atomic():
             record_about(
@@ -426,16 +425,16 @@ def seen_decision(
 @require_safe
 def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpResponse:
     """Serve the framed mail of that version, with the same CSP as the current one."""
-    message, verdict = _find_verdict(request.actor, public_id, verdict_id)
+    message, verdict = _find_verdict(request, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, request.actor, fingerprint=verdict.revision.fingerprint)
     return framed(document_with_pictures(verdict.revision, until=verdict.given_at))
 
 
 def _find_verdict(
-    actor: Actor, public_id: UUID, verdict_id: int
+    request: DeskRequest, public_id: UUID, verdict_id: int
 ) -> tuple[Message, Verdict]:
-    message = get_visible_message_or_404(actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     verdicts = message.verdicts.select_related("revision", "person")
     return message, first_or_404(
         verdicts.filter(pk=verdict_id), "This message has no such verdict."

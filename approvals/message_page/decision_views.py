@@ -62,7 +62,6 @@ from approvals.queue.rows import notice_context
 from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.ask_again import look_again
 from approvals.usual_texts import BUILT_IN, presets_of
-from common.actors import Actor
 from common.counts import count_of, counted
 from common.mail_addresses import compared
 from common.pages import DeskRequest, first_error, require_get_or_post
@@ -122,7 +121,7 @@ def reason_quoting(message: Message, reason: str, form: PassageForm) -> str:
 @require_POST
 def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Record one verdict; 422 for an invalid form, in which typed text stays."""
-    message = get_bare_message_or_404(request.actor, public_id)
+    message = get_bare_message_or_404(request, public_id)
     typed = defaultdict(str, request.POST.dict())
     presets = presets_of(message.mailbox_id) if typed["preset"] else BUILT_IN
     reason = with_preset(typed["outcome"], typed["preset"], typed["reason"], presets)
@@ -223,7 +222,7 @@ def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the state of one's own decision; the notice above the next message polls
     this.
     """
-    get_bare_message_or_404(request.actor, public_id)
+    get_bare_message_or_404(request, public_id)
     if not request.htmx:
         return redirect("message", public_id=public_id)
     return render(
@@ -240,7 +239,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
     A rule of the policy can ask for this page where the findings do not.
     """
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
     findings = to_be_read(message, ruling.demand.effects)
     if message.revision is None or not findings:
@@ -328,15 +327,15 @@ def look(request: DeskRequest, public_id: UUID) -> str:
     return "Checking with MultiMail. The result appears here."
 
 
-def have_asked(actor: Actor, public_id: UUID) -> None:
+def have_asked(request: DeskRequest, public_id: UUID) -> None:
     """Have MultiMail asked about one message: for its content, its decision, or what
     became of it.
 
     Raises ActNotAllowed for people who may only read, and Http404 where the message is
     not visible to them.
     """
-    get_bare_message_or_404(actor, public_id)
-    look_again(message=public_id, actor=actor)
+    get_bare_message_or_404(request, public_id)
+    look_again(message=public_id, actor=request.actor)
 
 
 DAYS = 7
@@ -346,7 +345,7 @@ DAYS = 7
 @reauthenticated
 def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Allow one recipient for this mailbox for seven days, and show the message again."""
-    message = get_visible_message_or_404(request.actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     asked = compared(request.POST.get("address", "")[:1000])
     judged = rulings([message], request.actor, now=timezone.now())[message.pk].judged
     is_refused = asked in map(compared, judged.refused)

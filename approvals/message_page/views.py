@@ -137,7 +137,7 @@ def answer_with_message(
     `decided` is what they have just decided.
     """
     actor = request.actor
-    message = get_visible_message_or_404(actor, public_id)
+    message = get_visible_message_or_404(request, public_id)
     filters = filters_of(request)
     happened = actions_on(message)
     context = message_context(
@@ -203,7 +203,7 @@ def message_action(
     @require_POST
     @wraps(act)
     def view(request: DeskRequest, public_id: UUID) -> HttpResponse:
-        get_bare_message_or_404(request.actor, public_id)
+        get_bare_message_or_404(request, public_id)
         try:
             notice = act(request, public_id)
         except DeskError as error:
@@ -234,19 +234,19 @@ def is_prefetch(request: DeskRequest) -> bool:
     return any(word in purposes for word in ("prefetch", "prerender", "preview"))
 
 
-def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
+def get_visible_message_or_404(request: DeskRequest, public_id: UUID) -> Message:
     """Return the message with the rows that its page shows, or raise Http404 where the
     actor may not see it.
     """
-    message = shown_message(actor, public_id)
+    message = shown_message(request.actor, public_id)
     if message is None:
         raise Http404(_NO_MESSAGE)
     return message
 
 
-def get_bare_message_or_404(actor: Actor, public_id: UUID) -> Message:
+def get_bare_message_or_404(request: DeskRequest, public_id: UUID) -> Message:
     """Return the message with its content alone, for actions on it."""
-    visible = Message.objects.visible_to(actor).select_related("revision")
+    visible = Message.objects.visible_to(request.actor).select_related("revision")
     return first_or_404(visible.filter(public_id=public_id), _NO_MESSAGE)
 
 
@@ -357,7 +357,7 @@ def message_context(
 def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on the person's screen."""
     actor = request.actor
-    message = get_bare_message_or_404(actor, public_id)
+    message = get_bare_message_or_404(request, public_id)
     note_opened(
         message,
         actor,

@@ -101,7 +101,7 @@ def _action(
 @_action
 def look(request: DeskRequest, public_id: UUID) -> str:
     """Ask MultiMail about one message of the list."""
-    have_asked(request.actor, public_id)
+    have_asked(request, public_id)
     return "Checking with MultiMail. The result appears here in a few seconds."
 
 
@@ -133,7 +133,7 @@ def settle_group(request: DeskRequest, key: str) -> str:
         with suppress(EventAlreadyHandled):
             if one.event is None:
                 assert one.message is not None, "only messages and webhooks have groups"
-                have_asked(actor, one.message.public_id)
+                have_asked(request, one.message.public_id)
             elif request.POST.get("do") == "dismiss":
                 dismiss_event(event_id=one.event.pk, actor=actor)
             elif one.kind == WebhookEvent.Result.POISON:

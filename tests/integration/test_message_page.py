@@ -8,10 +8,11 @@ from django.template.loader import render_to_string
 
 from approvals import examination
 from approvals.decisions.settle import LEFT_AFTER_ALL
+from approvals.desk_messages import shown_message
 from approvals.message_page.content.differences import changes_since
 from approvals.message_page.sheet import Way
 from approvals.message_page.side_panel import actions_on
-from approvals.message_page.views import get_visible_message_or_404, message_context
+from approvals.message_page.views import message_context
 from approvals.models import Decision, Verdict
 from approvals.queue.filters import Filters
 from audit.models import Entry
@@ -76,7 +77,7 @@ def test_page_of_a_message_takes_few_statements(
 def pane(message, person):
     """The bars and notes of the page: the decision, and the actions it offers."""
     actor = actor_of(person)
-    found = get_visible_message_or_404(actor, message.public_id)
+    found = shown_message(actor, message.public_id)
     context = message_context(
         found, actor, filters=Filters(), happened=actions_on(found), way=Way("rendered")
     )
