@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals.decisions.later import time_in_words
-from approvals.decisions.ruling import may_handle, switch_stops
+from approvals.decisions.ruling import is_reviewer, may_handle, switch_stops
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Replacement
 from approvals.operations.items import (
@@ -24,9 +24,7 @@ from approvals.operations.items import (
     REVIEWER_OR_ADMIN,
     Act,
     AttentionItem,
-    ask_again,
     named,
-    open_page,
 )
 from approvals.reconcile.ask_again import readable_by
 from audit.models import Check
@@ -71,6 +69,26 @@ class _Viewer:
     @cached_property
     def readable(self) -> set[int]:
         return set(readable_by(self.actor).values_list("pk", flat=True))
+
+    def open_page(self, message: Message, label: str) -> Act | None:
+        """Return the link to a message's page, for reviewers of its mailbox."""
+        if not is_reviewer(self.actor, message):
+            return None
+        return Act(label, reverse("message", args=[message.public_id]))
+
+    def ask_again(self, message: Message, label: str) -> Act | None:
+        """Return the action that asks MultiMail about a message, where the viewer may
+        do that.
+        """
+        if not may_handle(self.actor, message):
+            return None
+        return Act(label, reverse("look-again", args=[message.public_id]), posts=True)
+
+    def see_minimum(self, label: str) -> Act | None:
+        """Return the link to the organisation's minimum oversight, for its admins."""
+        if not self.actor.looks_after_people:
+            return None
+        return Act(label, reverse("oversight-minimum"))
 
 
 # Makes the item of a row, as this person sees it at this moment.
@@ -220,7 +238,7 @@ def _overdue(message: Message, viewer: _Viewer) -> AttentionItem:
         message.expires_at,
         "The expiry rule has not run, or it failed: see the worker's log. The message can no longer be approved.",
         "Reject it by hand.",
-        open_page(viewer.actor, message, "Open it"),
+        viewer.open_page(message, "Open it"),
         message,
         whose=REVIEWER,
         several=f"messages of {message.connection} have expired but are not rejected",
@@ -253,21 +271,6 @@ def _connection(connection: Connection, viewer: _Viewer) -> AttentionItem:
     )
 
 
-def _minimum_item(
-    what: str, since: datetime, why: str, advice: str, label: str, viewer: _Viewer
-) -> AttentionItem:
-    act = Act(label, reverse("oversight-minimum"))
-    return AttentionItem(
-        "below_minimum",
-        what,
-        since,
-        why,
-        advice,
-        act if viewer.actor.looks_after_people else None,
-        whose="an admin",
-    )
-
-
 def _below_minimum(mailbox: Mailbox, viewer: _Viewer) -> AttentionItem:
     """Return that a mailbox is looser than the organisation's minimum: MultiMail or an
     API key set it so.
@@ -277,14 +280,15 @@ def _below_minimum(mailbox: Mailbox, viewer: _Viewer) -> AttentionItem:
     also = ""
     if mailbox.allow_looser_per_call:
         also = " and lets a call loosen its own oversight"
-    return _minimum_item(
+    return AttentionItem(
+        "below_minimum",
         f"{mailbox} is below the organisation's minimum oversight",
         max(set_at, mailbox.mirrored_at or set_at),
         f"The minimum is {mode_words(viewer.minimum.minimum_oversight)}; "
         f"the mailbox is {mode_words(mailbox.oversight_mode)}{also}.",
         "An admin of the mailbox can raise it.",
-        "See mailboxes below it",
-        viewer,
+        viewer.see_minimum("See mailboxes below it"),
+        whose="an admin",
     )
 
 
@@ -292,13 +296,14 @@ def _lacking_minimum(connection: Connection, viewer: _Viewer) -> AttentionItem:
     """Return that the organisation's minimum has not arrived at a gateway."""
     set_at = viewer.minimum.minimum_set_at
     assert set_at is not None, "nothing lacks a minimum that was never set"
-    return _minimum_item(
+    return AttentionItem(
+        "below_minimum",
         f"The gateway of {connection} lacks the organisation's minimum oversight",
         set_at,
         connection.gate_minimum_error or "It could not be brought there yet.",
         "The desk keeps trying. Until then a key with enough rights can loosen a mailbox there by API.",
-        "See the minimum",
-        viewer,
+        viewer.see_minimum("See the minimum"),
+        whose="an admin",
     )
 
 
@@ -309,7 +314,7 @@ def _unfetchable(message: Message, viewer: _Viewer) -> AttentionItem:
         message.held_at,
         f"The desk tried {message.fetch_tries} times and failed.",
         _UNREAD,
-        ask_again(viewer.actor, message, "Try again"),
+        viewer.ask_again(message, "Try again"),
         message,
         several=f"contents of {message.connection} cannot be fetched",
     )
@@ -325,7 +330,7 @@ def _unread(message: Message, viewer: _Viewer) -> AttentionItem:
         or connection.last_error
         or f"{connection} has not returned it.",
         _UNREAD,
-        ask_again(viewer.actor, message, "Try again"),
+        viewer.ask_again(message, "Try again"),
         message,
         several=f"contents of {connection} have not arrived yet",
     )
@@ -338,7 +343,7 @@ def _without_word(message: Message, viewer: _Viewer) -> AttentionItem:
         message.changed_at,
         "Its mail server may still be trying, or a webhook was lost.",
         "Compare with MultiMail, or look in the mail server's log.",
-        ask_again(viewer.actor, message, "Compare with MultiMail"),
+        viewer.ask_again(message, "Compare with MultiMail"),
         message,
         several=f"messages of {message.connection} were approved, but MultiMail has not reported them as sent",
     )
@@ -412,7 +417,6 @@ def _broken_ledger(check: Check, viewer: _Viewer) -> AttentionItem:
 
 
 def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
-    actor = viewer.actor
     message = decision.message
     connection = message.connection
     why = decision.explanation
@@ -429,11 +433,11 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
             advice = (
                 "Read it again, then send it again. The desk never does this by itself."
             )
-            act = open_page(actor, message, "Read it, then send again")
+            act = viewer.open_page(message, "Read it, then send again")
             several = f"approvals through {connection} may not have taken effect"
         else:
             advice = "The desk checks every few seconds. You can check now."
-            act = ask_again(actor, message, "Check again")
+            act = viewer.ask_again(message, "Check again")
             whose = REVIEWER_OR_ADMIN
             several = (
                 f"decisions through {connection} may or may not have been carried out"
@@ -444,7 +448,7 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
         if gone not in why:
             why = f"{why} {gone}".strip()
         advice = "Look it up at MultiMail, then record on its page what happened."
-        act = open_page(actor, message, "Record what happened")
+        act = viewer.open_page(message, "Record what happened")
         several = f"messages of {connection} were decided; by whom is not known"
     else:
         what = f"{named(message)} may still be sent"
@@ -452,13 +456,13 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
         several = f"messages of {connection} may still be sent"
         if message.is_held and decision.is_approval:
             advice = "Reject it at MultiMail. Whichever decision arrives first counts."
-            act = open_page(actor, message, "Reject at MultiMail")
+            act = viewer.open_page(message, "Reject at MultiMail")
         elif message.state == MessageState.GONE:
             advice = "MultiMail no longer holds it. Look it up there, then record on its page what happened."
-            act = open_page(actor, message, "Record what happened")
+            act = viewer.open_page(message, "Record what happened")
         else:
             advice = "The desk keeps checking. You can check now."
-            act = ask_again(actor, message, "Check again")
+            act = viewer.ask_again(message, "Check again")
             whose = REVIEWER_OR_ADMIN
     return AttentionItem(
         decision.state,
@@ -483,7 +487,7 @@ def _refused(decision: Decision, viewer: _Viewer) -> AttentionItem:
         decision.changed_at,
         f"{chosen}{decision.explanation}",
         "Nothing was sent. Read it again, then decide again.",
-        open_page(viewer.actor, message, "Read again"),
+        viewer.open_page(message, "Read again"),
         message,
         whose=REVIEWER,
         several=f"messages of {message.connection} were decided, and are held again",
@@ -511,7 +515,7 @@ def _half_replaced(edit: Replacement, viewer: _Viewer) -> AttentionItem:
         edit.created_at,
         edit.problem or why,
         advice,
-        open_page(viewer.actor, message, "Open the original"),
+        viewer.open_page(message, "Open the original"),
         message,
         whose=REVIEWER,
     )

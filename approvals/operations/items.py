@@ -9,8 +9,6 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from approvals.decisions.ruling import is_reviewer, may_handle
-from common.actors import Actor
 from mirror.models import Message, WebhookEvent
 
 REVIEWER = "a reviewer of its mailbox"
@@ -131,19 +129,3 @@ def named(message: Message) -> str:
     """Return the message's subject for use in a sentence."""
     subject = str(message)
     return f"“{subject[:80]}…”" if len(subject) > 80 else f"“{subject}”"
-
-
-def open_page(actor: Actor, message: Message, label: str) -> Act | None:
-    """Return the link to a message's page, for reviewers of its mailbox."""
-    if not is_reviewer(actor, message):
-        return None
-    return Act(label, reverse("message", args=[message.public_id]))
-
-
-def ask_again(actor: Actor, message: Message, label: str) -> Act | None:
-    """Return the action that asks MultiMail about a message, where the actor may do
-    that.
-    """
-    if not may_handle(actor, message):
-        return None
-    return Act(label, reverse("look-again", args=[message.public_id]), posts=True)
