@@ -11,8 +11,6 @@ apart.
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 
 from django.core.cache import caches
 from django.db.models import Q
@@ -39,16 +37,6 @@ DEFAULTS: dict[str, tuple[int, int]] = {
 # from so close to a cap on they wait for one another.
 AT_ONCE = 30
 MAX_RECIPIENTS = 50
-
-
-@dataclass(frozen=True)
-class Passed:
-    """A cap that is passed: of what, and how many in which window."""
-
-    what: str
-    kind: Kind
-    cap: int
-    window: timedelta
 
 
 def caps_of(mailbox: Mailbox | None) -> dict[str, tuple[int, int]]:
@@ -117,9 +105,9 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
 
 def _judge(
     message: Message, things: Mapping[str, Kind], caps: Mapping[str, tuple[int, int]]
-) -> tuple[Passed | None, bool]:
-    """Return the first cap that these things are past, and whether one is so close that
-    the next may pass it.
+) -> tuple[Brake | None, bool]:
+    """Return a brake for the first cap that these things are past, not stored, and
+    whether one is so close that the next may pass it.
     """
     # A cap of 0 is none.
     set_caps = [cap for kind in things.values() for cap in caps[kind] if cap]
@@ -138,14 +126,15 @@ def _judge(
             (a_day, in_day[what], DAY),
         ):
             if cap and number > cap:
-                return Passed(what, kind, cap, window), False
+                brake = Brake(what=what, kind=kind, cap=cap, window=window)
+                return brake, False
             if cap and number + AT_ONCE > cap:
                 is_close = True
     return None, is_close
 
 
 def _brake_for(
-    passed: Passed, message: Message, key: str, key_name: str, actor: Actor
+    passed: Brake, message: Message, key: str, key_name: str, actor: Actor
 ) -> Brake:
     """Return the open brake for a cap that is passed; the first message past it opens
     and records it.
