@@ -24,7 +24,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.errors import InvalidInput, http_status
 from approvals.models import UsualTexts
 from audit.recording import changed, record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox
@@ -159,14 +159,9 @@ def _presets(texts: Iterable[Mapping[str, str]]) -> tuple[Preset, ...]:
     return tuple(presets)
 
 
-def may_set_texts(actor: Actor, mailbox: Mailbox) -> bool:
-    """Whether the actor may write the texts of a mailbox: its admins may."""
-    return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
-
-
 def check_may_set(actor: Actor, mailbox: Mailbox) -> None:
     """Raise ActNotAllowed for people who may not write the texts of a mailbox."""
-    if not may_set_texts(actor, mailbox):
+    if not mailbox.is_administered_by(actor):
         raise ActNotAllowed(
             f"Only an admin of {mailbox} can change its reasons and comments."
         )
@@ -365,7 +360,7 @@ def _page(
         "presets": presets,
         "rows": rows or rows_of(presets),
         "error": error.sentence if error else "",
-        "may_change": may_set_texts(request.actor, mailbox),
+        "may_change": mailbox.is_administered_by(request.actor),
         "has_own": tuple(presets) != tuple(BUILT_IN[kind]),
         "is_comment": kind == Kind.COMMENT,
         "most": MOST,

@@ -23,7 +23,7 @@ from audit.recording import changed, record
 from common.actors import Actor, Role, worker
 from common.postgres import atomic_with_retry
 from mirror.errors import ActNotAllowed, DeskError
-from mirror.models import Mailbox, Message
+from mirror.models import Mailbox, Message, may_set
 from mirror.models.messages import visible_condition
 from mirror.states import Outcome
 from people.models import Person
@@ -174,12 +174,11 @@ def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
     """Raise ActNotAllowed unless the actor is an admin of the mailbox or, for all, of
     everything.
     """
-    if mailbox is None and not actor.is_admin_of_all:
-        raise ActNotAllowed(
-            "Only an admin of everything can set the caps of all mailboxes."
-        )
-    if mailbox and not mailbox.is_administered_by(actor):
-        raise ActNotAllowed("Only an admin of this mailbox can set its caps.")
+    if not may_set(actor, mailbox):
+        sentence = "Only an admin of everything can set the caps of all mailboxes."
+        if mailbox:
+            sentence = "Only an admin of this mailbox can set its caps."
+        raise ActNotAllowed(sentence)
 
 
 Caps = Mapping[str, tuple[int, int]]

@@ -29,7 +29,7 @@ from common.pages import (
     redirect_with_notice,
 )
 from mirror.errors import ActNotAllowed, DeskError
-from mirror.models import Mailbox
+from mirror.models import Mailbox, may_set
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 
@@ -246,6 +246,7 @@ def _caps(
         "own": mailbox is not None and mailbox.pk in with_own,
         "form": form or CapsForm(None, caps_of(mailbox)),
         "with_own": with_own,
+        "may_change": may_set(actor, mailbox),
         "waiting_changes": PendingChange.objects.visible_to(actor).at(*page),
         "error": error.sentence if error else "",
     }
@@ -253,9 +254,7 @@ def _caps(
     if mailbox is None:
         mailboxes = Mailbox.objects.at_work().visible_to(actor)
         context["mailboxes"] = mailboxes.order_by("address", "pk")
-        context["may_change"] = actor.is_admin_of_all
         context["target"] = reverse("set-caps")
     else:
-        context["may_change"] = mailbox.is_administered_by(actor)
         context["target"] = reverse("set-mailbox-caps", args=[mailbox.pk])
     return render(request, "approvals/brake/caps.html", context, status=status)

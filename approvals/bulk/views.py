@@ -44,7 +44,7 @@ from approvals.bulk.sheet import (
     sign_sheet,
 )
 from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
-from approvals.errors import InvalidInput
+from approvals.errors import InvalidInput, http_status
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
 from approvals.usual_texts import (
@@ -204,9 +204,8 @@ def _answer_with_sheet(
     chosen: list[UUID],
     *,
     too_many: int = 0,
-    error: str = "",
+    error: InvalidInput | None = None,
     ticked: set[str] | None = None,
-    status: int = 200,
 ) -> HttpResponse:
     """Show a sheet. `ticked` are the pairs that stay ticked after a refusal; otherwise
     all that can be approved are.
@@ -246,9 +245,11 @@ def _answer_with_sheet(
         "max_reason": MAX_REASON,
         "typed": _typed(request),
         "too_many": too_many,
-        "error": error,
+        "error": error.sentence if error else "",
     }
-    return render(request, "approvals/bulk/bulk.html", context, status=status)
+    return render(
+        request, "approvals/bulk/bulk.html", context, status=http_status(error)
+    )
 
 
 @require_POST
@@ -289,9 +290,8 @@ def decide(request: DeskRequest) -> HttpResponse:
         return _answer_with_sheet(
             request,
             again[:MAX_ITEMS],
-            error=error.sentence,
+            error=error,
             ticked=still_ticked,
-            status=422,
         )
     # Only an approval makes many messages leave at once; a rejected message can be sent
     # again by its agent.

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.fingerprint import Content
 from mirror.models import Mailbox, Message
 from mirror.recipients import Contact, contacts_of_actor
@@ -357,10 +357,8 @@ def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
     """Return the refused recipients that this person may allow; none where the mailbox
     is not known.
     """
-    mailbox = message.mailbox_id
-    if mailbox is None or not actor.is_a(
-        Role.ADMIN, connection=message.connection_id, mailbox=mailbox
-    ):
+    mailbox = message.mailbox
+    if mailbox is None or not mailbox.is_administered_by(actor):
         return []
     return [address for address in judged.refused if allowable(address)][:OFFERED]
 
