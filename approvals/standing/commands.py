@@ -17,12 +17,12 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from approvals.errors import InvalidInput
 from approvals.models import Decision, Replacement
 from approvals.standing.record import Proposal, Terms, proposal_for
 from audit.models import Entry
 from audit.recording import changed, record, recorded
 from common.actors import Actor, Role, rule
-from common.errors import SentenceError
 from common.mail_addresses import read_pattern
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
@@ -45,7 +45,7 @@ MOST_PERCENT = 50
 _WORDS = ("Standing approvals are off", "Standing approvals are on")
 
 
-class StandingRefused(SentenceError):
+class StandingRefused(InvalidInput):
     """A standing approval cannot be signed or switched so; the sentence says why and
     what to do.
     """

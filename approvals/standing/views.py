@@ -343,11 +343,10 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
     found = _proposal_or_404(which)
     form = TermsForm(request.POST, currencies=_currencies(which, found))
     if not form.is_valid():
-        return _proposal_page(request, which, found, form=form, status=422)
+        return _proposal_page(request, which, found, form=form)
     terms = form.terms()
     found = _proposal_or_404(which, terms)
-    error = ""
-    status = 200
+    error: DeskError | None = None
     try:
         check_terms(terms)
         if not rehearses:
@@ -361,11 +360,8 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
             }
             sign_standing(actor=request.actor, terms=terms, **classed)
     except (StandingRefused, ActNotAllowed) as refusal:
-        error = refusal.sentence
-        status = 403 if isinstance(refusal, ActNotAllowed) else 422
-    return _proposal_page(
-        request, which, found, terms=terms, form=form, error=error, status=status
-    )
+        error = refusal
+    return _proposal_page(request, which, found, error, terms=terms, form=form)
 
 
 def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
@@ -414,12 +410,11 @@ def _proposal_page(
     request: DeskRequest,
     which: dict[str, Any],
     found: Proposal,
+    error: DeskError | None = None,
     *,
     terms: Terms | None = None,
     form: TermsForm | None = None,
-    error: str = "",
     waiting: PendingChange | None = None,
-    status: int = 200,
 ) -> HttpResponse:
     actor = request.actor
     now = timezone.now()
@@ -449,7 +444,7 @@ def _proposal_page(
         "days": record.DAYS,
         "form": form
         or TermsForm(None, currencies=_currencies(which, found), terms=terms),
-        "error": error,
+        "error": error.sentence if error else "",
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
         "may_ask": waiting is None and found.mailbox.is_administered_by(actor),
@@ -457,4 +452,5 @@ def _proposal_page(
         "last_day": f"{there(now + LONGEST):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,
     }
+    status = 422 if form and form.errors else http_status(error)
     return render(request, "approvals/standing/propose.html", context, status=status)
