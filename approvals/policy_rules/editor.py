@@ -251,9 +251,7 @@ class GroupForm(SentenceForm):
         return " ".join(str(self.cleaned_data["name"]).split())
 
 
-def _groups_page(
-    request: DeskRequest, *, error: str = "", status: int = 200
-) -> HttpResponse:
+def _groups_page(request: DeskRequest, *, error: str = "") -> HttpResponse:
     """List the groups with their members and the rules that name them."""
     now = policies()
     rules = visible_rules(request.actor, (*now.active_rules, *now.draft_rules))
@@ -274,6 +272,7 @@ def _groups_page(
         "may_change": request.actor.is_admin_of_all,
         "error": error,
     }
+    status = 409 if error else 200
     return render(request, "policy/rules/groups.html", context, status=status)
 
 
@@ -328,7 +327,7 @@ def remove_group(request: DeskRequest, group_id: int) -> HttpResponse:
     try:
         name = delete_group(actor=actor, group_id=group_id)
     except (PolicyRefused, StalePolicy) as error:
-        return _groups_page(request, error=error.sentence, status=409)
+        return _groups_page(request, error=error.sentence)
     return redirect_with_notice(
         request, f"The group “{name}” is deleted.", "policy-groups"
     )

@@ -115,23 +115,21 @@ def set_people(request: DeskRequest) -> HttpResponse:
         raise PermissionDenied
     form = PeopleForm(request.POST)
     if not form.is_valid():
-        return _month_page(request, status=422, wrong=form.first_error())
+        return _month_page(request, wrong=form.first_error())
     on = form.cleaned_data["on"] == "yes"
     try:
         set_person_figures(
             actor=request.actor, on=on, because=form.cleaned_data["because"]
         )
     except NotYours as error:
-        return _month_page(request, status=422, wrong=error.sentence)
+        return _month_page(request, wrong=error.sentence)
     notice = "Only figures of teams are shown."
     if on:
         notice = "Figures of single people are shown to admins and auditors."
     return redirect_with_notice(request, notice, "report-decisions")
 
 
-def _month_page(
-    request: DeskRequest, *, status: int = 200, wrong: str = ""
-) -> HttpResponse:
+def _month_page(request: DeskRequest, *, wrong: str = "") -> HttpResponse:
     form = _form(request, request.GET)
     month = form.asked_month
     report = report_of(request.actor, month)
@@ -163,7 +161,10 @@ def _month_page(
         },
     }
     return render(
-        request, "approvals/reports/report_decisions.html", context, status=status
+        request,
+        "approvals/reports/report_decisions.html",
+        context,
+        status=422 if wrong else 200,
     )
 
 
