@@ -12,16 +12,19 @@ from django.db.models.functions import Now
 from approvals.decisions import execute, outcomes
 from approvals.decisions.by_rule import expire_due
 from approvals.decisions.execute import run_decision
+from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision, Reminder, Review, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from approvals.sweeping import DUTIES
 from audit.models import Entry
+from common.postgres import clock
 from policy.models import (
     DutyTurn,
     Group,
     LadderStep,
     PolicyVersion,
     ReviewPlan,
+    WorkCalendar,
 )
 from policy.rules.changes import activate_draft, begin_draft, policies
 from policy.rules.rules import PolicyRule
@@ -248,3 +251,27 @@ def test_postgresql_is_away_when_it_is_carried_out(
     decision.refresh_from_db()
     assert decision.state == "applied"
     assert calls(upstream) == 1
+
+
+# --- calendars ------------------------------------------------------------------------
+
+
+def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):
+    days = {
+        (clock().date() + timedelta(days=number)).isoformat(): "Holiday"
+        for number in (-1, 0, 1)
+    }
+    calendar = WorkCalendar.objects.create(
+        name="Office", zone="UTC", weekly=[[[0, 1440]]] * 7, holidays=days
+    )
+    put_in_force({"office_hours": [{"calendar": calendar.pk}]})
+    with pytest.raises(VerdictNotAllowed, match="within the hours of Office: next"):
+        decide(message, reviewer)
+    WorkCalendar.objects.update(holidays={})
+    decision = decide(message, reviewer).decision
+    WorkCalendar.objects.all().delete()
+    make_due()
+    assert run_decision(decision_id=decision.pk) == "refused"
+    assert calls(upstream) == 0
+    with pytest.raises(VerdictNotAllowed, match="These hours never come: ask an admin"):
+        decide(message, reviewer)
