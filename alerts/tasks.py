@@ -32,19 +32,13 @@ def drain(destinations: int | str) -> str:
 
 
 @shared_task(base=AfterCommitTask)
-def run_command(interaction_id: int) -> str:
-    """Run a command that somebody gave on Discord, and answer it."""
-    from alerts.channels.discord.run_command import run_command
+def answer_interaction(interaction_id: int) -> str:
+    """Run a command that somebody gave on Discord, or judge a press that was deferred,
+    and answer it.
+    """
+    from alerts.channels.discord.interactions import answer_interaction
 
-    return run_command(interaction_id=interaction_id)
-
-
-@shared_task(base=AfterCommitTask)
-def judge_press(interaction_id: int) -> str:
-    """Judge a press on Discord that was deferred, and answer it."""
-    from alerts.channels.discord.interactions import judge_press
-
-    return judge_press(interaction_id=interaction_id)
+    return answer_interaction(interaction_id=interaction_id)
 
 
 @shared_task(base=AfterCommitTask)

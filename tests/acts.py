@@ -138,8 +138,7 @@ PROVED_TASKS = {
     "approvals.tasks.load_pictures": "test_remote_pictures.py",
     "mirror.tasks.read_thread": "test_thread.py",
     "alerts.tasks.drain": "test_alert_deliveries.py",
-    "alerts.tasks.judge_press": "test_interactions.py",
-    "alerts.tasks.run_command": "test_slash_commands.py",
+    "alerts.tasks.answer_interaction": "test_interactions.py",
     "audit.tasks.forget_details": "test_retention.py::test_details_past_their_retention_are_removed_entries_stay",
     "audit.tasks.check": "test_ledger_state.py",
 }

@@ -10,7 +10,7 @@ import pytest
 from django.db.models.functions import Now
 
 from alerts.channels.discord.embeds import custom_id
-from alerts.channels.discord.interactions import judge_press
+from alerts.channels.discord.interactions import answer_interaction
 from alerts.models import Card, Destination, Interaction
 from approvals.models import Verdict
 from people.models import DiscordAccount
@@ -60,7 +60,7 @@ def defer(message, act="approve", **fields):
 
 def judged(row):
     Interaction.objects.filter(pk=row.pk).update(next_attempt_at=Now())
-    outcome = judge_press(interaction_id=row.pk)
+    outcome = answer_interaction(interaction_id=row.pk)
     row.refresh_from_db()
     return outcome
 

@@ -20,7 +20,7 @@ from django.test import Client
 from alerts.cards.message import approvals_of, desk_link
 from alerts.channels.discord import interactions, replies
 from alerts.channels.discord.embeds import custom_id
-from alerts.channels.discord.interactions import forget_answers, judge_press
+from alerts.channels.discord.interactions import answer_interaction, forget_answers
 from alerts.channels.discord.replies import LAST_REFUSAL
 from alerts.channels.discord.verdicts import NOT_YOURS, error_sentence
 from alerts.models import Card, Delivery, Destination, Interaction
@@ -595,6 +595,6 @@ def test_press_that_would_wait_for_a_lock_is_deferred_and_decided_once(
     # Discord cannot be reached from here: decided, and the response still pending.
     for _ in range(2):
         Interaction.objects.update(state="due", next_attempt_at=Now())
-        judge_press(interaction_id=row.pk)
+        answer_interaction(interaction_id=row.pk)
         assert Interaction.objects.get().outcome == "approve"
         assert Verdict.objects.get().surface == "discord"

@@ -22,8 +22,9 @@ from alerts.channels.discord.commands import (
     read_command,
     with_typed_text,
 )
+from alerts.channels.discord.interactions import answer_interaction
 from alerts.channels.discord.registration import COMMANDS
-from alerts.channels.discord.run_command import note_proofs, run_command
+from alerts.channels.discord.run_command import note_proofs
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
 from approvals.message_page.side_panel import is_verified
@@ -90,7 +91,7 @@ def make_command(name, user=ANA, **options):
 
 
 def run(row):
-    outcome = run_command(interaction_id=row.pk)
+    outcome = answer_interaction(interaction_id=row.pk)
     row.refresh_from_db()
     return outcome
 
@@ -253,7 +254,7 @@ def test_worker_that_dies_before_the_answer_sends_no_second_message(
             run(row)
         assert Email.objects.count() == number + 1, how
         assert len(discord.calls) == answered, how
-        assert run_command(interaction_id=row.pk) == "not due", how
+        assert answer_interaction(interaction_id=row.pk) == "not due", how
         Interaction.objects.filter(pk=row.pk).update(
             lease_until=Now() - timedelta(seconds=1)
         )

@@ -28,19 +28,20 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from alerts import tasks
 from alerts.channels.discord.commands import suggest
 from alerts.channels.discord.replies import (
     BROKEN,
     DEFERRED,
     PONG,
     REASON,
-    TASKS,
     Body,
     Reply,
     answer_deferred,
     choices,
     private,
 )
+from alerts.channels.discord.run_command import run_command
 from alerts.channels.discord.verdicts import judge
 from alerts.models import Interaction
 from common.addresses import came_unencrypted
@@ -386,7 +387,7 @@ def _take(
     if is_new and is_judged:
         _store_reply(interaction, judge(interaction))
     elif is_new:
-        TASKS[interaction.kind].delay_on_commit(interaction.pk)
+        tasks.answer_interaction.delay_on_commit(interaction.pk)
     if time.monotonic() > until:
         raise TooSlow
     # Put off is what has no answer yet, or was answered later.
@@ -396,15 +397,18 @@ def _take(
     return body
 
 
-def judge_press(*, interaction_id: int) -> str:
-    """Judge and answer one press that was deferred, if it is due, and return what came
-    of that.
+def answer_interaction(*, interaction_id: int) -> str:
+    """Run one command, or judge one press that was deferred, answer it if it is due,
+    and return what came of that.
     """
-    return answer_deferred(
-        interaction_id,
-        kinds=(Interaction.Kind.PRESS, Interaction.Kind.FORM),
-        work=lambda row: retry_transaction(lambda: _judge_once(row)),
-    )
+
+    def work(interaction: Interaction) -> None:
+        if interaction.kind == Interaction.Kind.COMMAND:
+            run_command(interaction)
+        else:
+            retry_transaction(lambda: _judge_once(interaction))
+
+    return answer_deferred(interaction_id, work=work)
 
 
 def forget_answers() -> int:

@@ -8,7 +8,7 @@ repeats nothing.
 import json
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 
 from alerts.cards.markup import cut
 from alerts.models import Interaction
-from alerts.tasks import judge_press, run_command
+from alerts.tasks import answer_interaction
 from approvals.decisions.forms import MAX_REASON
 from common.actors import Actor
 from common.logs import traced
@@ -52,11 +52,6 @@ DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
 FAULT = "The desk had an error; whoever runs it can find it in the log."
 BROKEN = f"{FAULT} Nothing was done."
 TOO_LATE = "too late"
-TASKS: dict[str, Any] = {
-    Interaction.Kind.COMMAND: run_command,
-    Interaction.Kind.PRESS: judge_press,
-    Interaction.Kind.FORM: judge_press,
-}
 # Discord accepts answers for 15 minutes; the last attempt must end before that.
 _ANSWERABLE = timedelta(minutes=14)
 MAX_PAUSE = 60.0
@@ -201,8 +196,8 @@ class TryAgain(Exception):
 
 def enqueue_due() -> None:
     """Enqueue the interactions of workers that died, or whose task was lost."""
-    for key, kind in due_interactions().values_list("pk", "kind")[:400]:
-        TASKS[kind].delay_on_commit(key)
+    for key in due_interactions().values_list("pk", flat=True)[:400]:
+        answer_interaction.delay_on_commit(key)
 
 
 def due_interactions() -> QuerySet[Interaction]:
@@ -210,18 +205,13 @@ def due_interactions() -> QuerySet[Interaction]:
     return Interaction.objects.due().order_by("next_attempt_at")
 
 
-def answer_deferred(
-    interaction_id: int,
-    *,
-    kinds: Collection[Interaction.Kind],
-    work: Callable[[Interaction], None],
-) -> str:
+def answer_deferred(interaction_id: int, *, work: Callable[[Interaction], None]) -> str:
     """Answer an interaction, if it is due, and return what came of that; `work` stores
     the answer or raises TryAgain.
 
     Work is done once: what has an answer already is only answered.
     """
-    interaction = Interaction.objects.filter(kind__in=kinds).claim(interaction_id)
+    interaction = Interaction.objects.claim(interaction_id)
     if interaction is None:
         return "not due"
     with traced(interaction.trace):

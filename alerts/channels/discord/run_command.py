@@ -35,7 +35,6 @@ from alerts.channels.discord.replies import (
     FAULT,
     MAX_PAUSE,
     TryAgain,
-    answer_deferred,
     private,
     recorded_refusal,
     stranger,
@@ -80,11 +79,6 @@ _FINAL: dict[type[errors.UpstreamError], tuple[str, str]] = {
     errors.Conflict: ("conflict", "MultiMail refused it because of a conflict."),
     errors.Rejected: ("not accepted", "MultiMail does not accept it in this form."),
 }
-
-
-def run_command(*, interaction_id: int) -> str:
-    """Run and answer one command, if it is due, and return what came of that."""
-    return answer_deferred(interaction_id, kinds=(Interaction.Kind.COMMAND,), work=_run)
 
 
 def note_proofs(*, interaction_id: str = "") -> int:
@@ -135,7 +129,7 @@ def _note_proof(pk: int) -> bool:
     return True
 
 
-def _run(interaction: Interaction) -> None:
+def run_command(interaction: Interaction) -> None:
     """Run the command, and store the answer. Raises TryAgain."""
     writes = interaction.name in WRITING
     try:
