@@ -96,7 +96,7 @@ def test_card_by_the_bot_is_posted_once_and_edited_in_place(
     # Somebody deletes the card: it is not posted again.
     standin.posts.clear()
     Delivery.objects.update(state="due")
-    assert deliver_due() == ["card gone", "gone"]
+    assert deliver_due() == ["card gone", "failed"]
     assert standin.posts == {}
 
 
