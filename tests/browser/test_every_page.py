@@ -41,7 +41,7 @@ from tests.integration.deciding import decide
 from tests.integration.gateway_served import make_account, served_gateway
 from tests.integration.practising import make_approved, make_planted
 from tests.integration.test_bulk import HIGH
-from tests.integration.test_bulk import decide as decide_sheet
+from tests.integration.test_bulk import approve as decide_sheet
 from tests.integration.test_invitations import TYPED, link_of, token_in
 from tests.signing import PASSWORD, give_app, resume, sign_in
 from tests.walk import POST_ONLY, Persona, Walk, standing_before, takes_a_form
@@ -319,7 +319,7 @@ def of_messages(client, take, **_):
     take("high risk", client.get(f"{path}approve/"))
     ids = [str(one.public_id) for one in (high, first, second, third)]
     sheet = client.post("/queue/bulk/", {"id": ids})
-    done = decide_sheet(client, sheet, [third])
+    done = decide_sheet(client, sheet, [third], unread=1)
     take("several decided", client.get(done["Location"]))
     old = first.revision.fingerprint
     show_row(first, markdown="Changed since", subject="Changed")

@@ -43,7 +43,7 @@ from tests.integration.deciding import (
     read_all,
 )
 from tests.integration.practising import make_approved, make_planted
-from tests.integration.test_bulk import decide as decide_sheet
+from tests.integration.test_bulk import approve as decide_sheet
 from tests.integration.test_bulk import open_sheet
 from tests.ledger import seal_here
 
@@ -145,7 +145,7 @@ def test_sheet_of_many_says_what_it_was_and_decides_the_others(
     both = [planted.message, other]
     page = open_sheet(client, *both)
     assert "practice" not in page.text.lower()
-    done = client.get(decide_sheet(client, page, both, "approve").url).text
+    done = client.get(decide_sheet(client, page, both, unread=2).url).text
     assert "easily missed" in done
     assert "Not decided" not in done
     assert Decision.objects.latest("pk").message == other

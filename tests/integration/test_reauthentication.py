@@ -21,7 +21,7 @@ from people.sign_in.reauthentication import reauthenticated
 from policy.models import KillSwitch
 from tests.doors import DOORS
 from tests.factories import make_message
-from tests.integration.test_bulk import decide, open_sheet
+from tests.integration.test_bulk import approve, open_sheet
 
 pytestmark = pytest.mark.urls(__name__)
 
@@ -197,9 +197,9 @@ def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked_and_rejection_n
     ]
     client = signed_in(reviewer, minutes=11)
     sheet = open_sheet(client, *messages)
-    answer = decide(client, sheet, messages[:2])
+    answer = approve(client, sheet, messages[:2], unread=2)
     assert Decision.objects.count() == 0
-    decide(client, sheet, messages[2:], "reject", reject_reason="Not this")
+    approve(client, sheet, messages[2:], outcome="reject", reject_reason="Not this")
     assert Decision.objects.get().outcome == "reject"
     done = resubmit(client, confirm(client, answer))
     assert done["Location"].startswith("/queue/bulk/done/")

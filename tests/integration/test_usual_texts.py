@@ -7,7 +7,7 @@ from approvals.models import Comment, Decision, UsualTexts
 from approvals.usual_texts import REJECT, presets_of
 from tests.factories import change_row, make_message
 from tests.integration.deciding import post_verdict
-from tests.integration.test_bulk import decide as decide_sheet
+from tests.integration.test_bulk import approve as decide_sheet
 from tests.integration.test_bulk import open_sheet
 from tests.ledger import latest_details
 from tests.markup import says, words_of
@@ -77,10 +77,12 @@ def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(
     assert REJECT[0].label in words_of(open_sheet(desk, message, other))
     page = open_sheet(desk, message)
     assert "Own" in words_of(page)
-    refused = decide_sheet(desk, page, [message], "reject", reject_preset="made-up")
+    refused = decide_sheet(
+        desk, page, [message], outcome="reject", reject_preset="made-up"
+    )
     assert CHANGED_MEANWHILE in words_of(refused)
     preset = named(message.mailbox, "reject", "Own")
-    decide_sheet(desk, page, [message], "reject", reject_preset=preset)
+    decide_sheet(desk, page, [message], outcome="reject", reject_preset=preset)
     assert Decision.objects.get().reason == "Ours."
 
 
