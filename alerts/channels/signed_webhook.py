@@ -1,5 +1,5 @@
 """Signed webhook: each event is posted to a program's address, signed as the Standard
-Webhooks specification asks. It must not know cards.
+Webhooks specification asks. It must not import what builds cards for chat channels.
 """
 
 import base64
@@ -39,12 +39,12 @@ _SECRET_BYTES = 32
 
 
 class SignedWebhook(EventChannel):
-    """Events for a program of one's own."""
+    """Sends events to a program that the organisation runs."""
 
     kind = "signed_webhook"
     label = "Signed webhook"
     service = "The receiver"
-    summary = "Events for a program, signed by Standard Webhooks. Needs its address; the secret is made here."
+    summary = "Events for a program, signed as Standard Webhooks says. Enter its address; the desk makes the secret."
     makes_secret = True
     when_accepted = f"The receiver accepted the test, an event of type {TEST_EVENT}."
     fields = (
@@ -72,6 +72,7 @@ class SignedWebhook(EventChannel):
         parts = urlsplit(url)
         if origin_of(url) == origin_of(settings.PUBLIC_URL):
             return "This is the desk's own address. Enter the address of the receiving program."
+        # An operator listed it in OUTGOING_ALLOW: plain HTTP and private addresses too.
         if is_allowed(url):
             return ""
         if parts.scheme != "https":
@@ -102,14 +103,14 @@ class SignedWebhook(EventChannel):
     def post_event(
         self, destination: Destination, body: bytes, *, event_id: str, limit: float
     ) -> Posted:
-        """Post one event. Whatever the receiver does not accept with a 2xx it gets
-        again, except after a 410.
+        """Post one event. After any answer but a 2xx it is posted again; a 410 ends the
+        destination.
         """
         if error := self.url_error(destination.url):
             raise DestinationGone(error)
         if not destination.secret:
             raise DestinationGone(
-                "The destination has no signing secret. Create a new one."
+                "The destination has no signing secret. Create a new secret for it."
             )
         answer = send(
             "POST",
@@ -140,8 +141,8 @@ class SignedWebhook(EventChannel):
 def signed_headers(
     destination: Destination, *, event_id: str, body: bytes
 ) -> dict[str, str]:
-    """Return the three headers, signed now; while the previous secret is valid too,
-    with a signature of each.
+    """Return the three headers of a signature made now. While the previous secret is
+    valid too, they have two signatures, one by each secret.
     """
     at = datetime.fromtimestamp(int(time.time()), UTC)
     keys = [destination.secret]

@@ -1,10 +1,10 @@
-"""Does by itself what rules say: rejects expired messages, follows the policy, and
+"""Decides messages without a person: rejects what has expired, follows the policy, and
 approves by standing approvals that two admins signed.
 
 Expiry and policy never approve. Our gateway is told until when a message may be
 approved, so that it refuses a late approval by anybody. Of what fits a standing
-approval, one of every ten is left to people all the same, and nobody who decides it is
-told.
+approval, one in ten is given to people as a sample, and they are not told that it is
+one.
 """
 
 import logging
@@ -55,8 +55,8 @@ def _do_due(
     order: tuple[str, ...] = (),
     failure: str,
 ) -> int:
-    """Do it with some of the messages that are due, and still are under their lock;
-    return with how many it was done.
+    """Lock some of the messages that are due, one by one, and call `do` with each that
+    still is; return how many times it did something.
 
     One that fails keeps no other waiting: it is logged, and stays due.
     """
@@ -96,7 +96,7 @@ def expire_due() -> int:
     """Reject every held message that is expired by the database's clock; return how
     many were processed.
 
-    One of which this fails stays overdue, and is listed as stuck.
+    A message for which this fails stays overdue, and is listed as stuck.
     """
     return _do_due(expired, _expire, failure="message not expired")
 
@@ -112,7 +112,7 @@ def _expire(locked: Message) -> bool:
     """
     over = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
     for decision in locked.decisions.live().under_lock():
-        # A call that runs, or a rejection, ends it.
+        # Leave it to a call that is running, or to a rejection that was decided.
         if not decision.is_approval or decision.state not in CAN_EXPIRE:
             return False
         settle.advance(
@@ -164,7 +164,7 @@ def tell_expiry(message_id: int) -> str:
             extra={"email": message.upstream_id, "reason": type(error).__name__},
         )
         return "not told"
-    # Only what was told: the expiry may have been extended meanwhile.
+    # What was told, or refused for good: the expiry may have been extended meanwhile.
     Message.objects.filter(pk=message.pk).update(gate_expires_at=expires_at)
     return outcome
 
@@ -177,9 +177,10 @@ def not_asked() -> DeskMessageQuerySet:
 
 
 def apply_policy() -> int:
-    """Ask the active policy about some of them; return how many were processed.
+    """Apply the active policy to some of these messages; return how many were
+    processed.
 
-    Whoever approves one of which this fails is asked for its rules.
+    Where this fails for a message, the policy is asked when somebody approves it.
     """
     return _do_due(
         not_asked, _follow_policy, order=("pk",), failure="policy not applied"
@@ -187,7 +188,7 @@ def apply_policy() -> int:
 
 
 def _follow_policy(locked: Message) -> bool:
-    """Reject it where a rule says so; else shorten its time."""
+    """Shorten the time of a message as the policy says, and reject it if a rule does."""
     active = PolicyVersion.objects.active().values_list("pk", flat=True).first()
     if active is None:
         return False
@@ -213,11 +214,11 @@ def _follow_policy(locked: Message) -> bool:
 
 
 def not_met() -> DeskMessageQuerySet:
-    """Return the held messages that have the mailbox, key and text of a standing
-    approval, and were not met yet.
+    """Return the held messages with the mailbox, key and text of a standing approval
+    that it was not asked about yet.
 
-    Relies on review_alike. What anybody has given a verdict on, or was decided before,
-    is left to people.
+    Fast by the index review_alike. A message with a verdict or an earlier decision is
+    left to people.
     """
     in_force = StandingApproval.objects.in_force()
     same = in_force.filter(
@@ -241,9 +242,11 @@ def not_met() -> DeskMessageQuerySet:
 
 
 def approve_due() -> int:
-    """Let the standing approvals look at some of them; return how many were met.
+    """Let standing approvals decide some of these messages; return for how many one was
+    found.
 
-    One of which this fails is left to people, who are not in doubt.
+    A message for which this fails is left to people as if there were no standing
+    approval.
     """
     return _do_due(
         not_met, _meet_standing, order=("pk",), failure="standing approval not applied"
@@ -276,7 +279,8 @@ def _meet_standing(locked: Message) -> bool:
         else:
             place = standing.met % SAMPLE_OF
             if place == 0:
-                # Drawn, so that no agent can count which message goes unseen.
+                # Drawn for each ten, so that no agent can tell which message no
+                # person sees.
                 standing.sample_at = secrets.randbelow(SAMPLE_OF)
             standing.met += 1
             standing.save(update_fields=["met", "sample_at"])
@@ -300,14 +304,14 @@ def _meet_standing(locked: Message) -> bool:
         return True
     if found:
         StandingUse.objects.create(
-            standing=found[0], message=locked, kind=kinds.LEFT, why=why[:500]
+            standing=standing, message=locked, kind=kinds.LEFT, why=why[:500]
         )
     return bool(found)
 
 
 def actor_of(standing: StandingApproval, message: Message) -> Actor:
-    """Return the actor of a standing approval's decision: no person, so nobody's own
-    message, and no group's member.
+    """Return the actor of a standing approval's decision: not a person, so no message
+    is its own, and it is in no group.
     """
     scope = Scope(
         Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id
@@ -331,7 +335,7 @@ def why_not(standing: StandingApproval, message: Message) -> str:
         return ruling.reasons[0]
     if ruling.judged.would_be_refused:
         return "A recipient is on no allowlist."
-    # The rules of the policy ask for more than one approval of any reviewer.
+    # The policy asks for more than a single approval by any reviewer.
     then = ruling.demand.effects
     if (
         ruling.demand.asks_people
@@ -347,7 +351,7 @@ def why_not(standing: StandingApproval, message: Message) -> str:
         owners != set(standing.key_owners)
         or message.sent_by_key_name != standing.key_name
     ):
-        return "The API key has another name or owner than when this was signed."
+        return "The API key's name or owner has changed since the standing approval was signed."
     known = facts_of(message, message.review, now=now, key_owners=owners)
     assert message.revision is not None, "only what was fetched is asked about"
     content = store.stored_content(message.revision)
@@ -377,15 +381,15 @@ def why_no_longer(decision: Decision) -> str:
     """
     standing = StandingApproval.objects.in_force().filter(decisions=decision).first()
     if standing is None:
-        return "The standing approval has ended, is switched off, or its date has come."
+        return "The standing approval has ended, is switched off, or its end date has passed."
     if decision.message.verdicts.filter(live=True).exists():
-        return "Its people have looked at it already."
+        return "A reviewer has already given a verdict."
     return why_not(standing, decision.message)
 
 
 def to_stop() -> DecisionQuerySet:
-    """Return the recorded decisions of standing approvals that are over or stopped, or
-    whose content has changed.
+    """Return the decisions not yet sent whose standing approval has ended, that the kill
+    switch holds back, or whose message has changed.
     """
     mine = Decision.objects.filter(
         standing__isnull=False, state="recorded", may_have_left=False

@@ -1,5 +1,5 @@
-"""The keys that seals are signed with, the newest seal, and what must hold before
-anything more is signed.
+"""The keys that seals are signed with, and what must hold for the newest seal before
+the next one is signed. A seal is a signed hash over the entries since the one before.
 
 The keys are the Ed25519 keys of SEAL_KEY, the newest first. They are never in the
 database. A public key is written as in a seal: 32 bytes in hex.
@@ -35,7 +35,7 @@ class NoKey(Exception):
 def public_keys() -> list[str]:
     """Return the public keys, the newest first; none where the ledger is not sealed.
 
-    Raises ImproperlyConfigured, in a sentence that names no key, where one is none.
+    Raises ImproperlyConfigured if one is malformed; the sentence does not contain it.
     """
     return list(_keys(tuple(settings.SEAL_KEYS)))
 
@@ -48,12 +48,12 @@ def public_key() -> str:
 
 
 def sign(seal: Seal) -> str:
-    """Return the signature of a seal by the one of our keys that it names."""
+    """Return the signature of a seal by our key that it names."""
     return _keys(tuple(settings.SEAL_KEYS))[seal.key].sign(seal.signed_bytes).hex()
 
 
 def is_signed(seal: Seal) -> bool:
-    """Whether the signature is that of the seal's key, over exactly what it says."""
+    """Whether the signature is valid for the seal's key and content."""
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(seal.key))
         key.verify(bytes.fromhex(seal.signature), seal.signed_bytes)
@@ -65,8 +65,8 @@ def is_signed(seal: Seal) -> bool:
 def missing_key(key: str) -> str:
     """Return the sentence for the case that the key that should sign is not among ours."""
     return (
-        f"The key {fingerprint_of(key)} signs the next seal, and SEAL_KEY does not contain it. "
-        "Put it back into SEAL_KEY, after the newest one. Where it is lost for good: ./run manage audit_restored "
+        f"The next seal is signed with the key {fingerprint_of(key)}, and SEAL_KEY does not contain it. "
+        "Put it back into SEAL_KEY, after the newest one. If it is lost: ./run manage audit_restored "
         '--because "..." --new-key.'
     )
 
@@ -143,25 +143,25 @@ def check_end(last: Seal | None) -> None:
         before = Seal.objects.filter(number=number - 1).first()
         if number == 1:
             if last.previous:
-                raise SealingRefused("The first seal names one before it.")
+                raise SealingRefused("The first seal refers to an earlier one.")
         elif before is None or before.hash != last.previous:
             raise SealingRefused(f"Seal {number} does not follow the seal before it.")
         elif last.kind != Seal.Kind.RESTORED and before.expected_key != last.key:
             raise SealingRefused(
-                f"Seal {number} is signed with a key that the seal before it does not name."
+                f"Seal {number} is not signed with the key that the seal before it announced."
             )
     newest = SealedEntry.objects.aggregate(position=Max("position"))["position"]
     sealed = 0 if newest is None else newest + 1
     if sealed != size:
         what = (
-            "entries are sealed that no seal covers"
+            "more are listed as sealed"
             if sealed > size
-            else "not all of them are listed as sealed"
+            else "fewer are listed as sealed"
         )
-        raise SealingRefused(f"Seal {number} is over {size} entries, and {what}.")
+        raise SealingRefused(f"Seal {number} covers {size} entries, but {what}.")
     if last is None:
         return
-    # Over the hashes of its entries as they were sealed.
+    # The digest is over the hashes of its entries, as they were sealed.
     digest = hashlib.sha256()
     for sealed_hash in SealedEntry.objects.under(last).iterator():
         digest.update(sealed_hash)

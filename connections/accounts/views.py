@@ -58,8 +58,8 @@ class SecretField(forms.RegexField):
 
     def __init__(self, *, word: str = "key", **options: Any) -> None:
         errors = {
-            "invalid": f"This is not a {word}. It is one word of 8 to 200 characters. Copy all of it.",
-            "required": "Put it in.",
+            "invalid": f"This is not a complete {word}. A {word} is 8 to 200 characters without spaces.",
+            "required": f"Enter the {word}.",
         }
         pattern = r"\A[\x21-\x7e]{8,200}\Z"
         super().__init__(pattern, error_messages=errors, strip=True, **options)
@@ -100,7 +100,10 @@ class AddConnectionForm(SentenceForm):
         cleaned["api_url"] = url
         keys = [key for key in self.keys_of(cleaned).values() if key]
         if len(set(keys)) < len(keys):
-            self.add_error(None, "One key was entered twice. Each needs its own key.")
+            self.add_error(
+                None,
+                "The same key was entered twice. Enter a different one in each field.",
+            )
         return cleaned
 
     def keys_of(self, cleaned: dict[str, Any]) -> dict[str, str]:
@@ -277,7 +280,9 @@ def rows_of(
 
 
 def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
-    """Return a connection's health in words. It is never well before it was read."""
+    """Return a connection's health in words. It is not shown as healthy before
+    the first read.
+    """
     if connection.paused_by_hand:
         return Health(
             "Paused", "amber", "Decisions wait here until an admin resumes it."
@@ -287,16 +292,14 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
         return Health("Paused", "rose", advice)
     if connection.wait_until and connection.wait_until > now:
         advice = f"MultiMail asked the desk to wait until {connection.wait_until:%H:%M:%S} UTC."
-        return Health("Waits", "amber", advice)
+        return Health("Waiting", "amber", advice)
     if freshness.as_of is None:
-        advice = "It is read every half minute. If this stays, check its address and oversight key."
+        advice = "It is read every half minute. If this does not change, check its address and oversight key."
         return Health("Not read yet", "amber", advice)
     if freshness.level == "green" and not connection.failing_since:
         return Health("Healthy", "green")
     word = "Late"
-    advice = (
-        "No read was completed since. Check that a worker runs: ./run manage doctor."
-    )
+    advice = "The last complete read is too long ago. Check that a worker runs: ./run manage doctor."
     if connection.failing_since:
         word = "Failing"
         advice = "The desk tries again at least once a minute. Newer held mail may be missing here."
@@ -363,7 +366,7 @@ def _add_page(request: DeskRequest, form: AddConnectionForm) -> HttpResponse:
         (
             "other",
             "Another address",
-            "A gateway elsewhere. Its address must be in OUTGOING_ALLOW.",
+            "A gateway elsewhere. An operator first adds its address to the setting OUTGOING_ALLOW.",
         ),
     ]
     context = {

@@ -1,5 +1,5 @@
 """The events that a webhook can subscribe to, by every name that MultiMail accepts: those
-of its API, of its pages, and older ones.
+in its API reference, those on its pages about Discord and Inngest, and older names.
 """
 
 from collections.abc import Collection
@@ -10,7 +10,7 @@ _OURS = "our gateway"
 _DISCORD = "MultiMail's Discord page"
 _INNGEST = "MultiMail's Inngest page"
 
-# By group and by what happened: each name of the event, and who uses it.
+# By group and by what happened: each name of the event, and where it comes from.
 Groups = dict[str, dict[str, dict[str, str]]]
 GROUPS: Groups = {
     "Held mail": {
@@ -34,7 +34,7 @@ GROUPS: Groups = {
             "email.rejected": _OLDER,
         },
     },
-    "Delivery mail": {
+    "Delivery": {
         "It was handed to the mail server": {
             "message.sent": _API,
             "email.sent": _OLDER,
@@ -67,7 +67,7 @@ GROUPS: Groups = {
         }
     },
 }
-# Only sent by a gateway of this product.
+# Only the built-in gateway sends these.
 OWN_GROUPS: Groups = {
     "Only our gateway": {
         "It was cancelled": {"message.cancelled": _OURS},
@@ -84,8 +84,8 @@ USED_BY = {
 
 
 def usual_receiver(names: Collection[str]) -> str:
-    """Return who a webhook is usually for that subscribes to these names; empty where
-    they do not tell.
+    """Guess who receives a webhook with these names of events; empty if they do not
+    show it.
     """
     pages = {USED_BY.get(name) for name in names}
     receivers = {"Discord bot": _DISCORD, "Inngest": _INNGEST}

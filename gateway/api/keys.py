@@ -19,7 +19,9 @@ _NAMES = ", ".join(Scope.values)
 def _known(scopes: list[str]) -> list[str]:
     scopes = list(dict.fromkeys(scope.strip().lower() for scope in scopes))
     if unknown := [scope for scope in scopes if scope not in Scope.values]:
-        raise ValueError(f"there is no scope {unknown[0][:40]!a}; there are {_NAMES}.")
+        raise ValueError(
+            f"there is no scope {unknown[0][:40]!a}; the scopes are {_NAMES}."
+        )
     if {Scope.SEND, Scope.OVERSIGHT} <= set(scopes):
         raise ValueError(
             "one key cannot have both send and oversight: it could approve its own mail. Create two."
@@ -33,7 +35,7 @@ KeyName = Annotated[Line, Len(1, 100)]
 
 
 class KeyIn(Confirmable):
-    """A key to make. Without `mailboxes` it is good for all of them."""
+    """A key to make. Without `mailboxes` it can use all of them."""
 
     model_config = example({"name": "Support bot", "scopes": ["read", "send"]})
 
@@ -75,7 +77,7 @@ class KeyPatch(Confirmable):
 
 
 class KeyAnswer(Answer):
-    """One key, without its text."""
+    """One key, without its secret text."""
 
     id: str
     name: str
@@ -94,7 +96,10 @@ class KeyAnswer(Answer):
 
 
 class KeyMade(KeyAnswer):
-    """A new key; its text is shown this once."""
+    """A new key, with its secret text, which is shown only here.
+
+    `api_key` and `key` are the same: clients read either.
+    """
 
     api_key: str
     key: str
@@ -124,10 +129,10 @@ def list_keys(request: KeyedRequest) -> Json:
 
 @router.post("/api-keys", response={201: KeyMade, 202: PendingApproval})
 def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
-    """Make a key. Its text is in this answer and nowhere else.
+    """Make a key. Its secret text is in this answer and nowhere else.
 
-    One that decides takes an operator's code; from a key that also sends, so does one
-    that administers.
+    To make a key with the scope oversight takes an approval code from an operator. If
+    the calling key can also send, so does a key with the scope admin.
     """
     key = request.auth
     scopes = body.scopes or [str(Scope.READ)]
@@ -146,11 +151,12 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
 
 @router.patch("/api-keys/{key_id}", response={200: KeyChanged, 202: PendingApproval})
 def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> Json:
-    """Change name, scopes or mailboxes, or pause a key: it sends nothing until it is
-    resumed, and may read.
+    """Change name, scopes or mailboxes, or pause a key: a paused key cannot send until
+    it is resumed, but can still read.
 
-    Giving a key the scope oversight takes an operator's code; from a key that also
-    sends, so does letting a key administer without sending, and resuming a paused key.
+    Giving a key the scope oversight takes an approval code from an operator. If the
+    calling key can also send, so does giving a key admin without send, and resuming a
+    paused key.
     """
     key = request.auth
     found = accounts.key_named(key, key_id)

@@ -48,8 +48,8 @@ log = logging.getLogger(__name__)
 # A message may take five minutes, so there must be more places than a few slow clients
 # take.
 MAX_SESSIONS = 300
-# Postfix allows one address as many. A mail server in front is one address, and opens
-# 20 unless told otherwise.
+# Postfix's limit for one address is the same. A mail server in front is one address,
+# and opens 20 unless told otherwise.
 MAX_SESSIONS_OF_ADDRESS = 50
 # The last places are for addresses with fewer sessions than FEW: then no handful of
 # addresses takes all.
@@ -64,15 +64,15 @@ IDLE_SECONDS = 10
 UNKNOWN = "550 5.1.1 There is no such mailbox here"
 AWAY = "451 4.3.0 The mail cannot be stored at the moment, try again later"
 LOOP = "554 5.4.6 The message was sent from this mailbox: this is a loop"
-FORGED = "550 5.7.1 This is no report about mail that was sent from here"
+FORGED = "550 5.7.1 This is not a valid report about mail that was sent from here"
 TAKEN = "250 2.0.0 The mail is stored"
 MAX_MESSAGE = 25 * 1024 * 1024
 MAX_RECIPIENTS = 100
 # A client that guesses addresses is disconnected.
 MAX_UNKNOWN = 20
 # For the next command, and for all commands up to DATA. RFC 5321 suggests five minutes,
-# which servers take only for the message: what waits so long before it, holds a place
-# and sends nothing.
+# but mail servers need that long only for the message itself: a client that waits before
+# it only occupies a session.
 COMMAND_SECONDS = 30
 SECONDS_BEFORE_DATA = 60
 # For a whole message, and for storing it.
@@ -138,7 +138,9 @@ class Reception:
         address: str,
         options: list[str],
     ) -> str:
-        """Take a recipient that is ours."""
+        """Accept a recipient that is one of our mailboxes, or the return address of a
+        message that was sent from here.
+        """
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return f"452 4.5.3 At most {MAX_RECIPIENTS} recipients"
         try:
@@ -168,8 +170,8 @@ class Reception:
         """Store a message for all its recipients; return the answer, which is good only
         after everything is committed.
 
-        After any other answer the sending server comes again, and each mailbox that has
-        the message keeps its one.
+        After a temporary error the sending server tries again; a mailbox that has stored
+        the message gets no second copy.
         """
 
         def store(recipient: str) -> str:
@@ -245,8 +247,8 @@ def with_fresh_connection(work: Callable[[str], T], recipient: str) -> T:
 class InboundSession(SMTP):  # type: ignore[misc]
     """One connection."""
 
-    # Of a line of a message; commands have limits of their own. Servers break at 1,000,
-    # scripts do not.
+    # Characters in a line of a message; commands have limits of their own. Mail servers
+    # break lines at 1,000, scripts often do not.
     line_length_limit = 16_000
 
     def __init__(
@@ -265,7 +267,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
         self._reception = reception
         self._address = address
         self._held = 0
-        # How many recipients were none here.
+        # How many recipients of this session do not exist here.
         self.unknown = 0
         self._until_data: asyncio.TimerHandle | None = None
 
@@ -316,7 +318,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
             )
             return
         envelope = self.envelope
-        # Reports and automatic replies have an empty one.
+        # Reports and automatic replies have an empty sender.
         sender = envelope.mail_from.removeprefix("<>")
         try:
             self._stop_expecting_data()
@@ -378,8 +380,8 @@ class InboundSession(SMTP):  # type: ignore[misc]
 
 
 class NewConnection(asyncio.Protocol):
-    """Begins a session, or answers 421: a connection's address is known only once it is
-    made.
+    """Begins a session, or answers 421: whether there is room is decided after the
+    connection is made, because its address is not known before.
     """
 
     def __init__(
@@ -391,7 +393,7 @@ class NewConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand the connection to a session, or close it."""
         assert isinstance(transport, asyncio.WriteTransport)
-        # None where it has ended already.
+        # There is no address if the connection has already closed.
         address = network_of((transport.get_extra_info("peername") or [""])[0])
         if not self._reception.has_room_for(address):
             transport.write(_TOO_MANY)
@@ -451,7 +453,7 @@ class Listener:
         server.close()
         for connection in self._reception.connections:
             connection.abort()
-        # What is cancelled by that ends first.
+        # Let the tasks that are cancelled by that end first.
         await asyncio.sleep(0)
         self._reception.close()
 

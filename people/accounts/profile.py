@@ -13,7 +13,9 @@ from people.sign_in.sessions import end_sessions
 
 @atomic_with_retry
 def rename(*, actor: Actor, name: str) -> None:
-    """Rename the actor; recorded if it changed. Older entries keep the older name."""
+    """Rename the actor; recorded if it changed. Earlier ledger entries
+    keep the earlier name.
+    """
     _set(actor, "name", name, action="person.renamed", is_about=True)
 
 
@@ -25,8 +27,8 @@ def choose_time_zone(*, actor: Actor, zone: str) -> None:
 
 @atomic_with_retry
 def set_away(*, actor: Actor, first: date | None, last: date | None) -> None:
-    """Set from which day to which the actor is out of office, by their own clock;
-    recorded if it changed.
+    """Set from which day to which the actor is out of office, in their own time zone;
+    recorded if it changed. Without both days they are not away.
     """
     person = Person.objects.locked(actor)
     before = away_in_words(person)
@@ -44,8 +46,8 @@ def set_away(*, actor: Actor, first: date | None, last: date | None) -> None:
 
 
 def away_days(person: Person) -> tuple[date | None, date | None]:
-    """Return the first and the last day on which a person is out of office, by their
-    own clock.
+    """Return the first and the last day on which a person is out of office, in
+    their own time zone.
     """
     if person.away_from is None or person.away_until is None:
         return None, None
@@ -78,7 +80,7 @@ def switch_shortcuts(*, actor: Actor, off: bool) -> None:
 @atomic_with_retry
 def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
     """Change the actor's password, and end all their sessions except the one with
-    `this_key`.
+    the session key `this_key`.
 
     That session still holds the old password's hash: the caller must renew it.
     """
@@ -100,7 +102,7 @@ def _set(
     is_about: bool = False,
 ) -> None:
     """Set a field of the actor if it differs, and record its values before and after;
-    `words` are those of a field that is off or on.
+    `words`: how to record False and True.
     """
     person = Person.objects.locked(actor)
     before = getattr(person, field)

@@ -93,8 +93,12 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
             "does not accept this key",
         ),
         ({"oversight_key": "mm_live_mighty_key"}, "oversight_key", "may also send"),
-        ({"oversight_key": "two words"}, "oversight_key", "This is not a key"),
-        ({"read_key": "mm_live_admin_key"}, "__all__", "One key was entered twice"),
+        ({"oversight_key": "two words"}, "oversight_key", "not a complete key"),
+        (
+            {"read_key": "mm_live_admin_key"},
+            "__all__",
+            "The same key was entered twice",
+        ),
         (elsewhere, "address", "Enter an address"),
         ({**elsewhere, "address": "https://evil.example"}, "address", "OUTGOING_ALLOW"),
         (

@@ -202,7 +202,7 @@ def serve(upstream, connection, message):
 
 REFUND = "Hello Dana,\n\nyour refund of {} for order 3999 is on its way."
 OUTSIDE = {
-    "another key's name": ({"sent_by_key_name": "Other bot"}, "another name or owner"),
+    "another key's name": ({"sent_by_key_name": "Other bot"}, "name or owner has changed"),
     "another text": ({"markdown": "Hello Dana,\n\nplease pay 10.00 EUR to us at once, for order 3999."}, ""),
     "a hidden copy": ({"bcc": ["eve@evil.example"]}, "goes to somebody else"),
     "a larger sum": ({"number": 4471}, "larger sum"),
