@@ -108,11 +108,11 @@ def happen(connection: Any, events: int, rate: int) -> float:
 
 
 def finish() -> None:
-    """Wait until everything was told."""
-    from alerts.models import Delivery
+    """Wait until everything was planned and told."""
+    from alerts.models import Delivery, UnplannedAct
 
     deadline = time.monotonic() + 10 * HIDDEN_SECONDS
-    while Delivery.objects.unfinished().exists():
+    while UnplannedAct.objects.exists() or Delivery.objects.unfinished().exists():
         if time.monotonic() > deadline:
             raise RuntimeError("not everything was delivered")
         time.sleep(0.2)
