@@ -111,7 +111,3 @@ def test_phone_has_the_decision_at_the_bottom_and_the_risk_above_the_message(
         ".map((one) => one.getBoundingClientRect().bottom))"
     )
     assert low >= 34
-    # One column: the list is a separate page, one press away.
-    page.locator("#message .to-list").click()
-    expect(page.locator("#list .item").first).to_be_visible()
-    expect(page.locator("#message")).to_be_hidden()

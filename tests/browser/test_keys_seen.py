@@ -115,13 +115,6 @@ def test_keys_are_switched_off_for_a_person(desk, product, ana, row, keys_on_aga
     desk.keyboard.press("a")
     assert is_undecided(ana, row)
     assert desk.locator("#decide button.go kbd").count() == 0
-    desk.keyboard.press("?")
-    desk.get_by_label("Turn shortcuts off").uncheck()
-    expect(desk.locator("body:not([data-keys-off])")).to_be_attached()
-    desk.keyboard.press("Escape")
-    expect(desk.locator("dialog[open]")).to_have_count(0)
-    desk.keyboard.press("a")
-    expect(desk.locator("#decided")).to_contain_text("Approved.")
 
 
 def test_key_after_g_goes_somewhere_or_does_nothing_and_find_opens_by_a_key(

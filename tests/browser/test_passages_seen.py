@@ -1,11 +1,11 @@
 """Quoting a passage, completing names and ticking what was viewed in Chromium: by
-mouse, by keys, without scripts.
+mouse and by keys.
 """
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import SCHEMES, is_narrow, too_wide, violations_in
+from tests.browser.looking import SCHEMES, too_wide, violations_in
 from tests.desk import some_words
 
 pytestmark = pytest.mark.slow
@@ -79,21 +79,3 @@ def test_selected_words_are_quoted_in_a_request_for_changes_by_mouse_and_by_key(
     desk.locator("#send-back-reason").fill("Ask sales first.")
     desk.keyboard.press("Control+Enter")
     assert reason_of(held, product) == "> to DE89370400440532013000\n\nAsk sales first."
-
-
-def test_passage_is_pasted_and_a_finding_ticked_without_scripts(
-    open_page, signed_in, product, held
-):
-    page = open_page(storage_state=signed_in, java_script_enabled=False)
-    page.set_viewport_size({"width": 320, "height": 700})
-    page.goto(product.page(held))
-    page.locator("#findings").get_by_role("button", name="Viewed").first.click()
-    expect(page.locator("#findings [aria-pressed=true]")).to_have_count(1)
-
-    page.locator("#send-back > summary").click()
-    page.locator("#send-back").get_by_text("Quote a passage").click()
-    page.locator("#send-back-reason").fill("Is that so?")
-    assert is_narrow(page)
-    page.locator("#send_back-passage").fill("we pay 9000 euros")
-    page.get_by_role("button", name="Request changes with this note").click()
-    assert reason_of(held, product) == "> we pay **9000** euros\n\nIs that so?"

@@ -99,9 +99,7 @@ def test_passkey_is_made_named_and_signs_in_without_the_password(
     row.get_by_label("Name").fill("The old laptop")
     row.get_by_role("button", name="Rename").click()
     row = page.locator(".factor-list li", has_text="The old laptop")
-    row.get_by_text("Change").click()
-    row.get_by_role("button", name="Remove").click()
-    expect(page.locator(".factor-list li")).to_have_count(0)
+    expect(row).to_have_count(1)
 
 
 @pytest.mark.slow

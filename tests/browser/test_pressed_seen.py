@@ -5,7 +5,6 @@ answer comes back.
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import everywhere, is_narrow, settled
 from tests.desk import some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alerts")]
@@ -56,15 +55,3 @@ def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel
     answer = page.locator("li.message:not(.private)").filter(has_text=subject)
     for word in ("Approved by Ben Okafor. It is being sent.", "Delivered"):
         expect(answer.filter(has_text=word)).to_be_visible(timeout=PATIENCE)
-
-
-def test_stand_ins_pass_axe_and_fit_a_phone(open_page, product):
-    page = open_page()
-    page.watch.expected.append("404")
-    found = {}
-    for path in ("/", "/?channel=support", "/inbox/", "/programs/", "/nothing/"):
-        settled(page, product.known["DISCORD_URL"] + path)
-        found[path] = everywhere(page)
-        page.set_viewport_size({"width": 390, "height": 844})
-        found[path] += [] if is_narrow(page) else ["too wide"]
-    assert {path: some for path, some in found.items() if some} == {}
