@@ -165,18 +165,6 @@ def test_sendemail_whose_answer_is_spoilt_makes_one_message(product, bot):
         assert len(subjects(product, subject)) == 1
 
 
-@pytest.mark.slow
-def test_refusal_is_shown_and_not_waited_for_until_tomorrow(product, bot):
-    interaction = bot.discord.slash("sendemail", to="dana", subject="x", body="x")
-    assert answered(product, bot, interaction)["content"].startswith("Not sent: to")
-    used_up = wire.answering(429, b'{"error": "Too much."}', Retry_After="86400")
-    subject = f"Used up {bot.language}"
-    with bot.gateway.fault(used_up, OTHER, times=1):
-        reply = answered(product, bot, send(bot, subject))
-    assert reply["content"] == "Not sent: Too much."
-    assert subjects(product, subject) == []
-
-
 def test_unread_mail_is_shown_with_the_line_that_answers_it(product, bot):
     received = recipes.receive(
         product, f"Where is *my* order, {bot.language}? @everyone"

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.conformance import recipes
-from tests.conformance.recipes import RECIPES, ROOT
+from tests.conformance.recipes import ROOT
 
 DOCUMENTS = (
     ROOT / "README.md",
@@ -112,14 +112,6 @@ def test_every_link_between_documents_leads_somewhere():
     ]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
-
-
-def test_every_recipe_is_explained():
-    page = (ROOT / "docs" / "bot-developers.md").read_text()
-    programs = {
-        path.name for path in RECIPES.iterdir() if path.suffix in (".py", ".mjs")
-    }
-    assert programs == set(re.findall(r"\]\(recipes/([\w.]+\.(?:py|mjs))\)", page))
 
 
 def test_page_of_errors_has_every_code_of_the_gateway_and_no_other():

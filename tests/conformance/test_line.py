@@ -3,17 +3,12 @@ that ./run started.
 """
 
 import time
-import uuid
 from types import SimpleNamespace
 
 import psycopg
 import pytest
 from multimail import MultiMail
 
-from common.fingerprint import short_fingerprint
-from tests.conformance import recipes
-
-AMBER = 0xF59E0B
 STEPS = {
     "message.held", "message.fetched", "message.opened", "verdict.given", "decision.recorded", "decision.calling",
     "decision.applied", "message.approved", "message.sent", "alert.delivered",
@@ -36,20 +31,15 @@ def line(product, ana, alerts):
         read = client.get_email(product.known["MAILBOX_ID"], sent["id"])
     # The SDK has no metadata; the origin is written as the flat call writes it.
     row = product.held(ana, sent["id"])
-    before = product.wait_for(
-        lambda: product.cards(subject), timeout=120, what="the card"
-    )
+    product.wait_for(lambda: product.cards(subject), timeout=120, what="the card")
     assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
 
     def delivered():
         cards = product.cards(subject)
-        shown = cards[0]["embeds"][0]["description"] if cards else ""
-        return "**Delivered" in shown and cards
+        return cards and "**Delivered" in cards[0]["embeds"][0]["description"]
 
-    after = product.wait_for(delivered, timeout=120, what="the card to say Delivered")
-    return SimpleNamespace(
-        subject=subject, sent=sent, read=read, row=row, before=before, after=after
-    )
+    product.wait_for(delivered, timeout=120, what="the card to say Delivered")
+    return SimpleNamespace(subject=subject, sent=sent, read=read, row=row)
 
 
 def test_sdk_message_is_approved_and_leaves_exactly_once(product, ana, line):
@@ -64,20 +54,6 @@ def test_sdk_message_is_approved_and_leaves_exactly_once(product, ana, line):
         timeout=60,
         what="the message under Done",
     )
-
-
-def test_card_names_the_message_and_is_updated(product, ana, line):
-    [card] = line.before
-    [after] = line.after
-    embed = card["embeds"][0]
-    fields = {one["name"]: one["value"].replace("\\", "") for one in embed["fields"]}
-    assert embed["color"] == AMBER
-    assert fields["Fingerprint"] == short_fingerprint(line.row["fingerprint"])
-    assert (
-        embed["url"] == f"{product.known['DASHBOARD_URL']}/approvals/{line.sent['id']}/"
-    )
-    assert after["id"] == card["id"]
-    assert after["embeds"][0]["color"] != AMBER
 
 
 def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(
@@ -108,24 +84,6 @@ def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(
     assert trace in product.stack.log("worker-desk")
 
 
-def test_reject_sends_nothing_and_the_agent_reads_the_reason(product, ana):
-    upstream_id, subject = product.send()
-    row = product.held(ana, upstream_id)
-    assert ana.decide(row["id"], "reject", row["fingerprint"]).status_code == 422
-    reason = "Wrong amount: it is 49, not 94."
-    ana.decide(row["id"], "reject", row["fingerprint"], reason=reason)
-    product.wait_for(
-        lambda: ana.find(upstream_id, "done"), timeout=60, what="the message under Done"
-    )
-    with sdk(product) as client:
-        email = client.get_email(product.known["MAILBOX_ID"], upstream_id)
-    assert email["status"] == "rejected"
-    assert email["decision_reason"].startswith(reason)
-    assert product.mails(subject) == []
-    page = ana.get(f"/audit/trace/{row['id']}/").text
-    assert all(word in page for word in ("Ana Ferreira", "ana#1", "outreach", "Acme"))
-
-
 def test_application_role_cannot_rewrite_the_ledger(product):
     with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
         for statement in (
@@ -154,38 +112,3 @@ def test_no_secret_and_no_body_reaches_a_log(product, ana):
         for log, lines in logs.items()
         if text in lines
     ] == []
-
-
-def unread(product, address):
-    """What the agent's `check_inbox` lists."""
-    rows = product.call(
-        "GET", "/v1/check_inbox", params={"mailbox": address, "limit": 100}
-    ).json()["emails"]
-    return {row["subject"]: row["id"] for row in rows}
-
-
-def test_held_mail_reaches_the_agent_once_a_reviewer_lets_it_in(product, ana):
-    subject = f"Customer {uuid.uuid4().hex[:8]}"
-    address = f"held-{uuid.uuid4().hex[:8]}@yourteam.example"
-    mailbox = {"address": address, "oversight_mode": "gated_all"}
-    made = product.call("POST", "/v1/mailboxes", "ADMIN_KEY", json=mailbox)
-    assert made.status_code == 201, made.text
-    recipes.write(product, address, subject)
-    pending = product.call("GET", "/v1/oversight/pending", "OVERSIGHT_KEY").json()
-    [upstream_id] = [
-        row["id"] for row in pending["pending"] if row["subject"] == subject
-    ]
-    row = product.held(ana, upstream_id)
-    assert unread(product, address) == {}
-    refused = product.call("GET", "/v1/read_email", params={"id": upstream_id})
-    assert refused.status_code == 403
-    ana.decide(row["id"], "approve", row["fingerprint"])
-    product.wait_for(
-        lambda: unread(product, address) == {subject: upstream_id},
-        timeout=60,
-        what="the mail let in",
-    )
-    released = product.wait_for(
-        lambda: ana.find(upstream_id, "done"), timeout=60, what="the desk to know it"
-    )
-    assert released["state"] == "released"

@@ -185,11 +185,3 @@ def test_model_answers_in_a_thread_waits_and_takes_back(product, model):
     ended = model.found("wait_for_decision", id=again["id"])
     assert ended["status"] == "cancelled"
     assert model.use("withdraw_email", id=reply["id"])[0], "it has left"
-
-
-def test_model_gets_an_explanation_of_what_is_wrong(model):
-    failed, text = model.use("send_email", to=["nobody"], subject="x", markdown="x")
-    assert failed
-    assert text.startswith("to")
-    assert model.use("read_email") == (True, "The argument 'id' is missing.")
-    assert model.ask("resources/list")["code"] == -32601
