@@ -5,8 +5,6 @@ however hostile that is.
 import itertools
 from dataclasses import replace
 
-import pytest
-
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
 from risk import find_risks
@@ -110,8 +108,3 @@ def test_rules_stay_linear_for_many_of_one_kind():
         for name, (small, large) in crowds.items()
         if not is_linear(judge, small, large)
     ] == []
-
-
-@pytest.mark.slow
-def test_rules_stay_linear_over_a_megabyte():
-    assert [pair for pair in PAIRS[::3] if not is_linear_in(*pair, 1_000_000)] == []
