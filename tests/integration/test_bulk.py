@@ -407,22 +407,6 @@ def test_approval_takes_what_its_person_has_read_by_the_ledger_and_what_the_page
     ]
 
 
-def test_missing_number_of_unread_messages_changes_nothing_and_keeps_the_rest(
-    desk, connection
-):
-    plum, kiwi, fig = several(connection, "plum", "kiwi", "fig")
-    page = open_sheet(desk, plum, kiwi, fig)
-    refused = approve(
-        desk, page, [plum, fig], unread="", reject_reason="Half a sentence"
-    )
-    text = refused.text
-    assert refused.status_code == 422
-    assert decided() == []
-    assert "Nothing was approved: 2 of the ticked messages are unread." in text
-    assert ticked(refused) == [pair(plum), pair(fig)]
-    assert "Half a sentence" in text
-
-
 def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all(
     desk, connection
 ):

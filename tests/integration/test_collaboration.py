@@ -224,17 +224,6 @@ def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(
     assert "Right: " not in json.dumps(columns, default=str)
 
 
-def test_mention_is_listed_under_mine_and_counted_in_tab_and_rail(
-    signed_in, reviewer, second_reviewer, message
-):
-    client = signed_in(reviewer)
-    post(client, message, "comments", text="@Ben Okafor Is it?")
-    client = signed_in(second_reviewer)
-    assert waiting(client, "mine") == [str(message.public_id)]
-    assert "Question from Ana Ferreira" in client.get("/queue/?tab=mine").text
-    assert client.get("/queue/pulse/").json()["asked"] == 1
-
-
 def test_people_are_asked_by_name_or_address_until_they_comment_or_decide(
     reviewer, second_reviewer, admin, message
 ):
@@ -274,29 +263,6 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(
     answer = post(client, message, "comments", HTMX, text=text).text
     assert asked() == [here]
     assert answer.count("names nobody who sees this message") == 4
-
-
-def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is_offered_asks_that_person(
-    signed_in, reviewer, second_reviewer, message
-):
-    make_person("ana.b@yourteam.example", "Ana Be<rg>", "reviewer")
-    twins = [
-        make_person(f"{name}@yourteam.example", "Kim Roe", "reviewer")
-        for name in ("kim", "roe")
-    ]
-    client = signed_in(reviewer)
-    wanted = {
-        "be": ["Ana Be<rg>", "Ben Okafor"],
-        "ana.": ["Ana Be<rg>"],
-        # Two have this name.
-        "kim": [one.email for one in twins],
-        # Oneself.
-        "Ana F": [],
-    }
-    for typed, expected in wanted.items():
-        assert names(client, message, typed) == expected, typed
-    say(message, reviewer, f"@{twins[1].email} Look.")
-    assert asked() == [twins[1]]
 
 
 def waiting(client, tab="waiting"):

@@ -104,7 +104,7 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
 
 
 def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
-    run_doctor, working, reviewer, settings, tmp_path
+    run_doctor, working, reviewer
 ):
     """Everything is late at the start, because the desk had been off for an hour."""
     long_ago = Now() - timedelta(hours=1)
@@ -127,16 +127,6 @@ def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
             switched_off_at=Now(),
         )
         assert run_doctor()[0] == 2
-    # Before that the launcher says that it is not ready.
-    Tick.objects.all().delete()
-    settings.DATA_DIR = tmp_path
-    with data_folder.held(tmp_path):
-        for is_ready, status in ((False, 0), (True, 2)):
-            data_folder.write_state(
-                tmp_path,
-                {"pid": 1, "verb": "start", "is_ready": is_ready, "processes": {}},
-            )
-            assert run_doctor()[0] == status, is_ready
 
 
 FOUNDATIONS = [

@@ -306,22 +306,6 @@ def test_of_expiry_and_extension_at_one_moment_one_counts(message, reviewer):
     assert not (by_rule and message.review.extended_to)
 
 
-def test_admin_adds_a_calendar_and_puts_somebody_on_duty(
-    admin, reviewer, signed_in, connection
-):
-    client = signed_in(admin)
-    path = "/review-plans/calendars/add/"
-    typed = {"name": "Office", "zone": "Europe/Lisbon", "day-6": "nine to five"}
-    assert client.post(path, typed).status_code == 422
-    typed |= {"day-6": "09:00-12:00", "holidays": "2030-12-25 Christmas Day"}
-    assert client.post(path, typed).status_code == 302
-    assert WorkCalendar.objects.get().holidays == {"2030-12-25": "Christmas Day"}
-    duty = {"person": reviewer.pk, "mailbox": "all"}
-    assert client.post("/review-plans/duty/", duty).status_code == 302
-    assert DutyTurn.objects.get().person == reviewer
-    assert "On duty now" in client.get("/review-plans/").text
-
-
 def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved(
     admin, reviewer, signed_in
 ):

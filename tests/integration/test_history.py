@@ -1,7 +1,6 @@
 """The history: searched and filtered as the queue is, and by dates, page by page."""
 
 from datetime import datetime
-from html import unescape
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -49,8 +48,6 @@ def names(client, query=""):
 def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
     for query, found in (
         ("", ["fig", "kiwi", "plum"]),
-        ("q=about+plum", ["plum"]),
-        ("to=contoso.example", ["plum"]),
         (f"mailbox={mailbox.pk}&q=kiwi", ["kiwi"]),
         # Days begin at midnight of whoever asks.
         ("q=on:2026-11-20", ["kiwi"]),
@@ -60,10 +57,6 @@ def test_history_has_the_search_the_filters_and_the_dates(desk, past, mailbox):
         ("tab=waiting&order=riskiest&group=thread", ["fig", "kiwi", "plum"]),
     ):
         assert names(desk, query) == found, query
-    page = unescape(desk.get("/history/?q=kiwi&since=2026-11-20&until=soon").text)
-    assert 'aria-label="Remove the filter Since 2026-11-20"' in page
-    assert 'href="/history/?q=kiwi"' in page
-    assert "“until:soon” is not a date or time, so it was ignored." in page
 
 
 def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):

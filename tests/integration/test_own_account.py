@@ -1,18 +1,13 @@
-"""A person's own account: who they are, their name, and the time zone that the desk's
-times follow.
-"""
+"""A person's own account: the time zone that the desk's times follow."""
 
 import re
 from datetime import UTC, datetime
 
-from audit.models import Entry
 from common import time_zones as zones
-from common.pages import first_error
 from dashboard.templatetags.desk import clock, instant
-from people.accounts.views import NameForm
 from people.models import Person
 from tests.ledger import latest_details
-from tests.markup import leads_to, says
+from tests.markup import says
 
 WINTER = datetime(2026, 11, 20, 10, 42, 7, tzinfo=UTC)
 SUMMER = WINTER.replace(month=7)
@@ -20,18 +15,6 @@ SUMMER = WINTER.replace(month=7)
 
 def plain(html):
     return re.sub(r"<[^>]+>", "", str(html))
-
-
-def test_name_change_is_recorded_once(signed_in, reviewer):
-    client = signed_in(reviewer)
-    path = "/people/me/name/"
-    for _ in range(2):
-        answer = client.post(path, {"name": "  Ana F. Ferreira "})
-        assert leads_to(answer) == "/people/me/"
-    fields = Entry.objects.get(action="person.renamed").detail.fields
-    assert (fields["before"], fields["after"]) == ("Ana Ferreira", "Ana F. Ferreira")
-    assert first_error(NameForm({"name": "   "}))
-    says(client.post(path, {"name": "x" * 81}), 422, "under 80")
 
 
 def test_time_zone_is_set_and_recorded_and_an_invalid_one_stays_in_the_field(

@@ -144,7 +144,6 @@ def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(
     for fields, wrong, words in (
         ({"approvals_0": ""}, "approvals_0", "Ask for"),
         ({"recipients": "acme.com\nnot an address"}, "recipients", "not an address"),
-        ({"during_day0": "9 to 5"}, "during_day0", "Write hours as 09:00-12:00"),
         ({"mailboxes": ["99"]}, "mailboxes", "Choose from the list."),
         (
             {"expire_number": "500", "expire_unit": "1440"},
