@@ -253,7 +253,6 @@ def test_admin_resends_one_or_all_failed_deliveries_once(signed_in, admin):
 TOKEN = "a-token_that_nobody_may_see"
 NUMBER = "1180000000000000427"
 PATH = f"/api/webhooks/{NUMBER}/{TOKEN}"
-DISCORD = f"https://discord.com{PATH}"
 
 
 @pytest.fixture
@@ -267,30 +266,6 @@ def changed(destination, **fields):
     """Update the row of a destination."""
     Destination.objects.filter(pk=destination.pk).update(**fields)
     destination.refresh_from_db()
-
-
-def test_destination_is_added_with_its_kind_and_event_samples(
-    signed_in, admin, discord
-):
-    other = make_connection("other")
-    make_connection("third")
-    answer = signed_in(admin).post(
-        "/alerts/add/?next=/setup/",
-        form(
-            "discord_webhook",
-            url=discord.url + PATH,
-            events=["email.held", "email.failed"],
-            connections=[str(other.pk)],
-            next="/setup/",
-        ),
-    )
-    added = Destination.objects.get()
-    assert answer["Location"] == f"/alerts/?next=%2Fsetup%2F#destination-{added.pk}"
-    assert added.url == discord.url + PATH
-    [route] = added.routes.all()
-    assert route.connection == other
-    assert route.actions == ["message.held", "message.failed"]
-    assert Entry.objects.of_action("destination.added").count() == 1
 
 
 def test_test_is_posted_without_mentions_and_remembered(

@@ -7,9 +7,7 @@ import pytest
 from django.utils import timezone
 
 from alerts.cards.notice import newest_entry
-from alerts.channels.discord.embeds import COLOURS
 from alerts.models import Card, Destination, Digest
-from approvals.decisions.status import shown_status
 from approvals.desk_messages import desk_messages
 from approvals.models import Claim
 from audit.models import Entry
@@ -21,7 +19,6 @@ from mirror.sync.health import note_failure, note_recovery
 from tests import cards
 from tests.cards import answer_body, embed_of, notice_body, notice_word
 from tests.factories import make_message
-from tests.integration.deciding import decide
 
 METADATA = {
     "discord_user": "@everyone eve@hidden.example",
@@ -83,20 +80,6 @@ def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(
     Revision.objects.update(coverage=["to", "subject", "markdown"])
     fields = card_fields(card_of(message, destination))
     assert all("not visible with this key" in fields[name] for name in ("Cc", "Bcc"))
-
-
-def test_each_state_has_its_colour_and_text_and_only_the_held_card_asks_for_a_decision(
-    connection, destination
-):
-    message = make_message(connection)
-    states = {"held": "amber", "sent": "green", "bounced": "rose"}
-    for state, tone in states.items():
-        card = card_of(message, destination, state=state)
-        assert card["color"] == COLOURS[tone], state
-        word = shown_status(reload_message(message)).word
-        assert card["description"].startswith(f"**{word}.**"), state
-        is_held = state == "held"
-        assert ("Read it and decide" in card["description"]) == is_held, state
 
 
 def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination):
@@ -189,29 +172,6 @@ def test_answer_names_the_outcome_and_the_message_id_and_mentions_nobody(
     assert "dana" not in json.dumps(
         answer_body(reload_message(message), entry, destination)
     )
-
-
-@pytest.mark.slow
-def test_answer_to_a_decision_names_who_and_why_without_its_reference(
-    connection, reviewer, destination
-):
-    message = make_message(connection)
-    decision = decide(message, reviewer).decision
-    mark = f"[countersign:{decision.reference}]"
-    wrong = "\n> The amount is \\*\\*wrong\\*\\*."
-    sent = "**Approved** by Ana Ferreira. It is being sent."
-    for outcome, action, upstream, begins, ends in (
-        ("send_back", "rejected", "", "**Changes requested** by Ana Ferreira.", wrong),
-        ("approve", "approved", f"Looks fine. {mark}", sent, f"{sent}\n> Looks fine."),
-    ):
-        reason = "The amount is **wrong**." if ends == wrong else ""
-        message.decisions.update(state="applied", outcome=outcome, reason=reason)
-        Message.objects.update(upstream_reason=upstream)
-        entry = act(message, f"message.{action}")
-        body = answer_body(reload_message(message), entry, destination)
-        answer = body["embeds"][0]["description"]
-        assert answer.startswith(begins), answer
-        assert answer.endswith(ends), answer
 
 
 def test_held_card_names_everybody_who_gets_it_and_every_file(connection, destination):

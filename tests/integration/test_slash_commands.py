@@ -509,10 +509,6 @@ def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(
     )
     assert second[1] == f"/api/v10/applications/{APP}/guilds/42/commands"
 
-    discord.status = 401
-    assert "token" in error_of()
-    discord.next.append((429, {"Retry-After": "7"}, {"retry_after": 7.0}))
-    assert "asks to wait 7 s. Nothing was changed" in error_of()
     assert "a number" in error_of(guild="x/../1")
     settings.DISCORD_BOT_TOKEN = ""
     assert "Set DISCORD_BOT_TOKEN" in error_of()

@@ -13,16 +13,8 @@ from tests.integration.demo.running import SECONDS, Demo, ask
 from tests.programs import program
 
 BUTTON = {"type": 2, "style": 4, "label": "Reject", "custom_id": "cs:reject"}
-LINK = {"type": 2, "style": 5, "label": "Open", "url": "https://desk.test/q"}
-MESSAGES = f"/channels/{SUPPORT.id}/messages"
 OPTION = {"type": 3, "name": "body", "description": "What", "required": True}
 COMMAND = {"type": 1, "name": "reply", "description": "d", "options": [OPTION]}
-FIELD = {"type": 4, "custom_id": "reason", "style": 2, "max_length": 500}
-FORM = {
-    "custom_id": "why",
-    "title": "Reject",
-    "components": [{"type": 18, "label": "Why?", "component": FIELD}],
-}
 DONE = {"type": 4, "data": {"content": "Done.", "flags": 64}}
 DEFERRED = {"type": 5, "data": {"flags": 64}}
 
@@ -33,39 +25,6 @@ def row(*buttons):
 
 def post(webhook, payload, **query):
     return ask("POST", webhook, json=payload, params=query)
-
-
-def test_bot_posts_and_edits_its_own_message_with_buttons(own_demo):
-    payload = {"content": "one", "components": row(BUTTON, LINK)}
-    message = own_demo.bot("POST", MESSAGES, payload).json()
-    assert message["author"]["id"] == APP_ID
-    assert message["components"][0]["components"] == [BUTTON, LINK]
-    path = f"{MESSAGES}/{message['id']}"
-    edited = own_demo.bot("PATCH", path, {"content": "two"}).json()
-    assert edited["content"] == "two"
-    assert edited["components"] == message["components"]
-    assert own_demo.bot("POST", MESSAGES, payload, token="wrong").status_code == 401
-    too_long = {"embeds": [{"title": "x" * 257}]}
-    refused = own_demo.bot("POST", MESSAGES, too_long).json()
-    assert refused["code"] == 50035
-    assert refused["errors"]["embeds"]["0"]["title"]["_errors"]
-
-
-def test_webhook_posts_with_or_without_an_answer_and_edits(demo):
-    webhook = demo.new_webhook().replace("/api/", "/api/v10/")
-    embed = {"title": "Subject", "color": 0xF59E0B}
-    assert post(webhook, {"embeds": [embed]}).status_code == 204
-    message = post(webhook, {"content": "text", "embeds": [embed]}, wait="true").json()
-    url = f"{webhook}/messages/{message['id']}"
-    changed = {"embeds": [{**embed, "title": "Sent"}]}
-    edited = ask("PATCH", url, json=changed).json()
-    assert edited["content"] == "text"
-    assert edited["embeds"][0]["title"] == "Sent"
-    assert message["edited_timestamp"] is None
-    assert edited["edited_timestamp"]
-    stranger = f"{demo.new_webhook()}/messages/{message['id']}"
-    assert ask("PATCH", stranger, json={"content": "y"}).json()["code"] == 10008
-    assert demo.get("/api/channels/1").json()["code"] == 0
 
 
 def test_messages_survive_a_kill_and_no_token_is_stored(own_demo):
@@ -150,23 +109,6 @@ def test_press_is_signed_and_only_the_presser_sees_the_response(standin, applica
     standin.bot("PATCH", path, {"components": []})
     assert press(standin, message).status_code == 400
     assert len(application.posts) == 1
-
-
-def test_form_is_requested_and_submitted_with_the_typed_text(standin, application):
-    message = card(standin)
-    will_answer(application, {"type": 9, "data": FORM})
-    assert 'data-form="why"' in press(standin, message).json()["form"]
-    will_answer(application, DEFERRED)
-    asked = {"as": ANA.username, "message": message, "custom_id": "why"}
-    asked["values"] = {"reason": "<b>Wrong</b> amount"}
-    assert standin.play("submit", **asked).json()["type"] == 5
-    sent = application.posts[-1].said
-    assert sent["type"] == 5
-    assert sent["data"]["components"][0]["component"]["value"] == "<b>Wrong</b> amount"
-    assert "is thinking" in shown(standin)
-    # A form cannot be the response to a form.
-    will_answer(application, {"type": 9, "data": FORM})
-    assert standin.play("submit", **asked).json()["failed"]
 
 
 def test_command_is_checked_and_its_deferred_answer_is_given_by_its_token(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import requests
 from standardwebhooks import Webhook
 
-from common.demo import EVENT_KEY, HOOK_PATH
+from common.demo import HOOK_PATH
 from demo.inbox import mail_html, visible
 from tests.integration.demo.running import SECONDS, ask
 
@@ -87,17 +87,8 @@ def test_delivered_mail_is_stored_once_listed_and_shown_as_source(demo):
         assert part in shown
 
 
-EVENT = {
-    "name": "multimail/email.decided",
-    "id": "evt_1",
-    "data": {"decision": "approved"},
-}
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 ANOTHER = "whsec_" + base64.b64encode(b"x" * 32).decode()
-
-
-def send_event(demo, payload):
-    return ask("POST", f"{demo.url}/e/{EVENT_KEY}", json=payload)
 
 
 def received_events(demo):
@@ -112,19 +103,6 @@ def hook(demo, body, secret=SECRET, *, moment=None):
         "webhook-signature": Webhook(secret).sign("evt_2", at, body.decode()),
     }
     return ask("POST", demo.url + HOOK_PATH, data=body, headers=headers).status_code
-
-
-def test_events_are_stored_once_each_and_survive_a_restart(own_demo):
-    assert send_event(own_demo, EVENT).json() == {"ids": ["evt_1"], "status": 200}
-    send_event(own_demo, [EVENT, {**EVENT, "id": "evt_3"}])
-    for event in (7, {**EVENT, "name": ""}):
-        assert send_event(own_demo, event).status_code == 400, event
-    received = [(one["id"], one["times"]) for one in received_events(own_demo)]
-    assert received == [("evt_3", 1), ("evt_1", 2)]
-    own_demo.stop()
-    with (own_demo.data_dir / "programs.jsonl").open("a") as journal:
-        journal.write('\n{"torn')
-    assert len(received_events(own_demo.start())) == 2
 
 
 def test_malformed_mail_is_no_error_and_what_hides_is_named():
