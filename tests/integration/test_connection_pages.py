@@ -87,11 +87,6 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
     elsewhere = {"place": "other", "address": ""}
     wrong = []
     for fields, field, words in (
-        (
-            {"oversight_key": "mm_live_of_nobody"},
-            "oversight_key",
-            "does not accept this key",
-        ),
         ({"oversight_key": "mm_live_mighty_key"}, "oversight_key", "may also send"),
         ({"oversight_key": "two words"}, "oversight_key", "not a complete key"),
         (
@@ -101,11 +96,6 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
         ),
         (elsewhere, "address", "Enter an address"),
         ({**elsewhere, "address": "https://evil.example"}, "address", "OUTGOING_ALLOW"),
-        (
-            {**elsewhere, "address": "https://api.multimail.dev:x"},
-            "address",
-            "This is not a valid address",
-        ),
     ):
         found = problems_of(**fields)
         if words not in found.get(field, ""):

@@ -150,16 +150,6 @@ def test_every_fact_of_a_host_as_documented_is_seen(check, host):
     assert [one.what for one in host.ledger] == ["rejected", "rejected"]
 
 
-def test_a_strict_host_differs_in_what_it_refuses(check, host):
-    host.set(strict=True, takes_reason=False)
-    found, _ = every(check, host)
-    assert differing(found) == {
-        "Fields of a decision that only our gateway knows are ignored.": "decided_by, expected_fingerprint",
-        "A decision takes a reason.": "it is refused",
-        "The reason comes back, in that 409 or when the message is read.": "neither has it",
-    }
-
-
 def test_planted_differences_are_reported_and_no_others(check, host, monkeypatch):
     monkeypatch.setattr("connections.hosted.sandbox.SCAN_SECONDS", 0)
     fill(host, takes_reason=False, alters=PLANTED)
@@ -194,15 +184,6 @@ def test_a_live_key_is_refused_in_the_sandbox_step(check, host):
     with pytest.raises(CommandError, match="A sandbox key begins with mm_test_"):
         check(host.url, OVERSIGHT, READ, ADMIN, AGENT, OVERSIGHT)
     assert len(host.calls) == before
-
-
-def test_without_keys_it_says_what_could_not_be_seen(check, host):
-    found, _ = check(host.url, OVERSIGHT)
-    assert found["Contacts have email."] == (
-        "could not be seen",
-        "no read key was given",
-    )
-    assert found["An unknown key is 401."] == ("seen", "")
 
 
 def test_our_gateway_differs_where_it_extends_the_api(check, account):

@@ -18,7 +18,7 @@ from connections.keys.commands import (
 from connections.keys.views import NewKeyForm
 from gateway.models import ApiKey, ApprovalRequest
 from policy.models import KeyOwner
-from tests.factories import actor_of, make_connection
+from tests.factories import actor_of
 from tests.markup import says
 
 SECRET = re.compile(r'id="secret"[^>]*>(mm_live_[0-9a-f]{40})<')
@@ -192,13 +192,3 @@ def test_key_is_paused_even_if_the_response_was_lost(account, agent, here):
     pause_key(**here, key_id=agent.pk, name="Agent")
     assert recorded()[-1] == "api_key.paused"
     assert read_key(**here, key_id=agent.pk).is_paused
-
-
-@pytest.mark.slow
-def test_unlistable_keys_show_an_error_and_the_page_still_renders(
-    signed_in, admin, account
-):
-    answer = 500, b'{"error": "Not today."}'
-    account.gateway.spoiled[("GET", "/api-keys")] = answer
-    make_connection("other")
-    says(signed_in(admin).get("/keys/"), 200, "500", "has no admin key")
