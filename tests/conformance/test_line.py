@@ -3,11 +3,14 @@ that ./run started.
 """
 
 import time
+import uuid
 from types import SimpleNamespace
 
 import psycopg
 import pytest
 from multimail import MultiMail
+
+from tests.conformance import recipes
 
 STEPS = {
     "message.held", "message.fetched", "message.opened", "verdict.given", "decision.recorded", "decision.calling",
@@ -112,3 +115,56 @@ def test_no_secret_and_no_body_reaches_a_log(product, ana):
         for log, lines in logs.items()
         if text in lines
     ] == []
+
+
+def test_reject_sends_nothing_and_the_agent_reads_the_reason(product, ana):
+    upstream_id, subject = product.send()
+    row = product.held(ana, upstream_id)
+    assert ana.decide(row["id"], "reject", row["fingerprint"]).status_code == 422
+    reason = "Wrong amount: it is 49, not 94."
+    ana.decide(row["id"], "reject", row["fingerprint"], reason=reason)
+    product.wait_for(
+        lambda: ana.find(upstream_id, "done"), timeout=60, what="the message under Done"
+    )
+    with sdk(product) as client:
+        email = client.get_email(product.known["MAILBOX_ID"], upstream_id)
+    assert email["status"] == "rejected"
+    assert email["decision_reason"].startswith(reason)
+    assert product.mails(subject) == []
+    page = ana.get(f"/audit/trace/{row['id']}/").text
+    assert all(word in page for word in ("Ana Ferreira", "ana#1", "outreach", "Acme"))
+
+
+def unread(product, address):
+    """What the agent's `check_inbox` lists."""
+    rows = product.call(
+        "GET", "/v1/check_inbox", params={"mailbox": address, "limit": 100}
+    ).json()["emails"]
+    return {row["subject"]: row["id"] for row in rows}
+
+
+def test_held_mail_reaches_the_agent_once_a_reviewer_lets_it_in(product, ana):
+    subject = f"Customer {uuid.uuid4().hex[:8]}"
+    address = f"held-{uuid.uuid4().hex[:8]}@yourteam.example"
+    mailbox = {"address": address, "oversight_mode": "gated_all"}
+    made = product.call("POST", "/v1/mailboxes", "ADMIN_KEY", json=mailbox)
+    assert made.status_code == 201, made.text
+    recipes.write(product, address, subject)
+    pending = product.call("GET", "/v1/oversight/pending", "OVERSIGHT_KEY").json()
+    [upstream_id] = [
+        row["id"] for row in pending["pending"] if row["subject"] == subject
+    ]
+    row = product.held(ana, upstream_id)
+    assert unread(product, address) == {}
+    refused = product.call("GET", "/v1/read_email", params={"id": upstream_id})
+    assert refused.status_code == 403
+    ana.decide(row["id"], "approve", row["fingerprint"])
+    product.wait_for(
+        lambda: unread(product, address) == {subject: upstream_id},
+        timeout=60,
+        what="the mail let in",
+    )
+    released = product.wait_for(
+        lambda: ana.find(upstream_id, "done"), timeout=60, what="the desk to know it"
+    )
+    assert released["state"] == "released"
