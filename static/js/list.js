@@ -9,6 +9,8 @@
   const news = new Set();
   let heard = performance.now();
   let cursor = "";
+  // The row that was pressed, until its message has come.
+  let pressed = "";
   let lost = "";
   let isUnfolded = false;
   const stale = new Set();
@@ -304,7 +306,9 @@
     setFresh(pulse.freshness);
   });
   document.addEventListener("desk:painted", ({ detail: { id, ...status } }) => {
-    const item = setCurrent(id);
+    // An earlier message may be painted after the next row was pressed: the cursor stays on that row.
+    if (pressed === id) pressed = "";
+    const item = pressed ? row(id) : setCurrent(id);
     if (item) mark(item, status);
     // While a verdict is on its way the desk would still list what it is about.
     else if (id !== lost && !document.querySelector("[data-deciding]")) find(id);
@@ -357,7 +361,10 @@
   }, true);
   document.addEventListener("click", ({ target, defaultPrevented }) => {
     const item = target.closest?.("#list .item");
-    if (item && defaultPrevented) setCurrent(item.dataset.message);
+    if (item && defaultPrevented) {
+      pressed = item.dataset.message;
+      setCurrent(pressed);
+    }
     if (!target.closest?.("#folded button")) return;
     isUnfolded = !isUnfolded;
     fold();
@@ -387,9 +394,11 @@
     opening ??= fetchParts(places);
     opening.then(() => issueRequest(true), () => location.assign(path));
   });
-  // It did not open: the cursor is where it was.
+  // Where it did not open, the cursor goes back. A request that a later press replaced says nothing about that press.
   document.addEventListener("htmx:afterRequest", ({ detail: { elt, successful } }) => {
-    if (!successful && elt.matches("#list .item")) setCurrent(openId());
+    if (!elt.matches("#list .item") || elt.dataset.message !== pressed) return;
+    pressed = "";
+    if (!successful) setCurrent(openId());
   });
   window.addEventListener("pagehide", keepPlace);
 
