@@ -91,6 +91,31 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(
     expect(desk.locator("#list .item")).to_have_count(2)
 
 
+def test_key_pressed_before_a_message_is_painted_moves_on_from_its_row(
+    desk, product, hold
+):
+    word = "".join(random.choices("abcdefghijklmnop", k=12))
+    for number in (1, 2):
+        hold(f"Keys {word} {number}", body=f"About {word}, number {number}.")
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
+    # The key comes after the swap and before htmx settles, which paints the row.
+    desk.evaluate(
+        """() => {
+          const press = () => document.body.dispatchEvent(
+            new KeyboardEvent("keydown", {key: "j", bubbles: true}));
+          const items = () => [...document.querySelectorAll("#list .item")];
+          document.addEventListener("htmx:afterSwap", press, {once: true});
+          document.addEventListener("desk:painted", () => {
+            document.body.dataset.current =
+              items().findIndex((item) => item.hasAttribute("aria-current"));
+          }, {once: true});
+        }"""
+    )
+    desk.keyboard.press("j")
+    desk.locator("body[data-current]").wait_for(state="attached")
+    assert desk.locator("body").get_attribute("data-current") == "1"
+
+
 def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
     row = product.hold(ana)
     product.set_undo_window("0 seconds")
