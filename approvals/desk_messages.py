@@ -205,11 +205,10 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def for_list(self) -> Self:
         """With everything that a message's page and a row of the queue show."""
-        named = self.select_related(
-            "mailbox", "connection", "revision", "review", "claim__person"
+        shown = self.with_connection().select_related(
+            "mailbox", "revision", "review", "claim__person"
         )
-        # No page needs the keys, and each takes time to decrypt.
-        return named.defer(*_SECRETS).prefetch_related(_newest_decisions())
+        return shown.prefetch_related(_newest_decisions())
 
     def for_rows(self) -> Self:
         """With only what one line of a list shows: no content, and no connection secret
@@ -446,14 +445,6 @@ def _approved_by(actor: Actor) -> list[int]:
     )
 
 
-_SECRETS = (
-    "connection__webhook_secret",
-    "connection__previous_webhook_secret",
-    "connection__oversight_key",
-    "connection__read_key",
-    "connection__admin_key",
-    "connection__agent_key",
-)
 _SHOWN = (
     "public_id",
     "upstream_id",

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from common.identifiers import crockford
@@ -75,7 +76,7 @@ class Content:
         """Everybody in To, Cc and Bcc, as written."""
         return (*self.to, *self.cc, *self.bcc)
 
-    @property
+    @cached_property
     def unseen(self) -> list[str]:
         """The fields that the key of the connection does not show: they are unknown,
         which is not "empty".

@@ -6,6 +6,7 @@ sentence.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from policy.allowlists.judgement import Judgement, named
 from policy.rules.demand import Demand
@@ -70,7 +71,7 @@ class Ruling:
     rule: str = ""
     off_list: str = ""
 
-    @property
+    @cached_property
     def demand(self) -> Demand:
         """What the rules of the policy ask."""
         return self.facts.demand

@@ -443,7 +443,7 @@ def lock_visible(message: UUID, actor: Actor) -> Message:
     keys = list(visible.filter(public_id=message).values_list("pk", flat=True))
     if not keys:
         raise VerdictNotAllowed("This message does not exist, or you may not see it.")
-    return Message.objects.with_content().select_related("connection").get(pk=keys[0])
+    return Message.objects.with_content().with_connection().get(pk=keys[0])
 
 
 def lock_for_reviewer(message: UUID, actor: Actor, *, to: str) -> Message:

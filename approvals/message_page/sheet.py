@@ -344,8 +344,10 @@ def _tabs(
     comparison: Comparison | None,
     sent_back: Changes | None,
 ) -> list[Tab]:
-    page = reverse("message", args=[message.public_id]) + query
-    fragment = reverse("message-view", args=[message.public_id]) + query
+    page = with_query(reverse("message", args=[message.public_id]) + query, "view=")
+    fragment = with_query(
+        reverse("message-view", args=[message.public_id]) + query, "view="
+    )
     marks = {}
     if comparison and comparison.differences:
         number = f"{comparison.differences:,}"
@@ -357,8 +359,8 @@ def _tabs(
         Tab(
             name,
             label,
-            with_query(page, f"view={name}"),
-            with_query(fragment, f"view={name}"),
+            page + name,
+            fragment + name,
             name == way.name,
             *marks.get(name, ()),
         )

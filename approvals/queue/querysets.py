@@ -106,6 +106,8 @@ class QueueQuerySet(DeskMessageQuerySet):
         Times are those by which a tab is sorted: when something last happened, or since
         when it is held.
         """
+        if not filters.narrows:
+            return self
         at = "changed_at" if filters.newest_first else "held_at"
         equal = {
             f"{at}__gte": filters.begins,

@@ -480,8 +480,10 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     verb = "Takes effect"
     # When the undo time is over, a message is sent; everything else takes effect.
     if decision.outcome == Outcome.APPROVE:
-        verb = "Goes to the agent" if message.is_inbound else "Sends"
-        word = "Released" if message.is_inbound else word
+        verb = "Sends"
+        if message.is_inbound:
+            verb = "Goes to the agent"
+            word = "Released"
     is_under_way = actions.kind in ("leaving", "calling", "again")
     if is_under_way:
         tone = "amber" if waits else "green"

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from typing import Any, Self, TypeVar
 
@@ -26,6 +26,15 @@ from mirror.states import MessageState
 from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY
 
 _Row = TypeVar("_Row", bound=models.Model)
+
+_SECRETS = (
+    "connection__webhook_secret",
+    "connection__previous_webhook_secret",
+    "connection__oversight_key",
+    "connection__read_key",
+    "connection__admin_key",
+    "connection__agent_key",
+)
 
 
 def visible_condition(actor: Actor) -> Q:
@@ -208,6 +217,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def with_content(self) -> Self:
         """With the current version and the mailbox."""
         return self.select_related("revision", "mailbox")
+
+    def with_connection(self) -> Self:
+        """With the connection, but not its keys: each takes time to decrypt."""
+        return self.select_related("connection").defer(*_SECRETS)
 
     def not_hydrated(self) -> Self:
         """Held, and the content has not been fetched yet."""
@@ -617,7 +630,7 @@ class Revision(models.Model):
             models.UniqueConstraint(fields=["message", "number"], name="revision_once")
         ]
 
-    @property
+    @cached_property
     def short_fingerprint(self) -> str:
         """The shortened fingerprint for display."""
         return short_fingerprint(self.fingerprint)

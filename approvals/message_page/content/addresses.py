@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from common.actors import Actor
 from common.fingerprint import Content
@@ -115,12 +116,12 @@ class Field:
     covered: bool = True
     more: int = 0
 
-    @property
+    @cached_property
     def number(self) -> int:
         """How many there are, shown or not."""
         return len(self.addresses) + self.more
 
-    @property
+    @cached_property
     def is_crowded(self) -> bool:
         """Whether there are so many that marks on each would be useless."""
         return self.number > MAX_MARKED
@@ -233,6 +234,8 @@ def spell_out(address: str) -> tuple[Letter, ...]:
     """
     local, at, domain = address[:1000].rpartition("@")
     read = f"{local}{at}{unicode_host(domain)}"
+    if read.isascii():
+        return ()
     is_odd = (
         has_mixed_scripts(local)
         or has_mixed_scripts(domain)
