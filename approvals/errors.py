@@ -42,10 +42,6 @@ class EditNotPossible(DeskError):
     """
 
 
-class PicturesStopped(DeskError):
-    """Nothing is fetched at the moment; the sentence says why."""
-
-
 class RiskUnread(DeskError):
     """The message is high risk, and the person did not say that its serious findings
     were read.

@@ -22,7 +22,7 @@ from approvals.models import (
 from approvals.reconcile import closing
 from approvals.standing import commands as standing
 from common.sweeps import Duty, do_all, duty
-from mirror.models import AttachedFile, Connection, Message, RemotePicture, Thread
+from mirror.models import AttachedFile, Connection, Message, Thread
 from mirror.sync import health
 from mirror.tasks import fetch_file, read_thread, survey
 from policy import gate_minimum
@@ -101,7 +101,6 @@ DUTIES: dict[str, Duty] = {
     "reported": _one_by_one(_apply_reports, Message.objects.reported_and_ended, 100),
     "late": _each(tasks.ask_about, Message.objects.to_ask_about, 50),
     "files": _each(fetch_file, AttachedFile.objects.to_fetch, 100),
-    "pictures": _each(tasks.load_pictures, RemotePicture.objects.due, 50),
     "threads": _each(read_thread, Thread.objects.to_read, 100),
     # One whole read proves that a connection is healthy again and brings everything
     # that was missed.

@@ -4,7 +4,6 @@
 A task imports what it runs when it runs, so that what it runs may send it.
 """
 
-import threading
 from functools import partial
 
 from celery import shared_task
@@ -123,25 +122,6 @@ def count_unsigned() -> str:
 
     unsigned.store_day_counts()
     return "counted"
-
-
-# Servers of strangers may take half a minute: most threads stay free for everything
-# else.
-_PICTURE_SLOTS = threading.BoundedSemaphore(2)
-
-
-@desk_task
-def load_pictures(picture_id: int) -> str:
-    """Fetch the remote pictures that somebody asked for of one message."""
-    from approvals import pictures
-
-    if not _PICTURE_SLOTS.acquire(blocking=False):
-        load_pictures.apply_async_on_commit((picture_id,), countdown=NEXT_READ)
-        return "no room now"
-    try:
-        return pictures.load_pictures(picture_id=picture_id)
-    finally:
-        _PICTURE_SLOTS.release()
 
 
 @desk_task

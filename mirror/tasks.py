@@ -241,8 +241,8 @@ def freshen_thread(message_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def forget() -> str:
-    """Delete old webhooks, bytes of old files and pictures, renderings and old threads,
-    a few at a time.
+    """Delete old webhooks, bytes of old files, renderings and old threads, a few at a
+    time.
     """
     from mirror.attachments.parsed import drop_old_renderings
     from mirror.sync import retention

@@ -10,7 +10,6 @@ from rendering.invisibles import found_in, named, stripped
 from rendering.parsed import parse_content, render_message, unparsed_content
 from rendering.result import (
     Difference,
-    FetchedPicture,
     Link,
     ParsedContent,
     RemotePicture,
@@ -19,7 +18,6 @@ from rendering.result import (
 
 __all__ = [
     "Difference",
-    "FetchedPicture",
     "Link",
     "ParsedContent",
     "RemotePicture",

@@ -8,14 +8,12 @@ from dataclasses import asdict
 from common.fingerprint import Content, content_from_json
 from parsing.jobs import Job
 from rendering.render import parse_content, render_message
-from rendering.result import FetchedPicture
 
 
 def _render(request: bytes) -> bytes:
     asked = json.loads(request)
-    fetched = {url: FetchedPicture(**one) for url, one in asked["fetched"].items()}
     found = tuple(asked["found"]) if asked["found"] else None
-    rendered = render_message(content_from_json(asked["content"]), fetched, found=found)
+    rendered = render_message(content_from_json(asked["content"]), found=found)
     return json.dumps(asdict(rendered)).encode()
 
 

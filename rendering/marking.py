@@ -23,7 +23,6 @@ from rendering.links import (
     short_target,
 )
 from rendering.pictures import (
-    MAX_ALL_FETCHED,
     MAX_ALL_PICTURES,
     MAX_PIXELS,
     drawable,
@@ -31,7 +30,7 @@ from rendering.pictures import (
     tracking_reason,
     web_address,
 )
-from rendering.result import Difference, FetchedPicture, Link, RemotePicture, Words
+from rendering.result import Difference, Link, RemotePicture, Words
 from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, pieces_of
 
@@ -44,8 +43,7 @@ class Drawing:
     """A simple form drawn for the desk, with its marks, and what was found in it.
 
     `readers` are the mail addresses of its recipients, by which tracking pixels are
-    told; `fetched` is what the desk has of its remote pictures; `found` are words to be
-    marked.
+    told; `found` are words to be marked.
     """
 
     def __init__(
@@ -53,7 +51,6 @@ class Drawing:
         form: SimpleForm,
         *,
         readers: Iterable[str],
-        fetched: Mapping[str, FetchedPicture],
         found: Words | None,
     ) -> None:
         self.out: list[str] = []
@@ -69,12 +66,11 @@ class Drawing:
         self.blocked: list[RemotePicture] = []
         self.is_coloured = False
         self._readers = needles(readers)
-        self._fetched = fetched
         self._link_texts = LinkTexts()
         self._stack: list[tuple[str, str, bool, SeenLink | None]] = []
         self._preformatted = 0
         self._struck = 0
-        self._drawn = self._drawn_fetched = self._pixels = 0
+        self._drawn = self._pixels = 0
         for piece in pieces_of(form.marked):
             if piece.kind == "text":
                 self._link_texts.add(stripped(piece.data))
@@ -180,11 +176,16 @@ class Drawing:
         has_room = drawn <= MAX_ALL_PICTURES and self._pixels + pixels <= MAX_PIXELS
         if data and has_room:
             self._drawn = drawn
-            self._draw(data, pixels, size, says)
+            self._pixels += pixels
+            self.is_coloured = True
+            alt = html.escape(named(says))
+            self.out.append(f'<img src="{data}" alt="{alt}"{size}>')
+            self.text.append(f"[picture: {says}]" if says else "[picture]")
+            self.plain.append(f" {says} ")
             return
         suffix = f" (in its place: “{says}”)" if says else ""
         if source.lower().startswith(("http:", "https:")):
-            self._remote(source, attributes, size, suffix)
+            self._remote(source, attributes, suffix)
         elif source.lower().startswith("cid:"):
             self._write_box(
                 "blocked", f"attached picture, not shown here: {source[4:200]}{suffix}"
@@ -192,41 +193,16 @@ class Drawing:
         elif source or says:
             self._write_box("blocked", f"picture not shown{suffix}")
 
-    def _draw(self, source: str, pixels: int, size: str, says: str) -> None:
-        self._pixels += pixels
-        self.is_coloured = True
-        self.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{size}>')
-        self.text.append(f"[picture: {says}]" if says else "[picture]")
-        self.plain.append(f" {says} ")
-
-    def _remote(
-        self, source: str, attributes: Mapping[str, str], size: str, suffix: str
-    ) -> None:
-        """Draw a remote picture as the desk fetched it, or a label in its place."""
+    def _remote(self, source: str, attributes: Mapping[str, str], suffix: str) -> None:
+        """Draw a label in the place of a remote picture."""
         address = web_address(source)
         tracking = tracking_reason(address, attributes, self._readers)
-        host = host_of(address or source)
-        found = self._fetched.get(address, FetchedPicture(""))
-        reason = found.outcome
-        if tracking:
-            reason = f"tracking pixel: {tracking}"
-        is_drawn = bool(found.source) and not tracking
-        drawn = self._drawn_fetched + len(found.source)
-        pixels = self._pixels + found.pixels
-        if is_drawn and (drawn > MAX_ALL_FETCHED or pixels > MAX_PIXELS):
-            is_drawn = False
-            reason = "fetched by the desk; there is no room to draw it here"
-        if is_drawn:
-            self._drawn_fetched = drawn
-            self._draw(found.source, found.pixels, size, attributes.get("alt", ""))
-            self.out.append("<br>")
-            label = f"picture from {host}, {found.outcome}"
-        else:
-            target = short_target(source)[:200] or "nowhere"
-            why = f" ({reason})" if reason else ""
-            label = f"remote picture not loaded: {target}{why}{suffix}"
+        why = f" (tracking pixel: {tracking})" if tracking else ""
+        target = short_target(source)[:200] or "nowhere"
+        label = f"remote picture not loaded: {target}{why}{suffix}"
         mark = self._write_box("blocked", label, "part")
-        self.blocked.append(RemotePicture(source[:2000], address, host, tracking, mark))
+        host = host_of(address or source)
+        self.blocked.append(RemotePicture(source[:2000], host, tracking, mark))
 
     def _write_text(self, text: str) -> None:
         """Write text, with a mark for each invisible character in it."""

@@ -3,7 +3,6 @@ values come back.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +10,6 @@ from common.fingerprint import Content
 from parsing.client import ParserKilled, parse
 from rendering.result import (
     NOT_SAFE,
-    FetchedPicture,
     ParsedContent,
     RenderedMessage,
     Words,
@@ -23,24 +21,14 @@ from rendering.source_view import render_source
 PATIENCE = 20.0
 
 
-def render_message(
-    content: Content,
-    fetched: Mapping[str, FetchedPicture] | None = None,
-    *,
-    found: Words | None = None,
-) -> RenderedMessage:
+def render_message(content: Content, *, found: Words | None = None) -> RenderedMessage:
     """Return the message as its recipient gets it, safe to show; its source where it
     cannot be read safely.
 
-    `fetched` is what the desk has of its remote pictures, by their addresses. `found`
-    are words of its plain text that get a mark. Raises ParserUnavailable.
+    `found` are words of its plain text that get a mark. Raises ParserUnavailable.
     """
-    pictures = {url: asdict(one) for url, one in (fetched or {}).items()}
     try:
-        answer = _asked(
-            "render_message",
-            {"content": asdict(content), "fetched": pictures, "found": found},
-        )
+        answer = _asked("render_message", {"content": asdict(content), "found": found})
         return RenderedMessage.from_json(answer)
     except ParserKilled:
         return render_source(content, NOT_SAFE)

@@ -2,8 +2,7 @@
 
 Drawn are raster pictures that travel with it, of moderate size, nothing else. A
 tracking pixel tells its server who opened the message and when; it is told by what the
-message says of it, and nothing is loaded. One that cannot be told before is found to be
-tiny once it was fetched.
+message says of it, and nothing is loaded.
 """
 
 import base64
@@ -21,8 +20,6 @@ MAX_ALL_PICTURES = 3_000_000
 # The limit for all pictures of a message: a few bytes can unpack to more than the
 # browser's memory.
 MAX_PIXELS = 40_000_000
-# Characters of base64 of all pictures that the desk fetched: 10 MB.
-MAX_ALL_FETCHED = 14_000_000
 
 _DATA = re.compile(r"data:image/(png|jpe?g|gif);base64,", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\n\r\f]+")

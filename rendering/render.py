@@ -6,7 +6,6 @@ doubt, its source is shown instead, with the reason.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 
 from common.additions import html_footer, html_part, text_part, with_signature
@@ -15,7 +14,6 @@ from common.markdown import render_markdown
 from rendering.invisibles import named, stripped, without_surrogates
 from rendering.marking import Drawing, tidy
 from rendering.result import (
-    FetchedPicture,
     Outline,
     ParsedContent,
     RenderedMessage,
@@ -37,27 +35,15 @@ _SIGNS = "[]!*_`<&|~\\>"
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
-def render_message(
-    content: Content,
-    fetched: Mapping[str, FetchedPicture] | None = None,
-    *,
-    found: Words | None = None,
-) -> RenderedMessage:
+def render_message(content: Content, *, found: Words | None = None) -> RenderedMessage:
     """Return the message as its recipient gets it, in its simple form, with marks.
 
-    `fetched` is what the desk has of its remote pictures, by their addresses: these are
-    drawn too. `found` are words of its plain text that get a mark, where the message
-    can be drawn.
+    `found` are words of its plain text that get a mark, where the message can be drawn.
     """
     source = ""
     try:
         source = _source(content)
-        drawing = Drawing(
-            simplify(source),
-            readers=content.recipients,
-            fetched=fetched or {},
-            found=found,
-        )
+        drawing = Drawing(simplify(source), readers=content.recipients, found=found)
         read = tidy("".join(drawing.text))
         text = read
         if content.html is None and content.markdown is not None:

@@ -24,29 +24,13 @@ class RemotePicture:
     """A picture that the message would load from elsewhere; `tracking` says why it
     seems to be a tracking pixel.
 
-    `source` is its address as it is written, `url` as it is fetched: empty where it is
-    not of the web, see `pictures.web_address`. `mark` is the id of its box in the
-    frame.
+    `source` is its address as it is written, `mark` the id of its box in the frame.
     """
 
     source: str
-    url: str
     host: str
     tracking: str = ""
     mark: str = ""
-
-
-@dataclass(frozen=True)
-class FetchedPicture:
-    """What the desk has of a remote picture: what became of it, in words, and where it
-    is to be drawn its data.
-
-    `source` is a `data:` address of a PNG picture that the desk made.
-    """
-
-    outcome: str
-    source: str = ""
-    pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,15 +80,9 @@ class RenderedMessage:
     read: str = ""
 
     @property
-    def remote(self) -> tuple[RemotePicture, ...]:
-        """Each address of the web once, in the order of the message; where it can be,
-        as a picture to be seen.
-        """
-        known: dict[str, RemotePicture] = {}
-        for one in self.blocked:
-            if one.url and (one.url not in known or not one.tracking):
-                known[one.url] = one
-        return tuple(known.values())
+    def tracking_pixels(self) -> int:
+        """How many of its remote pictures seem to be tracking pixels."""
+        return sum(bool(one.tracking) for one in self.blocked)
 
     @property
     def word_differences(self) -> tuple[Difference, ...]:

@@ -135,7 +135,6 @@ PROVED_TASKS = {
     "mirror.tasks.fetch_file": "test_enclosed.py",
     "approvals.tasks.send_replacement": "test_edit.py",
     "approvals.tasks.reject_set_apart": "test_brake.py",
-    "approvals.tasks.load_pictures": "test_remote_pictures.py",
     "mirror.tasks.read_thread": "test_thread.py",
     "alerts.tasks.drain": "test_alert_deliveries.py",
     "alerts.tasks.answer_interaction": "test_interactions.py",

@@ -162,7 +162,6 @@ _DESK_DOORS = {
             "message": "shows a message",
             "message-body": "shows the rendered message",
             "message-view": "shows one view of the message",
-            "message-pictures": "shows how far the remote pictures are that are being fetched",
             "message-files": "lists the attachments",
             "message-thread": "shows the thread",
             "beside": "shows claims and comments",
@@ -210,12 +209,6 @@ _DESK_DOORS = {
         (R,),
         fields=_tick,
         needs="finding",
-    ),
-    "load-pictures": writing_button(
-        "has remote pictures fetched, where the mailbox allows it",
-        "mailbox",
-        fields=lambda w: {"fingerprint": w.message.revision.fingerprint},
-        needs="pictures",
     ),
     "text-first": writing_button(
         "makes one's messages open as text",
@@ -639,7 +632,6 @@ TASKS = {
     "approvals.tasks.resolve_decision": "resolves a decision whose outcome is unknown",
     "approvals.tasks.ask_about": "asks MultiMail about a message",
     "mirror.tasks.fetch_file": "fetches an attachment",
-    "approvals.tasks.load_pictures": "fetches the remote pictures of a message that a person asked for",
     "mirror.tasks.read_thread": "reads a thread",
     "mirror.tasks.freshen_thread": "reads the thread of a message again",
     "approvals.tasks.sweep": "finds rows whose wake-up was lost; rejects expired messages, never approves",

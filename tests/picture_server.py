@@ -2,14 +2,8 @@
 into it.
 """
 
-import contextlib
 import struct
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
-from tests.serving import standing_in
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -30,40 +24,3 @@ def png(width=40, height=30, *, says=b"", rows=None):
     head = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     pixels = _chunk(b"IDAT", zlib.compress(rows))
     return PNG + head + text + pixels + _chunk(b"IEND", b"")
-
-
-@dataclass
-class PictureServer:
-    """`answers` maps a path to a body, or to (status, headers, body); `asked` are paths
-    and headers, in order.
-
-    What stands in `meanwhile` happens after a request arrived and before it is
-    answered.
-    """
-
-    url: str = ""
-    answers: dict[str, Any] = field(default_factory=dict)
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
-
-    @property
-    def paths(self):
-        """The paths that were asked for."""
-        return [path for path, _ in self.asked]
-
-
-def picture_server():
-    """Serve pictures on a free port."""
-    server = PictureServer()
-
-    def answer(handler):
-        server.asked.append((handler.path, dict(handler.headers)))
-        answer = server.answers.get(handler.path, (404, {}, b""))
-        status, headers, body = (
-            answer if isinstance(answer, tuple) else (200, {}, answer)
-        )
-        server.meanwhile.get(handler.path, lambda: None)()
-        with contextlib.suppress(OSError):
-            handler.reply(status, body, **headers)
-
-    return standing_in(server, answer)

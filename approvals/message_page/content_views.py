@@ -29,13 +29,12 @@ from approvals.decisions.shown import (
     unread_parts,
     viewed_counts,
 )
-from approvals.errors import VerdictNotAllowed, http_status
+from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.sheet import (
     ViewForm,
     Way,
-    document_with_pictures,
-    pictures_line,
+    framed_document,
     rendered_message_of,
     sheet_context,
     twin_of,
@@ -43,7 +42,6 @@ from approvals.message_page.sheet import (
 )
 from approvals.message_page.side_panel import files_shown, ticks_shown
 from approvals.message_page.views import (
-    ShownForm,
     ViewedForm,
     answer_with_message,
     framed,
@@ -53,8 +51,6 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.models import Verdict
-from approvals.pictures import request_pictures
-from approvals.queue.filters import with_query
 from approvals.queue.views import filters_of
 from audit.models import Entry
 from audit.trail import first_at, lines
@@ -83,12 +79,7 @@ def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return _sheet(request, public_id, way_asked(request))
 
 
-def _sheet(
-    request: DeskRequest,
-    public_id: UUID,
-    way: Way,
-    error: DeskError | None = None,
-) -> HttpResponse:
+def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
     message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
     shown = rendered_message_of(message.revision, content) if message.revision else None
@@ -108,62 +99,8 @@ def _sheet(
             sent_back=changes_since_sent_back(message),
             query=query,
         ),
-        "pictures": pictures_line(message),
-        "pictures_error": error.sentence if error else "",
     }
-    return render(
-        request,
-        "approvals/message_page/_sheet.html",
-        context,
-        status=http_status(error),
-    )
-
-
-@require_POST
-def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Have a worker fetch the remote pictures of the version that was shown; the sheet
-    says what becomes of them.
-    """
-    message = get_visible_message_or_404(request, public_id)
-    error = None
-    try:
-        request_pictures(
-            message=public_id,
-            actor=request.actor,
-            fingerprint=ShownForm(request.POST).value("fingerprint") or "",
-            found=rendered_message_of(message.revision).remote
-            if message.revision
-            else (),
-        )
-    except DeskError as refused:
-        error = refused
-    if request.htmx:
-        return _sheet(request, public_id, Way("rendered"), error)
-    if error:
-        return answer_with_message(request, public_id, error)
-    address = message_address(request, public_id)
-    return redirect(with_query(address, "view=rendered#sheet"))
-
-
-@require_safe
-def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show how far the pictures are that are being fetched; once all are over, the
-    whole sheet with them.
-    """
-    message = get_visible_message_or_404(request, public_id)
-    if not request.htmx:
-        return redirect(message_address(request, public_id))
-    way = way_asked(request)
-    line = pictures_line(message)
-    if line is not None and line["under_way"]:
-        context: dict[str, Any] = {
-            "message": message,
-            "revision": message.revision,
-            "pictures": line,
-            "way": way,
-        }
-        return render(request, "approvals/message_page/_pictures.html", context)
-    return retarget(reswap(_sheet(request, public_id, way), "outerHTML"), "#sheet")
+    return render(request, "approvals/message_page/_sheet.html", context)
 
 
 @require_safe
@@ -180,7 +117,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if request.method != "HEAD":
         note_served(message, request.actor)
     return framed(
-        document_with_pictures(message.revision, found=ViewForm(request.GET).marked())
+        framed_document(message.revision, found=ViewForm(request.GET).marked())
     )
 
 
@@ -428,7 +365,7 @@ def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpRes
     message, verdict = _find_verdict(request, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, request.actor, fingerprint=verdict.revision.fingerprint)
-    return framed(document_with_pictures(verdict.revision, until=verdict.given_at))
+    return framed(framed_document(verdict.revision))
 
 
 def _find_verdict(

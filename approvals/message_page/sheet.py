@@ -1,20 +1,15 @@
-"""The sheet of a message: the rendered message, cached for a moment, what became of its
-remote pictures, its tabs, and what the open one shows. Only that one is computed.
-
-Nothing is fetched here: `approvals.pictures` fetches pictures in a worker, when somebody
-asks for them.
+"""The sheet of a message: the rendered message, cached for a moment, its tabs, and what
+the open one shows. Only that one is computed.
 """
 
-import base64
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Lock
 from typing import Any
 
 from django import forms
 from django.urls import reverse
-from django.utils import timezone
 
 from approvals.message_page.content.differences import (
     Changes,
@@ -28,25 +23,21 @@ from approvals.message_page.content.source import (
     source_of,
     stretch_of,
 )
-from approvals.pictures import BEYOND, key_of, loadable, outcome_of
 from approvals.queue.filters import with_query
 from common.additions import text_part
 from common.fingerprint import Content
 from common.pages import DeskRequest, LenientForm
-from mirror.models import Message, RemotePicture, Revision
+from mirror.models import Message, Revision
 from mirror.store import rendered_content, stored_content
 from mirror.sync.reads import original_of
 from policy.rules.demand import Demand
-from rendering import FetchedPicture, RenderedMessage, named, render_message
+from rendering import RenderedMessage, named, render_message
 from rendering.invisibles import without_surrogates
 from rendering.result import Words
 from risk.addresses import everybody
 
 MAX_MESSAGES = 64
 MAX_CHARACTERS = 8_000_000
-# A worker that runs begins within this time.
-SOON = timedelta(seconds=20)
-_State = RemotePicture.State
 
 _lock = Lock()
 _cache: "OrderedDict[str, RenderedMessage]" = OrderedDict()
@@ -138,72 +129,12 @@ def _head(text: str, *, lines: int = LINES) -> str:
     return shown + ("\n…" if len(rows) > lines or len(text) > lines * LINE * 4 else "")
 
 
-def pictures_line(message: Message) -> dict[str, int] | None:
-    """Return the line about remote pictures above the frame: how many were loaded, are
-    under way, or can be loaded; None where the message has none.
-
-    `left_out` is of all that the message would load, pictures or not.
-    """
-    rendered = rendered_message_of(message.revision) if message.revision else None
-    if rendered is None or not rendered.remote:
-        return None
-    # Without the pictures themselves.
-    asked = RemotePicture.objects.filter(revision=message.revision_id)
-    rows = list(asked.only("url_sha256", "state", "reason", "asked_at", "lease_until"))
-    known = {row.url_sha256 for row in rows}
-    loaded = {row.url_sha256 for row in rows if row.state == _State.LOADED}
-    tracking = sum(bool(one.tracking) for one in rendered.remote)
-    under_way = [row for row in rows if row.state in (_State.WAITING, _State.FETCHING)]
-    free = [row.asked_at for row in under_way if row.lease_until is None]
-    to_load = [one for one in loadable(rendered.remote) if key_of(one.url) not in known]
-    left_out = [one for one in rendered.blocked if key_of(one.url) not in loaded]
-    return {
-        "to_load": len(to_load),
-        "found": len(rendered.remote) - tracking,
-        "to_retry": sum(row.state == _State.FAILED for row in rows),
-        "under_way": len(under_way),
-        "is_late": any(at < timezone.now() - SOON for at in free),
-        "asked": len(rows),
-        "loaded": len(loaded),
-        "tracking": tracking + sum(row.reason == "tiny" for row in rows),
-        "left_out": len(left_out),
-        "is_allowed": message.mailbox is not None and message.mailbox.loads_pictures,
-    }
-
-
-def document_with_pictures(
-    revision: Revision, *, until: datetime | None = None, found: Words | None = None
-) -> str:
-    """Return the frame's document, with the remote pictures that were fetched, until
-    then where a time is given.
-
-    It is made anew each time: as what is approved, the rendering that is kept knows
-    nothing of them. Nor does it know of the words that are `found`, which get a mark.
-    """
-    rows = RemotePicture.objects.filter(revision=revision)
-    if until is not None:
-        rows = rows.filter(fetched_at__lte=until)
-    fetched = {}
-    for row in rows:
-        picture = FetchedPicture(outcome_of(row))
-        if row.state == _State.LOADED and row.content is not None:
-            encoded = base64.b64encode(row.content).decode()
-            picture = replace(
-                picture,
-                source=f"data:image/png;base64,{encoded}",
-                pixels=row.width * row.height,
-            )
-        fetched[row.url] = picture
+def framed_document(revision: Revision, *, found: Words | None = None) -> str:
+    """Return the frame's document, with a mark at the words that are `found`."""
     rendered = rendered_message_of(revision)
-    if rendered.doubt or not (fetched or found):
+    if rendered.doubt or not found:
         return rendered.document
-    may = {one.url for one in loadable(rendered.remote)}
-    fetched |= {
-        one.url: FetchedPicture(BEYOND)
-        for one in rendered.remote
-        if not one.tracking and one.url not in may
-    }
-    return render_message(stored_content(revision), fetched, found=found).document
+    return render_message(stored_content(revision), found=found).document
 
 
 WAYS = {

@@ -255,7 +255,6 @@ def set_desk_settings(
     undo_window: timedelta,
     expire_after: timedelta | None,
     editor_may_approve: bool,
-    loads_pictures: bool,
 ) -> CanWait[Mailbox]:
     """Change the desk's own settings for a mailbox. Raises ActNotAllowed,
     ChangeRefused.
@@ -270,7 +269,6 @@ def set_desk_settings(
         "undo_window": undo_window,
         "expire_after": expire_after,
         "editor_may_approve": editor_may_approve,
-        "loads_pictures": loads_pictures,
     }
     before = {name: getattr(locked, name) for name in after}
     yield lambda: _as_change(
@@ -446,13 +444,10 @@ def check_minimum(mode: str, *, per_call: bool = False) -> None:
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Return whether the desk's own settings of a mailbox become looser.
 
-    That is: whoever edits may approve, remote pictures may be loaded, less time to undo
-    is left, or mail expires later or never.
+    That is: whoever edits may approve, less time to undo is left, or mail expires later
+    or never.
     """
-    allowed = any(
-        after[name] and not before[name]
-        for name in ("editor_may_approve", "loads_pictures")
-    )
+    allowed = after["editor_may_approve"] and not before["editor_may_approve"]
     longest = timedelta.max
     later = (after["expire_after"] or longest) > (before["expire_after"] or longest)
     return allowed or later or after["undo_window"] < before["undo_window"]
@@ -465,7 +460,6 @@ _LABELS = {
     "undo_window": "Undo",
     "expire_after": "Expires after",
     "editor_may_approve": "Editors may approve their own edits",
-    "loads_pictures": "Remote pictures on request",
 }
 
 

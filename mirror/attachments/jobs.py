@@ -64,15 +64,9 @@ def _draw_pages(request: bytes) -> bytes:
     return pack({}, *drawn)
 
 
-@_answering
-def _draw_picture(content: bytes) -> bytes:
-    return pack({}, pictures.draw(content))
-
-
 _MEMORY = 512 * MEGABYTE
 JOBS = {
     "detect_file": Job(_detect, seconds=2),
     "read_file": Job(_read, seconds=10, memory=_MEMORY),
     "draw_pages": Job(_draw_pages, seconds=10, memory=_MEMORY),
-    "draw_picture": Job(_draw_picture, seconds=10, memory=_MEMORY),
 }

@@ -70,14 +70,6 @@ def draw_pages(content: bytes, page: int, *, at_once: int = AT_ONCE) -> Sequence
     return pictures
 
 
-def draw_picture(content: bytes) -> bytes:
-    """Return a stranger's picture as a PNG picture that was made of it here. Raises
-    Refused.
-    """
-    _, pictures = _asked("draw_picture", content, patience=LONG_PATIENCE)
-    return pictures[0]
-
-
 def _asked(
     job: str, request: bytes, *, patience: float, tries: int = 2
 ) -> tuple[dict[str, Any], list[bytes]]:

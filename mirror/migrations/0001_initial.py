@@ -105,7 +105,6 @@ class Migration(migrations.Migration):
                 ('undo_window', models.DurationField(default=datetime.timedelta(seconds=5))),
                 ('expire_after', models.DurationField(null=True)),
                 ('editor_may_approve', models.BooleanField(db_default=False, default=False)),
-                ('loads_pictures', models.BooleanField(db_default=False, default=False)),
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='mailboxes', to='mirror.connection')),
             ],
         ),
@@ -171,29 +170,6 @@ class Migration(migrations.Migration):
                 ('simplified', models.PositiveSmallIntegerField(db_default=0, default=0)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='revisions', to='mirror.message')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='RemotePicture',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('url', models.TextField()),
-                ('url_sha256', models.CharField(max_length=64)),
-                ('state', models.CharField(choices=[('waiting', 'to be fetched'), ('fetching', 'being fetched'), ('loaded', 'here'), ('refused', 'not loaded'), ('failed', 'not loaded, and can be tried again'), ('deleted', 'deleted here, its time was over')], default='waiting', max_length=8)),
-                ('reason', models.CharField(max_length=20)),
-                ('detail', models.CharField(max_length=100)),
-                ('hosts', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), default=list, size=None)),
-                ('size', models.PositiveIntegerField(default=0)),
-                ('content', models.BinaryField(null=True)),
-                ('width', models.PositiveIntegerField(default=0)),
-                ('height', models.PositiveIntegerField(default=0)),
-                ('tries', models.PositiveSmallIntegerField(default=0)),
-                ('asked_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('fetched_at', models.DateTimeField(null=True)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('is_recorded', models.BooleanField(default=False)),
-                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='pictures', to='mirror.message')),
-                ('revision', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='pictures', to='mirror.revision')),
             ],
         ),
         migrations.AddField(
@@ -311,18 +287,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='revision',
             constraint=models.UniqueConstraint(fields=('message', 'number'), name='revision_once'),
-        ),
-        migrations.AddIndex(
-            model_name='remotepicture',
-            index=models.Index(condition=models.Q(('is_recorded', False)), fields=['lease_until'], name='remote_picture_to_do'),
-        ),
-        migrations.AddIndex(
-            model_name='remotepicture',
-            index=models.Index(condition=models.Q(('content__isnull', False)), fields=['fetched_at'], name='remote_picture_kept'),
-        ),
-        migrations.AddConstraint(
-            model_name='remotepicture',
-            constraint=models.UniqueConstraint(fields=('revision', 'url_sha256'), name='remote_picture_once'),
         ),
         migrations.AddIndex(
             model_name='message',

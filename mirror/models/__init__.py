@@ -2,7 +2,7 @@
 has them.
 """
 
-from mirror.models.attachments import AttachedFile, RemotePicture
+from mirror.models.attachments import AttachedFile
 from mirror.models.connections import (
     Connection,
     KnownContact,
@@ -21,7 +21,6 @@ __all__ = [
     "KnownContact",
     "Mailbox",
     "Message",
-    "RemotePicture",
     "Revision",
     "SuppressedAddress",
     "Thread",

@@ -12,13 +12,13 @@ from typing import Any
 from django.db.models import QuerySet
 
 from mirror.errors import ActNotAllowed
-from mirror.models import AttachedFile, Message, RemotePicture, Thread, WebhookEvent
+from mirror.models import AttachedFile, Message, Thread, WebhookEvent
 from mirror.models.attachments import StoredBytesQuerySet
 from mirror.states import MessageState
 from mirror.terms import DONE
 
-# How long the bytes of a file or of a fetched picture, and the messages of a thread,
-# are stored after the last message is decided.
+# How long the bytes of a file, and the messages of a thread, are stored after the last
+# message is decided.
 KEEP_FILES = timedelta(days=30)
 # How long a webhook's body is stored: long enough to investigate a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)
@@ -27,20 +27,18 @@ BATCHES = 20
 
 
 def forget() -> dict[str, int]:
-    """Delete webhooks, the bytes of files and pictures, and threads without a held
-    draft that are past retention; return how many of each.
+    """Delete webhooks, the bytes of files, and threads without a held draft that are
+    past retention; return how many of each.
 
-    What was detected in files and what became of pictures stays.
+    What was detected in files stays.
     """
     drop_bytes = StoredBytesQuerySet.drop_bytes
     files = AttachedFile.objects.past_retention(KEEP_FILES)
-    pictures = RemotePicture.objects.past_retention(KEEP_FILES)
     return {
         "webhooks": _forget(
             WebhookEvent.objects.older_than(KEEP_WEBHOOKS), QuerySet.delete
         ),
         "files": _forget(files, drop_bytes),
-        "pictures": _forget(pictures, drop_bytes),
         "threads": _forget(Thread.objects.done_with(KEEP_FILES), QuerySet.delete),
     }
 
@@ -64,14 +62,12 @@ class Copies:
     """How many were removed."""
 
     files: int
-    pictures: int
     webhooks: int
     threads: int
 
 
 def remove_copies(message: Message) -> Copies:
-    """Remove the bytes of its files and pictures, its webhooks as they came, and its
-    thread.
+    """Remove the bytes of its files, its webhooks as they came, and its thread.
 
     In the caller's transaction; the message must be locked. Raises ActNotAllowed while
     it is held or being sent: reviewers must see all of it.
@@ -84,7 +80,6 @@ def remove_copies(message: Message) -> Copies:
         message=message, content__isnull=False
     ).drop_bytes()
     webhooks, _ = WebhookEvent.objects.about(message).delete()
-    pictures = RemotePicture.objects.filter(message=message).erase()
     # Reviewers of a held draft need its thread.
     waits = Message.objects.filter(
         state=MessageState.HELD,
@@ -93,6 +88,6 @@ def remove_copies(message: Message) -> Copies:
     )
     thread = Thread.objects.of_message(message).first()
     if thread is None or waits.exists():
-        return Copies(files, pictures, webhooks, threads=0)
+        return Copies(files, webhooks, threads=0)
     thread.delete()
-    return Copies(files, pictures, webhooks, threads=1)
+    return Copies(files, webhooks, threads=1)

@@ -1,4 +1,4 @@
-"""Attachments, remote pictures and the thread in Chromium: safe previews, a download,
+"""Attachments and the thread in Chromium: safe previews, a download,
 and what came after the draft.
 """
 
@@ -13,7 +13,6 @@ from playwright.sync_api import expect
 from demo.messages.files import INVOICE_PDF, RETURN_LABEL
 from tests.desk import TIMEOUT, some_words
 from tests.office_files import locked_pdf, pdf_of, workbook
-from tests.picture_server import picture_server, png
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
@@ -145,31 +144,3 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked_and_the_tick_s
     product.wait_for(
         lambda: ana.find(row["upstream_id"]) is None, timeout=90, what="the approval"
     )
-
-
-def test_pictures_load_on_request_and_each_box_says_what_became_of_it(
-    desk, product, hold
-):
-    mailbox = "UPDATE mirror_mailbox SET loads_pictures = %s WHERE upstream_id = %s"
-    product.sql(mailbox, True, product.known["MAILBOX2_ID"])
-    # The product must not ask this server: its address is private.
-    with picture_server() as server:
-        body = f"The lamp: ![A picture]({server.url}/lamp.png)\n\n{some_words()}"
-        row = hold(body=body)
-        desk.goto(product.page(row))
-        desk.get_by_role("button", name="Load 1 remote picture").press("Enter")
-        # By itself: the line asks until the worker has been there, and then the sheet
-        # is shown anew.
-        expect(desk.locator("#pictures")).to_contain_text("0 of 1 remote picture")
-        face = desk.frame_locator("#message iframe.face")
-        expect(face.get_by_text("not one of the open internet")).to_have_count(1)
-        assert server.asked == []
-    product.sql(
-        "UPDATE mirror_remotepicture SET state = 'loaded', reason = '', content = %s,"
-        " width = 40, height = 30, fetched_at = now()",
-        png(),
-    )
-    desk.reload()
-    drawn = face.get_by_role("img", name="A picture")
-    expect(drawn).to_have_js_property("naturalWidth", 40)
-    product.sql(mailbox, False, product.known["MAILBOX2_ID"])

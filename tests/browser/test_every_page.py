@@ -60,7 +60,6 @@ NO_PAGE = {
     "unread-parts",
     "decided",
     "message-view",
-    "message-pictures",
     "message-people",
     "file-page",
     "file-download",
