@@ -8,7 +8,7 @@ Every tag and attribute in its output is written here or passed the list in `ren
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from common.words import word_places
@@ -22,14 +22,7 @@ from rendering.links import (
     separators,
     short_target,
 )
-from rendering.pictures import (
-    MAX_ALL_PICTURES,
-    MAX_PIXELS,
-    drawable,
-    needles,
-    tracking_reason,
-    web_address,
-)
+from rendering.pictures import MAX_ALL_PICTURES, MAX_PIXELS, drawable
 from rendering.result import Difference, Link, RemotePicture, Words
 from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, pieces_of
@@ -42,17 +35,10 @@ _DRAWN = ("style", "dir", "colspan", "rowspan", "value", "cellpadding", "border"
 class Drawing:
     """A simple form drawn for the desk, with its marks, and what was found in it.
 
-    `readers` are the mail addresses of its recipients, by which tracking pixels are
-    told; `found` are words to be marked.
+    `found` are words to be marked.
     """
 
-    def __init__(
-        self,
-        form: SimpleForm,
-        *,
-        readers: Iterable[str],
-        found: Words | None,
-    ) -> None:
+    def __init__(self, form: SimpleForm, *, found: Words | None) -> None:
         self.out: list[str] = []
         self.text: list[str] = []
         self.plain: list[str] = []
@@ -65,12 +51,12 @@ class Drawing:
         self.links: list[Link] = []
         self.blocked: list[RemotePicture] = []
         self.is_coloured = False
-        self._readers = needles(readers)
         self._link_texts = LinkTexts()
         self._stack: list[tuple[str, str, bool, SeenLink | None]] = []
         self._preformatted = 0
         self._struck = 0
-        self._drawn = self._pixels = 0
+        self._drawn = 0
+        self._pixels = 0
         for piece in pieces_of(form.marked):
             if piece.kind == "text":
                 self._link_texts.add(stripped(piece.data))
@@ -166,43 +152,34 @@ class Drawing:
         labels = attributes.get("data-labels", "").split(_LABELS)
         self._link_texts.add_labels([one for one in labels if one.strip()])
         source = attributes.get("src", "")
-        size = "".join(
-            f' {n}="{min(int(attributes[n]), 1200)}"'
-            for n in ("width", "height")
-            if n in attributes
-        )
         data, pixels = drawable(source)
         drawn = self._drawn + len(data)
         has_room = drawn <= MAX_ALL_PICTURES and self._pixels + pixels <= MAX_PIXELS
+        suffix = f" (in its place: “{says}”)" if says else ""
         if data and has_room:
             self._drawn = drawn
             self._pixels += pixels
             self.is_coloured = True
-            alt = html.escape(named(says))
-            self.out.append(f'<img src="{data}" alt="{alt}"{size}>')
+            size = "".join(
+                f' {n}="{min(int(attributes[n]), 1200)}"'
+                for n in ("width", "height")
+                if n in attributes
+            )
+            label = html.escape(named(says))
+            self.out.append(f'<img src="{data}" alt="{label}"{size}>')
             self.text.append(f"[picture: {says}]" if says else "[picture]")
             self.plain.append(f" {says} ")
-            return
-        suffix = f" (in its place: “{says}”)" if says else ""
-        if source.lower().startswith(("http:", "https:")):
-            self._remote(source, attributes, suffix)
+        elif source.lower().startswith(("http:", "https:")):
+            target = short_target(source)[:200] or "nowhere"
+            label = f"remote picture not loaded: {target}{suffix}"
+            mark = self._write_box("blocked", label, "part")
+            self.blocked.append(RemotePicture(source[:2000], host_of(source), mark))
         elif source.lower().startswith("cid:"):
             self._write_box(
                 "blocked", f"attached picture, not shown here: {source[4:200]}{suffix}"
             )
         elif source or says:
             self._write_box("blocked", f"picture not shown{suffix}")
-
-    def _remote(self, source: str, attributes: Mapping[str, str], suffix: str) -> None:
-        """Draw a label in the place of a remote picture."""
-        address = web_address(source)
-        tracking = tracking_reason(address, attributes, self._readers)
-        why = f" (tracking pixel: {tracking})" if tracking else ""
-        target = short_target(source)[:200] or "nowhere"
-        label = f"remote picture not loaded: {target}{why}{suffix}"
-        mark = self._write_box("blocked", label, "part")
-        host = host_of(address or source)
-        self.blocked.append(RemotePicture(source[:2000], host, tracking, mark))
 
     def _write_text(self, text: str) -> None:
         """Write text, with a mark for each invisible character in it."""

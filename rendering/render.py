@@ -43,7 +43,7 @@ def render_message(content: Content, *, found: Words | None = None) -> RenderedM
     source = ""
     try:
         source = _source(content)
-        drawing = Drawing(simplify(source), readers=content.recipients, found=found)
+        drawing = Drawing(simplify(source), found=found)
         read = tidy("".join(drawing.text))
         text = read
         if content.html is None and content.markdown is not None:

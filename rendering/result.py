@@ -21,15 +21,12 @@ ALARMING = frozenset(
 
 @dataclass(frozen=True)
 class RemotePicture:
-    """A picture that the message would load from elsewhere; `tracking` says why it
-    seems to be a tracking pixel.
-
-    `source` is its address as it is written, `mark` the id of its box in the frame.
+    """A picture that the message would load from elsewhere: its address, and the id of
+    its box in the frame.
     """
 
     source: str
     host: str
-    tracking: str = ""
     mark: str = ""
 
 
@@ -78,11 +75,6 @@ class RenderedMessage:
     # as text, what its recipient reads; `text` of a message that was written as text is
     # what was written
     read: str = ""
-
-    @property
-    def tracking_pixels(self) -> int:
-        """How many of its remote pictures seem to be tracking pixels."""
-        return sum(bool(one.tracking) for one in self.blocked)
 
     @property
     def word_differences(self) -> tuple[Difference, ...]:

@@ -29,12 +29,12 @@ from approvals.decisions.shown import (
     unread_parts,
     viewed_counts,
 )
-from approvals.errors import VerdictNotAllowed
+from approvals.errors import VerdictNotAllowed, http_status
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.sheet import (
     ViewForm,
     Way,
-    framed_document,
+    rendered_document,
     rendered_message_of,
     sheet_context,
     twin_of,
@@ -79,7 +79,12 @@ def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return _sheet(request, public_id, way_asked(request))
 
 
-def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
+def _sheet(
+    request: DeskRequest,
+    public_id: UUID,
+    way: Way,
+    error: DeskError | None = None,
+) -> HttpResponse:
     message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
     shown = rendered_message_of(message.revision, content) if message.revision else None
@@ -100,7 +105,12 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
             query=query,
         ),
     }
-    return render(request, "approvals/message_page/_sheet.html", context)
+    return render(
+        request,
+        "approvals/message_page/_sheet.html",
+        context,
+        status=http_status(error),
+    )
 
 
 @require_safe
@@ -116,9 +126,8 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
         )
     if request.method != "HEAD":
         note_served(message, request.actor)
-    return framed(
-        framed_document(message.revision, found=ViewForm(request.GET).marked())
-    )
+    found = ViewForm(request.GET).marked()
+    return framed(rendered_document(message.revision, found=found))
 
 
 @require_POST
@@ -365,7 +374,7 @@ def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpRes
     message, verdict = _find_verdict(request, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, request.actor, fingerprint=verdict.revision.fingerprint)
-    return framed(framed_document(verdict.revision))
+    return framed(rendered_message_of(verdict.revision).document)
 
 
 def _find_verdict(

@@ -129,8 +129,10 @@ def _head(text: str, *, lines: int = LINES) -> str:
     return shown + ("\n…" if len(rows) > lines or len(text) > lines * LINE * 4 else "")
 
 
-def framed_document(revision: Revision, *, found: Words | None = None) -> str:
-    """Return the frame's document, with a mark at the words that are `found`."""
+def rendered_document(revision: Revision, *, found: Words | None = None) -> str:
+    """Return the frame's document; words that are `found` get a mark, of which the
+    rendering that is kept knows nothing.
+    """
     rendered = rendered_message_of(revision)
     if rendered.doubt or not found:
         return rendered.document

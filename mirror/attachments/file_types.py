@@ -232,7 +232,6 @@ SENTENCES = {
     "busy": "Other files are being prepared. Open it again in a moment.",
     "entities": "Its XML declares entities of its own, which can fill the memory or fetch files. It was not read.",
     "form": "It is in a form that cannot be shown here.",
-    "kind": "It is no picture that can be drawn here.",
     "locked": "It is encrypted with a password, so its content cannot be shown.",
     "no_page": "It has no such page, or the page is beyond those shown here.",
     "no_room": "The desk's disk is full, so it cannot be prepared.",
@@ -243,11 +242,8 @@ SENTENCES = {
 
 
 class Refused(Exception):
-    """The file is not rendered; `reason` is a key of SENTENCES, `detail` what it is
-    about.
-    """
+    """The file is not rendered; `reason` is a key of SENTENCES."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.detail = detail

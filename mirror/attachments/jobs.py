@@ -1,5 +1,5 @@
 """What the parser does with files: says what they are, renders those that people can
-look at, draws pictures again.
+look at.
 """
 
 import json
@@ -35,11 +35,11 @@ def _answering(answer: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
         try:
             return answer(request)
         except Refused as refused:
-            return pack({"error": refused.reason, "detail": refused.detail})
+            return pack({"error": refused.reason})
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001 -- whatever a made-up file breaks, its reviewer gets a sentence
-            return pack({"error": "broken", "detail": ""})
+            return pack({"error": "broken"})
 
     return job
 

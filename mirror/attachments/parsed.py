@@ -80,9 +80,7 @@ def _asked(
     except ParserUnavailable as error:
         raise Refused("busy") from error
     if reason := found.get("error"):
-        raise Refused(
-            reason if reason in SENTENCES else "broken", str(found.get("detail", ""))
-        )
+        raise Refused(reason if reason in SENTENCES else "broken")
     if not (found or pictures) or not all(one.startswith(PNG) for one in pictures):
         raise Refused("broken")
     return found, pictures

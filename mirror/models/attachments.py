@@ -1,9 +1,7 @@
-"""The attached files of held messages. What is stored of them is a view; nothing here
-decides.
-"""
+"""The attached files of held messages. Nothing here decides."""
 
 from datetime import timedelta
-from typing import Self, TypeVar
+from typing import Self
 
 from django.db import models
 from django.db.models import F, Q
@@ -14,14 +12,11 @@ from mirror.models.messages import Message, Revision
 from mirror.states import MessageState
 from mirror.terms import DONE
 
-Row = TypeVar("Row", bound=models.Model)
 _OPEN = ("waiting", "failing", "not_visible", "gone")
 
 
-class StoredBytesQuerySet(models.QuerySet[Row]):
-    """Reads of rows that belong to a version of a message, and whose bytes are stored
-    for a while.
-    """
+class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
+    """Reads of attached files."""
 
     def without_bytes(self) -> Self:
         """Without the bytes, which are read only to be served."""
@@ -38,10 +33,6 @@ class StoredBytesQuerySet(models.QuerySet[Row]):
     def drop_bytes(self) -> int:
         """Delete the bytes; what is known of them stays."""
         return self.filter(content__isnull=False).update(content=None, state="deleted")
-
-
-class AttachedFileQuerySet(StoredBytesQuerySet["AttachedFile"]):
-    """Reads of attached files."""
 
     def in_order(self) -> Self:
         return self.order_by("place")

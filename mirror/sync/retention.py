@@ -13,12 +13,11 @@ from django.db.models import QuerySet
 
 from mirror.errors import ActNotAllowed
 from mirror.models import AttachedFile, Message, Thread, WebhookEvent
-from mirror.models.attachments import StoredBytesQuerySet
+from mirror.models.attachments import AttachedFileQuerySet
 from mirror.states import MessageState
 from mirror.terms import DONE
 
-# How long the bytes of a file, and the messages of a thread, are stored after the last
-# message is decided.
+# How long the bytes of a file, and the messages of a thread, are stored after the last message is decided.
 KEEP_FILES = timedelta(days=30)
 # How long a webhook's body is stored: long enough to investigate a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)
@@ -32,13 +31,12 @@ def forget() -> dict[str, int]:
 
     What was detected in files stays.
     """
-    drop_bytes = StoredBytesQuerySet.drop_bytes
     files = AttachedFile.objects.past_retention(KEEP_FILES)
     return {
         "webhooks": _forget(
             WebhookEvent.objects.older_than(KEEP_WEBHOOKS), QuerySet.delete
         ),
-        "files": _forget(files, drop_bytes),
+        "files": _forget(files, AttachedFileQuerySet.drop_bytes),
         "threads": _forget(Thread.objects.done_with(KEEP_FILES), QuerySet.delete),
     }
 

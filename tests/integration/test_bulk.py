@@ -30,6 +30,7 @@ from approvals.models import Decision
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
+from demo.messages.files import RETURN_LABEL
 from mirror.models import Message
 from people.models import Grant
 from tests.factories import (
@@ -40,7 +41,6 @@ from tests.factories import (
     show_row,
 )
 from tests.integration import deciding
-from tests.picture_server import png
 
 HIGH = {
     "markdown": "[https://acme-corp.example/pay](https://acrne-corp.example/p) card 4111 1111 1111 1111"
@@ -223,7 +223,7 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
     long = make(connection, "long", markdown="Word " * 5000)
     draft = make(connection, "draft")
     later = make(connection, "later")
-    drawn = f'<p>&lt;img </p><img src="data:image/png;base64,{base64.b64encode(png()).decode()}">'
+    drawn = f'<p>&lt;img </p><img src="data:image/png;base64,{base64.b64encode(RETURN_LABEL).decode()}">'
     picture = make(connection, "picture", markdown=None, html_body=drawn)
     Message.objects.filter(pk__in=[draft.pk, later.pk]).update(thread_id="01THREAD")
     change_row(later, state="received", direction="inbound", sender="dana@northwind.example",
