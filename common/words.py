@@ -50,21 +50,6 @@ def words_of(text: str) -> list[str]:
     return [word[:MAX_WORD] for word in _WORD.findall(characters)]
 
 
-def word_places(text: str) -> list[tuple[int, int]]:
-    """Return where each of the words that `words_of` has of a text begins and ends in
-    it.
-    """
-    characters = []
-    places = []
-    for place, character in enumerate(text[:MAX_TEXT]):
-        for one in unicodedata.normalize("NFKD", character).casefold():
-            if unicodedata.category(one) not in ("Mn", "Cf", "Cs"):
-                characters.append(one)
-                places.append(place)
-    found = _WORD.finditer("".join(characters)[:MAX_TEXT])
-    return [(places[word.start()], places[word.end() - 1] + 1) for word in found]
-
-
 def words_of_address(address: str) -> list[str]:
     """Return what an address is found by: itself, its two sides, each domain above its
     own, and every word in it.

@@ -3,27 +3,26 @@ read of it.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 from common.fingerprint import Content, content_from_json
 from parsing.jobs import Job
 from rendering.render import parse_content, render_message
 
 
-def _render(request: bytes) -> bytes:
-    asked = json.loads(request)
-    found = tuple(asked["found"]) if asked["found"] else None
-    rendered = render_message(content_from_json(asked["content"]), found=found)
-    return json.dumps(asdict(rendered)).encode()
+def _answering(read: Callable[[Content], Any]) -> Job:
+    def run(request: bytes) -> bytes:
+        return json.dumps(asdict(read(content_from_json(json.loads(request))))).encode()
+
+    return Job(run)
 
 
-def _parse(request: bytes) -> bytes:
-    return json.dumps(
-        asdict(parse_content(content_from_json(json.loads(request))))
-    ).encode()
-
-
-JOBS = {"render_message": Job(_render), "parse_content": Job(_parse)}
+JOBS = {
+    "render_message": _answering(render_message),
+    "parse_content": _answering(parse_content),
+}
 
 # What is loaded from files at first use is loaded now: the process of a request can
 # open none.

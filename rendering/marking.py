@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from common.words import word_places
 from rendering.invisibles import Tally, named, pieces, stripped
 from rendering.links import (
     LinkTexts,
@@ -23,7 +22,7 @@ from rendering.links import (
     short_target,
 )
 from rendering.pictures import MAX_ALL_PICTURES, MAX_PIXELS, drawable
-from rendering.result import Difference, Link, RemotePicture, Words
+from rendering.result import Difference, Link, RemotePicture
 from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, pieces_of
 
@@ -33,18 +32,12 @@ _DRAWN = ("style", "dir", "colspan", "rowspan", "value", "cellpadding", "border"
 
 
 class Drawing:
-    """A simple form drawn for the desk, with its marks, and what was found in it.
+    """A simple form drawn for the desk, with its marks, and what was found in it."""
 
-    `found` are words to be marked.
-    """
-
-    def __init__(self, form: SimpleForm, *, found: Words | None) -> None:
+    def __init__(self, form: SimpleForm) -> None:
         self.out: list[str] = []
         self.text: list[str] = []
         self.plain: list[str] = []
-        # Which of the plain texts are drawn, and where: the place in `out`, the text,
-        # and whether it is struck out.
-        self._places: dict[int, tuple[int, str, bool]] = {}
         self.tally = Tally()
         self.marks: Counter[str] = Counter()
         self.differences = [Difference(**vars(one)) for one in form.changes]
@@ -65,8 +58,6 @@ class Drawing:
                 self._end()
             else:
                 self._start(piece.name, piece.attributes)
-        if found:
-            self._mark_words(*found)
         # After each link it is told where it goes.
         for seen, link in self._link_texts.read():
             self.links.append(link)
@@ -195,35 +186,7 @@ class Drawing:
             self.out.append(f"<s>{drawn}</s>" if has_line else drawn)
             folded = piece if self._preformatted else _BLANKS.sub(" ", piece)
             self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
-            self._places[len(self.plain)] = len(self.out) - 1, piece, has_line
             self.plain.append(folded)
-
-    def _mark_words(self, first: int, number: int) -> None:
-        """Draw a mark around so many words of the plain text from this one on, where
-        they are drawn as such.
-        """
-        texts = [
-            self._places[n][1] if n in self._places else stripped(text)
-            for n, text in enumerate(self.plain)
-        ]
-        places = word_places("".join(texts))[first : first + number]
-        if not places:
-            return
-        at = 0
-        mark_id = f' id="word-{first}-{number}"'
-        for n, text in enumerate(texts):
-            begin = max(0, places[0][0] - at)
-            end = max(0, places[-1][1] - at)
-            if n in self._places and text[begin:end]:
-                before, words, after = (
-                    html.escape(piece, quote=False)
-                    for piece in (text[:begin], text[begin:end], text[end:])
-                )
-                slot, _, is_struck = self._places[n]
-                drawn = f'{before}<span{mark_id} class="found">{words}</span>{after}'
-                self.out[slot] = f"<s>{drawn}</s>" if is_struck else drawn
-                mark_id = ""
-            at += len(text)
 
     def _write_box(self, kind: str, label: str, marked: str = "") -> str:
         """Draw a box, and return the id by which a finding leads to it."""

@@ -12,7 +12,6 @@ from rendering.result import (
     NOT_SAFE,
     ParsedContent,
     RenderedMessage,
-    Words,
     outline_of_text,
 )
 from rendering.source_view import render_source
@@ -21,15 +20,12 @@ from rendering.source_view import render_source
 PATIENCE = 20.0
 
 
-def render_message(content: Content, *, found: Words | None = None) -> RenderedMessage:
+def render_message(content: Content) -> RenderedMessage:
     """Return the message as its recipient gets it, safe to show; its source where it
-    cannot be read safely.
-
-    `found` are words of its plain text that get a mark. Raises ParserUnavailable.
+    cannot be read safely. Raises ParserUnavailable.
     """
     try:
-        answer = _asked("render_message", {"content": asdict(content), "found": found})
-        return RenderedMessage.from_json(answer)
+        return RenderedMessage.from_json(_asked("render_message", content))
     except ParserKilled:
         return render_source(content, NOT_SAFE)
 
@@ -39,7 +35,7 @@ def parse_content(content: Content) -> ParsedContent:
     ParserUnavailable.
     """
     try:
-        return ParsedContent.from_json(_asked("parse_content", asdict(content)))
+        return ParsedContent.from_json(_asked("parse_content", content))
     except ParserKilled:
         return unparsed_content(content)
 
@@ -53,5 +49,6 @@ def unparsed_content(content: Content) -> ParsedContent:
     )
 
 
-def _asked(job: str, request: Any) -> Any:
-    return json.loads(parse(job, json.dumps(request).encode(), patience=PATIENCE))
+def _asked(job: str, content: Content) -> Any:
+    request = json.dumps(asdict(content)).encode()
+    return json.loads(parse(job, request, patience=PATIENCE))

@@ -17,7 +17,6 @@ from rendering.result import (
     Outline,
     ParsedContent,
     RenderedMessage,
-    Words,
     outline_of_text,
 )
 from rendering.source_view import document, left_out, render_source, secret_text
@@ -35,15 +34,12 @@ _SIGNS = "[]!*_`<&|~\\>"
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
-def render_message(content: Content, *, found: Words | None = None) -> RenderedMessage:
-    """Return the message as its recipient gets it, in its simple form, with marks.
-
-    `found` are words of its plain text that get a mark, where the message can be drawn.
-    """
+def render_message(content: Content) -> RenderedMessage:
+    """Return the message as its recipient gets it, in its simple form, with marks."""
     source = ""
     try:
         source = _source(content)
-        drawing = Drawing(simplify(source), found=found)
+        drawing = Drawing(simplify(source))
         read = tidy("".join(drawing.text))
         text = read
         if content.html is None and content.markdown is not None:
@@ -116,7 +112,7 @@ def _source(content: Content) -> str:
 # The last pass before the frame: only listed tags, attributes and values get through.
 _VALUES = {
     **VALUES,
-    "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}|word-[0-9]{1,6}-[0-9]{1,2}"),
+    "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}"),
     "src": re.compile(r"data:image/.*", re.DOTALL),
 }
 
@@ -128,6 +124,6 @@ def seal(marked: str) -> str:
         tags=set(TAGS),
         attributes={**ATTRIBUTES, "a": {"title", "id"}, "span": {"id"}},
         values=_VALUES,
-        allowed_classes={"span": {"ghost", "blocked", "found"}},
+        allowed_classes={"span": {"ghost", "blocked"}},
         url_schemes={"data"},
     )

@@ -7,10 +7,6 @@ from typing import Any, Self
 
 from simple_form.result import Change
 
-# Words of the plain text: the number of the first, counted from 0, and how many there
-# are.
-Words = tuple[int, int]
-
 # Why a message is shown as its source after the parser was killed over it.
 NOT_SAFE = "it could not be read safely"
 

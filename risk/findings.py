@@ -234,9 +234,8 @@ ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = (
 PARTS = "#parts"
 
 # Anchors in the message's own frame, as rendering/marking.py writes them: "#hidden-2"
-# is the second box of hidden text, and "#word-17-2" two words of the plain text from
-# the one numbered 17 on.
-IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-", "#word-")
+# is the second box of hidden text.
+IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-")
 
 
 def address_id(address: str) -> str:

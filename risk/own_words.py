@@ -52,18 +52,14 @@ _IDEOGRAPHS = 0x2E80
 
 
 class Match(NamedTuple):
-    """What fits a phrase, with the words before and after it, as texts are compared.
-
-    `place` is the number of its first word in the text, counted from 0.
-    """
+    """What fits a phrase, with the words before and after it, as texts are compared."""
 
     before: str
     found: str
     after: str
-    place: int
 
     def __str__(self) -> str:
-        return " ".join(filter(None, self[:3]))
+        return " ".join(filter(None, self))
 
 
 def read_phrase(text: str) -> Phrase:
@@ -127,7 +123,6 @@ class SearchedText:
                     " ".join(self._words[max(0, start - CONTEXT) : start]),
                     " ".join(words),
                     " ".join(self._words[end : end + CONTEXT]),
-                    start,
                 )
         return None
 
@@ -213,9 +208,7 @@ MOST = 20
 
 @dataclass(frozen=True)
 class Place:
-    """A piece of a message in which phrases are looked for, and its anchor on the page;
-    empty where its words can be marked in the message's frame.
-    """
+    """A piece of a message in which phrases are looked for, and its anchor on the page."""
 
     kind: str
     text: SearchedText
@@ -253,11 +246,9 @@ def _finding(one: OwnPhrase, places: list[Place]) -> Finding | None:
     where = places_in_words({place.kind for place, _ in matches})
     contexts = list(dict.fromkeys(quoted(str(match), 200) for _, match in matches))
     detail = "" if contexts[0] == phrase else f"{contexts[0]}."
-    place, first = matches[0]
-    anchor = place.anchor or f"#word-{first.place}-{len(first.found.split())}"
-    found = finding(
-        "own_word", f"{phrase} is in {where}.", detail, contexts, anchor=anchor
-    )
+    sentence = f"{phrase} is in {where}."
+    anchor = matches[0][0].anchor
+    found = finding("own_word", sentence, detail, contexts, anchor=anchor)
     level: Level = "high" if one.points >= HIGH else "notice"
     return replace(found, level=level, points=one.points)
 
@@ -272,7 +263,7 @@ def _places(content: Content, rendered: RenderedMessage) -> list[Place]:
         ("subject", content.subject, SUBJECT),
         # What was left out does not stand in the plain text.
         *(("text", one.passage, mark_anchor(one.mark)) for one in rendered.differences),
-        ("text", rendered.plain, SHEET if rendered.doubt else ""),
+        ("text", rendered.plain, SHEET),
         ("text", content.markdown or "", in_text),
         *(("files", file.name, ATTACHMENTS) for file in content.attachments),
         *(

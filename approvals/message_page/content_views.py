@@ -34,7 +34,6 @@ from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.sheet import (
     ViewForm,
     Way,
-    rendered_document,
     rendered_message_of,
     sheet_context,
     twin_of,
@@ -126,8 +125,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
         )
     if request.method != "HEAD":
         note_served(message, request.actor)
-    found = ViewForm(request.GET).marked()
-    return framed(rendered_document(message.revision, found=found))
+    return framed(rendered_message_of(message.revision).document)
 
 
 @require_POST

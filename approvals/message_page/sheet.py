@@ -28,12 +28,11 @@ from common.additions import text_part
 from common.fingerprint import Content
 from common.pages import DeskRequest, LenientForm
 from mirror.models import Message, Revision
-from mirror.store import rendered_content, stored_content
+from mirror.store import rendered_content
 from mirror.sync.reads import original_of
 from policy.rules.demand import Demand
-from rendering import RenderedMessage, named, render_message
+from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
-from rendering.result import Words
 from risk.addresses import everybody
 
 MAX_MESSAGES = 64
@@ -129,16 +128,6 @@ def _head(text: str, *, lines: int = LINES) -> str:
     return shown + ("\n…" if len(rows) > lines or len(text) > lines * LINE * 4 else "")
 
 
-def rendered_document(revision: Revision, *, found: Words | None = None) -> str:
-    """Return the frame's document; words that are `found` get a mark, of which the
-    rendering that is kept knows nothing.
-    """
-    rendered = rendered_message_of(revision)
-    if rendered.doubt or not found:
-        return rendered.document
-    return render_message(stored_content(revision), found=found).document
-
-
 WAYS = {
     "rendered": "Rendered",
     "text": "Text",
@@ -158,23 +147,12 @@ class Way:
 
 
 class ViewForm(LenientForm):
-    """What the address asks of the view of a message: which one, from which page on,
-    and which words get a mark.
-
-    "word-17-2" are two words of the plain text, from the one numbered 17 on.
+    """What the address asks of the view of a message: which one, and from which page
+    on.
     """
 
     view = forms.ChoiceField(choices=list(WAYS.items()), required=False)
     page = forms.IntegerField(min_value=1, max_value=100_000, required=False)
-    mark = forms.RegexField(r"^word-[0-9]{1,6}-[0-9]{1,2}\Z", required=False)
-
-    def marked(self) -> Words | None:
-        """Return the number of the first marked word and how many there are; None where
-        none are asked for.
-        """
-        _, _, asked = (self.value("mark") or "").partition("-")
-        first, _, number = asked.partition("-")
-        return (int(first), int(number)) if asked else None
 
 
 # How much of the text is included next to the frame, for print and for browsers without

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 register = template.Library()
 
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-_FRAME_MARK = re.compile(
-    r"(?:hidden|link|part|ink)-[0-9]{1,6}|word-[0-9]{1,6}-[0-9]{1,2}"
-)
+_FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
 
 # The longest value that a page shows; the whole is under a message's Source and
 # Headers.
@@ -270,12 +268,8 @@ def head_of_body(head: Any, size: int) -> SafeString:
 def frame_mark(value: str | None) -> str:
     """Return what leads to a mark in the message's frame, for the end of its address;
     empty for an invalid one.
-
-    Words are marked when they are asked for.
     """
-    if not value or not _FRAME_MARK.fullmatch(value):
-        return ""
-    return f"?mark={value}#{value}" if value.startswith("word-") else f"#{value}"
+    return f"#{value}" if value and _FRAME_MARK.fullmatch(value) else ""
 
 
 @register.filter

@@ -14,10 +14,7 @@
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     document.getElementById("sheet").scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
     const place = new URL(frame.src);
-    const { mark } = jump.dataset;
-    // Words are marked when they are asked for.
-    place.search = mark.startsWith("word-") ? `?mark=${mark}` : "";
-    place.hash = mark;
+    place.hash = jump.dataset.mark;
     // Not by its src: that would leave a step in the history for each look.
     frame.contentWindow.location.replace(place.href);
     frame.focus({ preventScroll: true });

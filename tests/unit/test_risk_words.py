@@ -2,8 +2,6 @@
 make.
 """
 
-import re
-
 import pytest
 
 from common.fingerprint import Attachment, Content
@@ -110,42 +108,3 @@ def test_finding_names_the_word_and_leads_to_its_place():
     [one] = found(tulip("addresses"))
     assert one.anchor.startswith("#address-")
     assert found(OwnPhrase(read_phrase("rose"), frozenset(PLACES), 20)) == []
-
-
-MARK = re.compile(r'<span[^>]* class="found">(.*?)</span>')
-
-
-@pytest.mark.parametrize(
-    ("phrase", "content", "marked"),
-    [
-        (
-            "project tulip",
-            Content(markdown="A *rose*.\n\nThe secret Pro**ject  Tul**ip begins."),
-            ["Pro", "ject  Tul", "ip"],
-        ),
-        (
-            "tulip",
-            Content(markdown="½ a € — two\u200bwords, and then Tu\u0308lip & co"),
-            ["Tu\u0308lip"],
-        ),
-        (
-            "tulip",
-            Content(
-                html="<img alt='a picture'><b hidden>none</b><p>No</p><del>&lt;Tulip></del>"
-            ),
-            ["Tulip"],
-        ),
-    ],
-)
-def test_word_in_the_text_is_marked_where_its_finding_leads(phrase, content, marked):
-    [one] = found(
-        OwnPhrase(read_phrase(phrase), frozenset(["text"]), 20), content=content
-    )
-    first, number = one.anchor.removeprefix("#word-").split("-")
-    document = render_message(content, found=(int(first), int(number))).document
-    assert MARK.findall(document) == marked
-    assert document.count(f'id="{one.anchor[1:]}"') == 1
-    assert MARK.sub(r"\1", document) == render_message(content).document, (
-        "the mark changes nothing else"
-    )
-    assert not MARK.search(render_message(content, found=(999, 2)).document)
