@@ -90,8 +90,8 @@ def _asked(
 
 
 # Part of each name: raise it when renderings change.
-VERSION = 3
-KINDS = frozenset({"pdf", "docx", "xlsx", "pptx", "odf", "png", "jpeg", "gif", "webp"})
+VERSION = 4
+RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
 # Bytes and seconds that renderings are kept.
 MAX_KEPT = 128 * 1024 * 1024
 MAX_AGE = 3600.0
@@ -141,7 +141,7 @@ def _made(file: AttachedFile, page: int = 0) -> bytes:
         with contextlib.suppress(OSError):
             if path.stat().st_mtime > time.time() - MAX_AGE:
                 return path.read_bytes()
-        if file.kind not in KINDS or file.content is None:
+        if file.kind not in RENDERED or file.content is None:
             raise Refused("form")
         content = bytes(file.content)
         try:

@@ -22,12 +22,9 @@ from mirror.attachments.file_types import (
     flags_of_name,
     with_article,
 )
-from mirror.attachments.parsed import AT_ONCE
+from mirror.attachments.parsed import AT_ONCE, RENDERED
 from mirror.models import AttachedFile
 
-# Kinds that are shown as a rendering. As many pages of a PDF are listed at once as are
-# drawn at once.
-RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
 UNCHANGED = "The download is the original file."
 # A picture that claims to be larger could exhaust the reviewer's memory.
 MAX_PIXELS = 40_000_000
@@ -189,11 +186,7 @@ def document_of(file: AttachedFile) -> FrameDocument:
     if not refusal and file.content is not None:
         content = bytes(file.content)
         if KINDS[file.kind].family == "image":
-            try:
-                facts = parsed.read_rendering(file).get("facts")
-            except Refused:
-                facts = None
-            body = frame_html.as_picture(content, file.kind, file.name, facts)
+            body = frame_html.as_picture(content, file.kind, file.name)
         elif file.kind in RENDERED:
             try:
                 body = frame_html.as_outline(parsed.read_rendering(file))
