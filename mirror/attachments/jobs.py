@@ -15,7 +15,7 @@ from parsing.jobs import MEGABYTE, Job, pack, unpack
 
 _READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
     "pdf": pdf_pages.read,
-    **dict.fromkeys(("docx", "xlsx", "pptx", "odf"), documents.read),
+    **dict.fromkeys(("docx", "xlsx"), documents.read),
 }
 
 

@@ -91,7 +91,7 @@ def _asked(
 
 # Part of each name: raise it when renderings change.
 VERSION = 4
-RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
+RENDERED = frozenset({"pdf", "docx", "xlsx"})
 # Bytes and seconds that renderings are kept.
 MAX_KEPT = 128 * 1024 * 1024
 MAX_AGE = 3600.0

@@ -449,15 +449,6 @@ def test_document_marks_what_word_hides_and_names_what_it_would_load():
         assert words in page.html, words
 
 
-def test_slides_and_open_documents_are_shown():
-    page = document_of(of_bytes(office_files.slides("Margin 40%"))).html
-    assert 'Slide 1 <span class="ghost">hidden</span>' in page
-    assert "Margin 40%" in page
-    page = document_of(of_bytes(office_files.open_sheet())).html
-    assert "of:=1+1" in page
-    assert '1 <span class="ghost">hidden</span>' in page
-
-
 ENTITY = '<!DOCTYPE d [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
 OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 
