@@ -222,7 +222,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         """What was rejected in 90 days, of the message's connection and kind, with what
         took effect of each.
 
-        Relies on message_rejected and message_rejected_bands.
+        Relies on message_rejected.
         """
         since = Now() - timedelta(days=90)
         found = self.filter(
@@ -241,7 +241,6 @@ class DeskMessageQuerySet(MessageQuerySet):
         columns = (
             "public_id",
             "mailbox",
-            "bands",
             "changed_at",
             "upstream_decided_by",
             "upstream_reason",
@@ -351,7 +350,7 @@ def desk_messages() -> DeskMessageQuerySet:
     """Return all messages for the reads above, without the columns that
     `MessageManager` leaves out.
     """
-    return DeskMessageQuerySet(Message).defer("search", "bands")
+    return DeskMessageQuerySet(Message).defer("search")
 
 
 def shown_message(actor: Actor, public_id: UUID) -> Message | None:

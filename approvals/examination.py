@@ -16,7 +16,7 @@ from typing import Any
 
 from django.contrib.postgres.search import SearchVectorField
 from django.db import transaction
-from django.db.models import F, Value
+from django.db.models import Value
 from django.db.models.functions import Cast, Now
 
 from approvals.caps import set_apart
@@ -56,7 +56,7 @@ from risk.addresses import bare_address, everybody
 from risk.findings import HIGH, OwnPhrase, Rejected, RiskContext, score_of, worst_first
 from risk.findings import may_have_left as may_have_left_finding
 from risk.own_words import read_phrase
-from risk.similarity import alike, amounts, bands, shape
+from risk.similarity import amounts, shape
 from risk.sums import sums_of
 
 log = logging.getLogger(__name__)
@@ -72,9 +72,8 @@ MOST_ADDRESSES = 1000
 # always looked up.
 KEPT_SECONDS = 300.0
 MOST_CONNECTIONS = 100
-# How many rejected messages are compared, with the same words and with similar ones.
+# How many rejected messages with the same words are looked at.
 MOST_SAME = 50
-MOST_NEAR = 200
 
 _contacts_by_connection: dict[int, tuple[float, Mapping[str, int]]] = {}
 
@@ -176,48 +175,39 @@ def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
 def _rejected_like(
     message: Message, content: Content, parsed: ParsedContent
 ) -> Rejected | None:
-    """Return a rejected message like this one: an identical one first, then one of the
-    same mailbox, then the newest.
+    """Return a rejected message with the same text: one of the same mailbox first, then
+    the newest.
 
     Test messages are compared only with test messages. A next version that was
     requested matches nothing, whatever else was rejected.
     """
     own_shape = shape(content, parsed)
-    own_bands = bands(content, parsed)
     if not own_shape or message.answers_id is not None:
         return None
-    rejected = desk_messages().rejected_lately(message)
-    same = rejected.filter(shape=own_shape).order_by("-changed_at")[:MOST_SAME]
-    # Not by the column alone: the planner would scan its index instead of looking up
-    # the bands.
-    newest_first = (F("changed_at") + timedelta(0)).desc()
-    near = rejected.filter(bands__overlap=own_bands).order_by(newest_first)[:MOST_NEAR]
-    for found in (same, near):
-        # What people rejected, here or at MultiMail. Requests for changes and expired
-        # messages are left out.
-        by_people = []
-        for one in found:
-            decision = latest_decision(one)
-            is_rejection = decision is None or (
-                decision.outcome == Outcome.REJECT and not decision.rule
-            )
-            if is_rejection and (found is same or alike(one.bands, own_bands)):
-                at = decision.changed_at if decision else one.changed_at
-                is_here = one.mailbox_id == message.mailbox_id
-                by_people.append((is_here, at, one, decision))
-        if by_people:
-            is_here, at, one, decision = max(by_people, key=itemgetter(0, 1))
-            by = decision.given_by if decision else None
-            reason = decision.reason if decision else one.upstream_reason
-            return Rejected(
-                public_id=str(one.public_id),
-                by=str(by or one.upstream_decided_by),
-                at=f"{at:%-d %B %Y, %H:%M} UTC",
-                reason=without_references(reason),
-                is_same=found is same,
-                in_same_mailbox=is_here and one.mailbox_id is not None,
-            )
-    return None
+    same = desk_messages().rejected_lately(message).filter(shape=own_shape)
+    # What people rejected, here or at MultiMail. Requests for changes and expired
+    # messages are left out.
+    by_people = []
+    for one in same.order_by("-changed_at")[:MOST_SAME]:
+        decision = latest_decision(one)
+        if decision is None or (
+            decision.outcome == Outcome.REJECT and not decision.rule
+        ):
+            at = decision.changed_at if decision else one.changed_at
+            is_here = one.mailbox_id == message.mailbox_id
+            by_people.append((is_here, at, one, decision))
+    if not by_people:
+        return None
+    is_here, at, one, decision = max(by_people, key=itemgetter(0, 1))
+    by = decision.given_by if decision else None
+    reason = decision.reason if decision else one.upstream_reason
+    return Rejected(
+        public_id=str(one.public_id),
+        by=str(by or one.upstream_decided_by),
+        at=f"{at:%-d %B %Y, %H:%M} UTC",
+        reason=without_references(reason),
+        in_same_mailbox=is_here and one.mailbox_id is not None,
+    )
 
 
 # An agent that was asked for changes answers within days, one that names neither thread
@@ -352,7 +342,6 @@ def columns_of(
             "started_by": started,
             "run_id": str(run)[:200],
             "shape": shape(content, parsed),
-            "bands": bands(content, parsed),
             "has_attachments": bool(content.attachments),
             "search": _stored(vector(parts)),
             "amounts": amounts(sums),
@@ -361,7 +350,7 @@ def columns_of(
         review["policy_facts"] = stored_facts(content, sums, found)
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
-        columns = {"written_to": None, "search": _stored(""), "shape": "", "bands": []}
+        columns = {"written_to": None, "search": _stored(""), "shape": ""}
         review = {"policy_facts": None, "risk": HIGH, "risk_level": "high"}
     return columns, review
 

@@ -13,7 +13,7 @@ WITH made AS (
   INSERT INTO mirror_message (revision_id, public_id, connection_id, mailbox_id, upstream_id, direction, thread_id,
     upstream_status, state, sandbox, sender, recipients, subject, trigger, sent_by_key, sent_by_key_name, trace,
     held_at, hydrated_at, expires_at, seen_at, changed_at, fetch_tries, upstream_reason, upstream_decided_by,
-    try_number, addresses, outside, has_attachments, started_by, run_id, shape, bands,
+    try_number, addresses, outside, has_attachments, started_by, run_id, shape,
     amounts, search)
   SELECT nextval(pg_get_serial_sequence('mirror_revision', 'id')), gen_random_uuid(), %(connection)s,
     (%(mailboxes)s::bigint[])[1 + n %% 2], '01BENCH' || n, 'outbound', 'thread-' || n / 3,
@@ -24,7 +24,7 @@ WITH made AS (
     CASE WHEN n %% 3 = 0 THEN now() + interval '2 days' + n * interval '1 second' END, now(), now(), 0, '', '', 1,
     ARRAY['lee@fabrikam.example'], 2, n %% 9 = 0,
     'discord:user#' || n %% 40, 'run-' || n / 10,
-    CASE WHEN n BETWEEN 50001 AND 55000 THEN 'flood-' || n %% 5 ELSE md5(n::text) END, '{}', md5((n %% 7)::text),
+    CASE WHEN n BETWEEN 50001 AND 55000 THEN 'flood-' || n %% 5 ELSE md5(n::text) END, md5((n %% 7)::text),
     to_tsvector('simple', 'Your refund for order ' || n || ' person' || n %% 5000 || ' customer' || n %% 700 || ' '
       || md5(n::text) || ' we looked into it and the money is on its way to the account you named')
   FROM generate_series(%(first)s, %(last)s) AS n

@@ -405,7 +405,6 @@ def rejected_before(
     before = context.rejected
     if before is None:
         return
-    alike = "with the same text" if before.is_same else "with a few different words"
     where = " in another mailbox"
     reason = ""
     evidence: tuple[str, ...] = ()
@@ -417,10 +416,9 @@ def rejected_before(
         evidence = (before.public_id,)
     yield finding(
         "rejected_before",
-        f"A message {alike} was rejected{where} on {before.at}.",
+        f"A message with the same text was rejected{where} on {before.at}.",
         reason,
         evidence,
-        is_milder=not before.is_same,
     )
 
 

@@ -57,7 +57,6 @@ class Rejected:
     by: str
     at: str
     reason: str = ""
-    is_same: bool = True
     in_same_mailbox: bool = True
 
 

@@ -110,11 +110,10 @@ RULES = {
             "Compares the domain of Reply-To with that of the sender and your own. Milder: the address is known.",
         ),
         Rule(
-            "rejected_before", 1, "high", 50, "rejected before",
+            "rejected_before", 2, "high", 50, "rejected before",
             "A message like this one was rejected.",
             "Compares the message with those rejected on the same connection in the last 90 days: the same except for "
-            "names, numbers and dates. Milder: a few words differ. Requested changes and expired messages do not "
-            "count.",
+            "names, numbers and dates. Requested changes and expired messages do not count.",
         ),
         Rule(
             "restored", 1, "high", 50, "restored",

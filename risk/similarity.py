@@ -1,5 +1,4 @@
-"""Finds messages with the same text: identical except for filled-in values, or nearly
-identical.
+"""Finds messages with the same text: identical except for filled-in values.
 
 Pure and linear. Two messages of one shape may still differ in what matters most, the
 amount: similarity is a reason to show them side by side, never to judge one by the
@@ -10,9 +9,8 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise, zip_longest
+from itertools import zip_longest
 
 from common.fingerprint import Content
 from rendering import ParsedContent
@@ -23,14 +21,8 @@ from risk.check_greeting import PARTICLES, TITLES, greeting_of
 from risk.money import MONTH_NAMES
 from risk.sums import Sums
 
-# Messages whose 64 bits differ in at most so many are alike; those of unrelated
-# messages differ in about 32.
-MAX_DISTANCE = 8
-
-# Text after so many characters is compared as it is (shape); words after so many are
-# left out (bands).
+# Text after so many characters is compared as it is.
 MAX_MASKED = 200_000
-MAX_WORDS = 4000
 
 # Stand in a masked text for what was filled in. No message's own text holds them.
 _NAME = "\ue001"
@@ -57,7 +49,6 @@ _MONTH_AFTER = re.compile(
 _MONTH_BEFORE = re.compile(
     rf"\b(?:{_ANY_MONTH})\b(?P<between>\.? )(?P<day>{_NUMBER})(?:st|nd|rd|th)?\b"
 )
-# In bands a date is one word, with its month or without.
 _SIGNS = str.maketrans({_NAME: "*", _ADDRESS: "@", _NUMBER: "#", _MONTH: ""})
 _WORD = re.compile(r"[^\W_]+|[#*@]")
 _ANY_PARTICLE = "|".join(sorted(PARTICLES))
@@ -91,46 +82,6 @@ def shape(content: Content, parsed: ParsedContent) -> str:
     markup = [one.markup for one in parsed.outlines]
     written = json.dumps([masked, origins, markup, kinds]).encode()
     return hashlib.blake2b(written, digest_size=16).hexdigest()
-
-
-def bands(content: Content, parsed: ParsedContent) -> list[int]:
-    """Return the four bands of a message: 16 bits of a 64-bit simhash each, with the
-    band's index in the bits above.
-
-    Of two messages whose simhashes differ in three bits or fewer, one band is the same.
-    None without words.
-    """
-    texts = _written(content)
-    if content.html is not None:
-        texts.append(parsed.outlines[0].text)
-    words = _WORD.findall("\n".join(map(_mask, texts))[:MAX_MASKED].translate(_SIGNS))[
-        :MAX_WORDS
-    ]
-    if not words:
-        return []
-    # Pairs of neighbouring words: a word that changes changes two of them.
-    shingles = {" ".join(pair) for pair in pairwise(words)} or set(words)
-    hashes = []
-    for shingle in shingles:
-        text = shingle.encode("utf-8", "replace")
-        digest = hashlib.blake2b(text, digest_size=8).digest()
-        hashes.append(f"{int.from_bytes(digest, 'little'):064b}")
-    # 64 bits, each as most of the shingles' hashes have it.
-    simhash = 0
-    for column in zip(*hashes, strict=True):
-        simhash = simhash << 1 | (2 * column.count("1") > len(hashes))
-    return [index << 16 | simhash >> 16 * index & 0xFFFF for index in range(4)]
-
-
-def alike(one: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether two messages with these bands differ in a few words only."""
-    if len(one) != 4 or len(other) != 4:
-        return False
-    return (_joined(one) ^ _joined(other)).bit_count() <= MAX_DISTANCE
-
-
-def _joined(found: Sequence[int]) -> int:
-    return sum((band & 0xFFFF) << 16 * (band >> 16) for band in found)
 
 
 def _written(content: Content) -> list[str]:

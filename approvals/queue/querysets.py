@@ -235,7 +235,7 @@ class QueueQuerySet(DeskMessageQuerySet):
 
 def queue_messages() -> QueueQuerySet:
     """Return all messages, for the reads above."""
-    return QueueQuerySet(Message).defer("search", "bands")
+    return QueueQuerySet(Message).defer("search")
 
 
 def position_at(message: Any, order: str) -> Position:

@@ -147,7 +147,6 @@ class Migration(migrations.Migration):
                 ('started_by', models.CharField(max_length=200)),
                 ('run_id', models.CharField(max_length=200)),
                 ('shape', models.CharField(max_length=32)),
-                ('bands', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list, size=None)),
                 ('amounts', models.CharField(max_length=32)),
                 ('hits_counted_at', models.DateTimeField(null=True)),
                 ('search', django.contrib.postgres.search.SearchVectorField(null=True)),
@@ -367,10 +366,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='message',
             index=django.contrib.postgres.indexes.GinIndex(fields=['addresses'], name='message_addresses'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
-            index=django.contrib.postgres.indexes.GinIndex(condition=models.Q(('state', 'rejected')), fields=['bands'], name='message_rejected_bands'),
         ),
         migrations.AddIndex(
             model_name='message',

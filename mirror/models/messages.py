@@ -353,13 +353,13 @@ _Manager = models.Manager.from_queryset(MessageQuerySet)
 
 
 class MessageManager(_Manager):  # type: ignore[type-arg]
-    """Leaves out the columns that only the database reads: the search vector may be
-    larger than all the rest.
+    """Leaves out the search vector, which only the database reads: it may be larger than
+    all the rest.
     """
 
     def get_queryset(self) -> MessageQuerySet:
-        """Return all messages without the search columns."""
-        return super().get_queryset().defer("search", "bands")  # type: ignore[return-value]
+        """Return all messages without the search vector."""
+        return super().get_queryset().defer("search")  # type: ignore[return-value]
 
 
 class Message(models.Model):
@@ -434,8 +434,6 @@ class Message(models.Model):
     run_id = models.CharField(max_length=200)
     # The same for messages that differ in amounts, names and addresses only.
     shape = models.CharField(max_length=32)
-    # Similarity bands: messages that differ in a few words share one of these four.
-    bands = ArrayField(models.IntegerField(), default=list)
     # Equal for messages of one shape with the same numbers.
     amounts = models.CharField(max_length=32)
     # When the entries of allowlists that name its recipients were counted for it.
@@ -554,11 +552,6 @@ class Message(models.Model):
             ),
             GinIndex(fields=["search"], name="message_search"),
             GinIndex(fields=["addresses"], name="message_addresses"),
-            GinIndex(
-                fields=["bands"],
-                condition=Q(state="rejected"),
-                name="message_rejected_bands",
-            ),
             # Links in cards and in MultiMail's pages name only the upstream id.
             models.Index(fields=["upstream_id"], name="message_upstream"),
         ]

@@ -109,11 +109,6 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
     assert f"the same text was rejected by {reviewer} on" in found["sentence"]
     assert found["detail"] == "“Wrong bank account”"
     assert found["evidence"] == [str(before.public_id)]
-    # The finding is milder if a few words differ, and absent for another message.
-    [found] = rejections_found(
-        connection, message_text().replace("Please transfer", "Kindly transfer")
-    )
-    assert found["level"] == "notice"
     other = "Dear Dana,\n\nthank you for coming to our open day. The pictures are online, and so is the list of talks."
     assert rejections_found(connection, other) == []
     # A rejection in another mailbox has no name and no link.

@@ -9,7 +9,7 @@ from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
 from risk import find_risks
 from risk.findings import RiskContext
-from risk.similarity import bands, shape
+from risk.similarity import shape
 from tests.linear import is_linear
 
 KNOWN = RiskContext(
@@ -80,7 +80,6 @@ def judge(message):
     known = replace(KNOWN, text_part=parsed.text_part)
     find_risks(content, parsed.shown, known)
     shape(content, parsed)
-    bands(content, parsed)
 
 
 def is_linear_in(part, unit, length):

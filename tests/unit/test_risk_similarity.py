@@ -1,11 +1,8 @@
-"""Messages of one shape, messages that are nearly the same, and messages that only look
-it.
-"""
+"""Messages of one shape, and messages that only look it."""
 
 from common.fingerprint import Attachment, Content
 from rendering.render import parse_content
 from risk import similarity
-from risk.similarity import MAX_DISTANCE, alike
 
 TEXT = (
     "Dear {name},\n\nyour invoice {number} over {amount} is due on {day}. Please transfer it to the account that you "
@@ -24,10 +21,6 @@ FILLED = {
 
 def shape(content):
     return similarity.shape(content, parse_content(content))
-
-
-def bands(content):
-    return similarity.bands(content, parse_content(content))
 
 
 def message(subject="Invoice 2207", html=False, **fields):
@@ -60,11 +53,7 @@ def test_messages_that_differ_in_what_is_filled_in_have_one_shape():
             for name, values in FILLINGS.items()
             for value in values
         ]
-        assert [
-            one
-            for one in filled
-            if (shape(one), bands(one)) != (shape(whole), bands(whole))
-        ] == []
+        assert [one for one in filled if shape(one) != shape(whole)] == []
 
 
 def test_messages_that_say_or_carry_something_else_have_another_shape():
@@ -97,21 +86,7 @@ def test_messages_that_say_or_carry_something_else_have_another_shape():
 def test_message_without_words_is_like_none_and_a_shape_fits_its_column():
     for empty in (Content(), Content(markdown=" \n "), Content(html="<p></p>")):
         assert shape(empty) == ""
-        assert bands(empty) == []
     assert len(shape(message())) == 32
-    assert all(0 <= band < 2**31 for band in bands(message()))
-
-
-def test_alike_ends_where_it_says_and_asks_for_whole_bands():
-    one = [0, 1 << 16, 2 << 16, 3 << 16]
-    near, far = (
-        [(1 << bits) - 1, 1 << 16, 2 << 16, 3 << 16]
-        for bits in (MAX_DISTANCE, MAX_DISTANCE + 1)
-    )
-    assert alike(one, near)
-    assert not alike(one, far)
-    assert not alike(one, [])
-    assert not alike([], [])
 
 
 def test_html_that_shows_the_same_words_otherwise_has_another_shape():
