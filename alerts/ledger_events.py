@@ -107,18 +107,6 @@ EVENTS: tuple[Event, ...] = (
         "connection",
     ),
     Event(
-        "desk.stale",
-        "the desk may not show all messages",
-        ("connection.stale",),
-        "connection",
-    ),
-    Event(
-        "desk.fresh",
-        "the desk shows all messages again",
-        ("connection.fresh_again",),
-        "connection",
-    ),
-    Event(
         "change.waiting",
         "a change waits for a second admin",
         ("change.asked",),

@@ -23,7 +23,6 @@ from approvals.reconcile import closing
 from approvals.standing import commands as standing
 from common.sweeps import Duty, do_all, duty
 from mirror.models import AttachedFile, Connection, Message, Thread
-from mirror.sync import health
 from mirror.tasks import fetch_file, read_thread, survey
 from policy import gate_minimum
 from policy.models import GateList
@@ -89,8 +88,6 @@ DUTIES: dict[str, Duty] = {
     "gate expiry": _each(tasks.tell_expiry, Message.objects.expiry_to_tell, 100),
     "review plans": _one_by_one(handling.watch, handling.to_watch, 200),
     "away": _one_by_one(handling.pass_on, handling.left_by_the_absent, 200),
-    "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
-    "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),
     "outdated": _one_by_one(
         execute.refuse_outdated, Decision.objects.outdated_for_later, 200
     ),

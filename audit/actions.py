@@ -182,8 +182,6 @@ ACTIONS: dict[str, str] = {
     "connection.fields_refused": "found that MultiMail does not take a field of the desk's calls",
     "connection.decided_elsewhere": "found that several messages were decided elsewhere at once",
     "connection.capability_changed": "found that MultiMail can do something new, or no longer",
-    "connection.stale": "has not read the connection for a long time",
-    "connection.fresh_again": "read the whole connection again",
     "connection.read_asked": "had the desk read the account",
     "connection.hold_all_on": "asked the gateway to hold all mail",
     "connection.hold_all_off": "asked the gateway to stop holding all mail",
@@ -311,6 +309,6 @@ TECHNICAL = frozenset(
     webhook.late webhook.unconfirmed webhook.unknown
     approval.recorded decision.recorded decision.calling decision.applied decision.postponed
     alert.delivered allowlist.pushed ledger.checked
-    connection.failing connection.recovered connection.stale connection.fresh_again
+    connection.failing connection.recovered
     """.split()
 )

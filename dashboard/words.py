@@ -33,11 +33,11 @@ ADDITIONS = {
 # Good, bad, open, or in doubt.
 _ACTIONS_BY_TONE = {
     "amber": (
-        "message.held message.changed connection.failing connection.stale message.expiring message.late"
+        "message.held message.changed connection.failing message.expiring message.late"
     ),
     "green": (
         "message.approved message.released message.sent message.delivered decision.applied "
-        "kill_switch.released connection.recovered connection.fresh_again"
+        "kill_switch.released connection.recovered"
     ),
     "rose": (
         "message.rejected message.bounced message.failed message.complained verdict.refused decision.refused "

@@ -47,14 +47,6 @@ _NOTICES = {
     "connection.decided_elsewhere": Status(
         "Decided elsewhere", "orange", "Not by this desk."
     ),
-    "connection.stale": Status(
-        "Out of date",
-        "orange",
-        "The queue may be incomplete. Messages in it can still be decided.",
-    ),
-    "connection.fresh_again": Status(
-        "Up to date again", "green", "The queue is complete."
-    ),
     "brake.opened": Status(
         "Messages set apart",
         "orange",

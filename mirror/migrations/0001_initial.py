@@ -56,7 +56,6 @@ class Migration(migrations.Migration):
                 ('gate_minimum_error', models.TextField(db_default='', default='')),
                 ('gate_minimum_checked_at', models.DateTimeField(null=True)),
                 ('complete_as_of', models.DateTimeField(null=True)),
-                ('stale_since', models.DateTimeField(null=True)),
                 ('last_error', models.TextField()),
                 ('failing_since', models.DateTimeField(null=True)),
                 ('paused_at', models.DateTimeField(null=True)),

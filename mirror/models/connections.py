@@ -81,23 +81,6 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
             never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15))
         )
 
-    def turned_stale(self) -> Self:
-        """Those not read whole for so long that the queue may lack mail, and not
-        announced as stale yet.
-
-        Those paused by hand are left out: a person did that.
-        """
-        quiet = self.at_work().filter(stale_since=None, paused_by_hand=False)
-        return quiet.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(
-            as_of__lt=Now() - STALE_AFTER
-        )
-
-    def turned_fresh(self) -> Self:
-        """Those announced as stale, and read whole since."""
-        return self.at_work().filter(
-            stale_since__isnull=False, complete_as_of__gte=F("stale_since")
-        )
-
     def to_probe(self) -> Self:
         """Unhealthy ones that are due for a probe: after as long as the failure has
         lasted, at most a minute.
@@ -194,8 +177,6 @@ class Connection(models.Model):
     gate_minimum_error = models.TextField(default="", db_default="")
     gate_minimum_checked_at = models.DateTimeField(null=True)
     complete_as_of = models.DateTimeField(null=True)
-    # When the ledger recorded that it had not been read for long.
-    stale_since = models.DateTimeField(null=True)
     last_error = models.TextField()
     failing_since = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True)

@@ -66,37 +66,6 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
         record("connection.recovered", ACTOR, connection=connection.pk)
 
 
-def tell_of_staleness() -> int:
-    """Record for each connection, once, that it was not read for long, or that it was
-    read again.
-    """
-    told = 0
-    stale = Connection.objects.turned_stale()
-    fresh = Connection.objects.turned_fresh()
-    # Each condition is checked again in the update: another sweep may have recorded it,
-    # or a read may have ended.
-    for key in stale.values_list("pk", flat=True):
-        with transaction.atomic():
-            if stale.filter(pk=key).update(stale_since=Now()):
-                as_of = Connection.objects.get(pk=key).complete_as_of
-                sentence = "Never read completely."
-                if as_of:
-                    sentence = f"Last complete read: {as_of:%Y-%m-%d %H:%M} UTC."
-                record(
-                    "connection.stale",
-                    ACTOR,
-                    connection=key,
-                    details={"explanation": sentence},
-                )
-                told += 1
-    for key in fresh.values_list("pk", flat=True):
-        with transaction.atomic():
-            if fresh.filter(pk=key).update(stale_since=None):
-                record("connection.fresh_again", ACTOR, connection=key)
-                told += 1
-    return told
-
-
 def wait(connection: Connection, error: errors.UpstreamError) -> None:
     """Make the whole connection wait where this is a 429; a shorter wait never ends a
     longer one.

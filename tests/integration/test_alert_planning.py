@@ -29,8 +29,7 @@ from approvals.decisions.by_rule import announce_expiring
 from audit.models import Entry
 from audit.recording import record
 from common.actors import worker
-from mirror.models import Connection, Mailbox, Message
-from mirror.sync.health import tell_of_staleness
+from mirror.models import Mailbox, Message
 from tests import factories
 from tests.alerting import make_message
 from tests.factories import make_connection, rolled_back
@@ -188,12 +187,12 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
 
 @pytest.mark.django_db(transaction=True)
 def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
-    make_destination(actions=["connection.failing", "connection.stale"])
-    make_destination("inngest", ["connection.failing", "connection.stale"])
+    make_destination(actions=["connection.failing", "connection.paused"])
+    make_destination("inngest", ["connection.failing", "connection.paused"])
 
     @transaction.atomic
     def at_the_same_moment():
-        return act("connection.stale", connection=connection).action
+        return act("connection.paused", connection=connection).action
 
     with transaction.atomic():
         act("connection.failing", connection=connection)
@@ -201,7 +200,7 @@ def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
         thread, results = in_thread(at_the_same_moment)
         waiting_for_a_lock(database)
     thread.join(60)
-    assert results == ["connection.stale"]
+    assert results == ["connection.paused"]
     assert Card.objects.count() == 1
     assert sorted(kind for kind, _, _ in planned()) == ["card", "event", "event"]
 
@@ -306,24 +305,3 @@ def test_expiring_message_is_announced_once_unless_it_is_decided(message, review
     assert [(action, about) for _, action, about in planned()] == [
         ("message.expiring", message.pk)
     ]
-
-
-def test_stale_connection_is_announced_once_per_outage_unless_it_is_paused(connection):
-    Connection.objects.update(complete_as_of=Now() - timedelta(minutes=9))
-    assert tell_of_staleness() == 0
-    for _ in range(2):
-        Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
-        assert [tell_of_staleness(), tell_of_staleness()] == [1, 0]
-        Connection.objects.update(complete_as_of=Now() + timedelta(seconds=1))
-        assert [tell_of_staleness(), tell_of_staleness()] == [1, 0]
-    entries = Entry.objects.filter(action__startswith="connection.").order_by("id")
-    assert [one.action for one in entries] == [
-        "connection.stale",
-        "connection.fresh_again",
-    ] * 2
-    for fields in (
-        {"paused_by_hand": True, "removed_at": None},
-        {"paused_by_hand": False, "removed_at": Now()},
-    ):
-        Connection.objects.update(complete_as_of=Now() - timedelta(hours=1), **fields)
-        assert tell_of_staleness() == 0, fields

@@ -165,8 +165,6 @@ _LOGGED = (
     "connection.failing",
     "connection.paused",
     "connection.recovered",
-    "desk.stale",
-    "desk.fresh",
 )
 
 
