@@ -26,7 +26,7 @@ from policy.calendars import all_calendars
 from policy.evaluation import Contributors, Ruling, RulingFacts, rule
 from policy.models import Group, KeyOwner, KillSwitch
 from policy.rules.conditions import Calendars, entries_of
-from policy.rules.demand import Approval, Demand, Requirement
+from policy.rules.demand import Approval, Demand, Requirement, can_be_completed
 from policy.rules.facts import (
     NO_POLICY,
     Policy,
@@ -35,7 +35,6 @@ from policy.rules.facts import (
     lists_by_entry,
 )
 from policy.rules.rules import RuleError
-from policy.rules.satisfiable import can_be_completed
 from rendering import named
 
 

@@ -2,7 +2,7 @@
 policies, and activating.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -39,7 +39,7 @@ from policy.rules.changes import (
     policies,
     rules_in,
 )
-from policy.rules.names import names_for, read_staff
+from policy.rules.names import names_for
 from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
 from policy.rules.rules import (
     Difference,
@@ -51,7 +51,6 @@ from policy.rules.rules import (
     listed,
     outcome_in_words,
 )
-from policy.rules.satisfiable import problems
 
 _NOT_YOURS = "Only an admin of everything can change the policy."
 
@@ -75,9 +74,7 @@ class ActivateForm(SeenForm):
     )
 
 
-def lines_of(
-    rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, Sequence[str]]
-) -> list[dict[str, Any]]:
+def lines_of(rules: Iterable[PolicyRule], names: Names) -> list[dict[str, Any]]:
     """Return rules for a page, in their order."""
     return [
         {
@@ -86,23 +83,9 @@ def lines_of(
             "owner": names.people.get(rule.owner, "somebody who left")
             if rule.owner
             else "",
-            "problems": problems.get(rule.id),
         }
         for rule in rules
     ]
-
-
-def problems_of(
-    rules: Sequence[PolicyRule], actor: Actor
-) -> Mapping[str, Sequence[str]]:
-    """Return sentences about rules, by their ids, for those who can change them: they
-    name people and mailboxes.
-    """
-    found: dict[str, list[str]] = {}
-    if rules and actor.is_admin_of_all:
-        for one in problems(rules, read_staff()):
-            found.setdefault(one.rule, []).append(one.sentence)
-    return found
 
 
 def _base_changes(now: Policies, actor: Actor) -> list[Difference]:
@@ -141,8 +124,8 @@ def answer_policy(
     names = names_for(actor, (*active, *draft))
     context = {
         "now": now,
-        "active": lines_of(active, names, problems_of(active, actor)),
-        "draft": lines_of(draft, names, problems_of(draft, actor)),
+        "active": lines_of(active, names),
+        "draft": lines_of(draft, names),
         "changed": differences(active, draft, names) if now.draft else [],
         "meanwhile": _base_changes(now, actor),
         "may_change": actor.is_admin_of_all,
@@ -253,14 +236,10 @@ def _activate_page(
     tried = rehearse(
         before=now.active_rules, after=now.draft_rules, actor=actor, now=timezone.now()
     )
-    told = problems_of(now.draft_rules, actor)
     context = {
         "now": now,
         "changed": differences(now.active_rules, now.draft_rules, names),
         "meanwhile": _base_changes(now, actor),
-        "problems": [
-            sentence for one in now.draft_rules for sentence in told.get(one.id, ())
-        ],
         "days": DAYS,
         "tried": tried,
         "rows": [
@@ -303,7 +282,7 @@ def version(request: DeskRequest, policy_number: int) -> HttpResponse:
     rules = visible_rules(request.actor, rules_in(found))
     context = {
         "version": found,
-        "lines": lines_of(rules, names_for(request.actor, rules), {}),
+        "lines": lines_of(rules, names_for(request.actor, rules)),
         "may_change": request.actor.is_admin_of_all,
         "has_draft": PolicyVersion.objects.draft().exists(),
     }
@@ -334,7 +313,6 @@ def ready_made_policy(request: DeskRequest, ready_made: str) -> HttpResponse:
         "lines": lines_of(
             found.rules,
             Names(groups=GROUPS, findings=names_for(request.actor, ()).findings),
-            {},
         ),
         "groups": listed(list(found.groups.values())),
         "may_change": request.actor.is_admin_of_all,
