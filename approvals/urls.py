@@ -240,10 +240,4 @@ urlpatterns = [
     path("policy/standing/ask/", standing.ask, name="ask-for-standing"),
     path("policy/standing/<int:standing_id>/end/", standing.end, name="end-standing"),
     path("policy/playground/", playground.playground, name="policy-playground"),
-    path("policy/ready-made/", policy.ready_made_policies, name="ready-made-policies"),
-    path(
-        "policy/ready-made/<slug:ready_made>/",
-        policy.ready_made_policy,
-        name="ready-made-policy",
-    ),
 ]

@@ -96,12 +96,6 @@ PAGES: list[Place] = [
     ("Policy: playground", "policy-playground", "rules try test", _everybody),
     ("Policy: versions", "policy-versions", "rules history changes", _everybody),
     (
-        "Policy: ready-made",
-        "ready-made-policies",
-        "rules templates small team agency regulated",
-        _everybody,
-    ),
-    (
         "Review plans",
         "review-plans",
         "targets late calendar holidays duty escalation ladder",

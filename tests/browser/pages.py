@@ -28,8 +28,6 @@ PAGES = {
     "policy-groups": "/policy/groups/",
     "policy-playground": "/policy/playground/",
     "policy-versions": "/policy/versions/",
-    "policies": "/policy/ready-made/",
-    "ready-made-policy": "/policy/ready-made/regulated/",
     "review-plans": "/review-plans/",
     "review-plan": "/review-plans/all/",
     "set-apart": "/queue/apart/",
