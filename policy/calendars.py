@@ -203,14 +203,12 @@ def read_day(typed: str) -> list[tuple[int, int]]:
     return hours
 
 
-def write_day(spans: Sequence[Sequence[int]], to: str = "-") -> list[str]:
-    """Return each of the hours of a day as `read_day` reads them, with another word
-    between where one is given.
-    """
-    return [
-        f"{clock(begin)}{to}{clock(end if end <= DAY else end - DAY)}"
+def write_day(spans: Sequence[Sequence[int]]) -> str:
+    """Return the hours of a day as `read_day` reads them."""
+    return ", ".join(
+        f"{clock(begin)}-{clock(end if end <= DAY else end - DAY)}"
         for begin, end in spans
-    ]
+    )
 
 
 def clock(minute: int) -> str:

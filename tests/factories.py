@@ -22,9 +22,7 @@ from mirror.sync.reads import UpstreamStatus
 from people.models import Grant, Person
 from policy.allowlists.changes import Change, WantedEntry, apply_change
 from policy.allowlists.judgement import ListScope
-from policy.calendars import DAY
 from policy.models import AllowEntry, Allowlist
-from policy.rules.conditions import Hours
 from upstream.signatures import HEADER, sign
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -240,13 +238,3 @@ def listed_patterns(**which):
     """The patterns of the entries that lists have, or these have."""
     entries = AllowEntry.objects.not_removed().filter(**which)
     return sorted(entries.values_list("pattern", flat=True))
-
-
-def hours_on(days, opens, closes, zone):
-    """The same hours of a rule on some days, 0 for Monday; where they do not close
-    after they open, until the next day.
-    """
-    begin = opens.hour * 60 + opens.minute
-    end = closes.hour * 60 + closes.minute
-    span = ((begin, end if end > begin else end + DAY),)
-    return Hours(tuple(span if day in days else () for day in range(7)), zone)

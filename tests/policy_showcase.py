@@ -8,7 +8,6 @@ anything else afterwards.
 
 import json
 
-_OFFICE = {"weekly": [*[[[480, 1080]]] * 5, [], []], "zone": "Europe/Lisbon"}
 # Changes that wait: kind, title, before, after, reason.
 _CHANGES = (
     (
@@ -34,14 +33,15 @@ _FLOOD = 8
 def make_policy(product, reader):
     """Make it all, and return the addresses of the message and of the flood."""
     group = _group(product)
-    _versions(product, group)
+    calendar = _calendar(product)
+    _versions(product, group, calendar)
     row = product.hold(
         reader,
         "Quote for EUR 4,800",
         body="Hello Dana,\n\nthe quote is EUR 4,800.00 for the year.",
     )
     product.reviewer("REVIEWER2").decide(row["id"], "approve", row["fingerprint"])
-    _plan(product)
+    _plan(product, calendar)
     _changes(product)
     return {
         "two": f"/queue/{row['id']}/",
@@ -74,7 +74,7 @@ def _group(product):
     return group
 
 
-def _rules(group, *, amount):
+def _rules(group, calendar, *, amount):
     """Return the rules of a version; amounts from `amount` need two approvals."""
     return [
         {
@@ -98,17 +98,17 @@ def _rules(group, *, amount):
             "id": "hours",
             "name": "Newsletters leave in office hours",
             "when": {"recipients_from": 10, "first_contact": True},
-            "then": {"office_hours": [_OFFICE]},
+            "then": {"office_hours": [calendar]},
         },
     ]
 
 
-def _versions(product, group):
+def _versions(product, group, calendar):
     """Store the version that is active, and a draft."""
-    active = _rules(group, amount="1000")
+    active = _rules(group, calendar, amount="1000")
     versions = (
         (1, "active", active, "What the auditors asked for in March", "1 day"),
-        (2, "draft", _rules(group, amount="500"), "", None),
+        (2, "draft", _rules(group, calendar, amount="500"), "", None),
     )
     author = _person(product, "ADMIN")
     for number, state, rules, note, activated in versions:
@@ -120,18 +120,20 @@ def _versions(product, group):
         )
 
 
-def _plan(product):
-    """Make a calendar, a plan of all mailboxes with a ladder, and people on duty;
-    return the calendar's key.
-    """
+def _calendar(product):
+    """Make a calendar, and return its key."""
     holidays = {"2026-12-25": "Christmas Day", "2027-01-01": "New Year's Day"}
     week = [[[0, 1440]]] * 7
-    calendar = _one(
+    return _one(
         product,
         "INSERT INTO policy_workcalendar (name, zone, weekly, holidays) VALUES ('Lisbon office', 'Europe/Lisbon',"
         " %s::jsonb, %s::jsonb) RETURNING id",
         *(json.dumps(week), json.dumps(holidays)),
     )
+
+
+def _plan(product, calendar):
+    """Make a plan of all mailboxes with a ladder, and people on duty."""
     plan = _one(
         product,
         "INSERT INTO policy_reviewplan (calendar_id, targets, assigns_in_turn, version)"

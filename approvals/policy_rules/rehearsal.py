@@ -233,12 +233,9 @@ def _columns(
         columns["facts_attachments"] = _fact("attachments")
     if any(one.own_words for one in asked):
         columns["facts_own_words"] = _fact("own_words")
-    hours = [each for one in asked for each in (one.during, one.outside) if each]
-    for place, each in enumerate(dict.fromkeys(hours)):
-        calendar = each.calendar_in(lookups.calendars)
-        since = now - timedelta(days=DAYS + 1)
-        spans = open_spans(calendar, since, now) if calendar else []
-        columns[f"hours_{place}"] = within("held_at", spans)
+    for key, calendar in lookups.calendars.items():
+        spans = open_spans(calendar, now - timedelta(days=DAYS + 1), now)
+        columns[f"hours_{key}"] = within("held_at", spans)
     return columns
 
 

@@ -13,20 +13,16 @@ from django.utils.text import capfirst
 from approvals.models import OwnWord
 from common.actors import Actor
 from common.pages import SentenceForm, WordsField, always, by_key
-from common.time_zones import zone_named
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
 from people.models import Person
-from policy.calendars import DAYS, NOTE, write_day
 from policy.models import Allowlist, Group, WorkCalendar
-from policy.plans.forms import HoursField
 from policy.rules.conditions import (
     FAMILIES,
     MOST_RECIPIENTS,
     MOST_TRIES,
     ORIGINS,
     Conditions,
-    Hours,
     own_word_key,
     read_entry,
 )
@@ -46,7 +42,7 @@ UNITS = {"1": "minutes", "60": "hours", "1440": "days"}
 RISKS = {"": "Any or none", "notice": "At least a notice", "high": "High"}
 # A list of more options than these scrolls.
 LONG = 12
-_HOURS = ("during", "outside", "office")
+_HOURS = {"during": "During the hours of", "outside": "Outside the hours of"}
 _FLAGS = {
     "bar_editor": "Not whoever edited it last",
     "reauthenticate": "Whoever approves signs in again first",
@@ -67,16 +63,19 @@ _NOTES = {
     "mailboxes": "Of several, one that fits is enough.",
     "keys": "Those that sent something in the last 30 days, or have an owner.",
 }
-_BARRED = ("barred_groups", "Nobody of these groups")
-_OF_KEYS = ("mailboxes", "key_owners", "lists", "barred_groups")
+_EFFECTS = {
+    "barred_groups": "Nobody of these groups",
+    "office_hours": "Only within the hours of",
+}
+_OF_KEYS = ("mailboxes", "key_owners", "lists", *_EFFECTS)
 # Conditions that are as the form cleans them.
 _AS_TYPED = (
     *("recipients", "recipients_except", "recipients_from", "first_contact"),
     *("risk", "amount", "during", "outside", "tries_from"),
 )
 # The sections of the editor, first what the rule is called, then when it applies, then
-# what it asks for: of each its name, title, part, note and fields. Those of hours and
-# of approvals are as many as there are days and groups.
+# what it asks for: of each its name, title, part, note and fields. Those of approvals
+# are as many as there are groups.
 _SECTIONS: Sequence[tuple[str, str, str, str, Sequence[str]]] = (
     ("about", "The rule", "about", "", ("name", "owner", "note")),
     (
@@ -103,8 +102,7 @@ _SECTIONS: Sequence[tuple[str, str, str, str, Sequence[str]]] = (
         "",
         ("risk", "findings", "own_words", "amount", "currency", "attachments"),
     ),
-    ("during", "During these hours", "when", "", ()),
-    ("outside", "Outside these hours", "when", "", ()),
+    ("hours", "When it is asked", "when", "", tuple(_HOURS)),
     ("approvals", "Approvals", "then", "One person counts for one group only.", ()),
     ("who_not", "Who may not approve", "then", "", ("barred_groups", "bar_editor")),
     (
@@ -114,7 +112,13 @@ _SECTIONS: Sequence[tuple[str, str, str, str, Sequence[str]]] = (
         "",
         ("reauthenticate", "never_in_bulk", "high_risk_page"),
     ),
-    ("office", "Only within these hours", "then", "Approved and sent only then.", ()),
+    (
+        "office",
+        "Hours",
+        "then",
+        "Approved and sent only within the hours of all of these calendars.",
+        ("office_hours",),
+    ),
     (
         "ends",
         "Expiry",
@@ -138,6 +142,7 @@ def offered_to(
     keys = sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())
     people = Person.objects.filter(is_active=True).order_by("name", "email")
     groups = Group.objects.all()
+    calendars = WorkCalendar.objects.order_by("name")
     lists = Allowlist.objects.visible_to(actor).filter(
         kind=Allowlist.Kind.RESTRICTION, version__gt=0
     )
@@ -162,7 +167,7 @@ def offered_to(
         | {kind.name: capfirst(kind.words) for kind in KINDS.values()},
         "groups": by_key(groups),
         "barred_groups": by_key(groups),
-        "calendars": by_key(WorkCalendar.objects.order_by("name")),
+        **{name: by_key(calendars) for name in (*_HOURS, "office_hours")},
     }
     if rule is None:
         return offered
@@ -172,13 +177,13 @@ def offered_to(
         "key_owners": names.people,
         "lists": names.lists,
         "barred_groups": names.groups,
-        "calendars": names.calendars,
+        **dict.fromkeys((*_HOURS, "office_hours"), names.calendars),
     }
     stored: dict[str, Iterable[Any]] = {
         name: getattr(rule.when, name) for name in _LISTS
     }
-    stored["barred_groups"] = rule.then.barred_groups
-    stored["calendars"] = rule.calendars
+    stored |= {name: getattr(rule.then, name) for name in _EFFECTS}
+    stored |= {name: filter(None, [getattr(rule.when, name)]) for name in _HOURS}
     for name, values in stored.items():
         for value in values:
             label = named.get(name, {}).get(value) or str(value)
@@ -209,7 +214,7 @@ class Section:
         if self.name in ("about", "approvals"):
             return True
         for one in self.fields:
-            counts = one.widget_type != "select" or one.name.endswith("_calendar")
+            counts = one.widget_type != "select" or one.name in _HOURS
             if one.errors or (counts and one.value()):
                 return True
         return False
@@ -340,7 +345,7 @@ class RuleForm(SentenceForm):
     ) -> None:
         super().__init__(data, initial=initial)
         self.stored = stored
-        for name, label in (*_LISTS.items(), _BARRED):
+        for name, label in (*_LISTS.items(), *_EFFECTS.items()):
             self.fields[name] = ChecksField(
                 label=label,
                 help_text=_NOTES.get(name, ""),
@@ -369,18 +374,9 @@ class RuleForm(SentenceForm):
         again = "2: changes were requested once before."
         self.fields["tries_from"] = _number(MOST_TRIES, "Try number, at least", again)
         self.fields["expire_number"] = _number(MOST_MINUTES, "Expires after")
-        calendars = {"": "The hours below", **offered["calendars"]}
-        for name in _HOURS:
-            self._add_choice(
-                f"{name}_calendar", "Calendar", "Its holidays count.", calendars
-            )
-            for day, label in enumerate(DAYS):
-                self.fields[f"{name}_day{day}"] = HoursField(label=label)
-            self.fields[f"{name}_day6"].help_text = NOTE
-            zone = "Such as Europe/Lisbon, or a city. Empty is UTC."
-            self.fields[f"{name}_zone"] = forms.CharField(
-                label="Time zone", help_text=zone, required=False, max_length=64
-            )
+        for name, label in _HOURS.items():
+            calendars = {"": "Any time", **offered[name]}
+            self._add_choice(name, label, "A calendar of Review plans.", calendars)
 
     def _add_choice(
         self, name: str, label: str, help_text: str, offered: Mapping[str, str]
@@ -399,14 +395,9 @@ class RuleForm(SentenceForm):
         """Return the editor: first what the rule is called, then when it applies, then
         what it asks for.
         """
-        named = {"approvals": [f"approvals_{group}" for group in self.approvals]}
-        for name in _HOURS:
-            days = [f"{name}_day{day}" for day in range(7)]
-            named[name] = [f"{name}_calendar", *days, f"{name}_zone"]
+        approvals = [f"approvals_{group}" for group in self.approvals]
         return [
-            Section(
-                name, title, part, [self[one] for one in fields or named[name]], note
-            )
+            Section(name, title, part, [self[one] for one in fields or approvals], note)
             for name, title, part, note, fields in _SECTIONS
         ]
 
@@ -426,8 +417,6 @@ class RuleForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        for name in _HOURS:
-            cleaned[name] = self._hours(name, cleaned)
         has_amount = cleaned.get("amount") is not None or "amount" in self.errors
         if cleaned.get("currency") and not has_amount:
             self.add_error(
@@ -459,23 +448,6 @@ class RuleForm(SentenceForm):
                 )
         return cleaned
 
-    def _hours(self, name: str, cleaned: Mapping[str, Any]) -> Hours | None:
-        """Return the hours that were chosen or typed; None where none were."""
-        weekly = tuple(tuple(cleaned.get(f"{name}_day{day}", ())) for day in range(7))
-        if calendar := cleaned.get(f"{name}_calendar"):
-            if any(weekly):
-                self.add_error(
-                    f"{name}_calendar", "Choose a calendar or write hours, not both."
-                )
-            return Hours(calendar=calendar)
-        zone = zone_named(str(cleaned.get(f"{name}_zone") or "UTC"))
-        if zone is None:
-            self.add_error(
-                f"{name}_zone",
-                "This is no time zone. Write one such as Europe/Lisbon, or a city.",
-            )
-        return Hours(weekly, zone.key) if any(weekly) and zone else None
-
     def rule(self, *, rule_id: str) -> PolicyRule:
         """Return the rule that was typed. Raises RuleError for what no rule can say."""
         cleaned = self.cleaned_data
@@ -484,10 +456,7 @@ class RuleForm(SentenceForm):
         then: dict[str, Any] = {
             name: cleaned[name] for name in (*_FLAGS, "approvals", "expire_minutes")
         }
-        # The form has one of its hours; what a rule was stored with besides holds as
-        # well, and stays.
-        further = self.stored.then.office_hours[1:] if self.stored else ()
-        office = (cleaned["office"], *further) if cleaned["office"] else further
+        then |= {name: frozenset(cleaned[name]) for name in _EFFECTS}
         return PolicyRule(
             id=rule_id,
             name=" ".join(cleaned["name"].split()),
@@ -498,8 +467,6 @@ class RuleForm(SentenceForm):
             then=Effects(
                 **then,
                 reject=cleaned["reject"].strip(),
-                barred_groups=frozenset(cleaned["barred_groups"]),
-                office_hours=tuple(dict.fromkeys(office)),
             ),
         ).checked()
 
@@ -535,11 +502,4 @@ def typed_of(rule: PolicyRule) -> dict[str, Any]:
         unit = next(size for size in (1440, 60, 1) if then.expire_minutes % size == 0)
         typed["expire_number"] = then.expire_minutes // unit
         typed["expire_unit"] = str(unit)
-    office = then.office_hours[0] if then.office_hours else None
-    for name, hours in zip(_HOURS, (when.during, when.outside, office), strict=True):
-        if hours is not None:
-            typed[f"{name}_calendar"] = hours.calendar or None
-            typed[f"{name}_zone"] = hours.zone
-            for day, spans in enumerate(hours.weekly):
-                typed[f"{name}_day{day}"] = ", ".join(write_day(spans))
     return typed

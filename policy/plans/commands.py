@@ -75,10 +75,9 @@ def _asks_no_less(stored: WorkCalendar, row: WorkCalendar) -> bool:
     for one in now.active_rules:
         if not one.is_on:
             continue
-        if closes and one.when.during and one.when.during.calendar == stored.pk:
+        if closes and one.when.during == stored.pk:
             return False
-        outside = (one.when.outside, *one.then.office_hours)
-        if opens and any(hours and hours.calendar == stored.pk for hours in outside):
+        if opens and stored.pk in (one.when.outside, *one.then.office_hours):
             return False
     return True
 
@@ -328,7 +327,7 @@ def step_in_words(step: LadderStep) -> str:
 def _calendar_in_words(calendar: WorkCalendar) -> str:
     holidays = ", ".join(sorted(calendar.holidays))
     days = [
-        f"{day} {', '.join(write_day(hours))}"
+        f"{day} {write_day(hours)}"
         for day, hours in zip(DAYS, calendar.weekly, strict=True)
         if hours
     ]

@@ -71,7 +71,7 @@ class CalendarForm(SentenceForm):
             data, initial={"name": row.name, "zone": row.zone, "holidays": holidays}
         )
         for number, day in enumerate(DAYS):
-            hours = ", ".join(write_day(row.weekly[number]))
+            hours = write_day(row.weekly[number])
             self.fields[f"day-{number}"] = HoursField(label=day, initial=hours)
 
     def days(self) -> list[forms.BoundField]:

@@ -28,8 +28,7 @@ from pydantic import (
 )
 
 from common.mail_addresses import patterns_for, read_pattern
-from common.time_zones import zone_named
-from policy.calendars import DAY, DAYS, Calendar, Weekly, is_open, write_day
+from policy.calendars import Calendar, is_open
 
 
 def _from_text(value: object) -> object:
@@ -84,77 +83,6 @@ def from_json(kind: type[Stored], value: object) -> Stored:
 
 # The calendars that there are, by their keys.
 Calendars = Mapping[int, Calendar]
-
-
-@exactly
-@dataclass(frozen=True)
-class Hours:
-    """The hours of the calendar with this key, or weekly hours as `Calendar` has them,
-    by the clock of `zone`.
-    """
-
-    weekly: Weekly = ()
-    zone: str = ""
-    calendar: int = 0
-
-    def __post_init__(self) -> None:
-        if self.calendar > 0 and not self.weekly and not self.zone:
-            return
-        if (
-            self.calendar
-            or len(self.weekly) != 7
-            or not any(self.weekly)
-            or zone_named(self.zone) is None
-        ):
-            raise ValueError(
-                "Hours are those of a calendar, or of seven days in a time zone."
-            )
-        for day in self.weekly:
-            last = -1
-            for begin, end in day:
-                if not last < begin < DAY or not begin < end <= begin + DAY:
-                    raise ValueError(
-                        "The hours of a day are pairs of minutes, in order."
-                    )
-                last = end
-
-    @cached_property
-    def _own(self) -> Calendar:
-        zone = zone_named(self.zone)
-        assert zone is not None, "others are refused"
-        return Calendar("", zone, self.weekly)
-
-    def calendar_in(self, calendars: Calendars) -> Calendar | None:
-        """Return the calendar to compute with; None where it is not there any more."""
-        return calendars.get(self.calendar) if self.calendar else self._own
-
-    def are_open(self, at: datetime, calendars: Calendars) -> bool | None:
-        """Return whether `at` is within the hours, the end excluded; None where their
-        calendar is not there any more.
-        """
-        calendar = self.calendar_in(calendars)
-        return None if calendar is None else is_open(calendar, at)
-
-
-def hours_in_words(hours: Hours, names: Mapping[int, str]) -> str:
-    """Return the hours for the middle of a sentence: "Monday to Friday, 09:00 to 17:00
-    (Europe/Berlin)".
-    """
-    if hours.calendar:
-        return f"the hours of {names.get(hours.calendar) or f'calendar {hours.calendar} (deleted)'}"
-    by_spans: dict[tuple[tuple[int, int], ...], list[int]] = {}
-    for day, spans in enumerate(hours.weekly):
-        if spans:
-            by_spans.setdefault(spans, []).append(day)
-    parts = []
-    for spans, days in by_spans.items():
-        named = ", ".join(DAYS[day] for day in days)
-        if len(days) == 7:
-            named = "every day"
-        elif len(days) > 2 and days[-1] - days[0] == len(days) - 1:
-            named = f"{DAYS[days[0]]} to {DAYS[days[-1]]}"
-        parts.append(f"{named}, {' and '.join(write_day(spans, ' to '))}")
-    return f"{'; '.join(parts)} ({hours.zone})"
 
 
 # What a message may have come from, and the words for it.
@@ -243,7 +171,7 @@ class Conditions:
 
     `recipients` are entries as in allowlists, one of which must name somebody;
     `recipients_except` must leave somebody unnamed. `amount` is the least sum that it
-    must name, 0 for any.
+    must name, 0 for any. `during` and `outside` are keys of calendars.
     """
 
     mailboxes: Keys = frozenset()
@@ -261,8 +189,8 @@ class Conditions:
     attachments: Words = frozenset()
     recipients_from: int | None = None
     origins: Words = frozenset()
-    during: Hours | None = None
-    outside: Hours | None = None
+    during: int | None = None
+    outside: int | None = None
     tries_from: int | None = None
 
     def apply_to(self, facts: MessageFacts) -> bool:
@@ -313,6 +241,12 @@ def _may_have_key(when: Conditions, facts: MessageFacts) -> bool:
         return facts.key in when.keys
     # Which key it was is not known, but of which connection.
     return any(one.partition(":")[0] == str(facts.connection) for one in when.keys)
+
+
+def _are_open(calendar: int | None, facts: MessageFacts) -> bool | None:
+    """Return whether a calendar is open; None where it is not there any more."""
+    found = facts.calendars.get(calendar or 0)
+    return is_open(found, facts.now) if found else None
 
 
 def _one_of(name: str) -> _Check:
@@ -367,12 +301,8 @@ _CHECKS: dict[str, _Check] = {
         or len(facts.recipients or ()) >= (when.recipients_from or 0)
     ),
     "origins": _one_of("origins"),
-    "during": lambda when, facts: (
-        not when.during or when.during.are_open(facts.now, facts.calendars) is not False
-    ),
-    "outside": lambda when, facts: (
-        not when.outside or not when.outside.are_open(facts.now, facts.calendars)
-    ),
+    "during": lambda when, facts: _are_open(when.during, facts) is not False,
+    "outside": lambda when, facts: not _are_open(when.outside, facts),
     "tries_from": lambda when, facts: (
         facts.tries is None or facts.tries >= (when.tries_from or 0)
     ),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from policy.calendars import next_opening
-from policy.rules.conditions import Calendars, MessageFacts, hours_in_words
+from policy.calendars import is_open, next_opening
+from policy.rules.conditions import Calendars, MessageFacts
 from policy.rules.rules import (
     ANY_REVIEWER,
     Effects,
@@ -207,7 +207,8 @@ class Demand:
         """What each rule that applies asks, in their order: "Payments: 2 approvals of
         Finance are needed.".
         """
-        names = Names(groups=self.groups, calendars=self._calendar_names)
+        calendars = {key: one.name for key, one in self.calendars.items()}
+        names = Names(groups=self.groups, calendars=calendars)
         spoke = self.requirement.spoke
         asks_sums = any(one.when.amount is not None for one in spoke)
         unread = unread_sums_in_words(self.unread_sums) if asks_sums else ""
@@ -319,26 +320,17 @@ class Demand:
         """Return when it can be approved and sent, where a rule's hours are over now."""
         if self.now is None:
             return ""
-        closed = [
-            one
-            for one in self.effects.office_hours
-            if not one.are_open(self.now, self.calendars)
-        ]
+        calendars = [self.calendars.get(one) for one in self.effects.office_hours]
+        closed = [one for one in calendars if not one or not is_open(one, self.now)]
         if not closed:
             return ""
-        only = f"A rule lets this be approved and sent only within {hours_in_words(closed[0], self._calendar_names)}"
-        known = []
-        for one in closed:
-            calendar = one.calendar_in(self.calendars)
-            if calendar and (opens := next_opening(calendar, self.now)):
-                known.append(opens)
+        names = sorted(one.name if one else "a deleted calendar" for one in closed)
+        only = f"A rule lets this be approved and sent only within the hours of {listed(names)}"
+        opens = [next_opening(one, self.now) for one in closed if one]
+        known = [one for one in opens if one]
         if len(known) < len(closed):
             return f"{only}. These hours never come: ask an admin to change the rule."
         return f"{only}: next {max(known):%a %-d %b at %H:%M} UTC."
-
-    @property
-    def _calendar_names(self) -> dict[int, str]:
-        return {key: one.name for key, one in self.calendars.items()}
 
     def may_give(self, person: int) -> bool:
         """Whether nothing but their groups keeps a reviewer from approving: no author,

@@ -309,8 +309,7 @@ def lookups_for(rules: Iterable[PolicyRule], now: datetime) -> Lookups:
     found = Lookups(
         gateways=dict(Connection.objects.values_list("pk", "is_our_gateway"))
     )
-    hours = [each for one in conditions for each in (one.during, one.outside)]
-    if any(one and one.calendar for one in hours):
+    if any(one.ask_time for one in conditions):
         found.calendars = all_calendars()
     if any(one.key_owners for one in conditions):
         for connection, key, person in KeyOwner.objects.values_list(

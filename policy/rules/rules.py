@@ -13,12 +13,10 @@ from policy.rules.conditions import (
     ORIGINS,
     RISKS,
     Conditions,
-    Hours,
     Keys,
     as_json,
     exactly,
     from_json,
-    hours_in_words,
 )
 
 MOST_RULES = 200
@@ -43,8 +41,8 @@ class Effects:
     approved.
 
     `reject` is the reason with which the rule rejects, empty where it does not.
-    `expire_minutes` count from when the message was held. Where there are
-    `office_hours`, all of them must be open when it is approved and carried out.
+    `expire_minutes` count from when the message was held. All calendars of
+    `office_hours` must be open when it is approved and carried out.
     """
 
     approvals: Mapping[int, int] = field(default_factory=dict)
@@ -55,7 +53,7 @@ class Effects:
     high_risk_page: bool = False
     reject: str = ""
     expire_minutes: int | None = None
-    office_hours: tuple[Hours, ...] = ()
+    office_hours: Keys = frozenset()
 
     @cached_property
     def named_groups(self) -> dict[int, int]:
@@ -99,7 +97,6 @@ def merged(effects: Iterable[Effects]) -> Effects:
     ):
         approvals.pop(ANY_REVIEWER, None)
     expiries = [one.expire_minutes for one in found if one.expire_minutes is not None]
-    hours = {each for one in found for each in one.office_hours}
     return Effects(
         approvals=approvals,
         barred_groups=frozenset().union(*(one.barred_groups for one in found)),
@@ -109,9 +106,7 @@ def merged(effects: Iterable[Effects]) -> Effects:
         high_risk_page=any(one.high_risk_page for one in found),
         reject=next((one.reject for one in found if one.reject), ""),
         expire_minutes=min(expiries, default=None),
-        office_hours=tuple(
-            sorted(hours, key=lambda one: (one.calendar, one.zone, one.weekly))
-        ),
+        office_hours=frozenset().union(*(one.office_hours for one in found)),
     )
 
 
@@ -174,7 +169,7 @@ class PolicyRule:
     def calendars(self) -> set[int]:
         """The calendars whose hours it names."""
         named = (self.when.during, self.when.outside, *self.then.office_hours)
-        return {hours.calendar for hours in named if hours and hours.calendar}
+        return {one for one in named if one}
 
     def as_json(self) -> dict[str, Any]:
         """Return the rule as it is stored."""
@@ -293,9 +288,9 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
     if when.attachments:
         yield f"has {_any(FAMILIES.get(one, f'a file of kind {one}') for one in when.attachments)} attached"
     if when.during is not None:
-        yield f"is asked about during {hours_in_words(when.during, names.calendars)}"
+        yield f"is asked about during the hours of {_named(names.calendars, when.during, 'calendar')}"
     if when.outside is not None:
-        yield f"is asked about outside {hours_in_words(when.outside, names.calendars)}"
+        yield f"is asked about outside the hours of {_named(names.calendars, when.outside, 'calendar')}"
     if when.tries_from is not None:
         yield f"is at least try {when.tries_from}"
 
@@ -318,8 +313,8 @@ def _effects(then: Effects, names: Names) -> Iterator[str]:
         yield "it is approved on the high-risk page"
     if then.expire_minutes is not None:
         yield f"it expires {duration_in_words(then.expire_minutes)} after it was held"
-    for hours in then.office_hours:
-        yield f"it is approved and sent only within {hours_in_words(hours, names.calendars)}"
+    for key in sorted(then.office_hours):
+        yield f"it is approved and sent only within the hours of {_named(names.calendars, key, 'calendar')}"
 
 
 def unread_sums_in_words(passages: Sequence[str]) -> str:

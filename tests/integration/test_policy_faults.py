@@ -264,7 +264,7 @@ def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):
     calendar = WorkCalendar.objects.create(
         name="Office", zone="UTC", weekly=[[[0, 1440]]] * 7, holidays=days
     )
-    put_in_force({"office_hours": [{"calendar": calendar.pk}]})
+    put_in_force({"office_hours": [calendar.pk]})
     with pytest.raises(VerdictNotAllowed, match="within the hours of Office: next"):
         decide(message, reviewer)
     WorkCalendar.objects.update(holidays={})

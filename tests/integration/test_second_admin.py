@@ -71,7 +71,7 @@ from policy.rules.changes import (
     policies,
     seen_state,
 )
-from policy.rules.conditions import Conditions, Hours
+from policy.rules.conditions import Conditions
 from policy.rules.rules import Effects, PolicyRule
 from risk.own_words import read_phrase
 from tests.factories import (
@@ -160,8 +160,8 @@ def rule_with_calendar(world):
     calendar = WorkCalendar.objects.create(
         name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7
     )
-    hours = Hours(calendar=calendar.pk)
-    activate(world, replace(rule(approvals={0: 2}), when=Conditions(outside=hours)))
+    when = Conditions(outside=calendar.pk)
+    activate(world, replace(rule(approvals={0: 2}), when=when))
 
 
 def open_until(world, hour):

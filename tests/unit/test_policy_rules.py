@@ -3,7 +3,7 @@ merging and counting.
 """
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -15,11 +15,8 @@ from policy.calendars import Calendar
 from policy.rules.conditions import (
     Amount,
     Conditions,
-    Hours,
     MessageFacts,
-    as_json,
     from_json,
-    hours_in_words,
     own_word_key,
 )
 from policy.rules.demand import Approval, Demand, Requirement, progress, required
@@ -33,13 +30,11 @@ from policy.rules.rules import (
     merged,
     rules_from_json,
 )
-from tests.factories import hours_on
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FACTS = MessageFacts(
     1, NOON, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",)
 )
-OFFICE = hours_on((0, 1, 2, 3, 4), time(9), time(17), "Europe/Berlin")
 
 groups = st.integers(1, 4)
 effects = st.builds(
@@ -51,7 +46,7 @@ effects = st.builds(
     never_in_bulk=st.booleans(),
     high_risk_page=st.booleans(),
     expire_minutes=st.none() | st.integers(1, 100),
-    office_hours=st.lists(st.just(OFFICE), max_size=1).map(tuple),
+    office_hours=st.frozensets(st.integers(7, 8)),
 )
 people = st.frozensets(st.integers(1, 6), max_size=6)
 members = st.dictionaries(groups, people)
@@ -73,7 +68,7 @@ def test_merging_rules_takes_the_strictest_of_each_in_any_order(some, one, rando
 
 def test_what_the_strictest_asks_is_asked_whatever_the_others_do():
     strict = Effects(
-        {1: 2}, frozenset({1}), True, True, True, True, "No.", 5, (OFFICE,)
+        {1: 2}, frozenset({1}), True, True, True, True, "No.", 5, frozenset({7})
     )
     assert merged([Effects({1: 1}, expire_minutes=9), strict, Effects()]) == strict
 
@@ -194,11 +189,7 @@ XMAS = {
         {date(2026, 11, 20): "Holiday"},
     )
 }
-BY_CALENDAR = {"calendar": 7}
-LUNCH = {
-    "weekly": [[[540, 720], [780, 1020]]] * 4 + [[[540, 900]], [], []],
-    "zone": "Europe/Berlin",
-}
+BY_CALENDAR = 7
 
 
 @pytest.mark.parametrize("days", [0, 1])
@@ -223,25 +214,6 @@ def test_hours_of_a_calendar_that_is_gone_hold_the_message():
         assert from_json(Conditions, {name: BY_CALENDAR}).apply_to(FACTS)
 
 
-@pytest.mark.parametrize(
-    ("stored", "words"),
-    [
-        (BY_CALENDAR, "the hours of Office"),
-        (
-            LUNCH,
-            "Monday to Thursday, 09:00 to 12:00 and 13:00 to 17:00; Friday, 09:00 to 15:00 (Europe/Berlin)",
-        ),
-        (
-            {"weekly": [[]] * 5 + [[[1320, 1800]]] * 2, "zone": "UTC"},
-            "Saturday, Sunday, 22:00 to 06:00 (UTC)",
-        ),
-    ],
-)
-def test_hours_are_stored_as_they_were_and_read_as_words(stored, words):
-    assert as_json(from_json(Hours, stored)) == stored
-    assert hours_in_words(from_json(Hours, stored), {7: "Office"}) == words
-
-
 RULE = {
     "id": "a1",
     "name": "Payments to the state",
@@ -250,7 +222,7 @@ RULE = {
     "then": {
         "approvals": {"1": 2},
         "never_in_bulk": True,
-        "office_hours": [as_json(OFFICE)],
+        "office_hours": [7],
     },
 }
 
@@ -258,9 +230,9 @@ RULE = {
 def test_rule_is_stored_whole_and_reads_as_a_sentence():
     rule = PolicyRule.from_json(RULE)
     assert PolicyRule.from_json(rule.as_json()) == rule
-    assert as_sentence(rule, Names(groups={1: "Finance"})) == (
+    assert as_sentence(rule, Names(groups={1: "Finance"}, calendars={7: "Office"})) == (
         "When a message goes to *.gov and names any amount, then 2 approvals of Finance are needed, it is never "
-        "approved in bulk and it is approved and sent only within Monday to Friday, 09:00 to 17:00 (Europe/Berlin)."
+        "approved in bulk and it is approved and sent only within the hours of Office."
     )
 
 
@@ -272,16 +244,6 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
         {"then": {"approvals": {"1": 2}, "skip": True}},
         {"when": {"amount": "NaN"}},
         {"when": {"currency": "EUR"}},
-        {
-            "when": {
-                "during": {
-                    "weekly": [[[600, 540]], [], [], [], [], [], []],
-                    "zone": "UTC",
-                }
-            }
-        },
-        {"when": {"during": {"weekly": [[]] * 7, "zone": "UTC"}}},
-        {"when": {"during": {"weekly": [[[540, 1020]]] * 7, "zone": "Nowhere"}}},
     ],
 )
 def test_a_rule_with_an_unknown_field_or_an_impossible_value_is_refused_with_a_sentence(
