@@ -122,8 +122,6 @@ ACTIONS: dict[str, str] = {
     "allowlist.mode_set": "set the mode of an allowlist",
     "allowlist.changed": "changed an allowlist",
     "allowlist.allowed": "allowed an address",
-    "allowlist.imported": "imported entries of an allowlist",
-    "allowlist.exported": "exported an allowlist",
     "allowlist.pushed": "copied an allowlist to the gate",
     "allowlist.push_failed": "could not copy an allowlist to the gate",
     "message.refused_at_gate": "refused a message at the gate",
@@ -272,7 +270,7 @@ SETTINGS = frozenset(
     policy.draft_changed policy.draft_discarded policy.activated
     policy.group_added policy.group_changed policy.group_deleted
     standing.set standing.signed standing.ended
-    allowlist.mode_set allowlist.changed allowlist.allowed allowlist.imported
+    allowlist.mode_set allowlist.changed allowlist.allowed
     mailbox.created mailbox.changed mailbox.loosened mailbox.deleted mailbox.seen_changed
     mailbox.seen_looser
     api_key.created api_key.changed api_key.revoked api_key.owner_set

@@ -23,8 +23,6 @@ NO_ACTS = {
     "propose-standing": "shows what terms would have done",
     "policy-playground": "shows what the rules ask of a message",
     "preview-allowlist": "shows what a change would do",
-    "preview-import": "shows what a file would change",
-    "import-allowlist": "shows the form that preview-import takes",
     "edit-preview": "shows a typed text as its recipient would see it",
     "approve": "shows the findings that the verdict then names as read",
     "account_resubmit": "does what was asked for before, which is an act of its own",

@@ -7,13 +7,8 @@ written from them.
 
 from functools import partial
 
-from django.core.files.uploadedfile import SimpleUploadedFile
-
 from approvals.decisions.shown import finding_name
 from approvals.policy_rules.editor import digest
-from policy.allowlists.changes import WantedEntry
-from policy.allowlists.preview import Draft, pack
-from policy.models import Allowlist
 from policy.plans.commands import seen_calendar
 from policy.rules.changes import seen_state
 from policy.rules.rules import PolicyRule
@@ -36,20 +31,6 @@ def _approval(walk):
         "outcome": "approve",
         "fingerprint": walk.message.revision.fingerprint,
         "reason": "",
-    }
-
-
-def _list_change(walk):
-    """One more entry of the mailbox's list, as its preview would carry it to the button
-    that saves it.
-    """
-    at = Allowlist(mailbox=walk.mailbox, kind="restriction")
-    return {
-        "change": pack(
-            Draft(put=(WantedEntry("more.example"),)),
-            at,
-            walk.person.actor(surface="web"),
-        )
     }
 
 
@@ -171,7 +152,6 @@ _DESK_DOORS = {
             "handling": "shows who has a message, and its deadlines",
             "review-plan": "shows the review plan of a mailbox",
             "allowlist": "shows an allowlist with its entries",
-            "allowlist-history": "shows the history of an allowlist",
         },
     ),
     "metrics": Door(
@@ -545,9 +525,6 @@ _DESK_DOORS = {
     "remove-calendar": writing_button(
         "removes a calendar", "desk", (A,), needs="calendar"
     ),
-    "allow-entry": Door(
-        "shows an entry of an allowlist, with its history", "mailbox", needs="entry"
-    ),
     "preview-allowlist": Button(
         "previews a change of an allowlist",
         "mailbox",
@@ -559,31 +536,10 @@ _DESK_DOORS = {
         "mailbox",
         (A,),
         sure=True,
-        fields=_list_change,
+        fields=lambda w: {"lines": "more.example", "version": 0},
     ),
-    "import-allowlist": Door(
-        "shows the import form of an allowlist", "mailbox", sure=True
-    ),
-    "preview-import": Button(
-        "previews an import into an allowlist",
-        "mailbox",
-        (A,),
-        fields=lambda w: {
-            "how": "add",
-            "file": SimpleUploadedFile("list.csv", b"pattern\nmore.example\n"),
-        },
-    ),
-    "export-allowlist": writing_button("exports an allowlist", "mailbox", sure=True),
     "push-list": writing_button(
         "copies an allowlist to its gate now", "mailbox", (A,), sure=True, needs="gate"
-    ),
-    "allow-refused": writing_button(
-        "allows a refused address for a week",
-        "mailbox",
-        (A,),
-        sure=True,
-        fields=lambda w: {"address": "dana@x.example"},
-        needs="refusal",
     ),
     "keys": writing_button(
         "switches one's keyboard shortcuts off or on",

@@ -1,16 +1,13 @@
-"""Changes allowlists: one version at a time, with the history of each entry, which it
-also tells in words, and marks the gates to be updated.
+"""Changes allowlists, one version at a time, and marks the gates to be updated.
 
 A change based on an older version is refused, so that nobody overwrites a change that
 they have not seen.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
-from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -20,7 +17,6 @@ from common.mail_addresses import read_pattern, stored_pattern
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy import tasks
 from policy.allowlists.judgement import (
@@ -33,17 +29,12 @@ from policy.allowlists.judgement import (
     loosens,
 )
 from policy.errors import StaleAllowlist
-from policy.models import AllowChange, AllowEntry, Allowlist, GateList, PolicyVersion
+from policy.models import AllowEntry, Allowlist, GateList, PolicyVersion
 
 MAX_NOTE = 300
 # How many rows are written at once, and how many patterns an entry of the ledger names.
 _CHUNK = 5000
 _RECORDED = 50
-_ACTIONS = {
-    "changed": "allowlist.changed",
-    "imported": "allowlist.imported",
-    "allowed": "allowlist.allowed",
-}
 
 
 @dataclass(frozen=True)
@@ -112,19 +103,18 @@ def apply_change(
     change: Change,
     version: int,
     actor: Actor,
-    how: str = "changed",
 ) -> CanWait[Allowlist]:
     """Change one list, if it still is at `version` (0: it was never written), and have
     it pushed to the gates.
 
-    `how` is "changed", "imported" or "allowed". What changes nothing makes no new
-    version. Raises ActNotAllowed, and StaleAllowlist with the current list where
-    somebody else was faster.
+    What changes nothing makes no new version. Raises ActNotAllowed, and StaleAllowlist
+    where somebody else was faster.
     """
     locked = _lock(scope, kind, actor)
     if locked.version != version:
+        by = locked.changed_by or "Somebody"
         raise StaleAllowlist(
-            f"Somebody changed this list: you saw version {version}, now it is version {locked.version}. "
+            f"{by} changed this list: you saw version {version}, now it is version {locked.version}. "
             "Check the list again, then save your change.",
         )
     if change.mode is not None and change.mode not in Allowlist.Mode.values:
@@ -142,11 +132,13 @@ def apply_change(
         lines.append(f"without {_first_few(change.remove)}")
     yield lambda: _in_words(
         locked,
-        f"{locked.title} for {locked.label}: {'import' if how == 'imported' else 'change'}",
+        f"{locked.title} for {locked.label}: change",
         "\n".join(lines) or "no change",
         tightens=_tightens(locked, change),
     )
-    return _save_change(locked, change, actor, how)
+    is_only_mode = not (change.put or change.remove)
+    action = "allowlist.mode_set" if is_only_mode else "allowlist.changed"
+    return _save_change(locked, change, actor, action)
 
 
 @atomic_with_retry
@@ -177,7 +169,7 @@ def allow_for_days(
         f"{pattern} may be written to for {days} days from the moment this is accepted",
         tightens=not put,
     )
-    return _save_change(locked, Change(mode, tuple(put)), actor, "allowed")
+    return _save_change(locked, Change(mode, tuple(put)), actor, "allowlist.allowed")
 
 
 def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
@@ -223,24 +215,17 @@ def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
 
 
 def _save_change(
-    locked: Allowlist, change: Change, actor: Actor, how: str
+    locked: Allowlist, change: Change, actor: Actor, action: str
 ) -> Allowlist:
-    """Write a change of a locked list, with its history and its entry in the ledger."""
+    """Write a change of a locked list, with its entry in the ledger."""
     before = _summary(locked)
-    changes = []
-    if change.mode not in (None, locked.mode):
-        modes = {"before": {"mode": locked.mode}, "after": {"mode": change.mode}}
-        changes.append(AllowChange(what=AllowChange.What.MODE, **modes))
     stored = [stored_pattern(one) for one in change.remove]
     gone = list(locked.entries.not_removed().filter(pattern__in=stored))
     for pattern in {*stored} - {one.pattern for one in gone}:
         _read(pattern)
     AllowEntry.objects.filter(pk__in=[one.pk for one in gone]).update(removed_at=Now())
-    for entry in gone:
-        removed = AllowChange.What.REMOVED
-        changes.append(AllowChange(what=removed, entry=entry, before=_state_of(entry)))
-    changes += _put_entries(locked, change.put, actor)
-    if not changes:
+    added, altered = _put_entries(locked, change.put, actor)
+    if change.mode in (None, locked.mode) and not (gone or added or altered):
         return locked
     locked.mode = change.mode or locked.mode
     locked.version += 1
@@ -248,21 +233,30 @@ def _save_change(
     locked.changed_at = Now()
     locked.save(update_fields=["mode", "version", "changed_by", "changed_at"])
     locked.refresh_from_db(fields=["changed_at"])
-    for one in changes:
-        one.allowlist = locked
-        one.version = locked.version
-        one.by_id = int(actor.id)
-    AllowChange.objects.bulk_create(changes, batch_size=_CHUNK)
     _mark_gates_behind(locked)
-    _record(locked, changes, actor, how, before)
+    record(
+        action,
+        actor=actor,
+        connection=locked.owning_connection,
+        details={
+            "scope": str(locked.mailbox or locked.connection or "all"),
+            "list": locked.kind,
+            "mode": locked.mode,
+            "version": str(locked.version),
+            "added": _first_few([str(one) for one in added]),
+            "changed": _first_few([str(one) for one in altered]),
+            "removed": _first_few([str(one) for one in gone]),
+            **changed(before=before, after=_summary(locked)),
+        },
+    )
     return locked
 
 
 def _put_entries(
     locked: Allowlist, put: tuple[WantedEntry, ...], actor: Actor
-) -> list[AllowChange]:
-    """Write the entries that are new or differ; of two with one pattern the last
-    counts.
+) -> tuple[list[AllowEntry], list[AllowEntry]]:
+    """Write the entries that are new or differ, and return both; of two with one
+    pattern the last counts.
     """
     wanted = {_read(one.pattern): one for one in put}
     there = {
@@ -271,29 +265,23 @@ def _put_entries(
     }
     fresh: list[AllowEntry] = []
     altered: list[AllowEntry] = []
-    added: list[AllowChange] = []
-    changes: list[AllowChange] = []
     for pattern, one in wanted.items():
         entry = there.get(pattern)
-        before = _state_of(entry) if entry else {}
         if entry is None:
             entry = AllowEntry(
                 allowlist=locked, pattern=pattern, added_by_id=int(actor.id)
             )
+            fresh.append(entry)
+        elif entry.differs_from(one.note, one.owner, one.expires_at):
+            altered.append(entry)
         entry.note = one.note[:MAX_NOTE]
         entry.owner_id = one.owner
         entry.expires_at = one.expires_at
-        after = _state_of(entry)
-        what = AllowChange.What.CHANGED if before else AllowChange.What.ADDED
-        line = AllowChange(what=what, entry=entry, before=before, after=after)
-        if after != before:
-            (altered if before else fresh).append(entry)
-            (changes if before else added).append(line)
     AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
     AllowEntry.objects.bulk_update(
         altered, ["note", "owner", "expires_at"], batch_size=_CHUNK
     )
-    return [*added, *changes]
+    return fresh, altered
 
 
 def _read(pattern: str) -> str:
@@ -301,16 +289,6 @@ def _read(pattern: str) -> str:
         return read_pattern(pattern)
     except ValueError as error:
         raise ActNotAllowed(str(error)) from None
-
-
-def _state_of(entry: AllowEntry) -> dict[str, Any]:
-    ends = entry.expires_at.isoformat() if entry.expires_at else None
-    return {
-        "pattern": entry.pattern,
-        "note": entry.note,
-        "owner": entry.owner_id,
-        "expires_at": ends,
-    }
 
 
 def _mark_gates_behind(locked: Allowlist) -> None:
@@ -336,84 +314,6 @@ def _summary(locked: Allowlist) -> str:
     return f"mode: {locked.mode}; version: {locked.version}; entries: {locked.entries.not_removed().count()}"
 
 
-def _record(
-    locked: Allowlist, changes: list[AllowChange], actor: Actor, how: str, before: str
-) -> None:
-    patterns: dict[str, list[str]] = {}
-    for one in changes:
-        state = one.after or one.before
-        patterns.setdefault(one.what, []).append(str(state.get("pattern", "")))
-    only_mode = list(patterns) == [AllowChange.What.MODE] and how == "changed"
-    patterns.pop(AllowChange.What.MODE, None)
-    record(
-        "allowlist.mode_set" if only_mode else _ACTIONS[how],
-        actor=actor,
-        connection=locked.owning_connection,
-        details={
-            "scope": str(locked.mailbox or locked.connection or "all"),
-            "list": locked.kind,
-            "mode": locked.mode,
-            "version": str(locked.version),
-            **{what: _first_few(found) for what, found in patterns.items()},
-            **changed(before=before, after=_summary(locked)),
-        },
-    )
-
-
 def _first_few(patterns: Sequence[str]) -> str:
     more = len(patterns) - _RECORDED
     return ", ".join(patterns[:_RECORDED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def changes_in_words(changes: Iterable[AllowChange]) -> list[dict[str, Any]]:
-    """Return changes for a page, each with its mode or entry before and after in words;
-    with one query for all owners.
-    """
-    listed = list(changes)
-    states = [state for one in listed for state in (one.before, one.after)]
-    owners = {state.get("owner") for state in states} - {None}
-    people = Person.objects.in_bulk(owners)
-    found = []
-    for one in listed:
-        line: dict[str, Any] = {"change": one}
-        if one.what == AllowChange.What.MODE:
-            words_of = one.allowlist.words_of
-            line["mode_before"] = words_of(str(one.before.get("mode"))).name
-            line["mode_after"] = words_of(str(one.after.get("mode"))).name
-        else:
-            line["before"] = _entry_in_words(one.before, people)
-            line["after"] = _entry_in_words(one.after, people)
-        found.append(line)
-    return found
-
-
-def _entry_in_words(state: Mapping[str, Any], people: Mapping[int, Person]) -> str:
-    if not state:
-        return ""
-    note = f"“{state['note']}”" if state.get("note") else "no note"
-    owner = people.get(state.get("owner") or 0)
-    whose = f"owner {owner}" if owner else "no owner"
-    until = "never ends"
-    if ends := state.get("expires_at"):
-        moment = datetime.fromisoformat(ends).astimezone(UTC)
-        until = f"ends {moment:%Y-%m-%d %H:%M} UTC"
-    return f"{note}, {whose}, {until}"
-
-
-@transaction.atomic
-def note_export(
-    *, at: Allowlist, actor: Actor, number: int, text: str, show: str
-) -> None:
-    """Record who exported how many entries of which list."""
-    record(
-        "allowlist.exported",
-        actor=actor,
-        connection=at.owning_connection,
-        details={
-            "scope": at.label,
-            "list": at.kind,
-            "entries": str(number),
-            "search": text,
-            "filter": show,
-        },
-    )

@@ -16,7 +16,6 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Greatest, Now
-from django.utils import timezone
 
 from audit.recording import record
 from common.actors import Actor, webhook, worker
@@ -299,13 +298,6 @@ class GateStatus:
     next_try: datetime | None = None
     can_try: bool = False
     wants_code: bool = False
-
-    @property
-    def is_recent(self) -> bool:
-        """Whether it was pushed so recently that the time of day is enough."""
-        return self.since is not None and timezone.now() - self.since < timedelta(
-            hours=12
-        )
 
 
 def gate_status(gate: GateList) -> GateStatus:

@@ -369,16 +369,7 @@ def contacts_among(
     fresh = Connection.objects.filter(
         pk__in=connections, contacts_read_at__gte=Now() - CONTACTS_LAST
     )
-    return stored_contacts(list(fresh.values_list("pk", flat=True)), addresses)
-
-
-def stored_contacts(
-    connections: Iterable[int], addresses: Collection[str]
-) -> dict[int, set[str]]:
-    """Return by connection those of `addresses` that are contacts as last read, however
-    long ago.
-    """
-    found: dict[int, set[str]] = {one: set() for one in connections}
+    found = {one: set[str]() for one in fresh.values_list("pk", flat=True)}
     rows = KnownContact.objects.filter(connection__in=found, address__in=addresses)
     for connection, address in rows.values_list("connection_id", "address"):
         found[connection].add(address)

@@ -87,20 +87,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='AllowChange',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.PositiveIntegerField()),
-                ('what', models.CharField(choices=[('mode', 'Mode'), ('added', 'Added'), ('changed', 'Changed'), ('removed', 'Removed')], max_length=8)),
-                ('before', models.JSONField(default=dict)),
-                ('after', models.JSONField(default=dict)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('entry', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='policy.allowentry')),
-                ('allowlist', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='policy.allowlist')),
-            ],
-        ),
-        migrations.CreateModel(
             name='GateList',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -186,10 +172,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='allowentry',
             constraint=models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('allowlist', 'pattern'), name='allow_entry_once'),
-        ),
-        migrations.AddIndex(
-            model_name='allowchange',
-            index=models.Index(fields=['allowlist', '-id'], name='allow_change_of_list'),
         ),
         migrations.AddIndex(
             model_name='gatelist',

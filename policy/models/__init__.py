@@ -1,6 +1,6 @@
 """The tables of the policy. What follows from them is in `evaluation` and `rules`."""
 
-from policy.models.allowlists import AllowChange, AllowEntry, Allowlist
+from policy.models.allowlists import AllowEntry, Allowlist
 from policy.models.gates import GateList, GateRefusal
 from policy.models.rules import (
     DutyTurn,
@@ -21,7 +21,6 @@ from policy.models.standing import (
 
 __all__ = [
     "SAMPLE_OF",
-    "AllowChange",
     "AllowEntry",
     "Allowlist",
     "DutyTurn",

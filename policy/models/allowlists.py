@@ -1,8 +1,8 @@
-"""Allowlists, their entries, and what was changed in them."""
+"""Allowlists and their entries."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Self
 
 from django.conf import settings
@@ -16,7 +16,6 @@ from common.actors import Actor, Role
 from common.mail_addresses import clean_address, patterns_for
 from mirror.models import Connection, Mailbox
 
-ENDING_SOON = timedelta(days=14)
 KINDS = {"restriction": "Allowed recipients", "bypass": "Sent without review"}
 
 
@@ -260,16 +259,6 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         """Those of lists that the actor sees."""
         return self.filter(allowlist__in=Allowlist.objects.visible_to(actor))
 
-    def showing(self, which: str, at: datetime) -> Self:
-        """Only the expired, those that end within two weeks, or those that never let
-        anybody through.
-        """
-        if which == "expired":
-            return self.filter(expires_at__lte=at)
-        if which == "ending":
-            return self.filter(expires_at__gt=at, expires_at__lte=at + ENDING_SOON)
-        return self.filter(hits=0) if which == "unused" else self
-
     def found_by(self, text: str) -> Self:
         """Those that let this address through, or that contain these words; empty finds
         all.
@@ -289,16 +278,6 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         """
         named = self.select_related("owner", "added_by").order_by("pattern")
         return named.filter(pattern__gt=after) if after else named
-
-    def for_export(self) -> Iterator[tuple[str, str, str, datetime | None]]:
-        """Pattern, note, owner's address and end of each, in the order of the pages,
-        without all of them in memory.
-        """
-        fields = ("pattern", "note", "owner__email", "expires_at")
-        rows = self.order_by("pattern").values_list(*fields).iterator(chunk_size=2000)
-        return (
-            (pattern, note, owner or "", ends) for pattern, note, owner, ends in rows
-        )
 
 
 class AllowEntry(models.Model):
@@ -356,60 +335,17 @@ class AllowEntry(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        ends = f" until {self.expires_at:%Y-%m-%d %H:%M}" if self.expires_at else ""
+        return f"{self.pattern}{ends}"
+
+    def differs_from(self, *wanted: object) -> bool:
+        """Whether its note, owner and end are not these."""
+        return (self.note, self.owner_id, self.expires_at) != wanted
+
     @property
     def is_live(self) -> bool:
         """Whether it is neither removed nor expired."""
         return self.removed_at is None and (
             self.expires_at is None or self.expires_at > timezone.now()
         )
-
-
-class AllowChangeQuerySet(models.QuerySet["AllowChange"]):
-    """Reads of what was changed in allowlists."""
-
-    def for_page(self, before: int | None) -> Self:
-        """The newest first, from behind the row `before` on, with names (relies on
-        allow_change_of_list).
-        """
-        named = self.select_related("by", "entry", "allowlist").order_by("-pk")
-        return named.filter(pk__lt=before) if before is not None else named
-
-
-class AllowChange(models.Model):
-    """One change of a list: of its mode, or of one entry, with what it was before and
-    after.
-    """
-
-    class What(models.TextChoices):
-        MODE = "mode", "Mode"
-        ADDED = "added", "Added"
-        CHANGED = "changed", "Changed"
-        REMOVED = "removed", "Removed"
-
-    allowlist = models.ForeignKey(
-        Allowlist, on_delete=models.CASCADE, related_name="changes"
-    )
-    entry = models.ForeignKey(
-        AllowEntry,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="changes",
-    )
-    version = models.PositiveIntegerField()
-    what = models.CharField(max_length=8, choices=What)
-    before = models.JSONField(default=dict)
-    after = models.JSONField(default=dict)
-    by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
-    )
-    at = models.DateTimeField(db_default=Now())
-
-    objects = AllowChangeQuerySet.as_manager()
-
-    class Meta:
-        indexes = [
-            models.Index(fields=["allowlist", "-id"], name="allow_change_of_list")
-        ]

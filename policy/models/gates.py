@@ -1,6 +1,6 @@
 """What the gates have of the allowlists, and what they refused because of them."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Self
 
 from django.db import models
@@ -139,18 +139,6 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
             return self
         connections, mailboxes = scoped(actor)
         return self.filter(Q(connection__in=connections) | Q(mailbox__in=mailboxes))
-
-    def under(self, at: Allowlist) -> Self:
-        """Those that a list applies to."""
-        if at.mailbox_id is not None:
-            return self.filter(mailbox=at.mailbox_id)
-        if at.connection_id is not None:
-            return self.filter(connection=at.connection_id)
-        return self
-
-    def since(self, at: datetime) -> Self:
-        """Of real mail, refused from then on."""
-        return self.filter(refused_at__gte=at, sandbox=False)
 
     def for_page(self, before: int | None) -> Self:
         """Newest first from behind the row `before` on, with names (relies on

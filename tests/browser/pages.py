@@ -34,8 +34,6 @@ PAGES = {
     "caps": "/caps/",
     "allowlists": "/allowlists/",
     "allowlist": "/allowlists/all/restriction/",
-    "allowlist-history": "/allowlists/all/restriction/history/",
-    "allowlist-import": "/allowlists/all/restriction/import/",
     "refusals": "/allowlists/refusals/",
     "account": "/people/me/",
     "discord-accounts": "/people/me/discord/",

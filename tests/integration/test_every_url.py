@@ -51,7 +51,7 @@ ASKED = """
 """.split()
 ASKING = """
     queue message message-view history audit rule pulse bulk-done account_login
-    allowlists allowlist allowlist-history refusals
+    allowlists allowlist refusals
 """.split()
 BY_ID = (
     "queue/{}/",

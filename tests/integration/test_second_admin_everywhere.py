@@ -33,8 +33,6 @@ pytestmark = pytest.mark.usefixtures("without_counts")
 # themselves.
 NO_COMMANDS = {
     "preview-allowlist",
-    "preview-import",
-    "import-allowlist",
     "propose-standing",
     "setup-away",
     "check-ledger",
