@@ -235,6 +235,7 @@ SENTENCES = {
     "locked": "It is encrypted with a password, so its content cannot be shown.",
     "no_page": "It has no such page, or the page is beyond those shown here.",
     "no_room": "The desk's disk is full, so it cannot be prepared.",
+    "pixels": "It claims more pixels than fit in the memory.",
     "too_large": "It unpacks to far more than any message needs, so it was not read.",
     "too_much": "Showing it takes too much memory or time, or crashes the renderer.",
 }

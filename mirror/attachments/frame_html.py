@@ -56,11 +56,29 @@ def as_text(content: bytes, encoding: str) -> str:
     return page
 
 
-def as_picture(content: bytes, kind: str, name: str) -> str:
-    """Return a picture."""
+def as_picture(
+    content: bytes, kind: str, name: str, facts: Iterable[Iterable[Any]] | None
+) -> str:
+    """Return a picture with what else its file carries; None for facts that could not
+    be read.
+    """
     data = base64.b64encode(content).decode()
     label = html.escape(named(without_surrogates(name)), quote=True)
-    return f'<figure><img alt="{label}" src="data:image/{kind};base64,{data}"></figure>'
+    figure = (
+        f'<figure><img alt="{label}" src="data:image/{kind};base64,{data}"></figure>'
+    )
+    if facts is None:
+        return figure + sentence("Its metadata could not be read.")
+    tally = Tally()
+    rows = "".join(
+        f"<dt>{marked(str(key), tally)}</dt><dd>{marked(str(value), tally)}</dd>"
+        for key, value in facts
+    )
+    if not rows:
+        return figure + sentence(
+            "No metadata was found: no camera, place, dates or text."
+        )
+    return f"{figure}<h2>Metadata in the file</h2><dl>{rows}</dl>"
 
 
 def as_outline(found: Mapping[str, Any]) -> str:

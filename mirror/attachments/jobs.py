@@ -10,12 +10,13 @@ from typing import Any
 
 from mirror.attachments.detection import detect_file
 from mirror.attachments.file_types import Refused
-from mirror.attachments.renderings import documents, pdf_pages
+from mirror.attachments.renderings import documents, pdf_pages, pictures
 from parsing.jobs import MEGABYTE, Job, pack, unpack
 
 _READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
     "pdf": pdf_pages.read,
     **dict.fromkeys(("docx", "xlsx"), documents.read),
+    **dict.fromkeys(("png", "jpeg", "gif", "webp"), pictures.read),
 }
 
 

@@ -91,7 +91,9 @@ def _asked(
 
 # Part of each name: raise it when renderings change.
 VERSION = 4
+# PDF and Office files are drawn, and of pictures the metadata is read.
 RENDERED = frozenset({"pdf", "docx", "xlsx"})
+KINDS = RENDERED | {"png", "jpeg", "gif", "webp"}
 # Bytes and seconds that renderings are kept.
 MAX_KEPT = 128 * 1024 * 1024
 MAX_AGE = 3600.0
@@ -141,7 +143,7 @@ def _made(file: AttachedFile, page: int = 0) -> bytes:
         with contextlib.suppress(OSError):
             if path.stat().st_mtime > time.time() - MAX_AGE:
                 return path.read_bytes()
-        if file.kind not in RENDERED or file.content is None:
+        if file.kind not in KINDS or file.content is None:
             raise Refused("form")
         content = bytes(file.content)
         try:

@@ -186,7 +186,11 @@ def document_of(file: AttachedFile) -> FrameDocument:
     if not refusal and file.content is not None:
         content = bytes(file.content)
         if KINDS[file.kind].family == "image":
-            body = frame_html.as_picture(content, file.kind, file.name)
+            try:
+                facts = parsed.read_rendering(file).get("facts")
+            except Refused:
+                facts = None
+            body = frame_html.as_picture(content, file.kind, file.name, facts)
         elif file.kind in RENDERED:
             try:
                 body = frame_html.as_outline(parsed.read_rendering(file))

@@ -3,6 +3,7 @@ refused, never as a page.
 """
 
 import hashlib
+import io
 import struct
 from dataclasses import asdict
 from datetime import timedelta
@@ -11,13 +12,14 @@ from urllib.parse import quote
 
 import pytest
 from django.db.models.functions import Now
+from PIL import ExifTags, Image, PngImagePlugin
 
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Verdict
 from approvals.tasks import sweep
 from audit.models import Entry
-from demo.messages.files import INVOICE_PDF
+from demo.messages.files import INVOICE_PDF, RETURN_LABEL
 from mirror.attachments import fetch, parsed
 from mirror.attachments.file_types import SENTENCES, Refused
 from mirror.attachments.parsed import detect_file
@@ -449,6 +451,24 @@ def test_document_marks_what_word_hides_and_names_what_it_would_load():
         assert words in page.html, words
 
 
+def test_picture_shows_camera_place_and_text():
+    said = Image.Exif()
+    said[ExifTags.Base.Model] = "Pocket 7"
+    said[ExifTags.IFD.GPSInfo] = {1: "N", 2: (52, 31, 12), 3: "E", 4: (13, 24, 0)}
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Author", "<b>Mona</b>")
+    file = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(file, "PNG", exif=said, pnginfo=text)
+    page = document_of(of_bytes(file.getvalue())).html
+    for words in (
+        "<dt>Camera model</dt><dd>Pocket 7</dd>",
+        "<dt>Place (GPS)</dt><dd>52.52000° N, 13.40000° E</dd>",
+        "<dt>Text “Author”</dt><dd>&lt;b&gt;Mona&lt;/b&gt;</dd>",
+    ):
+        assert words in page, words
+    assert "No metadata was found" in document_of(of_bytes(RETURN_LABEL)).html
+
+
 ENTITY = '<!DOCTYPE d [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
 OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 
@@ -517,13 +537,18 @@ def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(
 
 
 def test_files_wait_for_a_parser_that_is_busy_or_away(monkeypatch):
+    picture = of_bytes(RETURN_LABEL)
     pdf = of_bytes(INVOICE_PDF)
     with monkeypatch.context() as away:
         away.setattr(client, "_RESTART_SECONDS", 0.0)
         away.setenv("PARSER_SOCKET", "/nonexistent")
         shown = pdf_pages(pdf)
+        drawn = document_of(picture).html
     assert shown.is_busy is True
     assert SENTENCES["busy"] in shown.refusal
+    # A picture is drawn all the same.
+    assert "data:image/png" in drawn
+    assert "Its metadata could not be read" in drawn
     assert pdf_pages(pdf).count == 1
 
 

@@ -1,0 +1,106 @@
+"""Reads what a picture carries besides its pixels: camera, place, dates and software of
+EXIF, and written text.
+
+What is damaged raises an error of whatever kind, and a job answers that the file is
+broken.
+"""
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from mirror.attachments.file_types import Refused
+
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
+# Pixels that a picture may have, and each of its sides.
+MAX_PIXELS = 25_000_000
+MAX_SIDE = 16_000
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise Refused for a picture that would take too much memory."""
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise Refused("pixels")
+
+
+MAX_FACTS = 60
+MAX_VALUE = 500
+Fact = tuple[str, str]
+_FIELDS = {
+    ExifTags.Base.ImageDescription: "Description",
+    ExifTags.Base.Make: "Camera make",
+    ExifTags.Base.Model: "Camera model",
+    ExifTags.Base.Software: "Software",
+    ExifTags.Base.DateTime: "Changed",
+    ExifTags.Base.Artist: "Artist",
+    ExifTags.Base.Copyright: "Copyright",
+    ExifTags.Base.XPTitle: "Title",
+    ExifTags.Base.XPComment: "Comment",
+    ExifTags.Base.XPAuthor: "Author",
+    ExifTags.Base.XPKeywords: "Keywords",
+    ExifTags.Base.DateTimeOriginal: "Taken",
+    ExifTags.Base.UserComment: "Comment",
+    ExifTags.Base.CameraOwnerName: "Owner of the camera",
+    ExifTags.Base.BodySerialNumber: "Serial number of the camera",
+    ExifTags.Base.LensModel: "Lens",
+}
+# Windows writes these in UTF-16.
+_WIDE = range(ExifTags.Base.XPTitle, ExifTags.Base.XPSubject + 1)
+
+
+def read(content: bytes, kind: str) -> dict[str, Any]:
+    """Return the facts as pairs of a name and a value. Raises Refused."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+        check_size(*picture.size)
+        if kind == "png":
+            # Text may stand behind the pixels.
+            picture.load()
+        facts = [*_texts(picture.info), *_exif(picture.getexif())]
+    return {
+        "facts": [
+            (name, value.replace("\0", " ").strip()[:MAX_VALUE])
+            for name, value in facts[:MAX_FACTS]
+        ]
+    }
+
+
+def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
+    for name, value in info.items():
+        is_comment = name == "comment"
+        if is_comment and isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if name in ("xmp", "XML:com.adobe.xmp"):
+            yield "XMP", "present; it may have names, places and dates"
+        elif isinstance(value, str):
+            yield "Comment" if is_comment else f"Text “{name[:79]}”", value
+
+
+def _exif(exif: Image.Exif) -> Iterator[Fact]:
+    fields = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+    for tag, name in _FIELDS.items():
+        value = fields.get(tag)
+        if isinstance(value, bytes):
+            encoding = "utf-16-le" if tag in _WIDE else "utf-8"
+            if tag == ExifTags.Base.UserComment:
+                encoding = "utf-16" if value.startswith(b"UNICODE") else "utf-8"
+                value = value[8:]
+            value = value.decode(encoding, "replace")
+        if isinstance(value, str) and value.strip("\0 "):
+            yield name, value
+    place = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    degrees = []
+    for letter in (1, 3):
+        parts = place.get(letter + 1)
+        if isinstance(parts, tuple) and len(parts) == 3:
+            degrees.append(
+                f"{float(parts[0] + parts[1] / 60 + parts[2] / 3600):.5f}° {place.get(letter)}"
+            )
+    if len(degrees) == 2:
+        yield "Place (GPS)", ", ".join(degrees)
+    if exif.get_ifd(ExifTags.IFD.IFD1):
+        yield (
+            "Embedded preview",
+            "It contains a preview, which may show parts that were cut away.",
+        )
