@@ -23,6 +23,7 @@ from django.views.decorators.http import (
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.forms import (
     MAX_REASON,
+    PRESETS,
     HighRiskForm,
     PassageForm,
     SettleForm,
@@ -61,7 +62,6 @@ from approvals.queue.querysets import queue_messages
 from approvals.queue.rows import notice_context
 from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.ask_again import look_again
-from approvals.usual_texts import BUILT_IN, presets_of
 from common.counts import count_of, counted
 from common.mail_addresses import compared
 from common.pages import DeskRequest, first_error, require_get_or_post
@@ -123,10 +123,9 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Record one verdict; 422 for an invalid form, in which typed text stays."""
     message = get_bare_message_or_404(request, public_id)
     typed = defaultdict(str, request.POST.dict())
-    presets = presets_of(message.mailbox_id) if typed["preset"] else BUILT_IN
-    reason = with_preset(typed["outcome"], typed["preset"], typed["reason"], presets)
+    reason = with_preset(typed["preset"], typed["reason"])
     typed["words"] = with_passage(typed["passage"], reason)
-    form = VerdictForm(request.POST, presets=presets)
+    form = VerdictForm(request.POST)
     about = PassageForm(request.POST if typed["outcome"] == Outcome.SEND_BACK else {})
     typed["wrong"] = first_error(about)[0]
     try:
@@ -286,7 +285,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "conversation": conversation,
         "twin": twin_of(rendered_message_of(message.revision, content)),
         "score": {"level": "high"},
-        "presets": presets_of(message.mailbox_id),
+        "presets": PRESETS,
         "max_reason": MAX_REASON,
     }
     status = 422 if form.is_bound else 200

@@ -26,7 +26,6 @@ from approvals.models import CommandedMail, Question, Snooze
 from approvals.queue.filters import Filters, with_query
 from approvals.queue.querysets import queue_messages
 from approvals.queue.rows import live_claim
-from approvals.usual_texts import Kind, Presets
 from audit.models import Entry
 from audit.trail import lines
 from common.actors import Actor
@@ -67,7 +66,6 @@ def panel_context(
     request: DeskRequest,
     message: Message,
     *,
-    presets: Presets,
     happened: Collection[str],
 ) -> dict[str, Any]:
     """Return the claim, the possible actions, and the history. `happened` are the
@@ -115,7 +113,6 @@ def panel_context(
         "history": sorted(history, key=lambda one: one["at"], reverse=True),
         "open_question": open_question,
         "max_comment": MAX_COMMENT,
-        "saved_comments": presets[Kind.COMMENT],
     }
 
 
