@@ -266,7 +266,7 @@ class StepDone(models.Model):
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="steps_done"
     )
-    # What the step says, with the deadline where that was extended.
+    # What the step says.
     step = models.CharField(max_length=120)
     at = models.DateTimeField(db_default=Now())
 

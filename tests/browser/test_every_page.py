@@ -91,7 +91,6 @@ UNSEEN = {
     "rotate-own-webhook",
     "practice-off",
     "save-own-word",
-    "extend",
     "policy-rule",
     "policy-group",
     "propose-standing",
