@@ -21,7 +21,7 @@ from approvals.models.reviews import DAY, HOUR, Kind
 from audit.recording import record
 from common.actors import Actor, worker
 from common.postgres import atomic_with_retry, take_lock
-from mirror.models import Mailbox, Message
+from mirror.models import Message
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +39,12 @@ AT_ONCE = 30
 MAX_RECIPIENTS = 50
 
 
-def caps_of(mailbox: Mailbox | None) -> dict[str, tuple[int, int]]:
-    """Return the caps of a mailbox, or of all, by kind: how many an hour and a day.
-
-    The mailbox's own, else those of all, else the defaults.
+def caps_now() -> dict[str, tuple[int, int]]:
+    """Return the caps by kind: how many an hour and a day; the defaults where no admin
+    has said otherwise.
     """
-    found = dict(DEFAULTS)
-    set_by_admins = Cap.objects.filter(Q(mailbox=None) | Q(mailbox=mailbox))
-    # Descending, so that PostgreSQL gives those of no mailbox first, and the mailbox's
-    # own replace them.
-    in_order = set_by_admins.order_by("-mailbox_id")
-    for kind, an_hour, a_day in in_order.values_list("kind", "an_hour", "a_day"):
-        found[kind] = (an_hour, a_day)
-    return found
+    set_by_admins = Cap.objects.values_list("kind", "an_hour", "a_day")
+    return DEFAULTS | {kind: (an_hour, a_day) for kind, an_hour, a_day in set_by_admins}
 
 
 def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> bool:
@@ -86,9 +79,8 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     Arrival.objects.bulk_create(arrivals, ignore_conflicts=True)
     # In the memory of each process: a new cap counts from the next second, by a clock
     # that nobody sets.
-    now = f"caps:{message.mailbox_id}:{int(time.monotonic())}"
-    read = caches["process"].get_or_set
-    caps = read(now, lambda: caps_of(message.mailbox), 2) or {}
+    now = f"caps:{int(time.monotonic())}"
+    caps = caches["process"].get_or_set(now, caps_now, 2) or {}
     passed, is_close = _judge(message, new, caps)
     if passed is None and is_close:
         # Messages that are stored at one moment do not see one another: so close to a

@@ -36,10 +36,6 @@ urlpatterns = [
     path("queue/apart/<int:brake_id>/reject/", brake.reject_all, name="reject-all"),
     path("caps/", brake.caps, name="caps"),
     path("caps/save/", brake.set_caps, name="set-caps"),
-    path("mailboxes/<int:mailbox_id>/caps/", brake.caps, name="mailbox-caps"),
-    path(
-        "mailboxes/<int:mailbox_id>/caps/save/", brake.set_caps, name="set-mailbox-caps"
-    ),
     path("queue/bulk/", bulk.sheet, name="bulk"),
     path("queue/bulk/seen/", bulk.seen, name="bulk-seen"),
     path("queue/bulk/decide/", bulk.decide, name="bulk-decide"),

@@ -76,7 +76,7 @@ def make_connection(port: int) -> Any:
 
     connection = factories.make_connection(api_url=f"http://127.0.0.1:{port}")
     connection.mailboxes.update(undo_window=timedelta(0))
-    lift_caps(connection)
+    lift_caps()
     return connection
 
 

@@ -83,7 +83,7 @@ def make_connection(url: str, actions: Sequence[str]) -> Any:
     Route.objects.create(destination=destination, actions=list(actions))
     reason = "A benchmark's connection: nothing is read from it."
     connection = factories.make_connection(webhook_secret=SECRET, paused_because=reason)
-    lift_caps(connection)
+    lift_caps()
     return connection
 
 

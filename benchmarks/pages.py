@@ -99,7 +99,7 @@ def hold_messages() -> tuple[str, list[str]]:
     from tests.factories import make_message
 
     connection, client = make_desk()
-    lift_caps(connection)
+    lift_caps()
     Grant.objects.create(person=Person.objects.get(), role="auditor")
     ids = [
         str(make_message(connection, **content(message, number)).public_id)

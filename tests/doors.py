@@ -147,7 +147,6 @@ _DESK_DOORS = {
             "decided": "shows the status of one's decision",
             "by-upstream-id": "redirects from MultiMail's id to the message",
             "trace": "shows the audit trail of a message",
-            "mailbox-caps": "shows the caps of a mailbox",
             "review-plan": "shows the review plan of a mailbox",
             "allowlist": "shows an allowlist with its entries",
         },
@@ -272,13 +271,6 @@ _DESK_DOORS = {
     "set-caps": writing_button(
         "sets the caps of all mailboxes",
         "desk",
-        (A,),
-        sure=True,
-        fields=lambda w: {"key_hour": 5},
-    ),
-    "set-mailbox-caps": writing_button(
-        "sets the caps of a mailbox",
-        "mailbox",
         (A,),
         sure=True,
         fields=lambda w: {"key_hour": 5},

@@ -13,7 +13,7 @@ from django.db.models import Max
 from django.urls import reverse
 
 from approvals import tasks
-from approvals.caps import DEFAULTS, caps_of, record_flood
+from approvals.caps import caps_now, record_flood
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.errors import AlreadyDecided
@@ -23,7 +23,7 @@ from audit.recording import changed, record
 from common.actors import Actor, Role, worker
 from common.postgres import atomic_with_retry
 from mirror.errors import ActNotAllowed, DeskError
-from mirror.models import Mailbox, Message, may_set
+from mirror.models import Message
 from mirror.models.messages import visible_condition
 from mirror.states import Outcome
 from people.models import Person
@@ -170,15 +170,10 @@ def _end_rejecting(brake_id: int) -> None:
     )
 
 
-def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
-    """Raise ActNotAllowed unless the actor is an admin of the mailbox or, for all, of
-    everything.
-    """
-    if not may_set(actor, mailbox):
-        sentence = "Only an admin of everything can set the caps of all mailboxes."
-        if mailbox:
-            sentence = "Only an admin of this mailbox can set its caps."
-        raise ActNotAllowed(sentence)
+def check_may_set_caps(actor: Actor) -> None:
+    """Raise ActNotAllowed for anybody but an admin of everything."""
+    if not actor.is_admin_of_all:
+        raise ActNotAllowed("Only an admin of everything can set the caps.")
 
 
 Caps = Mapping[str, tuple[int, int]]
@@ -196,47 +191,22 @@ def _raises_no_cap(before: Caps, after: Caps) -> bool:
 
 @atomic_with_retry
 @second_admin("Caps")
-def set_caps(
-    *, mailbox: Mailbox | None, caps: Caps | None, actor: Actor
-) -> CanWait[None]:
-    """Set the caps of all, or of a mailbox; None: those of all hold for it again.
-    Raises ActNotAllowed.
-    """
-    check_may_set_caps(actor, mailbox)
-    before = caps_of(mailbox)
-    connection = mailbox.connection_id if mailbox else None
-
-    def in_words() -> ChangeInWords:
-        after = {**(caps_of(None) if mailbox else DEFAULTS), **(caps or {})}
-        page = (
-            reverse("mailbox-caps", args=[mailbox.pk]) if mailbox else reverse("caps")
-        )
-        return ChangeInWords(
-            title=f"Caps of {mailbox or 'all mailboxes'}",
-            before=_words(before),
-            after=_words(after),
-            page=page,
-            connection=connection,
-            mailbox=mailbox.pk if mailbox else None,
-            tightens=_raises_no_cap(before, after),
-        )
-
-    yield in_words
-    Cap.objects.filter(mailbox=mailbox).delete()
-    Cap.objects.bulk_create(
-        Cap(mailbox=mailbox, kind=kind, an_hour=an_hour, a_day=a_day)
-        for kind, (an_hour, a_day) in (caps or {}).items()
+def set_caps(*, caps: Caps, actor: Actor) -> CanWait[None]:
+    """Set the caps of all mailboxes. Raises ActNotAllowed."""
+    check_may_set_caps(actor)
+    before = caps_now()
+    yield lambda: ChangeInWords(
+        title="Caps of all mailboxes",
+        before=_words(before),
+        after=_words(caps),
+        page=reverse("caps"),
+        tightens=_raises_no_cap(before, caps),
     )
-    details = {
-        "mailbox": mailbox.address if mailbox else "",
-        **changed(before=_words(before), after=_words(caps_of(mailbox))),
-    }
-    record(
-        "caps.changed",
-        actor=actor,
-        connection=connection,
-        details=details,
-    )
+    for kind, (an_hour, a_day) in caps.items():
+        values = {"an_hour": an_hour, "a_day": a_day}
+        Cap.objects.update_or_create(kind=kind, defaults=values)
+    details = changed(before=_words(before), after=_words(caps))
+    record("caps.changed", actor=actor, details=details)
 
 
 def _words(caps: Caps) -> str:

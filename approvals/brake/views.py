@@ -5,17 +5,16 @@ from typing import Any
 from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.brake import commands
 from approvals.brake.commands import MOST_CAP, Caps
-from approvals.caps import caps_of
+from approvals.caps import caps_now
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.desk_messages import desk_messages
 from approvals.errors import http_status
-from approvals.models import Brake, Cap
+from approvals.models import Brake
 from approvals.models.reviews import Kind
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
@@ -29,7 +28,6 @@ from common.pages import (
     redirect_with_notice,
 )
 from mirror.errors import ActNotAllowed, DeskError
-from mirror.models import Mailbox, may_set
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 
@@ -192,69 +190,36 @@ def reject_all(request: DeskRequest, brake_id: int) -> HttpResponse:
 
 
 @require_safe
-def caps(request: DeskRequest, mailbox_id: int | None = None) -> HttpResponse:
-    """Show the caps of all mailboxes, and link to those of each; or the caps of one."""
-    return _caps(request, _visible_mailbox(request, mailbox_id))
-
-
-def _visible_mailbox(request: DeskRequest, mailbox_id: int | None) -> Mailbox | None:
-    if mailbox_id is None:
-        return None
-    return first_or_404(
-        Mailbox.objects.at_work().visible_to(request.actor).filter(pk=mailbox_id),
-        "There is no such mailbox, or you may not see it.",
-    )
+def caps(request: DeskRequest) -> HttpResponse:
+    """Show the caps."""
+    return _caps(request, CapsForm(None, caps_now()))
 
 
 @require_POST
 @reauthenticated
-def set_caps(request: DeskRequest, mailbox_id: int | None = None) -> HttpResponse:
-    """Set the caps of all mailboxes; or give one caps of its own, or those of all
-    again.
-    """
-    mailbox = _visible_mailbox(request, mailbox_id)
-    form = CapsForm(request.POST, caps_of(mailbox))
-    drops = mailbox is not None and request.POST.get("do") == "drop"
+def set_caps(request: DeskRequest) -> HttpResponse:
+    """Set the caps."""
+    form = CapsForm(request.POST, caps_now())
     try:
-        commands.check_may_set_caps(request.actor, mailbox)
-        if not drops and not form.is_valid():
-            return _caps(request, mailbox, form=form)
-        commands.set_caps(
-            mailbox=mailbox, caps=None if drops else form.caps(), actor=request.actor
-        )
+        commands.check_may_set_caps(request.actor)
+        if not form.is_valid():
+            return _caps(request, form)
+        commands.set_caps(caps=form.caps(), actor=request.actor)
     except ActNotAllowed as error:
-        return _caps(request, mailbox, error)
+        return _caps(request, form, error)
     notice = "The caps are saved. They count from the next message."
-    if mailbox is None:
-        return redirect_with_notice(request, notice, "caps")
-    return redirect_with_notice(request, notice, "mailbox-caps", mailbox_id=mailbox.pk)
+    return redirect_with_notice(request, notice, "caps")
 
 
 def _caps(
-    request: DeskRequest,
-    mailbox: Mailbox | None,
-    error: DeskError | None = None,
-    *,
-    form: CapsForm | None = None,
+    request: DeskRequest, form: CapsForm, error: DeskError | None = None
 ) -> HttpResponse:
     actor = request.actor
-    page = ("mailbox-caps", mailbox.pk) if mailbox else ("caps",)
-    own = Cap.objects.exclude(mailbox=None)
-    with_own = set(own.values_list("mailbox_id", flat=True))
-    context: dict[str, Any] = {
-        "mailbox": mailbox,
-        "own": mailbox is not None and mailbox.pk in with_own,
-        "form": form or CapsForm(None, caps_of(mailbox)),
-        "with_own": with_own,
-        "may_change": may_set(actor, mailbox),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at(*page),
+    context = {
+        "form": form,
+        "may_change": actor.is_admin_of_all,
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("caps"),
         "error": error.sentence if error else "",
     }
-    status = 422 if form and form.errors else http_status(error)
-    if mailbox is None:
-        mailboxes = Mailbox.objects.at_work().visible_to(actor)
-        context["mailboxes"] = mailboxes.order_by("address", "pk")
-        context["target"] = reverse("set-caps")
-    else:
-        context["target"] = reverse("set-mailbox-caps", args=[mailbox.pk])
+    status = 422 if form.is_bound and not error else http_status(error)
     return render(request, "approvals/brake/caps.html", context, status=status)

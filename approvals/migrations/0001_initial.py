@@ -90,10 +90,9 @@ class Migration(migrations.Migration):
             name='Cap',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('key', 'Key'), ('alike', 'Alike'), ('mailbox', 'Mailbox'), ('recipient', 'Recipient')], max_length=10)),
+                ('kind', models.CharField(choices=[('key', 'Key'), ('alike', 'Alike'), ('mailbox', 'Mailbox'), ('recipient', 'Recipient')], max_length=10, unique=True)),
                 ('an_hour', models.PositiveIntegerField(default=0)),
                 ('a_day', models.PositiveIntegerField(default=0)),
-                ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='caps', to='mirror.mailbox')),
             ],
         ),
         migrations.CreateModel(
@@ -353,10 +352,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='brake',
             constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['key', 'alike', 'mailbox', 'recipient'])), name='brake_kind_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='cap',
-            constraint=models.UniqueConstraint(fields=('mailbox', 'kind'), name='cap_once', nulls_distinct=False),
         ),
         migrations.AddConstraint(
             model_name='cap',

@@ -46,23 +46,14 @@ class Kind(models.TextChoices):
 
 
 class Cap(models.Model):
-    """The most messages of one kind in an hour and in a day, for all mailboxes or for
-    one; 0: no cap.
-    """
+    """The most messages of one kind in an hour and in a day; 0: no cap."""
 
-    # None: for all that have none of their own.
-    mailbox = models.ForeignKey(
-        Mailbox, null=True, on_delete=models.CASCADE, related_name="caps"
-    )
-    kind = models.CharField(max_length=10, choices=Kind)
+    kind = models.CharField(max_length=10, choices=Kind, unique=True)
     an_hour = models.PositiveIntegerField(default=0)
     a_day = models.PositiveIntegerField(default=0)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["mailbox", "kind"], nulls_distinct=False, name="cap_once"
-            ),
             models.CheckConstraint(
                 condition=Q(kind__in=Kind.values), name="cap_kind_known"
             ),

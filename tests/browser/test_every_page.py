@@ -85,7 +85,6 @@ OF_STRANGERS = {
 UNSEEN = {
     "part-opened",
     "edit-preview",
-    "set-mailbox-caps",
     "bulk-seen",
     "add-own-word",
     "rotate-own-webhook",

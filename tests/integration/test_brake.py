@@ -11,6 +11,7 @@ from django.urls import reverse
 from alerts.models import Card, Delivery
 from approvals import examination, tasks
 from approvals.brake import commands
+from approvals.caps import caps_now
 from approvals.desk_messages import desk_messages
 from approvals.intake.ingest import receive_webhook
 from approvals.models import Arrival, Brake, Cap, Decision
@@ -33,11 +34,11 @@ KEY = {"sent_by_key": "01KEY", "sent_by_key_name": "Invoices"}
 NONE = {"key": (0, 0), "alike": (0, 0), "mailbox": (0, 0), "recipient": (0, 0)}
 
 
-def cap(of=None, **caps):
+def cap(**caps):
     """Set these caps, and no others."""
-    Cap.objects.filter(mailbox=of).delete()
+    Cap.objects.all().delete()
     for kind, (an_hour, a_day) in {**NONE, **caps}.items():
-        Cap.objects.create(mailbox=of, kind=kind, an_hour=an_hour, a_day=a_day)
+        Cap.objects.create(kind=kind, an_hour=an_hour, a_day=a_day)
 
 
 def come(client, connection, number=1, **fields):
@@ -101,10 +102,10 @@ def test_as_many_as_a_cap_allows_are_in_the_queue_and_the_rest_is_apart_and_held
     assert apart()[-1] is False
 
 
-def test_no_cap_counts_nothing_and_a_mailbox_may_have_its_own(client, connection):
+def test_no_cap_counts_nothing(client, connection):
     cap()
     come(client, connection, 4)
-    cap(connection.mailboxes.get(), key=(5, 0))
+    cap(key=(5, 0))
     come(client, connection, 2)
     assert apart() == [False] * 5 + [True]
     # Received mail is not the agent's.
@@ -308,13 +309,8 @@ def test_multimail_that_cannot_pause_a_key_is_said_so(signed_in, admin, account)
     assert actions("api_key.paused") == []
 
 
-def test_caps_are_set_by_admins_and_dropped_again(signed_in, admin, connection):
-    mailbox = connection.mailboxes.get()
+def test_caps_are_set_by_admins_of_everything(signed_in, admin):
     page = signed_in(admin)
     assert page.post(reverse("set-caps"), {"key_hour": "7"}).status_code == 302
     assert page.post(reverse("set-caps"), {"key_hour": "-1"}).status_code == 422
-    own = reverse("set-mailbox-caps", args=[mailbox.pk])
-    assert page.post(own, {"mailbox_day": "9"}).status_code == 302
-    assert commands.caps_of(mailbox) == {**NONE, "mailbox": (0, 9)}
-    assert page.post(own, {"do": "drop"}).status_code == 302
-    assert commands.caps_of(mailbox) == {**NONE, "key": (7, 0)}
+    assert caps_now() == {**NONE, "key": (7, 0)}

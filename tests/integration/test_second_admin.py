@@ -15,7 +15,8 @@ from alerts.cards.markup import Markup
 from alerts.cards.notice import notice_card
 from alerts.deliveries.planning import plan_waiting
 from alerts.models import Delivery, Destination
-from approvals.brake.commands import caps_of, set_caps
+from approvals.brake.commands import set_caps
+from approvals.caps import DEFAULTS, caps_now
 from approvals.models import OwnWord, RuleWeight
 from approvals.risk_rules.weighing import WantedWord, save_word, weigh
 from audit.models import Entry
@@ -286,11 +287,9 @@ LOOSENING = {
         rule_with_calendar,
     ),
     "higher cap": (
-        lambda w: set_caps(
-            mailbox=w.box(), caps={**caps_of(w.box()), "key": (0, 2000)}, actor=by(w)
-        ),
-        lambda w: set_caps(mailbox=w.box(), caps=None, actor=by(w)),
-        lambda w: caps_of(w.box()),
+        lambda w: set_caps(caps={**DEFAULTS, "key": (0, 2000)}, actor=by(w)),
+        lambda w: set_caps(caps=DEFAULTS, actor=by(w)),
+        lambda w: caps_now(),
     ),
     "end of holding all": (
         lambda w: holds_all(w, on=False),
@@ -500,9 +499,7 @@ def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(
             lambda world: remove_factors_of(actor=by(world), person=world.otto),
         )
     ]
-    set_caps(
-        mailbox=world.box(), caps={**caps_of(None), "key": (1, 1)}, actor=by(world)
-    )
+    set_caps(caps={**DEFAULTS, "key": (1, 1)}, actor=by(world))
     KeyOwner.objects.update(person=admin)
     Authenticator.objects.create(user=world.otto, type="webauthn", data={"name": "Key"})
     assert all(
