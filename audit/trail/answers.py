@@ -410,8 +410,8 @@ def _seen(verdict: Entry, opened: Sequence[Entry]) -> Iterator[Sentence]:
     else:
         yield sentence("They had opened every part of its page.")
     if details.get("viewed") and not on_card:
-        viewed = lines_of(details["viewed"])[0]
-        yield sentence("{actor} ticked as viewed: {viewed}.", verdict, viewed=viewed)
+        viewed = " ".join(lines_of(details["viewed"]))
+        yield sentence("{actor} ticked as read: {viewed}", verdict, viewed=viewed)
     if "risk" not in details:
         yield sentence("Findings and ruling were not recorded at that time.")
         return

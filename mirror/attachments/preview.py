@@ -44,10 +44,9 @@ _ABSENT = {
 
 @dataclass(frozen=True)
 class FilePreview:
-    """One file as the page shows it. `name` is what its place on the page is called."""
+    """One file as the page shows it."""
 
     file: AttachedFile
-    name: str = ""
     is_opened: bool = False
 
     @property
