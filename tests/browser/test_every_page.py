@@ -60,7 +60,6 @@ NO_PAGE = {
     "unread-parts",
     "decided",
     "message-view",
-    "message-people",
     "file-page",
     "file-download",
     "verifier",

@@ -1,4 +1,4 @@
-"""Quoting a passage, and completing names in Chromium: by mouse and by keys."""
+"""Quoting a passage in Chromium: by mouse and by keys."""
 
 import pytest
 from playwright.sync_api import expect
@@ -33,19 +33,6 @@ def reason_of(held, product):
         lambda: product.sql(query, held["id"]), timeout=60, what="the decision"
     )
     return reason
-
-
-def test_comment_completes_a_name(desk, product, held):
-    desk.goto(product.page(held))
-    desk.keyboard.press("m")
-    expect(desk.locator("#comment-text")).to_be_focused()
-    desk.keyboard.type("Is that so, @oka")
-    names = desk.get_by_role("listbox", name="People who see this message")
-    expect(names.get_by_role("option")).to_contain_text("Ben Okafor")
-    assert violations_in(desk, *SCHEMES) == []
-    desk.keyboard.press("Enter")
-    expect(desk.locator("#comment-text")).to_have_value("Is that so, @Ben Okafor ")
-    expect(names).to_have_count(0)
 
 
 def test_selected_words_are_quoted_in_a_request_for_changes_by_mouse_and_by_key(
