@@ -67,7 +67,6 @@ def _standing(walk):
         "mailbox": one.mailbox_id,
         "key": one.sent_by_key,
         "shape": one.shape,
-        "recipients": "x.example",
         **terms,
     }
 
@@ -417,7 +416,7 @@ _DESK_DOORS = {
         "switches standing approvals off", "desk", (A,), needs="standing"
     ),
     "propose-standing": Door(
-        "shows the proposal of a standing approval, and rehearses its terms",
+        "shows the proposal of a standing approval",
         "mailbox",
         (A, U),
         fields=_standing,

@@ -71,12 +71,7 @@ def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return _sheet(request, public_id, way_asked(request))
 
 
-def _sheet(
-    request: DeskRequest,
-    public_id: UUID,
-    way: Way,
-    error: DeskError | None = None,
-) -> HttpResponse:
+def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
     message = get_visible_message_or_404(request, public_id)
     content = stored_content(message.revision) if message.revision else None
     shown = rendered_message_of(message.revision, content) if message.revision else None
@@ -97,12 +92,7 @@ def _sheet(
             query=query,
         ),
     }
-    return render(
-        request,
-        "approvals/message_page/_sheet.html",
-        context,
-        status=http_status(error),
-    )
+    return render(request, "approvals/message_page/_sheet.html", context)
 
 
 @require_safe

@@ -22,7 +22,7 @@ from common.durations import minutes_in_words
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from mirror.states import DecisionState, Outcome
-from policy.models import SAMPLE_OF, KeyOwner, StandingApproval, StandingUse
+from policy.models import KeyOwner, StandingApproval, StandingUse
 from policy.rules.conditions import from_json
 from policy.rules.facts import amounts_in, facts_of
 from policy.standing import MOST_RECIPIENTS, Draft, StandingScope, sentence
@@ -124,39 +124,12 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class StandingRehearsal:
-    """What a scope would have done with the messages of its key and text: how many it
-    would have approved, and so on.
-
-    `left` counts by reason what it would have left to people. `wrong` are messages that
-    it would have approved, and that people did not.
-    """
-
-    looked_at: int
-    admitted: int
-    samples: int
-    over_cap: int
-    left: dict[str, int]
-    wrong: tuple[Message, ...]
-
-    @property
-    def approved(self) -> int:
-        """How many it would have approved."""
-        return self.admitted - self.samples - self.over_cap
-
-    @property
-    def left_to_people(self) -> int:
-        """How many it would have left to people."""
-        return sum(self.left.values())
-
-
-@dataclass(frozen=True)
 class Terms:
     """What two admins sign besides the class: until when, how many an hour, and how
     long anybody can stop a message.
 
-    `recipients` and `sums` bound the class; empty recipients and no sums (None): as the
-    record has them.
+    `recipients` and `sums` bound the class as the record did when the terms were asked
+    for; empty recipients and no sums (None): as it does now.
     """
 
     ends_at: datetime
@@ -169,14 +142,11 @@ class Terms:
     @classmethod
     def of(cls, standing: StandingApproval) -> "Terms":
         """Return the terms of a standing approval."""
-        scope = StandingScope.from_json(standing.scope)
         return cls(
             ends_at=standing.ends_at,
             cap_an_hour=standing.cap_an_hour,
             delay_minutes=int(standing.delay.total_seconds()) // 60,
             bounce_percent=standing.bounce_percent,
-            recipients=scope.recipients,
-            sums=scope.sums,
         )
 
     @property
@@ -245,8 +215,8 @@ def proposal_for(
     """Return the proposal for one mailbox, key and text, from what people approved;
     None where nothing was.
 
-    `terms` can have narrower or wider bounds, where somebody chose them. Of a new
-    version of `before`, what nobody chose is as it was.
+    `terms` that were asked for before have the bounds of then. A new version of
+    `before` has those of `before`.
     """
     like = _messages_like(mailbox, key, shape)
     approved = [one for one in like if one.outcome == Outcome.APPROVE]
@@ -303,33 +273,6 @@ def proposal_for(
             last_against=max((one.decided_at for one in against), default=None),
             against=tuple(str(one.public_id) for one in against[:20]),
         ),
-    )
-
-
-def rehearse(scope: StandingScope, cap_an_hour: int) -> StandingRehearsal:
-    """Return what a scope would have done with the messages of its key and text in the
-    last `DAYS` days.
-    """
-    found = _messages_like(scope.mailbox, scope.key, scope.shape)
-    left: Counter[str] = Counter()
-    admitted: list[Any] = []
-    for one in found:
-        if reasons := _misfits(scope, one):
-            left[reasons[0]] += 1
-        else:
-            admitted.append(one)
-    hours: Counter[datetime] = Counter(
-        one.held_at.replace(minute=0, second=0, microsecond=0) for one in admitted
-    )
-    over = sum(max(0, number - cap_an_hour) for number in hours.values())
-    wrong = [one for one in admitted if one.outcome and one.outcome != Outcome.APPROVE]
-    return StandingRehearsal(
-        looked_at=len(found),
-        admitted=len(admitted),
-        samples=(len(admitted) - over) // SAMPLE_OF,
-        over_cap=over,
-        left=dict(left.most_common()),
-        wrong=tuple(wrong[:20]),
     )
 
 

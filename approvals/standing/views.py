@@ -1,12 +1,9 @@
 """The pages of standing approvals: the list with its switch, and a proposal with its
-terms and rehearsal.
+terms.
 """
 
-import re
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,14 +29,12 @@ from approvals.standing.commands import (
     MOST_PERCENT,
     SHORTEST_DELAY,
     StandingRefused,
-    check_terms,
     end_standing,
     sign_standing,
     switch_standing,
 )
 from approvals.standing.record import Proposal, Terms, lines_of, reader_of
 from common.actors import Actor
-from common.mail_addresses import read_pattern
 from common.pages import (
     DeskRequest,
     SentenceForm,
@@ -47,7 +42,6 @@ from common.pages import (
     always,
     first_or_404,
     redirect_with_notice,
-    require_get_or_post,
 )
 from common.time_zones import there, zone_name
 from mirror.errors import ActNotAllowed, DeskError
@@ -58,9 +52,7 @@ from people.second_admin.registry import from_json
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 from policy.models import SAMPLE_OF, StandingApproval
-
-_BETWEEN_WORDS = re.compile(r"[\s,;]+")
-_PLACES = 4
+from policy.standing import StandingScope
 
 
 class ClassForm(SentenceForm):
@@ -101,9 +93,7 @@ def _whole(least: int, most: int, words: str) -> forms.IntegerField:
 
 
 class TermsForm(SentenceForm):
-    """The terms of a standing approval; a field for the largest sum in each of the
-    currencies.
-    """
+    """The terms of a standing approval."""
 
     ends_on = forms.DateField(
         error_messages=always(f"Choose a day in the next {LONGEST.days} days.")
@@ -111,75 +101,20 @@ class TermsForm(SentenceForm):
     cap_an_hour = _whole(1, MOST_AN_HOUR, "messages")
     delay_minutes = _whole(SHORTEST_DELAY, LONGEST_DELAY, "minutes")
     bounce_percent = _whole(0, MOST_PERCENT, "percent")
-    recipients = WordsField(
-        max_length=10_000,
-        error_messages={
-            "required": "Name at least one address or domain.",
-            "max_length": "Name fewer addresses and domains.",
-        },
-    )
 
-    def __init__(
-        self, data: Any, *, currencies: Iterable[str], terms: Terms | None = None
-    ) -> None:
-        initial = {}
-        if terms:
-            initial = asdict(terms) | {
-                "ends_on": f"{there(terms.ends_at):%Y-%m-%d}",
-                "recipients": "\n".join(terms.recipients),
-            }
-            for currency, value in terms.sums or ():
-                initial[f"sum_{currency}"] = f"{value:f}"
-        super().__init__(data, initial=initial)
-        self.currencies = tuple(currencies)
-        for currency in self.currencies:
-            self.fields[f"sum_{currency}"] = forms.DecimalField(
-                label=currency or "Uncertain currency",
-                required=False,
-                min_value=Decimal(0),
-                max_digits=14,
-                decimal_places=_PLACES,
-                error_messages=dict.fromkeys(
-                    (
-                        "invalid",
-                        "min_value",
-                        "max_digits",
-                        "max_decimal_places",
-                        "max_whole_digits",
-                    ),
-                    "Enter a sum such as 250.00, or nothing.",
-                ),
-            )
-
-    def clean_recipients(self) -> tuple[str, ...]:
-        typed = filter(None, _BETWEEN_WORDS.split(self.cleaned_data["recipients"]))
-        try:
-            return tuple(dict.fromkeys(map(read_pattern, typed)))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
-
-    def sums(self) -> list[forms.BoundField]:
-        """Return the fields of the largest sums."""
-        return [self[f"sum_{currency}"] for currency in self.currencies]
-
-    def terms(self) -> Terms:
-        """Return what was filled in; the last day counts whole, in the time zone of
-        whoever asks.
+    def terms(self, scope: StandingScope) -> Terms:
+        """Return what was filled in, with the bounds that were shown; the last day
+        counts whole, in the time zone of whoever asks.
         """
         typed = self.cleaned_data
-        last = datetime.combine(
-            typed["ends_on"], time(23, 59), tzinfo=ZoneInfo(zone_name())
-        )
-        sums = [(currency, typed[f"sum_{currency}"]) for currency in self.currencies]
+        zone = ZoneInfo(zone_name())
         return Terms(
-            ends_at=last,
+            ends_at=datetime.combine(typed["ends_on"], time(23, 59), tzinfo=zone),
             cap_an_hour=typed["cap_an_hour"],
             delay_minutes=typed["delay_minutes"],
             bounce_percent=typed["bounce_percent"],
-            recipients=typed["recipients"],
-            sums=tuple(
-                (currency, value) for currency, value in sums if value is not None
-            ),
+            recipients=scope.recipients,
+            sums=scope.sums,
         )
 
 
@@ -291,77 +226,57 @@ def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     )
 
 
-@require_get_or_post
+@require_safe
 def propose(request: DeskRequest) -> HttpResponse:
-    """Show a proposal with its terms, and rehearse the terms that were filled in;
-    nothing is stored.
-    """
-    if request.method == "POST":
-        return _propose(request, rehearses=True)
+    """Show a proposal with its terms, or one that waits for a second admin."""
     _reader_or_403(request)
+    change = None
     if "change" in request.GET:
         # What waits for a second admin, as whoever may accept it reads it.
-        form = ChangeForm(request.GET)
+        asked_for = ChangeForm(request.GET)
         waiting = PendingChange.objects.visible_to(request.actor).at("standing")
         missing = "This change is not waiting any more, or you may not see it."
-        if not form.is_valid():
+        if not asked_for.is_valid():
             raise Http404(missing)
-        asked_for = waiting.filter(
-            command="sign_standing", pk=form.cleaned_data["change"]
+        change = first_or_404(
+            waiting.filter(
+                command="sign_standing", pk=asked_for.cleaned_data["change"]
+            ),
+            missing,
         )
-        change = first_or_404(asked_for, missing)
         asked = change.change["arguments"]
         which = _which_or_404(request, {**asked, "replaces": asked["replaces"] or ""})
         terms = from_json(Terms, asked["terms"])
         found = _proposal_or_404(which, terms)
-        return _proposal_page(request, which, found, terms=terms, waiting=change)
-    which = _which_or_404(request, request.GET)
-    found = _proposal_or_404(which)
-    # Those of what is replaced, or the usual ones with the record's bounds.
-    if which["before"]:
-        terms = Terms.of(which["before"])
     else:
-        terms = Terms(
-            timezone.now() + _USUAL_TIME,
-            _USUAL_CAP,
-            recipients=found.scope.recipients,
-            sums=found.scope.sums,
-        )
-    return _proposal_page(request, which, found, terms=terms)
+        which = _which_or_404(request, request.GET)
+        terms = Terms(timezone.now() + _USUAL_TIME, _USUAL_CAP)
+        if which["before"]:
+            terms = Terms.of(which["before"])
+        found = _proposal_or_404(which)
+    last_day = f"{there(terms.ends_at):%Y-%m-%d}"
+    form = TermsForm(initial=asdict(terms) | {"ends_on": last_day})
+    return _proposal_page(request, which, found, form, waiting=change)
 
 
 @require_POST
 @reauthenticated
 def ask(request: DeskRequest) -> HttpResponse:
     """Ask a second admin to sign a standing approval on these terms."""
-    return _propose(request, rehearses=False)
-
-
-def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
     _reader_or_403(request)
     which = _which_or_404(request, request.POST)
     found = _proposal_or_404(which)
-    form = TermsForm(request.POST, currencies=_currencies(which, found))
-    if not form.is_valid():
-        return _proposal_page(request, which, found, form=form)
-    terms = form.terms()
-    found = _proposal_or_404(which, terms)
+    form = TermsForm(request.POST)
     error: DeskError | None = None
-    try:
-        check_terms(terms)
-        if not rehearses:
-            # The bounds that were shown, also where the record has others by the time a
-            # second admin accepts.
-            terms = replace(
-                terms, recipients=found.scope.recipients, sums=found.scope.sums
-            )
-            classed = {
-                name: which[name] for name in ("mailbox", "key", "shape", "replaces")
-            }
-            sign_standing(actor=request.actor, terms=terms, **classed)
-    except (StandingRefused, ActNotAllowed) as refusal:
-        error = refusal
-    return _proposal_page(request, which, found, error, terms=terms, form=form)
+    if form.is_valid():
+        classed = {
+            name: which[name] for name in ("mailbox", "key", "shape", "replaces")
+        }
+        try:
+            sign_standing(actor=request.actor, terms=form.terms(found.scope), **classed)
+        except (StandingRefused, ActNotAllowed) as refusal:
+            error = refusal
+    return _proposal_page(request, which, found, form, error)
 
 
 def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
@@ -398,22 +313,13 @@ def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Propo
     return found
 
 
-def _currencies(which: dict[str, Any], found: Proposal) -> list[str]:
-    """Return the currencies in which a sum can be allowed: those of the record, and of
-    what is replaced or waits.
-    """
-    before = Terms.of(which["before"]).sums if which["before"] else ()
-    return sorted({currency for currency, _ in (*found.scope.sums, *(before or ()))})
-
-
 def _proposal_page(
     request: DeskRequest,
     which: dict[str, Any],
     found: Proposal,
+    form: TermsForm,
     error: DeskError | None = None,
     *,
-    terms: Terms | None = None,
-    form: TermsForm | None = None,
     waiting: PendingChange | None = None,
 ) -> HttpResponse:
     actor = request.actor
@@ -440,10 +346,7 @@ def _proposal_page(
         "examples": examples,
         "text": text,
         "lacking": "" if which["before"] else found.evidence.lacking(now),
-        "rehearsed": record.rehearse(found.scope, terms.cap_an_hour) if terms else None,
-        "days": record.DAYS,
-        "form": form
-        or TermsForm(None, currencies=_currencies(which, found), terms=terms),
+        "form": form,
         "error": error.sentence if error else "",
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
@@ -452,5 +355,5 @@ def _proposal_page(
         "last_day": f"{there(now + LONGEST):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,
     }
-    status = 422 if form and form.errors else http_status(error)
+    status = 422 if form.errors else http_status(error)
     return render(request, "approvals/standing/propose.html", context, status=status)

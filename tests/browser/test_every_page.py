@@ -91,7 +91,6 @@ UNSEEN = {
     "save-own-word",
     "policy-rule",
     "policy-group",
-    "propose-standing",
     "save-calendar",
     "unlink-discord",
     "remove-discord",

@@ -33,7 +33,6 @@ pytestmark = pytest.mark.usefixtures("without_counts")
 # themselves.
 NO_COMMANDS = {
     "preview-allowlist",
-    "propose-standing",
     "setup-away",
     "check-ledger",
     "export",
