@@ -32,10 +32,6 @@ class InvalidInput(DeskError):
     """What was posted cannot be read; the sentence says what to enter."""
 
 
-class PassageNotFound(InvalidInput):
-    """The quoted words are not in the version that was shown, or they are too many."""
-
-
 class EditNotPossible(DeskError):
     """A corrected message cannot be sent in place of this one; the sentence says what
     to do.

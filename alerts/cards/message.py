@@ -36,7 +36,6 @@ from mirror.models import Message
 from mirror.recipients import copied_to
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.terms import TOLD_BEFORE
-from rendering.passages import without_passage
 from risk.findings import score_of
 
 MAX_FINDINGS = 512
@@ -335,8 +334,6 @@ def answer_card(
     else:
         # What MultiMail repeats of the reviewer's words.
         reason = without_references(message.upstream_reason)
-    if destination.privacy != Destination.Privacy.FULL:
-        reason = without_passage(reason)
     recipients = [
         masked_address(str(one)) if minimal else str(one)
         for one in message.recipients[:3]

@@ -26,7 +26,6 @@ from mirror.models.messages import NAMED
 from mirror.states import DecisionState, MessageState, Outcome
 from outgoing.guarded import TOTAL_TIMEOUT
 from policy.models import standing_words
-from rendering.passages import without_passage
 
 # Together they stay under Inngest's 256 KB for an event, however much of it has to be
 # escaped.
@@ -197,8 +196,6 @@ def _decision_data(
         reason = without_references(message.upstream_reason)
         name = message.upstream_decided_by
         role = "somebody elsewhere"
-    if privacy != Destination.Privacy.FULL:
-        reason = without_passage(reason)
     # A role contains no name.
     shown = role if privacy == Destination.Privacy.MINIMAL else name[:200]
     return {

@@ -10,12 +10,11 @@ from approvals.decisions.later import LaterForm
 from approvals.errors import RiskUnread
 from approvals.models import RuleWeight
 from common.fingerprint import FINGERPRINT, Content
-from common.pages import SentenceForm, WordsField, always
+from common.pages import WordsField, always
 from mirror.models import Message
 from mirror.states import Outcome
 from policy.rules.rules import Effects
 from rendering.links import unicode_host
-from rendering.passages import MAX_PASSAGE
 from risk.addresses import bare_address
 from risk.findings import HIGH, Finding, points_of, restored, score
 
@@ -122,23 +121,6 @@ def with_suggestion(reason: str, suggestion: str, heading: str) -> str:
             f"{suggestion[: room - len(_CUT)]}{_CUT}" if room > 2 * len(_CUT) else ""
         )
     return f"{begin}{suggestion}" if suggestion else reason
-
-
-class PassageForm(SentenceForm):
-    """Words of the message that somebody copied, and the version that they are from."""
-
-    passage = WordsField(
-        required=False,
-        max_length=MAX_PASSAGE,
-        error_messages={"max_length": f"Quote {MAX_PASSAGE} characters at most."},
-    )
-    fingerprint = forms.RegexField(
-        FINGERPRINT,
-        required=False,
-        error_messages={
-            "invalid": "The page is too old to quote from. Open the message again."
-        },
-    )
 
 
 _LACKING: dict[str, str] = {

@@ -25,7 +25,6 @@ from approvals.decisions.forms import (
     MAX_REASON,
     PRESETS,
     HighRiskForm,
-    PassageForm,
     SettleForm,
     VerdictForm,
     recipient_question,
@@ -43,7 +42,6 @@ from approvals.decisions.withdraw import (
 )
 from approvals.errors import (
     InvalidInput,
-    PassageNotFound,
     ReauthenticationNeeded,
 )
 from approvals.message_page.content.addresses import add_lists, address_lines
@@ -64,8 +62,7 @@ from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.ask_again import look_again
 from common.counts import count_of, counted
 from common.mail_addresses import compared
-from common.pages import DeskRequest, first_error, require_get_or_post
-from common.references import without_references
+from common.pages import DeskRequest, require_get_or_post
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from mirror.states import Outcome
@@ -77,45 +74,6 @@ from people.sign_in.reauthentication import (
     reauthenticated,
 )
 from policy.allowlists.changes import allow_for_days
-from rendering.passages import MAX_PASSAGE, passage_in, with_passage
-
-NOT_FOUND = (
-    "The quoted words are not together in this version of the message. Copy them from it in one piece, or leave the "
-    "passage empty."
-)
-
-
-def reason_quoting(message: Message, reason: str, form: PassageForm) -> str:
-    """Return a reason behind the quoted words of a valid form, as the agent gets it.
-
-    The words are those of the version that was shown. Raises PassageNotFound where that
-    version does not have them in one piece, the message has no such version, or they
-    are too many.
-    """
-    words = form.cleaned_data["passage"]
-    if not words:
-        return reason
-    fingerprint = form.cleaned_data["fingerprint"]
-    shown = message.revision
-    if shown is None or shown.fingerprint != fingerprint:
-        shown = message.revisions.filter(fingerprint=fingerprint).first()
-    if shown is None:
-        raise PassageNotFound(NOT_FOUND)
-    content = stored_content(shown)
-    rendered = rendered_message_of(shown, content)
-    texts = (rendered.text, rendered.read, rendered.plain, content.subject)
-    passage = passage_in(texts, words)
-    if not passage:
-        raise PassageNotFound(NOT_FOUND)
-    if len(passage) > MAX_PASSAGE:
-        raise PassageNotFound(f"Quote {MAX_PASSAGE} characters at most.")
-    # A message may hold what looks like the reference of a decision.
-    whole = with_passage(without_references(passage), reason)
-    if len(whole) > MAX_REASON:
-        raise PassageNotFound(
-            f"Keep the passage and the reason under {MAX_REASON} characters together."
-        )
-    return whole
 
 
 @require_POST
@@ -123,24 +81,15 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Record one verdict; 422 for an invalid form, in which typed text stays."""
     message = get_bare_message_or_404(request, public_id)
     typed = defaultdict(str, request.POST.dict())
-    reason = with_preset(typed["preset"], typed["reason"])
-    typed["words"] = with_passage(typed["passage"], reason)
+    typed["words"] = with_preset(typed["preset"], typed["reason"])
     form = VerdictForm(request.POST)
-    about = PassageForm(request.POST if typed["outcome"] == Outcome.SEND_BACK else {})
-    typed["wrong"] = first_error(about)[0]
-    try:
-        if wrong := form.first_error() or about.first_error():
-            raise InvalidInput(wrong)
-        posted = form.cleaned_data
-        posted["reason"] = reason_quoting(message, posted["reason"], about)
-    except InvalidInput as error:
-        if isinstance(error, PassageNotFound):
-            typed["wrong"] = "passage"
-        seen = ShownForm(request.POST).value("fingerprint")
-        return answer_with_message(
-            request, public_id, error, typed=typed, seen_fingerprint=seen
-        )
-    return _decide(request, message, posted, typed=typed)
+    if form.is_valid():
+        return _decide(request, message, form.cleaned_data, typed=typed)
+    seen = ShownForm(request.POST).value("fingerprint")
+    wrong = InvalidInput(form.first_error())
+    return answer_with_message(
+        request, public_id, wrong, typed=typed, seen_fingerprint=seen
+    )
 
 
 def _decide(

@@ -86,12 +86,6 @@
   document.addEventListener("input", ({ target }) => {
     if (target.id === "comment-text" && open()) typed.set(open(), target.value);
   });
-  /* What quotes selected words is loaded when it is first wanted. */
-  function load() {
-    const { script } = document.getElementById("comment-form")?.dataset ?? {};
-    if (script) import(script).catch(() => {});
-  }
-  document.addEventListener("selectionchange", () => getSelection().isCollapsed || load());
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (detail.target.id === "comments" && detail.xhr.status < 300) typed.delete(open());
   });
