@@ -10,7 +10,7 @@ apart.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from django.core.cache import caches
 from django.db.models import Q
@@ -200,8 +200,3 @@ def end_over(brake_id: int) -> None:
     if brake is not None:
         Brake.objects.filter(pk=brake.pk).update(ended_at=Now())
         record_flood("brake.ended", brake, ACTOR)
-
-
-def forget(arrivals: Sequence[int]) -> None:
-    """Delete these arrivals, which no cap counts any more."""
-    Arrival.objects.filter(pk__in=arrivals).delete()

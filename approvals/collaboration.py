@@ -298,11 +298,6 @@ def add_comment(
     return asked, remarks
 
 
-def delete_past_questions() -> int:
-    """Delete the questions on messages that are decided."""
-    return Question.objects.past().delete()[0]
-
-
 def count_asked_of(actor: Actor) -> int:
     """Return how many messages wait with a question to this person."""
     if not Question.objects.of_person(int(actor.id)).exists():

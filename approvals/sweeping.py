@@ -74,6 +74,11 @@ def _each(
     return duty(rows, task.delay_each, most=most)
 
 
+def _delete(rows: Callable[[], QuerySet[Any]]) -> Duty:
+    """Delete the rows."""
+    return duty(rows, lambda keys: rows().filter(pk__in=keys).delete(), most=10_000)
+
+
 # Optional features add theirs.
 DUTIES: dict[str, Duty] = {
     "abandoned": _one_by_one(execute.abandon, Decision.objects.abandoned, 200),
@@ -106,12 +111,12 @@ DUTIES: dict[str, Duty] = {
         collaboration.end_idle_claims, lambda: Claim.objects.over().order_by("pk")
     ),
     "floods over": _one_by_one(caps.end_over, Brake.objects.over, 100),
-    "arrivals": duty(Arrival.objects.past, caps.forget, most=10_000),
+    "arrivals": _delete(Arrival.objects.past),
     "floods to reject": _each(tasks.reject_set_apart, Brake.objects.to_reject, 20),
     "put off": _with(
         collaboration.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")
     ),
-    "questions": _with(collaboration.delete_past_questions, Question.objects.past),
+    "questions": _delete(Question.objects.past),
     # What this makes is sent by "lists" below.
     "new lists": GateList.objects.ensure,
     "minimum": _each(bring_minimum, gate_minimum.to_compare, 50),
