@@ -112,7 +112,6 @@ DUTIES: dict[str, Duty] = {
     ),
     "floods over": _one_by_one(caps.end_over, Brake.objects.over, 100),
     "arrivals": _delete(Arrival.objects.past),
-    "floods to reject": _each(tasks.reject_set_apart, Brake.objects.to_reject, 20),
     "put off": _with(
         collaboration.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")
     ),

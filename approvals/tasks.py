@@ -125,16 +125,6 @@ def count_unsigned() -> str:
 
 
 @desk_task
-def reject_set_apart(brake_id: int) -> str:
-    """Reject the messages of a flood as somebody asked, for a few seconds at a time."""
-    from approvals.brake import commands
-
-    return reject_set_apart.repeat(
-        partial(commands.reject_some, brake_id=brake_id), brake_id
-    )
-
-
-@desk_task
 def reweigh(weight_id: int) -> str:
     """Weigh held messages again after a rule was given other points, for a few seconds
     at a time.

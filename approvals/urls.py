@@ -33,7 +33,6 @@ urlpatterns = [
     path("queue/apart/", brake.brakes, name="brakes"),
     path("queue/apart/<int:brake_id>/", brake.brake, name="brake"),
     path("queue/apart/<int:brake_id>/put-back/", brake.put_back, name="put-back"),
-    path("queue/apart/<int:brake_id>/reject/", brake.reject_all, name="reject-all"),
     path("caps/", brake.caps, name="caps"),
     path("caps/save/", brake.set_caps, name="set-caps"),
     path("queue/bulk/", bulk.sheet, name="bulk"),

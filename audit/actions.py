@@ -83,8 +83,6 @@ ACTIONS: dict[str, str] = {
     "brake.opened": "began to set messages apart, because a cap was passed",
     "brake.ended": "found that no more messages come than the cap allows",
     "brake.put_back": "put messages that were set apart back into the queue",
-    "brake.reject_asked": "asked to reject the messages that were set apart",
-    "brake.rejected": "rejected the messages that were set apart",
     "caps.changed": "changed the caps of messages",
     # practice messages; only admins and auditors read these entries, except that one
     # has ended

@@ -130,7 +130,6 @@ PROVED_TASKS = {
     "approvals.tasks.sweep": "test_expiry.py",
     "mirror.tasks.fetch_file": "test_enclosed.py",
     "approvals.tasks.send_replacement": "test_edit.py",
-    "approvals.tasks.reject_set_apart": "test_brake.py",
     "mirror.tasks.read_thread": "test_thread.py",
     "alerts.tasks.drain": "test_alert_deliveries.py",
     "alerts.tasks.answer_interaction": "test_interactions.py",

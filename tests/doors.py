@@ -238,13 +238,6 @@ _DESK_DOORS = {
     "put-back": writing_button(
         "puts the messages of a flood into the queue", "mailbox", (R, A), needs="brake"
     ),
-    "reject-all": writing_button(
-        "rejects the messages of a flood",
-        "mailbox",
-        (R,),
-        fields=lambda w: {"reason": "The agent ran wild."},
-        needs="brake",
-    ),
     "pause-key-of-flood": writing_button(
         "pauses the API key of a flood", "mailbox", (R, A), sure=True, needs="brake"
     ),
@@ -507,7 +500,6 @@ DOORS = {
 
 # Every task, and what it does without being asked by a person.
 TASKS = {
-    "approvals.tasks.reject_set_apart": "rejects the messages of a flood as somebody asked",
     "approvals.tasks.hydrate": "fetches the content of a message",
     "approvals.tasks.execute_decision": "carries out a due decision",
     "approvals.tasks.tell_expiry": "tells our gateway until when a message may be approved",

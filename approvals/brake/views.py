@@ -22,7 +22,6 @@ from common.actors import Role
 from common.pages import (
     DeskRequest,
     SentenceForm,
-    WordsField,
     always,
     first_or_404,
     redirect_with_notice,
@@ -77,18 +76,6 @@ class CapsForm(SentenceForm):
         }
 
 
-class RejectAllForm(SentenceForm):
-    """Why a whole flood is rejected; the agent reads it with each message."""
-
-    reason = WordsField(
-        max_length=1000,
-        error_messages={
-            "required": "Enter a reason: the agent reads it with each message.",
-            "max_length": "Keep the reason under 1000 characters.",
-        },
-    )
-
-
 PAGE = 50
 
 
@@ -124,11 +111,9 @@ def _page(
     request: DeskRequest,
     found: Brake,
     error: DeskError | None = None,
-    *,
-    form: RejectAllForm | None = None,
 ) -> HttpResponse:
     actor = request.actor
-    apart = commands.set_apart_of(found, actor)
+    apart = desk_messages().visible_to(actor).filter(review__brake=found).set_apart()
     after = request.GET.get("after", "")
     position = int(after) if after.isdecimal() and len(after) < 19 else 0
     found_rows = list(
@@ -144,7 +129,7 @@ def _page(
             shown, filters=Filters(), actor=actor, now=timezone.now(), weights={}
         ),
         "may_put_back": any(may_handle(actor, one) for one in shown),
-        "may_reject": any(is_reviewer(actor, one) for one in shown),
+        "may_decide": any(is_reviewer(actor, one) for one in shown),
         "may_pause": may_handle(actor, found)
         and bool(found.sent_by_key)
         and found.connection.is_our_gateway,
@@ -152,12 +137,11 @@ def _page(
         "administers": actor.is_a(
             Role.ADMIN, connection=found.connection_id, mailbox=None
         ),
-        "rejecter": commands.rejecter(found),
-        "form": form or RejectAllForm(),
         "error": error.sentence if error else "",
     }
-    status = 422 if form and form.errors else http_status(error)
-    return render(request, "approvals/brake/brake.html", context, status=status)
+    return render(
+        request, "approvals/brake/brake.html", context, status=http_status(error)
+    )
 
 
 @require_POST
@@ -170,23 +154,6 @@ def put_back(request: DeskRequest, brake_id: int) -> HttpResponse:
         return _page(request, found, error)
     notice = f"{number} message{'' if number == 1 else 's'} put back into the queue."
     return redirect_with_notice(request, notice, "brakes")
-
-
-@require_POST
-def reject_all(request: DeskRequest, brake_id: int) -> HttpResponse:
-    """Have every message of a flood rejected with one reason."""
-    found = _visible(request, brake_id)
-    form = RejectAllForm(request.POST)
-    if not form.is_valid():
-        return _page(request, found, form=form)
-    try:
-        number = commands.ask_to_reject(
-            brake=found, reason=form.cleaned_data["reason"], actor=request.actor
-        )
-    except ActNotAllowed as error:
-        return _page(request, found, error, form=form)
-    notice = f"Rejecting {number} message{'' if number == 1 else 's'}. Each decision is recorded by itself."
-    return redirect_with_notice(request, notice, "brake", brake_id=found.pk)
 
 
 @require_safe

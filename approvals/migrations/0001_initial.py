@@ -78,10 +78,6 @@ class Migration(migrations.Migration):
                 ('cap', models.PositiveIntegerField()),
                 ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('ended_at', models.DateTimeField(null=True)),
-                ('reject_to', models.BigIntegerField(null=True)),
-                ('rejected_to', models.BigIntegerField(default=0)),
-                ('reject_reason', models.TextField()),
-                ('rejected_by', models.BigIntegerField(null=True)),
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='brakes', to='mirror.connection')),
                 ('mailbox', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='mirror.mailbox')),
             ],
@@ -338,10 +334,6 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['connection', 'what', 'at'], name='arrival_counted'), models.Index(fields=['at'], name='arrival_old')],
                 'constraints': [models.UniqueConstraint(fields=('connection', 'upstream_id', 'what'), name='arrival_once')],
             },
-        ),
-        migrations.AddIndex(
-            model_name='brake',
-            index=models.Index(condition=models.Q(('reject_to__isnull', False)), fields=['reject_to'], name='brake_to_reject'),
         ),
         migrations.AddConstraint(
             model_name='brake',

@@ -152,12 +152,6 @@ class BrakeQuerySet(models.QuerySet["Brake"]):
         """Those with messages that stand apart, by key, and those that are open."""
         return self.filter(Q(pk__in=list(apart)) | Q(ended_at=None))
 
-    def to_reject(self) -> Self:
-        """Those whose messages somebody asked to reject, and that are not done
-        (brake_to_reject).
-        """
-        return self.filter(reject_to__isnull=False).order_by("pk")
-
     def visible_to(self, actor: Actor) -> Self:
         """Those of a connection or mailbox that the actor may see, or with a message of
         theirs that is set apart.
@@ -195,15 +189,6 @@ class Brake(models.Model):
     cap = models.PositiveIntegerField()
     opened_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)
-    # Somebody asked to reject its messages up to this key; the work has come as far as
-    # `rejected_to`.
-    reject_to = models.BigIntegerField(null=True)
-    rejected_to = models.BigIntegerField(default=0)
-    reject_reason = models.TextField()
-    # The key of the person; no foreign key, because people's tables refer to the
-    # mirror's.
-    rejected_by = models.BigIntegerField(null=True)
-
     objects = BrakeQuerySet.as_manager()
 
     class Meta:
@@ -216,13 +201,6 @@ class Brake(models.Model):
             models.CheckConstraint(
                 condition=Q(kind__in=Kind.values), name="brake_kind_known"
             ),
-        ]
-        indexes = [
-            models.Index(
-                fields=["reject_to"],
-                condition=Q(reject_to__isnull=False),
-                name="brake_to_reject",
-            )
         ]
 
     def __str__(self) -> str:

@@ -10,11 +10,10 @@ from django.urls import reverse
 
 from alerts.models import Card, Delivery
 from approvals import examination, tasks
-from approvals.brake import commands
 from approvals.caps import caps_now
 from approvals.desk_messages import desk_messages
 from approvals.intake.ingest import receive_webhook
-from approvals.models import Arrival, Brake, Cap, Decision
+from approvals.models import Arrival, Brake, Cap
 from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
@@ -224,6 +223,8 @@ def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, floo
     client = signed_in(reviewer)
     page = client.get(reverse("queue")).text
     assert page.count('id="message-row-') == 2
+    listed = client.get(reverse("brake", args=[flood.pk])).text
+    assert listed.count('name="id"') == 3
     # By its own page each can be decided all the same.
     set_apart = Message.objects.filter(review__is_apart=True).first()
     assert decide(set_apart, reviewer).decision.state == "recorded"
@@ -231,43 +232,6 @@ def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, floo
     assert desk_messages().count_waiting_for(actor) == 4
     assert client.post(reverse("put-back", args=[flood.pk])).status_code == 403
     assert Entry.objects.get(action="brake.put_back").detail.fields["messages"] == "2"
-
-
-def test_reject_all_decides_each_exactly_once_although_the_worker_dies(
-    signed_in, reviewer, flood, client, monkeypatch
-):
-    url = reverse("reject-all", args=[flood.pk])
-    page = signed_in(reviewer)
-    assert page.post(url, {"reason": ""}).status_code == 422
-    assert page.post(url, {"reason": "The agent ran wild."}).status_code == 302
-    # Pressed twice; and what comes after that is left alone.
-    assert page.post(url, {"reason": "The agent ran wild."}).status_code == 403
-    come(client, flood.connection, 1, email_id="01LATER")
-    mirror_row(flood.connection, pending_row("01LATER", **KEY), clock(), examination)
-    reject = commands._reject
-    rejected = []
-
-    def dies(brake, message, actor):
-        reject(brake, message, actor)
-        rejected.append(message.pk)
-        if len(rejected) == 2:
-            raise SystemError("killed")
-
-    monkeypatch.setattr(commands, "_reject", dies)
-    with pytest.raises(SystemError):
-        tasks.reject_set_apart(flood.pk)
-    monkeypatch.setattr(commands, "_reject", reject)
-    assert tasks.reject_set_apart(flood.pk) == "done"
-    assert tasks.reject_set_apart(flood.pk) == "done"
-    decisions = Decision.objects.order_by("message__upstream_id").values_list(
-        "message__upstream_id", "outcome", "reason"
-    )
-    assert list(decisions) == [
-        (f"01FLOOD{n}", "reject", "The agent ran wild.") for n in (2, 3, 4)
-    ]
-    assert actions("brake.reject") == ["brake.reject_asked", "brake.rejected"]
-    assert len(actions("verdict.", "decision.")) == 6
-    assert desk_messages().set_apart().count() == 1
 
 
 def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(
