@@ -133,7 +133,6 @@ urlpatterns = [
     ),
     path("history/", listing.history, name="history"),
     path("attention/", attention.attention, name="attention"),
-    path("attention/carry-out/", attention.carry_out, name="carry-out"),
     path("attention/groups/<slug:key>/", attention.settle_group, name="settle-group"),
     path("attention/<uuid:public_id>/look/", attention.look, name="look-again"),
     path(

@@ -50,7 +50,6 @@ ACTIONS: dict[str, str] = {
     "bulk.decided": "decided several messages together",
     "decision.recorded": "recorded the decision",
     "decision.undone": "undid the decision",
-    "decision.hurried": "had the decision tried again",
     "decision.calling": "sent the decision to MultiMail",
     "decision.applied": "confirmed that the decision took effect",
     "decision.refused": "did not carry out the decision",

@@ -231,9 +231,6 @@ _DESK_DOORS = {
     ),
     "look": writing_button("asks MultiMail about the message", "mailbox", (R, A)),
     "look-again": writing_button("asks MultiMail about the message", "mailbox", (R, A)),
-    "carry-out": Button(
-        "carries out a due decision now", "mailbox", (R, A), needs="stalled"
-    ),
     "brake": Door("shows the messages of a flood", "mailbox", needs="brake"),
     "put-back": writing_button(
         "puts the messages of a flood into the queue", "mailbox", (R, A), needs="brake"

@@ -309,13 +309,6 @@ class Walk:
         sha256 = hashlib.sha256(INVOICE_PDF).hexdigest()
         self.message.files.update(kind="pdf", content=INVOICE_PDF, found_sha256=sha256)
 
-    def _need_stalled(self):
-        """A decision that should have been carried out a while ago."""
-        made = decide(self.message, self.decider).decision
-        Decision.objects.filter(pk=made.pk).update(
-            due_at=Now() - timedelta(hours=1), recorded_at=Now() - timedelta(hours=1)
-        )
-
     def _need_session(self):
         self.session = UserSession.objects.create(
             user=self.person, session_key="x" * 32, ip="127.0.0.1", user_agent="x"

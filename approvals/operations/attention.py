@@ -216,8 +216,6 @@ def _stalled(decision: Decision, viewer: _Viewer) -> AttentionItem:
         why = "No worker has picked them up."
         advice = "Check that the workers are running."
         act = None
-        if may_handle(viewer.actor, message):
-            act = Act("Try now", reverse("carry-out"), posts=True)
     return AttentionItem(
         "stalled",
         f"{named(message)} was {decision.word}, and that was not carried out",

@@ -17,10 +17,8 @@ from approvals import tasks
 from approvals.errors import EventAlreadyHandled, http_status
 from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.message_page.decision_views import have_asked
-from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import grouped
-from approvals.reconcile.ask_again import carry_out_now
 from common.actors import Actor
 from common.pages import (
     DeskRequest,
@@ -103,17 +101,6 @@ def look(request: DeskRequest, public_id: UUID) -> str:
     """Ask MultiMail about one message of the list."""
     have_asked(request, public_id)
     return "Checking with MultiMail. The result appears here in a few seconds."
-
-
-@_action
-def carry_out(request: DeskRequest) -> str:
-    """Try the decisions now that no worker claimed; each is checked again there."""
-    actor = request.actor
-    stalled = Decision.objects.visible_to(actor).stalled().with_message()
-    tried = carry_out_now(stalled.select_related("revision")[:200], actor=actor)
-    if not tried:
-        raise ActNotAllowed("There is no such decision, or you may not try it again.")
-    return f"Trying {len(tried)} of them again. If nothing changes here, no worker is running."
 
 
 @_action

@@ -2,14 +2,12 @@
 account.
 """
 
-from collections.abc import Iterable
 from uuid import UUID
 
 from django.db import transaction
 
 from approvals import tasks
 from approvals.decisions.ruling import may_handle
-from approvals.models import Decision
 from audit.recording import record
 from common.actors import Actor, Role
 from mirror.errors import ActNotAllowed
@@ -59,25 +57,6 @@ def look_again(*, message: UUID, actor: Actor) -> None:
         tasks.read_connection.delay_on_commit(found.connection_id)
     else:
         tasks.ask_about.delay_on_commit(found.pk)
-
-
-@transaction.atomic
-def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decision]:
-    """Enqueue those of these decisions that the actor may handle, and return them.
-
-    Each is checked again when it is carried out.
-    """
-    theirs = [one for one in decisions if may_handle(actor, one.message)]
-    for one in theirs:
-        record_about(
-            "decision.hurried",
-            one.message,
-            actor=actor,
-            fingerprint=one.revision.fingerprint,
-            details={"outcome": one.outcome, "reference": one.reference},
-        )
-        tasks.execute_decision.delay_on_commit(one.pk)
-    return theirs
 
 
 @transaction.atomic
