@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from django.db.models.functions import Now
 from django.db.models.signals import post_save
@@ -122,17 +121,6 @@ def end_claims(claims: ClaimQuerySet, *, actor: Actor, why: str = "") -> int:
 
 
 LONGEST_SNOOZE = timedelta(days=30)
-
-
-def zone_of(own: str, browser: str = "") -> ZoneInfo:
-    """Return a person's time zone: the one they chose, else the one of their browser."""
-    for name in (own if own != "UTC" else "", browser, "UTC"):
-        try:
-            if name:
-                return ZoneInfo(name)
-        except (KeyError, ValueError, OSError):
-            continue
-    return ZoneInfo("UTC")
 
 
 @atomic_with_retry

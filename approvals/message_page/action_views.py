@@ -28,7 +28,6 @@ from approvals.collaboration import (
     snooze_message,
     take_claim,
     unsnooze_message,
-    zone_of,
 )
 from approvals.decisions.decide import new_reference, note_refusal
 from approvals.decisions.forms import MAX_REASON
@@ -64,6 +63,7 @@ from common.pages import (
     require_get_or_post,
 )
 from common.postgres import clock
+from common.time_zones import zone_name
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, Outcome
@@ -95,7 +95,6 @@ class SnoozeForm(SentenceForm):
         input_formats=[],
         error_messages={"invalid": "Enter day and time as 2026-11-20 14:30."},
     )
-    zone = forms.CharField(required=False, max_length=64)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -168,8 +167,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     try:
         if not form.is_valid():
             raise InvalidInput(form.first_error())
-        own_zone = str(getattr(request.user, "time_zone", "UTC"))
-        zone = zone_of(own_zone, form.cleaned_data["zone"])
+        zone = ZoneInfo(zone_name())
         asked = form.until(now=clock(), zone=zone)
         until = snooze_message(message=public_id, actor=request.actor, until=asked)
     except InvalidInput as error:

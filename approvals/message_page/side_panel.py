@@ -13,7 +13,7 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils import timezone
 
-from approvals.collaboration import MAX_COMMENT, zone_of
+from approvals.collaboration import MAX_COMMENT
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.decisions.shown import (
     key_of,
@@ -27,6 +27,7 @@ from audit.models import Entry
 from audit.trail import lines
 from common.actors import Actor
 from common.pages import DeskRequest
+from common.time_zones import zone_name
 from mirror.attachments.preview import FilePreview
 from mirror.models import AttachedFile, Message
 from mirror.states import LIVE_DECISIONS, DecisionState
@@ -79,11 +80,9 @@ def panel_context(
         if "snooze.set" in happened:
             snooze = Snooze.objects.on(message).of_person(person).in_force().first()
         # Only offered: the chosen time is checked by the database's clock.
-        own_zone = str(getattr(request.user, "time_zone", "UTC"))
         latest = message.expires_at - BACK_BEFORE if message.expires_at else None
         snooze_choices = {
-            "zone": str(zone_of(own_zone)),
-            "is_own_zone": own_zone != "UTC",
+            "zone": zone_name(),
             "latest": latest,
             "is_too_late": latest is not None and latest <= now,
         }

@@ -14,7 +14,6 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from approvals.collaboration import zone_of
 from common.time_zones import there, zone_word
 from rendering.links import unicode_host
 
@@ -93,20 +92,4 @@ def text_in_runs(runs: Sequence[tuple[str, Any]]) -> SafeString:
         return format_html('<span class="quiet">{}</span>', "This message has no text.")
     return format_html_join(
         "", "{}", ((format_html(_RUNS[kind], parts(run)),) for kind, run in runs)
-    )
-
-
-@register.filter
-def local_moment(value: datetime | None, zone: str) -> SafeString | str:
-    """Return date and time in a time zone, with its name: `21 Nov, 09:00
-    (Europe/Lisbon)`.
-    """
-    if value is None:
-        return ""
-    own = zone_of(zone)
-    return format_html(
-        '<time datetime="{}">{} ({})</time>',
-        value.isoformat(timespec="seconds"),
-        f"{value.astimezone(own):%-d %b, %H:%M}",
-        str(own),
     )

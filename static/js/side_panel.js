@@ -6,31 +6,9 @@
   const find = (selector) => document.querySelector(selector);
   const open = () => document.getElementById("message")?.dataset.message;
 
-  /* Times are meant in the zone that somebody chose, else in the one that they are in. */
-  function tellZone() {
-    let zone = "";
-    try {
-      zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    } catch {
-      return;
-    }
-    const place = find("#snooze [data-zone]");
-    if (!zone || !place || "own" in place.dataset) return;
-    place.textContent = zone;
-    document.querySelectorAll("#decide [data-zone-field]").forEach((field) => {
-      // What somebody typed stays.
-      if (field.value === field.defaultValue) field.value = zone;
-    });
-  }
-
   function putBack() {
     const field = document.getElementById("comment-text");
     if (field && !field.value && typed.get(open())) field.value = typed.get(open());
-  }
-
-  function prepare() {
-    tellZone();
-    putBack();
   }
 
   function writeComment() {
@@ -90,15 +68,15 @@
     if (detail.target.id === "comments" && detail.xhr.status < 300) typed.delete(open());
   });
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-    if (["message", "beside-acts", "claim", "comments"].includes(elt.id)) prepare();
+    if (["message", "beside-acts", "claim", "comments"].includes(elt.id)) putBack();
     if (elt.id === "comments" && elt.querySelector(".outcome")) elt.focus({ preventScroll: true });
   });
-  document.addEventListener("desk:beside-painted", prepare);
-  document.addEventListener("desk:painted", prepare);
+  document.addEventListener("desk:beside-painted", putBack);
+  document.addEventListener("desk:painted", putBack);
   // What was put off stands in Mine as well: the word about it need not stay.
   document.addEventListener(
     "desk:put-off",
     () => setTimeout(() => document.getElementById("put-off")?.remove(), 10000),
   );
-  prepare();
+  putBack();
 })();

@@ -5,7 +5,6 @@ message before somebody decides it.
 import json
 import re
 from datetime import timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.messages import get_messages
@@ -20,17 +19,14 @@ from approvals.collaboration import (
     take_claim,
     touch_claim,
     unsnooze_due,
-    zone_of,
 )
 from approvals.errors import AlreadyDecided, ClaimedByOther
-from approvals.message_page.action_views import SnoozeForm
 from approvals.models import Claim, Comment, Question, Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from tests.factories import (
-    NOW,
     actor_of,
     change_row,
     make_connection,
@@ -300,23 +296,6 @@ def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(
     client.post(f"/queue/{message.public_id}/snooze/end/", {"to": "list"})
     assert waiting(client) == [str(message.public_id)]
     assert ended(message) == ["By Ana Ferreira."]
-
-
-ZONES = [
-    # The person's zone; the browser's zone counts only where none is set.
-    ("Pacific/Auckland", "Europe/Lisbon", "Pacific/Auckland"),
-    ("", "Asia/Tokyo", "Asia/Tokyo"),
-    ("", "../etc", "UTC"),
-]
-
-
-def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers():
-    for own, browser_zone, expected in ZONES:
-        form = SnoozeForm({"wait": "tomorrow", "zone": browser_zone})
-        assert form.is_valid()
-        zone = zone_of(own, form.cleaned_data["zone"])
-        there = form.until(now=NOW, zone=zone).astimezone(ZoneInfo(expected))
-        assert (there.hour, there.minute) == (9, 0), (own, browser_zone)
 
 
 def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(
