@@ -13,7 +13,7 @@ from approvals.message_page import (
 )
 from approvals.message_page import views as message
 from approvals.operations import views as attention
-from approvals.policy_rules import editor, playground
+from approvals.policy_rules import editor
 from approvals.policy_rules import views as policy
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions
@@ -213,5 +213,4 @@ urlpatterns = [
     path("policy/standing/propose/", standing.propose, name="propose-standing"),
     path("policy/standing/ask/", standing.ask, name="ask-for-standing"),
     path("policy/standing/<int:standing_id>/end/", standing.end, name="end-standing"),
-    path("policy/playground/", playground.playground, name="policy-playground"),
 ]

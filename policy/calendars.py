@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from itertools import takewhile
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -59,15 +58,6 @@ def next_opening(calendar: Calendar, at: datetime) -> datetime | None:
     """
     spans = _spans(calendar, at)
     return next((max(begin, at) for begin, end in spans if end > at), None)
-
-
-def open_spans(
-    calendar: Calendar, since: datetime, until: datetime
-) -> list[tuple[datetime, datetime]]:
-    """Return from when until when, in UTC, it is open on the days between these times,
-    in their order.
-    """
-    return list(takewhile(lambda span: span[0] < until, _spans(calendar, since)))
 
 
 def after_working_time(

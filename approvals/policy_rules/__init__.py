@@ -1,3 +1,1 @@
-"""The pages of the policy: rules and their draft, the editor, groups and the
-playground.
-"""
+"""The pages of the policy: rules and their draft, the editor, and groups."""

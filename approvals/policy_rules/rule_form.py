@@ -220,20 +220,17 @@ class Section:
         return False
 
 
-class AddressesField(WordsField):
-    """Addresses and domains, one a line."""
+class PatternsField(WordsField):
+    """Entries of a rule, one a line, in the form in which rules compare them."""
 
     widget = forms.Textarea(attrs={"spellcheck": "false"})
-
-
-class PatternsField(AddressesField):
-    """Entries of a rule, one a line, in the form in which rules compare them."""
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(sorted(value)) if isinstance(value, frozenset) else value
 
     def clean(self, value: Any) -> frozenset[str]:
-        lines = typed_lines(super().clean(value))
+        typed = super().clean(value).replace(",", "\n").split("\n")
+        lines = [one.strip() for one in typed if one.strip()]
         if len(lines) > 500:
             raise forms.ValidationError(
                 "At most 500 addresses and domains fit into one rule: use an allowlist."
@@ -242,11 +239,6 @@ class PatternsField(AddressesField):
             return frozenset(map(read_entry, lines))
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
-
-
-def typed_lines(typed: str) -> list[str]:
-    """Return what was typed one a line, or with commas between."""
-    return [one.strip() for one in typed.replace(",", "\n").split("\n") if one.strip()]
 
 
 class ChecksField(forms.TypedMultipleChoiceField):

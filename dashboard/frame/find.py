@@ -93,7 +93,6 @@ PAGES: list[Place] = [
         "policy earned trust proposals samples",
         _looks_after_people,
     ),
-    ("Policy: playground", "policy-playground", "rules try test", _everybody),
     ("Policy: versions", "policy-versions", "rules history changes", _everybody),
     (
         "Review plans",

@@ -1,7 +1,7 @@
 """The mirror of what MultiMail holds. Rules live in the commands, not here."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, reduce
 from operator import or_
@@ -12,7 +12,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Case, Count, F, Func, Max, Q, Value, When
+from django.db.models import Case, Count, F, Func, Max, Q, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Now
 
@@ -71,19 +71,6 @@ def recipients_in(stored: str | None) -> list[str]:
 def as_json(value: str | ArrayAgg) -> Cast:
     """Return an array as JSON text."""
     return Cast(Func(value, function="to_json"), models.TextField())
-
-
-def within(column: str, spans: Iterable[tuple[datetime, datetime]]) -> Func:
-    """Return whether a time lies in one of these spans, the end of each excluded."""
-    text = ",".join(f"[{start.isoformat()},{end.isoformat()})" for start, end in spans)
-    stored = Func(Value("{" + text + "}"), template="(%(expressions)s)::tstzmultirange")
-    return Func(
-        F(column),
-        stored,
-        template="(%(expressions)s)",
-        arg_joiner=" <@ ",
-        output_field=models.BooleanField(),
-    )
 
 
 def is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
@@ -175,19 +162,6 @@ class MessageQuerySet(models.QuerySet["Message"]):
             counted.values_list(
                 "connection_id", "mailbox_id", "number", "newest", "keys", "who"
             )
-        )
-
-    def grouped_by(
-        self, columns: Mapping[str, Any], **more: models.Aggregate
-    ) -> list[tuple[Any, ...]]:
-        """All of them, grouped by these expressions: their values, those aggregates,
-        and all keys as JSON.
-        """
-        return list(
-            self.order_by()
-            .values(**columns)
-            .annotate(**more, keys=as_json(ArrayAgg("pk")))
-            .values_list(*columns, *more, "keys")
         )
 
     def to_count(self) -> Self:

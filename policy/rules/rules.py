@@ -207,18 +207,11 @@ def as_sentence(rule: PolicyRule, names: Names) -> str:
     """Return a rule as a sentence: "When a message goes to *.gov, then 2 approvals of
     Finance are needed.".
     """
-    conditions = conditions_in_words(rule.when, names)
+    conditions = listed(list(_conditions(rule.when, names)))
     when = f"When a message {conditions}" if conditions else "For every message"
     return (
         f"{when}{', then' if conditions else ','} {effects_in_words(rule.then, names)}."
     )
-
-
-def conditions_in_words(when: Conditions, names: Names) -> str:
-    """Return conditions as the middle of a sentence about a message; empty where
-    nothing is asked.
-    """
-    return listed(list(_conditions(when, names)))
 
 
 def effects_in_words(then: Effects, names: Names) -> str:

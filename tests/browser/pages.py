@@ -26,7 +26,6 @@ PAGES = {
     "mailboxes": "/mailboxes/",
     "policy": "/policy/",
     "policy-groups": "/policy/groups/",
-    "policy-playground": "/policy/playground/",
     "policy-versions": "/policy/versions/",
     "review-plans": "/review-plans/",
     "review-plan": "/review-plans/all/",

@@ -353,7 +353,6 @@ def of_rows(client, take, **_):
     for needs, name in (
         ("pending_change", "pending-changes"),
         ("plan", "review-plans"),
-        ("policy", "policy-playground"),
     ):
         with rolled_back():
             walk = Walk(client, partial(resume, client)).with_rows(needs)

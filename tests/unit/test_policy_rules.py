@@ -151,7 +151,6 @@ def test_what_the_desk_does_not_know_makes_a_condition_hold(when, facts):
         recipients=("dana@tax.example.gov",) * ("recipients" not in when),
     )
     assert not conditions.apply_to(calm)
-    assert conditions.failing(calm)
 
 
 def test_conditions_hold_together_and_one_of_several_values_is_enough():
@@ -169,12 +168,8 @@ def test_conditions_hold_together_and_one_of_several_values_is_enough():
         attachments=frozenset({"document", "pdf"}),
     )
     assert when.apply_to(facts)
-    assert when.failing(replace(facts, amounts=(Amount(Decimal(499), "USD"),))) == (
-        "amount",
-    )
-    assert when.failing(replace(facts, recipients=("dana@gov.example",))) == (
-        "recipients",
-    )
+    assert not when.apply_to(replace(facts, amounts=(Amount(Decimal(499), "USD"),)))
+    assert not when.apply_to(replace(facts, recipients=("dana@gov.example",)))
 
 
 def test_own_words_are_compared_as_findings_name_them():
