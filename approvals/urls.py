@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals import polling
+from approvals import polling, reports
 from approvals.brake import views as brake
 from approvals.bulk import views as bulk
 from approvals.intake import webhooks
@@ -16,7 +16,6 @@ from approvals.operations import views as attention
 from approvals.policy_rules import editor
 from approvals.policy_rules import views as policy
 from approvals.queue import views as listing
-from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
 from approvals.standing import views as standing
 
@@ -166,23 +165,11 @@ urlpatterns = [
         rules.remove_own_word,
         name="remove-own-word",
     ),
-    path(
-        "audit/reports/decisions/", report_decisions.decisions, name="report-decisions"
-    ),
-    path(
-        "audit/reports/decisions/rows/",
-        report_decisions.rows,
-        name="report-decision-rows",
-    ),
+    path("audit/reports/decisions/", reports.decisions, name="report-decisions"),
     path(
         "audit/reports/decisions/people/",
-        report_decisions.set_people,
+        reports.set_people,
         name="set-person-figures",
-    ),
-    path(
-        "audit/reports/decisions/file/",
-        report_decisions.file,
-        name="report-decisions-file",
     ),
     path("policy/", policy.policy, name="policy"),
     path("policy/draft/begin/", policy.begin, name="begin-draft"),

@@ -31,12 +31,6 @@ AUDIT_DOORS = {
     "report-decisions": Door(
         "reports who decided what in a month, for what one may see", "own", (A, U)
     ),
-    "report-decision-rows": Door(
-        "shows the decisions behind a number, for what one may see", "own", (A, U)
-    ),
-    "report-decisions-file": writing_button(
-        "downloads who decided what, as a file", "own", (A, U)
-    ),
     "report-rights": Door(
         "reports who could decide where at a moment, for what one may see",
         "own",

@@ -18,7 +18,7 @@ from alerts.destinations.commands import may_manage
 from alerts.models import Destination
 from approvals.models import SavedView
 from approvals.queue.filters import TABS
-from approvals.reports.decisions import may_read_reports
+from approvals.reports import may_read_reports
 from audit.search.saved import searches_of
 from common.actors import Actor, Role
 from common.pages import DeskRequest

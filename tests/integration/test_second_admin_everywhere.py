@@ -37,7 +37,6 @@ NO_COMMANDS = {
     "check-ledger",
     "export",
     "export-again",
-    "report-decisions-file",
     "report-rights-file",
     "ask-second-admin",
     "accept-change",
