@@ -1,6 +1,6 @@
 """The published rules: what each counts and found lately, and the form by which an
-admin weighs one. Own words: the list, and the page on which an admin tests one, sees
-what it would have found, and saves it.
+admin weighs one. Own words: the list, and the page on which an admin sees what one
+would have found, and saves it.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,10 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from approvals.decisions.status import shown_status
 from approvals.errors import InvalidInput, http_status
 from approvals.models import OwnWord, Review, RuleWeight
-from approvals.queue.filters import Filters, read_position
-from approvals.queue.querysets import position_at, queue_messages
+from approvals.queue.filters import Filters
+from approvals.queue.querysets import queue_messages
 from approvals.risk_rules.weighing import (
     RULE,
     WantedWord,
@@ -36,7 +35,6 @@ from common.actors import Actor, Role
 from common.pages import (
     DeskRequest,
     SentenceForm,
-    WordsField,
     always,
     by_key,
     first_or_404,
@@ -51,8 +49,8 @@ from people.sign_in.reauthentication import (
     is_recently_authenticated,
     reauthenticated,
 )
-from risk.findings import level_of, points_of, restored
-from risk.own_words import MAX_TYPED, PLACES, SearchedText, places_in_words, read_phrase
+from risk.findings import level_of
+from risk.own_words import MAX_TYPED, PLACES, places_in_words, read_phrase
 from risk.rules import RULES, Rule
 
 _RULE_POINTS = "Give it 0 to 100 points, in whole numbers."
@@ -86,9 +84,6 @@ class RuleForm(SentenceForm):
 
 # How many messages are counted at most, so that the cost does not grow with traffic.
 MOST = 100_000
-
-
-PAGE = 50
 
 
 @dataclass(frozen=True)
@@ -144,7 +139,7 @@ def findings(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def rule(request: DeskRequest, rule: str) -> HttpResponse:
-    """Show one rule, and the messages with findings of it."""
+    """Show one rule, with links to the messages that have findings of it."""
     return _answer(request, _published(rule))
 
 
@@ -185,28 +180,9 @@ def _answer(
         .first()
     )
     weighed = WeighedRule(published, weight)
-    after = read_position(request.GET.get("after", ""), order="newest")
-    # Newest first (relies on review_rules).
-    visible = queue_messages().visible_to(actor)
-    rows = lately(visible.matching(Filters(rule=published.name))).in_order("newest")
-    rows = rows.following("newest", after).for_list().defer("revision__content")
-    found = list(rows[: PAGE + 1])
-    hits = []
-    for message in found[:PAGE]:
-        # With its status, its worst finding of the rule, and what that counts.
-        stored = message.revision.findings if message.revision else []
-        own = [restored(one) for one in stored if one.get("rule") == published.name]
-        worst = max(own, key=lambda one: points_of(one, {}), default=None)
-        counts = points_of(worst, {published.name: weighed.points}) if worst else 0
-        hits.append((message, shown_status(message), worst, counts))
-    next_after = ""
-    if len(found) > PAGE:
-        next_after = str(position_at(found[PAGE - 1], "newest"))
     context: dict[str, Any] = {
         "one": weighed,
-        "hits": hits,
-        "is_first_page": after is None,
-        "next_after": next_after,
+        "query": Filters(rule=published.name).query(),
         "may_weigh": actor.is_admin_of_all,
         "waiting_changes": PendingChange.objects.visible_to(actor).at(
             "rule", published.name
@@ -219,12 +195,11 @@ def _answer(
     )
 
 
-MAX_SAMPLE = 20_000
 _ALL = "all"
 
 
 class WordForm(SentenceForm):
-    """A word as it is typed, where it is looked for, and a text to test it on."""
+    """A word as it is typed, and where it is looked for."""
 
     text = forms.CharField(
         max_length=MAX_TYPED,
@@ -245,14 +220,6 @@ class WordForm(SentenceForm):
     mailbox = forms.ChoiceField(
         error_messages=always("Choose one of the mailboxes in the list.")
     )
-    sample = WordsField(
-        required=False,
-        max_length=MAX_SAMPLE,
-        error_messages={
-            "max_length": f"Keep the text to test under {MAX_SAMPLE:,} characters."
-        },
-    )
-
     # What the page before showed the effect of, as WantedWord writes it.
     previewed = forms.CharField(required=False, max_length=1000)
 
@@ -388,15 +355,12 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
     if not form.is_valid():
         return _page(request, word, form=form)
     wanted = form.wanted()
-    cleaned = form.cleaned_data
     # Only what was previewed is saved.
-    if request.POST.get("act") != "save" or cleaned["previewed"] != str(wanted):
-        sample = cleaned["sample"]
+    is_previewed = form.cleaned_data["previewed"] == str(wanted)
+    if request.POST.get("act") != "save" or not is_previewed:
         preview = {
             "word": wanted,
             "level": level_of(wanted.points),
-            "has_sample": bool(sample),
-            "match": SearchedText(sample).find(wanted.phrase) if sample else None,
             "rehearsal": rehearse_word(wanted=wanted, actor=request.actor),
         }
         return _page(request, word, form=form, preview=preview)

@@ -7,8 +7,7 @@ is then read. Messages are not laid out for it, so a word that is split by forma
 or that only a picture shows, may be missed.
 """
 
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -237,12 +236,9 @@ def _judge(
 
 # How many words each mailbox may have, and how many may count in all of them.
 MOST = 100
-# How many messages are looked at, how many are named, how many are read at a time, and
-# for how many seconds in all.
-MOST_SEARCHED = 100_000
+# How many messages a rehearsal reads, and how many of those it names.
+READ = 500
 NAMED = 10
-CHUNK = 500
-SECONDS = 4.0
 
 
 class WordRefused(DeskError):
@@ -380,13 +376,12 @@ def _note(action: str, word: OwnWord, before: str, after: str, actor: Actor) -> 
 
 @dataclass(frozen=True)
 class WordRehearsal:
-    """How many of the newest `looked_at` messages would have had the finding, and the
-    newest of those.
+    """How many of `total` messages would have had the finding, and the newest of those.
 
-    `is_partial`: there are more of the last 30 days, for which there was no time.
+    `is_partial`: only the newest READ that hold the words of the phrase were read.
     """
 
-    looked_at: int
+    total: int
     found: int
     newest: Sequence[Message]
     is_partial: bool
@@ -394,54 +389,31 @@ class WordRehearsal:
     @property
     def is_common(self) -> bool:
         """Whether so many would have had it that the finding says little."""
-        return self.found >= 10 and self.found * 2 > self.looked_at
+        return self.found >= 10 and self.found * 2 > self.total
 
 
 def rehearse_word(*, wanted: WantedWord, actor: Actor) -> WordRehearsal:
     """Return what a word would have found in the mail of the last 30 days that the
     actor may see. Nothing is written.
-
-    It takes SECONDS and the reading of one chunk at most.
     """
-    until = time.monotonic() + SECONDS
     recent = queue_messages().visible_to(actor).filter(revision__isnull=False)
     recent = lately(recent)
     if wanted.mailbox is not None:
         recent = recent.filter(mailbox=wanted.mailbox)
-    total = recent.order_by()[:MOST_SEARCHED].count()
-    found: list[int] = []
-    # Those that hold the phrase's words at all, newest first.
     holding = recent.holding(search_terms(wanted.phrase)).in_order("newest")
-    keys = list(holding.values_list("pk", flat=True)[:MOST_SEARCHED])
-    read = (
-        queue_messages()
-        .select_related("revision")
-        .only(
-            "changed_at",
-            "revision__content",
-            "revision__coverage",
-            "revision__html_text",
+    read = holding.select_related("revision", "mailbox")[:READ]
+    found = [
+        message
+        for message in read
+        if message.revision
+        and any(
+            SearchedText(text).find(wanted.phrase)
+            for text in _pieces(message.revision, wanted.looks_in)
         )
+    ]
+    return WordRehearsal(
+        recent.count(), len(found), found[:NAMED], is_partial=len(read) == READ
     )
-    looked_at = total
-    for start in range(0, len(keys), CHUNK):
-        chunk = keys[start : start + CHUNK]
-        by_key = read.in_bulk(chunk)
-        rows = [by_key[key] for key in chunk if key in by_key]
-        for message in rows:
-            pieces: Iterable[str] = ()
-            if message.revision:
-                pieces = _pieces(message.revision, wanted.looks_in)
-            if any(SearchedText(text).find(wanted.phrase) for text in pieces):
-                found.append(message.pk)
-        if time.monotonic() > until and len(chunk) == CHUNK:
-            later = recent.filter(changed_at__gte=rows[-1].changed_at)
-            looked_at = min(total, later.order_by()[:MOST_SEARCHED].count())
-            break
-    named = queue_messages().select_related("mailbox").defer("revision__content")
-    messages = named.in_bulk(found[:NAMED])
-    newest = [messages[key] for key in found[:NAMED] if key in messages]
-    return WordRehearsal(looked_at, len(found), newest, is_partial=looked_at < total)
 
 
 def _pieces(revision: Revision, looks_in: Collection[str]) -> Iterator[str]:
