@@ -12,7 +12,6 @@ class ConnectionsConfig(AppConfig):
         import connections.accounts.commands
         import connections.accounts.fingerprints
         import connections.accounts.own_webhook
-        import connections.domains
         import connections.keys.commands
         import connections.kill_switch
         import connections.mailboxes.minimum

@@ -36,7 +36,6 @@ WORDS = {
     "suppression": ("suppressed addresses", "admin"),
     "webhooks": ("webhooks", "admin"),
     "deliveries": ("deliveries of webhooks", "admin"),
-    "domains": ("domains", "admin"),
     "upgrade_requests": ("requests for looser modes, with their codes", "admin"),
     "audit_log": ("the audit log", "admin"),
     "allowlists": ("allowlists", "admin"),
@@ -50,7 +49,6 @@ _LISTS = {
     "suppression": "/v1/suppression",
     "webhooks": "/v1/webhooks",
     "deliveries": "/v1/webhook-deliveries",
-    "domains": "/v1/domains",
     "upgrade_requests": "/v1/upgrade-requests",
     "audit_log": "/v1/audit-log",
 }

@@ -33,7 +33,6 @@ NEVER_WAITS = {
     "test_destination": "posts a test",
     "send_test": "has a test event sent",
     "replay": "has a webhook delivered again",
-    "verify_domain": "looks at DNS",
     "try_now": "copies a list to its gate again",
     "resend": "sends an alert again",
     "replay_event": "applies a signed webhook again",
