@@ -138,11 +138,9 @@ ACTIONS: dict[str, str] = {
     "api_key.owner_set": "set the owner of an API key",
     "api_key.change_failed": "could not change an API key",
     "hook.registered": "registered a webhook",
-    "hook.renamed": "renamed a webhook",
     "hook.rotated": "changed the secret of a webhook",
     "hook.deleted": "deleted a webhook",
     "hook.tested": "tested a webhook",
-    "hook.replayed": "sent a webhook delivery again",
     "hook.change_failed": "could not change a webhook",
     # alerts
     "destination.added": "added an alert destination",
@@ -264,7 +262,7 @@ SETTINGS = frozenset(
     mailbox.seen_looser
     api_key.created api_key.changed api_key.revoked api_key.owner_set
     api_key.paused api_key.resumed
-    hook.registered hook.renamed hook.rotated hook.deleted
+    hook.registered hook.rotated hook.deleted
     destination.added destination.changed destination.switched_on destination.switched_off
     destination.removed destination.secret_rotated destination.route_added destination.route_removed
     view.saved view.deleted

@@ -174,11 +174,6 @@ urlpatterns = [
         name="test-webhook",
     ),
     path(
-        "webhooks/<int:connection_id>/<str:subscription_id>/name/",
-        webhooks.rename,
-        name="rename-webhook",
-    ),
-    path(
         "webhooks/<int:connection_id>/<str:subscription_id>/rotate/",
         webhooks.rotate,
         name="rotate-webhook",
@@ -187,10 +182,5 @@ urlpatterns = [
         "webhooks/<int:connection_id>/<str:subscription_id>/delete/",
         webhooks.delete,
         name="delete-webhook",
-    ),
-    path(
-        "webhooks/<int:connection_id>/<str:subscription_id>/sent/<str:delivery_id>/replay/",
-        webhooks.replay_delivery,
-        name="replay-delivery",
     ),
 ]

@@ -183,7 +183,6 @@ SENSITIVE = {
     "remove-discord": "unlink somebody's Discord account",
     "remove-own-word": "remove a word that makes a finding",
     "remove-role": "remove a role from somebody",
-    "replay-delivery": "send a webhook delivery again",
     "revoke-api-key": "revoke an API key",
     "rotate-destination": "rotate the secret of an alert destination",
     "rotate-own-webhook": "rotate the secret of the desk's webhook",

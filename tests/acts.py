@@ -84,10 +84,8 @@ AT_MULTIMAIL = {
     *(
         "add-webhook",
         "test-webhook",
-        "rename-webhook",
         "rotate-webhook",
         "delete-webhook",
-        "replay-delivery",
     ),
 }
 # Do nothing by themselves: others do, or it is no act.

@@ -370,9 +370,6 @@ ACCOUNT_DOORS = {
     "test-webhook": Button(
         "sends a test event to a webhook", "connection", ADMIN, sure=True
     ),
-    "rename-webhook": Button(
-        "names a webhook", "connection", ADMIN, fields=lambda w: {"name": "Billing"}
-    ),
     "rotate-webhook": Button(
         "rotates the secret of a webhook",
         "connection",
@@ -382,9 +379,6 @@ ACCOUNT_DOORS = {
     ),
     "delete-webhook": Door(
         "ends a webhook", "connection", ADMIN, sure=True, fields=nothing
-    ),
-    "replay-delivery": Button(
-        "sends a webhook delivery again", "connection", ADMIN, sure=True
     ),
 }
 

@@ -163,12 +163,6 @@ class AdminClient(Client):
         rows, more = self._page("/v1/webhook-deliveries", "deliveries", params, without)
         return [row for row in rows if row.get("id")], more
 
-    def replay_delivery(self, delivery_id: str) -> Json:
-        """Send a finished delivery again: the same bytes under the same event id (our
-        gateway).
-        """
-        return self.ask("POST", "/v1/webhook-deliveries/{}/replay", delivery_id)
-
     # --- mailboxes --------------------------------------------------------------------
 
     def list_mailboxes(self) -> list[Json]:

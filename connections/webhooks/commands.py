@@ -1,6 +1,4 @@
-"""Registers, names, tests and deletes webhooks of an account, and reads their
-deliveries.
-"""
+"""Registers, tests and deletes webhooks of an account, and reads their deliveries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,11 +6,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.urls import reverse
 
 from common.actors import Actor
-from common.postgres import atomic_with_retry
 from connections.changes import (
     check_admin,
     connection_in_words,
@@ -27,13 +23,11 @@ from connections.errors import (
     ChangeUnknown,
     SecretLost,
 )
-from connections.webhooks.events import usual_receiver
-from mirror.models import Connection, WebhookName
+from mirror.models import Connection
 from mirror.sync.account import without_refused
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
 from upstream.events import read_time
 
-UNNAMED = "Unnamed webhook"
 _request = partial(request_change, failed="hook.change_failed")
 
 
@@ -41,9 +35,6 @@ _request = partial(request_change, failed="hook.change_failed")
 class Webhook:
     """A subscription. `is_ours`: it notifies this desk. Only a new one, or one with
     another secret, has its `secret`, which is shown once and not stored here.
-
-    `name` is what people here call it; empty where nobody gave it a name. `label` is
-    never empty.
     """
 
     id: str
@@ -54,8 +45,6 @@ class Webhook:
     is_active: bool
     last_error: str
     is_ours: bool
-    name: str = ""
-    label: str = UNNAMED
     secret: str = field(default="", repr=False)
 
 
@@ -63,7 +52,6 @@ class Webhook:
 class Delivery:
     """One delivery of an event to a webhook."""
 
-    id: str
     event: str
     url: str
     status: str
@@ -71,13 +59,7 @@ class Delivery:
     answered: int | None
     error: str
     at: datetime | None
-    last_at: datetime | None
     next_at: datetime | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is finished, so that it can be sent again."""
-        return self.status in ("delivered", "failed")
 
 
 def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
@@ -87,12 +69,8 @@ def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
     rows = read_account(
         connection, actor, lambda admin: admin.list_webhooks(), may="see its webhooks"
     )
-    names = dict(connection.webhook_names.values_list("upstream_id", "name"))
-    boxes = dict(connection.mailboxes.values_list("upstream_id", "address"))
-    found = (_webhook(row, connection, names=names, boxes=boxes) for row in rows)
-    return sorted(
-        found, key=lambda one: (not one.is_ours, one.label.lower(), one.url, one.id)
-    )
+    found = [_webhook(row, connection) for row in rows]
+    return sorted(found, key=lambda one: (not one.is_ours, one.url, one.id))
 
 
 def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> Webhook:
@@ -139,8 +117,8 @@ def _in_words(
     """
     now = read_webhook(connection, webhook.id, actor=actor)
     return ChangeInWords(
-        title=f"Webhook {now.label}: {did}",
-        before=listed({"name": now.label, "url": now.url, "events": now.events}),
+        title=f"Webhook {now.url}: {did}",
+        before=listed({"url": now.url, "events": now.events}),
         after=listed(arguments) or did,
         page=reverse("webhook", args=[connection.pk, now.id]),
         connection=connection.pk,
@@ -157,7 +135,6 @@ def register_webhook(
     *,
     connection: Connection,
     actor: Actor,
-    name: str,
     wanted: Mapping[str, Any],
     code: str = "",
 ) -> CanWait[Webhook]:
@@ -166,7 +143,7 @@ def register_webhook(
     """
     check_admin(actor, connection, may="register webhooks in it")
     yield lambda: ChangeInWords(
-        title=f"{connection}: register the webhook {name}",
+        title=f"{connection}: register a webhook",
         before=connection_in_words(connection),
         after=listed({**wanted, "secret": ""}),
         page=reverse("webhooks"),
@@ -182,7 +159,7 @@ def register_webhook(
             lambda admin: without_refused(
                 connection, partial(admin.create_webhook, body)
             ),
-            what=f"register the webhook {name}: {', '.join(wanted['events'])} to {wanted['url']}",
+            what=f"register a webhook: {', '.join(wanted['events'])} to {wanted['url']}",
             code=code,
         )
     except ChangeUnknown as unknown:
@@ -190,38 +167,10 @@ def register_webhook(
             f"{unknown.sentence} If the list shows this address now, the webhook was registered and its secret was "
             "lost: make a new one, or delete it. If not, register it again."
         ) from None
-    webhook = _webhook(
-        answer, connection, names={text_in(answer, "id"): name}, boxes={}
-    )
+    webhook = _webhook(answer, connection)
     events = ", ".join(webhook.events)
-    with transaction.atomic():
-        _store_name(connection, webhook.id, name)
-        _record("hook.registered", connection, webhook, actor, before="", after=events)
+    _record("hook.registered", connection, webhook, actor, before="", after=events)
     return replace(webhook, secret=_secret_in(answer))
-
-
-@atomic_with_retry
-@second_admin("Webhook")
-def rename_webhook(
-    *, connection: Connection, webhook: Webhook, name: str, actor: Actor
-) -> CanWait[None]:
-    """Give a webhook another name, which MultiMail does not learn. Raises
-    ActNotAllowed.
-    """
-    check_admin(actor, connection, may="name its webhooks")
-    yield lambda: _in_words(connection, webhook, actor, "rename it", name=name)
-    if name == webhook.name:
-        return
-    _store_name(connection, webhook.id, name)
-    details = {"name": name, "before": webhook.label, "after": name}
-    _record("hook.renamed", connection, webhook, actor, **details)
-
-
-def _store_name(connection: Connection, webhook_id: str, name: str) -> None:
-    if webhook_id:
-        WebhookName.objects.update_or_create(
-            connection=connection, upstream_id=webhook_id[:200], defaults={"name": name}
-        )
 
 
 @second_admin("Webhook", calls_multimail=True, made=lambda rotated: rotated.secret)
@@ -242,7 +191,7 @@ def rotate_webhook(
         connection,
         actor,
         lambda admin: admin.rotate_webhook(webhook.id, overlap_s=overlap_s),
-        what=f"give the webhook {webhook.label} another secret",
+        what=f"give the webhook {webhook.url} another secret",
     )
     _record(
         "hook.rotated",
@@ -255,38 +204,18 @@ def rotate_webhook(
     return replace(webhook, secret=_secret_in(answer))
 
 
-def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Delivery:
+def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> None:
     """Send one signed test event, which is about no message (our gateway). Raises as
     the others.
     """
     check_admin(actor, connection, may="test its webhooks")
-    answer = _request(
+    _request(
         connection,
         actor,
         lambda admin: admin.test_webhook(webhook.id),
-        what=f"test the webhook {webhook.label}",
+        what=f"test the webhook {webhook.url}",
     )
     _record("hook.tested", connection, webhook, actor)
-    return _delivery(answer)
-
-
-def replay(
-    *, connection: Connection, webhook: Webhook, delivery_id: str, actor: Actor
-) -> Delivery:
-    """Send a finished delivery again: the same bytes with the same event id. Raises as
-    the others.
-    """
-    check_admin(actor, connection, may="have its webhooks delivered again")
-    answer = _request(
-        connection,
-        actor,
-        lambda admin: admin.replay_delivery(delivery_id),
-        what=f"deliver {delivery_id} to the webhook {webhook.label} again",
-    )
-    sent = _delivery(answer)
-    details = {"url": sent.url, "event": sent.event, "delivery": delivery_id}
-    _record("hook.replayed", connection, webhook, actor, **details)
-    return sent
 
 
 @second_admin("Webhook", calls_multimail=True)
@@ -308,13 +237,11 @@ def delete_webhook(
         connection,
         actor,
         lambda admin: admin.delete_webhook(webhook.id),
-        what=f"delete the webhook {webhook.label}",
+        what=f"delete the webhook {webhook.url}",
         has_happened=is_deleted,
     )
     events = ", ".join(webhook.events)
-    with transaction.atomic():
-        connection.webhook_names.filter(upstream_id=webhook.id).delete()
-        _record("hook.deleted", connection, webhook, actor, before=events, after="")
+    _record("hook.deleted", connection, webhook, actor, before=events, after="")
 
 
 def _record(
@@ -324,42 +251,27 @@ def _record(
     actor: Actor,
     **details: str,
 ) -> None:
-    details = {"name": webhook.label, "url": webhook.url, **details}
+    details = {"url": webhook.url, **details}
     record_change(action, connection, actor, **details)
 
 
-def _webhook(
-    row: Mapping[str, Any],
-    connection: Connection,
-    *,
-    names: Mapping[str, str],
-    boxes: Mapping[str, str],
-) -> Webhook:
+def _webhook(row: Mapping[str, Any], connection: Connection) -> Webhook:
     url = text_in(row, "url")
     webhook_id = text_in(row, "id")
-    mailbox = text_in(row, "mailbox_id")
     listed = row.get("events")
     events = tuple(str(one)[:80] for one in listed) if isinstance(listed, list) else ()
     is_ours = (
         webhook_id == connection.upstream_webhook_id or connection.webhook_id in url
     )
-    name = names.get(webhook_id, "")
-    # What to call it where nobody named it: by its receiver, as far as that is known,
-    # or by its mailbox.
-    label = name or ("This desk" if is_ours else usual_receiver(events))
-    if not label and mailbox in boxes:
-        label = f"Webhook of {boxes[mailbox]}"
     return Webhook(
         id=webhook_id,
         url=url,
         events=events,
-        mailbox_id=mailbox,
+        mailbox_id=text_in(row, "mailbox_id"),
         created_at=read_time(row.get("created_at")),
         is_active=bool(row.get("is_active", True)),
         last_error=text_in(row, "last_error", most=300),
         is_ours=is_ours,
-        name=name,
-        label=label or UNNAMED,
     )
 
 
@@ -367,7 +279,6 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
     answered = row.get("response_status")
     attempts = row.get("attempts")
     return Delivery(
-        id=text_in(row, "id"),
         event=text_in(row, "event_type", "event", most=80),
         url=text_in(row, "url"),
         status=text_in(row, "status", most=20),
@@ -375,7 +286,6 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
         answered=answered if isinstance(answered, int) else None,
         error=text_in(row, "last_error", most=300),
         at=read_time(row.get("created_at")),
-        last_at=read_time(row.get("last_attempt_at")),
         next_at=read_time(row.get("next_attempt_at")),
     )
 

@@ -2,8 +2,6 @@
 in its API reference, those on its pages about Discord and Inngest, and older names.
 """
 
-from collections.abc import Collection
-
 _API = "MultiMail's API"
 _OLDER = "an older name"
 _OURS = "our gateway"
@@ -75,19 +73,9 @@ OWN_GROUPS: Groups = {
         "An allowlist refused it": {"message.refused": _OURS},
     }
 }
-USED_BY = {
-    name: used_by
+EVENTS = [
+    name
     for events in (GROUPS | OWN_GROUPS).values()
     for names in events.values()
-    for name, used_by in names.items()
-}
-
-
-def usual_receiver(names: Collection[str]) -> str:
-    """Guess who receives a webhook with these names of events; empty if they do not
-    show it.
-    """
-    pages = {USED_BY.get(name) for name in names}
-    receivers = {"Discord bot": _DISCORD, "Inngest": _INNGEST}
-    found = [words for words, page in receivers.items() if page in pages]
-    return found[0] if len(found) == 1 else ""
+    for name in names
+]

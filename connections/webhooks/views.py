@@ -43,12 +43,10 @@ from connections.webhooks.commands import (
     read_webhook,
     read_webhooks,
     register_webhook,
-    rename_webhook,
-    replay,
     rotate_webhook,
     send_test,
 )
-from connections.webhooks.events import GROUPS, OWN_GROUPS, USED_BY
+from connections.webhooks.events import EVENTS, GROUPS, OWN_GROUPS
 from mirror.errors import DeskError
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
@@ -62,23 +60,8 @@ OVERLAPS = (
 )
 
 
-MAX_NAME = 80
-
-
-def _name_field() -> forms.CharField:
-    return forms.CharField(
-        max_length=MAX_NAME,
-        error_messages={
-            "required": "Give it a name that says who receives the events.",
-            "max_length": f"Keep the name under {MAX_NAME} characters.",
-        },
-    )
-
-
 class WebhookForm(ApprovalCodeForm, ChoicesForm):
     """A webhook to register."""
-
-    name = _name_field()
 
     url = forms.CharField(
         max_length=2000,
@@ -88,7 +71,7 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
         },
     )
     events = forms.MultipleChoiceField(
-        choices=[(name, name) for name in USED_BY],
+        choices=[(name, name) for name in EVENTS],
         error_messages={
             "required": "Select at least one event.",
             "invalid_choice": "There is no such event.",
@@ -129,12 +112,6 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
         names = ("url", "events", "secret", "include_sandbox")
         wanted = {name: self.cleaned_data[name] for name in names}
         return wanted | {"mailbox_id": self.cleaned_data["mailbox"]}
-
-
-class NameForm(SentenceForm):
-    """What people here call a webhook."""
-
-    name = _name_field()
 
 
 class OverlapForm(SentenceForm):
@@ -204,7 +181,6 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
             created = register_webhook(
                 connection=connection,
                 actor=request.actor,
-                name=typed["name"],
                 wanted=form.wanted(),
                 code=typed["approval_code"],
             )
@@ -241,7 +217,6 @@ def _webhook_page(
     context = {
         "connection": connection,
         "hook": found,
-        "name": request.POST.get("name", found.label),
         "mailbox": connection.mailboxes.known_as(found.mailbox_id)
         if found.mailbox_id
         else None,
@@ -280,16 +255,7 @@ def webhook(
 def test(request: DeskRequest, connection: Connection, found: Webhook) -> str:
     """Send one signed test event, which is about no message."""
     send_test(connection=connection, webhook=found, actor=request.actor)
-    return f"A test is on its way to {found.label}. Its outcome appears at the top of the log."
-
-
-@require_POST
-@_of_webhook
-def rename(request: DeskRequest, connection: Connection, found: Webhook) -> str:
-    """Give a webhook another name."""
-    name = cleaned(NameForm(request.POST))["name"]
-    rename_webhook(connection=connection, webhook=found, name=name, actor=request.actor)
-    return f"The webhook is called {name} now."
+    return "A test is on its way. Its outcome appears at the top of the log."
 
 
 @require_POST
@@ -330,21 +296,5 @@ def delete(
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
     return redirect_with_notice(
-        request, f"{found.label} is deleted. It gets no more events.", "webhooks"
+        request, "The webhook is deleted. Its receiver gets no more events.", "webhooks"
     )
-
-
-@require_POST
-@reauthenticated
-@_of_webhook
-def replay_delivery(
-    request: DeskRequest, connection: Connection, found: Webhook, delivery_id: str
-) -> str:
-    """Send one finished delivery again."""
-    delivery = replay(
-        connection=connection,
-        webhook=found,
-        delivery_id=delivery_id,
-        actor=request.actor,
-    )
-    return f"{delivery.event or 'The event'} is sent to {found.label} again, with the same id and content."

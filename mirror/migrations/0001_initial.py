@@ -259,15 +259,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='WebhookName',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('upstream_id', models.CharField(max_length=200)),
-                ('name', models.CharField(max_length=80)),
-                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhook_names', to='mirror.connection')),
-            ],
-        ),
-        migrations.CreateModel(
             name='KnownContact',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -425,10 +416,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='webhookevent',
             constraint=models.UniqueConstraint(condition=models.Q(('event_id', ''), _negated=True), fields=('connection', 'event_id'), name='event_id_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhookname',
-            constraint=models.UniqueConstraint(fields=('connection', 'upstream_id'), name='webhook_name_once'),
         ),
         migrations.RunSQL(LOCAL_STAYS, migrations.RunSQL.noop),
     ]

@@ -8,7 +8,6 @@ from mirror.models.connections import (
     KnownContact,
     Mailbox,
     SuppressedAddress,
-    WebhookName,
     may_set,
 )
 from mirror.models.messages import Message, Revision
@@ -26,6 +25,5 @@ __all__ = [
     "Thread",
     "ThreadMessage",
     "WebhookEvent",
-    "WebhookName",
     "may_set",
 ]

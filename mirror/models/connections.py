@@ -386,25 +386,6 @@ class KnownContact(models.Model):
         ]
 
 
-class WebhookName(models.Model):
-    """What people here call a webhook of the account. MultiMail keeps no names of
-    webhooks.
-    """
-
-    connection = models.ForeignKey(
-        Connection, on_delete=models.CASCADE, related_name="webhook_names"
-    )
-    upstream_id = models.CharField(max_length=200)
-    name = models.CharField(max_length=80)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["connection", "upstream_id"], name="webhook_name_once"
-            )
-        ]
-
-
 def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
     """Whether the actor is an admin of this mailbox; without one, of everything."""
     return (

@@ -32,7 +32,6 @@ NEVER_WAITS = {
     "test": "has a test event sent to the desk",
     "test_destination": "posts a test",
     "send_test": "has a test event sent",
-    "replay": "has a webhook delivered again",
     "try_now": "copies a list to its gate again",
     "resend": "sends an alert again",
     "replay_event": "applies a signed webhook again",

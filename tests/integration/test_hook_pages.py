@@ -1,5 +1,5 @@
 """The webhook pages, on the real gateway: registering, the secret shown once, tests,
-the log, replay.
+the log.
 """
 
 import re
@@ -10,14 +10,11 @@ import pytest
 from audit.models import Entry, EntryDetail
 from connections.webhooks.views import WebhookForm
 from gateway.models import Webhook
-from mirror.models import WebhookName
-from tests.ledger import latest_details
-from tests.markup import says, text_of
+from tests.markup import says
 
 URL = "https://hooks.example.org/in"
 SECRET = re.compile(r'id="secret"[^>]*>([^<]+)<')
 WANTED = {
-    "name": "Billing",
     "url": URL,
     "events": ["oversight.pending", "message.sent"],
 }
@@ -100,26 +97,6 @@ def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
     assert not Webhook.objects.exists()
     register(client, account, secret=secret)
     assert Webhook.objects.get().secret == secret
-
-
-def test_webhook_has_a_name_of_its_own_in_lists_confirmations_and_the_ledger(
-    signed_in, admin, account
-):
-    client = signed_in(admin)
-    says(register(client, account, name=" "), 422, "Give it a name", f'value="{URL}"')
-    register(client, account, name="Billing")
-    made = Webhook.objects.get()
-    says(client.get(path_of(account, made, "delete/")), 200, "Delete Billing")
-    # MultiMail learns nothing of it.
-    assert "Billing" not in str(vars(made))
-    path = path_of(account, made, "name/")
-    name = "<b>Shop</b>"
-    assert client.post(path, {"name": name}).status_code == 302
-    assert name in text_of(client.get("/webhooks/"))
-    renamed = latest_details("hook.renamed")
-    assert (renamed["before"], renamed["after"]) == ("Billing", name)
-    client.post(path_of(account, made, "delete/"))
-    assert not WebhookName.objects.exists()
 
 
 def test_new_secret_is_shown_once_and_the_old_one_stays_valid(

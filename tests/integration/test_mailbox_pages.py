@@ -138,16 +138,13 @@ COMMANDS = {
     ),
     "list webhooks": lambda a, by: webhooks.read_webhooks(a.connection, actor=by),
     "register a webhook": lambda a, by: webhooks.register_webhook(
-        connection=a.connection, actor=by, name="", wanted={}
+        connection=a.connection, actor=by, wanted={}
     ),
     "rotate a webhook": lambda a, by: webhooks.rotate_webhook(
         connection=a.connection, webhook=A_WEBHOOK, actor=by, overlap_s=0
     ),
     "test a webhook": lambda a, by: webhooks.send_test(
         connection=a.connection, webhook=A_WEBHOOK, actor=by
-    ),
-    "replay": lambda a, by: webhooks.replay(
-        connection=a.connection, webhook=A_WEBHOOK, delivery_id="1", actor=by
     ),
     "end a webhook": lambda a, by: webhooks.delete_webhook(
         connection=a.connection, webhook=A_WEBHOOK, actor=by

@@ -39,9 +39,9 @@ class Command(BaseCommand):
     """It changes nothing, neither on the desk nor at MultiMail."""
 
     help = (
-        "Reads a MultiMail account. Prints each fact of docs/multimail.md that the desk relies on as seen, as differing "
-        "or as not seen, then what the account has beyond them, and writes it all to a file without keys, addresses of "
-        "people or content, for the maintainers. "
+        "Reads a MultiMail account. Prints each fact of docs/multimail.md that the desk relies on as seen, as "
+        "differing or as not seen, then what the account has beyond them, and writes it all to a file without keys, "
+        "addresses of people or content, for the maintainers. "
         f"Keys are asked for, or read from the environment: {', '.join(map(variable, KEYS))}."
     )
     # It needs no database.
