@@ -10,7 +10,6 @@ class ConnectionsConfig(AppConfig):
         # Commands that wait for a second admin are known by their names once they are
         # imported.
         import connections.accounts.commands
-        import connections.accounts.fingerprints
         import connections.accounts.own_webhook
         import connections.keys.commands
         import connections.kill_switch

@@ -35,11 +35,6 @@ urlpatterns = [
         name="connection-address",
     ),
     path(
-        "connections/<int:connection_id>/fingerprint/",
-        connection_views.change_fingerprint,
-        name="connection-fingerprint",
-    ),
-    path(
         "connections/<int:connection_id>/pause/",
         connection_views.pause,
         name="pause-connection",

@@ -145,7 +145,6 @@ SENSITIVE = {
     "bulk-decide": "approve several messages together",
     "change-api-key": "change an API key",
     "connection-address": "change the address of a connection",
-    "connection-fingerprint": "set whether decisions must name a fingerprint",
     "connection-key": "change a key of a connection",
     "deactivate-person": "deactivate somebody",
     "delete-mailbox": "delete a mailbox",

@@ -66,7 +66,6 @@ PROVED = {
 # gateway that answers.
 AT_MULTIMAIL = {
     *(
-        "connection-fingerprint",
         "add-mailbox",
         "mailbox-settings",
         "mailbox-mode",

@@ -207,13 +207,6 @@ CONNECTION_DOORS = {
         sure=True,
         fields=lambda w: {"address": "http://127.0.0.1:1"},
     ),
-    "connection-fingerprint": Button(
-        "requires the fingerprint of every decision, or no longer",
-        "connection",
-        ADMIN,
-        sure=True,
-        fields=lambda w: {"required": "1"},
-    ),
     "pause-connection": Button(
         "pauses a connection",
         "connection",

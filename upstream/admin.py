@@ -108,12 +108,6 @@ class AdminClient(Client):
         ]
         return rows, str(answer.get("cursor") or "")
 
-    def require_fingerprint(self, *, on: bool) -> Json:
-        """Require a fingerprint of every decision in the account, or no longer (our
-        gateway).
-        """
-        return self.ask("PATCH", "/v1/account", body={"require_fingerprint": on})
-
     def list_audit_log(self) -> list[Json]:
         """Read the newest hundred entries of MultiMail's audit log."""
         return self._page("/v1/audit-log", "entries", {"limit": "100"})[0]

@@ -22,7 +22,7 @@ from common.pages import (
     redirect_with_notice,
     require_get_or_post,
 )
-from connections.accounts import commands, fingerprints, own_webhook
+from connections.accounts import commands, own_webhook
 from connections.accounts.keys import (
     SLOTS,
     check_address,
@@ -195,21 +195,6 @@ def change_address(request: DeskRequest, found: Connection) -> str:
     )
     tasks.read_connection.delay_on_commit(found.pk)
     return f"{found} is now at {url} and being read."
-
-
-@require_POST
-@reauthenticated
-@_changes("fingerprint")
-def change_fingerprint(request: DeskRequest, found: Connection) -> str:
-    """Require the fingerprint of every decision in the account, or no longer."""
-    code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
-    on = request.POST.get("required") == "1"
-    fingerprints.require_fingerprint(
-        connection=found, on=on, actor=request.actor, code=code
-    )
-    if on:
-        return "Decisions by API have to name the fingerprint now."
-    return "Decisions may leave out the fingerprint."
 
 
 @require_POST

@@ -42,7 +42,6 @@ def forms_at_multimail(account, person):
         cap=5,
     )
     return [
-        ("connection-fingerprint", at, {"required": "1"}, "connection.changed"),
         ("pause-key-of-flood", {"brake_id": flood.pk}, {}, "api_key.paused"),
         ("pause-api-key", key, {"do": "resume"}, "api_key.resumed"),
         (

@@ -21,7 +21,6 @@ from approvals.models import OwnWord, RuleWeight
 from approvals.risk_rules.weighing import WantedWord, save_word, weigh
 from audit.models import Entry
 from common.actors import Role, operator
-from connections.accounts.fingerprints import require_fingerprint
 from connections.errors import CodeWanted
 from connections.keys.commands import change_key, create_key, read_keys, set_owner
 from connections.kill_switch import hold_all
@@ -29,7 +28,7 @@ from connections.mailboxes.commands import change_mailbox, loosen, set_desk_sett
 from connections.mailboxes.minimum import set_minimum
 from connections.webhooks.commands import register_webhook
 from gateway.models import Account, ApprovalRequest, Webhook
-from mirror.models import Connection, Mailbox
+from mirror.models import Mailbox
 from people.errors import NotYours
 from people.invitations.links import make_password_link, set_password
 from people.models import (
@@ -239,17 +238,6 @@ def scopes_of_watcher(world):
     ]
 
 
-def fingerprints(world, *, on):
-    confirmed(
-        partial(
-            require_fingerprint,
-            connection=world.box().connection,
-            on=on,
-            actor=by(world),
-        )
-    )
-
-
 # What loosens, its tightening twin, the state that tells them apart, and what has to be
 # there before the twin can make it strict.
 LOOSENING = {
@@ -312,11 +300,6 @@ LOOSENING = {
         scopes_of_watcher,
         watcher,
     ),
-    "fingerprint of an account": (
-        lambda w: fingerprints(w, on=False),
-        lambda w: fingerprints(w, on=True),
-        lambda w: Connection.objects.get(pk=w.box().connection_id).require_fingerprint,
-    ),
     "fewer points": (
         lambda w: weigh_rule(w, 29),
         lambda w: weigh_rule(w, 30),
@@ -356,7 +339,6 @@ AT_MULTIMAIL = {
     "a call may loosen",
     "end of holding all",
     "scopes of a key",
-    "fingerprint of an account",
 }
 
 
