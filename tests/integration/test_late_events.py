@@ -5,8 +5,6 @@ mirror and decision.
 from datetime import timedelta
 
 import pytest
-from django.core.management import call_command
-from django.core.management.base import CommandError
 from django.db.models.functions import Now
 
 from approvals.models import Decision
@@ -196,12 +194,3 @@ def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(
     old.update(received_at=Now() - timedelta(days=91))
     assert retention.forget()["webhooks"] == 5
     assert WebhookEvent.objects.get() == event
-
-
-def test_ignored_content_is_fetched_again_by_a_command(message, upstream, capsys):
-    Message.objects.update(hydrated_at=None, fetch_tries=4)
-    with pytest.raises(CommandError, match="The desk has not given up"):
-        call_command("retry_fetch", "00000000-0000-7000-8000-000000000000")
-    call_command("retry_fetch", str(message.public_id))
-    assert "1 to fetch again" in capsys.readouterr().out
-    assert Message.objects.to_hydrate().count() == 1
