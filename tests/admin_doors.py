@@ -252,7 +252,7 @@ CONNECTION_DOORS = {
         "connection",
         ADMIN,
         sure=True,
-        fields=lambda w: {"overlap": "day"},
+        fields=lambda w: {"overlap": "day", "secret": "whsec_by_hand"},
     ),
     "end-old-secret": confirmed(
         "stops accepting the old secret",

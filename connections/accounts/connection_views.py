@@ -325,20 +325,17 @@ def rotate(request: DeskRequest, found: Connection) -> str:
 @require_POST
 @reauthenticated
 @_changes("secret")
-def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
-    """Accept a secret that is set at MultiMail by hand. A secret that the desk makes is
-    shown only once.
-    """
+def take_secret(request: DeskRequest, found: Connection) -> str:
+    """Accept a secret that MultiMail made."""
     typed = cleaned(SecretForm(request.POST))
-    secret = typed["secret"] or commands.new_secret()
     _, overlap = own_webhook.OVERLAPS[typed["overlap"]]
-    changed = own_webhook.take_secret(
-        connection=found, secret=secret, overlap=overlap, actor=request.actor
+    own_webhook.take_secret(
+        connection=found,
+        secret=typed["secret"],
+        overlap=overlap,
+        actor=request.actor,
     )
-    if typed["secret"]:
-        return "The secret is saved."
-    context = {"one": changed, "secret": secret}
-    return render(request, "connections/connection_secret.html", context)
+    return "The secret is saved."
 
 
 @require_POST

@@ -170,11 +170,9 @@ class OverlapForm(SentenceForm):
 
 
 class SecretForm(OverlapForm):
-    """A secret that MultiMail made; empty to have the desk make one, which is shown
-    once.
-    """
+    """A secret that MultiMail made."""
 
-    secret = SecretField(word="secret", required=False)
+    secret = SecretField(word="secret")
 
 
 class RemoveForm(SentenceForm):

@@ -85,7 +85,9 @@ def check(tmp_path, monkeypatch):
 
 
 def of_outcome(found, wanted):
-    return {fact: detail for fact, (outcome, detail) in found.items() if outcome == wanted}
+    return {
+        fact: detail for fact, (outcome, detail) in found.items() if outcome == wanted
+    }
 
 
 def test_every_fact_of_a_host_as_documented_is_seen_by_reads_alone(check, host):
