@@ -1,5 +1,5 @@
-"""Find: every page, mailbox, saved view, person and act elsewhere that a person may
-use, found by words.
+"""Find: every page, mailbox, saved view and person that a person may see, found by
+words.
 
 It only lists addresses. Acts of an open message are buttons of its own page.
 """
@@ -11,22 +11,16 @@ from operator import attrgetter
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
-from alerts.destinations.commands import may_manage
-from alerts.models import Destination
 from approvals.models import SavedView
-from approvals.queue.filters import TABS
 from approvals.reports import may_read_reports
-from audit.search.saved import searches_of
 from common.actors import Actor, Role
 from common.pages import DeskRequest
 from common.search_field import as_asked
 from common.words import words_of
-from mirror.models import Connection, Mailbox
+from mirror.models import Mailbox
 from people.models import Person
-from risk.rules import RULES
 
 # Of mailboxes, people and the like; whoever has more of one kind finds the rest on its
 # page.
@@ -138,57 +132,19 @@ PAGES: list[Place] = [
     ("Your second factors", "factors", "app passkey recovery codes 2fa", _everybody),
     ("Your Discord account", "own-discord", "link", _everybody),
 ]
-ACTS: tuple[Place, ...] = (
-    (
-        "Pull the kill switch",
-        "stop",
-        "stop everything emergency",
-        lambda actor: actor.has(Role.REVIEWER) or actor.has(Role.ADMIN),
-    ),
-    ("Add a connection", "add-connection", "new multimail gateway", _is_admin_of_all),
-    ("Add a mailbox", "add-mailbox", "new create", _looks_after_accounts),
-    ("Invite somebody", "invite", "new person user people", _is_admin),
-    (
-        "Add an alert destination",
-        "add-destination",
-        "new discord slack webhook",
-        may_manage,
-    ),
-    ("Export history", "export", "download csv audit entries", _looks_after_people),
-    ("Compare the ledger with a checkpoint", "ledger-state", "verify head", _everybody),
-    (
-        "Add a group to the policy",
-        "add-policy-group",
-        "new approvers rules",
-        _is_admin_of_all,
-    ),
-    ("Change your password", "own-password", "", _everybody),
-)
 
 
 def entries_for(actor: Actor) -> Iterator[Entry]:
     """Yield every entry that this person may use, kind by kind."""
-    queue = reverse("queue")
     for label, name, more, may in PAGES:
         if may(actor):
             yield Entry(label, "Pages", reverse(name), more)
-    for tab, label in TABS.items():
-        if tab != "waiting":
-            yield Entry(f"Queue: {label}", "Pages", f"{queue}?tab={tab}")
-    for label, name, more, may in ACTS:
-        if may(actor):
-            yield Entry(label, "Actions", reverse(name), more)
-    # What people named.
-    mailboxes = (
-        Mailbox.objects.visible_to(actor)
-        .filter(connection__removed_at=None)
-        .there()[:MOST]
-    )
-    for box in mailboxes:
+    queue = reverse("queue")
+    mailboxes = Mailbox.objects.visible_to(actor).filter(connection__removed_at=None)
+    for box in mailboxes.there()[:MOST]:
         yield Entry(
             f"Messages of {box}", "Mailboxes", f"{queue}?mailbox={box.pk}", "queue"
         )
-    for box in mailboxes:
         yield Entry(
             f"Settings of {box}",
             "Mailboxes",
@@ -197,13 +153,6 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
         )
     for view in SavedView.objects.usable_by(actor)[:MOST]:
         yield Entry(view.name, "Saved views", f"{queue}?{view.query}", "queue")
-    for search in searches_of(actor)[:MOST]:
-        yield Entry(
-            search.name,
-            "Saved searches of the ledger",
-            f"{reverse('audit')}?{search.query}",
-            "audit ledger",
-        )
     for person in (
         Person.objects.read_by(actor)
         .filter(is_active=True)
@@ -212,21 +161,6 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
         yield Entry(
             str(person), "People", reverse("person", args=[person.pk]), person.email
         )
-    named = Connection.objects.visible_to(actor).at_work().order_by("name")
-    for key, name in named.values_list("pk", "name")[:MOST]:
-        yield Entry(
-            name, "Connections", reverse("connection", args=[key]), "multimail account"
-        )
-    if may_manage(actor):
-        for one in Destination.objects.not_removed().order_by("name")[:MOST]:
-            yield Entry(
-                str(one),
-                "Alert destinations",
-                reverse("destination", args=[one.pk]),
-                "discord slack",
-            )
-    for rule in RULES.values():
-        yield Entry(capfirst(rule.words), "Findings", reverse("rule", args=[rule.name]))
 
 
 @require_safe
