@@ -24,13 +24,12 @@ from approvals.intake import unsigned
 from common import smtp
 from common.pages import DeskRequest
 from common.time_zones import there, zone_word
-from connections.accounts.keys import SLOTS, scope_error
 from connections.accounts.own_webhook import address_of, unreachable_because
 from connections.accounts.views import health_of
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
 from mirror.sync.health import freshness_of
-from people.models import Invitation, Person
+from people.models import Person
 
 PUT_AWAY = "setup_put_away"
 # A mail server took it.
@@ -42,7 +41,6 @@ LEFT = (
 )
 _TITLES = {
     "connect": "Connect MultiMail",
-    "keys": "Check the API keys",
     "webhook": "Receive webhooks",
     "queue": "Read held messages",
     "mail": "Set up outgoing mail",
@@ -186,10 +184,10 @@ def _needed(*, is_asked: bool = False) -> tuple[list[Step], Connection | None]:
     if not connections:
         later = [
             Step(name, "later", "Available once MultiMail is connected.")
-            for name in ("keys", "webhook", "queue", "mail")
+            for name in ("webhook", "queue", "mail")
         ]
         return [connected, *later], None
-    rows = [(one, [_keys(one), _webhook(one), _queue(one)]) for one in connections]
+    rows = [(one, [_webhook(one), _queue(one)]) for one in connections]
     unready = [row for row in rows if any(step.is_left for step in row[1])]
     connection, steps = (unready or rows)[0]
     return [connected, *steps, *_mail(connection, is_asked=is_asked)], connection
@@ -200,48 +198,9 @@ def _connected(connections: list[Connection]) -> Step:
         summary = "Connect the account whose held messages are reviewed here: the built-in gateway, or hosted."
         url = _to("add-connection")
         return Step("connect", "todo", summary, "Add a connection", url)
-    names = ", ".join(f"{one.name} at {one.api_url}" for one in connections[:3])
-    more = f", and {len(connections) - 3} more" if len(connections) > 3 else ""
-    summary = f"Connected: {names}{more}."
+    names = ", ".join(f"{one.name} at {one.api_url}" for one in connections)
+    summary = f"Connected: {names}."
     return Step("connect", "done", summary, "View connections", reverse("connections"))
-
-
-def _keys(connection: Connection) -> Step:
-    label = "Check the keys"
-    url = _to("connection", connection.pk)
-    held = {
-        name: slot for name, slot in SLOTS.items() if getattr(connection, slot.field)
-    }
-    scopes_by_key = connection.key_scopes
-    problems = [
-        f"{slot.label}: {why}"
-        for name, slot in held.items()
-        if (why := scope_error(slot, scopes_by_key.get(name)))
-    ]
-    if connection.paused_at and not connection.paused_by_hand and not problems:
-        problems = [
-            f"{connection.paused_because} Replace it with a key that MultiMail accepts."
-        ]
-    if problems:
-        summary = "A key is in the wrong field, or MultiMail refuses it. Replace it."
-        return Step("keys", "wrong", summary, "Replace the key", url, problems=problems)
-    if not connection.keys_checked_at and not connection.checked_key:
-        summary = "The scopes of the keys have not been checked with MultiMail yet."
-        return Step("keys", "todo", summary, label, url)
-    summary = "The oversight key can read and decide."
-    if may := [
-        f"{slot.label.lower()} ({', '.join(scopes_by_key[name])})"
-        for name, slot in held.items()
-        if scopes_by_key.get(name)
-    ]:
-        summary = f"All keys have the right scopes: {', '.join(may)}."
-    if missing := [
-        slot.label.lower() for name, slot in SLOTS.items() if name not in held
-    ]:
-        summary += f" Without a key: {', '.join(missing)}; the connection's page says what they are for."
-    if connection.oversight_key.startswith("mm_test_"):
-        summary += " The oversight key is a sandbox key (mm_test_): it only shows test messages."
-    return Step("keys", "done", summary, label, url)
 
 
 def _webhook(connection: Connection) -> Step:
@@ -317,14 +276,9 @@ def _discord() -> Step:
     if proved:
         summary = f"{proved.name} has received a test or a card."
         return Step("alerts", "done", summary, "View alerts", url)
-    destinations = list(Destination.objects.not_removed().order_by("pk"))
-    off = next((one for one in destinations if one.switched_off_at), None)
-    if off:
-        summary = f"{off.name} is switched off: {off.switched_off_because} Replace its address, then test it."
-        has_worked = off.tested_at is not None
-        return Step("alerts", "wrong", summary, "Fix it", url, has_worked=has_worked)
-    if destinations:
-        summary = f"{destinations[0].name} has not been tested yet."
+    untested = Destination.objects.not_removed().order_by("pk").first()
+    if untested:
+        summary = f"{untested.name} has not been tested yet."
         return Step("alerts", "todo", summary, "Send a test", url)
     summary = "Notify a channel when messages wait for review. Without one, people have to open the queue themselves."
     url = _to("add-destination")
@@ -338,10 +292,6 @@ def _people() -> Step:
         summary = (
             f"You and {others} {'other' if others == 1 else 'others'} can sign in."
         )
-        return Step("people", "done", summary, "View people", people)
-    asked = Invitation.objects.good().filter(kind=Invitation.Kind.JOIN)
-    if number := asked.exclude(invited_by=None).count():
-        summary = f"{number} open invitation{'' if number == 1 else 's'}."
         return Step("people", "done", summary, "View people", people)
     summary = "Reviewers decide; auditors search the history. You can invite people later, or work alone."
     return Step("people", "todo", summary, "Invite people", _to("invite"))

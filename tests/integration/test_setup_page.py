@@ -29,16 +29,9 @@ def step(name):
 
 @pytest.fixture
 def ready(connection, client):
-    """A connection whose keys were checked, whose webhook was called, and that was read
-    just now.
-    """
+    """A connection whose webhook was called, and that was read just now."""
     post_event(client, connection, event_body("webhook.test"))
-    checked = {
-        "key_scopes": {"oversight": ["oversight"]},
-        "keys_checked_at": Now(),
-        "complete_as_of": Now(),
-    }
-    Connection.objects.filter(pk=connection.pk).update(**checked)
+    Connection.objects.filter(pk=connection.pk).update(complete_as_of=Now())
     return connection
 
 
@@ -46,25 +39,19 @@ def test_empty_desk_begins_with_the_connection_and_the_reminder_is_put_away_unti
     signed_in, admin
 ):
     assert states() == {
-        "connect": "todo", "keys": "later", "webhook": "later", "queue": "later",
+        "connect": "todo", "webhook": "later", "queue": "later",
         "mail": "later", "alerts": "todo", "people": "todo", "letter": "later",
     }  # fmt: skip
     client = signed_in(admin)
-    assert "5 of 5 steps are left" in client.get("/setup/").text
+    assert "4 of 4 steps are left" in client.get("/setup/").text
     assert client.post("/setup/away/").status_code == 302
     assert "steps are left" not in client.get("/queue/").text
     client.logout()
-    assert "5 of 5 steps are left" in signed_in(admin).get("/queue/").text
+    assert "4 of 4 steps are left" in signed_in(admin).get("/queue/").text
 
 
 def test_steps_are_done_one_by_one(signed_in, admin, ready):
-    assert (
-        states()["connect"]
-        == states()["keys"]
-        == states()["webhook"]
-        == states()["queue"]
-        == "done"
-    )
+    assert states()["connect"] == states()["webhook"] == states()["queue"] == "done"
     # Discord is optional.
     assert left_of(set_up()[0]) == ""
     assert states()["alerts"] == "todo"
@@ -134,7 +121,7 @@ def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes
     settings.MULTIMAIL_API_URL = ready.api_url
     settings.EMAIL_URL = ""
     assert states()["mail"] == "todo"
-    assert left_of(set_up()[0]) == "1 of 5 steps is left"
+    assert left_of(set_up()[0]) == "1 of 4 steps is left"
     settings.EMAIL_URL = "smtp://desk:right@127.0.0.1:1"
     assert step("mail").state == "wrong"
     mail_server("hunter2")
