@@ -22,7 +22,7 @@ PLANTED = {
         "fields": {"pending": None, "emails": None, "messages": None}
     },
     "GET /v1/mailboxes/{}/emails": {
-        "rows": {"emails": {"markdown": "Hello", "status": "refund"}}
+        "rows": {"emails": {"markdown": "Hello", "status": "a refund"}}
     },
     "GET /v1/mailboxes/{}/emails/{}": {"fields": {"attachments": None}},
     "GET /v1/contacts": {"status": 429, "body": {"error": "Slow"}},
