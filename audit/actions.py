@@ -177,7 +177,6 @@ ACTIONS: dict[str, str] = {
     "connection.moved": "changed the address of the connection",
     "connection.key_set": "set a key of the connection",
     "connection.key_removed": "removed a key of the connection",
-    "connection.checked": "checked the connection",
     "connection.paused_by_hand": "paused the connection",
     "connection.resumed": "resumed the connection",
     "connection.removed": "removed the connection",

@@ -50,11 +50,6 @@ urlpatterns = [
         name="remove-connection",
     ),
     path(
-        "connections/<int:connection_id>/check/",
-        connection_views.check,
-        name="check-connection",
-    ),
-    path(
         "connections/<int:connection_id>/keys/<slug:slot>/",
         connection_views.set_key,
         name="connection-key",

@@ -225,12 +225,6 @@ CONNECTION_DOORS = {
         sure=True,
         fields=lambda w: {"name": w.connection.name},
     ),
-    "check-connection": Button(
-        "checks the keys of a connection with MultiMail",
-        "connection",
-        ADMIN,
-        writes=True,
-    ),
     "connection-key": confirmed(
         "sets or removes a key of a connection",
         "connection",

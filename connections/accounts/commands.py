@@ -19,7 +19,7 @@ from approvals.models import Decision
 from approvals.reconcile.closing import leave_queue
 from common.actors import Actor
 from common.postgres import atomic_with_retry
-from connections.accounts.keys import SLOTS, KeyCheck, check_all, keys_of
+from connections.accounts.keys import SLOTS, keys_of
 from connections.changes import in_words, is_admin, record_entry
 from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
@@ -110,7 +110,6 @@ def add_connection(
         webhook_secret=new_secret(),
         account_id=account,
         key_scopes={slot: found for slot, found in scopes.items() if keys.get(slot)},
-        keys_checked_at=Now(),
         **{f"{slot}_key": key for slot, key in keys.items()},
     )
     record_entry(
@@ -182,8 +181,7 @@ def set_address(
         )
     before = locked.api_url
     locked.api_url = api_url
-    # Keep the times that pages show: when the account was last read and its keys last
-    # checked.
+    # Keep the time that pages show: when the account was last read.
     Connection.objects.filter(pk=locked.pk).update(
         api_url=api_url,
         account_id=account,
@@ -228,10 +226,12 @@ def set_key(
             raise ConnectionNotChanged(
                 f"This is the {other} key already. Each needs its own key."
             )
-    locked.keys_checked_at = Now()
     _store_key(locked, slot, key, {slot: scopes}, actor, "connection.key_set")
     if slot == "oversight":
-        Connection.objects.filter(pk=locked.pk).update(read_at=None, checked_key="")
+        # MultiMail may have learnt the fields that it refused: they are tried again.
+        Connection.objects.filter(pk=locked.pk).update(
+            read_at=None, checked_key="", refused_fields=[]
+        )
     return locked
 
 
@@ -252,45 +252,6 @@ def remove_key(
     if getattr(locked, SLOTS[slot].field):
         _store_key(locked, slot, "", {}, actor, "connection.key_removed")
     return locked
-
-
-def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
-    """Ask MultiMail about the keys of a connection and store its answer. Raises
-    ActNotAllowed.
-    """
-    checks = check_all(
-        api_url=connection.api_url,
-        keys=keys_of(connection),
-        account=connection.account_id,
-    )
-    record_key_check(connection=connection, checks=checks, actor=actor)
-    return checks
-
-
-@atomic_with_retry
-def record_key_check(
-    *, connection: Connection, checks: Mapping[str, KeyCheck], actor: Actor
-) -> None:
-    """Store the scopes that MultiMail reported for each key. A key without a report
-    keeps its stored scopes.
-    """
-    locked = lock(connection, actor)
-    scopes = {name: check.scopes for name, check in checks.items() if check.is_certain}
-    Connection.objects.filter(pk=locked.pk).update(
-        key_scopes=locked.key_scopes | scopes,
-        keys_checked_at=Now(),
-        account_id=locked.account_id or checks["oversight"].account,
-        # A host may have learnt the fields that it refused: they are tried again.
-        refused_fields=[],
-        surveyed_at=None,
-    )
-    problems = " ".join(
-        f"{SLOTS[name].label}: {check.problem}"
-        for name, check in checks.items()
-        if check.problem
-    )
-    explanation = problems or "All keys work."
-    record_entry("connection.checked", locked, actor, explanation=explanation)
 
 
 def _slot_in_words(connection: Connection, slot: str) -> str:
@@ -316,7 +277,7 @@ def _store_key(
     others = {name: found for name, found in locked.key_scopes.items() if name != slot}
     locked.key_scopes = others | scopes
     locked.surveyed_at = None
-    locked.save(update_fields=[field, "key_scopes", "keys_checked_at", "surveyed_at"])
+    locked.save(update_fields=[field, "key_scopes", "surveyed_at"])
     record_entry(
         action,
         locked,

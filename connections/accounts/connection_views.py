@@ -280,18 +280,6 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
 
 
 @require_POST
-@_changes("keys")
-def check(request: DeskRequest, found: Connection) -> HttpResponse | str:
-    """Ask MultiMail what each key may do."""
-    commands.check_may_change(request.actor, found)
-    checks = commands.check_again(connection=found, actor=request.actor)
-    if problems := {name: one.problem for name, one in checks.items() if one.problem}:
-        found.refresh_from_db()
-        return _connection_page(request, found, section="keys", key_problems=problems)
-    return "MultiMail accepts every key."
-
-
-@require_POST
 @reauthenticated
 @_changes("hook")
 def register(request: DeskRequest, found: Connection) -> str:

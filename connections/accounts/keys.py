@@ -227,15 +227,12 @@ def check_address(*, connection: Connection, api_url: str) -> str:
         if problem:
             raise ConnectionNotChanged(f"{SLOTS[name].label} key: {problem}")
     account = checks["oversight"].account
-    if account and connection.account_id:
-        return account
-    why = "MultiMail does not say at the new address which account this is, so it cannot be compared."
-    if account:
-        why = (
-            "Which account this is at the present address is not known. Press Check again at its keys while it "
-            "answers there, then change the address."
+    if not (account and connection.account_id):
+        raise ConnectionNotChanged(
+            "Which account this is at the two addresses is not known. Enter the oversight key again while the gateway "
+            "answers at the present one, then change the address."
         )
-    raise ConnectionNotChanged(why)
+    return account
 
 
 def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:

@@ -67,7 +67,6 @@ class Migration(migrations.Migration):
                 ('repeats_unknown_approvals', models.BooleanField(default=False)),
                 ('checked_key', models.CharField(max_length=16)),
                 ('key_scopes', models.JSONField(default=dict)),
-                ('keys_checked_at', models.DateTimeField(null=True)),
                 ('account_id', models.CharField(max_length=200)),
                 ('upstream_webhook_id', models.CharField(max_length=200)),
                 ('unsigned_count', models.PositiveIntegerField(db_default=0, default=0)),

@@ -195,9 +195,8 @@ class Connection(models.Model):
     # once.
     checked_key = models.CharField(max_length=16)
     # What MultiMail last said that each key may do, by slot: {"oversight":
-    # ["oversight"]}; and when it was asked.
+    # ["oversight"]}.
     key_scopes = models.JSONField(default=dict)
-    keys_checked_at = models.DateTimeField(null=True)
     # MultiMail's own id of the account, as its keys reported it; empty where none did.
     account_id = models.CharField(max_length=200)
     # The webhook that the desk registered there for itself.

@@ -61,7 +61,7 @@ def test_address_where_the_account_does_not_answer_is_not_saved(
     assert moved_to.calls == [], "no key went anywhere"
     for fields, words in (
         ({"account_id": "01ANOTHER"}, "belongs to a different account there"),
-        ({"account_id": ""}, "Press Check again"),
+        ({"account_id": ""}, "Enter the oversight key again"),
         ({"is_our_gateway": False}, "address can change"),
     ):
         with rolled_back():
