@@ -105,24 +105,3 @@ SAID = (
     "after",
     "verdict",
 )
-
-RULE_ICONS = {
-    "link_text_lies": "link",
-    "odd_link": "link",
-    "looks_different": "eye",
-    "invisible_characters": "ink",
-    "secret_in_body": "key",
-    "attachment_runs_code": "clip",
-    "remote_content": "image",
-    "many_recipients": "people",
-    "first_contact": "person",
-    "greeting_differs": "person",
-    "name_says_address": "person",
-    "reply_elsewhere": "back",
-    "rejected_before": "compare",
-    "parts_differ": "compare",
-    "off_allowlist": "shield",
-    "payment_details": "key",
-    "not_visible": "eye",
-    "own_word": "find",
-}

@@ -133,16 +133,22 @@ def exposition() -> str:
     )
     decisions = Decision.objects.all()
     recorded = decisions.filter(state=DecisionState.RECORDED)
-    text = "Decisions that are not carried out yet."
-    gauge("decisions_recorded", text, recorded.count())
+    gauge(
+        "decisions_recorded",
+        "Decisions that are not carried out yet.",
+        recorded.count(),
+    )
     due = recorded.filter(due_at__lte=now)
-    text = "Decisions that are due, whatever blocks them."
-    gauge("decisions_due", text, due.count())
-    text = "How long the oldest of them has been due."
-    gauge("oldest_due_seconds", text, _oldest(due, "due_at", now))
+    gauge("decisions_due", "Decisions that are due, whatever blocks them.", due.count())
+    gauge(
+        "oldest_due_seconds",
+        "How long the oldest of them has been due.",
+        _oldest(due, "due_at", now),
+    )
     in_doubt = decisions.in_doubt()
-    text = "Decisions whose outcome is not known."
-    gauge("decisions_in_doubt", text, in_doubt.count())
+    gauge(
+        "decisions_in_doubt", "Decisions whose outcome is not known.", in_doubt.count()
+    )
     gauge(
         "oldest_in_doubt_seconds",
         "Age of the oldest of them.",
@@ -157,22 +163,40 @@ def exposition() -> str:
     active = Connection.objects.at_work()
     failing = active.filter(failing_since__isnull=False).count()
     gauge("connections_failing", "Connections that cannot be read.", failing)
-    text = "Connections through which nothing is decided."
-    gauge("connections_paused", text, active.filter(paused_at__isnull=False).count())
+    gauge(
+        "connections_paused",
+        "Connections through which nothing is decided.",
+        active.filter(paused_at__isnull=False).count(),
+    )
     sealing = sealing_state(now)
-    text = "Entries of the ledger that no seal covers, up to 10,001."
-    gauge("ledger_unsealed", text, sealing.unsealed)
-    text = "Age of the oldest of them."
-    gauge("ledger_oldest_unsealed_seconds", text, _seconds(sealing.age))
-    text = "Since the ledger was last sealed."
+    gauge(
+        "ledger_unsealed",
+        "Entries of the ledger that no seal covers, up to 10,001.",
+        sealing.unsealed,
+    )
+    gauge(
+        "ledger_oldest_unsealed_seconds",
+        "Age of the oldest of them.",
+        _seconds(sealing.age),
+    )
     sealed_at = sealing.last.at if sealing.last else None
-    gauge("ledger_seal_age_seconds", text, _age(sealed_at, now))
-    text = "Whether the sealer has stopped because of an error."
-    gauge("ledger_stopped", text, sealing.is_stopped)
+    gauge(
+        "ledger_seal_age_seconds",
+        "Since the ledger was last sealed.",
+        _age(sealed_at, now),
+    )
+    gauge(
+        "ledger_stopped",
+        "Whether the sealer has stopped because of an error.",
+        sealing.is_stopped,
+    )
     check = Check.objects.latest_finished().first()
-    text = "Since the last full check of the ledger."
     checked_at = check.ended_at if check else None
-    gauge("ledger_check_age_seconds", text, _age(checked_at, now))
+    gauge(
+        "ledger_check_age_seconds",
+        "Since the last full check of the ledger.",
+        _age(checked_at, now),
+    )
     broken = check is not None and check.state == Check.State.BROKEN
     gauge("ledger_broken", "Whether the last full check failed.", broken)
     text = "Since the last complete read of what MultiMail holds."

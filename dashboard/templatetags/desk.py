@@ -221,12 +221,6 @@ def addition_words(name: str) -> str:
 
 
 @register.filter
-def ordinal_try(number: int) -> str:
-    """Return which try a message is, as a chip: `Second try`."""
-    return {2: "Second try", 3: "Third try"}.get(number, f"Try {number}")
-
-
-@register.filter
 def spoken(action: str) -> str:
     """Return an action's name as words: `message.held` is "message held"."""
     return action.replace(".", " ").replace("_", " ")
@@ -262,12 +256,6 @@ def frame_mark(value: str | None) -> str:
     empty for an invalid one.
     """
     return f"#{value}" if value and _FRAME_MARK.fullmatch(value) else ""
-
-
-@register.filter
-def rule_icon(rule: str) -> str:
-    """Return the picture for what a rule looks at."""
-    return words.RULE_ICONS.get(rule, "warn")
 
 
 @register.filter

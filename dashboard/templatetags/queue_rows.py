@@ -11,7 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
-from dashboard.templatetags.desk import age, ago, icon, ink, lasting, ordinal_try
+from dashboard.templatetags.desk import age, ago, icon, ink, lasting
 
 if TYPE_CHECKING:
     from approvals.queue.rows import Row
@@ -122,7 +122,7 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
     elif row.score.level:
         yield _chip("shape amber", _span("clip", capfirst(row.reasons) or "Notice"))
     if one.try_number > 1:
-        yield _chip("violet shape", ordinal_try(one.try_number))
+        yield _chip("violet shape", f"Try {one.try_number}")
     if expiry and expiry.is_over:
         yield _chip("rose", format_html("{}{}", icon("clock"), "Expired"))
     elif expiry and expiry.is_soon:

@@ -287,7 +287,7 @@ def test_second_try_opens_with_its_differences_above_the_message(
     later = next_one(connection, **THREAD, markdown="It takes 14 days.")
     page = read(desk, later)
     expected_words = (
-        "Second try",
+        "Try 2",
         "Changes requested by Ben Okafor at 10:01:00 UTC",
         "“Please name the order, and say 14 days.”",
         "removed: 10 </del>",
