@@ -60,19 +60,22 @@ _STRICTER = {
     "simplify_html": True,
 }
 
-_WORDS = {
-    "display_name": "the name",
+_LABELS = {
+    "display_name": "name",
     "auto_cc": "copies to",
     "auto_bcc": "blind copies to",
-    "signature_block": "the signature",
-    "commercial": "whether its mail is commercial",
-    "simplify_html": "whether HTML is simplified",
+    "signature_block": "signature",
+    "commercial": "commercial mail",
+    "simplify_html": "simplify HTML",
     "forward_inbound": "forwarding",
     "scheduling_enabled": "scheduling",
-    "default_gate_timing": "when scheduled mail is asked about",
-    "allow_looser_per_call": "whether a call may loosen its own oversight",
-    "require_fingerprint": "whether decisions by API name the fingerprint",
-    "oversight_mode": "the oversight mode",
+    "default_gate_timing": "when scheduled mail is reviewed",
+    "allow_looser_per_call": "a call may loosen its own oversight",
+    "require_fingerprint": "decisions by API name the fingerprint",
+    "oversight_mode": "oversight mode",
+    "undo_window": "time to undo",
+    "expire_after": "expires after",
+    "editor_may_approve": "editors may approve their own edits",
 }
 
 
@@ -176,7 +179,7 @@ def change_mailbox(
         changes.get(name) is (not strict) and getattr(mailbox, name) is strict
         for name, strict in _STRICTER.items()
     )
-    words = ", ".join(_WORDS.get(name, name) for name in changes)
+    words = ", ".join(_LABELS[name] for name in changes)
     body = dict(changes)
     for name, value in changes.items():
         if isinstance(value, list):
@@ -211,7 +214,7 @@ def change_mailbox(
             after=_in_words(kept),
         )
     if refused:
-        left_out = ", ".join(_WORDS[name] for name in refused)
+        left_out = ", ".join(_LABELS[name] for name in refused)
         rest = "The rest is saved" if kept else "Nothing changed"
         raise ChangeRefused(f"{rest}: MultiMail cannot set this here: {left_out}.")
     return now
@@ -453,16 +456,6 @@ def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) ->
     return allowed or later or after["undo_window"] < before["undo_window"]
 
 
-_LABELS = {
-    "oversight_mode": "Oversight mode",
-    "allow_looser_per_call": "A call may loosen its own oversight",
-    "simplify_html": "Simplify HTML",
-    "undo_window": "Undo",
-    "expire_after": "Expires after",
-    "editor_may_approve": "Editors may approve their own edits",
-}
-
-
 def _as_change(
     mailbox: Mailbox, after: Mapping[str, Any], *, tightens: bool = False
 ) -> ChangeInWords:
@@ -470,7 +463,7 @@ def _as_change(
     before = {name: getattr(mailbox, name) for name in after}
     differs = {name: value for name, value in after.items() if before[name] != value}
     return ChangeInWords(
-        title=f"{mailbox}: {', '.join(_label(name) for name in differs)}",
+        title=f"{mailbox}: {', '.join(_LABELS[name] for name in differs)}",
         before="\n".join(_setting_words(name, before[name]) for name in differs),
         after="\n".join(_setting_words(name, value) for name, value in differs.items()),
         page=reverse("mailbox", args=[mailbox.pk]),
@@ -481,7 +474,7 @@ def _as_change(
 
 
 def _setting_words(name: str, value: Any) -> str:
-    """Return a setting as its page has it: "Oversight mode: Monitored"."""
+    """Return a setting in words: "oversight mode: Monitored"."""
     words = _value(value)
     if name == "oversight_mode":
         words = mode_words(value)
@@ -493,8 +486,4 @@ def _setting_words(name: str, value: Any) -> str:
             words = f"{value / timedelta(hours=1):g} hours"
     elif name == "expire_after" and value is None:
         words = "never"
-    return f"{_label(name)}: {words}"
-
-
-def _label(name: str) -> str:
-    return _LABELS.get(name) or _WORDS.get(name, name)
+    return f"{_LABELS[name]}: {words}"
