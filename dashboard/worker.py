@@ -41,9 +41,6 @@ class ThreadPool(TaskPool):
         super().__init__(*args, **kwargs)
         self.executor = LastUsedExecutor(self.limit, "task")
 
-    def _get_info(self) -> dict[str, Any]:
-        return {"max-concurrency": self.limit, "threads": len(self.executor.threads)}
-
 
 def main(name: str, queues: str, threads: str) -> int:
     """Run the worker until it is told to end, and return its exit status."""

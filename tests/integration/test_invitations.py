@@ -274,40 +274,6 @@ def first_admin(email):
     return re.search(r"https?://[^/\s]+/join/(\S+)/", out.getvalue())[1]
 
 
-def by_password(typed, monkeypatch, *, email="eva@example.com", file="-"):
-    """Run the command without a terminal, with a password from a file or from standard
-    input.
-    """
-    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-    out = io.StringIO()
-    call_command("first_admin", "--email", email, "--password-file", file, stdout=out)
-    return out.getvalue()
-
-
-def test_first_admin_is_created_from_a_password_that_is_not_printed(
-    tmp_path, monkeypatch
-):
-    make_person("max@yourteam.example", "Max", "auditor")
-    for wanted, typed, more in (
-        ("Standard input is empty", "", {}),
-        ("This password is not allowed", "short", {}),
-        ("cannot be read", PASSWORD, {"file": str(tmp_path / "none")}),
-        ("already has an account", PASSWORD, {"email": "max@yourteam.example"}),
-    ):
-        with pytest.raises(CommandError, match=wanted) as refused:
-            by_password(typed, monkeypatch, **more)
-        assert PASSWORD not in str(refused.value), wanted
-    assert Person.objects.count() == 1
-    file = tmp_path / "password"
-    file.write_text(f"{PASSWORD}\nnothing of this\n")
-    assert PASSWORD not in by_password("", monkeypatch, file=str(file))
-    eva = Person.objects.get(email="eva@example.com")
-    assert eva.check_password(PASSWORD)
-    assert {one.role for one in eva.grants.all()} == {"admin", "reviewer"}
-    with pytest.raises(CommandError, match="is already admin"):
-        by_password(PASSWORD, monkeypatch)
-
-
 def test_first_admin_joins_only_by_the_newest_link_and_only_while_there_is_none(admin):
     with pytest.raises(CommandError, match="Ida Lindqvist is already admin"):
         first_admin("eva@x.example")

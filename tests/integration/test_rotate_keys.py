@@ -64,9 +64,9 @@ def stored(settings, admin):
     settings.ENCRYPTION_KEYS = [NEW, OLD]
 
 
-def run(*arguments):
+def run():
     out = io.StringIO()
-    call_command("rotate_keys", *arguments, stdout=out)
+    call_command("rotate_keys", stdout=out)
     return out.getvalue()
 
 
@@ -80,19 +80,17 @@ def tokens():
     ]
 
 
+def with_older_key():
+    return sum(not uses_newest_key(token) for token in tokens())
+
+
 def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(
     stored, settings
 ):
-    before = rotate_keys.rotate(renews=False)
     written = tokens()
-    assert before.secrets == len(written)
-    assert before.older == len(written)
-    assert "of them with an older key" in run("--check")
-    assert tokens() == written, "looking changes nothing"
-    assert not Entry.objects.filter(action="secrets.rotated").exists()
-
-    assert f"Encrypted again: {before.secrets} secrets in 5 rows" in run()
-    assert all(uses_newest_key(token) for token in tokens())
+    assert with_older_key() == len(written)
+    assert f"Encrypted again: {len(written)} secrets in 5 rows" in run()
+    assert with_older_key() == 0
     settings.ENCRYPTION_KEYS = [NEW]
     found = Connection.objects.get()
     assert {name: getattr(found, name) for name in SECRETS} == SECRETS
@@ -119,7 +117,7 @@ def test_secret_that_no_key_reads_is_named_and_keeps_nothing_else_up(stored, set
     settings.ENCRYPTION_KEYS = [NEW, OLD]
     with pytest.raises(CommandError, match=f"alerts.Destination {lost.pk}"):
         run()
-    assert rotate_keys.rotate(renews=False).older == 1
+    assert with_older_key() == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -134,7 +132,7 @@ def test_secret_that_somebody_changes_meanwhile_is_not_put_back(stored):
         waiting_for_a_lock(database)
     rotation.join(60)
     assert Connection.objects.get().read_key == "mm_live_changed_meanwhile"
-    assert rotate_keys.rotate(renews=False).older == 0
+    assert with_older_key() == 0
 
 
 def test_no_secret_stands_in_clear_in_a_dump_of_the_database(stored, signed_in, admin):

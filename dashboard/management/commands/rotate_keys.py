@@ -2,13 +2,13 @@
 docs/operators/keys.md has the three steps.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management import BaseCommand, CommandError
 from django.db import models, transaction
 from django.db.models.functions import Cast
 
@@ -31,30 +31,11 @@ class Command(BaseCommand):
     command can be repeated.
     """
 
-    help = "Encrypts every stored secret with the first of ENCRYPTION_KEYS. --check only counts those that are not yet."
+    help = "Encrypts every stored secret with the first of ENCRYPTION_KEYS."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        """Take --check."""
-        parser.add_argument(
-            "--check",
-            action="store_true",
-            help="change nothing; say how many use older keys",
-        )
-
-    def handle(self, *args: Any, check: bool, **options: Any) -> None:
-        """Rotate the keys, or only check."""
-        if check:
-            found = rotate(renews=False)
-            self.stdout.write(
-                f"{_number(found.secrets, 'secret')}, {found.older} of them with an older key."
-            )
-            self.stdout.write(
-                "Run ./run manage rotate_keys, and keep the older keys until then."
-                if found.older
-                else "Older keys can be removed from ENCRYPTION_KEYS."
-            )
-            return
-        done = rotate(report=self.stdout.write)
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Rotate the keys, and print how many secrets had an older one."""
+        done = rotate()
         renewed = f"{_number(done.older, 'secret')} in {_number(done.rows, 'row')}"
         if done.rows:
             with transaction.atomic():
@@ -72,7 +53,7 @@ class Command(BaseCommand):
             self.stdout.write(f"All {done.secrets} secrets already use the newest key.")
             return
         self.stdout.write(
-            f"Encrypted again: {renewed}. Remove older keys from ENCRYPTION_KEYS once --check says 0."
+            f"Encrypted again: {renewed}. Run this again in twelve hours, before you remove older keys."
         )
 
 
@@ -156,24 +137,19 @@ class _Kind:
         return values
 
 
-def rotate(
-    *, report: Callable[[str], None] = lambda line: None, renews: bool = True
-) -> Tally:
+def rotate() -> Tally:
     """Re-encrypt secrets of older keys with the newest one. If interrupted, the next
     run skips finished rows.
     """
     tally = Tally()
     for kind in _kinds():
-        before = tally.older
         for row in kind.rows():
             tokens = list(kind.tokens(row))
             older = sum(not uses_newest_key(token) for token in tokens)
             tally.secrets += len(tokens)
             tally.older += older
-            if older and renews:
+            if older:
                 _renew(kind, row.pk, tally)
-        if tally.older > before:
-            report(f"{kind.model._meta.label}: {tally.older - before}")
     return tally
 
 
