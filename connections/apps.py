@@ -13,5 +13,5 @@ class ConnectionsConfig(AppConfig):
         import connections.accounts.own_webhook
         import connections.keys.commands
         import connections.kill_switch
-        import connections.mailboxes.minimum
+        import connections.mailboxes.commands
         import connections.webhooks.commands  # noqa: F401

@@ -98,11 +98,6 @@ urlpatterns = [
         mailboxes.set_oversight_minimum,
         name="set-oversight-minimum",
     ),
-    path(
-        "mailboxes/<int:mailbox_id>/raise/",
-        mailboxes.raise_mailbox,
-        name="raise-mailbox",
-    ),
     path("mailboxes/<int:mailbox_id>/", mailboxes.mailbox, name="mailbox"),
     path(
         "mailboxes/<int:mailbox_id>/windows/",

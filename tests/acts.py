@@ -57,7 +57,6 @@ PROVED = {
     "rotate-own-webhook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
     "connection-address": "test_connection_moves.py",
     "check-ledger": "test_ledger_state.py",
-    "raise-mailbox": "test_oversight_minimum.py",
     "practice-on": "test_practice.py::test_switching_on_always_takes_two_admins_and_off_takes_one",
     "practice-off": "test_practice.py::test_switching_on_always_takes_two_admins_and_off_takes_one",
     "export-file": "test_export.py::test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_once",

@@ -326,7 +326,6 @@ ACCOUNT_DOORS = {
         "shows figures of single people, or of teams only",
         fields=lambda w: {"on": "yes", "because": "Works agreement 7"},
     ),
-    "raise-mailbox": Button("raises a mailbox to the minimum", "mailbox", ADMIN),
     "delete-mailbox": Door(
         "deletes a mailbox",
         "connection",

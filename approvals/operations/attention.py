@@ -84,12 +84,6 @@ class _Viewer:
             return None
         return Act(label, reverse("look-again", args=[message.public_id]), posts=True)
 
-    def see_minimum(self, label: str) -> Act | None:
-        """Return the link to the organisation's minimum oversight, for its admins."""
-        if not self.actor.looks_after_people:
-            return None
-        return Act(label, reverse("oversight-minimum"))
-
 
 # Makes the item of a row, as this person sees it at this moment.
 ItemOf = Callable[[Any, _Viewer], AttentionItem]
@@ -278,14 +272,17 @@ def _below_minimum(mailbox: Mailbox, viewer: _Viewer) -> AttentionItem:
     also = ""
     if mailbox.allow_looser_per_call:
         also = " and lets a call loosen its own oversight"
+    act = None
+    if mailbox.is_administered_by(viewer.actor):
+        act = Act("See the mailbox", reverse("mailbox", args=[mailbox.pk]))
     return AttentionItem(
         "below_minimum",
         f"{mailbox} is below the organisation's minimum oversight",
         max(set_at, mailbox.mirrored_at or set_at),
         f"The minimum is {mode_words(viewer.minimum.minimum_oversight)}; "
         f"the mailbox is {mode_words(mailbox.oversight_mode)}{also}.",
-        "An admin of the mailbox can raise it.",
-        viewer.see_minimum("See mailboxes below it"),
+        "An admin of the mailbox can make it stricter.",
+        act,
         whose="an admin",
     )
 
@@ -300,7 +297,9 @@ def _lacking_minimum(connection: Connection, viewer: _Viewer) -> AttentionItem:
         set_at,
         connection.gate_minimum_error or "It could not be brought there yet.",
         "The desk keeps trying. Until then a key with enough rights can loosen a mailbox there by API.",
-        viewer.see_minimum("See the minimum"),
+        Act("See the minimum", reverse("oversight-minimum"))
+        if viewer.actor.looks_after_people
+        else None,
         whose="an admin",
     )
 

@@ -12,8 +12,10 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.urls import reverse
 
+from audit.recording import record
 from common.actors import Actor
 from common.postgres import atomic_with_retry
 from connections.changes import (
@@ -32,8 +34,16 @@ from connections.errors import (
     ChangeUnknown,
     CodeWanted,
 )
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
+from mirror.oversight_modes import (
+    AUTONOMOUS,
+    NAMES,
+    is_below,
+    is_looser,
+    is_minimum_lower,
+    mode_words,
+)
 from mirror.sync.account import (
     facts_in,
     read_mailboxes,
@@ -41,7 +51,8 @@ from mirror.sync.account import (
     without_refused,
 )
 from people.second_admin.registry import CanWait, ChangeInWords, listed, second_admin
-from people.second_admin.setting import organisation_settings
+from people.second_admin.setting import lock_settings, organisation_settings
+from policy.gate_minimum import compare_soon
 from upstream import errors
 from upstream.events import read_time
 from upstream.refused_fields import OF_A_MAILBOX
@@ -442,6 +453,43 @@ def check_minimum(mode: str, *, per_call: bool = False) -> None:
             f"The organisation's minimum is {mode_words(minimum)}, and {what} is looser. An admin of everything can "
             "change the minimum."
         )
+
+
+_ANY = "any mode"
+
+
+@atomic_with_retry
+@second_admin("Minimum oversight")
+def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
+    """Set the loosest mode that a mailbox can have, empty for any; return whether that
+    changed.
+
+    Mailboxes that are below it stay so until an admin makes them stricter. Raises
+    ActNotAllowed, ChangeRefused.
+    """
+    if not actor.is_admin_of_all:
+        raise ActNotAllowed("Only an admin of everything can set the minimum.")
+    if mode and mode not in NAMES:
+        raise ChangeRefused("This is not an oversight mode.")
+    locked = lock_settings()
+    before = locked.minimum_oversight
+    yield lambda: ChangeInWords(
+        title="Minimum oversight mode of the organisation",
+        before=mode_words(before) or _ANY,
+        after=mode_words(mode) or _ANY,
+        page=reverse("oversight-minimum"),
+        tightens=not is_minimum_lower(mode, than=before),
+    )
+    if mode == before:
+        return False
+    locked.minimum_oversight = mode
+    locked.minimum_set_at = Now()
+    locked.minimum_set_by_id = int(actor.id)
+    locked.save()
+    compare_soon()
+    details = {"before": before or _ANY, "after": mode or _ANY}
+    record("oversight_minimum.set", actor=actor, details=details)
+    return True
 
 
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -36,6 +36,7 @@ from connections.mailboxes.commands import (
     read_upgrade_requests,
     requests_for,
     set_desk_settings,
+    set_minimum,
 )
 from connections.mailboxes.forms import (
     TIMINGS,
@@ -46,7 +47,6 @@ from connections.mailboxes.forms import (
     NewMailboxForm,
     SettingsForm,
 )
-from connections.mailboxes.minimum import mailboxes_below, raise_to_minimum, set_minimum
 from connections.pages import (
     CHANGE_ERRORS,
     administered_connections,
@@ -369,7 +369,7 @@ class MinimumForm(SentenceForm):
 
 @require_safe
 def oversight_minimum(request: DeskRequest) -> HttpResponse:
-    """Show the minimum, and the mailboxes below it that the actor sees."""
+    """Show the minimum."""
     return _minimum_page(request)
 
 
@@ -392,18 +392,6 @@ def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "oversight-minimum")
 
 
-@require_POST
-def raise_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse:
-    """Raise one mailbox to the minimum."""
-    found = get_visible_mailbox_or_404(request, mailbox_id)
-    try:
-        raise_to_minimum(mailbox=found, actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return _minimum_page(request, failed=error)
-    notice = f"{found} is no longer below the minimum."
-    return redirect_with_notice(request, notice, "oversight-minimum")
-
-
 def _minimum_page(
     request: DeskRequest, *, failed: DeskError | None = None
 ) -> HttpResponse:
@@ -423,7 +411,6 @@ def _minimum_page(
         "minimum": mode_named(now),
         "chosen": now or ANY,
         "choices": choices,
-        "below": mailboxes_below(request.actor),
         "gateways": gate_minimums(connections.order_by("name"), now),
         "may_set": request.actor.is_admin_of_all,
         "waiting_changes": changes.at("oversight-minimum"),

@@ -24,8 +24,12 @@ from common.actors import Role, operator
 from connections.errors import CodeWanted
 from connections.keys.commands import change_key, create_key, read_keys, set_owner
 from connections.kill_switch import hold_all
-from connections.mailboxes.commands import change_mailbox, loosen, set_desk_settings
-from connections.mailboxes.minimum import set_minimum
+from connections.mailboxes.commands import (
+    change_mailbox,
+    loosen,
+    set_desk_settings,
+    set_minimum,
+)
 from connections.webhooks.commands import register_webhook
 from gateway.models import Account, ApprovalRequest, Webhook
 from mirror.models import Mailbox

@@ -48,7 +48,6 @@ NO_COMMANDS = {
 NOT_REACHED = {
     "add-connection": "add_connection",
     "connection-address": "set_address",
-    "raise-mailbox": "change_mailbox",
     "invite-renew": "invite",
     "ask-for-standing": "sign_standing",
 }
