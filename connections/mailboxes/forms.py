@@ -56,7 +56,6 @@ class NewMailboxForm(ApprovalCodeForm):
         choices=[(mode.name, mode.words) for mode in NEW_MODES],
         error_messages=always("Choose a mode."),
     )
-    allow_looser_per_call = forms.BooleanField(required=False)
 
     def clean_address(self) -> str:
         """Accept a whole address, or the part before the @."""

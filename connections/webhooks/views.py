@@ -133,9 +133,6 @@ class DeleteOwnForm(SentenceForm):
 
 
 _LIST = "connections/webhooks.html"
-_take_ticket = partial(
-    take_ticket, shown="secret", to_repeat="register another webhook"
-)
 
 
 @require_safe
@@ -177,7 +174,7 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
     if request.method == "POST":
         try:
             typed = cleaned(form)
-            _take_ticket(request)
+            take_ticket(request)
             created = register_webhook(
                 connection=connection,
                 actor=request.actor,
@@ -204,14 +201,10 @@ def _webhook_page(
     *,
     failed: DeskError | None = None,
 ) -> HttpResponse:
-    cursor = request.GET.get("before", "")[:200]
     deliveries: list[Delivery] = []
-    following = ""
     log_error = ""
     try:
-        deliveries, following = read_deliveries(
-            connection, actor=request.actor, webhook=found, cursor=cursor
-        )
+        deliveries = read_deliveries(connection, actor=request.actor, webhook=found)
     except CHANGE_ERRORS as unread:
         log_error = unread.sentence
     context = {
@@ -221,8 +214,6 @@ def _webhook_page(
         if found.mailbox_id
         else None,
         "sent": deliveries,
-        "following": following,
-        "is_first_page": not cursor,
         "log_error": log_error,
         "overlaps": OVERLAPS,
         "ticket": new_ticket(),
@@ -266,7 +257,7 @@ def rotate(
 ) -> HttpResponse:
     """Make another secret, and show it once."""
     overlap = cleaned(OverlapForm(request.POST))["overlap"]
-    _take_ticket(request)
+    take_ticket(request)
     rotated = rotate_webhook(
         connection=connection, webhook=found, actor=request.actor, overlap_s=overlap
     )
