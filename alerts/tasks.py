@@ -52,10 +52,8 @@ def sweep() -> str:
 
 
 @shared_task(base=AfterCommitTask)
-def witness(destination_id: int | None = None) -> str:
-    """Post the newest head of the ledger to the destinations that witness it, or to
-    this one, where that is due.
-    """
+def witness() -> str:
+    """Post the newest checkpoint of the ledger to the destinations where it is due."""
     from alerts.deliveries.witness import post_heads
 
-    return f"{post_heads(only=destination_id)} posted"
+    return f"{post_heads()} posted"

@@ -23,7 +23,6 @@ from launcher.postgres import OWNER, Postgres
 JOBS = (
     "rendering.jobs",
     "mirror.attachments.jobs",
-    "audit.verification.jobs",
     "gateway.jobs",
 )
 

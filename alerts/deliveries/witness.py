@@ -1,9 +1,9 @@
 """Posts the ledger's newest checkpoint where a third party keeps it, once an hour where
 it is newer.
 
-A post holds numbers and hashes only: no word of any message, nor anybody's name. It is
-not recorded in the ledger, or each would ask for the next; where a head was posted is
-in Anchor and at the destination.
+A post holds the signed checkpoint, which the verifier takes with --head: no word of any
+message, nor anybody's name. It is not recorded in the ledger, or each would ask for the
+next; where a checkpoint was posted is in Anchor and at the destination.
 """
 
 import logging
@@ -23,35 +23,17 @@ from audit.sealing.signing import latest_seal
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(hours=1)
-# Longer than one attempt may take: after it, the worker that claimed the post is dead.
-_CLAIM = timedelta(seconds=60)
-# After a failure that may pass.
-_RETRY = timedelta(minutes=5)
+# After a failure, or when the worker that claimed the post died, it is tried again.
+_CLAIM = timedelta(minutes=5)
 
 
-def post_heads(*, only: int | None = None) -> int:
-    """Post the newest checkpoint wherever it is due, or at one destination only, and
-    return how many were accepted.
-    """
+def post_heads() -> int:
+    """Post the newest checkpoint wherever it is due, and return how many were accepted."""
     seal = latest_seal()
     if seal is None:
         return 0
     due = Destination.objects.due_witnesses().exclude(witnessed_seal=seal.number)
-    if only is not None:
-        due = due.filter(pk=only)
     return sum(_post(destination, seal) for destination in due.order_by("pk"))
-
-
-def head_lines(seal: Seal) -> tuple[str, ...]:
-    """Return what is posted, a title first. The page that compares checkpoints reads
-    these words.
-    """
-    return (
-        f"Ledger of Countersign: seal {seal.number}",
-        f"{seal.size:,} {'entry' if seal.size == 1 else 'entries'}, sealed {seal.at:%Y-%m-%d %H:%M:%S} UTC",
-        f"hash `{seal.hash}`",
-        f"key `{seal.key_fingerprint}`",
-    )
 
 
 def _post(destination: Destination, seal: Seal) -> bool:
@@ -60,22 +42,20 @@ def _post(destination: Destination, seal: Seal) -> bool:
         return False
     channel = channel_of(destination.kind)
     assert isinstance(channel, CardChannel), "the form lets no other kind keep heads"
+    lines = (
+        f"Ledger of Countersign: seal {seal.number}, signed with {seal.key_fingerprint}",
+        f"hash `{seal.hash}`",
+        f"```\n{seal.as_line().decode()}```",
+    )
     try:
-        posted = channel.post(destination, channel.lines_body(head_lines(seal)))
+        posted = channel.post(destination, channel.lines_body(lines))
     except DestinationGone as gone:
         switch_off(destination, str(gone))
         return False
     except NotPosted as error:
-        wait = EVERY
-        if isinstance(error, RetryLater):
-            wait = _RETRY
-            if error.seconds is not None:
-                wait = timedelta(seconds=error.seconds)
-                # The wait applies to all deliveries of the destination.
-                hold_back(destination, error.seconds)
-        Destination.objects.filter(pk=destination.pk).update(
-            witness_due_at=Now() + wait
-        )
+        if isinstance(error, RetryLater) and error.seconds is not None:
+            # The wait applies to all deliveries of the destination.
+            hold_back(destination, error.seconds)
         log.warning(
             "checkpoint not posted",
             extra={"destination": destination.pk, "reason": str(error)},

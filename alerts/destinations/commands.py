@@ -427,4 +427,4 @@ def _enqueue_head(destination: Destination, *, was: bool) -> None:
     """Post a head at once to a destination that became a witness."""
     if destination.witnesses and not was:
         Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now())
-        tasks.witness.delay_on_commit(destination.pk)
+        tasks.witness.delay_on_commit()

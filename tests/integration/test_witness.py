@@ -61,7 +61,7 @@ def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_els
     assert [post_heads() for _ in range(2)] == [1, 0]
     ((_, path, body),) = discord.calls
     assert path == f"{PATH}?wait=true"
-    for expected in ("3 entries", head.hash, head.key_fingerprint):
+    for expected in (head.as_line().decode(), head.hash, head.key_fingerprint):
         assert expected in body["content"]
     anchor = Anchor.objects.get(kind="discord")
     assert (anchor.seal, anchor.reference) == (head.number, "111")
@@ -70,8 +70,8 @@ def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_els
     assert post_heads() == 0
     seal()
     assert post_heads() == 1
-    other = make_witness(discord, "#others")
-    assert post_heads(only=other.pk) == 1
+    make_witness(discord, "#others")
+    assert post_heads() == 1
     assert len(discord.calls) == 3
     # A post is not recorded: it would require the next seal.
     assert set(Entry.objects.values_list("action", flat=True)) == {"message.opened"}
