@@ -105,7 +105,6 @@ POST_ONLY |= {"practice-on", "practice-off", "confirm-practice"}
 FRAMED = {"message-body", "edit-preview", "seen-body", "message-view", "file-view"}
 # Documents without the desk around them.
 BARE = {
-    "trace-proof-html",
     "account_reauthenticate",
     "account_resubmit",
     "mfa_reauthenticate",

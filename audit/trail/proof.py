@@ -1,31 +1,20 @@
 """The proof of one message: its sealed entries, with the hashes of their batches and
 the seals over them.
 
-docs/ledger.md has its form. It is checked by `countersign_verify.py`; `readable_proof`
-makes a page of it for people.
+docs/ledger.md has its form. It is checked by `countersign_verify.py`.
 """
 
-import base64
-import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import UTC
-from functools import cache
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
-from django.template.loader import render_to_string
-from django.utils.safestring import SafeString
 
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import canonical_entry, record
 from audit.trail import lines
-from audit.trail.answers import SealCoverage, answers_of
-from audit.trail.sentences import in_utc
 from common.actors import Actor
 from common.postgres import clock
 
@@ -40,31 +29,9 @@ class NotProvable(Exception):
     """There is no proof of this message; the sentence says why."""
 
 
-@dataclass(frozen=True)
-class Proof:
-    """A proof, and the lines that it is about."""
-
-    data: dict[str, Any]
-    # The newest seal.
-    seal: Seal
-    lines: tuple[Entry, ...]
-    has_details: bool
-
-    @property
-    def not_sealed(self) -> list[int]:
-        """The numbers of later entries, which nothing proves."""
-        return list(self.data["not_sealed"])
-
-    def as_json(self) -> str:
-        """Return the proof as a file."""
-        return json.dumps(self.data, ensure_ascii=False, indent=1) + "\n"
-
-
-def prove(
-    message: UUID, *, actor: Actor, form: str, with_details: bool = True
-) -> Proof:
-    """Return the proof of one message as it is now, and record who took it. Raises
-    NotProvable.
+def prove(message: UUID, *, actor: Actor, with_details: bool = True) -> str:
+    """Return the proof of one message as it is now, as the text of its file, and record
+    who took it. Raises NotProvable.
     """
     found = lines(Entry.objects.of_message(message).oldest_first()[: MOST_ENTRIES + 1])
     if len(found) > MOST_ENTRIES:
@@ -131,8 +98,8 @@ def prove(
         "batches": batches,
         "not_sealed": sorted(by_number.keys() - proved),
     }
-    made = Proof(data, seals[-1], tuple(shown), with_details)
-    if len(made.as_json().encode()) > MOST_BYTES:
+    text = json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+    if len(text.encode()) > MOST_BYTES:
         raise NotProvable(
             "The proof of this message would be too large. Export a bundle of the ledger instead."
         )
@@ -144,44 +111,9 @@ def prove(
             connection=next(connections, None),
             message=message,
             details={
-                "format": form,
                 "entries": str(len(sealed)),
-                "seal": str(made.seal.number),
+                "seal": str(seals[-1].number),
                 "personal details": "with" if with_details else "without",
             },
         )
-    return made
-
-
-def readable_proof(proof: Proof) -> str:
-    """Return the file."""
-    style = _style()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    sealed = len(proof.lines)
-    coverage = SealCoverage(sealed, sealed + len(proof.not_sealed), proof.seal)
-    rows = []
-    for line in proof.lines:
-        details = dict(line.details) if proof.has_details else {}
-        details.pop("actor", None)
-        rows.append((line, in_utc(line.at), details))
-    context = {
-        # The file loads nothing and runs nothing, also where a browser would.
-        "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-        # Ours, from our own file.
-        "style": SafeString(f"<style>{style}</style>"),
-        "message": proof.data["message"],
-        "made_at": proof.data["made_at"][:19].replace("T", " "),
-        "file": f"countersign-{proof.data['message']}.json",
-        "answers": answers_of(proof.lines, coverage) if proof.has_details else (),
-        "rows": rows,
-        "has_details": proof.has_details,
-        "not_sealed": proof.not_sealed,
-        "seal": proof.seal,
-    }
-    return render_to_string("audit/readable_proof.html", context)
-
-
-@cache
-def _style() -> str:
-    path = Path(settings.BASE_DIR) / "static/css/proof.css"
-    return path.read_text(encoding="utf-8")
+    return text

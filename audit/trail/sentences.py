@@ -1,17 +1,12 @@
 """Sentences made of typed pieces: our own words, moments, and text that others wrote."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from audit.models import Entry
 from common.fingerprint import short_fingerprint
-
-# The evidence of a sentence: the sender claimed it, or it was verified.
-SAYS = "says"
-PROVED = "proved"
 
 
 @dataclass(frozen=True)
@@ -27,44 +22,13 @@ class Piece:
     at: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """One sentence; `evidence` is SAYS or PROVED where that matters, `verdict` the
-    number of a verdict to look at.
-    """
-
-    pieces: tuple[Piece, ...]
-    evidence: str = ""
-    verdict: str = ""
-
-    @property
-    def plain(self) -> str:
-        """The sentence as text alone, with times in UTC."""
-        return "".join(
-            in_utc(piece.at) if piece.at else piece.text for piece in self.pieces
-        )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A question about a message, and its answer."""
-
-    question: str
-    sentences: tuple[Sentence, ...]
-
+Sentence = tuple[Piece, ...]
 
 _PARTS = re.compile(r"\[([^\[\]]*+)\]|([^\[]++)")
 _FIELD = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
-def sentence(
-    template: str,
-    line: Entry | None = None,
-    *,
-    evidence: str = "",
-    verdict: str = "",
-    **values: Any,
-) -> Sentence:
+def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentence:
     """Return a sentence of this form. Only words of our own may stand in the template
     itself.
 
@@ -93,39 +57,12 @@ def sentence(
             parts[1::3], parts[2::3], parts[3::3], strict=True
         ):
             value = values[name]
-            if isinstance(value, list):
-                pieces += value
-            elif isinstance(value, datetime):
+            if isinstance(value, datetime):
                 pieces.append(Piece("moment", at=value))
             else:
                 pieces.append(Piece(kind or "theirs", str(value)))
             pieces.append(Piece("words", words))
-    shown = tuple(piece for piece in pieces if piece.text or piece.at)
-    return Sentence(shown, evidence, verdict)
-
-
-def listed(texts: Sequence[str], *, most: int = 12) -> list[Piece]:
-    """Return words of others with commas between them; of very many the first, and how
-    many more there are.
-    """
-    pieces: list[Piece] = []
-    for text in texts[:most]:
-        if pieces:
-            pieces.append(Piece("words", ", "))
-        pieces.append(Piece("theirs", text))
-    if len(texts) > most:
-        pieces.append(Piece("words", f" and {len(texts) - most:,} more"))
-    return pieces
-
-
-def listed_addresses(text: str) -> list[Piece]:
-    """Return the addresses of a detail, which separates them by commas."""
-    return listed([one.strip() for one in text.split(",") if one.strip()])
-
-
-def lines_of(text: str) -> list[str]:
-    """Return the lines of a detail that has one thing a line."""
-    return [line for line in text.split("\n") if line]
+    return tuple(piece for piece in pieces if piece.text or piece.at)
 
 
 def duration(seconds: float) -> str:
@@ -139,8 +76,3 @@ def duration(seconds: float) -> str:
         rest = whole % 3600 // 60
         return f"{whole // 3600} h{f' {rest} min' if rest else ''}"
     return f"{whole // 86_400} day{'' if whole < 172_800 else 's'}"
-
-
-def in_utc(at: datetime) -> str:
-    """Return a moment for a file, which may be read in any time zone."""
-    return f"{at.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"

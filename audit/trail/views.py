@@ -12,13 +12,12 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.models import Entry, EntryQuerySet
 from audit.trail import lines
 from audit.trail.answers import message_origin, summary_of
-from audit.trail.proof import NotProvable, prove, readable_proof
+from audit.trail.proof import NotProvable, prove
 from audit.trail.story import chapters_of
 from common.pages import DeskRequest, LenientForm, page_or_fragment
 
 PAGE = 500
 _UNKNOWN = "No such message is recorded, or it is in a mailbox that you may not see."
-_TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
 
 
 class PageForm(LenientForm):
@@ -76,7 +75,7 @@ def _page(
 
 
 @require_POST
-def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
+def proof(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Download the proof of one message. The download is recorded, so it is a POST,
     which no browser prefetches.
     """
@@ -84,18 +83,14 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
         raise Http404(_UNKNOWN)
     # With the personal details, or with their hashes only.
     asked = (request.GET or request.POST).get("details") or "yes"
-    with_details = asked == "yes"
     try:
-        made = prove(
-            public_id, actor=request.actor, form=form, with_details=with_details
-        )
+        text = prove(public_id, actor=request.actor, with_details=asked == "yes")
     except NotProvable as why:
         return _page(request, public_id, error=str(why), status=409)
-    text = readable_proof(made) if form == "html" else made.as_json()
     headers = {
-        "Content-Disposition": f'attachment; filename="countersign-{public_id}.{form}"'
+        "Content-Disposition": f'attachment; filename="countersign-{public_id}.json"'
     }
-    return HttpResponse(text, content_type=_TYPES[form], headers=headers)
+    return HttpResponse(text, content_type="application/json", headers=headers)
 
 
 def _readable(request: DeskRequest, public_id: UUID) -> EntryQuerySet:

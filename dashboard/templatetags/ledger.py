@@ -208,7 +208,7 @@ def sentence(one: "Sentence") -> SafeString:
     may come between them.
     """
     shown: list[SafeString | str] = []
-    for piece in one.pieces:
+    for piece in one:
         if piece.kind == "moment":
             shown.append(dated(piece.at))
         elif piece.kind == "code":
