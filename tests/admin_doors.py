@@ -406,7 +406,7 @@ ALERT_DOORS = {
         "desk",
         ADMIN,
         sure=True,
-        fields=lambda w: {"events": ["email.held"], "do": "add"},
+        fields=lambda w: {"events": ["email.held"]},
         needs="destination",
     ),
     "remove-route": Button(
