@@ -13,7 +13,3 @@ class DestinationMissing(SentenceError):
 
 class NotChanged(SentenceError):
     """The change contradicts what is there; its form is shown again with the sentence."""
-
-
-class NotResent(SentenceError):
-    """There is nowhere to send it, or it is sent anyway."""

@@ -189,7 +189,6 @@ class LogForm(forms.Form):
 
     destination = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
     state = forms.ChoiceField(required=False, choices=Delivery.State.choices)
-    kind = forms.ChoiceField(required=False, choices=Delivery.Kind.choices)
     before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
 
     def filters(self) -> dict[str, Any]:

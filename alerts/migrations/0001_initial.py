@@ -140,7 +140,6 @@ class Migration(migrations.Migration):
                 ('request', models.TextField()),
                 ('answer', models.TextField()),
                 ('erased_at', models.DateTimeField(null=True)),
-                ('again_of', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to='alerts.delivery')),
                 ('card', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='alerts.card')),
                 ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='mirror.message')),
                 ('destination', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='alerts.destination')),
@@ -148,7 +147,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('state', 'failed')), fields=['id'], name='delivery_dead'), models.Index(condition=models.Q(('state__in', ('due', 'sending'))), fields=['next_attempt_at'], name='delivery_to_do'), models.Index(condition=models.Q(('state__in', ('due', 'sending'))), fields=['destination', 'id'], name='delivery_to_do_there')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('again_of', None), ('kind__in', ('event', 'answer'))), fields=('destination', 'entry'), name='told_once'), models.CheckConstraint(condition=models.Q(models.Q(('card__isnull', False), ('digest', None), ('kind', 'card')), models.Q(('card', None), ('digest__isnull', False), ('kind', 'digest')), models.Q(('card', None), ('digest', None), ('kind__in', ('answer', 'event'))), _connector='OR'), name='delivery_is_of_its_kind')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('kind__in', ('event', 'answer'))), fields=('destination', 'entry'), name='told_once'), models.CheckConstraint(condition=models.Q(models.Q(('card__isnull', False), ('digest', None), ('kind', 'card')), models.Q(('card', None), ('digest__isnull', False), ('kind', 'digest')), models.Q(('card', None), ('digest', None), ('kind__in', ('answer', 'event'))), _connector='OR'), name='delivery_is_of_its_kind')],
             },
         ),
         migrations.AddConstraint(

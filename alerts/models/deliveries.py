@@ -83,10 +83,6 @@ class Card(models.Model):
         return f"card {self.discord_message_id or 'not posted'}"
 
 
-# One more than is shown, to find out whether there are more.
-MAX_DEAD_COUNTED = 101
-
-
 class DeliveryQuerySet(CourierDeliveryQuerySet):
     """Reads of card deliveries."""
 
@@ -126,17 +122,6 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
             state="failed", last_attempt_at__gt=Now() - timedelta(hours=24)
         )
 
-    def dead_for(self, actor: Any) -> int:
-        """How many were given up for good, of what the actor may see; not counted
-        further than MAX_DEAD_COUNTED.
-        """
-        dead = (
-            self.for_list(actor)
-            .filter(state="failed", erased_at=None, destination__removed_at=None)
-            .never_again()
-        )
-        return dead.order_by()[:MAX_DEAD_COUNTED].count()
-
     def for_list(self, actor: Any) -> Self:
         """The newest first, of messages that the actor may see, with everything a line
         shows.
@@ -157,27 +142,6 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         for name, value in filters.items():
             found = found.filter(**{"pk__lt" if name == "before" else name: value})
         return found
-
-    def with_again(self) -> Self:
-        """Each with the newest that repeats it, by `sent_again_as`, if somebody had it
-        sent once more.
-        """
-        repeats = self.model._default_manager.filter(again_of=models.OuterRef("pk"))
-        newest = repeats.order_by("-pk").values("pk")[:1]
-        return self.annotate(sent_again_as=models.Subquery(newest))
-
-    def never_again(self) -> Self:
-        """Deliveries that were not sent again."""
-        repeats = self.model._default_manager.filter(again_of=models.OuterRef("pk"))
-        return self.exclude(models.Exists(repeats))
-
-    def with_a_way(self) -> Self:
-        """Those that can go once more: their destination is on, and nobody erased them
-        or deleted their digest.
-        """
-        return self.filter(destination__switched_off_at=None, erased_at=None).exclude(
-            digest__removed=True
-        )
 
 
 class UnplannedAct(models.Model):
@@ -230,11 +194,8 @@ class Delivery(CourierDelivery):
     event_id = models.CharField(max_length=64)
     request = models.TextField()
     answer = models.TextField()
-    # When request and answer were erased with the message. Such a delivery is not sent
-    # again.
+    # When request and answer were erased with the message.
     erased_at = models.DateTimeField(null=True)
-    # The delivery that somebody had sent once more by this one.
-    again_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
 
     objects = DeliveryQuerySet.as_manager()  # type: ignore[misc]
 
@@ -261,7 +222,7 @@ class Delivery(CourierDelivery):
             # An act is delivered to a destination once, however often it is planned.
             models.UniqueConstraint(
                 fields=["destination", "entry"],
-                condition=Q(kind__in=("event", "answer"), again_of=None),
+                condition=Q(kind__in=("event", "answer")),
                 name="told_once",
             ),
             models.CheckConstraint(
@@ -302,16 +263,6 @@ class Delivery(CourierDelivery):
             "message": message.public_id,
             "words": message.ledger_words(),
         }
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it was delivered or given up, and not erased, so that it can be sent
-        once more.
-        """
-        return (
-            self.state in (self.State.DELIVERED, self.State.FAILED)
-            and self.erased_at is None
-        )
 
     @property
     def is_tried_again(self) -> bool:

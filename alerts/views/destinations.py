@@ -310,7 +310,6 @@ def _list(
     context = {
         "rows": rows,
         "deliveries": Delivery.objects.for_list(request.actor)[:10],
-        "dead": Delivery.objects.dead_for(request.actor),
         "may_manage": commands.may_manage(request.actor),
         "next": _next(request),
     }

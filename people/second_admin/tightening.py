@@ -32,7 +32,6 @@ NEVER_WAITS = {
     "test_destination": "posts a test",
     "send_test": "has a test event sent",
     "try_now": "copies a list to its gate again",
-    "resend": "sends an alert again",
     "replay_event": "applies a signed webhook again",
     "dismiss_event": "closes a webhook that could not be applied; reading MultiMail finds what it said",
 }

@@ -14,10 +14,7 @@ from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
 from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
 from alerts.deliveries.planning import CARD_ACTIONS
-from alerts.deliveries.resending import resend
-from alerts.errors import NotResent
 from alerts.models import Card, Delivery, Destination, Digest
-from audit.models import Entry
 from mirror.models import Message
 from tests import factories
 from tests.alerting import deliver, make_message
@@ -133,51 +130,8 @@ def test_invalid_id_in_a_response_is_not_used_in_an_address(
         Delivery.objects.update(state="due", next_attempt_at=Now())
 
 
-@pytest.fixture
-def delivered(discord, connection):
-    """A delivery whose card was posted."""
-    destination = discord.destination(1, actions=HELD)
-    make_message(connection)
-    drain(destination_id=destination.pk)
-    return Delivery.objects.get()
-
-
-def test_resent_card_is_edited_or_posted_again_if_it_was_deleted(
-    discord, delivered, admin
-):
-    # What Discord reported of the channel.
-    assert Destination.objects.get().posts_in == "91"
-    again = resend(delivered.pk, admin.actor(surface="web"))
-    assert again.again_of == delivered
-    assert again.card_id == delivered.card_id
-    assert again.state == "due"
-    drain(destination_id=delivered.destination_id)
-    assert Entry.objects.get(action="alert.sent_again").actor_id == str(admin.pk)
-
-    discord.posts.clear()
-    Card.objects.update(removed=True)
-    resend(delivered.pk, admin.actor(surface="web"))
-    drain(destination_id=delivered.destination_id)
-    assert [call.method for call in discord.calls] == ["POST", "PATCH", "POST"]
-    assert len(discord.posts_in(1)) == 1
-
-
-def test_resending_is_refused_to_reviewers_and_while_it_is_off_or_waits(
-    delivered, admin, reviewer
-):
-    with pytest.raises(NotResent, match="Only an admin"):
-        resend(delivered.pk, reviewer.actor(surface="web"))
-    actor = admin.actor(surface="web")
-    Delivery.objects.update(state="due")
-    with pytest.raises(NotResent, match="still waiting"):
-        resend(delivered.pk, actor)
-    Destination.objects.update(switched_off_at=Now())
-    with pytest.raises(NotResent, match="switched off"):
-        resend(delivered.pk, actor)
-
-
 def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
-    upstream, discord, connection, admin, settings, caplog
+    upstream, discord, connection, settings, caplog
 ):
     settings.DISCORD_BOT_TOKEN = "a-bot's-token"
     settings.DISCORD_API_URL = f"{upstream.url}/api/v10"
@@ -190,7 +144,7 @@ def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
     upstream.answers[f"{path}/7"] = (500, {"said": "a-bot's-token"})
     make_message(connection)
     drain(destination_id=destination.pk)
-    resend(Delivery.objects.get().pk, admin.actor(surface="web"))
+    Delivery.objects.create(destination=destination, card=Card.objects.get())
     drain(destination_id=destination.pk)
     assert [(method, asked) for method, asked, _ in upstream.calls] == [
         ("POST", path),
@@ -257,7 +211,7 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
         "message": message,
         "action": "message.sent",
     }
-    gone = Delivery.objects.create(
+    Delivery.objects.create(
         **event, entry=1, state="delivered", request='{"to": "dana@"}', answer="dana@"
     )
     waits = Delivery.objects.create(**event, entry=2, request='{"to": "dana@"}')
@@ -268,8 +222,6 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
     assert [one.message for one in remaining] == [other]
     waits.refresh_from_db()
     assert waits.state == "failed"
-    with pytest.raises(NotResent, match="erased with its message"):
-        resend(gone.pk, admin.actor(surface="web"))
     assert signed_in(admin).get("/alerts/log/").text.count("Content erased.") == 4
 
 

@@ -187,7 +187,7 @@ def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies
     for path in ("/alerts/log/", f"/alerts/log/{theirs.pk}/"):
         page = client.get(path).text
         assert "Of theirs" in page
-        for text in ("Of others", "the request", "the answer", "Send again"):
+        for text in ("Of others", "the request", "the answer"):
             assert text not in page
     for hidden in (others, none):
         assert client.get(f"/alerts/log/{hidden.pk}/").status_code == 404
@@ -221,27 +221,6 @@ def test_scope_names_are_shown_only_to_people_who_can_see_them(signed_in, connec
     assert page.count("For mail that you cannot see") == 2
     assert other.name not in page
     assert theirs.address not in page
-
-
-def test_admin_resends_one_or_all_failed_deliveries_once(signed_in, admin):
-    destination = make_destination()
-    first = make_failed_delivery(destination, request='{"a": 1}', answer="<answer")
-    second = make_failed_delivery(destination)
-    client = signed_in(admin)
-    answer = client.post(f"/alerts/log/{first.pk}/again/", {"state": "failed"})
-    assert answer["Location"] == "/alerts/log/?state=failed"
-    assert Delivery.objects.get(state="due").again_of == first
-    page = client.get(f"/alerts/log/{first.pk}/").text
-    assert "{\n  &quot;a&quot;: 1\n}" in page
-    assert "&lt;answer" in page
-    # What cannot be sent again holds up nothing.
-    off = make_destination(switched_off_at=timezone.now())
-    make_failed_delivery(off)
-    make_failed_delivery(destination, erased_at=timezone.now())
-    for _ in range(2):
-        client.post("/alerts/log/again/")
-    due = Delivery.objects.filter(state="due").order_by("pk")
-    assert [one.again_of for one in due] == [first, second]
 
 
 TOKEN = "a-token_that_nobody_may_see"
