@@ -1,37 +1,35 @@
 """Exports of what a filter shows, as CSV or JSON Lines, with personal details or
-without: requested, running, done or interrupted. Each step is one transaction with its
-entry.
+without.
 
-An export holds the entries that were there when it was asked for, however long it runs.
-PostgreSQL's snapshot of that moment is stored as text, so no transaction is held open.
+An export holds the entries that were there when it was asked for, however long it runs:
+it goes by PostgreSQL's snapshot of that moment, and no transaction is held open.
 `Download` streams it to the browser, some entries at a time; the file is never stored
-on the server, so nothing has to be guarded and deleted, and it works on any number of
-hosts. It costs a thread of the web process for as long as it runs, so only a few run at
-once (MOST), a reader who reads nothing loses the connection (dashboard/asgi.py), and
-one who reads too slowly is broken off here. The pages are in `people.exports`, because
-they ask people to confirm who they are.
+on the server, so nothing has to be guarded and deleted. It costs a thread of the web
+process for as long as it runs, so only a few run at once (MOST), a reader who reads
+nothing loses the connection (dashboard/asgi.py), and one who reads too slowly is broken
+off here. The page is in `people.exports`, because it asks people to confirm who they
+are.
 """
 
 import hashlib
 import json
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, timedelta
-from typing import Self
-from uuid import UUID
+from datetime import UTC
+from weakref import WeakSet
 
 from django import forms
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import BooleanField, Func, Max, Q, Value
-from django.db.models.functions import Now
 
 from audit.fields import TransactionIdField
-from audit.models import Entry, EntryQuerySet, Export, SealedEntry
+from audit.models import Entry, EntryQuerySet, SealedEntry
 from audit.recording import record
 from audit.search.filters import Filters
-from audit.search.results import readable
+from audit.search.results import SearchTooLongError, readable, within_time
 from audit.trail import lines, with_subjects
 from common.actors import Actor
 from common.csv_rows import csv_row
@@ -41,7 +39,6 @@ from common.postgres import (
     atomic_with_retry,
     current_snapshot,
     statements_within,
-    take_lock,
 )
 
 # --- How a file is written ------------------------------------------------------------
@@ -64,7 +61,6 @@ _MARK = "\ufeff"
 class Format:
     """One way to write; `kind` is csv or jsonl."""
 
-    name: str
     kind: str
     has_details: bool
 
@@ -132,18 +128,6 @@ class Format:
         return _json_line({"broken_off": notice})
 
 
-# The name is stored in the row of the export.
-FORMATS: Mapping[str, Format] = {
-    one.name: one
-    for one in (
-        Format("csv", "csv", True),
-        Format("jsonl", "jsonl", True),
-        Format("csv-bare", "csv", False),
-        Format("jl-bare", "jsonl", False),
-    )
-}
-
-
 def _json_line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
 
@@ -156,143 +140,7 @@ class ExportForm(forms.Form):
 
     def wanted(self) -> Format:
         """Return what was chosen."""
-        chosen = (self.cleaned_data["format"], self.cleaned_data["details"])
-        return next(
-            one for one in FORMATS.values() if (one.kind, one.has_details) == chosen
-        )
-
-
-# --- The life of an export ------------------------------------------------------------
-
-
-# Limits per person and in total: each export holds one of the web process's four
-# threads.
-MOST_OF_ONE = 1
-MOST = 2
-# An export without progress for so long has lost its process; longer than SLOWEST.
-LOST_AFTER = timedelta(minutes=5)
-# The time limit of the count, in milliseconds.
-COUNTED_WITHIN = 4_000
-_EXPORTER = Actor("worker", "exporter", "the exporter", "worker")
-LOST = "The process that wrote it ended."
-
-
-class NotExported(Exception):
-    """The export cannot begin now; the sentence says why."""
-
-
-@atomic_with_retry
-def begin_export(*, actor: Actor, filters: Filters, wanted: Format) -> Export:
-    """Fix what is exported, and note that it is. Raises NotExported."""
-    cut = take_cut()
-    # Times as moments: “today” must mean the same when the download is begun again
-    # tomorrow.
-    pinned = filters.pinned()
-    query = pinned.query(before=None, after=None)
-    if len(query) > Export._meta.get_field("query").max_length:  # type: ignore[operator]
-        raise NotExported(
-            "This filter is too long to be stored with the export. Shorten it."
-        )
-    try:
-        with statements_within(COUNTED_WITHIN):
-            number = entries_of(pinned, cut, actor).count()
-    except OperationalError:
-        raise NotExported(
-            "This filter takes too long to search. Narrow it by time or action."
-        ) from None
-    export = Export.objects.create(
-        person=int(actor.id),
-        query=query,
-        format=wanted.name,
-        snapshot=str(cut),
-        rows_total=number,
-    )
-    _record("ledger.exported", export, actor)
-    return export
-
-
-@atomic_with_retry
-def request_again(*, actor: Actor, export: UUID) -> None:
-    """Let an interrupted export begin again, with the same entries. Raises NotExported."""
-    note_lost_exports()
-    broken_off = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
-    again = {"state": Export.State.ASKED, "rows_done": 0, "sha256": ""}
-    if not broken_off.update(**again, changed_at=Now()):
-        raise NotExported("This export was not interrupted.")
-    _record("ledger.exported", Export.objects.get(pk=export), actor, again="yes")
-
-
-@atomic_with_retry
-def start_export(export: UUID) -> Export:
-    """Start an export that was asked for. Raises NotExported where it is none, or too
-    many run.
-    """
-    # Held to the end of this transaction: of two that start at once, one sees the
-    # other.
-    take_lock("audit.export")
-    note_lost_exports()
-    running = list(Export.objects.running())
-    found = Export.objects.get(pk=export)
-    if found.state != Export.State.ASKED:
-        raise NotExported("This export has already been started.")
-    if sum(one.person == found.person for one in running) >= MOST_OF_ONE:
-        raise NotExported(
-            "Another of your exports is still running. Start this one when it has finished."
-        )
-    if len(running) >= MOST:
-        raise NotExported(
-            f"{MOST} exports are running, which is the limit. Try again in a moment."
-        )
-    Export.objects.filter(pk=export).update(
-        state=Export.State.RUNNING, rows_done=0, changed_at=Now()
-    )
-    return found
-
-
-def note_progress(export: UUID, rows: int) -> bool:
-    """Store the progress; False where the export was interrupted meanwhile."""
-    return bool(
-        Export.objects.running()
-        .filter(pk=export)
-        .update(rows_done=rows, changed_at=Now())
-    )
-
-
-@transaction.atomic
-def end_export(
-    export: UUID, *, actor: Actor, rows: int, sha256: str = "", reason: str = ""
-) -> bool:
-    """Record that the export was sent completely, or for what reason only a part of
-    it; False where it was interrupted meanwhile.
-    """
-    state = Export.State.BROKEN_OFF if reason else Export.State.DONE
-    running = Export.objects.running().filter(pk=export)
-    if not running.update(state=state, rows_done=rows, sha256=sha256, changed_at=Now()):
-        return False
-    ended = Export.objects.get(pk=export)
-    if reason:
-        action = "ledger.export_broken_off"
-        _record(action, ended, actor, handed_out=str(rows), reason=reason)
-    else:
-        _record("ledger.export_ended", ended, actor, rows=str(rows), sha256=sha256)
-    return True
-
-
-@transaction.atomic
-def note_lost_exports() -> None:
-    """Record exports whose process has died as interrupted."""
-    for lost in Export.objects.running().idle_for(LOST_AFTER):
-        end_export(lost.pk, actor=_EXPORTER, rows=lost.rows_done, reason=LOST)
-
-
-def _record(action: str, export: Export, actor: Actor, **more: str) -> None:
-    details = {
-        "export": str(export.pk),
-        "filter": export.query or "everything",
-        "format": FORMATS[export.format].label,
-        "rows": str(export.rows_total),
-    }
-    record(action, actor, details=details | more)
+        return Format(self.cleaned_data["format"], self.cleaned_data["details"])
 
 
 # --- Which entries it holds ----------------------------------------------------------
@@ -314,15 +162,6 @@ class Cut:
     snapshot: str
     after_id: int
     last: int
-
-    @classmethod
-    def read(cls, stored: str) -> Self:
-        """Return the cut that was written down."""
-        after_id, last, snapshot = stored.split(" ")
-        return cls(snapshot, int(after_id), int(last))
-
-    def __str__(self) -> str:
-        return f"{self.after_id} {self.last} {self.snapshot}"
 
 
 def take_cut() -> Cut:
@@ -370,11 +209,46 @@ NO_LONGER = (
 SLOW = "The browser was too slow."
 FAILED = "The database did not answer in time."
 WRONG = "The desk had an error."
-TAKEN = "It was interrupted in the meantime."
+# Each holds one of the web process's four threads.
+MOST = 2
+_running: WeakSet["Download"] = WeakSet()
+_guard = threading.Lock()
+
+
+class NotExported(Exception):
+    """The export cannot begin now; the sentence says why."""
 
 
 class _BrokenOff(Exception):
     """Why the export ends here."""
+
+
+@atomic_with_retry
+def begin_export(
+    *, actor: Actor, filters: Filters, wanted: Format, stays: Callable[[], bool]
+) -> "Download":
+    """Fix what is exported, note that it is, and return the file. `stays` says whether
+    the person may still have it. Raises NotExported.
+    """
+    with _guard:
+        if len(_running) >= MOST:
+            raise NotExported(
+                f"{MOST} exports are running, which is the limit. Try again in a moment."
+            )
+        try:
+            with within_time():
+                entries = entries_of(filters, take_cut(), actor).oldest_first()
+        except SearchTooLongError:
+            raise NotExported(
+                "This filter takes too long to search. Narrow it by time or action."
+            ) from None
+        # Times as moments: "today" says nothing in an entry.
+        query = filters.pinned().query(before=None, after=None)
+        details = {"filter": query or "everything", "format": wanted.label}
+        record("ledger.exported", actor, details=details)
+        export = Download(entries, wanted, actor=actor, details=details, stays=stays)
+        _running.add(export)
+        return export
 
 
 class Download:
@@ -383,32 +257,29 @@ class Download:
     """
 
     def __init__(
-        self, export: Export, *, actor: Actor, stays: Callable[[], bool]
+        self,
+        entries: EntryQuerySet,
+        wanted: Format,
+        *,
+        actor: Actor,
+        details: dict[str, str],
+        stays: Callable[[], bool],
     ) -> None:
-        self._export = export
+        self._entries = entries
+        self._format = wanted
         self._actor = actor
+        self._details = details
         self._stays = stays
-        self._format = FORMATS[export.format]
         self._sum = hashlib.sha256()
         self._rows = 0
-        self._is_open = True
         # A server iterates when the request's own trace has ended.
         self._trace = trace_id.get()
-        self._parts = self._produced()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        with traced(self._trace):
-            return next(self._parts)
 
     def close(self) -> None:
         """End the export now. Does nothing after its end."""
-        with traced(self._trace):
-            self._break_off(GONE)
+        self._break_off(GONE)
 
-    def _produced(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
         try:
             yield self._part(self._format.head())
             for found in self._batches():
@@ -417,14 +288,11 @@ class Download:
                 if time.monotonic() - began > SLOWEST:
                     raise _BrokenOff(SLOW)
                 self._rows += len(found)
-                if not note_progress(self._export.pk, self._rows):
-                    raise _BrokenOff(TAKEN)
-            digest = self._sum.hexdigest()
-            if not end_export(
-                self._export.pk, actor=self._actor, rows=self._rows, sha256=digest
-            ):
-                raise _BrokenOff(TAKEN)
-            self._is_open = False
+            self._end(
+                "ledger.export_ended",
+                rows=str(self._rows),
+                sha256=self._sum.hexdigest(),
+            )
             return
         except _BrokenOff as broken:
             sentence = str(broken)
@@ -442,17 +310,13 @@ class Download:
         """Yield rows, oldest first: a file reads from the beginning, and keyset paging
         costs the same anywhere.
         """
-        filters = Filters.from_query(self._export.query)
-        cut = Cut.read(self._export.snapshot)
-        with statements_within(READ_WITHIN):
-            entries = entries_of(filters, cut, self._actor).oldest_first()
         is_csv = self._format.kind == "csv"
         last = 0
         while True:
             if not self._stays():
                 raise _BrokenOff(NO_LONGER)
             with statements_within(READ_WITHIN):
-                found = lines(entries.after(last)[:AT_ONCE])
+                found = lines(self._entries.after(last)[:AT_ONCE])
                 if not self._format.has_details:
                     for entry in found:
                         entry.details = {}
@@ -476,15 +340,19 @@ class Download:
         return part
 
     def _break_off(self, sentence: str) -> None:
-        if not self._is_open:
-            return
-        self._is_open = False
         try:
-            end_export(
-                self._export.pk, actor=self._actor, rows=self._rows, reason=sentence
+            self._end(
+                "ledger.export_broken_off", handed_out=str(self._rows), reason=sentence
             )
         except DatabaseError as error:
-            # A later check records it as an export that lost its process.
             log.warning(
                 "end of an export not noted", extra={"reason": type(error).__name__}
             )
+
+    def _end(self, action: str, **more: str) -> None:
+        """Record how the export ended, once, and make room for another."""
+        if self not in _running:
+            return
+        _running.discard(self)
+        with traced(self._trace), transaction.atomic():
+            record(action, self._actor, details=self._details | more)

@@ -1,13 +1,12 @@
-"""The ledger's tables: entries, the seals over them, exports, and the desk's own checks.
+"""The ledger's tables: entries, the seals over them, and the desk's own checks.
 
 Entries and seals can only be added; personal details can be removed. Nothing here
 points to other tables: an entry must outlive what it is about.
 """
 
 import hashlib
-import uuid
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any, Self
 
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
@@ -468,57 +467,7 @@ class Anchor(models.Model):
         indexes = [models.Index(fields=["kind", "place", "seal"], name="anchor_place")]
 
 
-# --- Exports and checks ---------------------------------------------------------------
-
-
-class ExportQuerySet(models.QuerySet["Export"]):
-    """Reads of the exports."""
-
-    def newest_first(self) -> Self:
-        return self.order_by("-asked_at", "pk")
-
-    def running(self) -> Self:
-        return self.filter(state=Export.State.RUNNING)
-
-    def idle_for(self, age: timedelta) -> Self:
-        """Those that made no progress for so long."""
-        return self.filter(changed_at__lt=Now() - age)
-
-    def readable_by(self, actor: Any, *, all_of_them: bool) -> Self:
-        """One's own, or those of everybody."""
-        return self if all_of_them else self.filter(person=int(actor.id))
-
-    def before(self, asked_at: datetime) -> Self:
-        """Those that were asked for earlier: the next page."""
-        return self.filter(asked_at__lt=asked_at)
-
-
-class Export(models.Model):
-    """One export: what was asked for, how far it is, and what left."""
-
-    class State(models.TextChoices):
-        ASKED = "asked", "Requested"
-        RUNNING = "running", "Running"
-        DONE = "done", "Done"
-        BROKEN_OFF = "broken_off", "Interrupted"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    person = models.BigIntegerField()
-    query = models.CharField(max_length=1000)
-    format = models.CharField(max_length=8)
-    state = models.CharField(max_length=12, choices=State, default=State.ASKED)
-    # Which entries it holds: those that this snapshot of PostgreSQL sees.
-    snapshot = models.TextField()
-    rows_total = models.BigIntegerField(null=True)
-    rows_done = models.BigIntegerField(default=0)
-    sha256 = models.CharField(max_length=64)
-    asked_at = models.DateTimeField(db_default=Now())
-    changed_at = models.DateTimeField(db_default=Now())
-
-    objects = ExportQuerySet.as_manager()
-
-    class Meta:
-        indexes = [models.Index(fields=["person", "asked_at"], name="export_of_person")]
+# --- Checks ---------------------------------------------------------------------------
 
 
 class CheckQuerySet(models.QuerySet["Check"]):

@@ -193,8 +193,4 @@ urlpatterns = [
     path("audit/reports/rights/", reports.rights, name="report-rights"),
     path("audit/reports/rights/file/", reports.rights_file, name="report-rights-file"),
     path("audit/export/", exports.export, name="export"),
-    path("audit/export/past/", exports.past, name="exports"),
-    path("audit/export/<uuid:export_id>/", exports.one, name="export-one"),
-    path("audit/export/<uuid:export_id>/file", exports.export_file, name="export-file"),
-    path("audit/export/<uuid:export_id>/again/", exports.again, name="export-again"),
 ]

@@ -58,7 +58,6 @@ PROVED = {
     "check-ledger": "test_ledger_state.py",
     "practice-on": "test_practice.py::test_switching_on_always_takes_two_admins_and_off_takes_one",
     "practice-off": "test_practice.py::test_switching_on_always_takes_two_admins_and_off_takes_one",
-    "export-file": "test_export.py::test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_once",
 }
 # Changes what MultiMail keeps: `test_ledger_complete.py` goes through these, with a
 # gateway that answers.

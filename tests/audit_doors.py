@@ -41,20 +41,4 @@ AUDIT_DOORS = {
         sure=True,
         fields=lambda w: {"format": "csv", "details": "on"},
     ),
-    "exports": Door(
-        "lists one's exports; an auditor of everything sees all", "own", (A, U)
-    ),
-    "export-one": Door(
-        "shows the progress of one's export", "own", (A, U), needs="export"
-    ),
-    "export-file": Door(
-        "downloads one's export, after asking",
-        "own",
-        (A, U),
-        writes=True,
-        needs="export",
-    ),
-    "export-again": writing_button(
-        "starts one's export again", "own", (A, U), sure=True, needs="broken_export"
-    ),
 }

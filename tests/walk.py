@@ -34,7 +34,6 @@ from approvals.models import (
 )
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
-from audit.models import Export
 from common.actors import Role, operator
 from common.encryption import encrypt
 from demo.messages.files import INVOICE_PDF
@@ -511,18 +510,6 @@ class Walk:
 
     def _need_gate(self):
         self.gate = GateList.objects.create(mailbox=self.mailbox, kind="restriction")
-
-    def _need_export(self, state="asked"):
-        self.export = Export.objects.create(
-            person=self.person.pk,
-            format="csv",
-            snapshot="0 0 1:1:",
-            rows_total=0,
-            state=state,
-        )
-
-    def _need_broken_export(self):
-        self._need_export("broken_off")
 
     @cached_property
     def switch(self):

@@ -111,22 +111,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='Export',
-            fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('person', models.BigIntegerField()),
-                ('query', models.CharField(max_length=1000)),
-                ('format', models.CharField(max_length=8)),
-                ('state', models.CharField(choices=[('asked', 'Requested'), ('running', 'Running'), ('done', 'Done'), ('broken_off', 'Interrupted')], default='asked', max_length=12)),
-                ('snapshot', models.TextField()),
-                ('rows_total', models.BigIntegerField(null=True)),
-                ('rows_done', models.BigIntegerField(default=0)),
-                ('sha256', models.CharField(max_length=64)),
-                ('asked_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-            ],
-        ),
-        migrations.CreateModel(
             name='SealedEntry',
             fields=[
                 ('entry', models.BigIntegerField(primary_key=True, serialize=False)),
@@ -245,10 +229,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='entry',
             index=django.contrib.postgres.indexes.HashIndex(fields=['mac'], name='entry_mac'),
-        ),
-        migrations.AddIndex(
-            model_name='export',
-            index=models.Index(fields=['person', 'asked_at'], name='export_of_person'),
         ),
         migrations.AddIndex(
             model_name='seal',

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import models
-from django.db.models import Count, Func, Min, Subquery, Value
-from django.db.models.functions import Cast, Coalesce, Now
+from django.db.models import Count, Min, Subquery
+from django.db.models.functions import Now
 
-from audit.fields import TransactionIdField
 from audit.models import Entry, Seal
 from audit.sealing import anchors, sealer, signing
 from audit.sealing.signing import latest_seal, refusal_since
@@ -106,23 +105,6 @@ def sealing_state(now: datetime) -> SealingState:
 
 
 def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:
-    """Return the oldest entry that no seal covers, where it has waited for longer: one
-    part of a count by one query.
-    """
-    last = Seal.objects.order_by("-number")
-    end_xid = Coalesce(
-        Subquery(last.values("end_xid")[:1]), Cast(Value("0"), TransactionIdField())
-    )
-    number = models.BigIntegerField()
-    end_id = Coalesce(Subquery(last.values("end_id")[:1]), 0, output_field=number)
-    after_id = Coalesce(Subquery(last.values("after_id")[:1]), 0, output_field=number)
-    now = Func(
-        Func(function="pg_current_snapshot"),
-        function="pg_snapshot_xmax",
-        output_field=TransactionIdField(),
-    )
-    waiting = Entry.objects.filter(xid__gte=end_xid, xid__lt=now, id__gt=after_id)
-    waiting = waiting.exclude(xid=end_xid, id__lte=end_id).sealing_order()
-    return Entry.objects.filter(
-        pk=Subquery(waiting.values("pk")[:1]), at__lt=Now() - longer_than
-    )
+    """Return the oldest entry that no seal covers, where it has waited for longer."""
+    oldest = Entry.objects.after_seal(latest_seal()).values("pk")[:1]
+    return Entry.objects.filter(pk=Subquery(oldest), at__lt=Now() - longer_than)

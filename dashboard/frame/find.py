@@ -120,7 +120,6 @@ PAGES: list[Place] = [
         "report roles date",
         _looks_after_people,
     ),
-    ("Past exports", "exports", "audit history csv", _looks_after_people),
     ("Ledger status", "ledger-state", "seals verify check", _everybody),
     (
         "Your account",

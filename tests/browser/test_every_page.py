@@ -63,7 +63,6 @@ NO_PAGE = {
     "file-page",
     "file-download",
     "verifier",
-    "export-file",
     "loosen-mailbox",
     # They redirect where the rows of the walk give nothing to show: see of_messages.
     "approve",

@@ -36,7 +36,6 @@ NO_COMMANDS = {
     "setup-away",
     "check-ledger",
     "export",
-    "export-again",
     "report-rights-file",
     "ask-second-admin",
     "accept-change",
