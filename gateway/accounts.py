@@ -57,13 +57,6 @@ def change_account(
         )
     with transaction.atomic():
         account = Account.locked(key.account_id)
-        commercial = Mailbox.objects.filter(
-            account=account, commercial=True, is_active=True
-        )
-        if not changes.get("physical_address", "kept").strip() and commercial.exists():
-            raise Invalid(
-                "physical_address: commercial mail must show it. Switch commercial off for the mailboxes first."
-            )
         if changes:
             account.save_fields(**changes)
             auditing.record("account.updated", account, key, fields=sorted(changes))

@@ -35,9 +35,6 @@ _SIGNED = 2 * (
     b"x-ai-generated",
     b"x-multimail-identity",
 )
-# RFC 8058 asks for these. Signed only where they are: mailing lists add their own to
-# other mail.
-_UNSUBSCRIBE = (b"list-unsubscribe", b"list-unsubscribe-post")
 
 
 def make_key(domain: Domain) -> DkimKey:
@@ -94,15 +91,12 @@ def signed(message: bytes, sender: str) -> bytes:
     # its own.
     import dkim
 
-    signed_headers = list(_SIGNED)
-    if b"\r\nList-Unsubscribe: " in message.partition(b"\r\n\r\n")[0]:
-        signed_headers += 2 * _UNSUBSCRIBE
     header: bytes = dkim.sign(
         message,
         selector=key.selector.encode(),
         domain=key.domain.domain.encode(),
         privkey=key.private_key.encode(),
         canonicalize=(b"relaxed", b"relaxed"),
-        include_headers=signed_headers,
+        include_headers=list(_SIGNED),
     )
     return header + message

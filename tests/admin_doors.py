@@ -274,7 +274,6 @@ ACCOUNT_DOORS = {
         fields=lambda w: {
             "display_name": "Other",
             "default_gate_timing": "gate_first",
-            "simplify_html": "1",
         },
     ),
     "mailbox-mode": Button(

@@ -68,7 +68,6 @@ MAX_EXPIRY = timedelta(days=90)
 _STRICTER = {
     "allow_looser_per_call": False,
     "require_fingerprint": True,
-    "simplify_html": True,
 }
 
 _LABELS = {
@@ -76,8 +75,6 @@ _LABELS = {
     "auto_cc": "copies to",
     "auto_bcc": "blind copies to",
     "signature_block": "signature",
-    "commercial": "commercial mail",
-    "simplify_html": "simplify HTML",
     "forward_inbound": "forwarding",
     "scheduling_enabled": "scheduling",
     "default_gate_timing": "when scheduled mail is reviewed",

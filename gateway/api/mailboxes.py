@@ -44,10 +44,8 @@ class MailboxSettings(Body):
     signature_block: ShortText | None = None
     # 0 and 1 are taken as well.
     forward_inbound: bool | None = None
-    commercial: bool | None = None
     # No setting any more: clients of MultiMail before 0.13 send it.
     ai_disclosure: bool | None = None
-    simplify_html: bool | None = None
     mcp_configured: bool | None = None
     scheduling_enabled: bool | None = None
     allow_looser_per_call: bool | None = None
@@ -135,9 +133,7 @@ class MailboxAnswer(Answer):
     scheduling_enabled: int
     mcp_configured: int
     forward_inbound: int
-    commercial: int
     ai_disclosure: int = 1
-    simplify_html: int
     webhook_url: None = None
     oversight_webhook_url: None = None
     is_active: int
@@ -261,8 +257,7 @@ def _loosens_own_oversight(key: ApiKey, body: MailboxSettings) -> bool:
     """
     # Nor may a sandbox key add somebody who gets live mail.
     adds = key.sandbox and bool(body.auto_cc or body.auto_bcc)
-    loosens = bool(body.allow_looser_per_call) or body.simplify_html is False
-    return adds or (key.has_conflict_of_interest() and loosens)
+    return adds or (key.has_conflict_of_interest() and bool(body.allow_looser_per_call))
 
 
 class DomainIn(Body):

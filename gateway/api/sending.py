@@ -250,10 +250,9 @@ def accept(
     if email.html is not None:
         simple = simplify_html(email.html)
         email.markdown = email.markdown or simple.text
-        if mailbox.simplify_html:
-            email.original_html = email.html if simple.changes else None
-            email.html = simple.html
-            email.simplified = simple.changes
+        email.original_html = email.html if simple.changes else None
+        email.html = simple.html
+        email.simplified = simple.changes
     asked = body.oversight_mode
     accepted = submission.accept_email(
         key,

@@ -105,7 +105,7 @@ def _attempt(email: Email) -> str:
     suppressed = suppression.suppressed_recipients(email, recipients)
     # Copies that the mailbox adds are no reason to send.
     if suppressed and suppressed.keys() >= set(email.addressees()):
-        why = "every recipient is suppressed or has unsubscribed"
+        why = "every recipient is suppressed"
         refusal = smtp.HandoverFailed(why, permanent=True, refused=suppressed)
         return _fail(email, refusal)
     server = Server.from_url(settings.EMAIL_URL)

@@ -241,11 +241,6 @@ class Mailbox(UlidModel):
     )
     scheduling_enabled = models.BooleanField(default=True)
     forward_inbound = models.BooleanField(default=False)
-    # Marketing: its mail carries the account's postal address and a link to
-    # unsubscribe.
-    commercial = models.BooleanField(default=False, db_default=False)
-    # Whether HTML is sent in its simple form only.
-    simplify_html = models.BooleanField(default=True, db_default=True)
     mcp_configured = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
 

@@ -29,8 +29,6 @@ from upstream.client import Client
 
 READ_SECONDS = 10.0
 _SWITCHES = (
-    "commercial",
-    "simplify_html",
     "forward_inbound",
     "allow_looser_per_call",
     "require_fingerprint",

@@ -25,7 +25,6 @@ def forms_at_multimail(account, person):
         "auto_cc": "",
         "auto_bcc": "",
         "signature_block": "",
-        "simplify_html": "1",
         "default_gate_timing": "gate_first",
         "scheduling_enabled": "1",
     }

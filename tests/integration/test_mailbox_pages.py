@@ -44,7 +44,6 @@ def settings_of(account, **changed):
         "signature_block": "",
         "default_gate_timing": "gate_first",
         "scheduling_enabled": "1",
-        "simplify_html": "1",
         **changed,
     }
 

@@ -271,7 +271,6 @@ def test_change_that_loosens_takes_a_code_of_a_key_that_sends(world):
         (account, "hold_all", False),
         (account, "require_fingerprint", False),
         (box, "require_fingerprint", False),
-        (box, "simplify_html", False),
         (box, "allow_looser_per_call", True),
     ):
 

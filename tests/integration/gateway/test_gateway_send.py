@@ -154,14 +154,6 @@ def test_html_that_is_too_complex_is_refused_with_a_sentence(world):
     assert bad_field_of(answer) == (422, "html")
 
 
-def test_mailbox_can_send_html_as_it_is_written(world):
-    assert world.patch(world.base, simplify_html=False).status_code == 200
-    answer = world.send(html=HIDING, markdown=None).json()
-    assert "warnings" not in answer
-    (row,) = world.pending()["pending"]
-    assert (row["html_body"], row["simplified"]) == (HIDING, 0)
-
-
 UCAN = "eyJhbGciOiJFZERTQSJ9." + "Ab-_9" * 2196 + "c=d"
 
 
