@@ -4,8 +4,7 @@
 HTML is only /docs.
 
 It checks the host and the size of the body before anything reads them, names the
-request in the log, marks every answer as ours, and adds the unknown fields of the body
-to the answer (docs/gateway.md).
+request in the log, and marks every answer as ours.
 """
 
 import json
@@ -13,7 +12,6 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -23,8 +21,6 @@ from django.http.response import HttpResponseBase
 from common.identifiers import ulid
 from common.logs import traced
 
-MAX_NAMES = 10
-_LONGEST_NAME = 80
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NOT_JSON = ("/docs", "/static/")
 _SENTENCES = {
@@ -33,14 +29,6 @@ _SENTENCES = {
     413: ("The body is too large.", "too_large"),
 }
 _BROKEN = ("The gateway had an error, which was logged.", "internal")
-
-
-def remember(request: HttpRequest, names: set[str]) -> None:
-    """Store the names on the request until the answer is made."""
-    if names:
-        known: set[str] = getattr(request, "ignored_fields", set())
-        request.ignored_fields = known | names  # type: ignore[attr-defined]
-
 
 log = logging.getLogger(__name__)
 
@@ -103,13 +91,6 @@ class JsonOnlyMiddleware:
                 "key": getattr(getattr(request, "auth", None), "pk", None),
             }
             log.info("request", extra=facts)
-        names: set[str] = getattr(request, "ignored_fields", set())
-        if names and response.status_code < 300 and isinstance(response, JsonResponse):
-            result: dict[str, Any] = json.loads(response.content)
-            result["ignored_fields"] = [
-                name[:_LONGEST_NAME] for name in sorted(names)[:MAX_NAMES]
-            ]
-            response.content = json.dumps(result).encode()
         response["X-Countersign-Gateway"] = "1"
         response["X-Content-Type-Options"] = "nosniff"
         response["X-Request-Id"] = request_id

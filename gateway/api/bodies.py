@@ -1,18 +1,16 @@
 """How request bodies are read: JSON of a sane size and depth, fields checked so that
 what is stored is sound.
 
-Unknown fields are ignored and named in the answer; only a decision with an unknown
-field is refused. An error is a sentence for people, not the validation library's.
+Unknown fields are ignored; only a decision with an unknown field is refused. An error
+is a sentence for people, not the validation library's.
 """
 
-import difflib
 import json
 import math
 import re
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 from annotated_types import MaxLen
 from django.http import HttpRequest
@@ -23,7 +21,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
     model_validator,
 )
 from pydantic.config import JsonDict
@@ -31,7 +28,6 @@ from pydantic_core import PydanticCustomError
 
 from common.mail_addresses import clean_address, clean_addresses
 from common.unique_keys import DuplicateKey, unique_keys
-from gateway import middleware
 from gateway.accounts import confirmed
 from gateway.api.answers import Json, OrNone
 from gateway.errors import BadRequest, Invalid
@@ -48,12 +44,10 @@ MAX_METADATA_BYTES = 16 * 1024
 MAX_KEY = 200
 # The type of validation error for a header injection; `api.site` also records the key.
 INJECTION = "header_injection"
-# The type of validation error for a field that nobody knows, in a body that must not
-# have one.
-UNKNOWN_FIELD = "unknown_field"
 _GOES_ON = re.compile(r"[\r\n]")
 _PLAIN = {
     "missing": "is missing.",
+    "extra_forbidden": "is no field of a decision. Nothing was decided.",
     "bool_type": "must be true or false.",
     "bool_parsing": "must be true or false.",
     "string_type": "must be text.",
@@ -170,52 +164,6 @@ class Body(BaseModel):
     """Base of all request bodies."""
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _note_unknown(cls, data: Any, info: ValidationInfo) -> Any:
-        request = (info.context or {}).get("request")
-        if request is not None and isinstance(data, dict):
-            known = {
-                word
-                for name, field in cls.model_fields.items()
-                for word in (name, field.alias)
-            }
-            middleware.remember(request, data.keys() - known)
-        return data
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-class StrictBody(Body):
-    """A body whose unknown fields are refused: one might be meant as a limit, which
-    would be ignored.
-
-    `meant_by` names the field that is probably meant by a word that does not look like
-    it.
-    """
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    meant_by: ClassVar[Mapping[str, str]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _note_unknown(cls, data: Any, info: ValidationInfo) -> Any:
-        known = cls.model_fields
-        unknown = sorted(data.keys() - known.keys()) if isinstance(data, dict) else []
-        if not unknown:
-            return data
-        plain = {_letters(word): field for word, field in cls.meant_by.items()}
-        plain |= {_letters(word): word for word in known}
-        alike = difflib.get_close_matches(_letters(unknown[0]), plain, n=1)
-        meant = f" Did you mean {plain[alike[0]]}?" if alike else ""
-        raise PydanticCustomError(
-            UNKNOWN_FIELD,
-            "{name}: a decision has no such field.{meant} Nothing was decided. Its fields: {known}.",
-            {"name": unknown[0][:80], "meant": meant, "known": ", ".join(known)},
-        )
 
 
 class NamesEmail(Body):

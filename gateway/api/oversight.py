@@ -36,7 +36,6 @@ from gateway.api.bodies import (
     NamesEmail,
     Sha256,
     ShortLine,
-    StrictBody,
     example,
 )
 from gateway.api.mailboxes import MailboxAnswer, MailboxChanged
@@ -56,25 +55,6 @@ _ACTIONS = {
 }
 # A suggestion travels in webhooks, whose receivers may read no more than 256 KiB.
 MAX_SUGGESTION = 20_000
-# What clients may call a field of a decision that no MultiMail client does.
-_MEANT = {
-    **dict.fromkeys(
-        (
-            "fingerprint",
-            "seen_fingerprint",
-            "content_fingerprint",
-            "sha256",
-            "hash",
-            "etag",
-            "if_match",
-        ),
-        "expected_fingerprint",
-    ),
-    **dict.fromkeys(("comment", "note", "because", "explanation", "message"), "reason"),
-    **dict.fromkeys(("outcome", "verdict", "status", "approve", "reject"), "action"),
-    **dict.fromkeys(("email", "uid"), "email_id"),
-    **dict.fromkeys(("reviewer", "approver", "user"), "decided_by"),
-}
 # Fifty recipients.
 MAX_FIELD = 13_000
 _ASKED = (
@@ -83,23 +63,24 @@ _ASKED = (
 )
 
 
-class FieldChange(StrictBody):
+class FieldChange(Body):
     """One field as the message had it, and as a person corrected it; recipients are one
     line with commas.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     field: Annotated[Line, MaxLen(40)]
     before: Annotated[str, MaxLen(MAX_FIELD)]
     after: Annotated[str, MaxLen(MAX_FIELD)]
 
 
-class Verdict(StrictBody, NamesEmail):
+class Verdict(NamesEmail):
     """A decision about a message that the path names. A field that is not listed here
     is refused.
     """
 
     model_config = ConfigDict(extra="forbid", **example({"decision": "approve"}))
-    meant_by = _MEANT
 
     action: str = ""
     decision: str = ""

@@ -34,7 +34,7 @@ from gateway.api import (
     webhooks,
 )
 from gateway.api.answers import Health, Json, Problem
-from gateway.api.bodies import INJECTION, UNKNOWN_FIELD, StrictParser, sentence_of
+from gateway.api.bodies import INJECTION, StrictParser, sentence_of
 from gateway.api.dialects import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
 from gateway.messages import content
@@ -318,7 +318,7 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     if first["type"] == INJECTION and key:
         # Without the text that was tried.
         auditing.record("header_injection.refused", key, key, field=field)
-    code = "unknown_field" if first["type"] == UNKNOWN_FIELD else ""
+    code = "unknown_field" if first["type"] == "extra_forbidden" else ""
     return _problem(Invalid(sentence, field=field, code=code))
 
 

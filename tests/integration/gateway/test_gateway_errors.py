@@ -96,20 +96,6 @@ def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(
     } == {"/v1/account"} & set(request_rules.OPEN)
 
 
-def test_unknown_fields_are_ignored_and_named_unless_the_request_is_refused(world):
-    answer = world.send(
-        shedule_at="2027-01-01T00:00:00Z",
-        attachments=[{"name": "a", "content": "YQ==", "enc": "b"}],
-    )
-    assert answer.json()["ignored_fields"] == ["enc", "shedule_at"]
-    assert int(answer["Content-Length"]) == len(answer.content)
-    known = {"from": world.mailbox.address, "idempotency_key": "k"}
-    assert "ignored_fields" not in world.send(**known).json()
-    many = {f"{number}{'x' * 200}": 1 for number in range(50)}
-    names = world.send(**many).json()["ignored_fields"]
-    assert (len(names), max(map(len, names))) == (10, 80)
-
-
 def test_every_example_of_a_body_is_valid_and_names_known_fields():
     kinds = [Body]
     for kind in kinds:

@@ -139,22 +139,13 @@ def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(
         assert right[0] == 200
 
 
-def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_meant(
-    world,
-):
+def test_unknown_field_of_a_decision_is_refused_on_every_path(world):
     held = world.held()
     for method, path in PATHS:
         refused = asked(world, path, held, method, fingerprint="0" * 64)
         assert refused == (422, "unknown_field"), path
-    for word, meant in {
-        "expectedFingerprint": "expected_fingerprint",
-        "resaon": "reason",
-        "comment": "reason",
-    }.items():
-        body = {"email_id": held, "action": "approve", word: "x"}
-        error = world.post(PATHS[0][1], key="desk", **body).json()
-        assert error["field"] == word
-        assert f"Did you mean {meant}?" in error["error"]
+    body = {"email_id": held, "action": "approve", "resaon": "x"}
+    assert world.post(PATHS[0][1], key="desk", **body).json()["field"] == "resaon"
     nested = {"action": "reject", "changes": [{"field": "a", "afer": ""}]}
     assert asked(world, PATHS[0][1], held, **nested) == (422, "unknown_field")
     assert status_of(held) == Status.PENDING_SEND_APPROVAL
