@@ -84,7 +84,7 @@ EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.i
 OPERATION_GROUPS = {
     "accounts": "read_account sign_up report_issue update_account delete_account",
     "allowlists": (
-        "read_allowlist replace_allowlist add_entry remove_entry set_list_mode read_list_status list_refusals"
+        "read_allowlist replace_allowlist add_entry remove_entry list_refusals"
     ),
     "audit": "list_audit_log",
     "contacts": "list_contacts create_contact delete_contact",

@@ -35,7 +35,6 @@ NEEDS = [
             "GET /v1/emails/thread/x",
             "GET /v1/emails/x",
             "GET {m}/allowlist",
-            "GET {m}/allowlist/status",
         ],
     ),
     (
@@ -99,7 +98,6 @@ NEEDS = [
             "PUT {m}/allowlist",
             "POST {m}/allowlist",
             "DELETE {m}/allowlist/x",
-            "PUT {m}/allowlist/mode",
             "GET /v1/api-keys",
             "POST /v1/api-keys",
             "PATCH /v1/api-keys/x",
