@@ -24,13 +24,6 @@ def registered_domain(host: str) -> str:
     return _registered(host) or host
 
 
-def is_public_suffix(domain: str) -> bool:
-    """Whether names below this lower-case domain are registered by others, so that it
-    has no single owner.
-    """
-    return _list().is_public(domain)
-
-
 def has_known_suffix(host: str) -> bool:
     """Whether a lower-case host ends in a suffix of the list, or in one reserved for
     documentation and tests.

@@ -1,5 +1,5 @@
 """Domains of accounts: the records that an owner puts into DNS, compared with what DNS says;
-and domains added, verified by DNS or by the operator's word, and removed.
+and domains added, verified by DNS, and removed.
 
 Questions to DNS are bounded in time and size, and never asked in a transaction.
 """
@@ -9,24 +9,20 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import idna
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
-from django.db.models.functions import Now
 from django.utils import timezone
 
-from common.domains import is_public_suffix
 from common.mail_addresses import ascii_domain, is_domain
 from gateway import auditing
-from gateway.dkim import activate_published, make_key
+from gateway.dkim import make_key
 from gateway.errors import Conflict
 from gateway.lookups import check_unlimited
-from gateway.models import Account, ApiKey, DkimKey, Domain, Mailbox
+from gateway.models import Account, ApiKey, Domain, Mailbox
 
 # Seconds for one question with its retries, and for all questions together: a client
 # waits for the answer.
@@ -41,9 +37,6 @@ _MOST_TEXT = 4_000
 asking = threading.Lock()
 Question = tuple[str, str]
 PROOF = "countersign-domain="
-# The record of a retired key is needed while mail that it signed may still be on its
-# way.
-OVERLAP = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -113,7 +106,7 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
 
 OWNERSHIP = "ownership"
 SPF = "spf"
-DMARC = "dmarc"
+DKIM = "dkim"
 MX = "mx"
 
 
@@ -126,32 +119,23 @@ class Record:
     name: str
     value: str
     purpose: str
-    # Whether the domain does without it by now.
-    is_retired: bool = False
 
 
 def records_of(domain: Domain) -> list[Record]:
-    """Return the records of a domain: ownership, DKIM, SPF, DMARC and, where a host can
-    be named, MX.
+    """Return the records of a domain: ownership, DKIM, SPF and, where a host can be
+    named, MX.
     """
     name = domain.domain
     proof = f"{PROOF}{domain.token}"
     records = [Record(OWNERSHIP, "TXT", name, proof, "proves that the domain is yours")]
-    needed = Q(retired_at=None) | Q(retired_at__gt=Now() - OVERLAP)
-    for key in domain.dkim_keys.filter(needed).order_by("pk"):
-        purpose = "signs the mail (DKIM)"
-        if key.retired_at:
-            purpose = (
-                "signed the mail until the key was rotated; can be removed after a week"
-            )
+    if domain.dkim_selector:
         records.append(
             Record(
-                f"dkim:{key.selector}",
+                DKIM,
                 "TXT",
-                f"{key.selector}._domainkey.{name}",
-                f"v=DKIM1; k=rsa; p={key.public_key}",
-                purpose,
-                is_retired=key.retired_at is not None,
+                f"{domain.dkim_selector}._domainkey.{name}",
+                f"v=DKIM1; k=rsa; p={domain.dkim_public_key}",
+                "signs the mail (DKIM)",
             )
         )
     # Without a public name of the mail server, the domain's MX hosts are named as
@@ -165,15 +149,6 @@ def records_of(domain: Domain) -> list[Record]:
     records.append(
         Record(SPF, "TXT", name, spf, "lets the mail server send for it (SPF)")
     )
-    records.append(
-        Record(
-            DMARC,
-            "TXT",
-            f"_dmarc.{name}",
-            "v=DMARC1; p=none",
-            "says what happens to mail that is not signed (DMARC)",
-        )
-    )
     host = _public_host(settings.PUBLIC_URL)
     if host and not _is_address(host):
         records.append(
@@ -186,44 +161,24 @@ def record_error(record: Record, found: DnsAnswer) -> str:
     """Return what is wrong with a record, as a sentence; empty: it is right."""
     if found.error:
         return found.error
-    name = record.name
     texts = found.records
-    error = ""
-    if record.key == OWNERSHIP:
-        if record.value not in texts:
-            error = f"No TXT record with the text {record.value} was found at {name}."
-    elif record.key == SPF:
-        sender = record.value.split()[1]
+    if record.key == SPF:
+        # Records that a policy includes are not followed.
         policies = [text for text in texts if text.lower().split(" ")[0] == "v=spf1"]
-        words = " ".join(policies).lower().split()
-        if len(policies) != 1:
-            error = f"{'Several SPF records were' if policies else 'No SPF record was'} found at {name}."
-        elif sender not in words and f"+{sender}" not in words:
-            error = f"The SPF record at {name} does not name {sender}."
-            included = ("include:", "redirect=")
-            if any(word.lstrip("+").startswith(included) for word in words):
-                error += " Records that it includes were not checked."
-    elif record.key == DMARC:
-        found_tags = [_tags(text) for text in texts]
-        if not any(tags.get("v") == "DMARC1" and "p" in tags for tags in found_tags):
-            error = f"No DMARC record was found at {name}."
-    elif record.key == MX:
-        exchanges = sorted(one.rstrip(".").lower() for one in texts if one != ".")
-        if not exchanges:
-            error = f"{name} cannot receive mail: no MX record was found."
-        elif record.value.lower() not in exchanges:
-            error = (
-                f"The mail for {name} goes to {exchanges[0]}, not to {record.value}."
-            )
-    else:
-        published = [tags["p"] for text in texts if "p" in (tags := _tags(text))]
+        sender = record.value.split()[1]
+        words = " ".join(policies).lower().replace("+", "").split()
+        is_right = len(policies) == 1 and sender in words
+    elif record.key == DKIM:
         public_key = _tags(record.value)["p"]
-        if published:
-            if not any("".join(one.split()) == public_key for one in published):
-                error = f"The DKIM key at {name} is a different one."
-        elif not record.is_retired:
-            error = f"No DKIM key was found at {name}."
-    return f"{error} A new record can take some time to appear." if error else ""
+        keys = ["".join(_tags(text).get("p", "").split()) for text in texts]
+        is_right = public_key in keys
+    elif record.key == MX:
+        is_right = record.value.lower() in [one.rstrip(".") for one in texts]
+    else:
+        is_right = record.value in texts
+    if is_right:
+        return ""
+    return f"No {record.type} record of {record.name} {record.purpose}. A new record can take some time to appear."
 
 
 def _tags(text: str) -> dict[str, str]:
@@ -252,23 +207,11 @@ def _is_address(host: str) -> bool:
         return False
 
 
-_MOST_KEYS = 5
-# Names that mean something else than a domain somebody owns (RFC 6761 and its
-# followers), but for `example`.
-_SPECIAL = frozenset(("arpa", "invalid", "local", "localhost", "internal", "onion"))
-
-
 def add_domain(key: ApiKey, name: str) -> Domain:
     """Add a domain, which is pending until it is verified. Raises Conflict, or
     Forbidden for a limited key.
     """
     check_unlimited(key)
-    if earlier := Domain.objects.visible_to(key).filter(domain=name).first():
-        raise Conflict(
-            f"{name} is already a domain of this account.",
-            code="domain_exists",
-            id=earlier.pk,
-        )
     if Domain.objects.active().filter(domain=name).exists():
         raise _domain_conflict(name)
     try:
@@ -279,8 +222,11 @@ def add_domain(key: ApiKey, name: str) -> Domain:
             make_key(domain)
             auditing.record("domain.added", domain, key)
     except IntegrityError:
+        earlier = Domain.objects.visible_to(key).get(domain=name)
         raise Conflict(
-            f"{name} is already a domain of this account.", code="domain_exists"
+            f"{name} is already a domain of this account.",
+            code="domain_exists",
+            id=earlier.pk,
         ) from None
     domain.refresh_from_db()
     return domain
@@ -294,8 +240,8 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
 
     A domain that is active stays so: DNS that is broken today must not close mailboxes.
     """
-    if not domain.dkim_keys.exists():
-        # Made before domains had keys, or by the operator's command.
+    if not domain.dkim_selector:
+        # Made by the operator's command.
         make_key(domain)
     records = records_of(domain)
     found = look_up([(record.name, record.type) for record in records])
@@ -304,19 +250,25 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
         for record in records
     }
     # Records that could not be looked up keep their last result.
+    now = timezone.now()
     known = result | {
         record.key: domain.dns_problems[record.key]
         for record in records
         if found[record.name, record.type].error and record.key in domain.dns_problems
     }
     if domain.status == Domain.Status.PENDING and not result[OWNERSHIP]:
-        _activate(domain, key)
-    published = [
-        name.removeprefix("dkim:") for name, error in known.items() if not error
-    ]
-    activate_published(domain, published)
-    Domain.objects.filter(pk=domain.pk).update(
-        dns_problems=known, looked_at=timezone.now()
+        pending = Domain.objects.filter(pk=domain.pk, status=Domain.Status.PENDING)
+        try:
+            with transaction.atomic():
+                if pending.update(status=Domain.Status.ACTIVE, verified_at=now):
+                    auditing.record("domain.verified", domain, key)
+        except IntegrityError:
+            # The unique index refused it: another account has the domain.
+            raise _domain_conflict(domain.domain) from None
+    if not known[DKIM]:
+        domain.dkim_verified_at = domain.dkim_verified_at or now
+    domain.save_fields(
+        dns_problems=known, looked_at=now, dkim_verified_at=domain.dkim_verified_at
     )
     domain.refresh_from_db()
     if domain.status == Domain.Status.PENDING:
@@ -324,24 +276,6 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
     return " ".join(
         ["The domain is active.", *dict.fromkeys(filter(None, result.values()))]
     )
-
-
-@transaction.atomic
-def rotate_key(key: ApiKey, domain: Domain) -> Domain:
-    """Make another DKIM key, which signs once it is in DNS. Raises Conflict while an
-    earlier one waits for that.
-    """
-    domain = Domain.objects.select_for_update().get(pk=domain.pk)
-    if waiting := domain.dkim_keys.filter(verified_at=None).first():
-        raise Conflict(
-            f"The key {waiting.selector} is waiting for its DNS record. Publish it, then verify the domain.",
-            code="dkim_key_waits",
-        )
-    old = domain.dkim_keys.exclude(retired_at=None).order_by("-pk")[_MOST_KEYS:]
-    DkimKey.objects.filter(pk__in=[one.pk for one in old]).delete()
-    made = make_key(domain)
-    auditing.record("domain.dkim_rotated", domain, key, selector=made.selector)
-    return domain
 
 
 @transaction.atomic
@@ -364,34 +298,6 @@ def remove_domain(key: ApiKey, domain: Domain) -> None:
     domain.delete()
 
 
-def assign_domain(account: Account, name: str) -> Domain:
-    """Give a domain to an account without proof. Raises Conflict when another account
-    has it.
-    """
-    domain, _ = Domain.objects.get_or_create(
-        account=account, domain=name, defaults={"token": secrets.token_hex(16)}
-    )
-    if not domain.dkim_keys.exists():
-        make_key(domain)
-    if domain.status == Domain.Status.PENDING:
-        _activate(domain, None)
-    domain.refresh_from_db()
-    return domain
-
-
-def _activate(domain: Domain, key: ApiKey | None) -> None:
-    try:
-        with transaction.atomic():
-            pending = Domain.objects.filter(pk=domain.pk, status=Domain.Status.PENDING)
-            if pending.update(status=Domain.Status.ACTIVE, verified_at=timezone.now()):
-                auditing.record(
-                    "domain.verified", domain, key, by="dns" if key else "operator"
-                )
-    except IntegrityError:
-        # The unique index refused it: another account has the domain.
-        raise _domain_conflict(domain.domain) from None
-
-
 def _domain_conflict(name: str) -> Conflict:
     return Conflict(f"{name} belongs to another account.", code="domain_taken")
 
@@ -408,7 +314,4 @@ def clean_domain(text: str) -> str:
         can_be_read_back = False
     if not is_domain(domain) or not can_be_read_back:
         raise ValueError("must be a domain such as example.com.")
-    # A public suffix could never be verified in DNS; this says so at once.
-    if domain.rpartition(".")[2] in _SPECIAL or is_public_suffix(domain):
-        raise ValueError("is not a domain that a single owner can register.")
     return domain

@@ -22,7 +22,7 @@ from gateway.api.bodies import (
     example,
 )
 from gateway.auth import ADMIN, READ, KeyedRequest
-from gateway.domains import DMARC, MX, OWNERSHIP, SPF, clean_domain, records_of
+from gateway.domains import MX, OWNERSHIP, SPF, clean_domain, records_of
 from gateway.errors import BadRequest
 from gateway.lookups import check_unlimited, first_or_404, mailbox_named
 from gateway.messages import decisions
@@ -287,7 +287,6 @@ class DomainAnswer(Answer):
     status: str
     dkim_verified: bool
     spf_verified: bool
-    dmarc_verified: bool
     mx_verified: bool
     return_path_verified: bool
     dns_records: list[DnsRecord]
@@ -330,11 +329,8 @@ def domain_json(row: Domain) -> Json:
         "id": row.pk,
         "domain": row.domain,
         "status": row.status,
-        "dkim_verified": any(
-            key.verified_at and not key.retired_at for key in row.dkim_keys.all()
-        ),
+        "dkim_verified": row.dkim_verified_at is not None,
         "spf_verified": row.is_right(SPF),
-        "dmarc_verified": row.is_right(DMARC),
         "mx_verified": row.is_right(MX),
         # The envelope sender is of the domain itself.
         "return_path_verified": row.is_right(SPF),
@@ -375,15 +371,6 @@ def verify_domain(request: KeyedRequest, domain_id: str) -> Json:
     domain = _domain_named(request.auth, domain_id)
     message = domains.verify_domain(request.auth, domain)
     return domain_json(domain) | {"message": message}
-
-
-@router.post("/domains/{domain_id}/rotate-dkim", response=DomainAnswer)
-def rotate_dkim(request: KeyedRequest, domain_id: str) -> Json:
-    """Make another DKIM key. The old one signs until the new one is in DNS and the
-    domain verified again.
-    """
-    domain = _domain_named(request.auth, domain_id)
-    return domain_json(domains.rotate_key(request.auth, domain))
 
 
 @router.delete("/domains/{domain_id}", response=Changed)

@@ -88,7 +88,7 @@ OPERATION_GROUPS = {
     ),
     "audit": "list_audit_log",
     "contacts": "list_contacts create_contact delete_contact",
-    "domains": "list_domains create_domain read_domain delete_domain verify_domain rotate_dkim",
+    "domains": "list_domains create_domain read_domain delete_domain verify_domain",
     "emails": "list_emails read_email cancel check_inbox read_flat cancel_flat",
     "files": "link_to_file",
     "keys": "list_keys create_key update_key revoke_key",

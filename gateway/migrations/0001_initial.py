@@ -96,20 +96,11 @@ class Migration(migrations.Migration):
                 ('looked_at', models.DateTimeField(null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('verified_at', models.DateTimeField(null=True)),
+                ('dkim_selector', models.CharField(max_length=63)),
+                ('dkim_private_key', common.encryption.EncryptedTextField(default='')),
+                ('dkim_public_key', models.TextField()),
+                ('dkim_verified_at', models.DateTimeField(null=True)),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='domains', to='gateway.account')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='DkimKey',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('selector', models.CharField(max_length=63)),
-                ('private_key', common.encryption.EncryptedTextField()),
-                ('public_key', models.TextField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('verified_at', models.DateTimeField(null=True)),
-                ('retired_at', models.DateTimeField(null=True)),
-                ('domain', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='dkim_keys', to='gateway.domain')),
             ],
         ),
         migrations.CreateModel(
@@ -393,10 +384,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='domain',
             constraint=models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'active'])), name='domain_status_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='dkimkey',
-            constraint=models.UniqueConstraint(fields=('domain', 'selector'), name='dkim_selector_once'),
         ),
         migrations.AddConstraint(
             model_name='attachment',

@@ -398,9 +398,7 @@ class DomainQuerySet(models.QuerySet["Domain"]):
 
 
 class Domain(UlidModel):
-    """A domain, once its owner has proved to be the account (by DNS) or the operator
-    has said so.
-    """
+    """A domain, and whether its owner has proved by DNS to be the account."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -416,6 +414,12 @@ class Domain(UlidModel):
     dns_problems = models.JSONField(default=dict)
     looked_at = models.DateTimeField(null=True)
     verified_at = models.DateTimeField(null=True)
+    # Signs its mail from when DNS is seen to have it.
+    dkim_selector = models.CharField(max_length=63)
+    dkim_private_key = EncryptedTextField(default="")
+    # As it stands in DNS: base64 of its DER form.
+    dkim_public_key = models.TextField()
+    dkim_verified_at = models.DateTimeField(null=True)
 
     objects = DomainQuerySet.as_manager()
 
@@ -439,28 +443,3 @@ class Domain(UlidModel):
     def is_right(self, key: str) -> bool:
         """Whether DNS had the record of this key when it was last asked."""
         return bool(self.dns_problems.get(key) == "")
-
-
-class DkimKey(models.Model):
-    """A key that signs a domain's mail from when DNS is seen to have it until another
-    one takes over.
-    """
-
-    domain = models.ForeignKey(Domain, models.CASCADE, related_name="dkim_keys")
-    selector = models.CharField(max_length=63)
-    private_key = EncryptedTextField()
-    # As it stands in DNS: base64 of its DER form.
-    public_key = models.TextField()
-    created_at = models.DateTimeField(db_default=Now())
-    verified_at = models.DateTimeField(null=True)
-    retired_at = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["domain", "selector"], name="dkim_selector_once"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.selector

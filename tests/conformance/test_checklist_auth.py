@@ -115,7 +115,6 @@ NEEDS = [
             "POST /v1/domains",
             "GET /v1/domains/x",
             "POST /v1/domains/x/verify",
-            "POST /v1/domains/x/rotate-dkim",
             "DELETE /v1/domains/x",
             "DELETE /v1/suppression/x@y.example",
             "GET /v1/audit-log",
