@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from common.sweeps import Duty, do_all, duty
-from gateway import limits, tasks
+from gateway import tasks
 from gateway.messages import decisions, outbox, submission
 from gateway.models import Email, IdempotencyRecord, Notice, Webhook, WebhookDelivery
 from gateway.webhooks import deliveries
@@ -61,8 +61,6 @@ def sweep() -> str:
             lambda keys: events.filter(pk__in=keys).delete()[0],
             most=None,
         ),
-        # These are counted in Redis.
-        "calls": limits.write_down_calls,
     }
     return ", ".join(f"{number} {name}" for name, number in do_all(duties).done.items())
 

@@ -30,8 +30,6 @@ class Migration(migrations.Migration):
                 ('minimum_oversight_mode', models.CharField(choices=[('read_only', 'Read Only'), ('gated_all', 'Gated All'), ('gated_send', 'Gated Send'), ('monitored', 'Monitored'), ('autonomous', 'Autonomous')], max_length=12)),
                 ('monthly_email_quota', models.PositiveIntegerField(null=True)),
                 ('max_mailboxes', models.PositiveIntegerField(null=True)),
-                ('requests_per_minute', models.PositiveIntegerField(null=True)),
-                ('warmup_stage', models.PositiveSmallIntegerField(default=0)),
                 ('warmup_daily_limit', models.PositiveIntegerField(null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
@@ -289,15 +287,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='UsageDay',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('api_calls', models.PositiveBigIntegerField(default=0)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.account')),
-            ],
-        ),
-        migrations.CreateModel(
             name='Webhook',
             fields=[
                 ('id', models.CharField(default=common.identifiers.ulid, editable=False, max_length=26, primary_key=True, serialize=False)),
@@ -520,10 +509,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='upgraderequest',
             constraint=models.CheckConstraint(condition=models.Q(('target_mode__in', ['read_only', 'gated_all', 'gated_send', 'monitored', 'autonomous'])), name='upgrade_mode_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='usageday',
-            constraint=models.UniqueConstraint(fields=('account', 'day'), name='usage_day_once'),
         ),
         migrations.AddIndex(
             model_name='webhook',

@@ -12,7 +12,6 @@ from gateway.models.accounts import (
     Feedback,
     Mailbox,
     Scope,
-    UsageDay,
     hash_key,
 )
 from gateway.models.codes import ApprovalRequest, Notice, UpgradeRequest
@@ -46,7 +45,6 @@ __all__ = [
     "Scope",
     "Suppression",
     "UpgradeRequest",
-    "UsageDay",
     "Webhook",
     "WebhookDelivery",
     "hash_key",

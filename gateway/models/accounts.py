@@ -1,15 +1,15 @@
-"""Accounts, their keys, mailboxes and domains, the audit log, and calls by day."""
+"""Accounts, their keys, mailboxes and domains, and the audit log."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import models, transaction
-from django.db.models import F, Q
+from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
@@ -69,21 +69,14 @@ class Account(UlidModel):
     require_fingerprint = models.BooleanField(default=False)
     # The loosest oversight mode that a mailbox can be given; empty: any.
     minimum_oversight_mode = models.CharField(max_length=12, choices=Mode)
-    # Limits; none: unlimited, and for requests what the operator has set for all.
+    # Limits; none: unlimited.
     monthly_email_quota = models.PositiveIntegerField(null=True)
     max_mailboxes = models.PositiveIntegerField(null=True)
-    requests_per_minute = models.PositiveIntegerField(null=True)
-    # A new sender may send little a day at first; 0: warmed up.
-    warmup_stage = models.PositiveSmallIntegerField(default=0)
+    # A new sender may send little a day at first.
     warmup_daily_limit = models.PositiveIntegerField(null=True)
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def warms_up(self) -> bool:
-        """Whether it may send only so many emails a day."""
-        return self.warmup_stage > 0 and self.warmup_daily_limit is not None
 
 
 class Scope(models.TextChoices):
@@ -343,41 +336,6 @@ class AuditLogEntry(UlidModel):
 
     def __str__(self) -> str:
         return f"{self.action} {self.resource_id}"
-
-
-class UsageDayQuerySet(models.QuerySet["UsageDay"]):
-    """Calls by account and day."""
-
-    def add(self, calls: Mapping[tuple[str, date], int]) -> None:
-        """Add calls, in an order that two writers share, all or none. Accounts that are
-        gone are left out.
-        """
-        if not calls:
-            return
-        known = Account.objects.in_bulk({account_id for account_id, _ in calls})
-        with transaction.atomic():
-            for (account_id, day), number in sorted(calls.items()):
-                if account_id in known:
-                    usage, _ = self.get_or_create(account_id=account_id, day=day)
-                    self.filter(pk=usage.pk).update(api_calls=F("api_calls") + number)
-
-
-class UsageDay(models.Model):
-    """Calls of one account on one day (UTC). Emails are counted from their own rows."""
-
-    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
-    day = models.DateField()
-    api_calls = models.PositiveBigIntegerField(default=0)
-
-    objects = UsageDayQuerySet.as_manager()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["account", "day"], name="usage_day_once")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.account_id} {self.day}"
 
 
 class DomainQuerySet(models.QuerySet["Domain"]):

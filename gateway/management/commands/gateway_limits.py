@@ -1,5 +1,5 @@
 """Sets and shows the limits of a gateway account: emails a month and a day, mailboxes,
-requests, and oversight.
+and oversight.
 """
 
 from argparse import ArgumentTypeError
@@ -13,13 +13,13 @@ from gateway.management.accounts import account_named
 from gateway.models import Account
 from gateway.states import Mode
 
-# Option, column, what it limits.
-_LIMITS = (
-    ("monthly_quota", "monthly_email_quota", "live emails a calendar month"),
-    ("max_mailboxes", "max_mailboxes", "mailboxes"),
-    ("requests_per_minute", "requests_per_minute", "requests of one key a minute"),
-)
-_MOST = 2**31 - 1
+# Option: column, what it limits.
+_LIMITS = {
+    "monthly_quota": ("monthly_email_quota", "live emails a calendar month"),
+    "warmup": ("warmup_daily_limit", "live emails a day while it warms up"),
+    "max_mailboxes": ("max_mailboxes", "mailboxes"),
+}
+_NOT_GIVEN = -1
 
 
 class Command(BaseCommand):
@@ -31,20 +31,14 @@ class Command(BaseCommand):
         parser.add_argument(
             "--account", required=True, metavar="SLUG", help="the account, such as acme"
         )
-        for option, _, what in _LIMITS:
+        for option, (_, what) in _LIMITS.items():
             parser.add_argument(
                 f"--{option.replace('_', '-')}",
                 type=_number,
+                default=_NOT_GIVEN,
                 metavar="N",
                 help=f"{what}, or none",
             )
-        parser.add_argument(
-            "--warmup",
-            type=_warmup,
-            metavar="STAGE:N",
-            help="stage of the warm-up and live emails a day in it, such as 2:50; or none",
-        )
-
         parser.add_argument(
             "--minimum-mode",
             choices=[*Mode.values, "none"],
@@ -54,42 +48,25 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, account: str, **options: Any) -> None:
         found = account_named(account, Account.objects.select_for_update(no_key=True))
-        changes: dict[str, Any] = {}
-        for option, column, _ in _LIMITS:
-            if options[option] is not None:
-                changes[column] = None if options[option] == "none" else options[option]
-        if options["minimum_mode"] is not None:
-            changes["minimum_oversight_mode"] = (
-                "" if options["minimum_mode"] == "none" else options["minimum_mode"]
-            )
-        if options["warmup"] is not None:
-            changes["warmup_stage"], changes["warmup_daily_limit"] = options["warmup"]
+        changes = {
+            column: options[option]
+            for option, (column, _) in _LIMITS.items()
+            if options[option] != _NOT_GIVEN
+        }
+        if mode := options["minimum_mode"]:
+            changes["minimum_oversight_mode"] = "" if mode == "none" else mode
         if changes:
             found.save_fields(**changes)
             auditing.record("account.limits", found, **changes)
-        shown = {what: getattr(found, column) for _, column, what in _LIMITS}
-        stage = f"{found.warmup_daily_limit} (warm-up, stage {found.warmup_stage})"
-        shown["live emails a day"] = stage if found.warms_up else None
+        shown = {what: getattr(found, column) for column, what in _LIMITS.values()}
         shown["loosest oversight mode"] = found.minimum_oversight_mode or None
         for what, limit in shown.items():
-            self.stdout.write(
-                f"{what:34} {'none of its own' if limit is None else limit}\n"
-            )
+            self.stdout.write(f"{what:38} {limit}")
 
 
-def _number(text: str) -> int | str:
+def _number(text: str) -> int | None:
     if text == "none":
-        return text
-    if not (text.isascii() and text.isdecimal() and int(text) <= _MOST):
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise ArgumentTypeError(f"must be a whole number or none, not {text!r}")
     return int(text)
-
-
-def _warmup(text: str) -> tuple[int, int | None]:
-    if text == "none":
-        return 0, None
-    stage, _, limit = text.partition(":")
-    numbers = all(part.isascii() and part.isdecimal() for part in (stage, limit))
-    if not (numbers and 1 <= int(stage) <= 100 and int(limit) <= _MOST):
-        raise ArgumentTypeError(f"must be STAGE:N, such as 2:50, or none, not {text!r}")
-    return int(stage), int(limit)
