@@ -10,7 +10,7 @@ from django.utils import timezone
 from ninja import Query, Router
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
-from gateway import accounts
+from gateway import accounts, auditing
 from gateway.api.answers import (
     BY_OPERATOR,
     Answer,
@@ -37,7 +37,7 @@ from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
 from gateway.messages import decisions
-from gateway.models import Account, AuditLogEntry, Email, Feedback, Mailbox, Scope
+from gateway.models import Account, AuditLogEntry, Email, Mailbox, Scope
 from gateway.states import Mode, is_looser
 from gateway.timestamps import epoch_milliseconds, iso
 
@@ -78,13 +78,6 @@ class FeedbackIn(RootModel[Metadata]):
     model_config = ConfigDict(
         json_schema_extra={"example": {"description": "list_pending is slow"}}
     )
-
-
-class FeedbackKept(Answer):
-    """The report is stored."""
-
-    id: str
-    status: str
 
 
 _Breakdown = Annotated[Literal["summary", "daily"] | None, OrNone, Lower]
@@ -261,13 +254,12 @@ def sign_up(request: HttpRequest) -> JsonResponse:
     return not_offered(request, instead=BY_OPERATOR)
 
 
-@router.post("/feedback", auth=ANY_KEY, response={201: FeedbackKept})
+@router.post("/feedback", auth=ANY_KEY, response={201: Changed})
 def report_issue(request: KeyedRequest, body: FeedbackIn) -> JsonResponse:
-    """Report a problem of the API. Its operator reads it; of each account the newest
-    100 reports are kept.
-    """
-    kept = Feedback.objects.keep(request.auth, body.root)
-    return JsonResponse({"id": kept.pk, "status": "received"}, status=201)
+    """Report a problem of the API. It stands in the account's audit log."""
+    key = request.auth
+    auditing.record("feedback.received", key, key, report=body.root)
+    return JsonResponse({"id": key.pk, "status": "received"}, status=201)
 
 
 @router.patch("/account", response={200: AccountChanged, 202: PendingApproval})

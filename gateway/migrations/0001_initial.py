@@ -249,19 +249,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='Feedback',
-            fields=[
-                ('id', models.CharField(default=common.identifiers.ulid, editable=False, max_length=26, primary_key=True, serialize=False)),
-                ('report', models.JSONField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.account')),
-                ('key', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='gateway.apikey')),
-            ],
-            options={
-                'ordering': ['-id'],
-            },
-        ),
-        migrations.CreateModel(
             name='Suppression',
             fields=[
                 ('id', models.CharField(default=common.identifiers.ulid, editable=False, max_length=26, primary_key=True, serialize=False)),

@@ -268,33 +268,6 @@ class Mailbox(UlidModel):
         return stricter(own, asked)
 
 
-MOST_FEEDBACK = 100
-
-
-class FeedbackQuerySet(models.QuerySet["Feedback"]):
-    """What clients reported."""
-
-    def keep(self, key: ApiKey, report: dict[str, Any]) -> Feedback:
-        """Store a report, and delete all but the newest MOST_FEEDBACK of its account."""
-        kept = self.create(account=key.account, key=key, report=report)
-        mine = self.filter(account=key.account)
-        mine.exclude(pk__in=mine.values("pk")[:MOST_FEEDBACK]).delete()
-        return kept
-
-
-class Feedback(UlidModel):
-    """What a client reported of the API, in its own fields, for the operator to read."""
-
-    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
-    key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
-    report = models.JSONField()
-
-    objects = FeedbackQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-id"]
-
-
 class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
     """What was done with which key."""
 
@@ -314,7 +287,7 @@ class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
 
 
 class AuditLogEntry(UlidModel):
-    """One act. `metadata` holds facts, never bodies."""
+    """One act. `metadata` holds facts, never bodies, and what a client reports."""
 
     # The index below begins with it.
     account = models.ForeignKey(
