@@ -38,7 +38,7 @@ def sweep() -> str:
         ),
         "deliveries": duty(
             lambda: events.due().order_by("next_attempt_at"),
-            lambda _: _send_deliveries(),
+            lambda _: _send(tasks.deliver_webhook, events.in_turn()),
         ),
         "probes": lambda: _send(tasks.probe_webhook, Webhook.objects.to_probe()),
         "given up": duty(
@@ -80,16 +80,6 @@ def _send_emails() -> int:
         # Without a mail server live mail waits; sandbox mail needs none.
         due = due.filter(sandbox=True)
     return _send(tasks.send_email, due)
-
-
-def _send_deliveries() -> int:
-    if tasks.deliver_webhook.has_enough_to_do():
-        return 0
-    due = WebhookDelivery.objects.in_turn(BATCH)
-    for delivery_id, has_more_behind in due:
-        task = tasks.drain_webhook if has_more_behind else tasks.deliver_webhook
-        task.delay_on_commit(delivery_id)
-    return len(due)
 
 
 def _send(task: Any, rows: QuerySet[Any]) -> int:

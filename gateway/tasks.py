@@ -30,26 +30,13 @@ def send_notice(notice_id: str) -> str:
 @shared_task(base=AfterCommitTask)
 def deliver_webhook(delivery_id: int) -> str:
     """Make one attempt at one webhook delivery, and send the task for the next one of
-    the same message.
+    the same subscription, behind other work.
     """
     from gateway.webhooks import deliveries
 
     following = deliveries.deliver(delivery_id)
     if following is not None:
         deliver_webhook.delay_on_commit(following)
-    return "done"
-
-
-@shared_task(base=AfterCommitTask)
-def drain_webhook(delivery_id: int) -> str:
-    """Work on one subscription's backlog for a moment, then send this task again,
-    behind other work.
-    """
-    from gateway.webhooks import deliveries
-
-    following = deliveries.drain(delivery_id)
-    if following is not None:
-        drain_webhook.delay_on_commit(following)
     return "done"
 
 

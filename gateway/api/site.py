@@ -106,7 +106,7 @@ OPERATION_GROUPS = {
     "upgrades": "request_upgrade upgrade list_upgrade_requests",
     "usage": "read_usage",
     "webhooks": (
-        "list_webhooks create_webhook read_webhook change_webhook delete_webhook rotate_webhook test_webhook"
+        "list_webhooks create_webhook read_webhook delete_webhook rotate_webhook test_webhook"
         " list_deliveries replay"
     ),
 }

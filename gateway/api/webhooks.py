@@ -24,7 +24,7 @@ from gateway.api.bodies import Body, Confirmable, Line, MailboxName, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.errors import Invalid
 from gateway.lookups import check_unlimited, first_or_404, mailbox_named
-from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
+from gateway.models import ApiKey, Webhook, WebhookDelivery
 from gateway.timestamps import iso
 from gateway.webhooks import subscriptions
 from outgoing.models import Delivery
@@ -56,17 +56,6 @@ class WebhookIn(Confirmable):
     secret: _Secret | None = None
     # Whether a live key's subscription gets events of sandbox mail too. A sandbox key's
     # subscription gets only those.
-    include_sandbox: bool = True
-
-
-class WebhookChange(Confirmable):
-    """What to change of a subscription. Fields that are left out keep their value."""
-
-    model_config = example({"events": ["oversight.pending", "email.decided"]})
-
-    url: _Url = ""
-    events: _Events = Field(default_factory=list)
-    mailbox_id: MailboxName | None = None
     include_sandbox: bool = True
 
 
@@ -184,10 +173,18 @@ def list_webhooks(request: KeyedRequest) -> Json:
 @router.post("/webhooks", response={201: WebhookWithSecret, 202: PendingApproval})
 def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
-    mailbox = _mailbox(request.auth, body.mailbox_id)
-    with body.confirmed(request.auth, "create_webhook", _summary(body.url)):
+    key = request.auth
+    mailbox = None
+    if body.mailbox_id:
+        mailbox = mailbox_named(key, body.mailbox_id)
+    else:
+        check_unlimited(key)
+    # Many receivers, such as Discord, have a secret in the path, and the summary is
+    # mailed.
+    origin = "/".join(body.url.partition("?")[0].split("/", 3)[:3])
+    with body.confirmed(key, "create_webhook", f"Send events to {origin}"):
         webhook = subscriptions.add_webhook(
-            request.auth,
+            key,
             Webhook(
                 url=body.url,
                 events=body.events,
@@ -203,26 +200,6 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
 def read_webhook(request: KeyedRequest, webhook_id: str) -> Json:
     """Read one subscription, with its secret."""
     return WebhookWithSecret.of(_webhook_named(request.auth, webhook_id))
-
-
-@router.patch(
-    "/webhooks/{webhook_id}", response={200: WebhookAnswer, 202: PendingApproval}
-)
-def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) -> Json:
-    """Change the address of a subscription, or its events. A paused subscription with
-    a new address is active again.
-    """
-    key = request.auth
-    webhook = _webhook_named(key, webhook_id)
-    changes: Json = body.model_dump(
-        include=body.model_fields_set - {"mailbox_id", "approval_code"}
-    )
-    if "mailbox_id" in body.model_fields_set:
-        changes["mailbox"] = _mailbox(key, body.mailbox_id)
-    summary = _summary(body.url or webhook.url)
-    with body.confirmed(key, "update_webhook", summary, id=webhook.pk):
-        changed = subscriptions.change_webhook(key, webhook, changes)
-    return WebhookAnswer.of(changed) | {"status": "updated"}
 
 
 @router.delete("/webhooks/{webhook_id}", response=Changed)
@@ -300,24 +277,7 @@ def replay(request: KeyedRequest, delivery_id: str) -> Json:
     return delivery_json(subscriptions.replay_delivery(request.auth, delivery))
 
 
-def _summary(url: str) -> str:
-    # Many receivers, such as Discord, have a secret in the path, and the summary is
-    # mailed.
-    origin = "/".join(url.partition("?")[0].split("/", 3)[:3])
-    return f"Send events to {origin}"
-
-
 def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:
     return first_or_404(
         Webhook.objects.visible_to(key).filter(pk=webhook_id), "webhook"
     )
-
-
-def _mailbox(key: ApiKey, name: str | None) -> Mailbox | None:
-    """Return the mailbox whose events a subscription is for; None for all. A key that is
-    limited to some mailboxes must name one of them.
-    """
-    if name:
-        return mailbox_named(key, name)
-    check_unlimited(key)
-    return None

@@ -288,8 +288,6 @@ class Migration(migrations.Migration):
                 ('paused_at', models.DateTimeField(null=True)),
                 ('probe_at', models.DateTimeField(null=True)),
                 ('probes', models.PositiveIntegerField(default=0)),
-                ('rests_until', models.DateTimeField(null=True)),
-                ('slow_attempts', models.PositiveIntegerField(default=0)),
                 ('last_error', models.TextField(default='')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('deleted_at', models.DateTimeField(null=True)),

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, Window
+from django.db.models import Exists, F, OuterRef, Q, Window
 from django.db.models.functions import Now, RowNumber
 from django.utils import timezone
 
@@ -56,12 +56,6 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         mine = mine.filter(hears, Q(mailbox=None) | Q(mailbox=about.mailbox_id))
         return list(mine.order_by("pk").values_list("pk", "events"))
 
-    def awake(self) -> Self:
-        """Those whose endpoint is neither paused nor resting."""
-        return self.filter(paused_at=None).filter(
-            Q(rests_until=None) | Q(rests_until__lte=Now())
-        )
-
     def to_probe(self) -> Self:
         """Paused ones with a waiting delivery whose next probe is due."""
         waiting = WebhookDelivery.objects.filter(
@@ -92,65 +86,32 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         mine = self.filter(webhook__account_id=key.account_id)
         if key.sandbox:
             mine = mine.filter(webhook__sandbox=True)
-        if key.mailbox_ids:
-            # A subscription may have had events of other mailboxes before it was
-            # limited to this one.
-            about = Q(email=None) | Q(email__mailbox_id__in=key.mailbox_ids)
-            mine = mine.filter(about, webhook__mailbox_id__in=key.mailbox_ids)
+        mine = key.limited(mine, "webhook__mailbox_id")
         return mine.select_related("webhook", "email").defer("body").order_by("-pk")
 
     def due(self) -> Self:
         """What should be tried now.
 
         Not what must wait for another event of its message, nor for an endpoint that is
-        paused or at rest; but what somebody sends as a test goes in any case.
+        paused; but what somebody sends as a test goes in any case.
         """
-        endpoint = Webhook.objects.filter(pk=OuterRef("webhook"))
-        # Another delivery waits for this endpoint's answer already, and the last
-        # attempts were slow and failed.
-        in_hands = self.model._default_manager.filter(
-            webhook=OuterRef("webhook"),
-            state=Delivery.State.SENDING,
-            lease_until__gte=Now(),
-        ).exclude(pk=OuterRef("pk"))
-        is_slow = Exists(endpoint.filter(slow_attempts__gt=0))
-        return (
-            super()
-            .due()
-            .filter(self._its_turn())
-            .exclude(Q(is_slow) & Q(Exists(in_hands)))
-            .filter(Q(event=TEST_EVENT) | Exists(endpoint.awake()))
-        )
+        endpoint = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at=None)
+        ready = super().due().filter(self._its_turn())
+        return ready.filter(Q(event=TEST_EVENT) | Exists(endpoint))
 
-    def in_turn(self, most: int) -> list[tuple[int, bool]]:
-        """What the sweep hands out: the oldest of each subscription first, and those of
-        slow endpoints last.
+    def in_turn(self) -> Self:
+        """What the sweep hands out: the oldest few of each subscription, in turns."""
+        turn = Window(RowNumber(), partition_by="webhook", order_by="pk")
+        few = self.due().annotate(turn=turn).filter(turn__lte=_TURNS)
+        return few.order_by("turn", "pk")
 
-        With each, whether it is the last of its subscription here and more wait behind
-        it.
-        """
-        among: dict[str, Any] = {"partition_by": "webhook"}
-        counted = self.due().annotate(
-            turn=Window(RowNumber(), order_by="pk", **among),
-            all=Window(Count("pk"), **among),
-        )
-        handed = counted.filter(turn__lte=_TURNS).order_by(
-            "webhook__slow_attempts", "turn", "pk"
-        )
-        rows = list(handed.values_list("pk", "webhook", "turn", "all")[:most])
-        last = {
-            webhook_id: pk if turn < count else None
-            for pk, webhook_id, turn, count in rows
-        }
-        return [(pk, pk == last[webhook_id]) for pk, webhook_id, _, _ in rows]
-
-    def waiting_for(self, webhook_id: str, most: int) -> list[int]:
+    def next_of(self, webhook_id: str) -> int | None:
         """What this subscription should get now, longest due first; by the index
         webhook_delivery_open.
         """
         mine = self.due().filter(webhook_id=webhook_id, state__in=_OPEN)
-        return list(
-            mine.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:most]
+        return (
+            mine.order_by("next_attempt_at", "pk").values_list("pk", flat=True).first()
         )
 
     def claim(self, pk: int) -> WebhookDelivery | None:
@@ -182,28 +143,6 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
             pk = waiting.order_by("pk").values_list("pk", flat=True).first()
             claimed = pk is not None and waiting.filter(pk=pk).take()
             return self.select_related("webhook").get(pk=pk) if claimed else None
-
-    def next_after(self, delivery: WebhookDelivery) -> int | None:
-        """The next due delivery of the same message and subscription, if any; claiming
-        it checks all the rest.
-        """
-        if not delivery.email_id:
-            return None
-        same = DeliveryQuerySet.due(self).filter(
-            webhook_id=delivery.webhook_id, email_id=delivery.email_id
-        )
-        return same.order_by("pk").values_list("pk", flat=True).first()
-
-    def next_of(self, webhook_id: str) -> int | None:
-        """The oldest delivery of this subscription that would be due if its endpoint
-        did not rest.
-        """
-        ready = (
-            DeliveryQuerySet.due(self)
-            .filter(webhook_id=webhook_id)
-            .filter(self._its_turn())
-        )
-        return ready.order_by("pk").values_list("pk", flat=True).first()
 
     def waiting_too_long(self) -> Self:
         """What has waited for a paused endpoint longer than PATIENCE."""
@@ -259,17 +198,13 @@ class Webhook(UlidModel):
     # While a rotation overlaps, until this moment.
     previous_secret = EncryptedTextField(default="")
     previous_until = models.DateTimeField(null=True)
-    # Deliveries that failed for good, one after the other; enough of them pause the
-    # subscription.
+    # Deliveries that failed for good and attempts that got no answer in time, one after
+    # the other; enough of them pause the subscription.
     failures = models.PositiveIntegerField(default=0)
     paused_at = models.DateTimeField(null=True)
     # When a paused endpoint is tried again by itself.
     probe_at = models.DateTimeField(null=True)
     probes = models.PositiveIntegerField(default=0)
-    # An endpoint that is slow rests, so that others get their events: until this
-    # moment, and after how many attempts in a row that were slow and failed.
-    rests_until = models.DateTimeField(null=True)
-    slow_attempts = models.PositiveIntegerField(default=0)
     # Why the newest attempt failed; empty after a success.
     last_error = models.TextField(default="")
     deleted_at = models.DateTimeField(null=True)

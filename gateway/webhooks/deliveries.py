@@ -1,6 +1,5 @@
 """Delivers webhook events: signed over their exact bytes, retried three times, every
-attempt recorded; and judges endpoints by these attempts: a slow one rests, a dead one is
-paused and probed.
+attempt recorded; and judges endpoints by these attempts: a dead one is paused and probed.
 
 Events for a paused endpoint wait in their rows. One of them is tried from time to time; its
 success lets all others go.
@@ -17,8 +16,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.logs import traced
-from gateway import auditing, tasks
-from gateway.models import Email, Webhook, WebhookDelivery
+from gateway import auditing
+from gateway.models import Webhook, WebhookDelivery
 from gateway.timestamps import iso
 from outgoing.backoff import retry_after_attempt
 from outgoing.guarded import DeliveryError, request
@@ -31,35 +30,17 @@ MAX_ATTEMPTS = len(RETRIES) + 3
 # Seconds for the whole of an attempt, whatever the endpoint does.
 TIMEOUT = 10.0
 _GONE = 410
-# Seconds that mail and other subscriptions wait at most, as long as this one answers at
-# once.
-MOMENT = 0.25
-_AT_ONCE = 20
 # A paused endpoint may be tried for days with one delivery.
 _KEPT_ATTEMPTS = 20
 HEADER = "X-MultiMail-Signature"
 NEXT_HEADER = "X-MultiMail-Signature-Next"
-# So many deliveries that failed for good, or attempts that ran into the time limit, one
+# So many deliveries that failed for good, or failures that took longer than SLOW, one
 # after the other: paused.
 ENOUGH = 10
 # Minutes between probes of a paused endpoint; the last value repeats.
 PROBES = (5, 10, 20, 40, 60)
-# Seconds that an endpoint rests after slow failures in a row.
-RESTS = (10, 30, 60, 120, 300, 600)
-# An endpoint that takes longer than SLOW seconds while other work waits rests as long
-# as it took, so that it gets no more than half of a worker's time; a failure that took
-# longer than SLOW_FAILURE rests by the table above.
-SLOW = 0.1
-SLOW_FAILURE = 3.0
-_JUDGED = (
-    "last_error",
-    "failures",
-    "slow_attempts",
-    "rests_until",
-    "paused_at",
-    "probe_at",
-    "probes",
-)
+SLOW = 3.0
+_JUDGED = ("last_error", "failures", "paused_at", "probe_at", "probes")
 
 
 @dataclass(frozen=True)
@@ -75,12 +56,12 @@ class AttemptResult:
 
 def deliver(delivery_id: int) -> int | None:
     """Make one attempt, if the delivery is due and free. Returns the next delivery of
-    the same message that may go.
+    the same subscription; none after a failure that is tried again.
     """
     delivery = WebhookDelivery.objects.claim(delivery_id)
-    if delivery is None:
+    if delivery is None or not attempt(delivery):
         return None
-    return WebhookDelivery.objects.next_after(delivery) if attempt(delivery) else None
+    return WebhookDelivery.objects.next_of(delivery.webhook_id)
 
 
 def probe(webhook_id: str) -> bool:
@@ -137,9 +118,7 @@ def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
                 finished = delivery.failed(error=error, status=status)
             else:
                 delivery.postponed(seconds=wait, error=error, status=status)
-            # The result says nothing about a new address that was set meanwhile.
-            if webhook.url == delivery.webhook.url:
-                judge(webhook, outcome, lost=finished and bool(error))
+            judge(webhook, outcome, lost=finished and bool(error))
         facts = {
             "delivery": delivery.pk,
             "event": delivery.event,
@@ -181,28 +160,6 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
     return AttemptResult(time.monotonic() - began, status, error, is_hopeless)
 
 
-def drain(delivery_id: int) -> int | None:
-    """Deliver this one and then the longest due, for a moment. Returns the delivery to
-    continue with, or None.
-
-    Also None when the first one is claimed: another worker is busy with this
-    subscription.
-    """
-    until = time.monotonic() + MOMENT
-    first = WebhookDelivery.objects.claim(delivery_id)
-    if first is None or not attempt(first):
-        return None
-    while waiting := WebhookDelivery.objects.waiting_for(first.webhook_id, _AT_ONCE):
-        for key in waiting:
-            if time.monotonic() >= until:
-                return key
-            delivery = WebhookDelivery.objects.claim(key)
-            if delivery is not None and not attempt(delivery):
-                # An endpoint that refuses events is not sent more at this pace.
-                return None
-    return None
-
-
 def sign(secret: str, body: bytes) -> str:
     """Return the value of a signature header for these bytes."""
     return "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
@@ -232,34 +189,18 @@ def judge(webhook: Webhook, outcome: AttemptResult, *, lost: bool) -> None:
         if webhook.paused_at is not None:
             auditing.record("webhook.resumed", webhook, probes=webhook.probes)
         # Most attempts succeed and change nothing.
-        if (
-            webhook.failures
-            or webhook.slow_attempts
-            or webhook.last_error
-            or webhook.paused_at
-        ):
+        if webhook.failures or webhook.last_error or webhook.paused_at:
             wake(webhook)
-        if outcome.seconds > SLOW:
-            _rest(webhook, outcome.seconds)
-            webhook.save(update_fields=["rests_until"])
         return
-    slow = outcome.seconds >= SLOW_FAILURE
     webhook.last_error = outcome.error[:2000]
-    webhook.failures += lost
-    webhook.slow_attempts = webhook.slow_attempts + 1 if slow else 0
-    if slow:
-        webhook.rests_until = Now() + timedelta(
-            seconds=RESTS[min(webhook.slow_attempts, len(RESTS)) - 1]
-        )
-    else:
-        _rest(webhook, outcome.seconds)
+    webhook.failures += lost or outcome.seconds >= SLOW
     reason = ""
     if outcome.status == _GONE:
         reason = "The endpoint answered 410: it is gone."
     elif webhook.failures >= ENOUGH:
-        reason = f"{ENOUGH} deliveries in a row failed for good."
-    elif webhook.slow_attempts >= ENOUGH:
-        reason = f"{ENOUGH} attempts in a row got no answer in time."
+        reason = (
+            f"{ENOUGH} deliveries in a row failed for good or got no answer in time."
+        )
     if reason and webhook.paused_at is None and webhook.deleted_at is None:
         webhook.paused_at = timezone.now()
         webhook.probes = 0
@@ -283,8 +224,8 @@ def begin_probe(webhook_id: str) -> bool:
 
 def wake(webhook: Webhook) -> None:
     """Resume the endpoint with no failures. The caller writes the audit entry."""
-    webhook.paused_at = webhook.probe_at = webhook.rests_until = None
-    webhook.failures = webhook.slow_attempts = webhook.probes = 0
+    webhook.paused_at = webhook.probe_at = None
+    webhook.failures = webhook.probes = 0
     webhook.last_error = ""
     webhook.save(update_fields=_JUDGED)
 
@@ -295,16 +236,3 @@ def give_up_waiting() -> int:
     return WebhookDelivery.objects.waiting_too_long().update(
         state=WebhookDelivery.State.FAILED, last_error=sentence
     )
-
-
-def _rest(webhook: Webhook, seconds: float) -> None:
-    """Let the endpoint rest as long as it took, if other work waits, and enqueue its
-    next delivery after the rest.
-    """
-    others = WebhookDelivery.objects.due().exclude(webhook=webhook)
-    if seconds <= SLOW or not (Email.objects.in_outbox().exists() or others.exists()):
-        webhook.rests_until = None
-        return
-    webhook.rests_until = Now() + timedelta(seconds=seconds)
-    if following := WebhookDelivery.objects.next_of(webhook.pk):
-        tasks.deliver_webhook.apply_async_on_commit((following,), countdown=seconds)

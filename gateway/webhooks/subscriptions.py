@@ -1,12 +1,9 @@
-"""Subscriptions to events: adding, changing, deleting and testing them, and replaying a
-delivery.
-"""
+"""Subscriptions to events: adding, deleting and testing them, and replaying a delivery."""
 
 import re
 import secrets
 import socket
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -20,7 +17,6 @@ from gateway import auditing, tasks
 from gateway.errors import Conflict, Invalid
 from gateway.models import ApiKey, Webhook, WebhookDelivery
 from gateway.models.webhooks import TEST_EVENT
-from gateway.webhooks import deliveries
 from gateway.webhooks.events import KNOWN, SPELLINGS, envelope
 
 _NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(\.[\w-]{1,63})*\.?")
@@ -33,7 +29,11 @@ def add_webhook(key: ApiKey, webhook: Webhook) -> Webhook:
     that is not accepted.
     """
     check_url(webhook.url)
-    _check_events(webhook.events)
+    if unknown := [name for name in webhook.events if name not in KNOWN]:
+        names = ", ".join([*SPELLINGS, "email.decided"])
+        raise Invalid(
+            f"events: there is no event named {unknown[0][:60]!a}; there are {names}."
+        )
     webhook.account_id = key.account_id
     webhook.sandbox = key.sandbox
     webhook.include_sandbox = webhook.include_sandbox and not key.sandbox
@@ -43,29 +43,6 @@ def add_webhook(key: ApiKey, webhook: Webhook) -> Webhook:
         webhook.save()
         auditing.record("webhook.created", webhook, key)
     webhook.refresh_from_db(fields=["created_at"])
-    return webhook
-
-
-def change_webhook(key: ApiKey, webhook: Webhook, changes: dict[str, Any]) -> Webhook:
-    """Change `url`, `events`, `mailbox` or `include_sandbox` of a subscription; a new
-    address starts without failures.
-
-    Raises Invalid.
-    """
-    if "url" in changes:
-        check_url(changes["url"])
-    if "events" in changes:
-        _check_events(changes["events"])
-        changes["events"] = list(dict.fromkeys(changes["events"]))
-    if not changes:
-        return webhook
-    with transaction.atomic():
-        webhook = Webhook.locked(webhook.pk)
-        moved = changes.get("url", webhook.url) != webhook.url
-        webhook.save_fields(**changes)
-        if moved:
-            deliveries.wake(webhook)
-        auditing.record("webhook.updated", webhook, key, fields=sorted(changes))
     return webhook
 
 
@@ -135,14 +112,6 @@ def test_webhook(key: ApiKey, webhook: Webhook) -> WebhookDelivery:
 def new_secret() -> str:
     """Return a random secret."""
     return f"whsec_{secrets.token_urlsafe(32)}"
-
-
-def _check_events(events: list[str]) -> None:
-    if unknown := [name for name in events if name not in KNOWN]:
-        names = ", ".join([*SPELLINGS, "email.decided"])
-        raise Invalid(
-            f"events: there is no event named {unknown[0][:60]!a}; there are {names}."
-        )
 
 
 def check_url(url: str) -> None:
