@@ -10,7 +10,7 @@ from typing import Any
 
 from django.http import JsonResponse
 from django.urls import path
-from ninja import Query, Router
+from ninja import Router
 
 from gateway.api import mailboxes, messages, oversight, sending
 from gateway.api.answers import (
@@ -27,16 +27,16 @@ from gateway.api.answers import (
     Thread,
     not_offered,
 )
-from gateway.api.messages import SpamFilters, TagsIn, ZapierFilters
-from gateway.api.oversight import PendingFilters, Verdict
-from gateway.api.sending import ReplyFromIn, SendIn
+from gateway.api.oversight import Verdict
+from gateway.api.sending import ReplyFromIn
 from gateway.auth import ADMIN, OVERSIGHT, READ, SEES_HELD, SEND, KeyedRequest
 from gateway.lookups import email_named
 from gateway.messages import labels
 
 _SENT = {202: Sent, 200: Sent}
 # Method, path, checks, answers, handler.
-_FLAT: tuple[tuple[str, str, Any, Any, Callable[..., Json | JsonResponse]], ...] = (
+_Calls = tuple[tuple[str, str, Any, Any, Callable[..., Json | JsonResponse]], ...]
+_FLAT: _Calls = (
     ("POST", "/send_email", SEND, _SENT, sending.send_flat),
     ("POST", "/reply_email", SEND, _SENT, sending.reply_flat),
     ("GET", "/check_inbox", READ, Messages, messages.check_inbox),
@@ -49,55 +49,35 @@ _FLAT: tuple[tuple[str, str, Any, Any, Callable[..., Json | JsonResponse]], ...]
     ("POST", "/decide_email", OVERSIGHT, Decided, oversight.decide_flat),
     ("POST", "/create_mailbox", ADMIN, mailboxes.MADE, mailboxes.create_mailbox),
 )
+_ZAPIER: _Calls = (
+    ("GET", "/emails", READ, Messages, messages.list_spam),
+    ("POST", "/emails/send", SEND, _SENT, sending.send_flat),
+    ("GET", "/emails/inbox", READ, Messages, messages.check_zapier_inbox),
+    ("GET", "/emails/pending", SEES_HELD, PendingMessages, oversight.list_pending_flat),
+    ("POST", "/emails/{email}/tag", SEND, TagWords, messages.tag_by_id),
+)
 
 
-def flat_router(*, listed: bool) -> Router:
-    """Return the flat routes; `listed` says whether the OpenAPI document names them."""
-    flat = Router(tags=["flat"])
-    for method, route, auth, response, handler in _FLAT:
-        shown = listed and route != "/inbox"
-        flat.api_operation(
+def _router(tag: str, calls: _Calls, *, listed: bool = True) -> Router:
+    router = Router(tags=[tag])
+    for method, route, auth, response, handler in calls:
+        router.api_operation(
             [method],
             route,
             auth=auth,
             response=response,
-            include_in_schema=shown,
-            # This handler serves the current dialect too, and the document wants an id
-            # for each call.
-            operation_id="create_mailbox_flat" if route == "/create_mailbox" else None,
+            # Another path of check_inbox.
+            include_in_schema=listed and route != "/inbox",
         )(handler)
-    return flat
+    return router
 
 
-router = Router(tags=["zapier"])
+def flat_router(*, listed: bool) -> Router:
+    """Return the flat routes; `listed` says whether the OpenAPI document names them."""
+    return _router("flat", _FLAT, listed=listed)
 
 
-@router.get("/emails", auth=READ, response=Messages)
-def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> Json:
-    """List received mail of all mailboxes that was put away as spam; with `status` what
-    has another one.
-    """
-    return messages.list_of_all(request, filters)
-
-
-@router.post("/emails/send", auth=SEND, response=_SENT)
-def send_email(request: KeyedRequest, body: SendIn) -> JsonResponse:
-    """Send a message; `mailbox` names the sender. Answers `queued` for every accepted
-    message.
-    """
-    return sending.send_flat(request, body)
-
-
-@router.get("/emails/inbox", auth=READ, response=Messages)
-def check_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> Json:
-    """List received mail, read or not."""
-    return messages.check_inbox(request, filters)
-
-
-@router.get("/emails/pending", auth=SEES_HELD, response=PendingMessages)
-def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> Json:
-    """List held messages, oldest first."""
-    return oversight.list_pending_flat(request, filters)
+router = _router("zapier", _ZAPIER)
 
 
 @router.get("/emails/thread/{thread}", auth=READ, response=Thread)
@@ -118,19 +98,7 @@ def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> JsonResponse:
     return sending.reply_to(request, email, body)
 
 
-@router.post("/emails/{email}/tag", auth=SEND, response=TagWords)
-def tag(request: KeyedRequest, email: str, body: TagsIn) -> Json:
-    """Add tags to a message; the answer lists their names."""
-    return messages.tag_by_id(request, email, body.tags)
-
-
 @router.post("/emails/{email}/decide", auth=OVERSIGHT, response=Decided)
-@router.patch(
-    "/emails/{email}/decide",
-    auth=OVERSIGHT,
-    response=Decided,
-    operation_id="decide_by_patch",
-)
 def decide_email(request: KeyedRequest, email: str, body: Verdict) -> Json:
     """Approve or reject a held message."""
     return oversight.decide(request, email, body, flat=True)

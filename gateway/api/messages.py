@@ -1,13 +1,13 @@
 """Reading messages, threads, tags and files, and cancelling a message."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.http import content_disposition_header
 from ninja import Query, Router
-from pydantic import BeforeValidator, field_validator, model_validator
+from pydantic import BeforeValidator, field_validator
 
 from gateway import lookups
 from gateway.api.answers import (
@@ -30,7 +30,7 @@ from gateway.api.answers import (
     list_row,
     read_cursor,
 )
-from gateway.api.bodies import Body, MailboxName, NamesEmail, ShortText, example
+from gateway.api.bodies import Body, MailboxName, MustNameEmail, ShortText, example
 from gateway.api.sending import CancelIn
 from gateway.auth import READ, SEES_HELD, SEND, KeyedRequest
 from gateway.errors import Invalid, NotFound
@@ -66,18 +66,10 @@ class TagsIn(Body):
     tags: _TagMap
 
 
-class FlatTagsIn(NamesEmail):
+class FlatTagsIn(TagsIn, MustNameEmail):
     """Tags to add to the message that the body names."""
 
     model_config = example({"id": "01JD0000000000000000000000", "tags": ["follow-up"]})
-
-    tags: _TagMap
-
-    @model_validator(mode="after")
-    def _is_clear(self) -> Self:
-        if not self.names_email():
-            raise ValueError("id: give the id of the message.")
-        return self
 
 
 MAX_OFFSET = 1_000_000
@@ -224,8 +216,15 @@ def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> Json:
     )
 
 
-def list_of_all(request: KeyedRequest, filters: SpamFilters) -> Json:
-    """List received mail of all mailboxes that the key may use."""
+def check_zapier_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> Json:
+    """List received mail, read or not."""
+    return check_inbox(request, filters)
+
+
+def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> Json:
+    """List received mail of all mailboxes that was put away as spam; with `status` what
+    has another one.
+    """
     return _page(request.auth, filters, flat=True, direction=Direction.INBOUND)
 
 
@@ -357,13 +356,13 @@ def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> Js
 
 def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> Json:
     """Add tags to a message, by its id alone; the answer lists their names."""
-    return tag_by_id(request, body.names_email(), body.tags)
+    return tag_by_id(request, body.names_email(), body)
 
 
-def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> Json:
+def tag_by_id(request: KeyedRequest, email: str, body: TagsIn) -> Json:
     """Add tags to the message of this id; the answer lists their names."""
     found = email_named(request.auth, email)
-    merged = labels.add_tags(request.auth, found, tags)
+    merged = labels.add_tags(request.auth, found, body.tags)
     return found.ids() | {"tags": list(merged), "tag_map": merged}
 
 

@@ -79,40 +79,6 @@ STATUSES = {
     503: "The database is not available; try again.",
 }
 EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.items()]}
-# Clients generate code from the ids of operations, so an id holds this word for its
-# view and not the name of a module.
-OPERATION_GROUPS = {
-    "accounts": "read_account sign_up report_issue update_account delete_account",
-    "allowlists": (
-        "read_allowlist replace_allowlist add_entry remove_entry list_refusals"
-    ),
-    "audit": "list_audit_log",
-    "contacts": "list_contacts create_contact delete_contact",
-    "domains": "list_domains create_domain read_domain delete_domain verify_domain",
-    "emails": "list_emails read_email cancel check_inbox read_flat cancel_flat",
-    "files": "link_to_file",
-    "keys": "list_keys create_key update_key revoke_key",
-    "mailboxes": (
-        "list_mailboxes create_mailbox read_mailbox update_mailbox delete_mailbox configure_mailbox"
-    ),
-    "oversight": "list_pending read_original decide_email set_expiry list_pending_flat decide_flat",
-    "replies": "reply reply_flat",
-    "schedule": "edit_scheduled",
-    "send": "send send_flat",
-    "site": "health signing_key",
-    "suppression": "list_suppressions lift_suppression",
-    "tags": "read_tags write_tags delete_tag tag_flat",
-    "threads": "read_thread read_thread_flat",
-    "upgrades": "request_upgrade upgrade list_upgrade_requests",
-    "usage": "read_usage",
-    "webhooks": (
-        "list_webhooks create_webhook read_webhook delete_webhook rotate_webhook test_webhook"
-        " list_deliveries replay"
-    ),
-}
-_GROUP_OF = {
-    view: group for group, views in OPERATION_GROUPS.items() for view in views.split()
-}
 
 
 class Document(OpenAPISchema):
@@ -198,9 +164,7 @@ class GatewayAPI(NinjaAPI):
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         """Return the id of an operation: the same whatever the view's module is called."""
-        view = operation.view_func.__name__
-        group = "zapier" if operation.tags == ["zapier"] else _GROUP_OF[view]
-        return f"gateway_api_{group}_{view}"
+        return "_".join([*(operation.tags or ()), operation.view_func.__name__])
 
 
 api = GatewayAPI(

@@ -105,7 +105,6 @@ PATHS = (
     ("POST", "/decide_email"),
     ("POST", "/v1/decide_email"),
     ("POST", "/v1/emails/{}/decide"),
-    ("PATCH", "/v1/emails/{}/decide"),
 )
 
 
