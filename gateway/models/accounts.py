@@ -38,9 +38,6 @@ class UlidModel(models.Model):
     class Meta:
         abstract = True
 
-    def __str__(self) -> str:
-        return self.pk
-
     @classmethod
     def locked(cls, pk: str) -> Self:
         """Return the row with this id, locked until the transaction ends; rows may
@@ -74,9 +71,6 @@ class Account(UlidModel):
     max_mailboxes = models.PositiveIntegerField(null=True)
     # A new sender may send little a day at first.
     warmup_daily_limit = models.PositiveIntegerField(null=True)
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class Scope(models.TextChoices):
@@ -151,9 +145,6 @@ class ApiKey(UlidModel):
                 condition=Q(scopes__contained_by=Scope.values), name="key_scopes_known"
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.prefix})"
 
     @property
     def is_active(self) -> bool:
@@ -307,9 +298,6 @@ class AuditLogEntry(UlidModel):
             models.Index(fields=["account", "-id"], name="audit_log_of_account")
         ]
 
-    def __str__(self) -> str:
-        return f"{self.action} {self.resource_id}"
-
 
 class DomainQuerySet(models.QuerySet["Domain"]):
     """Queries of domains."""
@@ -362,9 +350,6 @@ class Domain(UlidModel):
             ),
             one_of("status", ["pending", "active"], "domain_status_known"),
         ]
-
-    def __str__(self) -> str:
-        return self.domain
 
     def is_right(self, key: str) -> bool:
         """Whether DNS had the record of this key when it was last asked."""

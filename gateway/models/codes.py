@@ -101,9 +101,6 @@ class UpgradeRequest(OneTimeCode):
             models.Index(fields=["mailbox", "-created_at"], name="upgrade_of_mailbox")
         ]
 
-    def __str__(self) -> str:
-        return f"{self.mailbox_id} to {self.target_mode}"
-
 
 class ApprovalRequest(OneTimeCode):
     """An administrative act that waits for its code, where the operator asks for codes."""
@@ -122,6 +119,3 @@ class ApprovalRequest(OneTimeCode):
                 fields=["account", "action", "-created_at"], name="approval_of_account"
             )
         ]
-
-    def __str__(self) -> str:
-        return self.summary

@@ -558,9 +558,6 @@ class Attachment(models.Model):
             )
         ]
 
-    def __str__(self) -> str:
-        return self.name
-
 
 class IdempotencyRecord(models.Model):
     """Remembers which email a key of the caller, or the same content a moment ago,
@@ -602,9 +599,6 @@ class IdempotencyRecord(models.Model):
             # Clearing out by age.
             models.Index(fields=["expires_at"], name="idempotency_expiry")
         ]
-
-    def __str__(self) -> str:
-        return f"{self.operation} {self.key}"
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):

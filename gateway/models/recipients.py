@@ -101,9 +101,6 @@ class Allowlist(models.Model):
             ),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.kind} of {self.mailbox_id}"
-
 
 class AllowlistEntryQuerySet(models.QuerySet["AllowlistEntry"]):
     """Entries of allowlists."""
@@ -131,9 +128,6 @@ class AllowlistEntry(UlidModel):
             )
         ]
 
-    def __str__(self) -> str:
-        return self.pattern
-
 
 class Refusal(UlidModel):
     """A message that a restriction refused before anything was queued. It has no body
@@ -153,9 +147,6 @@ class Refusal(UlidModel):
 
     class Meta:
         indexes = [models.Index(fields=["account", "-id"], name="refusal_of_account")]
-
-    def __str__(self) -> str:
-        return f"{self.mailbox_id}: {self.rule}"
 
 
 class MailContactQuerySet(models.QuerySet["Contact"]):
@@ -239,9 +230,6 @@ class Contact(UlidModel):
             )
         ]
 
-    def __str__(self) -> str:
-        return self.email
-
 
 class Suppression(UlidModel):
     """An address that bounced or complained: nothing is sent to it until somebody takes
@@ -269,6 +257,3 @@ class Suppression(UlidModel):
         indexes = [
             models.Index(fields=["account", "-id"], name="suppression_of_account")
         ]
-
-    def __str__(self) -> str:
-        return self.email_address

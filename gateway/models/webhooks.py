@@ -269,9 +269,6 @@ class WebhookDelivery(Delivery):
             ),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.event} {self.event_id}"
-
     def waits(self, *, error: str, status: int | None) -> bool:
         """Put the row back as it was: the attempt was only a probe of a paused
         endpoint.
