@@ -34,7 +34,6 @@ from gateway.models import (
     ApprovalRequest,
     Domain,
     Email,
-    Mailbox,
     Scope,
     hash_key,
 )
@@ -109,25 +108,12 @@ def create_key(key: ApiKey, made: ApiKey, mailboxes: list[str] | None) -> str:
         raise Forbidden("A sandbox key can only make sandbox keys.", code="sandbox_key")
     made.account = key.account
     made.mailbox_ids = _limits(key, mailboxes)
-    return _store(made, key=key)
-
-
-def make_operator_key(made: ApiKey, addresses: list[str]) -> str:
-    """Store a key on the operator's word, and return its text. Raises NotFound for an
-    address.
-    """
-    living = Mailbox.objects.filter(account=made.account, is_active=True)
-    found = dict(living.values_list("address", "pk"))
-    if unknown := [address for address in addresses if address.lower() not in found]:
-        raise NotFound(
-            f"The account has no mailbox {unknown[0]}.", code="unknown_mailbox"
-        )
-    made.mailbox_ids = list(dict.fromkeys(found[one.lower()] for one in addresses))
-    return _store(made, by="operator")
+    return store_key(made, key=key)
 
 
 @transaction.atomic
-def _store(made: ApiKey, **facts: Any) -> str:
+def store_key(made: ApiKey, **facts: Any) -> str:
+    """Store a key, and return its text. `facts` are for the audit log."""
     text = new_key_text(sandbox=made.sandbox)
     made.sha256 = hash_key(text)
     made.prefix = f"{text[:11]}..."

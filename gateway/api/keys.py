@@ -16,7 +16,10 @@ from gateway.models import ApiKey, Scope
 _NAMES = ", ".join(Scope.values)
 
 
-def _known(scopes: list[str]) -> list[str]:
+def known_scopes(scopes: list[str]) -> list[str]:
+    """Return scopes as they are stored. Raises ValueError for an unknown one, and for
+    two that no key has together.
+    """
     scopes = list(dict.fromkeys(scope.strip().lower() for scope in scopes))
     if unknown := [scope for scope in scopes if scope not in Scope.values]:
         raise ValueError(
@@ -29,7 +32,7 @@ def _known(scopes: list[str]) -> list[str]:
     return scopes
 
 
-Scopes = Annotated[list[str], Len(1, 20), AfterValidator(_known)]
+Scopes = Annotated[list[str], Len(1, 20), AfterValidator(known_scopes)]
 MailboxNames = Annotated[list[MailboxName], Len(1, 100)]
 KeyName = Annotated[Line, Len(1, 100)]
 
