@@ -27,39 +27,23 @@ WORDS = {
     "pending_cc": ("Cc of held messages", "oversight"),
     "pending_bcc": ("Bcc of held messages", "oversight"),
     "pending_attachments": ("attachments of held messages", "oversight"),
-    "pending_sender": ("which API key sent a held message", "oversight"),
-    "scopes": ("scopes of keys", "admin"),
     "single_read": ("reading one message by its id", "read"),
     "read_cc": ("Cc of a message that is read by its id", "read"),
     "thread_bodies": ("threads with the words of their messages", "read"),
     "contacts": ("contacts", "read"),
-    "suppression": ("suppressed addresses", "admin"),
-    "webhooks": ("webhooks", "admin"),
-    "deliveries": ("deliveries of webhooks", "admin"),
-    "upgrade_requests": ("requests for looser modes, with their codes", "admin"),
     "audit_log": ("the audit log", "admin"),
-    "allowlists": ("allowlists", "admin"),
     "whole_allowlists": ("allowlists that are replaced as a whole", "admin"),
     "hold_all": ("holding all mail", "admin"),
     "minimum_mode": ("a minimum oversight mode", "admin"),
     "require_fingerprint": ("requiring the fingerprint of decisions", "admin"),
 }
-_LISTS = {
-    "contacts": "/v1/contacts",
-    "suppression": "/v1/suppression",
-    "webhooks": "/v1/webhooks",
-    "deliveries": "/v1/webhook-deliveries",
-    "upgrade_requests": "/v1/upgrade-requests",
-    "audit_log": "/v1/audit-log",
-}
+_LISTS = {"contacts": "/v1/contacts", "audit_log": "/v1/audit-log"}
 _ROW_FIELDS = {
     "pending_cc": "cc",
     "pending_bcc": "bcc",
     "pending_attachments": "attachments",
-    "pending_sender": "sent_by_key",
 }
 _ACCOUNT_FIELDS = {
-    "scopes": "scopes",
     "hold_all": "hold_all",
     "minimum_mode": "minimum_oversight_mode",
     "require_fingerprint": "require_fingerprint",
@@ -95,7 +79,15 @@ class _Survey:
         for name, shown in _ROW_FIELDS.items():
             found[name] = any(shown in row for row in outgoing) if outgoing else None
         if rows:
-            self._learn_one_pending()
+            body, is_there = self._read(
+                "oversight", "/v1/oversight/pending", email_id=_NO_ID
+            )
+            if is_there:
+                is_there = not _rows(body, "pending", "emails", "messages")
+            elif is_there is False:
+                # Our gateway says 404 of a message that it does not know.
+                is_there = self.is_gateway
+            found["one_pending"] = is_there
         self._learn_one_message(outgoing)
         for name, target in _LISTS.items():
             _, found[name] = self._read(WORDS[name][1], target)
@@ -104,7 +96,11 @@ class _Survey:
             found[name] = shown in body if body else is_there
         boxes = _rows(self._read("admin", "/v1/mailboxes")[0], "mailboxes")
         if boxes:
-            self._learn_allowlists(str(boxes[0]["id"]))
+            template = "/v1/mailboxes/{}/allowlist"
+            mailbox = str(boxes[0]["id"])
+            body, is_there = self._read("admin", template, mailbox, kind="restriction")
+            is_whole = isinstance(body.get("version"), int)
+            found["whole_allowlists"] = is_whole if body else is_there
         return {name: found.get(name) for name in WORDS}
 
     def _read(
@@ -129,17 +125,6 @@ class _Survey:
         self.is_gateway = is_gateway
         return body, True
 
-    def _learn_one_pending(self) -> None:
-        body, is_there = self._read(
-            "oversight", "/v1/oversight/pending", email_id=_NO_ID
-        )
-        if is_there:
-            is_there = not _rows(body, "pending", "emails", "messages")
-        elif is_there is False:
-            # Our gateway says 404 of a message that it does not know.
-            is_there = self.is_gateway
-        self.found["one_pending"] = is_there
-
     def _learn_one_message(self, rows: list[Json]) -> None:
         row = next((one for one in rows if one.get("mailbox_id")), None)
         if row is None:
@@ -162,16 +147,6 @@ class _Survey:
             has_bodies = any(one.get(name) for one in emails for name in _BODIES)
             is_there = has_bodies if emails else None
         self.found["thread_bodies"] = is_there
-
-    def _learn_allowlists(self, mailbox: str) -> None:
-        template = "/v1/mailboxes/{}/allowlist"
-        body, is_there = self._read("admin", template, mailbox, kind="restriction")
-        if is_there is False:
-            # A strict host does not know the question for one kind.
-            body, is_there = self._read("admin", template, mailbox)
-        self.found["allowlists"] = is_there
-        is_whole = isinstance(body.get("version"), int)
-        self.found["whole_allowlists"] = is_whole if body else is_there
 
 
 def _rows(body: Json, *names: str) -> list[Json]:

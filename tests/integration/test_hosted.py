@@ -272,7 +272,7 @@ def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(desk):
     assert learn(connection_id=desk.connection.pk) == "not due"
     known = desk.connection.capabilities
     there = {name for name, is_there in known.items() if is_there}
-    assert there >= {"single_read", "contacts", "allowlists", "webhooks", "audit_log"}
+    assert there >= {"single_read", "contacts", "audit_log"}
     lacking = {"gateway", "one_pending", "whole_allowlists", "hold_all", "pending_cc"}
     assert not there & (lacking | {"minimum_mode", "thread_bodies"})
     desk.host.set(shows=["cc"])
