@@ -136,11 +136,7 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
         return response
     status = 404 if response.status_code < 400 else response.status_code
     error, code = _SENTENCES.get(status, _BROKEN)
-    if "Allow" not in response:
-        return problem(status, error, code)
-    allowed = ", ".join(sorted(response["Allow"].split(", ")))
-    replaced = problem(
-        status, f"This path accepts {allowed}, not {request.method}.", code
-    )
-    replaced["Allow"] = allowed
+    replaced = problem(status, error, code)
+    if "Allow" in response:
+        replaced["Allow"] = response["Allow"]
     return replaced

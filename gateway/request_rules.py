@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import close_old_connections
 
-from gateway.auth import bearer_token
+from gateway.auth import key_text
 from gateway.models import ApiKey, hash_key
 
 SIGNED_PATHS: tuple[str, ...] = ()
@@ -55,5 +55,4 @@ def session_of(environ: dict[str, Any]) -> str:
     """Return the API key's text as `gateway.auth` reads it: a bearer token wins over
     X-API-Key.
     """
-    token = bearer_token(environ.get("HTTP_AUTHORIZATION", ""))
-    return str(environ.get("HTTP_X_API_KEY", "")).strip() if token is None else token
+    return key_text(environ)

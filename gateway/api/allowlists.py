@@ -33,7 +33,7 @@ from gateway.api.bodies import (
     ShortLine,
     example,
 )
-from gateway.auth import ADMIN, READ, KeyedRequest, check_scopes, needs
+from gateway.auth import ADMIN, READ, BearerKey, KeyedRequest, check_scopes
 from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Mailbox, Refusal, Scope
 from gateway.models.recipients import AllowlistEntryQuerySet
@@ -327,7 +327,7 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
 
 @router.get(
     "/refusals",
-    auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
+    auth=BearerKey(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
     response=Refusals,
 )
 def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> Json:

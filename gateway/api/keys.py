@@ -1,11 +1,11 @@
 """API keys: listing, making, changing and revoking them."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from annotated_types import Len
 from django.http import JsonResponse
 from ninja import Router
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from gateway import accounts
 from gateway.api.answers import Answer, Changed, Iso, Json, OrNone, PendingApproval
@@ -58,14 +58,6 @@ class KeyPatch(Confirmable):
     mailboxes: MailboxNames | None = None
     # While true, the key sends nothing.
     paused: bool | None = None
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> Self:
-        if not self.changes():
-            raise ValueError(
-                "name: give at least one of name, scopes, mailboxes or paused to change."
-            )
-        return self
 
     def changes(self) -> Json:
         """Return the fields that were given; only `mailboxes` may be null."""

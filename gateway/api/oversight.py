@@ -39,7 +39,7 @@ from gateway.api.bodies import (
     example,
 )
 from gateway.api.mailboxes import MailboxAnswer, MailboxChanged
-from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, KeyedRequest, needs
+from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, BearerKey, KeyedRequest
 from gateway.errors import Invalid
 from gateway.lookups import check_may_read, email_named, mailbox_named
 from gateway.messages import decisions
@@ -352,7 +352,7 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
 
 @router.post(
     "/mailboxes/{mailbox}/request-upgrade",
-    auth=needs(Scope.SEND, Scope.ADMIN),
+    auth=BearerKey(Scope.SEND, Scope.ADMIN),
     response=UpgradeAsked,
 )
 def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> Json:
@@ -367,7 +367,7 @@ def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> J
 
 @router.post(
     "/mailboxes/{mailbox}/upgrade",
-    auth=needs(Scope.SEND, Scope.ADMIN),
+    auth=BearerKey(Scope.SEND, Scope.ADMIN),
     response=MailboxChanged,
 )
 def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> Json:

