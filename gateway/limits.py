@@ -36,18 +36,6 @@ _DAY = timedelta(days=1)
 _KEPT = 367 * _DAY
 
 
-def hit(key: ApiKey, limit: int, *, now: datetime) -> int:
-    """Count one call of a key, and return its calls in this minute; 0 while Redis is
-    away.
-    """
-    minute = int(now.timestamp()) // 60
-    keys = [f"gateway:rate:{key.pk}:{minute}", _calls_key(key, now.date())]
-    args = [limit, int(_KEPT.total_seconds())]
-    return _ask(
-        lambda: int(quick_redis().register_script(_HIT)(keys=keys, args=args)), 0
-    )
-
-
 def _calls_key(key: ApiKey, day: date) -> str:
     return f"gateway:calls:{key.account_id}:{day.isoformat()}"
 
@@ -68,7 +56,12 @@ def check_rate(key: ApiKey, *, now: datetime) -> None:
     minute.
     """
     limit = settings.GATEWAY_RATE_LIMIT
-    calls = hit(key, limit, now=now)
+    minute = int(now.timestamp()) // 60
+    keys = [f"gateway:rate:{key.pk}:{minute}", _calls_key(key, now.date())]
+    args = [limit, int(_KEPT.total_seconds())]
+    calls = _ask(
+        lambda: int(quick_redis().register_script(_HIT)(keys=keys, args=args)), 0
+    )
     if not limit or calls <= limit:
         return
     raise TooManyRequests(

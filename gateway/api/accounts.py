@@ -124,17 +124,6 @@ class AccountAnswer(Answer):
     mailboxes: list[Json]
 
 
-class AccountChanged(Answer):
-    """The account, changed."""
-
-    id: str
-    status: str
-    name: str
-    hold_all: bool
-    require_fingerprint: bool
-    minimum_oversight_mode: str | None
-
-
 class UsageOfDay(Answer):
     """What happened on one day (UTC)."""
 
@@ -262,7 +251,7 @@ def report_issue(request: KeyedRequest, body: FeedbackIn) -> JsonResponse:
     return JsonResponse({"id": key.pk, "status": "received"}, status=201)
 
 
-@router.patch("/account", response={200: AccountChanged, 202: PendingApproval})
+@router.patch("/account", response={200: Changed, 202: PendingApproval})
 def update_account(request: KeyedRequest, body: AccountPatch) -> Json:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved
     after it was set.

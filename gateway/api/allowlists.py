@@ -5,20 +5,20 @@ from typing import Annotated, Literal, Self
 from annotated_types import MaxLen
 from django.conf import settings
 from django.http import JsonResponse
-from django.utils import timezone
 from ninja import Query, Router
 from pydantic import BeforeValidator, Field, model_validator
 
 from common.mail_addresses import (
     MAX_PATTERN,
-    clean_addresses,
     read_pattern,
 )
 from gateway import allowlists
 from gateway.api.answers import (
     Answer,
     Changed,
+    Iso,
     Json,
+    OrNone,
     PageFilters,
     PendingApproval,
     page_of,
@@ -137,9 +137,8 @@ class AllowlistEntryAnswer(Answer):
     """One entry; an expired one names nobody any more."""
 
     pattern: str
-    expires_at: str | None
-    note: str | None
-    live: bool
+    expires_at: Iso | None
+    note: Annotated[str | None, OrNone]
     expired: bool
 
 
@@ -154,14 +153,21 @@ class AllowlistAnswer(Answer):
     updated_at: str | None
 
 
+def _as_multimail_writes(pattern: str) -> str:
+    """Write a whole domain as `*@domain`."""
+    is_domain = "@" not in pattern and not pattern.startswith("*")
+    return f"*@{pattern}" if is_domain else pattern
+
+
 class BypassEntry(Answer):
     """Whose mail needs no review."""
 
     id: str
-    pattern: str
-    note: str | None
-    added_by: str
-    added_at: str
+    pattern: Annotated[str, BeforeValidator(_as_multimail_writes)]
+    note: Annotated[str | None, OrNone]
+    added_by: str = Field(validation_alias="added_by_key_id")
+    added_at: Iso = Field(validation_alias="created_at")
+    expires_at: Iso | None
 
 
 class BypassEntries(Answer):
@@ -208,7 +214,7 @@ def read_allowlist(
     box = mailbox_named(request.auth, mailbox)
     if kind is None:
         found = _found(box, Allowlist.Kind.BYPASS)
-        entries = [_bypass_entry(one) for one in _live(found)]
+        entries = [BypassEntry.of(one) for one in _live(found)]
         return {"mailbox_id": box.pk, "count": len(entries), "entries": entries}
     check_scopes(request.auth, Scope.ADMIN)
     return _allowlist(_found(box, kind))
@@ -240,7 +246,7 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
             f"The mode of the list is {mode}: no message skips the review because of it. Replacing the list with the "
             "mode enforce takes an operator's code."
         )
-    return JsonResponse(_bypass_entry(added) | {"notice": notice}, status=201)
+    return JsonResponse(BypassEntry.of(added) | {"notice": notice}, status=201)
 
 
 @router.delete(_PATH + "/{entry_id}", response={200: Changed, 202: PendingApproval})
@@ -361,56 +367,20 @@ def _live(found: Allowlist) -> AllowlistEntryQuerySet:
     )
 
 
-def _bypass_entry(entry: AllowlistEntry) -> Json:
-    """Return an entry as MultiMail shows it, which writes a whole domain as `*@domain`
-    and knows no end.
-    """
-    is_domain = "@" not in entry.pattern and not entry.pattern.startswith("*")
-    return {
-        "id": entry.pk,
-        "pattern": f"*@{entry.pattern}" if is_domain else entry.pattern,
-        "note": entry.note or None,
-        "added_by": entry.added_by_key_id,
-        "added_at": iso(entry.created_at),
-        "expires_at": iso(entry.expires_at),
-    }
-
-
 def _allowlist(found: Allowlist) -> Json:
-    shown = []
-    for entry in found.entries.order_by("pattern") if found.pk else ():
-        live = entry.expires_at is None or entry.expires_at > timezone.now()
-        shown.append(
-            {
-                "pattern": entry.pattern,
-                "expires_at": iso(entry.expires_at),
-                "note": entry.note or None,
-                "live": live,
-                "expired": not live,
-            }
-        )
-    live_count = sum(entry["live"] is True for entry in shown)
+    entries = found.entries.order_by("pattern") if found.pk else ()
     box = found.mailbox
-    restricts = found.kind == Allowlist.Kind.RESTRICTION
     notice = None
-    if not live_count and found.mode == Allowlist.Mode.ENFORCE:
-        notice = f"No entry is live: {'everybody is refused' if restricts else 'nobody skips the queue'}."
-    elif restricts:
-        copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
-        if outsiders := allowlists.judge(box, copied).outsiders:
-            notice = (
-                f"The mailbox sends a copy of everything to {outsiders[0]}, who is not on this list: all mail is "
-                "refused."
-            )
+    copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
+    if outsiders := allowlists.judge(box, copied).outsiders:
+        notice = f"The mailbox sends a copy of everything to {outsiders[0]}, who is not on its list: all mail is refused."
     return {
         "mailbox_id": found.mailbox_id,
         "mailbox": box.address,
         "kind": found.kind,
         "mode": found.mode,
         "version": found.version,
-        "entries": shown,
-        "live_count": live_count,
-        "expired_count": len(shown) - live_count,
+        "entries": [AllowlistEntryAnswer.of(entry) for entry in entries],
         "notice": notice,
         "updated_at": iso(found.updated_at),
     }

@@ -310,14 +310,6 @@ class PendingMessages(Answer):
     cursor: str | None
 
 
-class SpamLabel(Answer):
-    """A received message was called spam, or not."""
-
-    id: str
-    status: str
-    user_label: str
-
-
 class Decided(Answer):
     """A decision was taken."""
 
@@ -354,12 +346,6 @@ class TagWords(Answer):
 
     id: str
     tags: list[str]
-
-
-class TagDeleted(Answer):
-    """Whether there was a tag to take away."""
-
-    deleted: bool
 
 
 class FileLink(Answer):

@@ -22,7 +22,6 @@ from gateway.api.answers import (
     Messages,
     PendingMessages,
     Sent,
-    SpamLabel,
     TagWords,
     Thread,
     not_offered,
@@ -104,13 +103,13 @@ def decide_email(request: KeyedRequest, email: str, body: Verdict) -> Json:
     return oversight.decide(request, email, body, flat=True)
 
 
-@router.post("/emails/{email}/report-spam", auth=SEND, response=SpamLabel)
+@router.post("/emails/{email}/report-spam", auth=SEND, response=Changed)
 def report_spam(request: KeyedRequest, email: str) -> Json:
     """Put a received message away as spam."""
     return _label(request, email, labels.SPAM)
 
 
-@router.post("/emails/{email}/not-spam", auth=SEND, response=SpamLabel)
+@router.post("/emails/{email}/not-spam", auth=SEND, response=Changed)
 def not_spam(request: KeyedRequest, email: str) -> Json:
     """Bring a message back that was put away as spam."""
     return _label(request, email, labels.NOT_SPAM)

@@ -100,12 +100,6 @@ class KeyMade(KeyAnswer):
     key: str
 
 
-class KeyChanged(KeyAnswer):
-    """A key, changed."""
-
-    status: str
-
-
 class Keys(Answer):
     """All keys, revoked ones too."""
 
@@ -144,7 +138,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
     return JsonResponse(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 
 
-@router.patch("/api-keys/{key_id}", response={200: KeyChanged, 202: PendingApproval})
+@router.patch("/api-keys/{key_id}", response={200: KeyAnswer, 202: PendingApproval})
 def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> Json:
     """Change name, scopes or mailboxes, or pause a key: a paused key cannot send until
     it is resumed, but can still read.

@@ -140,12 +140,6 @@ class MailboxAnswer(Answer):
     created_at: Annotated[int, BeforeValidator(epoch_milliseconds)]
 
 
-class MailboxChanged(MailboxAnswer):
-    """One mailbox, changed."""
-
-    status: str
-
-
 class Mailboxes(Answer):
     """All mailboxes of a key."""
 
@@ -194,7 +188,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
 
 
 @router.patch(
-    "/mailboxes/{mailbox}", response={200: MailboxChanged, 202: PendingApproval}
+    "/mailboxes/{mailbox}", response={200: MailboxAnswer, 202: PendingApproval}
 )
 def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> Json:
     """Change a mailbox. A stricter oversight mode is taken, a looser one needs
@@ -220,7 +214,7 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> J
 
 @router.patch(
     "/mailboxes/{mailbox}/configure",
-    response={200: MailboxChanged, 202: PendingApproval},
+    response={200: MailboxAnswer, 202: PendingApproval},
 )
 def configure_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> Json:
     """Change a mailbox, as MCP clients call it."""
@@ -295,12 +289,6 @@ class DomainAnswer(Answer):
     looked_at: str | None
 
 
-class DomainLookedAt(DomainAnswer):
-    """One domain, and what DNS says of it."""
-
-    message: str
-
-
 class Domains(Answer):
     """All domains of the account."""
 
@@ -363,7 +351,7 @@ def read_domain(request: KeyedRequest, domain_id: str) -> Json:
     return domain_json(_domain_named(request.auth, domain_id))
 
 
-@router.post("/domains/{domain_id}/verify", response=DomainLookedAt)
+@router.post("/domains/{domain_id}/verify", response=DomainAnswer)
 def verify_domain(request: KeyedRequest, domain_id: str) -> Json:
     """Look each of `dns_records` up in DNS. `status` says whether the proof was found,
     `problem` what is wrong.

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, field_validator
 from gateway import lookups
 from gateway.api.answers import (
     ID,
+    Answer,
     Changed,
     FileLink,
     Json,
@@ -20,7 +21,6 @@ from gateway.api.answers import (
     Original,
     OrNone,
     PageFilters,
-    TagDeleted,
     Tags,
     Thread,
     clamp,
@@ -347,7 +347,7 @@ def write_tags(request: KeyedRequest, mailbox: str, email: str, body: TagsIn) ->
     return {"tags": labels.add_tags(request.auth, found, body.tags)}
 
 
-@router.delete(_TAGS + "/{path:name}", auth=SEND, response=TagDeleted)
+@router.delete(_TAGS + "/{path:name}", auth=SEND, response=Answer)
 def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> Json:
     """Take one tag away; its name may hold slashes."""
     found = _email(request, mailbox, email)

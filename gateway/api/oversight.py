@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from gateway import mailboxes
 from gateway.api.answers import (
     Answer,
+    Changed,
     Decided,
     Iso,
     Json,
@@ -38,7 +39,7 @@ from gateway.api.bodies import (
     ShortLine,
     example,
 )
-from gateway.api.mailboxes import MailboxAnswer, MailboxChanged
+from gateway.api.mailboxes import MailboxAnswer
 from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, BearerKey, KeyedRequest
 from gateway.errors import Invalid
 from gateway.lookups import check_may_read, email_named, mailbox_named
@@ -167,14 +168,6 @@ class UpgradeCode(Body):
     code: Annotated[str, Len(1, 40)]
 
 
-class ExpirySet(Answer):
-    """Until when the message may be approved from now on."""
-
-    id: str
-    status: str
-    expires_at: str | None
-
-
 class UpgradeAnswer(Answer):
     """A request for a looser mode, without its code."""
 
@@ -183,13 +176,6 @@ class UpgradeAnswer(Answer):
     target_mode: str
     created_at: Iso
     expires_at: Iso
-
-
-class UpgradeAsked(UpgradeAnswer):
-    """The request is stored; an operator has its code."""
-
-    status: str
-    message: str
 
 
 class UpgradeRequests(Answer):
@@ -262,7 +248,7 @@ def decide_email(request: KeyedRequest, body: DecideIn) -> Json:
     return decide(request, body.names_email(), body, flat=False)
 
 
-@router.post("/oversight/expiry", auth=OVERSIGHT, response=ExpirySet)
+@router.post("/oversight/expiry", auth=OVERSIGHT, response=Changed)
 def set_expiry(request: KeyedRequest, body: ExpiryIn) -> Json:
     """Set until when a held message may be approved. A later approval gets 409 with the
     code `approval_expired`.
@@ -353,7 +339,7 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
 @router.post(
     "/mailboxes/{mailbox}/request-upgrade",
     auth=BearerKey(Scope.SEND, Scope.ADMIN),
-    response=UpgradeAsked,
+    response=UpgradeAnswer,
 )
 def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> Json:
     """Ask for a looser oversight mode; three times an hour at most. The code goes to an
@@ -368,7 +354,7 @@ def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> J
 @router.post(
     "/mailboxes/{mailbox}/upgrade",
     auth=BearerKey(Scope.SEND, Scope.ADMIN),
-    response=MailboxChanged,
+    response=MailboxAnswer,
 )
 def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> Json:
     """Loosen the mode with the code that an operator gave. Dashes and case do not

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.mail_addresses import comparable_text
 from gateway import contacts, suppression
-from gateway.api.answers import Answer, Iso, Json, PageFilters, page_of
+from gateway.api.answers import Answer, Changed, Iso, Json, PageFilters, page_of
 from gateway.api.bodies import (
     Address,
     Body,
@@ -86,13 +86,6 @@ class Contacts(Answer):
     cursor: str | None
 
 
-class ContactDeleted(Answer):
-    """A contact is gone."""
-
-    id: str
-    deleted: bool
-
-
 class SuppressionAnswer(Answer):
     """An address that gets nothing any more."""
 
@@ -108,13 +101,6 @@ class Suppressions(Answer):
 
     suppressions: list[SuppressionAnswer]
     cursor: str | None
-
-
-class SuppressionLifted(Answer):
-    """An address that was taken off the suppression list."""
-
-    email_address: str
-    status: str
 
 
 router = Router(tags=["recipients"])
@@ -164,7 +150,7 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
 @router.delete(
     "/contacts/{contact_id}",
     auth=BearerKey(Scope.ADMIN, Scope.SEND),
-    response=ContactDeleted,
+    response=Answer,
 )
 def delete_contact(request: KeyedRequest, contact_id: str) -> Json:
     """Remove a contact."""
@@ -188,7 +174,7 @@ def list_suppressions(request: KeyedRequest, filters: Query[PageFilters]) -> Jso
     )
 
 
-@router.delete("/suppression/{path:address}", auth=ADMIN, response=SuppressionLifted)
+@router.delete("/suppression/{path:address}", auth=ADMIN, response=Changed)
 def lift_suppression(request: KeyedRequest, address: str) -> Json:
     """Take an address off the list, so that it is written to again. It may be
     percent-encoded or not.

@@ -121,6 +121,11 @@ class AllowlistEntry(UlidModel):
 
     objects = AllowlistEntryQuerySet.as_manager()
 
+    @property
+    def expired(self) -> bool:
+        """Whether it names nobody any more."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(
