@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from common.mail_addresses import (
     MAX_PATTERN,
+    clean_addresses,
     read_pattern,
 )
 from gateway import allowlists
@@ -373,7 +374,7 @@ def _allowlist(found: Allowlist) -> Json:
     notice = None
     copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
     if outsiders := allowlists.judge(box, copied).outsiders:
-        notice = f"The mailbox sends a copy of everything to {outsiders[0]}, who is not on its list: all mail is refused."
+        notice = f"The mailbox copies everything to {outsiders[0]}, who is not on its list: all mail is refused."
     return {
         "mailbox_id": found.mailbox_id,
         "mailbox": box.address,
