@@ -71,8 +71,7 @@ MULTIMAIL_API_URL = env_url("MULTIMAIL_API_URL", f"http://127.0.0.1:{GATEWAY_POR
 GATEWAY_APPROVAL_CODES = env_choice(
     "GATEWAY_APPROVAL_CODES", "address", ("address", "0", "1")
 )
-GATEWAY_OVERSIGHT_CODES = env_bool("GATEWAY_OVERSIGHT_CODES", True)
-# Calls of one API key a minute; 0: no limit. An account can have its own.
+# Calls of one API key a minute; 0: no limit.
 GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 12000)
 # Whom the gateway asks for proof of a domain; none: the system's resolver.
 DNS_SERVER = env_server("DNS_SERVER")

@@ -182,22 +182,16 @@ def needs_approval_code(
     """Whether a person confirms that `key` makes a key with `scopes`, or gives them to
     one that had `before`.
 
-    That is so for every key that decides, unless the operator switched it off
-    (GATEWAY_OVERSIGHT_CODES); and always where a key that sends would get at one by
-    which it could let its own mail go.
+    That is so for every key that decides; and where a key that sends would get at one
+    that administers without sending, which sees codes and loosens mailboxes.
     """
 
-    def judges(scopes: Collection[str]) -> bool:
-        """Whether it decides, or administers without sending itself: it sees codes and
-        loosens mailboxes.
-        """
-        return Scope.OVERSIGHT in scopes or (
-            Scope.ADMIN in scopes and Scope.SEND not in scopes
-        )
+    def administers(scopes: Collection[str]) -> bool:
+        return Scope.ADMIN in scopes and Scope.SEND not in scopes
 
     decides = Scope.OVERSIGHT in scopes and Scope.OVERSIGHT not in before
-    frees_sender = key.may(Scope.SEND) and judges(scopes) and not judges(before)
-    return frees_sender or (decides and settings.GATEWAY_OVERSIGHT_CODES)
+    frees_sender = key.may(Scope.SEND) and administers(scopes)
+    return decides or (frees_sender and not administers(before))
 
 
 def _limits(key: ApiKey, names: list[str] | None) -> list[str]:

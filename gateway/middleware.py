@@ -24,6 +24,7 @@ from common.logs import traced
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NOT_JSON = ("/docs", "/static/")
 _SENTENCES = {
+    400: ("The request cannot be read.", "bad_request"),
     404: ("There is nothing at this path. See /docs and /openapi.json.", "not_found"),
     405: ("This path does not accept this method.", "method_not_allowed"),
     413: ("The body is too large.", "too_large"),
@@ -45,21 +46,11 @@ def too_large() -> str:
     )
 
 
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 404 in JSON instead of Django's HTML page."""
-    return problem(404, *_SENTENCES[404])
-
-
-def bad_request(
-    request: HttpRequest, exception: Exception | None = None
+def failed(
+    request: HttpRequest, exception: Exception | None = None, *, status: int
 ) -> HttpResponse:
-    """Answer for a request that Django itself cannot read."""
-    return problem(400, "The request cannot be read.", "bad_request")
-
-
-def broken(request: HttpRequest) -> HttpResponse:
-    """Answer for an error outside the API's own handlers."""
-    return problem(500, *_BROKEN)
+    """Answer in JSON instead of Django's HTML page."""
+    return problem(status, *_SENTENCES.get(status, _BROKEN))
 
 
 class JsonOnlyMiddleware:

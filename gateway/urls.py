@@ -7,6 +7,7 @@ from ninja.openapi.views import openapi_json
 
 from gateway.api import dialects
 from gateway.api.site import api
+from gateway.middleware import failed
 
 urlpatterns = [
     path("v1/openapi.json", partial(openapi_json, api=api)),
@@ -14,7 +15,7 @@ urlpatterns = [
     path("", api.urls),
 ]
 
-# By name: Django's own would render the desk's pages.
-handler400 = handler403 = "gateway.middleware.bad_request"
-handler404 = "gateway.middleware.not_found"
-handler500 = "gateway.middleware.broken"
+# Django's own would render the desk's pages.
+handler400 = handler403 = partial(failed, status=400)
+handler404 = partial(failed, status=404)
+handler500 = partial(failed, status=500)

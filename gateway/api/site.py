@@ -38,7 +38,7 @@ from gateway.api.bodies import INJECTION, StrictParser, sentence_of
 from gateway.api.dialects import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
 from gateway.messages import content
-from gateway.middleware import too_large
+from gateway.middleware import failed, too_large
 from gateway.models import ApiKey
 
 log = logging.getLogger(__name__)
@@ -317,9 +317,6 @@ def _on_database_away(request: HttpRequest, error: Exception) -> JsonResponse:
 
 
 @api.exception_handler(Exception)
-def _on_bug(request: HttpRequest, error: Exception) -> JsonResponse:
+def _on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
     log.exception("request failed")
-    return JsonResponse(
-        {"error": "The gateway had an error, which was logged.", "code": "internal"},
-        status=500,
-    )
+    return failed(request, status=500)

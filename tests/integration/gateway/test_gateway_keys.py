@@ -159,7 +159,7 @@ def test_gaining_oversight_takes_an_operators_code(world):
     assert patch(world, key_id, scopes=["oversight"]).status_code == 200
 
 
-def test_oversight_key_needs_a_code_unless_the_operator_disabled_that(world, settings):
+def test_oversight_key_needs_a_code(world, settings):
     """Point 12."""
     for codes in ("0", "1"):
         settings.GATEWAY_APPROVAL_CODES = codes
@@ -169,11 +169,6 @@ def test_oversight_key_needs_a_code_unless_the_operator_disabled_that(world, set
             code = ApprovalRequest.objects.get().code
             made = create(world, scopes=["oversight"], approval_code=code)
             assert made.status_code == 201
-    settings.GATEWAY_APPROVAL_CODES = "0"
-    settings.GATEWAY_OVERSIGHT_CODES = False
-    assert create(world, scopes=["oversight"]).status_code == 201
-    both = {"scopes": ["read", "oversight"]}
-    assert patch(world, world.key_id("reader"), **both).status_code == 200
 
 
 def test_sandbox_key_creates_sandbox_keys_only(world):
