@@ -322,7 +322,7 @@ def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown()
     for content, words in (
         (huge, "which would fill the memory"),
         (PIXEL[:16] + bytes(8), "Its size is not known"),
-        (b"%!PS", "A PostScript cannot be shown safely here."),
+        (b"BZh9", "An archive other than zip cannot be shown safely here."),
         (b"\x00\x01\x02", "Its file type could not be recognised"),
         (b"", "It is empty."),
     ):
