@@ -6,6 +6,8 @@ function named like the rule in the module that fits, and list that function in
 CHECKS here.
 """
 
+from itertools import islice
+
 from common.fingerprint import Content
 from rendering import RenderedMessage
 from risk import (
@@ -17,6 +19,8 @@ from risk import (
 )
 from risk.findings import Check, Finding, RiskContext, worst_first
 
+# How many findings one check makes at most.
+MOST = 20
 # Each yields findings of the rule that it is named like; `encoded_words` yields
 # findings of `looks_different`.
 CHECKS: tuple[Check, ...] = (
@@ -50,5 +54,7 @@ def find_risks(
 ) -> tuple[Finding, ...]:
     """Return all findings about a message, worst first."""
     return worst_first(
-        found for check in CHECKS for found in check(content, rendered, context)
+        found
+        for check in CHECKS
+        for found in islice(check(content, rendered, context), MOST)
     )

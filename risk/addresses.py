@@ -127,7 +127,6 @@ VERY_MANY = 50
 # A message to more unknown domains than this is one mass mail; comparing each with each
 # would take too long.
 MAX_COMPARED = 100
-MAX_NAMED = 20
 MAX_ADDRESSES = 1000
 MAX_COLLEAGUES = 500
 
@@ -136,10 +135,6 @@ def lookalike_recipient(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Addresses that are nearly the same as a known address."""
-    return islice(_lookalikes(content, context), MAX_NAMED)
-
-
-def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
     ours = own_domains(context)
     unknown = list(islice(unknown_addresses(content, context), MAX_ADDRESSES))
     if not unknown:
@@ -269,10 +264,6 @@ def name_says_address(
     """Display names that contain a mail address or a domain other than their own
     address's.
     """
-    return islice(_lying_names(content), MAX_NAMED)
-
-
-def _lying_names(content: Content) -> Iterator[Finding]:
     for address, name, whose in named_addresses(content):
         domain = domain_of(address)
         hosts = find_hosts(readable(name))
@@ -312,8 +303,8 @@ def odd_address(
     """Misleading addresses: by their form for anybody, by their characters for unknown
     people.
     """
-    yield from islice(_by_form(content), MAX_NAMED)
-    yield from islice(_by_characters(content, context), MAX_NAMED)
+    yield from _by_form(content)
+    yield from _by_characters(content, context)
 
 
 def _by_form(content: Content) -> Iterator[Finding]:

@@ -448,7 +448,7 @@ def attachment_runs_code(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Attachments that run code when opened, or that hide what they are."""
-    for attachment in content.attachments[:100]:
+    for attachment in content.attachments:
         why, level = why_dangerous(attachment)
         if why:
             name = named(attachment.name)

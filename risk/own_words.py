@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import islice
 from typing import NamedTuple
 
 from common.fingerprint import Content
@@ -175,8 +174,6 @@ PLACES = {
     "files": "file names",
     "addresses": "addresses",
 }
-# How many findings one message gets at most.
-MOST = 20
 
 
 @dataclass(frozen=True)
@@ -203,8 +200,9 @@ def own_word(
     if not context.own_phrases:
         return
     places = _places(content, rendered)
-    findings = (_finding(one, places) for one in context.own_phrases)
-    yield from islice(filter(None, findings), MOST)
+    for phrase in context.own_phrases:
+        if found := _finding(phrase, places):
+            yield found
 
 
 def _finding(one: OwnPhrase, places: list[Place]) -> Finding | None:

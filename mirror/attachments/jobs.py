@@ -1,17 +1,16 @@
-"""What the parser does with files: says what they are, renders those that people can
+"""What the parser does with files: says what they are, and renders those that people can
 look at.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from typing import Any
 
 from mirror.attachments.detection import detect_file
 from mirror.attachments.file_types import Refused
 from mirror.attachments.renderings import documents, pdf_pages, pictures
-from parsing.jobs import MEGABYTE, Job, pack, unpack
+from parsing.jobs import MEGABYTE, Job, unpack
 
 _READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
     "pdf": pdf_pages.read,
@@ -25,48 +24,26 @@ def _detect(request: bytes) -> bytes:
     return json.dumps(asdict(detect_file(content, **asked))).encode()
 
 
-def _answering(answer: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """Have a job answer `{"error": …}` with a key of `file_types.SENTENCES` for what
-    cannot be read or drawn.
+def _render(request: bytes) -> bytes:
+    """Return a page as a PNG picture, or as JSON what the file says; of what cannot be
+    rendered `{"error": …}` with a key of `file_types.SENTENCES`.
     """
-
-    @wraps(answer)
-    def job(request: bytes) -> bytes:
-        try:
-            return answer(request)
-        except Refused as refused:
-            return pack({"error": refused.reason})
-        except MemoryError:
-            raise
-        except Exception:  # noqa: BLE001 -- whatever a made-up file breaks, its reviewer gets a sentence
-            return pack({"error": "broken"})
-
-    return job
-
-
-@_answering
-def _read(request: bytes) -> bytes:
     asked, (content,) = unpack(request)
-    return pack(_READERS[asked["kind"]](content, asked["kind"]))
-
-
-@_answering
-def _draw_pages(request: bytes) -> bytes:
-    asked, (content,) = unpack(request)
-    drawn: list[bytes] = []
     try:
-        for picture in pdf_pages.draw(content, **asked):
-            drawn.append(picture)
-    except Refused:
-        # Those before it can be shown.
-        if not drawn:
-            raise
-    return pack({}, *drawn)
+        if asked["page"]:
+            return pdf_pages.draw(content, asked["page"])
+        found = _READERS[asked["kind"]](content, asked["kind"])
+        return json.dumps(found).encode()
+    except Refused as refused:
+        error = refused.reason
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 -- whatever a made-up file breaks, its reviewer gets a sentence
+        error = "broken"
+    return json.dumps({"error": error}).encode()
 
 
-_MEMORY = 512 * MEGABYTE
 JOBS = {
     "detect_file": Job(_detect, seconds=2),
-    "read_file": Job(_read, seconds=10, memory=_MEMORY),
-    "draw_pages": Job(_draw_pages, seconds=10, memory=_MEMORY),
+    "render_file": Job(_render, seconds=10, memory=512 * MEGABYTE),
 }

@@ -10,7 +10,6 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,12 @@ from django.conf import settings
 from mirror.attachments.file_types import SENTENCES, Detection, Flag, Refused
 from mirror.models import AttachedFile
 from parsing.client import ParserKilled, ParserUnavailable, parse
-from parsing.jobs import pack, unpack
+from parsing.jobs import pack
 
 # Seconds that a request waits, and a worker, for whom nobody waits.
 PATIENCE = 20.0
 LONG_PATIENCE = 60.0
 PNG = b"\x89PNG\r\n\x1a\n"
-# Pages of a PDF that are drawn at once.
-AT_ONCE = 4
 NOT_SAFE = Flag(
     "high", "It could not be read safely: that took too much time or memory, twice."
 )
@@ -47,50 +44,24 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     return Detection(**{**found, "flags": flags, "members": tuple(found["members"])})
 
 
-def read_file(content: bytes, kind: str) -> dict[str, Any]:
-    """Return what a file's reader found: see `read` of the modules in `renderings`.
-    Raises Refused.
+def render_file(content: bytes, kind: str, page: int) -> bytes:
+    """Return a page of a PDF as a PNG picture, or as JSON what the file says, or why
+    there is neither. Raises Refused where the parser is busy.
     """
-    found, _ = _asked("read_file", pack({"kind": kind}, content), patience=PATIENCE)
-    return found
-
-
-def draw_pages(content: bytes, page: int, *, at_once: int = AT_ONCE) -> Sequence[bytes]:
-    """Return a page of a PDF and some that follow, each as a PNG picture. Raises
-    Refused.
-    """
-    request = pack({"page": page, "at_once": at_once}, content)
+    request = pack({"kind": kind, "page": page}, content)
     try:
-        _, pictures = _asked("draw_pages", request, patience=PATIENCE, tries=1)
-    except Refused as refused:
-        if refused.reason != "too_much" or at_once == 1:
-            raise
-        # Perhaps only one that follows takes too much.
-        return draw_pages(content, page, at_once=1)
-    return pictures
-
-
-def _asked(
-    job: str, request: bytes, *, patience: float, tries: int = 2
-) -> tuple[dict[str, Any], list[bytes]]:
-    try:
-        found, pictures = unpack(parse(job, request, tries=tries, patience=patience))
-    except ParserKilled as error:
-        raise Refused("too_much") from error
+        return parse("render_file", request, tries=1, patience=PATIENCE)
+    except ParserKilled:
+        return b'{"error": "too_much"}'
     except ParserUnavailable as error:
         raise Refused("busy") from error
-    if reason := found.get("error"):
-        raise Refused(reason if reason in SENTENCES else "broken")
-    if not (found or pictures) or not all(one.startswith(PNG) for one in pictures):
-        raise Refused("broken")
-    return found, pictures
 
 
 # --- Renderings on disk ---------------------------------------------------------------
 
 
 # Part of each name: raise it when renderings change.
-VERSION = 4
+VERSION = 5
 # PDF and Office files are drawn, and of pictures the metadata is read.
 RENDERED = frozenset({"pdf", "docx", "xlsx"})
 KINDS = RENDERED | {"png", "jpeg", "gif", "webp"}
@@ -100,21 +71,24 @@ MAX_AGE = 3600.0
 
 
 def read_rendering(file: AttachedFile) -> dict[str, Any]:
-    """Return what the file's reader found: see `read` of the modules beside this one.
+    """Return what the file's reader found: see `read` of the modules in `renderings`.
     Raises Refused.
     """
     answer: dict[str, Any] = json.loads(_made(file))
     if error := answer.get("error"):
-        raise Refused(error)
+        raise Refused(error if error in SENTENCES else "broken")
     return answer
 
 
 def page_picture(file: AttachedFile, page: int) -> bytes:
     """Return one page of a PDF as a PNG picture. Raises Refused."""
-    found = _made(file, page)
-    if not found.startswith(PNG):
-        raise Refused(json.loads(found)["error"])
-    return found
+    if file.kind != "pdf" or not page:
+        raise Refused("no_page")
+    made = _made(file, page)
+    if not made.startswith(PNG):
+        error = json.loads(made).get("error")
+        raise Refused(error if error in SENTENCES else "broken")
+    return made
 
 
 def drop_old_renderings() -> int:
@@ -139,25 +113,21 @@ def drop_old_renderings() -> int:
 def _made(file: AttachedFile, page: int = 0) -> bytes:
     """Return the picture of a page, or what the file's reader found."""
     try:
-        path = _path(file, page)
+        path = _folder() / f"{file.found_sha256}-{VERSION}-{file.kind}-{page}"
         with contextlib.suppress(OSError):
             if path.stat().st_mtime > time.time() - MAX_AGE:
                 return path.read_bytes()
         if file.kind not in KINDS or file.content is None:
             raise Refused("form")
-        content = bytes(file.content)
-        try:
-            if page:
-                made, *following = draw_pages(content, page)
-                for number, picture in enumerate(following, start=page + 1):
-                    _keep(_path(file, number), picture)
-            else:
-                made = json.dumps(read_file(content, file.kind)).encode()
-        except Refused as refused:
-            if refused.reason == "busy":
-                raise
-            made = json.dumps({"error": refused.reason}).encode()
-        _keep(path, made)
+        made = render_file(bytes(file.content), file.kind, page)
+        # Unless the disk is full: then it is made again.
+        with (
+            contextlib.suppress(OSError),
+            tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as kept,
+        ):
+            kept.write(made)
+            kept.flush()
+            os.replace(kept.name, path)
         drop_old_renderings()
         return made
     except OSError as error:
@@ -168,18 +138,3 @@ def _folder() -> Path:
     folder = Path(settings.DATA_DIR) / "renderings"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
-
-
-def _path(file: AttachedFile, page: int) -> Path:
-    return _folder() / f"{file.found_sha256}-{VERSION}-{file.kind}-{page}"
-
-
-def _keep(path: Path, made: bytes) -> None:
-    """Keep it, unless the disk is full: then it is made again."""
-    with (
-        contextlib.suppress(OSError),
-        tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file,
-    ):
-        file.write(made)
-        file.flush()
-        os.replace(file.name, path)

@@ -7,7 +7,6 @@ all.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,9 +21,11 @@ from mirror.attachments.file_types import (
     flags_of_name,
     with_article,
 )
-from mirror.attachments.parsed import AT_ONCE, RENDERED
+from mirror.attachments.parsed import RENDERED
 from mirror.models import AttachedFile
 
+# Pages of a PDF that are listed at once.
+AT_ONCE = 4
 UNCHANGED = "The download is the original file."
 # A picture that claims to be larger could exhaust the reviewer's memory.
 MAX_PIXELS = 40_000_000
@@ -232,10 +233,6 @@ def pdf_pages(file: AttachedFile, *, first: int = 1) -> PdfPages:
             refusal=f"{SENTENCES[refused.reason]} {UNCHANGED}",
             is_busy=refused.reason == "busy",
         )
-    with suppress(Refused):
-        # Before a browser asks for these pictures, each at the same time. A page that
-        # cannot be drawn says so itself.
-        parsed.page_picture(file, first)
     listed = found["pages"]
     pages = [{**page, "number": number} for number, page in enumerate(listed, start=1)]
     shown = pages[first - 1 : first - 1 + AT_ONCE]

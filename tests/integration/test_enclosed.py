@@ -369,7 +369,7 @@ def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(
     picture = parsed.page_picture(file, 1)
     size = page["width"], page["height"]
     assert struct.unpack(">II", picture[16:24]) == size == (1190, 1684)
-    monkeypatch.setattr(parsed, "draw_pages", None)
+    monkeypatch.setattr(parsed, "render_file", None)
     assert parsed.page_picture(file, 1) == picture
     # What is kept is deleted when it is too much, or old.
     assert parsed.drop_old_renderings() == 0
@@ -531,7 +531,7 @@ def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(
     with pytest.raises(Refused, match="too_much"):
         parsed.page_picture(file, 2)
     # It costs its time once.
-    monkeypatch.setattr(parsed, "draw_pages", None)
+    monkeypatch.setattr(parsed, "render_file", None)
     with pytest.raises(Refused, match="too_much"):
         parsed.page_picture(file, 2)
 

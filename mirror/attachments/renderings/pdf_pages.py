@@ -5,7 +5,6 @@ drawn with PDFium's own."""
 import io
 import math
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -23,8 +22,7 @@ MAX_SIDE = 1700
 MAX_SCALE = 2.0
 # A larger picture is drawn again at half its size.
 MAX_PICTURE = 3 * 1024 * 1024
-# No further page is drawn, and no further text read, after so many seconds of processor
-# time.
+# No further text is read after so many seconds of processor time.
 BUDGET = 3.0
 MAX_TEXT = 100_000
 
@@ -52,28 +50,20 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
     }
 
 
-def draw(content: bytes, page: int, *, at_once: int) -> Iterator[bytes]:
-    """Yield the picture of this page, counted from 1, and of some that follow. Raises
-    Refused.
-    """
+def draw(content: bytes, page: int) -> bytes:
+    """Return the picture of this page, counted from 1. Raises Refused."""
     document = _open(content)
-    last = min(len(document), MAX_PAGES, page + at_once - 1)
-    if not 1 <= page <= last:
+    if not 1 <= page <= min(len(document), MAX_PAGES):
         raise Refused("no_page")
-    for index in range(page - 1, last):
-        if index >= page and time.process_time() > BUDGET:
-            return
-        _, _, scale = _drawn_size(document, index)
-        if not scale:
-            raise Refused("broken")
-        try:
-            shown = document[index]
-            picture = _png_of(shown, scale)
-            if len(picture) > MAX_PICTURE:
-                picture = _png_of(shown, scale / 2)
-        except pypdfium2.PdfiumError as error:
-            raise Refused("broken") from error
-        yield picture
+    _, _, scale = _drawn_size(document, page - 1)
+    if not scale:
+        raise Refused("broken")
+    try:
+        shown = document[page - 1]
+        picture = _png_of(shown, scale)
+        return picture if len(picture) <= MAX_PICTURE else _png_of(shown, scale / 2)
+    except pypdfium2.PdfiumError as error:
+        raise Refused("broken") from error
 
 
 def _open(content: bytes) -> pypdfium2.PdfDocument:
