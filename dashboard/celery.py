@@ -101,12 +101,10 @@ _JOBS = {
     "dashboard": [
         ("approvals.tasks.sweep", 5, "sync"),
         ("approvals.tasks.reconcile_all", 30, "sync"),
-        ("mirror.tasks.read_all_suppressed", 300, "sync"),
         ("policy.tasks.read_all_refusals", 300, "sync"),
-        ("mirror.tasks.read_all_contacts", 300, "sync"),
         ("policy.tasks.count_hits", 60, "sync"),
         ("approvals.tasks.count_unsigned", 60, "sync"),
-        ("mirror.tasks.read_all_mailboxes", 600, "sync"),
+        ("mirror.tasks.read_accounts", 300, "sync"),
         ("mirror.tasks.forget", 3600, "sync"),
         ("audit.tasks.seal", 5, "sync"),
         ("audit.tasks.check_daily", 600, "sync"),

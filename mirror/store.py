@@ -6,15 +6,13 @@ nothing: webhooks arrive in any order with different fields missing, and the res
 not depend on the order. Fields from a read are never changed.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
-from functools import partial
 from typing import Any, Protocol
 
-from django.core.cache import caches
 from django.db import transaction
+from django.db.models import Model
 from django.db.models.functions import Now
 from django.dispatch import Signal
 
@@ -167,12 +165,12 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
 _ATTRIBUTES: Mapping[str, str] = {"from": "sender", "from_name": "sender_name"}
 
 
-def fitting(column: str, value: Any) -> str:
-    """Return `value` as text that fits this column of a message; the revision stores it
-    in full.
+def fitting(column: str, value: Any, model: type[Model] = Message) -> str:
+    """Return `value` as text that fits this column of a message, or of another model;
+    the revision stores it in full.
     """
     return str(value or "")[
-        : getattr(Message._meta.get_field(column), "max_length", None)
+        : getattr(model._meta.get_field(column), "max_length", None)
     ]
 
 
@@ -525,7 +523,9 @@ def begin_message(
         upstream_id=event.email_id,
         event=begins,
         now=now,
-        mailbox=_mailbox_of(connection, event),
+        mailbox=find_mailbox(
+            connection, upstream_id=event.mailbox_id, address=event.mailbox
+        ),
         direction=event.direction,
         upstream_status=fitting("upstream_status", event.status),
         # Mail that is never held is not read; only the event names its recipients.
@@ -536,29 +536,6 @@ def begin_message(
         trace=trace_id.get(),
         **_reported(event),
     )
-
-
-def _mailbox_of(connection: Connection, event: Event) -> Mailbox | None:
-    """Return the mailbox that an event names, as it was within the last second.
-
-    Each process reads it once a second, by a clock that nobody sets: the read was a
-    tenth of a webhook's processor time.
-    """
-    kept = caches["process"]
-    # The id is any text that a webhook holds, which a key may not be.
-    key = f"mailbox:{connection.pk}:{hash(event.mailbox_id)}:{int(time.monotonic())}"
-    mailbox: Mailbox | None = kept.get(key)
-    if (
-        mailbox is None
-        or mailbox.upstream_id != event.mailbox_id
-        or not mailbox.address
-    ):
-        mailbox = find_mailbox(
-            connection, upstream_id=event.mailbox_id, address=event.mailbox
-        )
-        # One that is made here exists only after the commit.
-        transaction.on_commit(partial(kept.set, key, mailbox, 2))
-    return mailbox
 
 
 # How a message was decided, as events tell it.

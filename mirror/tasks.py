@@ -149,23 +149,6 @@ def connection_task(
 
 
 @connection_task("pk")
-def read_suppressed(connection_id: int) -> str:
-    """Read the suppressed addresses of one connection."""
-    from mirror.sync import account
-
-    return account.read_suppressed(connection_id)
-
-
-@shared_task(base=AfterCommitTask)
-def read_all_suppressed() -> str:
-    """Send `read_suppressed` for each healthy connection that has the key for it."""
-    read_suppressed.delay_each(
-        Connection.objects.to_read().exclude(admin_key="").values_list("pk", flat=True)
-    )
-    return "sent"
-
-
-@connection_task("pk")
 def survey(connection_id: int) -> str:
     """Ask MultiMail what it can do at one connection."""
     from mirror.sync import account
@@ -174,42 +157,18 @@ def survey(connection_id: int) -> str:
 
 
 @connection_task("pk")
-def read_mailboxes(connection_id: int) -> str:
-    """Read the mailboxes of one connection."""
+def read_account(connection_id: int) -> str:
+    """Read the mailboxes, contacts and suppressed addresses of one connection."""
     from mirror.sync import account
 
-    return account.read_mailboxes(connection_id) or "read"
+    reads = (account.read_mailboxes, account.read_contacts, account.read_suppressed)
+    return ", ".join(read(connection_id) or "read" for read in reads)
 
 
 @shared_task(base=AfterCommitTask)
-def read_all_mailboxes() -> str:
-    """Send `read_mailboxes` for each healthy connection that has a key for it."""
-    read_mailboxes.delay_each(
-        Connection.objects.to_read()
-        .exclude(admin_key="", read_key="")
-        .values_list("pk", flat=True)
-    )
-    return "sent"
-
-
-@connection_task("pk")
-def read_contacts(connection_id: int) -> str:
-    """Read the contacts of an account, for lists that go by them."""
-    from mirror.sync import account
-
-    return account.read_contacts(connection_id)
-
-
-@shared_task(base=AfterCommitTask)
-def read_all_contacts() -> str:
-    """Send `read_contacts` for each healthy connection that has a key for it, or had
-    one.
-    """
-    read_contacts.delay_each(
-        Connection.objects.to_read()
-        .exclude(read_key="", contacts_read_at=None)
-        .values_list("pk", flat=True)
-    )
+def read_accounts() -> str:
+    """Send `read_account` for each healthy connection."""
+    read_account.delay_each(Connection.objects.to_read().values_list("pk", flat=True))
     return "sent"
 
 

@@ -27,7 +27,13 @@ from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.recording import record_about
 from mirror.states import MessageState
-from mirror.store import content_of, expect_thread, rendered_content, stored_content
+from mirror.store import (
+    content_of,
+    expect_thread,
+    fitting,
+    rendered_content,
+    stored_content,
+)
 from mirror.sync import health, reads
 from mirror.sync.account import without_refused
 from rendering import RenderedMessage, named, render_message
@@ -245,11 +251,11 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
     )
     is_known = has_text(row)
     return ThreadMessage(
-        upstream_id=_fit("upstream_id", row["id"]),
+        upstream_id=fitting("upstream_id", row["id"], ThreadMessage),
         direction=direction,
-        status=_fit("status", status),
-        sender=_fit("sender", content.sender),
-        sender_name=_fit("sender_name", content.sender_name),
+        status=fitting("status", status, ThreadMessage),
+        sender=fitting("sender", content.sender, ThreadMessage),
+        sender_name=fitting("sender_name", content.sender_name, ThreadMessage),
         recipients=[*content.to, *content.cc][:100],
         subject=content.subject[:2000],
         text=_shown_text(render_message(content)) if is_known else "",
@@ -291,9 +297,11 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
     return ThreadMessage(
         upstream_id=message.upstream_id,
         direction=message.direction,
-        status=_fit("status", message.state),
+        status=fitting("status", message.state, ThreadMessage),
         sender=message.sender or (content.sender if content else ""),
-        sender_name=_fit("sender_name", content.sender_name if content else ""),
+        sender_name=fitting(
+            "sender_name", content.sender_name if content else "", ThreadMessage
+        ),
         recipients=list(message.recipients)[:100],
         subject=message.subject[:2000],
         text=text,
@@ -356,12 +364,6 @@ def store_messages(
         known[message.upstream_id] = message
         news += [message] if message.is_fact else []
     return news
-
-
-def _fit(column: str, value: Any) -> str:
-    return str(value or "")[
-        : getattr(ThreadMessage._meta.get_field(column), "max_length", None)
-    ]
 
 
 # --- Reading it at MultiMail ----------------------------------------------------------

@@ -40,7 +40,7 @@ from connections.pages import get_visible_connection_or_404
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
 from mirror.sync.health import Freshness, freshness_of
-from mirror.tasks import read_mailboxes
+from mirror.tasks import read_account
 from people.sign_in.reauthentication import reauthenticated
 from upstream.hosts import HOSTED
 
@@ -348,7 +348,7 @@ def add(request: DeskRequest) -> HttpResponse:
         form.add_error("name", error.sentence)
         return _add_page(request, form)
     read_connection.delay_on_commit(added.pk)
-    read_mailboxes.delay_on_commit(added.pk)
+    read_account.delay_on_commit(added.pk)
     notice = f"{added} is connected and being read. Register its webhook next."
     return redirect_with_notice(request, notice, "connection", connection_id=added.pk)
 

@@ -101,7 +101,7 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
     elif administers:
         error = read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
     else:
-        tasks.read_mailboxes.delay_on_commit(connection.pk)
+        tasks.read_account.delay_on_commit(connection.pk)
     mailboxes = list(visible.order_by("address", "pk"))
     held = visible.held_in_each()
     active = [one for one in mailboxes if one.is_active]

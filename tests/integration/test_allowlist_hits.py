@@ -9,10 +9,9 @@ from django.utils import timezone
 
 from mirror.models import Connection, KnownContact
 from mirror.sync.account import read_contacts
-from mirror.tasks import read_all_contacts
 from policy.allowlists.judgement import contacts_among, count_hits
 from policy.models import AllowEntry
-from tests.factories import make_connection, make_list, make_message
+from tests.factories import make_list, make_message
 
 CONTACTS = "/v1/contacts"
 
@@ -80,14 +79,9 @@ def test_unreadable_contacts_stay_for_a_day_and_are_then_deleted(
     assert known(connection) is None
 
 
-def test_contacts_of_an_account_are_dropped_with_its_read_key(
-    connection, read, sent_tasks
-):
+def test_contacts_of_an_account_are_dropped_with_its_read_key(connection, read):
     read("ana@acme.com")
     Connection.objects.update(read_key="")
-    make_connection("never")
-    read_all_contacts()
-    assert sent_tasks == [("mirror.tasks.read_contacts", connection.pk)]
     assert read_contacts(connection_id=connection.pk) == "no key"
     assert known(connection) is None
     assert KnownContact.objects.exists()

@@ -103,7 +103,7 @@ def resolved(connection, upstream, reviewer):
 
 WORK = {
     "policy.tasks.push_list": list_not_pushed,
-    "mirror.tasks.read_mailboxes": mailbox_set_elsewhere,
+    "mirror.tasks.read_account": mailbox_set_elsewhere,
     "approvals.tasks.resolve_decision": resolved,
 }
 

@@ -18,7 +18,7 @@ from gateway.models import Mailbox as GatewayMailbox
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from mirror.sync.account import read_mailboxes
-from mirror.tasks import read_all_mailboxes
+from mirror.tasks import read_accounts
 from people.models import Grant
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.ledger import latest_details
@@ -77,9 +77,8 @@ def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
 
 
 def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_tasks):
-    make_connection("without", oversight_key="mm_live_other")
-    read_all_mailboxes()
-    assert sent_tasks == [("mirror.tasks.read_mailboxes", account.connection.pk)]
+    read_accounts()
+    assert sent_tasks == [("mirror.tasks.read_account", account.connection.pk)]
     account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
     limited = {"name": "X", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
     key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]

@@ -365,7 +365,7 @@ def test_no_task_carries_out_what_may_not_be_decided_any_more(upstream):
         ("hydrate", "ask_about", "freshen_thread"): [
             message.pk for message in messages
         ],
-        ("read_connection", "read_suppressed"): [connection.pk],
+        ("read_connection", "read_account"): [connection.pk],
     }
     for name in sorted(TASKS):
         task = tasks()[name]
@@ -381,7 +381,7 @@ def test_no_task_carries_out_what_may_not_be_decided_any_more(upstream):
             "execute_due",
             "forget",
             "reconcile_all",
-            "read_all_suppressed",
+            "read_accounts",
         ):
             task.run()
     approved = [
