@@ -7,7 +7,6 @@ from pathlib import Path
 
 from risk.findings import HIGH, MILDER
 from risk.rules import RULES
-from risk.similarity import MAX_DISTANCE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "findings.md").read_text()
 
@@ -34,4 +33,3 @@ def test_numbers_in_the_documentation_are_those_of_the_code():
     assert f"From {HIGH} points a message is **high**" in text
     assert MILDER == 5
     assert "counts a fifth" in text
-    assert f"at most {MAX_DISTANCE} of the 64 bits" in text

@@ -461,7 +461,7 @@ def test_picture_shows_camera_place_and_text():
     Image.new("RGB", (9, 9)).save(file, "PNG", exif=said, pnginfo=text)
     page = document_of(of_bytes(file.getvalue())).html
     for words in (
-        "<dt>Camera model</dt><dd>Pocket 7</dd>",
+        "<dt>Model</dt><dd>Pocket 7</dd>",
         "<dt>Place (GPS)</dt><dd>52.52000° N, 13.40000° E</dd>",
         "<dt>Text “Author”</dt><dd>&lt;b&gt;Mona&lt;/b&gt;</dd>",
     ):

@@ -19,41 +19,17 @@ MAX_PIXELS = 25_000_000
 MAX_SIDE = 16_000
 
 
-def check_size(width: int, height: int) -> None:
-    """Raise Refused for a picture that would take too much memory."""
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise Refused("pixels")
-
-
 MAX_FACTS = 60
 MAX_VALUE = 500
 Fact = tuple[str, str]
-_FIELDS = {
-    ExifTags.Base.ImageDescription: "Description",
-    ExifTags.Base.Make: "Camera make",
-    ExifTags.Base.Model: "Camera model",
-    ExifTags.Base.Software: "Software",
-    ExifTags.Base.DateTime: "Changed",
-    ExifTags.Base.Artist: "Artist",
-    ExifTags.Base.Copyright: "Copyright",
-    ExifTags.Base.XPTitle: "Title",
-    ExifTags.Base.XPComment: "Comment",
-    ExifTags.Base.XPAuthor: "Author",
-    ExifTags.Base.XPKeywords: "Keywords",
-    ExifTags.Base.DateTimeOriginal: "Taken",
-    ExifTags.Base.UserComment: "Comment",
-    ExifTags.Base.CameraOwnerName: "Owner of the camera",
-    ExifTags.Base.BodySerialNumber: "Serial number of the camera",
-    ExifTags.Base.LensModel: "Lens",
-}
-# Windows writes these in UTF-16.
-_WIDE = range(ExifTags.Base.XPTitle, ExifTags.Base.XPSubject + 1)
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
     """Return the facts as pairs of a name and a value. Raises Refused."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-        check_size(*picture.size)
+        width, height = picture.size
+        if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+            raise Refused("pixels")
         if kind == "png":
             # Text may stand behind the pixels.
             picture.load()
@@ -78,15 +54,13 @@ def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
 
 
 def _exif(exif: Image.Exif) -> Iterator[Fact]:
-    fields = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
-    for tag, name in _FIELDS.items():
-        value = fields.get(tag)
-        if isinstance(value, bytes):
-            encoding = "utf-16-le" if tag in _WIDE else "utf-8"
-            if tag == ExifTags.Base.UserComment:
-                encoding = "utf-16" if value.startswith(b"UNICODE") else "utf-8"
-                value = value[8:]
-            value = value.decode(encoding, "replace")
+    for tag, value in {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}.items():
+        name = ExifTags.TAGS.get(tag, "")
+        if isinstance(value, bytes) and name.startswith("XP"):
+            # Written by Windows.
+            value = value.decode("utf-16-le", "replace")
+        elif isinstance(value, bytes) and name == "UserComment":
+            value = value[8:].decode("utf-8", "replace")
         if isinstance(value, str) and value.strip("\0 "):
             yield name, value
     place = exif.get_ifd(ExifTags.IFD.GPSInfo)
