@@ -43,8 +43,7 @@ from upstream.events import read_time
 # How many messages of all threads are read at once.
 MAX_SIBLINGS = 5000
 _WORDS: dict[str, str] = {
-    Thread.Problem.NO_KEY: "The thread is not visible with this key.",
-    Thread.Problem.REFUSED: "The thread is not visible with this key: MultiMail refuses it.",
+    Thread.Problem.REFUSED: "The thread is not visible with this key.",
     Thread.Problem.GONE: "MultiMail does not know this thread (404).",
     Thread.Problem.FAILING: "The thread could not be read. The desk tries again.",
 }
@@ -461,7 +460,7 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
     connection = thread.mailbox.connection
     client = reads.read_client(connection)
     if client is None:
-        return {}, _Problem.NO_KEY
+        return {}, _Problem.REFUSED
     try:
         place = {
             "thread_id": thread.upstream_id,

@@ -211,7 +211,7 @@ class Migration(migrations.Migration):
                 ('upstream_id', models.CharField(max_length=200)),
                 ('read_at', models.DateTimeField(null=True)),
                 ('wanted', models.BooleanField(default=True)),
-                ('problem', models.CharField(choices=[('no_key', 'no key of this connection shows threads'), ('refused', 'the key may not read it'), ('gone', 'MultiMail does not know this thread'), ('failing', 'MultiMail did not return it')], max_length=10)),
+                ('problem', models.CharField(choices=[('refused', 'no key of this connection may read it'), ('gone', 'MultiMail does not know this thread'), ('failing', 'MultiMail did not return it')], max_length=10)),
                 ('tries', models.PositiveSmallIntegerField(default=0)),
                 ('not_before', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('is_cut', models.BooleanField(default=False)),

@@ -64,8 +64,7 @@ class Thread(models.Model):
     """One conversation of one mailbox, and how reading it went."""
 
     class Problem(models.TextChoices):
-        NO_KEY = "no_key", "no key of this connection shows threads"
-        REFUSED = "refused", "the key may not read it"
+        REFUSED = "refused", "no key of this connection may read it"
         GONE = "gone", "MultiMail does not know this thread"
         FAILING = "failing", "MultiMail did not return it"
 

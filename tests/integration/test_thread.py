@@ -157,7 +157,7 @@ def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk
 ):
     change_row(gateway, read_key="")
     receive(gateway, subject="Are you there?", **{"from": "dana@northwind.example"})
-    assert read(draft) == "no_key"
+    assert read(draft) == "refused"
     assert upstream.paths == []
     page = fragment(desk, draft)
     assert "The thread is not visible with this key." in page
