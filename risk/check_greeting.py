@@ -94,7 +94,7 @@ def greeting_differs(
 ) -> Iterator[Finding]:
     """A greeting by name to people none of whom can have that name."""
     greeting = greeting_of(rendered.plain)
-    greeted = [folded(word) for word in greeting.words]
+    greeted = [folded(CYRILLIC.get(word.lower(), word)) for word in greeting.words]
     is_given_name = bool(greeted) and greeted[0] in GIVEN_NAMES
     if not (greeting.is_titled or is_given_name) or not NOT_NAMES.isdisjoint(greeted):
         return
@@ -305,6 +305,17 @@ GIVEN_NAMES = frozenset().union(
         "yolanda yusuf yvonne zoe zora"
     ).split(),
 )  # fmt: skip
+
+# Cyrillic names as they are written in addresses.
+CYRILLIC = dict(
+    pair.split(":")
+    for pair in (
+        "анна:anna мария:maria елена:elena ольга:olga наталья:natalia татьяна:tatiana ирина:irina светлана:svetlana "
+        "екатерина:katharina юлия:julia марина:marina оксана:oksana александр:alexander алексей:alexei андрей:andrei "
+        "борис:boris владимир:vladimir виктор:victor дмитрий:dmitri евгений:evgeny иван:ivan игорь:igor максим:maxim "
+        "михаил:mikhail николай:nikolai олег:oleg павел:pavel петр:petr роман:roman сергей:sergei юрий:yuri"
+    ).split()
+)
 
 # Words after a salutation that are no names.
 NOT_NAMES = frozenset(
