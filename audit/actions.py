@@ -192,7 +192,6 @@ ACTIONS: dict[str, str] = {
     "person.password_link_made": "made a link for a new password",
     "person.password_changed": "set a new password",
     "person.factor_added": "added a second factor",
-    "person.factor_renamed": "renamed a second factor",
     "person.factor_removed": "removed a second factor",
     "person.recovery_codes_made": "made new recovery codes",
     "person.recovery_code_used": "used a recovery code",
@@ -238,7 +237,6 @@ ACTIONS: dict[str, str] = {
     "ledger.details_removed": "removed the personal details of old entries",
     "ledger.details_erased": "removed the personal details of a message",
     "ledger.seen_again": "opened a past decision as it was seen",
-    "ledger.report_taken": "downloaded a report",
 }
 
 # Actions that change a setting: their entries have the value before and after.
@@ -264,7 +262,7 @@ SETTINGS = frozenset(
     connection.key_set connection.key_removed
     connection.paused_by_hand connection.resumed connection.removed connection.secret_rotated
     person.renamed person.grants_changed person.deactivated person.reactivated
-    person.factor_added person.factor_renamed person.factor_removed role.second_factor_set
+    person.factor_added person.factor_removed role.second_factor_set
     second_admin.set oversight_minimum.set oversight_minimum.brought person_figures.set
     practice.switched_on practice.switched_off
     person.discord_linked person.discord_unlinked person.time_zone_set

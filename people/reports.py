@@ -7,20 +7,17 @@ triggers write them from its first role on.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.db import transaction
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
-from audit.recording import record
 from common.actors import Actor, Role
-from common.csv_rows import csv_row
 from common.pages import ChoicesForm, DeskRequest
 from common.time_zones import there, zone_name
 from people.exports import check_reads_people
@@ -85,19 +82,8 @@ def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> b
     )
 
 
-# Rows on a page; the CSV file has all.
+# Rows on a page.
 MAX_ROWS = 500
-_COLUMNS = (
-    "name",
-    "email",
-    "role",
-    "place",
-    "since_utc",
-    "until_utc",
-    "began",
-    "ended",
-    "role_number",
-)
 
 
 class RightsForm(ChoicesForm):
@@ -107,13 +93,6 @@ class RightsForm(ChoicesForm):
 
     at = forms.DateTimeField(
         required=False,
-        input_formats=[
-            "%Y-%m-%dT%H:%M:%S",
-            "%Y-%m-%dT%H:%M",
-            "%Y-%m-%d %H:%M:%S",
-            "%Y-%m-%d %H:%M",
-            "%Y-%m-%d",
-        ],
         error_messages={
             "invalid": "Write date and time as 2026-11-20 09:30. The roles shown are those of now."
         },
@@ -172,7 +151,7 @@ def reports(request: DeskRequest) -> HttpResponse:
 def rights(request: DeskRequest) -> HttpResponse:
     """Show who had which role where at a moment, or all roles that one person ever had."""
     check_reads_people(request)
-    form, at, found = _asked(request, request.GET)
+    form, at, found = _asked(request)
     if person := form.cleaned_data.get("person"):
         periods = GrantPeriod.objects.read_by(request.actor).of_person(person)
         shown = as_rights(request.actor, periods.oldest_first()[:MAX_ROWS])
@@ -194,60 +173,18 @@ def rights(request: DeskRequest) -> HttpResponse:
     return render(request, "people/report_rights.html", context)
 
 
-@require_POST
-def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
-    """Download the report as CSV; the download is recorded in the ledger."""
-    check_reads_people(request)
-    form, at, found = _asked(request, request.POST)
-    shown = as_rights(request.actor, found)
-    with transaction.atomic():
-        label = dict(form.fields["place"].choices).get(form.wanted_target, "")  # type: ignore[attr-defined]
-        details = {
-            "report": "who could decide where",
-            "as of": _iso(at),
-            "place": label,
-            "rows": str(len(shown)),
-        }
-        record("ledger.report_taken", actor=request.actor, details=details)
-    name = f"rights-{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}.csv"
-    return StreamingHttpResponse(
-        (csv_row(cells) for cells in (_COLUMNS, *(_cells(one) for one in shown))),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
-
-
 def _asked(
-    request: DeskRequest, data: QueryDict
+    request: DeskRequest,
 ) -> tuple[RightsForm, datetime, QuerySet[GrantPeriod]]:
     """Return the form, the moment, and the matching periods: those in force then of all
     targets, or of those that include one, by person.
     """
     targets = named_targets(request.actor)
     choices = [(value, target.label) for value, target in targets.items()]
-    form = RightsForm(data, choices={"place": [("", "Everywhere"), *choices]})
+    form = RightsForm(request.GET, choices={"place": [("", "Everywhere"), *choices]})
     at = form.moment(timezone.now())
     found = GrantPeriod.objects.read_by(request.actor).in_force_at(at)
     if value := form.wanted_target:
         target = targets[value]
         found = found.reaching(connection=target.connection, mailbox=target.mailbox)
     return form, at, found.by_person()
-
-
-def _cells(right: Right) -> tuple[str, ...]:
-    row = right.period
-    return (
-        right.name,
-        row.email,
-        row.role,
-        right.place,
-        _iso(row.since),
-        _iso(row.until) if row.until else "",
-        row.get_began_display(),
-        row.get_ended_display(),
-        str(row.grant),
-    )
-
-
-def _iso(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat()

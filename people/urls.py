@@ -105,11 +105,6 @@ urlpatterns = [
         name="factor-passkey",
     ),
     path(
-        "people/me/factors/<int:factor_id>/name/",
-        lazy_view("people.accounts.factor_views.name_factor"),
-        name="factor-name",
-    ),
-    path(
         "people/me/factors/<int:factor_id>/remove/",
         lazy_view("people.accounts.factor_views.remove"),
         name="factor-remove",
@@ -178,11 +173,6 @@ urlpatterns = [
         name="withdraw-change",
     ),
     path(
-        "people/invitations/<int:invitation_id>/renew/",
-        directory.renew,
-        name="invite-renew",
-    ),
-    path(
         "people/invitations/<int:invitation_id>/withdraw/",
         directory.withdraw_link,
         name="withdraw-invitation",
@@ -191,6 +181,5 @@ urlpatterns = [
     path("join/<slug:token>/", invitations.join_page, name="join"),
     path("audit/reports/", reports.reports, name="reports"),
     path("audit/reports/rights/", reports.rights, name="report-rights"),
-    path("audit/reports/rights/file/", reports.rights_file, name="report-rights-file"),
     path("audit/export/", exports.export, name="export"),
 ]

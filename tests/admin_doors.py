@@ -73,13 +73,6 @@ OWN_DOORS = {
     "factors": Door("lists one's own second factors", "own"),
     "factor-app": Door("adds an authenticator app", "own", sure=True),
     "factor-passkey": Door("adds a passkey", "own", sure=True),
-    "factor-name": Button(
-        "renames one's second factor",
-        "own",
-        sure=True,
-        fields=lambda w: {"name": "Laptop"},
-        needs="factor",
-    ),
     "factor-remove": Button(
         "removes one's second factor", "own", sure=True, needs="factor"
     ),
@@ -102,10 +95,6 @@ PEOPLE_DOORS = {
             "place": "all",
             "days": 7,
         },
-    ),
-    "invite-renew": confirmed(
-        "renews the link of an invitation",
-        needs="invitation",
     ),
     "withdraw-invitation": confirmed(
         "withdraws an invitation",

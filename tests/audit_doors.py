@@ -29,9 +29,6 @@ AUDIT_DOORS = {
         "own",
         (A, U),
     ),
-    "report-rights-file": writing_button(
-        "downloads who could decide where, as a file", "own", (A, U)
-    ),
     "check-ledger": Button("starts a check of the whole ledger", "desk", (A, U)),
     "export": Door(
         "exports entries, for what one may see",

@@ -10,7 +10,7 @@ import qrcode
 from allauth.account.internal.flows.login import record_authentication
 from django import forms
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import (
     require_POST,
     require_safe,
@@ -40,12 +40,6 @@ class AppForm(forms.Form):
     code = forms.CharField(
         max_length=20, error_messages={"required": "Enter the code from the app."}
     )
-
-
-class PasskeyNameForm(forms.Form):
-    """A name for a passkey."""
-
-    name = forms.CharField(max_length=60)
 
 
 @require_safe
@@ -97,22 +91,6 @@ def passkey(request: DeskRequest) -> HttpResponse:
         factors.PASSKEY.value,
         "Your passkey is saved. It signs you in without a password.",
     )
-
-
-@require_POST
-@reauthenticated
-def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
-    """Rename a passkey."""
-    own = factors.factors_of(request.user.pk)  # type: ignore[arg-type]
-    if not any(one.is_passkey and one.id == factor_id for one in own):
-        raise Http404("You have no such passkey.")
-    form = PasskeyNameForm(request.POST)
-    if not form.is_valid():
-        return _list(request, error="Enter a name of up to 60 characters.", status=422)
-    factors.rename_passkey(
-        actor=request.actor, factor_id=factor_id, name=form.cleaned_data["name"]
-    )
-    return redirect("factors")
 
 
 @require_POST

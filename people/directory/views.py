@@ -34,7 +34,6 @@ from people.errors import LastAdmin, PeopleError
 from people.invitations.links import (
     make_password_link,
     may_handle,
-    renew_invitation,
     roles_of,
     withdraw,
 )
@@ -376,18 +375,6 @@ def remove_discord(request: DeskRequest, person: Person) -> str:
         account_id=form.cleaned_data["account"],
     )
     return "The Discord account is unlinked."
-
-
-@require_POST
-@reauthenticated
-def renew(request: DeskRequest, invitation_id: int) -> HttpResponse:
-    """Replace an unused link with a new one."""
-    _find_invitation(request, invitation_id)
-    try:
-        made = renew_invitation(actor=request.actor, invitation_id=invitation_id)
-    except PeopleError as error:
-        return _list_page(request, status=403, error=error.sentence)
-    return show_link(request, made, roles=roles_of(made.invitation))
 
 
 @require_POST

@@ -124,25 +124,6 @@ def invite(
 
 
 @atomic_with_retry
-def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
-    """Replace an unused link with a new one; the earlier one becomes void."""
-    invitation = _find(lock_actor(actor), invitation_id)
-    roles = _stored_roles(invitation)
-    if not roles:
-        raise NotYours(
-            "The scope of this invitation no longer exists. Invite them again."
-        )
-    Invitation.objects.filter(pk=invitation.pk).withdraw()
-    return invite(
-        actor=actor,
-        email=invitation.email,
-        name=invitation.name,
-        roles=roles,
-        lasts=invitation.expires_at - invitation.created_at,
-    )
-
-
-@atomic_with_retry
 def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
     """Withdraw a link; one that was used or withdrawn before does not change."""
     now = lock_actor(actor)

@@ -202,23 +202,6 @@ def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
 
 
 @atomic_with_retry
-def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
-    """Rename a passkey of the actor's; recorded if the name changed."""
-    passkey = Authenticator.objects.select_for_update().get(
-        pk=factor_id, user=int(actor.id), type=PASSKEY
-    )
-    before = str(passkey.data.get("name", ""))
-    if before != name:
-        passkey.data["name"] = name
-        passkey.save(update_fields=["data"])
-        record(
-            "person.factor_renamed",
-            actor=actor,
-            details={"before": before, "after": name},
-        )
-
-
-@atomic_with_retry
 def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
     """Remove one of the actor's own factors. Raises FactorNotAllowed for the last one
     if a role needs one.

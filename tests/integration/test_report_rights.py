@@ -3,8 +3,6 @@ them at a moment.
 """
 
 import contextlib
-import csv
-import io
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +15,6 @@ from mirror.models import Mailbox
 from people.models import Grant, GrantPeriod, Person
 from tests.factories import make_connection, make_person
 from tests.integration.deciding import in_thread, waiting_for_a_lock
-from tests.ledger import latest_details
 from tests.markup import says, words_of
 
 PATH = "/audit/reports/rights/"
@@ -241,18 +238,6 @@ def test_whoever_looks_after_a_part_reads_of_that_part(
     assert client.get(PATH, {"person": stranger.pk}).status_code == 404
     elsewhere = client.get(PATH, {"place": f"connection-{other.pk}"})
     says(elsewhere, 200, "There is no such scope")
-
-
-def test_file_has_the_same_rows_and_holds_no_formula(signed_in, auditor, reviewer):
-    reviewer.name = "=cmd"
-    reviewer.save()
-    answer = signed_in(auditor).post(f"{PATH}file/", {"at": "", "place": ""})
-    ana, max_ = csv.DictReader(io.StringIO(answer.getvalue().decode()))
-    assert ana["name"] == "'=cmd"
-    assert ana["role"] == "reviewer"
-    assert ana["until_utc"] == ""
-    assert max_["place"] == "everything"
-    assert latest_details("ledger.report_taken")["rows"] == "2"
 
 
 GIVE = "INSERT INTO people_grant (person_id, role) VALUES (%s, 'auditor')"

@@ -36,7 +36,6 @@ NO_COMMANDS = {
     "setup-away",
     "check-ledger",
     "export",
-    "report-rights-file",
     "ask-second-admin",
     "accept-change",
     "decline-change",
@@ -47,7 +46,6 @@ NO_COMMANDS = {
 NOT_REACHED = {
     "add-connection": "add_connection",
     "connection-address": "set_address",
-    "invite-renew": "invite",
     "ask-for-standing": "sign_standing",
 }
 # Nobody answers there when they are accepted.
