@@ -93,7 +93,6 @@ PEOPLE_DOORS = {
             "email": "new@yourteam.example",
             "roles": "reviewer",
             "place": "all",
-            "days": 7,
         },
     ),
     "withdraw-invitation": confirmed(

@@ -368,7 +368,7 @@ _DESK_DOORS = {
         needs="draft",
     ),
     "arrange-policy-rule": writing_button(
-        "moves, copies, switches or deletes a rule of the draft of the policy",
+        "switches or deletes a rule of the draft of the policy",
         "desk",
         (A,),
         fields=lambda w: {"edits": 0, "act": "off"},

@@ -1,6 +1,5 @@
-"""The editor of one rule of the draft, and the buttons that move, copy, switch and
-delete one. The pages of groups: people whose approval a rule can ask for, or who may
-not give it.
+"""The editor of one rule of the draft, and the buttons that switch and delete one. The
+pages of groups: people whose approval a rule can ask for, or who may not give it.
 """
 
 import hashlib
@@ -59,9 +58,6 @@ from policy.rules.names import names_for
 from policy.rules.rules import ACTS, PolicyRule, as_sentence, find
 
 _DONE = {
-    "up": "is moved up.",
-    "down": "is moved down.",
-    "copy": "is copied. The copy is off.",
     "off": "is switched off.",
     "on": "is switched on.",
     "delete": "is deleted from the draft.",
@@ -100,7 +96,7 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
 
 @require_POST
 def arrange(request: DeskRequest, policy_rule: str) -> HttpResponse:
-    """Move, copy, switch or delete one rule of the draft."""
+    """Switch or delete one rule of the draft."""
     actor = admin_or_403(request)
     form = ArrangeForm(request.POST)
     try:

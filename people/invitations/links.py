@@ -41,7 +41,6 @@ from people.sign_in.sessions import end_sessions
 from people.tokens import hash_of, new_token
 
 DAYS = 7
-MAX_DAYS = 30
 PASSWORD_LASTS = timedelta(hours=24)
 NOT_GOOD = "This link no longer works."
 

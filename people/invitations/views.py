@@ -30,7 +30,6 @@ from common.pages import (
 from people.errors import LinkNotGood, PeopleError, WrongPerson
 from people.invitations.links import (
     DAYS,
-    MAX_DAYS,
     Link,
     NewLink,
     accept_roles,
@@ -51,7 +50,7 @@ from people.sign_in.reauthentication import PersonForm, reauthenticated
 
 
 class InviteForm(GrantTargetForm):
-    """An invitation: the address, the roles, and how long the link is valid."""
+    """An invitation: the address and the roles."""
 
     email = forms.CharField(
         max_length=254, error_messages={"required": "Enter the address to invite."}
@@ -63,12 +62,6 @@ class InviteForm(GrantTargetForm):
     )
     place = forms.CharField(
         error_messages={"required": "Choose the scope of the roles."}
-    )
-    days = forms.IntegerField(
-        required=False,
-        min_value=1,
-        max_value=MAX_DAYS,
-        error_messages=always(f"A link works for 1 to {MAX_DAYS} days."),
     )
 
     def clean_email(self) -> str:
@@ -84,7 +77,7 @@ class InviteForm(GrantTargetForm):
             "email": typed["email"],
             "name": typed["name"],
             "roles": [(Role(one), typed["place"]) for one in typed["roles"]],
-            "lasts": timedelta(days=typed["days"] or DAYS),
+            "lasts": timedelta(days=DAYS),
         }
 
 
@@ -160,8 +153,6 @@ def _form(
         "roles": ROLES_TO_GIVE,
         "typed": typed,
         "chosen": typed.getlist("roles"),
-        "days": typed.get("days") or DAYS,
-        "most_days": MAX_DAYS,
         "wrong": wrong,
         "error": error,
     }

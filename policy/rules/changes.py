@@ -139,13 +139,8 @@ def save_rule(*, actor: Actor, edits: int, rule: PolicyRule) -> PolicyVersion:
 
 
 def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> PolicyVersion:
-    """Move, copy, switch or delete a rule of the draft, if the draft is still as it was
-    seen.
-    """
-    new_id = new_rule_id()
-    return _change_draft(
-        actor, edits, lambda rules: arranged(rules, rule_id, act, new_id=new_id)
-    )
+    """Switch or delete a rule of the draft, if the draft is still as it was seen."""
+    return _change_draft(actor, edits, lambda rules: arranged(rules, rule_id, act))
 
 
 @atomic_with_retry

@@ -343,9 +343,6 @@ def _named(names: Mapping[Any, str], key: object, what: str) -> str:
 Rules = tuple[PolicyRule, ...]
 # What a button beside a rule does, and its label.
 ACTS = {
-    "up": "Move up",
-    "down": "Move down",
-    "copy": "Copy",
     "off": "Switch off",
     "on": "Switch on",
     "delete": "Delete",
@@ -391,28 +388,14 @@ def with_rule(rules: Rules, rule: PolicyRule) -> Rules:
     return tuple(rule if one.id == rule.id else one for one in rules)
 
 
-def arranged(rules: Rules, rule_id: str, act: str, *, new_id: str) -> Rules:
-    """Return the rules after one of ACTS; a copy has the id `new_id`, is off, and
-    stands behind its original.
-
-    Raises RuleError where there is no such rule or act.
-    """
+def arranged(rules: Rules, rule_id: str, act: str) -> Rules:
+    """Return the rules after one of ACTS. Raises RuleError where there is no such rule."""
     rule = find(rules, rule_id)
     if rule is None:
         raise RuleError("This rule is no longer in the draft.")
-    place = rules.index(rule)
-    others = tuple(one for one in rules if one is not rule)
     if act == "delete":
-        return others
-    if act in ("up", "down"):
-        place = max(0, place - 1) if act == "up" else place + 1
-        return (*others[:place], rule, *others[place:])
-    if act in ("on", "off"):
-        return with_rule(rules, replace(rule, is_on=act == "on"))
-    if act == "copy":
-        copy = replace(rule, id=new_id, name=f"{rule.name[:70]} (copy)", is_on=False)
-        return (*rules[: place + 1], copy, *rules[place + 1 :])
-    raise RuleError("This cannot be done with a rule.")
+        return tuple(one for one in rules if one is not rule)
+    return with_rule(rules, replace(rule, is_on=act == "on"))
 
 
 def described(rule: PolicyRule, names: Names) -> str:
@@ -431,9 +414,7 @@ def described(rule: PolicyRule, names: Names) -> str:
 def differences(
     before: Sequence[PolicyRule], after: Sequence[PolicyRule], names: Names
 ) -> list[Difference]:
-    """Return what was added, changed and removed, in the order of the rules after, and
-    whether the order changed.
-    """
+    """Return what was added, changed and removed, in the order of the rules after."""
     found = []
     for rule in after:
         old = find(before, rule.id)
@@ -448,13 +429,6 @@ def differences(
     for rule in before:
         if find(after, rule.id) is None:
             found.append(Difference("Removed", rule.name, described(rule, names), ""))
-    orders = [
-        [one.id for one in side if find(other, one.id)]
-        for side, other in ((before, after), (after, before))
-    ]
-    if orders[0] != orders[1]:
-        in_words = ["; ".join(one.name for one in side) for side in (before, after)]
-        found.append(Difference("Order", "Order of the rules", *in_words))
     return found
 
 
