@@ -144,7 +144,7 @@ urlpatterns = [
     ),
     path(
         "people/<int:person_id>/factors/remove/",
-        safeguards.remove_factors,
+        directory.remove_factors,
         name="take-factors-off",
     ),
     path("people/second-factor/", safeguards.second_factor, name="second-factor"),

@@ -99,7 +99,7 @@ PEOPLE_DOORS = {
         "withdraws an invitation",
         needs="invitation",
     ),
-    "second-factor": Door("shows who has a second factor", "desk", ADMIN),
+    "second-factor": Door("shows which roles need a second factor", "desk", ADMIN),
     "set-second-factor": confirmed(
         "sets which roles require a second factor",
         fields=lambda w: {"role": "auditor", "needed": "yes"},

@@ -1,5 +1,5 @@
-"""The pages of two safeguards: which roles need a second factor, and who lacks one; and
-the changes that wait for a second admin, with the page that asks for the reason of one.
+"""The pages of two safeguards: which roles need a second factor; and the changes that
+wait for a second admin, with the page that asks for the reason of one.
 """
 
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import ROLE_CHOICES, Role
@@ -23,7 +23,7 @@ from common.pages import (
 from people.errors import FactorNotAllowed, NotYours
 from people.invitations.links import NewLink, roles_of
 from people.invitations.views import show_link
-from people.models import PendingChange, Person, RoleRule
+from people.models import PendingChange, RoleRule
 from people.second_admin.changes import (
     MAX_REASON,
     ChangeNotWaiting,
@@ -44,7 +44,7 @@ from people.second_admin.setting import (
     organisation_settings,
     set_second_admin,
 )
-from people.sign_in.factors import people_by_factor, remove_factors_of, set_role_rule
+from people.sign_in.factors import lacking_factor, set_role_rule
 from people.sign_in.reauthentication import (
     ask_first,
     is_recently_authenticated,
@@ -93,42 +93,15 @@ def set_rule(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "second-factor")
 
 
-@require_POST
-def remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
-    """Remove the factors of a person who lost them, and end their sessions."""
-    if not request.actor.is_admin_of_all:
-        # Do not reveal to anybody else whether this person exists.
-        raise Http404("There is no such person, or you do not manage them.")
-    if not is_recently_authenticated(request):
-        return ask_first(request)
-    person = get_object_or_404(Person, pk=person_id)
-    try:
-        number = remove_factors_of(actor=request.actor, person=person)
-    except FactorNotAllowed as error:
-        return _rules_page(request, status=409, error=error.sentence)
-    notice = f"{person} had none."
-    if number:
-        notice = f"{person} signs in by password alone now, and was signed out."
-    return redirect_with_notice(request, notice, "second-factor")
-
-
 def _rules_page(
     request: DeskRequest, *, error: str = "", status: int = 200
 ) -> HttpResponse:
     rules: dict[str, Any] = RoleRule.objects.select_related("changed_by").in_bulk()
-    people = people_by_factor()
-    lacking = [
-        role
-        for one in people
-        if not one.has_factor  # type: ignore[attr-defined]
-        for role in one.roles  # type: ignore[attr-defined]
-    ]
     context = {
         "roles": [
-            {"name": role, "rule": rules.get(role), "lacking": lacking.count(role)}
+            {"name": role, "rule": rules.get(role), "lacking": lacking_factor(role)}
             for role in Role
         ],
-        "people": people,
         "error": error,
         "waiting_changes": PendingChange.objects.at("second-factor"),
     }

@@ -56,7 +56,7 @@ from people.roles import (
     targets_to_give,
     widest_first,
 )
-from people.sign_in.factors import KINDS
+from people.sign_in.factors import KINDS, remove_factors_of
 from people.sign_in.reauthentication import reauthenticated
 
 
@@ -246,6 +246,7 @@ def _person_page(
         "is_last_admin": is_last_admin(found.person),
         "places": targets_to_give(actor).values() if is_admin and not is_self else (),
         "roles": ROLES_TO_GIVE,
+        "may_remove_factors": actor.is_admin_of_all and not is_self,
         "password_link": open_password_link(actor, found.person),
         "discord": accounts_of(found.person),
         "waiting_changes": PendingChange.objects.visible_to(actor).at(
@@ -359,6 +360,15 @@ def password_link(request: DeskRequest, person: Person) -> HttpResponse:
     """Make a link for a new password and show it once."""
     made = make_password_link(actor=request.actor, person_id=person.pk)
     return show_link(request, made, person=person)
+
+
+@require_POST
+@reauthenticated
+@_changes("factors")
+def remove_factors(request: DeskRequest, person: Person) -> str:
+    """Remove the factors of a person who lost them, and end their sessions."""
+    remove_factors_of(actor=request.actor, person=person)
+    return f"{person} signs in by password alone now, and was signed out."
 
 
 @require_POST

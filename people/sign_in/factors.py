@@ -34,7 +34,7 @@ from common.actors import Actor, Role
 from common.encryption import decrypt, encrypt
 from common.postgres import atomic_with_retry
 from people.errors import FactorNotAllowed
-from people.models import Grant, Person, RecoveryCode, RoleRule
+from people.models import Person, RecoveryCode, RoleRule
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from people.sign_in.backend import needs_second_factor, roles_that_need_it
 from people.sign_in.sessions import access_changed, end_sessions
@@ -236,7 +236,7 @@ def remove_factors_of(*, actor: Actor, person: Person) -> CanWait[int]:
         title=f"Second factor: remove those of {person}",
         before=", ".join(one.name for one in found),
         after="none; signs in by password alone until a new one is set up",
-        page=reverse("second-factor"),
+        page=reverse("person", args=[person.pk]),
         about=person.pk,
         based_on=[one.id for one in found],
         # Where they have no role, a password alone leads nowhere.
@@ -294,23 +294,11 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> CanWait[bool]:
     return True
 
 
-def people_by_factor() -> list[Person]:
-    """Return active people with a role, those without a factor first, with `roles`,
-    `has_factor` and `needs_factor`.
-    """
+def lacking_factor(role: Role) -> int:
+    """Return how many active people with a role have no second factor."""
     having = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
-    found: list[Person] = list(
-        Person.objects.filter(is_active=True, pk__in=Grant.objects.values("person"))
-        .annotate(has_factor=Exists(having))
-        .order_by("has_factor", "name", "email")
-        .prefetch_related("grants")
-    )
-    needing = roles_that_need_it()
-    for person in found:
-        roles = {grant.role for grant in person.grants.all()}
-        person.roles = sorted(roles)  # type: ignore[attr-defined]
-        person.needs_factor = not roles.isdisjoint(needing)  # type: ignore[attr-defined]
-    return found
+    people = Person.objects.filter(~Exists(having), is_active=True, grants__role=role)
+    return people.distinct().count()
 
 
 def _check_may_set(actor: Actor) -> None:
