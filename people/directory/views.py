@@ -4,7 +4,6 @@ admins change there.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import wraps
 from typing import Any
 
@@ -17,8 +16,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from audit.models import Entry
-from audit.trail import lines, with_subjects
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
 from common.pages import (
     Change,
@@ -172,10 +169,6 @@ def _row(actor: Actor, person: Any) -> PersonRow:
     return PersonRow(person, roles, len(grants) - len(roles))
 
 
-# The number of ledger entries on a person's page.
-MAX_LINES = 15
-
-
 @require_safe
 def people(request: DeskRequest) -> HttpResponse:
     """List the people that the actor may see, and the unused invitations."""
@@ -234,9 +227,6 @@ def _person_page(
     grants = widest_first(found.person.grants.all())
     is_self = actor.id == str(person_id)
     is_admin = actor.has(Role.ADMIN)
-    # The person's latest entries that the actor may read.
-    did = Entry.objects.readable_by(actor).of_person(person_id).without_steps()
-    did = did.since(timedelta(days=30)).newest_first()
     context = {
         "one": found,
         "is_self": is_self,
@@ -252,7 +242,6 @@ def _person_page(
         "waiting_changes": PendingChange.objects.visible_to(actor).at(
             "person", person_id
         ),
-        "lines": with_subjects(lines(did[:MAX_LINES])),
         "error": error,
         "at": at,
         "typed": request.POST,
