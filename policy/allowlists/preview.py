@@ -2,25 +2,19 @@
 the mail of the last 30 days.
 
 Messages are judged as the ruling would, before the change and after it, both at this
-instant; messages to the same recipients once, and each recipient once. Mail that the
-gate refused is no message here.
+instant. Mail that the gate refused is no message here.
 """
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from heapq import nlargest
-from operator import itemgetter
 
 from common.actors import Actor
 from common.mail_addresses import read_pattern, stored_pattern
 from mirror.models import Message
-from mirror.models.messages import SameRecipients, recipients_in
-from mirror.recipients import written_to_in
 from policy.allowlists.changes import Change, WantedEntry
 from policy.allowlists.judgement import (
     CONTACTS,
@@ -29,7 +23,6 @@ from policy.allowlists.judgement import (
     OFF,
     ApplicableList,
     Entry,
-    Judgement,
     ListsInForce,
     contacts_among,
     judge,
@@ -39,6 +32,8 @@ from policy.allowlists.judgement import (
 from policy.models import AllowEntry, Allowlist
 
 DAYS = 30
+# How many messages are judged, and how many of those that it affects are shown.
+MOST = 5000
 LIMIT = 50
 _VERBS = {
     OFF: "Switch off",
@@ -142,10 +137,10 @@ class Rehearsal:
 
 
 def rehearse(
-    *, at: Allowlist, change: Change, actor: Actor, now: datetime, limit: int = LIMIT
+    *, at: Allowlist, change: Change, actor: Actor, now: datetime
 ) -> Rehearsal:
-    """Return what a change of a restriction would have done to the real mail that the
-    actor may see.
+    """Return what a change of a restriction would have done to the newest real mail
+    that the actor may see.
 
     Nothing is written. A bypass is judged at the gate alone, so the desk can say
     nothing of one.
@@ -153,13 +148,12 @@ def rehearse(
     sent = Message.objects.visible_to(actor).really_sent_since(
         now - timedelta(days=DAYS)
     )
-    groups = sent.at(at.connection_id, at.mailbox_id).alike()
     # Without messages whose recipients could not be worked out.
-    mail = [group for group in groups if group[-1] is not None]
-    everybody = {
-        address for *_, recipients in mail for address in recipients_in(recipients)
-    }
-    connections = {connection for connection, *_ in mail}
+    known = sent.at(at.connection_id, at.mailbox_id).exclude(written_to=None)
+    columns = ("pk", "connection", "mailbox", "written_to")
+    mail = list(known.order_by("-pk").values_list(*columns)[:MOST])
+    everybody = {address for *_, recipients in mail for address in recipients}
+    connections = {connection for _, connection, *_ in mail}
     sides = _before_and_after(at, change, connections, everybody)
     contacts: Mapping[int, Collection[str]] = {}
     if any(one.mode == CONTACTS for side in sides for one in side.lists):
@@ -169,51 +163,25 @@ def rehearse(
     def lists_of(connection: int, mailbox: int | None) -> list[list[ApplicableList]]:
         return [side.for_mailbox(connection, mailbox) for side in sides]
 
-    @cache
-    def judged(
-        connection: int, mailbox: int | None, recipients: tuple[str, ...]
-    ) -> list[Judgement]:
-        """Judge recipients before the change and after it."""
-        known = contacts.get(connection)
-        lists = lists_of(connection, mailbox)
-        return [judge(recipients, side, known, now) for side in lists]
-
-    looked_at = more = fewer = noted = 0
-    turned: list[SameRecipients] = []
+    noted = 0
+    turned: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
     blocked: Counter[str] = Counter()
-    for group in mail:
-        connection, mailbox, number, _, _, stored = group
-        was = is_noted = False
-        missed: list[str] = []
-        # Each recipient once, however many messages go to them.
-        for one in dict.fromkeys(recipients_in(stored)):
-            before, after = judged(connection, mailbox, (one,))
-            was = was or bool(before.refused)
-            is_noted = is_noted or bool(after.would_be_refused)
-            missed += after.refused
-        becomes = bool(missed)
-        looked_at += number
-        if is_noted:
-            noted += number
-        if was == becomes:
-            continue
-        turned.append(group)
-        if was:
-            fewer += number
-            continue
-        more += number
-        for address in missed:
-            blocked[address] += number
-    # The newest messages are all in the groups with the newest.
-    latest = nlargest(limit, turned, key=itemgetter(3))
-    keys = nlargest(limit, (key for *_, keys, _ in latest for key in json.loads(keys)))
-    newest = Message.objects.filter(pk__in=keys).order_by("-pk")
-    rows = []
-    for message in newest.select_related("revision", "mailbox", "connection"):
-        asked = tuple(written_to_in(message.revision)) if message.revision else ()
-        both = judged(message.connection_id, message.mailbox_id, asked)
-        rows.append(ChangedMessage(message, *(one.refused for one in both)))
-    return Rehearsal(looked_at, more, fewer, tuple(rows), noted, blocked)
+    for key, connection, mailbox, recipients in mail:
+        before, after = (
+            judge(recipients, lists, contacts.get(connection), now)
+            for lists in lists_of(connection, mailbox)
+        )
+        noted += bool(after.would_be_refused)
+        if bool(before.refused) != bool(after.refused):
+            turned[key] = (before.refused, after.refused)
+            blocked.update(after.refused)
+    more = sum(bool(after) for _, after in turned.values())
+    newest = Message.objects.filter(pk__in=list(turned)[:LIMIT]).order_by("-pk")
+    rows = tuple(
+        ChangedMessage(one, *turned[one.pk])
+        for one in newest.select_related("mailbox", "connection")
+    )
+    return Rehearsal(len(mail), more, len(turned) - more, rows, noted, blocked)
 
 
 def _before_and_after(
