@@ -1,6 +1,5 @@
 """The forms of allowlists: a change, a search, and an operator's code."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,51 +12,7 @@ from people.models import Person
 from policy.allowlists.changes import MAX_NOTE, Change, WantedEntry
 from policy.models import Allowlist
 
-MAX_ROWS = 20_000
-
-
-@dataclass(frozen=True)
-class LineError:
-    """An invalid line: its number, its text, and why."""
-
-    line: int
-    text: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class ParsedEntries:
-    """Parsed entries, each pattern once, and the errors of the other lines."""
-
-    put: tuple[WantedEntry, ...] = ()
-    problems: tuple[LineError, ...] = ()
-
-
-def read_lines(
-    text: str, *, note: str, owner: int | None, expires_at: datetime | None
-) -> ParsedEntries:
-    """Read entries as they are typed, one a line."""
-    wanted: dict[str, WantedEntry] = {}
-    problems = []
-    for number, line in enumerate(text.splitlines()[: MAX_ROWS + 1], start=1):
-        if not line.strip():
-            continue
-        try:
-            if number > MAX_ROWS:
-                raise ValueError(
-                    f"More than {MAX_ROWS:,} lines are not read. Split them into several files."
-                )
-            pattern = read_pattern(line)
-            if pattern in wanted:
-                raise ValueError(f"{pattern} is listed twice.")
-        except ValueError as error:
-            problems.append(LineError(number, line.strip()[:200], str(error)))
-            continue
-        wanted[pattern] = WantedEntry(pattern, note, owner, expires_at)
-    return ParsedEntries(tuple(wanted.values()), tuple(problems))
-
-
-_TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
+MAX_LINES = 20_000
 
 
 class ChangeForm(SentenceForm):
@@ -75,22 +30,21 @@ class ChangeForm(SentenceForm):
     owner = forms.CharField(required=False, max_length=254)
     expires_at = forms.DateTimeField(
         required=False,
-        input_formats=_TIMES,
         error_messages={"invalid": "Enter a date and time, or leave it empty."},
     )
     # In the request as often as something is ticked.
     remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
     mode = forms.ChoiceField(
         required=False,
-        choices=Allowlist.Mode.choices,
         error_messages={"invalid_choice": "Choose one of the modes."},
     )
 
-    parsed = ParsedEntries()
-
     def __init__(self, *args: Any, at: Allowlist, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.at = at
+        self.fields["mode"].choices = [(one.mode, one.name) for one in at.modes]  # type: ignore[attr-defined]
+        # What the lines put in by pattern, and the others by number with what is wrong.
+        self.put: dict[str, WantedEntry] = {}
+        self.problems: list[tuple[int, str]] = []
 
     def clean_note(self) -> str:
         return " ".join(str(self.cleaned_data["note"]).split())
@@ -116,28 +70,22 @@ class ChangeForm(SentenceForm):
             raise forms.ValidationError("This time has passed. Times are UTC.")
         return typed
 
-    def clean_mode(self) -> str:
-        mode = str(self.cleaned_data["mode"])
-        if self.at.is_bypass and mode == Allowlist.Mode.CONTACTS:
-            raise forms.ValidationError(
-                "A list of mail sent without review cannot use contacts."
-            )
-        return mode
-
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if not self.errors:
-            self.parsed = read_lines(
-                cleaned["lines"],
-                note=cleaned["note"],
-                owner=cleaned["owner"],
-                expires_at=cleaned["expires_at"],
-            )
-            if not (self.parsed.put or cleaned["remove"] or cleaned["mode"]):
-                why = "Enter at least one address or domain."
-                if self.parsed.problems:
-                    why = "No line is an address or a domain."
-                self.add_error("lines", why)
+        if self.errors:
+            return cleaned
+        about = {name: cleaned[name] for name in ("note", "owner", "expires_at")}
+        for number, line in enumerate(cleaned["lines"].splitlines(), start=1):
+            try:
+                if line.strip():
+                    pattern = read_pattern(line)
+                    self.put[pattern] = WantedEntry(pattern, **about)
+            except ValueError as error:
+                self.problems.append((number, str(error)))
+        if len(self.put) > MAX_LINES:
+            self.add_error("lines", f"Enter at most {MAX_LINES:,} at a time.")
+        if not (self.put or cleaned["remove"] or cleaned["mode"]):
+            self.add_error("lines", "Enter at least one valid address or domain.")
         return cleaned
 
     def wanted(self) -> Change:
@@ -145,7 +93,7 @@ class ChangeForm(SentenceForm):
         cleaned = self.cleaned_data
         return Change(
             cleaned["mode"] or None,
-            self.parsed.put,
+            tuple(self.put.values()),
             tuple(str(one)[:320] for one in cleaned["remove"]),
         )
 

@@ -223,7 +223,7 @@ def _show(
         "mode_after": at.words_of(shown.mode_after),
         "is_empty_in_force": shown.mode_after == "enforce" and not shown.live_after,
         "is_long": shown.mode_after != "off" and shown.live_after > TAKEN_AT_GATE,
-        "problems": form.parsed.problems,
+        "problems": form.problems,
         "typed": [
             (name, value)
             for name in form.fields

@@ -165,10 +165,6 @@ class Migration(migrations.Migration):
             model_name='allowentry',
             index=models.Index(condition=models.Q(('removed_at', None)), fields=['pattern'], name='allow_entry_pattern'),
         ),
-        migrations.AddIndex(
-            model_name='allowentry',
-            index=models.Index(condition=models.Q(('removed_at', None)), fields=['expires_at'], name='allow_entry_end'),
-        ),
         migrations.AddConstraint(
             model_name='allowentry',
             constraint=models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('allowlist', 'pattern'), name='allow_entry_once'),

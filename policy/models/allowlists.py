@@ -290,7 +290,7 @@ class AllowEntry(models.Model):
     )
     pattern = models.CharField(max_length=254)
     note = models.CharField(max_length=300)
-    # Who answers for it, and is asked when it ends.
+    # Who answers for it.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -327,11 +327,6 @@ class AllowEntry(models.Model):
                 fields=["pattern"],
                 condition=Q(removed_at=None),
                 name="allow_entry_pattern",
-            ),
-            models.Index(
-                fields=["expires_at"],
-                condition=Q(removed_at=None),
-                name="allow_entry_end",
             ),
         ]
 
