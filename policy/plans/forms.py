@@ -242,12 +242,7 @@ class PlanForm(SentenceForm):
                 self.fields[name] = MinutesField(
                     label=label, required=False, initial=minutes or None
                 )
-        number = min(MAX_STEPS, len(stored) + 3)
-        if data is not None:
-            # As many as the page had.
-            sent = [n for n in range(1, MAX_STEPS + 1) if f"step-{n}-whom" in data]
-            number = max(sent, default=0)
-        steps: list[LadderStep | None] = [*stored, *[None] * number]
+        steps: list[LadderStep | None] = [*stored, *[None] * MAX_STEPS]
         # Whom a step can name, by what the form sends: `duty`, `person-3`.
         whom = [
             (one.value, str(one.label).capitalize())
@@ -257,7 +252,7 @@ class PlanForm(SentenceForm):
         whom += [(f"group-{one.pk}", f"Group {one}") for one in Group.objects.all()]
         whom += [(f"person-{key}", name) for key, name in people.items()]
         self.steps = [
-            StepForm(n, data, step, whom) for n, step in enumerate(steps[:number], 1)
+            StepForm(n, data, step, whom) for n, step in enumerate(steps[:MAX_STEPS], 1)
         ]
 
     def targets(self) -> list[tuple[str, list[forms.BoundField]]]:
