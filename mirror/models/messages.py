@@ -1,20 +1,18 @@
 """The mirror of what MultiMail holds. Rules live in the commands, not here."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, reduce
 from operator import or_
 from typing import Any, Self, TypeVar
 
-from django.contrib.postgres.aggregates import ArrayAgg
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Case, Count, F, Func, Max, Q, When
+from django.db.models import Case, F, Q, When
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Cast, Now
+from django.db.models.functions import Now
 
 from common.actors import Actor
 from common.fingerprint import short_fingerprint
@@ -49,28 +47,6 @@ def visible_condition(actor: Actor) -> Q:
     nothing = Q(pk__lt=0)
     connections, mailboxes = scoped(actor)
     return nothing | Q(connection__in=connections) | Q(mailbox__in=mailboxes)
-
-
-# Messages of one mailbox that go to the same recipients: connection, mailbox, how many,
-# the highest key, and as JSON all keys and the recipients; None where those were not
-# worked out yet. A tuple of plain values, which the garbage collector does not walk
-# through: it would take longer over ten thousands of lists than all else about them.
-SameRecipients = tuple[int, int | None, int, int, str, str | None]
-
-
-def recipients_in(stored: str | None) -> list[str]:
-    """Return the recipients of SameRecipients, in the form that allowlists compare."""
-    text = stored or "[]"
-    if "\\" in text or text == "[]":
-        return list(json.loads(text))
-    # Without an escape, each quotation mark begins or ends a text; splitting takes a
-    # third of the time.
-    return text[2:-2].split('","')
-
-
-def as_json(value: str | ArrayAgg) -> Cast:
-    """Return an array as JSON text."""
-    return Cast(Func(value, function="to_json"), models.TextField())
 
 
 def is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
@@ -148,21 +124,6 @@ class MessageQuerySet(models.QuerySet["Message"]):
         if mailbox is not None:
             return self.filter(mailbox=mailbox)
         return self.filter(connection=connection) if connection is not None else self
-
-    def alike(self) -> list[SameRecipients]:
-        """All of them, grouped by mailbox and stored recipients."""
-        counted = (
-            self.order_by()
-            .values("connection_id", "mailbox_id", who=as_json("written_to"))
-            .annotate(
-                number=Count("pk"), newest=Max("pk"), keys=as_json(ArrayAgg("pk"))
-            )
-        )
-        return list(
-            counted.values_list(
-                "connection_id", "mailbox_id", "number", "newest", "keys", "who"
-            )
-        )
 
     def to_count(self) -> Self:
         """Those whose hits are still to be counted, oldest first (relies on
