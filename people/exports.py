@@ -71,11 +71,10 @@ def _download(
     # Not the request's lazy object: the request ends before the download does.
     actor: Actor = request.user.actor(surface="web", address=request.actor.address)  # type: ignore[union-attr]
     session = str(request.session.session_key)
-    person = request.user.pk
 
     def stays() -> bool:
         """Whether the person is still active, in this session, with the same roles."""
-        now = Person.objects.filter(pk=person, is_active=True).first()
+        now = Person.objects.filter(pk=actor.id, is_active=True).first()
         return (
             now is not None
             and is_signed_in(session)
