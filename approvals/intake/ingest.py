@@ -232,7 +232,7 @@ def _begin(
         _record_late(message, event, actor)
     else:
         _record_event(message, event, kind, actor, is_apart=is_apart)
-    ask = message if is_doubtful or (message.is_unnamed and not is_pending) else None
+    ask = message if is_doubtful or (not is_pending and message.is_unnamed) else None
     if is_old:
         return Applied(Result.LATE, ask=ask)
     return Applied(Result.APPLIED, fetch=message if is_pending else None, ask=ask)
