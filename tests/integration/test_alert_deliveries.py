@@ -1,5 +1,5 @@
 """Deliveries: one worker per card, no action lost between two edits, responses not
-trusted; sent again by hand, by the bot, in order; and erased with their message.
+trusted; sent by the bot, in order; and erased with their message.
 """
 
 from datetime import timedelta
@@ -15,6 +15,7 @@ from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Digest
+from audit.models import Entry
 from mirror.models import Message
 from tests import factories
 from tests.alerting import deliver, make_message
@@ -53,6 +54,7 @@ def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
     page = signed_in(reviewer).get("/alerts/").text
     assert "Delivered (200)" in page
     assert "Failed" not in page
+    assert Entry.objects.of_action("alert.delivered").count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -50,7 +50,7 @@ def record_action(message, action, actor=None, **details):
 
 def answers(message):
     return {
-        question: " ".join(piece.text for one in sentences for piece in one)
+        question: " ".join("".join(piece.text for piece in one) for one in sentences)
         for question, sentences in summary_of(message.public_id)["answers"]
     }
 
