@@ -94,7 +94,7 @@ def test_each_chart_has_a_table_and_names_are_text(signed_in, reviewer, decided)
     page = signed_in(reviewer).get("/").text
     assert "<script>alert(1)" not in page
     assert re.search(r"<b>2</b><span>not approved in 24 h", page)
-    assert "median 0 s, 95th percentile" in page
+    assert re.search(r"median \d s, 95th percentile", page)
     for name in ("waits", "caught"):
         card = page.partition(f'id="panel-{name}"')[2].partition("</section>")[0]
         assert card.count("<tr>") > 1, name
