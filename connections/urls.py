@@ -60,11 +60,6 @@ urlpatterns = [
         name="register-own-webhook",
     ),
     path(
-        "connections/<int:connection_id>/webhook/test/",
-        connection_views.test,
-        name="test-own-webhook",
-    ),
-    path(
         "connections/<int:connection_id>/webhook/rotate/",
         connection_views.rotate,
         name="rotate-own-webhook",

@@ -214,7 +214,7 @@ def _webhook(connection: Connection) -> Step:
         return Step(
             "webhook", "wrong", summary, "Change the secret", url, has_worked=has_event
         )
-    if has_event or connection.webhook_tested_at:
+    if has_event:
         summary = "Registered. Signed events are arriving."
         return Step("webhook", "done", summary, "View the webhook", url)
     if because := unreachable_because(connection):

@@ -52,7 +52,6 @@ PROVED = {
     "factor-passkey": "test_second_factor.py",
     "add-connection": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
     "register-own-webhook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
-    "test-own-webhook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
     "rotate-own-webhook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
     "connection-address": "test_connection_moves.py",
     "check-ledger": "test_ledger_state.py",

@@ -221,7 +221,6 @@ CONNECTION_DOORS = {
     "register-own-webhook": Button(
         "registers the desk's webhook at MultiMail", "connection", ADMIN, sure=True
     ),
-    "test-own-webhook": Button("has a test sent", "connection", ADMIN),
     "rotate-own-webhook": Button(
         "changes the webhook's secret",
         "connection",

@@ -290,14 +290,6 @@ def register(request: DeskRequest, found: Connection) -> str:
 
 
 @require_POST
-@_changes("hook")
-def test(request: DeskRequest, found: Connection) -> str:
-    """Ask MultiMail for a test event, and report whether it arrived."""
-    seconds = own_webhook.test(connection=found, actor=request.actor)
-    return f"The test arrived {seconds:.1f} s later with a valid signature."
-
-
-@require_POST
 @reauthenticated
 @_changes("secret")
 def rotate(request: DeskRequest, found: Connection) -> str:

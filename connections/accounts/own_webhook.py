@@ -1,5 +1,5 @@
-"""The desk's own webhook at MultiMail: registering it, testing it, and changing its
-secret without a lost event.
+"""The desk's own webhook at MultiMail: registering it, and changing its secret without
+a lost event.
 
 A new secret is accepted here before MultiMail knows it, and the old one until MultiMail
 has certainly stopped signing with it. So a crash of either side after any step loses no
@@ -9,15 +9,12 @@ MultiMail knows the new one, and what was signed with it just before is refused,
 sent again.
 """
 
-import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db.models.functions import Now
 from django.urls import reverse
 
 from common.actors import Actor
@@ -33,7 +30,7 @@ from connections.changes import (
 )
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
-from mirror.models import Connection, WebhookEvent
+from mirror.models import Connection
 from mirror.sync.account import without_refused
 from people.second_admin.registry import CanWait, second_admin
 from upstream import errors
@@ -103,14 +100,6 @@ def record_registration(
         after=webhook_id,
     )
     return locked
-
-
-@atomic_with_retry
-def record_test(*, connection: Connection, actor: Actor) -> None:
-    """Record that a test event arrived now."""
-    locked = lock(connection, actor)
-    Connection.objects.filter(pk=locked.pk).update(webhook_tested_at=Now())
-    record_entry("hook.tested", locked, actor, explanation="The event arrived.")
 
 
 # An event that was signed just before the change may still be on its way, and the two
@@ -257,11 +246,6 @@ def _check_one_secret(locked: Connection, overlap: timedelta) -> None:
         )
 
 
-# How long a page waits for the test event. If it arrives later, the next page shows it.
-TEST_SECONDS = 5.0
-POLL_SECONDS = 0.1
-
-
 @second_admin("Webhook", calls_multimail=True)
 def register(
     *, connection: Connection, actor: Actor, code: str = ""
@@ -326,53 +310,6 @@ def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
     except errors.UpstreamError as error:
         raise ChangeRefused(f"{error.sentence} Nothing was registered.") from None
     return None
-
-
-def test(*, connection: Connection, actor: Actor) -> float:
-    """Request a test event, wait for it to arrive, and return how many seconds it took.
-
-    Raises ActNotAllowed, ChangeRefused, ChangeUnknown, and ConnectionNotChanged with
-    why it did not arrive.
-    """
-    check_may_change(actor, connection)
-    if not connection.upstream_webhook_id:
-        raise ChangeRefused("The webhook is not registered yet. Register it first.")
-    asked_at = clock()
-    admin = admin_client(connection)
-    answer = _request(
-        connection,
-        actor,
-        lambda admin: admin.test_webhook(connection.upstream_webhook_id),
-        what="send a test",
-    )
-    event_id = text_in(answer, "event_id")
-    ends = time.monotonic() + TEST_SECONDS
-    events = WebhookEvent.objects.exclude(event_id="")
-    arrived = events.filter(connection=connection, event_id=event_id)
-    while (event := arrived.first()) is None:
-        if time.monotonic() >= ends:
-            raise ConnectionNotChanged(_failure_reason(connection, admin, event_id))
-        time.sleep(POLL_SECONDS)
-    record_test(connection=connection, actor=actor)
-    return max((event.received_at - asked_at).total_seconds(), 0.0)
-
-
-def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -> str:
-    """Return why a test event did not arrive, according to MultiMail's delivery log."""
-    log = {}
-    with suppress(errors.UpstreamError):
-        params = {"webhook_id": connection.upstream_webhook_id}
-        log = admin.ask("GET", "/v1/webhook-deliveries", params=params)
-    rows = [row for row in log.get("deliveries") or [] if isinstance(row, dict)]
-    sent = next((row for row in rows if row.get("event_id") == event_id), {})
-    status = sent.get("response_status")
-    if status == 401:
-        return "It arrived with a wrong signature. Change the secret below, then test again."
-    error = text_in(sent, "last_error", most=300)
-    if status:
-        error = f"{address_of(connection)} answered {status}."
-    advice = unreachable_because(connection) or "Check that PUBLIC_URL leads here."
-    return f"It did not arrive within {TEST_SECONDS:.0f} seconds. {error} {advice}"
 
 
 @second_admin("Webhook", calls_multimail=True)

@@ -74,7 +74,6 @@ class Migration(migrations.Migration):
                 ('refused_fields', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), default=list, size=None)),
                 ('capabilities', models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict)),
                 ('surveyed_at', models.DateTimeField(null=True)),
-                ('webhook_tested_at', models.DateTimeField(null=True)),
                 ('removed_at', models.DateTimeField(null=True)),
                 ('contacts_read_at', models.DateTimeField(null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

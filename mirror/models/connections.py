@@ -213,8 +213,6 @@ class Connection(models.Model):
         default=dict, db_default=models.Value({}, models.JSONField())
     )
     surveyed_at = models.DateTimeField(null=True)
-    # When an event that was asked for as a test came in.
-    webhook_tested_at = models.DateTimeField(null=True)
     # Removed: without keys and secrets, never called again; its history stays.
     removed_at = models.DateTimeField(null=True)
     # When its contacts were last read.

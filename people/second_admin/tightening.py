@@ -28,7 +28,6 @@ NEVER_WAITS = {
     "delete_group": "deletes a group that no rule names",
     "remove_calendar": "removes a calendar that nothing uses",
     # They look, or do again what was done or failed; no setting changes.
-    "test": "has a test event sent to the desk",
     "test_destination": "posts a test",
     "send_test": "has a test event sent",
     "try_now": "copies a list to its gate again",

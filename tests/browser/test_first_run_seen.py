@@ -103,8 +103,9 @@ def connect(page, keys):
 def hook(page):
     go(page, "webhook", "Register the webhook")
     page.get_by_role("button", name="Register webhook").click()
+    page.get_by_role("link", name="Deliveries and tests").click()
     page.get_by_role("button", name="Send a test").click()
-    expect(page.get_by_text("The test arrived")).to_be_visible()
+    expect(page.get_by_text("A test is on its way")).to_be_visible()
 
 
 def alert(page, discord):

@@ -17,7 +17,6 @@ from audit.recording import detail_hash, entry_hash, record
 from audit.trail import lines
 from common.actors import Actor, worker
 from common.logs import trace_id
-from connections.accounts import own_webhook
 from mirror.models import Message
 from tests.account import account
 from tests.acts import last_entry, told_since
@@ -74,9 +73,8 @@ def test_who_signs_in_fails_to_and_signs_out_is_told(client, reviewer):
 
 
 def test_connection_and_its_webhook_are_told_from_the_first_step(
-    signed_in, admin, settings, monkeypatch
+    signed_in, admin, settings
 ):
-    monkeypatch.setattr(own_webhook, "TEST_SECONDS", 0.1)
     with account(oversight=["oversight"], admin=["admin", "read"]) as there:
         settings.MULTIMAIL_API_URL = there.url
         client = signed_in(admin)
@@ -85,7 +83,7 @@ def test_connection_and_its_webhook_are_told_from_the_first_step(
         client.post(reverse("add-connection"), form, REMOTE_ADDR=HERE)
         (added,) = lines_of("connection.added")
         of = {"connection_id": added.connection}
-        for name in ("register-own-webhook", "test-own-webhook", "rotate-own-webhook"):
+        for name in ("register-own-webhook", "rotate-own-webhook"):
             last = last_entry()
             client.post(reverse(name, kwargs=of), {"overlap": "day"}, REMOTE_ADDR=HERE)
             new = told_since(last)
