@@ -4,6 +4,7 @@ which changes a file.
 Nothing else may call it: a thread for it would go on while the loop hangs.
 """
 
+import asyncio
 import contextlib
 import os
 from functools import cache
@@ -18,6 +19,15 @@ def beat() -> None:
     if descriptor is not None:
         with contextlib.suppress(OSError):
             os.pwrite(descriptor, b".", 0)
+
+
+async def keep_beating() -> None:
+    """Beat from an event loop. A thread that keeps the interpreter for itself stops the
+    loop too.
+    """
+    while True:
+        beat()
+        await asyncio.sleep(EVERY)
 
 
 @cache

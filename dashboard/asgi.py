@@ -11,7 +11,7 @@ from importlib import import_module
 
 from django.conf import settings
 
-from common.heartbeat import EVERY, beat
+from common.heartbeat import keep_beating
 from dashboard.serving.bridge import Receive, Scope, Send, WsgiBridge
 from dashboard.wsgi import application as wsgi_application
 
@@ -41,16 +41,8 @@ def end_unread_connections() -> None:
 
 @cache
 def begin_heartbeat() -> "asyncio.Task[None]":
-    """Beat from the event loop. A thread that keeps the interpreter for itself stops
-    the loop too.
-    """
-
-    async def go_on() -> None:
-        while True:
-            beat()
-            await asyncio.sleep(EVERY)
-
-    return asyncio.get_running_loop().create_task(go_on())
+    """Begin once, and keep the task."""
+    return asyncio.get_running_loop().create_task(keep_beating())
 
 
 _bridge = WsgiBridge(wsgi_application, import_module(settings.REQUEST_RULES))

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import redis.asyncio
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from common.heartbeat import keep_beating
 from common.logs import JsonFormatter
 from dashboard.env import env_int, env_list, env_url
 from dashboard.live import CHANNEL
@@ -121,10 +122,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer `/live/` with the stream and `/live/health`; everything else is 404."""
     if scope["type"] == "lifespan":
         await receive()
-        task = asyncio.create_task(_read_hints())
+        tasks = [asyncio.create_task(one) for one in (_read_hints(), keep_beating())]
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        task.cancel()
+        for task in tasks:
+            task.cancel()
         await send({"type": "lifespan.shutdown.complete"})
     elif scope["type"] == "http":
         path = scope["path"].rstrip("/")
