@@ -48,10 +48,7 @@ def env_secret(name: str, *, at_least: int) -> str:
 
 def env_bool(name: str, default: bool) -> bool:
     """Return variable `name` as a switch: 1 or 0."""
-    value = env_str(name, "1" if default else "0")
-    if value not in ("0", "1"):
-        raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}.")
-    return value == "1"
+    return env_choice(name, "1" if default else "0", ("0", "1")) == "1"
 
 
 def env_int(name: str, default: int) -> int:

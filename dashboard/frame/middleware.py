@@ -2,13 +2,14 @@
 what of signed-in people was denied.
 """
 
+import hashlib
 import logging
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.core.cache import cache
 from django.core.exceptions import DisallowedHost
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
@@ -17,7 +18,6 @@ from django.utils.functional import SimpleLazyObject
 
 from audit.models import Entry
 from audit.recording import record
-from audit.trail import lines
 from common.actors import Actor
 from common.addresses import client_address
 from common.logs import trace_id, traced
@@ -152,7 +152,8 @@ class SecurityHeadersMiddleware(Middleware):
 
 log = logging.getLogger(__name__)
 
-ONCE_A = timedelta(minutes=1)
+# Seconds.
+ONCE_A = 60
 MAX_PATH = 300
 
 
@@ -181,17 +182,10 @@ def note_denied(request: HttpRequest, status: int) -> None:
     """
     actor = request.actor  # type: ignore[attr-defined]
     path = request.path[:MAX_PATH]
-    lately = (
-        Entry.objects.of_person(int(actor.id))
-        .of_action("access.denied")
-        .since(ONCE_A)
-        .newest_first()[:100]
-    )
+    asked = hashlib.sha256(f"{request.method} {path}".encode()).hexdigest()
     refused = Entry.objects.filter(trace=trace_id.get(), action="verdict.refused")
-    told = [
-        (line.details.get("method"), line.details.get("path")) for line in lines(lately)
-    ]
-    if (request.method, path) in told or refused.exists():
+    is_first = cache.add(f"denied:{actor.id}:{asked}", True, ONCE_A)
+    if refused.exists() or not is_first:
         return
     # The requested message, if there is one, so that the attempt is in its audit trail.
     message = None
