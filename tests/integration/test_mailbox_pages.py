@@ -333,11 +333,6 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     assert account.asked("POST", "/mailboxes") == 2
     assert GatewayMailbox.objects.filter(address="board@acme.example").count() == 1
     assert recorded_actions().count("mailbox.created") == 2
-    loose = new(account, address="letters", allow_looser_per_call="1")
-    client.post("/mailboxes/add/", loose)
-    made = account.connection.mailboxes.get(address="letters@acme.example")
-    assert made.allow_looser_per_call
-    assert recorded_actions()[-1] == "mailbox.loosened"
 
 
 def test_deleting_says_how_many_are_cancelled_and_takes_the_address(

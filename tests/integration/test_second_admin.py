@@ -703,7 +703,7 @@ def test_secret_of_a_webhook_that_waits_is_read_by_nobody(admin, second, account
     }
     change = ask(
         lambda: register_webhook(
-            connection=connection, actor=actor_of(admin), name="Orders", wanted=wanted
+            connection=connection, actor=actor_of(admin), wanted=wanted
         ),
         actor_of(admin),
     )
