@@ -19,7 +19,7 @@ from typing import Any
 
 from common.demo import CHANNELS, GUILD_ID
 from demo.discord.guild import Guild, Message, channel_with_id, hash_token
-from demo.discord.limits import LINK, ROW, find_command_errors, find_errors
+from demo.discord.limits import LINK, ROW, Command, find_errors
 from demo.web import Answer, Request, json_answer
 
 NAME = "Countersign"
@@ -288,7 +288,7 @@ class DiscordApi:
             raise Refused(403, 50001, "Missing Access")
         if request.method == "PUT":
             commands = _json(request)
-            if errors := find_command_errors(commands):
+            if errors := find_errors(commands, list[Command]):
                 raise Refused(400, 50035, "Invalid Form Body", errors=errors)
             self.guild.register(commands)
         elif request.method != "GET":

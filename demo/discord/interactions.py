@@ -10,14 +10,7 @@ import requests
 
 from common.demo import CHANNELS, GUILD_ID, MEMBERS, GuildChannel, Member
 from demo.discord.guild import Guild, Reply, channel_with_id
-from demo.discord.limits import (
-    BUTTON,
-    LABEL,
-    STRING,
-    TEXT_INPUT,
-    find_errors,
-    find_form_errors,
-)
+from demo.discord.limits import BUTTON, LABEL, STRING, TEXT_INPUT, Form, find_errors
 from demo.discord.page import MAX_VALUE, form_dialog
 from demo.web import Answer, Request, json_answer
 
@@ -214,7 +207,7 @@ def _read(kind: int, reply: Reply, status: int, answer: Any) -> dict[str, Any]:
             case 5:
                 reply.state = "thinking"
                 return {"type": 5, "failed": ""}
-            case 9 if kind != FORM and not find_form_errors(data):
+            case 9 if kind != FORM and not find_errors(data, Form):
                 return {"type": 9, "failed": "", "form": data}
     return {"type": 0, "failed": failed}
 

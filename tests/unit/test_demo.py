@@ -4,7 +4,7 @@ cards; and the demo's messages, by which nobody real is written to.
 
 from datetime import UTC, datetime
 
-from demo.discord.limits import find_command_errors, find_errors
+from demo.discord.limits import Command, find_errors
 from demo.discord.markdown import render
 from demo.messages import MESSAGES
 from demo.messages.message import blanks, fill_in
@@ -31,7 +31,7 @@ def test_what_discord_would_refuse_is_an_error():
         [{**COMMAND, "name": "Pending"}],
         [{**COMMAND, "options": [option, {**option, "required": True}]}],
     ):
-        assert find_command_errors(commands), commands
+        assert find_errors(commands, list[Command]), commands
 
 
 def test_markup_is_rendered_and_escapes_are_literal():
