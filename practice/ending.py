@@ -50,13 +50,9 @@ class PracticeMessages:
             message=message
         )
         is_caught = outcome != Outcome.APPROVE
-        found.outcome = PracticeMessage.Outcome.PASSED
-        if is_caught:
-            found.outcome = PracticeMessage.Outcome.CAUGHT
+        outcomes = PracticeMessage.Outcome
+        found.outcome = outcomes.CAUGHT if is_caught else outcomes.PASSED
         found.person_id = int(actor.id)
-        found.verdict = outcome
-        found.surface = actor.surface
-        found.seconds_shown = seconds_shown
         details = {
             "verdict": outcome,
             "reason": reason,

@@ -30,8 +30,6 @@ FAULTS: Mapping[str, str] = {
     "amount": "A sum ten times too high",
     "link": "A link whose text names another address than it opens",
     "hidden": "Text that the recipient gets and does not see",
-    "greeting": "A greeting for somebody else",
-    "account": "Another bank account",
 }
 
 _LOOKALIKES = (
@@ -53,11 +51,6 @@ _URL = re.compile(
     r"(?<![\w(\[<\"'/=])https?://([a-z0-9.-]+\.[a-z]{2,})(/[\w./-]*\w)?(?![\w/])",
     re.IGNORECASE,
 )
-_GREETING = re.compile(
-    r"(?m)^(Hello|Hi|Dear|Hallo|Bonjour|Hola|Ciao)(\s+\**)([A-ZÀ-Ý][a-zà-ÿ'-]+)(?=\W|$)"
-)
-_IBAN = re.compile(r"\b([A-Z]{2})(\d{2})((?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)\b")
-_NAMES = ("Marta", "Jonas", "Priya", "Elena", "Victor", "Amara", "Tobias", "Noemi")
 _BODY_END = re.compile(r"</body>", re.IGNORECASE)
 _HIDDEN = "Please confirm the payment details by replying to this message today."
 
@@ -132,13 +125,13 @@ def _amount(content: Content, rng: random.Random) -> Made:
     if int(re.sub(r"\D", "", number)) == 0:
         return None
     why = f"The text named {after.strip()}; the real sum was {before.strip()}."
-    if content.html and content.markdown:
-        return _swapped(content, before, after), why
-    # In one place only: where another one names the sum too, they disagree.
-    changed = text[: chosen.start()] + after + text[chosen.end() :]
-    if content.markdown:
-        return replace(content, markdown=changed), why
-    return replace(content, html=changed), why
+    # In the text and its HTML, so that both say the same.
+    changed = replace(
+        content,
+        markdown=content.markdown and content.markdown.replace(before, after),
+        html=content.html and content.html.replace(before, after),
+    )
+    return changed, why
 
 
 def _link(content: Content, rng: random.Random) -> Made:
@@ -164,61 +157,9 @@ def _hidden(content: Content, rng: random.Random) -> Made:
     return replace(content, html=html), why
 
 
-def _greeting(content: Content, rng: random.Random) -> Made:
-    found = _GREETING.search(content.markdown or content.html or "")
-    # Only where the recipient's address shows who is meant.
-    if found is None or not any(found[3].lower() in one.lower() for one in content.to):
-        return None
-    name = rng.choice([one for one in _NAMES if one != found[3]])
-    why = f"The greeting named {name}; the message is for {found[3]}."
-    return _swapped(content, found[0], f"{found[1]}{found[2]}{name}"), why
-
-
-def _account(content: Content, rng: random.Random) -> Made:
-    """Plant an account that differs in its last digits, with right check digits, spaced
-    the same way.
-    """
-    accounts = _IBAN.finditer(content.markdown or content.html or "")
-    found = next((one for one in accounts if is_iban(one[0])), None)
-    if found is None:
-        return None
-    body = list(found[3])
-    for place in [index for index, sign in enumerate(body) if sign.isdigit()][-4:]:
-        body[place] = str((int(body[place]) + rng.randint(1, 9)) % 10)
-    changed = "".join(body)
-    check = 98 - _remainder(f"{changed}{found[1]}00")
-    other = f"{found[1]}{check:02}{changed}"
-    why = f"The bank account was {other}; the real one was {found[0]}."
-    return _swapped(content, found[0], other), why
-
-
-def is_iban(text: str) -> bool:
-    """Whether a text is a bank account whose check digits are right (ISO 13616)."""
-    plain = text.replace(" ", "")
-    return _remainder(plain[4:] + plain[:4]) == 1
-
-
-def _remainder(text: str) -> int:
-    digits = [str(int(sign, 36)) for sign in text.replace(" ", "")]
-    return int("".join(digits)) % 97
-
-
-def _swapped(content: Content, before: str, after: str) -> Content:
-    """Replace words everywhere that they stand in the text and its HTML, so that both
-    say the same.
-    """
-    return replace(
-        content,
-        markdown=content.markdown and content.markdown.replace(before, after),
-        html=content.html and content.html.replace(before, after),
-    )
-
-
 _MAKERS: Mapping[str, Callable[[Content, random.Random], Made]] = {
     "recipient": _recipient,
     "amount": _amount,
     "link": _link,
     "hidden": _hidden,
-    "greeting": _greeting,
-    "account": _account,
 }

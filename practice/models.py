@@ -1,54 +1,24 @@
-"""The tables of practice messages: where they are planted, what was planted and how it
+"""The tables of practice messages: whether they are on, what was planted and how it
 ended, and who was told.
 
-A practice message has neither verdicts nor
-decisions: what people said of it is here alone, so that no figure of real decisions
-counts it.
+A practice message has neither verdicts nor decisions: what people said of it is here
+alone, so that no figure of real decisions counts it.
 """
 
 from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
-from common.actors import Actor, Role
-from mirror.models import Mailbox, Message
-from people.models import Grant
-
-
-class PracticeSettingQuerySet(models.QuerySet["PracticeSetting"]):
-    """Reads of where practice messages are switched on."""
-
-    def not_confirmed_by(self, person: int) -> Self:
-        """Those whose mailboxes include one that this person, by key, reviews, and of
-        which they have not confirmed since that they know.
-        """
-        grants = Grant.objects.filter(person=person, role=Role.REVIEWER)
-        own = grants.filter(
-            Q(connection=None, mailbox=None)
-            | Q(mailbox=OuterRef("mailbox"))
-            | Q(mailbox=None, connection=OuterRef("mailbox__connection"))
-        )
-        known = PracticeNotice.objects.filter(
-            person=person, confirmed_at__gte=OuterRef("since")
-        )
-        reviewed = Q(Exists(own)) | Q(Exists(grants), mailbox=None)
-        return self.filter(reviewed).exclude(Exists(known))
+from common.actors import Actor
+from mirror.models import Message
 
 
 class PracticeSetting(models.Model):
-    """Practice messages are switched on for a mailbox or, without one, for all that
-    have no row of their own.
-    """
+    """Practice messages are switched on: one row, or none."""
 
-    mailbox = models.OneToOneField(
-        Mailbox,
-        null=True,
-        on_delete=models.CASCADE,
-        related_name="practice",
-    )
     # One is planted among so many held messages.
     one_in = models.PositiveIntegerField()
     asked_by = models.ForeignKey(
@@ -64,14 +34,9 @@ class PracticeSetting(models.Model):
     counted = models.PositiveIntegerField(default=0)
     place = models.PositiveIntegerField(default=1)
 
-    objects = PracticeSettingQuerySet.as_manager()
-
     class Meta:
         constraints = [
-            # A null is equal to no other: this keeps the row for all mailboxes single.
-            models.UniqueConstraint(
-                fields=["mailbox"], name="practice_setting_once", nulls_distinct=False
-            ),
+            models.CheckConstraint(condition=Q(pk=1), name="practice_setting_once"),
             models.CheckConstraint(
                 condition=Q(one_in__gte=2, one_in__lte=10_000),
                 name="practice_setting_one_in",
@@ -83,7 +48,7 @@ class PracticeSetting(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"one in {self.one_in} in {self.mailbox or 'all mailboxes'}"
+        return f"One in {self.one_in:,} messages"
 
     @property
     def signatories(self) -> str:
@@ -135,13 +100,9 @@ class PracticeMessage(models.Model):
     ends_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=10, choices=Outcome)
-    # Who decided it, with what and how, as in a verdict.
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
-    verdict = models.CharField(max_length=10)
-    surface = models.CharField(max_length=16)
-    seconds_shown = models.PositiveIntegerField(null=True)
 
     objects = PracticeMessageQuerySet.as_manager()
 

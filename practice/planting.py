@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from string import digits
 from typing import Any
 
 from django.db import transaction
@@ -55,38 +54,30 @@ _LEADS_ELSEWHERE = ("discord_interaction_id", "countersign_edit")
 _RUNS = ("run_id", "runId")
 
 
+@transaction.atomic
 def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
     """Count what is held since the last time, and plant what is due; return how many
     were planted.
     """
-    planted = 0
-    for key in keys:
-        try:
-            planted += _count_and_plant(key, rng or random.SystemRandom())
-        except Exception:
-            log.exception("no practice message planted", extra={"setting": key})
-    return planted
-
-
-@transaction.atomic
-def _count_and_plant(key: int, rng: random.Random) -> bool:
+    rng = rng or random.SystemRandom()
     settings = PracticeSetting.objects.select_for_update(of=("self",), skip_locked=True)
-    setting = settings.filter(pk=key).first()
+    setting = settings.filter(pk__in=keys).first()
     if setting is None:
-        return False
+        return 0
     mailbox_id = count_on(setting, rng)
     setting.save(update_fields=["counted_to", "counted", "place"])
     if mailbox_id is None:
-        return False
+        return 0
     mailbox = Mailbox.objects.select_related("connection").get(pk=mailbox_id)
     connection = mailbox.connection
     if not mailbox.is_active or connection.removed_at or connection.paused_at:
-        return False
+        return 0
     stops = KillSwitch.objects.stopping(connection=connection.pk, mailbox=mailbox.pk)
     waiting = PracticeMessage.objects.waiting().filter(message__mailbox=mailbox)
     if stops.exists() or waiting.exists():
-        return False
-    return plant_in(mailbox, rng=rng, signed_by=setting.signatories) is not None
+        return 0
+    planted = plant_in(mailbox, rng=rng, signed_by=setting.signatories)
+    return int(planted is not None)
 
 
 def count_on(setting: PracticeSetting, rng: random.Random) -> int | None:
@@ -104,11 +95,6 @@ def count_on(setting: PracticeSetting, rng: random.Random) -> int | None:
         mailbox__isnull=False,
         review__is_apart=False,
     )
-    if setting.mailbox_id is not None:
-        new = new.filter(mailbox=setting.mailbox_id)
-    else:
-        others = PracticeSetting.objects.exclude(mailbox=None)
-        new = new.exclude(mailbox__in=others.values("mailbox"))
     keys = new.order_by("pk").values_list("pk", "mailbox_id")
     due_in = None
     for key, mailbox in list(keys[:_COUNTED_AT_ONCE]):
@@ -263,27 +249,9 @@ def upstream_id_like(known: str, rng: random.Random) -> str:
 
     Our gateway's ids hold nanoseconds below a million in 20 bits
     (`common.identifiers.ulid`): here they are above it, so that the gateway can never
-    make this id. Others get as many random letters and digits of the same kinds; short
-    ones are replaced by a random UUID.
+    make this id. Others are replaced by a random UUID.
     """
     if _ULID.fullmatch(known):
         beyond = rng.randint(1_000_000, 2**20 - 1)
         return ulid()[:10] + crockford((beyond << 60) | rng.getrandbits(60), 16)
-    try:
-        uuid.UUID(known)
-    except ValueError:
-        if sum(character.isalnum() for character in known) >= 20:
-            return "".join(_like(character, rng) for character in known)
     return str(uuid.UUID(int=rng.getrandbits(128), version=4))
-
-
-def _like(character: str, rng: random.Random) -> str:
-    if character in digits:
-        return rng.choice(digits)
-    if character in "abcdef":
-        return rng.choice("abcdef")
-    if character.isascii() and character.isalpha():
-        # Ids leave out the letters that people take for digits: i, l, o and u.
-        letters = "ghjkmnpqrstvwxyz"
-        return rng.choice(letters if character.islower() else letters.upper())
-    return character

@@ -9,10 +9,10 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.postgres import atomic_with_retry, clock
 from mirror.errors import ActNotAllowed
-from mirror.models import Mailbox, Message, may_set
+from mirror.models import Message
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from practice.ending import end_over
 from practice.models import PracticeMessage, PracticeNotice, PracticeSetting
@@ -22,90 +22,57 @@ LEAST = 2
 MOST = 10_000
 
 
-def may_see(actor: Actor) -> bool:
-    """Whether the actor may see where practice messages are switched on, and what was
-    planted: admins and auditors.
-    """
-    return actor.has(Role.ADMIN) or actor.has(Role.AUDITOR)
-
-
 @atomic_with_retry
 @second_admin("Practice messages", always=True)
-def switch_practice_on(
-    *, actor: Actor, mailbox: Mailbox | None, one_in: int
-) -> CanWait[PracticeSetting]:
-    """Plant one practice message among so many held ones, in a mailbox or in all;
-    return the setting.
+def switch_practice_on(*, actor: Actor, one_in: int) -> CanWait[PracticeSetting]:
+    """Plant one practice message among so many held ones, and return the setting.
 
     It always takes two admins, whatever the organisation has set. Raises ActNotAllowed
-    for anybody but an admin there, and for other numbers than those from 2 to 10,000.
+    for anybody but an admin of everything, and for other numbers than those from 2 to
+    10,000.
     """
-    if mailbox is not None and not mailbox.is_active:
-        raise ActNotAllowed("This mailbox is not there any more.")
-    if not may_set(actor, mailbox):
-        raise ActNotAllowed(
-            "Only an admin of all that it concerns can switch practice messages on."
-        )
+    _check_may_set(actor)
     if not LEAST <= one_in <= MOST:
         raise ActNotAllowed(f"Choose one in {LEAST} to {MOST:,} messages.")
-    before = PracticeSetting.objects.filter(mailbox=mailbox).first()
-    connection = mailbox.connection_id if mailbox else None
+    before = PracticeSetting.objects.first()
+    setting = PracticeSetting(pk=1, one_in=one_in)
     yield lambda: ChangeInWords(
-        title=f"Practice messages in {mailbox or 'all mailboxes'}",
-        before=_words(before),
-        after=f"One in {one_in:,} messages; the reviewers are told",
+        title="Practice messages",
+        before=str(before or "Off"),
+        after=f"{setting}; the reviewers are told",
         page=reverse("practice"),
-        connection=connection,
-        mailbox=mailbox.pk if mailbox else None,
     )
-    newest = Message.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    setting = PracticeSetting(
-        pk=before.pk if before else None,
-        mailbox=mailbox,
-        one_in=one_in,
-        counted_to=newest,
-        asked_by_id=int(actor.id),
-        accepted_by_id=int(actor.second),
-        since=clock(),
-    )
+    setting.counted_to = Message.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    setting.asked_by_id = int(actor.id)
+    setting.accepted_by_id = int(actor.second)
+    setting.since = clock()
     begin_round(setting, random.SystemRandom())
     setting.save()
-    words = changed(before=_words(before), after=_words(setting))
-    _record("practice.switched_on", actor, mailbox, words)
+    words = changed(before=str(before or "Off"), after=str(setting))
+    record("practice.switched_on", actor=actor, details=words)
     return setting
 
 
 @atomic_with_retry
-def switch_practice_off(*, actor: Actor, mailbox: Mailbox | None) -> bool:
-    """Plant no more in a mailbox, or by the setting for all; what waits there ends at
-    once. Whether that changed.
+def switch_practice_off(*, actor: Actor) -> bool:
+    """Plant no more; what waits ends at once. Whether that changed.
 
-    Raises ActNotAllowed for anybody but an admin there.
+    Raises ActNotAllowed for anybody but an admin of everything.
     """
-    if not may_set(actor, mailbox):
-        raise ActNotAllowed(
-            "Only an admin of all that it concerns can switch practice messages off."
-        )
-    settings = PracticeSetting.objects.select_for_update(of=("self",))
-    row = settings.filter(mailbox=mailbox).first()
+    _check_may_set(actor)
+    row = PracticeSetting.objects.select_for_update(of=("self",)).first()
     if row is None:
         return False
     row.delete()
-    words = changed(before=_words(row), after=_words(None))
-    _record(
-        "practice.switched_off",
-        actor,
-        mailbox,
-        {"signed_by": row.signatories, **words},
-    )
-    waiting = PracticeMessage.objects.waiting()
-    if mailbox is not None:
-        waiting = waiting.filter(message__mailbox=mailbox)
-    else:
-        others = PracticeSetting.objects.exclude(mailbox=None)
-        waiting = waiting.exclude(message__mailbox__in=others.values("mailbox"))
-    end_over(list(waiting.values_list("pk", flat=True)))
+    words = {"signed_by": row.signatories, **changed(before=str(row), after="Off")}
+    record("practice.switched_off", actor=actor, details=words)
+    end_over(list(PracticeMessage.objects.waiting().values_list("pk", flat=True)))
     return True
+
+
+def _check_may_set(actor: Actor) -> None:
+    if not actor.is_admin_of_all:
+        raise ActNotAllowed("Only an admin of everything can switch practice messages.")
 
 
 @atomic_with_retry
@@ -117,18 +84,3 @@ def confirm(*, actor: Actor) -> None:
         person_id=int(actor.id), defaults={"confirmed_at": Now()}
     )
     record("practice.confirmed", actor=actor)
-
-
-def _record(
-    action: str, actor: Actor, mailbox: Mailbox | None, details: dict[str, str]
-) -> None:
-    record(
-        action,
-        actor=actor,
-        connection=mailbox.connection_id if mailbox else None,
-        details={"mailbox": str(mailbox or "all mailboxes")} | details,
-    )
-
-
-def _words(row: PracticeSetting | None) -> str:
-    return f"One in {row.one_in:,} messages" if row else "Off"

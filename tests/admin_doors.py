@@ -284,7 +284,7 @@ ACCOUNT_DOORS = {
         fields=lambda w: {"minimum": "gated_send"},
     ),
     "practice": Door(
-        "shows what practice messages are; to admins and auditors, where they are on",
+        "shows what practice messages are; to admins and auditors, whether they are on",
         "own",
         (A, U, R),
     ),
@@ -293,13 +293,13 @@ ACCOUNT_DOORS = {
         "desk",
         ADMIN,
         sure=True,
-        fields=lambda w: {"where": "all", "one_in": 50},
+        fields=lambda w: {"one_in": 50},
     ),
     "practice-off": Door(
         "switches practice messages off",
         "desk",
         ADMIN,
-        fields=lambda w: {"where": "all"},
+        fields=nothing,
     ),
     "confirm-practice": Door(
         "stores that one knows of practice messages",

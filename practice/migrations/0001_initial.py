@@ -35,9 +35,6 @@ class Migration(migrations.Migration):
                 ('ends_at', models.DateTimeField()),
                 ('ended_at', models.DateTimeField(null=True)),
                 ('outcome', models.CharField(choices=[('caught', 'Stopped'), ('passed', 'Let pass'), ('unanswered', 'Nobody decided')], max_length=10)),
-                ('verdict', models.CharField(max_length=10)),
-                ('surface', models.CharField(max_length=16)),
-                ('seconds_shown', models.PositiveIntegerField(null=True)),
                 ('copied_from', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='practice_copies', to='mirror.message')),
                 ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='practice', to='mirror.message')),
                 ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
@@ -58,10 +55,9 @@ class Migration(migrations.Migration):
                 ('place', models.PositiveIntegerField(default=1)),
                 ('accepted_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('asked_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('mailbox', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='practice', to='mirror.mailbox')),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('mailbox',), name='practice_setting_once', nulls_distinct=False), models.CheckConstraint(condition=models.Q(('one_in__gte', 2), ('one_in__lte', 10000)), name='practice_setting_one_in'), models.CheckConstraint(condition=models.Q(('asked_by', models.F('accepted_by')), _negated=True), name='practice_setting_takes_two')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('pk', 1)), name='practice_setting_once'), models.CheckConstraint(condition=models.Q(('one_in__gte', 2), ('one_in__lte', 10000)), name='practice_setting_one_in'), models.CheckConstraint(condition=models.Q(('asked_by', models.F('accepted_by')), _negated=True), name='practice_setting_takes_two')],
             },
         ),
     ]

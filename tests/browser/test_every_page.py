@@ -337,7 +337,7 @@ def of_practice(client, take, **_):
     make_approved(connection, person)
     planted = make_planted(connection)
     other = make_person("otto@yourteam.example", "Otto Vale", "admin")
-    PracticeSetting.objects.create(one_in=50, asked_by=person, accepted_by=other)
+    PracticeSetting.objects.create(pk=1, one_in=50, asked_by=person, accepted_by=other)
     take("queue, told of practice", client.get("/queue/"))
     decide(planted.message, person)
     take("message, practice", client.get(f"/queue/{planted.message.public_id}/"))

@@ -269,18 +269,18 @@ def test_whole_reads_close_none_and_multimail_is_never_asked_about_one(
 # --- Planting.
 
 
-def on(mailbox, admin, one_in=3, **fields):
+def on(admin, one_in=3, **fields):
     second = make_person("second@yourteam.example", "Second Admin", "admin")
     setting = PracticeSetting(
-        mailbox=mailbox, one_in=one_in, asked_by=admin, accepted_by=second, **fields
+        pk=1, one_in=one_in, asked_by=admin, accepted_by=second, **fields
     )
     setting.save()
     PracticeSetting.objects.update(since=timezone.now() - timedelta(days=30))
     return setting
 
 
-def test_one_in_so_many_held_messages_is_planted(approved, connection, mailbox, admin):
-    setting = on(mailbox, admin, one_in=3, place=2, counted_to=approved.pk)
+def test_one_in_so_many_held_messages_is_planted(approved, connection, admin):
+    setting = on(admin, one_in=3, place=2, counted_to=approved.pk)
     rng = random.Random(1)
     make_message(connection)
     assert tasks.sweep() == "swept"
@@ -297,7 +297,7 @@ def test_one_in_so_many_held_messages_is_planted(approved, connection, mailbox, 
 def test_nothing_is_planted_where_something_stops_it(
     planted, connection, mailbox, admin, reviewer
 ):
-    setting = on(mailbox, admin, one_in=2, place=1, counted_to=planted.message_id)
+    setting = on(admin, one_in=2, place=1, counted_to=planted.message_id)
     make_message(connection)
     make_approved(connection, reviewer)
     stops = (
@@ -318,8 +318,8 @@ def test_nothing_is_planted_where_something_stops_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_sweeps_at_once_plant_one(approved, connection, mailbox, admin):
-    setting = on(mailbox, admin, one_in=2, place=1, counted_to=approved.pk)
+def test_two_sweeps_at_once_plant_one(approved, connection, admin):
+    setting = on(admin, one_in=2, place=1, counted_to=approved.pk)
     make_message(connection)
     with transaction.atomic():
         # One worker is at it: another passes by, and does not wait to do the same
@@ -369,22 +369,22 @@ def test_erasing_the_copied_message_erases_the_copy(planted, approved):
 
 
 def test_switching_on_always_takes_two_admins_and_off_takes_one(
-    mailbox, admin, second, reviewer, planted
+    admin, second, reviewer, planted
 ):
     with pytest.raises(ActNotAllowed):
-        switch_practice_on(actor=actor_of(reviewer), mailbox=mailbox, one_in=10)
+        switch_practice_on(actor=actor_of(reviewer), one_in=10)
     with pytest.raises(SecondAdminNeeded) as needed:
-        switch_practice_on(actor=actor_of(admin), mailbox=None, one_in=10)
+        switch_practice_on(actor=actor_of(admin), one_in=10)
     change = ask_second_admin(
         asked=needed.value.asked, reason="To learn", actor=actor_of(admin)
     )
     accept(change_id=change.pk, actor=actor_of(second))
     setting = PracticeSetting.objects.get()
-    assert (setting.mailbox, setting.one_in) == (None, 10)
+    assert setting.one_in == 10
     assert (setting.asked_by, setting.accepted_by) == (admin, second)
     entry = Entry.objects.of_action("practice.switched_on").get()
     assert entry.detail.fields["accepted_by"] == "Sam Second"
-    assert switch_practice_off(actor=actor_of(second), mailbox=None)
+    assert switch_practice_off(actor=actor_of(second))
     off = Entry.objects.of_action("practice.switched_off").get()
     assert off.actor_id == str(second.pk)
     planted.refresh_from_db()
@@ -392,10 +392,10 @@ def test_switching_on_always_takes_two_admins_and_off_takes_one(
     assert not PracticeSetting.objects.exists()
 
 
-def test_reviewers_are_told_until_they_confirm(signed_in, mailbox, admin, reviewer):
+def test_reviewers_are_told_until_they_confirm(signed_in, admin, reviewer):
     client = signed_in(reviewer)
     assert "practice" not in client.get("/queue/").text
-    on(mailbox, admin)
+    on(admin)
     assert "I know" in client.get("/queue/").text
     assert "I know" not in signed_in(admin).get("/queue/").text
     client = signed_in(reviewer)

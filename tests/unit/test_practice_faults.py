@@ -12,22 +12,14 @@ from hypothesis import strategies as st
 from approvals.message_page.content.differences import difference
 from common.fingerprint import Content
 from common.identifiers import CROCKFORD, ulid
-from practice.faults import (
-    _IBAN,
-    FAULTS,
-    is_iban,
-    plant,
-)
+from practice.faults import FAULTS, plant
 from practice.planting import upstream_id_like
 
 CONTENT = Content(
     sender="support@yourteam.example",
     to=("Dana <dana@northwind.example>",),
     subject="Your refund",
-    markdown=(
-        "Hello **Dana**,\n\nwe pay 1,200.50 EUR to DE89 3704 0044 0532 0130 00.\n"
-        "See https://portal.northwind.example/4471."
-    ),
+    markdown="We pay 1,200.50 EUR. See https://portal.northwind.example/4471.",
 )
 
 
@@ -42,8 +34,6 @@ def test_fault_changes_one_field_and_says_how(fault, seed):
     changes = difference(content, made.content)
     assert len(changes) == 1
     assert made.explanation.endswith(".")
-    if fault == "account":
-        assert is_iban(_IBAN.search(made.content.markdown)[0])
 
 
 def test_content_that_offers_nothing_gets_no_fault():
