@@ -18,7 +18,6 @@ _HELP = """\
 ./run test [--all] [...]     set up and run the checks and tests; arguments go to pytest, and then the tests only run
 ./run check                  format, lint, types, imports, migrations, deployment settings
 ./run bench [--smoke] [name] benchmarks, and docs/benchmarks.md; --smoke only tries each, at its smallest size
-./run screenshots [folder]   pictures of every page, at three widths, light and dark
 ./run help                   this
 
 Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/countersign DEMO=0 ./run"""
@@ -30,11 +29,11 @@ _COMMANDS = {
         ("start", "gateway", "stop", "reset", "manage", "backup", "bench", "restore"),
         "commands",
     ),
-    **dict.fromkeys(("test", "check", "screenshots"), "quality"),
+    **dict.fromkeys(("test", "check"), "quality"),
 }
 # Commands that need the tools of the developers, and those that need no server programs
 # even without addresses.
-_DEVELOPMENT = ("test", "check", "bench", "screenshots")
+_DEVELOPMENT = ("test", "check", "bench")
 _NO_SERVERS = ("stop", "reset")
 
 

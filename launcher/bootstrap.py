@@ -237,32 +237,20 @@ def _call(command: list[str], sentence: str) -> None:
     """Runs one step of the installation and shows the end of its output only if it
     fails.
     """
-    # uv stops when it cannot make its cache, as for an account without a home.
-    home = Path(
-        os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME") or "/nonexistent"
-    )
-    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    if not os.access(home, os.W_OK):
-        environment |= {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
     launcher = os.getpid()
-    process = subprocess.Popen(
+    result = subprocess.run(
         command,
-        env=environment,
+        env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        check=False,
         # An installer that survives a killed start would keep writing into what the
         # next start rebuilds.
         preexec_fn=lambda: die_with_parent(parent=launcher),
     )
-    started = time.monotonic()
-    output = None
-    while output is None:
-        try:
-            output, _ = process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            say(f"    still at it after {time.monotonic() - started:.0f} s")
-    if process.returncode != 0:
-        raise LaunchError(sentence, details="\n".join(output.strip().splitlines()[-8:]))
+    if result.returncode != 0:
+        output = result.stdout.strip().splitlines()
+        raise LaunchError(sentence, details="\n".join(output[-8:]))

@@ -219,11 +219,8 @@ def rotate(log: Path, *, limit: int = LOG_LIMIT) -> bool:
             0o600,
         )
         with open(earlier, "wb") as target:
-            offset = 0
-            while sent := os.sendfile(
-                target.fileno(), source.fileno(), offset, LOG_LIMIT
-            ):
-                offset += sent
+            while part := source.read(1 << 16):
+                target.write(part)
         source.truncate(0)
     return True
 
@@ -325,9 +322,7 @@ def log_folder(data: Path) -> Path:
 
 
 def socket_folder(data: Path) -> Path:
-    """DATA_DIR/sockets, or where that is too long a folder of ours in the temporary
-    one; 0700 either way.
-    """
+    """DATA_DIR/sockets, or where that is too long a folder of ours in /tmp; 0700 either way."""
     own = data / "sockets"
     if len(os.fsencode(own)) <= _LONGEST:
         own.mkdir(mode=0o700, exist_ok=True)
@@ -335,16 +330,7 @@ def socket_folder(data: Path) -> Path:
     # Recognisable: the same data folder always leads to the same place, so what is
     # stale there is found again.
     name = f"countersign-{os.geteuid()}-{zlib.crc32(os.fsencode(data)):08x}{len(os.fsencode(data)):x}"
-    bases = [os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm"]  # noqa: S108 - the folder is checked below
-    for base in dict.fromkeys(bases):
-        folder = Path(base) / name
-        if len(os.fsencode(folder)) <= _LONGEST and os.access(base, os.W_OK | os.X_OK):
-            break
-    else:
-        raise LaunchError(
-            f"DATA_DIR is too deep for the servers' sockets ({data}), and there is no temporary folder: use a shorter "
-            "path."
-        )
+    folder = Path("/tmp") / name  # noqa: S108 - it is checked below
     # Everybody may write to the folder around it, so somebody else may have made it
     # first.
     folder.mkdir(mode=0o700, exist_ok=True)

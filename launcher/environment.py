@@ -36,7 +36,6 @@ PORTS = {
 _FIRST = 20_000
 _LAST = 32_000
 DEMO_MODES = ("1", "quiet", "0")
-MAX_ISSUER = 200
 PRODUCTS = ("both", "dashboard", "gateway")
 DISCORD = (
     "DISCORD_APP_ID",
@@ -422,8 +421,4 @@ def _check_provider(given: _Given) -> None:
     if parts.scheme != "https" and origin not in given.outgoing():
         raise LaunchError(
             f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}."
-        )
-    if len(issuer) > MAX_ISSUER:
-        raise LaunchError(
-            f"OIDC_ISSUER is longer than {MAX_ISSUER} characters, which is all that the desk can store."
         )

@@ -36,7 +36,7 @@ def die_with_parent(signum: int = signal.SIGKILL, *, parent: int | None = None) 
         os._exit(1)
 
 
-def end_marked(data: Path) -> list[int]:
+def end_marked(data: Path) -> None:
     """Kills every process that carries this data folder's marker in its environment,
     but not our own ancestors.
     """
@@ -59,10 +59,10 @@ def end_marked(data: Path) -> list[int]:
             return False
         return pid not in spared and wanted in variables
 
-    return _end_all(is_marked)
+    _end_all(is_marked)
 
 
-def end_in_folder(*, comm: str, folder: Path) -> list[int]:
+def end_in_folder(*, comm: str, folder: Path) -> None:
     """Kills every process of that name that works in the folder: servers write their
     title over their environment.
     """
@@ -77,7 +77,7 @@ def end_in_folder(*, comm: str, folder: Path) -> list[int]:
         except OSError:
             return False  # gone, another user's, or a zombie
 
-    return _end_all(works_there)
+    _end_all(works_there)
 
 
 def end_group(group: int) -> None:
@@ -88,20 +88,17 @@ def end_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _end_all(matches: Callable[[int], bool]) -> list[int]:
+def _end_all(matches: Callable[[int], bool]) -> None:
     """Kills in a loop until none is left, since a dying parent may just have made
     another one.
     """
-    ended: list[int] = []
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         running = (int(name) for name in os.listdir("/proc") if name.isdigit())
         found = [pid for pid in running if matches(pid)]
         if not found:
-            break
+            return
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        ended.extend(pid for pid in found if pid not in ended)
         time.sleep(0.02)
-    return ended

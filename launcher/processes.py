@@ -5,7 +5,6 @@ it is ready.
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
 from launcher.environment import Environment
 from launcher.paths import PYTHON
@@ -108,12 +107,9 @@ def table(environment: Environment) -> list[Process]:
             http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health")
         )
         beat = product if product == "gateway" else ""
-        # Where the listener for mail is found: an address for all interfaces is
-        # answered on loopback too.
-        host = ip_address(environment.variables["INBOUND_HOST"])
-        if host.is_unspecified:
-            host = ip_address("127.0.0.1" if host.version == 4 else "::1")
-        inbound = Check(port=ports["INBOUND_PORT"], host=str(host))
+        # Linux takes the address of all interfaces for this machine's own.
+        host = environment.variables["INBOUND_HOST"]
+        inbound = Check(port=ports["INBOUND_PORT"], host=host)
         processes.append(
             worker(
                 "worker-out",

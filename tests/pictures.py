@@ -1,5 +1,5 @@
 """Makes pictures of every page, at three widths, in light and dark, and those of
-docs/images: `./run screenshots [folder] [names...]`.
+docs/images: `python -m tests.pictures FOLDER [names...]`.
 
 It starts a product with its demo for itself, and takes everything away again.
 """

@@ -13,13 +13,10 @@ from launcher.console import LaunchError
 from launcher.processes import Check, Process, table
 
 
-def test_socket_folder_is_private_and_short_also_for_a_deep_clone(
-    tmp_path, monkeypatch
-):
+def test_socket_folder_is_private_and_short_also_for_a_deep_clone(tmp_path):
     folder = socket_folder(tmp_path)
     assert folder.parent == tmp_path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
     deep = tmp_path / ("deep" * 30)
     other = tmp_path / ("deeq" * 30)
     folder = socket_folder(deep)
@@ -115,8 +112,7 @@ def test_process_that_answers_nothing_is_ended_after_the_third_question(tmp_path
             child.end_now()
 
 
-def test_socket_folder_that_somebody_else_made_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", "/tmp")
+def test_socket_folder_that_somebody_else_made_is_refused(tmp_path):
     deep = tmp_path / ("other" * 30)
     folder = socket_folder(deep)
     try:
