@@ -23,16 +23,8 @@ from demo.web import Server
 log = logging.getLogger("demo")
 
 
-class BadEnvironment(Exception):
-    """A variable is missing or unusable; the text names it and says what it should
-    hold.
-    """
-
-
 def main() -> int:
-    """Run until a signal (0), a part that dies (1), or an environment that cannot be
-    used (2).
-    """
+    """Run until a signal (0), or a part that dies (1)."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -41,12 +33,7 @@ def main() -> int:
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ended.put(0))
-    try:
-        parts = make_parts(os.environ)
-    except (BadEnvironment, OSError) as error:
-        about = {"event": "demo.cannot_start", "reason": str(error)}
-        log.error("cannot start", extra=about)
-        return 2 if isinstance(error, BadEnvironment) else 1
+    parts = make_parts(os.environ)
 
     def watch(name: str) -> None:
         try:
@@ -65,18 +52,7 @@ def make_parts(environ: Mapping[str, str]) -> dict[str, Callable[[], None]]:
     """Bind the ports and open the files, so that errors occur here, then return the
     parts to run.
     """
-    for name in ("DATA_DIR", "DISCORD_PORT", "SMTP_PORT"):
-        value = environ.get(name, "").strip()
-        if not value:
-            raise BadEnvironment(
-                f"{name} is not set; the demo is started by ./run, which sets it."
-            )
-        is_number = value.isascii() and value.isdigit()
-        if name != "DATA_DIR" and not (is_number and int(value) <= 65535):
-            raise BadEnvironment(
-                f"{name} must be a port from 0 to 65535 (0: any free one), not {value!r}."
-            )
-    data_dir = Path(environ["DATA_DIR"].strip()).absolute()
+    data_dir = Path(environ["DATA_DIR"]).absolute()
     public_url = (environ.get("PUBLIC_URL") or "http://127.0.0.1:8000").rstrip("/")
     hosts = environ.get("ALLOWED_HOSTS") or "127.0.0.1,localhost"
     allowed_hosts = frozenset(hosts.lower().replace(" ", "").split(",")) - {""}
@@ -84,8 +60,7 @@ def make_parts(environ: Mapping[str, str]) -> dict[str, Callable[[], None]]:
     outbox = data_dir / "outbox"
     # Makes the folders, readable by their owner alone.
     Maildir(outbox)
-    app_id = environ.get("DISCORD_APP_ID", "").strip()
-    site = DemoSite(data_dir, outbox, public_url, app_id)
+    site = DemoSite(data_dir, outbox, public_url)
     server = Server(int(environ["DISCORD_PORT"]), site, allowed_hosts)
     listener = listen(int(environ["SMTP_PORT"]))
     log.info(

@@ -31,8 +31,7 @@ log = logging.getLogger("demo.agent")
 
 TIMEOUT_SECONDS = 10.0
 PAUSE_SECONDS = (60.0, 100.0)
-LONGEST_WAIT_SECONDS = 30.0
-LONGEST_LOOK_SECONDS = 2.0
+LOOK_SECONDS = 2.0
 MOST_WAITING = 25
 LONGEST_LEAVING_SECONDS = 20
 HEARSAY_SECONDS = 4.0
@@ -82,7 +81,6 @@ class Agent:
 
     def _write(self, run: str, sequence: int) -> None:
         message = MESSAGES[sequence % len(MESSAGES)]
-        tries = 0
         while True:
             # Read each time: a `./run reset` changes them under a running agent.
             account = read_account(self._credentials, self._gateway_url)
@@ -92,15 +90,9 @@ class Agent:
             is_refused = 400 <= status < 500 and status not in (401, 404, 408, 429)
             if account and (200 <= status < 300 or is_refused):
                 break
-            if tries == 0:
-                about = {"event": "agent.waits", "status": status}
-                log.warning("gateway does not take mail yet", extra=about)
-            # A gateway that is not up yet is looked for more often.
-            longest = LONGEST_WAIT_SECONDS if status else LONGEST_LOOK_SECONDS
-            asked = reply.headers.get("Retry-After", "")
-            pause = float(asked) if asked.isdigit() else 0.0
-            self._stop.wait(max(pause, min(0.25 * 2.0 ** min(tries, 10), longest)))
-            tries += 1
+            about = {"event": "agent.waits", "status": status}
+            log.warning("gateway does not take mail yet", extra=about)
+            self._stop.wait(LOOK_SECONDS)
         about = {"event": "agent.sent", "letter": message.name, "status": status}
         log.info("letter sent", extra=about)
         if message.question and account.inbound_port and status < 300:

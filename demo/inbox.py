@@ -37,7 +37,6 @@ log = logging.getLogger("demo.smtp")
 MAX_MESSAGE = 30 * 1024 * 1024
 MOST_SHOWN = 200_000
 MOST_LISTED = 200
-MOST_UNFOLDED = 6
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _NOTHING = '<li class="none">Nothing has been delivered yet. Approve a message and it arrives here.</li>'
 
@@ -261,25 +260,14 @@ def _addresses(message: Message) -> str:
         "To": visible(headers[0]),
         "Cc": visible(headers[1]),
         "Sent by": visible(_header(message, "X-Envelope-From")),
-        "Reached": _listed(reached),
-        "Bcc": _listed(blind),
+        "Reached": visible(", ".join(reached)),
     }
-    if len(reached) > 1 and {address.lower() for address in reached} == named:
-        rows["Reached"] = f"all {len(reached)} named above"
     if blind:
-        rows["Bcc"] = (
-            f'<span class="chip violet">Not in the headers</span> {rows["Bcc"]}'
-        )
+        chip = '<span class="chip violet">Not in the headers</span>'
+        rows["Bcc"] = f"{chip} {visible(', '.join(blind))}"
     return "".join(
         f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items() if value
     )
-
-
-def _listed(addresses: list[str]) -> str:
-    joined = visible(", ".join(addresses))
-    if len(addresses) <= MOST_UNFOLDED:
-        return joined
-    return f'<details class="many"><summary>{len(addresses)} addresses</summary>{joined}</details>'
 
 
 def _recipients(message: Message) -> list[str]:

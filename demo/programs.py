@@ -3,8 +3,7 @@ received. Everything shown is escaped.
 
 Inngest's event API is answered as it is documented: `POST /e/<event key>` with one
 event or a list of them. A signed webhook is checked as the Standard Webhooks
-specification asks its users to. The events are kept in a journal, which is read at the
-start.
+specification asks its users to. The events are forgotten at the end.
 """
 
 import json
@@ -12,7 +11,7 @@ import re
 import secrets
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -44,22 +43,19 @@ class InngestEvent(BaseModel):
 
 @dataclass
 class Event:
-    """One received event. `times` counts its deliveries; a program acts on the first."""
+    """One received event; one that comes again counts once."""
 
     program: str
     id: str
     name: str
     at: str
     body: dict[str, Any]
-    times: int = 1
 
 
 class Programs:
     """Answers what goes to the programs' addresses, and shows it."""
 
     def __init__(self, data_dir: Path, dashboard_url: str) -> None:
-        """Read the journal; a line torn by a kill is left out."""
-        self._journal = data_dir / "programs.jsonl"
         self._credentials = data_dir / "credentials.env"
         self._dashboard_url = dashboard_url
         # Oldest first.
@@ -67,12 +63,6 @@ class Programs:
         self._lock = threading.Lock()
         self._started = time.time_ns()
         self._changes = 0
-        self._journal.touch()
-        for line in self._journal.read_text("utf-8", "replace").splitlines():
-            try:
-                self._keep(Event(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue
 
     @property
     def version(self) -> str:
@@ -109,10 +99,6 @@ class Programs:
             chips = ""
             if event.program == "webhook":
                 chips = ' <span class="chip green">✓ signature holds</span>'
-            if event.times > 1:
-                chips += (
-                    f' <span class="chip">came {event.times} times, counted once</span>'
-                )
             at = time_element(datetime.fromisoformat(event.at))
             body = escape(json.dumps(event.body, indent=2, ensure_ascii=False))
             rows += (
@@ -157,22 +143,12 @@ class Programs:
         return Answer(204)
 
     def _take(self, program: str, key: str, name: str, body: dict[str, Any]) -> None:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
-            if known := self._events.get((program, key)):
-                known.times += 1
-                self._changes += 1
-                return
-            at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            event = Event(program, key, name, at, body)
-            self._keep(event)
-            with self._journal.open("a", encoding="utf-8") as journal:
-                journal.write(f"\n{json.dumps(asdict(event))}")
-
-    def _keep(self, event: Event) -> None:
-        self._events[event.program, event.id] = event
-        while len(self._events) > MOST_EVENTS:
-            del self._events[next(iter(self._events))]
-        self._changes += 1
+            self._events.setdefault((program, key), Event(program, key, name, at, body))
+            while len(self._events) > MOST_EVENTS:
+                del self._events[next(iter(self._events))]
+            self._changes += 1
 
 
 def _refused(status: int, words: str) -> Answer:

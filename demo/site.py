@@ -22,16 +22,11 @@ _ASSET = re.compile(r"/assets/([\w-]+)\.(css|js|svg)")
 class DemoSite:
     """Answers every request of the demo's port."""
 
-    def __init__(
-        self, data_dir: Path, outbox: Path, desk_url: str, app_id: str
-    ) -> None:
-        """Read the data of an earlier run. `app_id` is the desk's application, which
-        may not be the stand-in's.
-        """
+    def __init__(self, data_dir: Path, outbox: Path, desk_url: str) -> None:
+        """Read the data of an earlier run."""
         self.desk_url = desk_url
         self.guild = Guild(data_dir)
         self.api = DiscordApi(self.guild)
-        self.is_playable = app_id in ("", self.guild.application.id)
         self.inbox = InboxPages(outbox, desk_url)
         self.programs = Programs(data_dir, desk_url)
 
@@ -55,14 +50,7 @@ class DemoSite:
         member = member_of(request.query.get("as", ""))
         match request.path:
             case "/":
-                page = channel_page(
-                    guild,
-                    channel,
-                    member,
-                    dashboard_url=self.desk_url,
-                    is_playable=self.is_playable,
-                )
-                return html_answer(page)
+                return html_answer(channel_page(guild, channel, member, self.desk_url))
             case "/messages/":
                 return _fresh(
                     request, guild.version, lambda: message_list(guild, channel, member)

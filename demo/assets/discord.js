@@ -16,7 +16,7 @@
     document.dispatchEvent(new Event("look"));
     if (answer.status !== 200) throw new Error(told.message);
     /* What only this member sees stands at the end, wherever the pressed card is. */
-    if (act !== "dismiss" && !told.form) toEnd();
+    if (!told.form) toEnd();
     return told;
   }
 
@@ -73,7 +73,6 @@
     if (!button) return;
     if (button.dataset.press) press(button);
     else if (button.dataset.open) document.getElementById(button.dataset.open).showModal();
-    else if (button.dataset.dismiss) play("dismiss", { reply: button.dataset.dismiss });
     else if ("close" in button.dataset) button.closest("dialog").close();
   });
   document.addEventListener("submit", (event) => {

@@ -47,7 +47,7 @@ _MENTIONS = {
     "users": re.compile(r"<@!?(\d+)>"),
     "roles": re.compile(r"<@&(\d+)>"),
 }
-_SHOWN = ("title", "description", "fields", "author", "footer", "image", "thumbnail")
+_SHOWN = ("title", "description", "fields", "footer")
 # The answer, and the message as it is afterwards.
 Outcome = tuple[Answer, Message | None]
 
@@ -297,7 +297,7 @@ class DiscordApi:
 
     def _on_reply(self, request: Request, app_id: str, token: str) -> Answer:
         reply = self.guild.replies.get(token)
-        if app_id != self.guild.application.id or reply is None or reply.is_over:
+        if app_id != self.guild.application.id or reply is None:
             raise Refused(404, 10015, "Unknown Webhook")
         if reply.state not in ("thinking", "shown"):
             raise Refused(404, 10008, "Unknown Message")

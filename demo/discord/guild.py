@@ -28,9 +28,7 @@ from demo.discord.application import load_or_make
 DISCORD_EPOCH_MS = 1_420_070_400_000
 # More than anyone scrolls through in a demo, and a bound on memory.
 MOST_MESSAGES = 1000
-MOST_REPLIES = 200
-# So long an answer can be deferred.
-TOKEN_SECONDS = 15 * 60
+MOST_REPLIES = 20
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,6 @@ class Reply:
     state: Literal["asked", "thinking", "shown", "failed"] = "asked"
     content: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(60))
-    begun: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its token is valid no more."""
-        return time.monotonic() > self.begun + TOKEN_SECONDS
 
 
 class Guild:
@@ -134,9 +126,6 @@ class Guild:
         """Return what this member sees and nobody else does."""
         with self._lock:
             mine = [one for one in self.replies.values() if one.member == member]
-        for reply in mine:
-            if reply.state == "thinking" and reply.is_over:
-                reply.state = "failed"
         return [reply for reply in mine if reply.state != "asked"]
 
     def commands(self) -> list[dict[str, Any]]:

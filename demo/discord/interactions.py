@@ -36,13 +36,6 @@ def play(guild: Guild, request: Request, endpoint: str) -> Answer:
         asked = json.loads(request.body)
         member = member_of(asked["as"])
         match request.path.removeprefix(PATH):
-            case "dismiss":
-                dismissed = asked["reply"]
-                for reply in guild.replies_to(member):
-                    if reply.id == dismissed:
-                        reply.state = "asked"
-                guild.touch()
-                return json_answer({})
             case "press":
                 kind, reply, about = _press(guild, member, asked)
             case "submit":

@@ -21,24 +21,13 @@ _NO_COLOUR = "#1e1f22"
 MOST_SHOWN = 100
 # From here on a text gets more than one line.
 _LONG = 1000
-_NO_APPLICATION = (
-    '<p class="composer off">This desk has a Discord application of your own, so '
-    "nothing can be pressed here.</p>"
-)
 _NO_COMMANDS = "<span>No commands are registered: ./run manage discord_register registers them.</span>"
 
 
 def channel_page(
-    guild: Guild,
-    channel: GuildChannel,
-    member: Member,
-    *,
-    dashboard_url: str,
-    is_playable: bool,
+    guild: Guild, channel: GuildChannel, member: Member, dashboard_url: str
 ) -> str:
-    """Return the whole page of a channel, as this member sees it. Without an
-    application of the stand-in's own there is nothing to press or to type.
-    """
+    """Return the whole page of a channel, as this member sees it."""
     channels = ""
     for one in CHANNELS:
         current = ' aria-current="page"' if one == channel else ""
@@ -52,7 +41,7 @@ def channel_page(
         topic=escape(channel.topic),
         start=escape(channel.start),
         channels=channels,
-        composer=_composer(guild, channel, member) if is_playable else _NO_APPLICATION,
+        composer=_composer(guild, channel, member),
         live=f"/messages/{_query(channel, member)}",
         messages=message_list(guild, channel, member),
         version=guild.version,
@@ -194,15 +183,12 @@ def _reply(reply: Reply, at: datetime) -> str:
         text = '<div class="text failed">The application did not respond.</div>'
     elif reply.state == "thinking":
         text = '<div class="text thinking">Countersign is thinking…</div>'
-    dismiss = (
-        f'<button type="button" data-dismiss="{reply.id}">Dismiss message</button>'
-    )
     return _item(
         f'class="message private" id="reply-{reply.id}"',
         asked,
         "Countersign",
         at,
-        f'{text}<p class="only">Only you can see this • {dismiss}</p>',
+        f'{text}<p class="only">Only you can see this</p>',
     )
 
 
@@ -245,9 +231,6 @@ def _embed(embed: dict[str, Any]) -> str:
         f'<article class="embed"><svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{colour}"/>'
         '</svg><div class="embed-body">'
     )
-    if author := embed.get("author"):
-        name = anchor(author.get("url"), escape(author["name"]))
-        html += f'<p class="author">{name}</p>'
     if title := embed.get("title"):
         heading = anchor(embed.get("url"), render(title, links=False))
         html += f"<h4>{heading}</h4>"
@@ -270,13 +253,8 @@ def _embed(embed: dict[str, Any]) -> str:
             fields += f'<div class="span-{span}"><dt>{name}</dt><dd>{value}</dd></div>'
     if fields:
         html += f'<dl class="fields">{fields}</dl>'
-    ends = []
     if footer := embed.get("footer"):
-        ends.append(escape(footer["text"]))
-    if at := embed.get("timestamp"):
-        ends.append(time_element(datetime.fromisoformat(at)))
-    if ends:
-        html += f'<p class="footer">{" <span>•</span> ".join(ends)}</p>'
+        html += f'<p class="footer">{escape(footer["text"])}</p>'
     return f"{html}</div></article>"
 
 

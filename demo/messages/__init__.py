@@ -16,8 +16,7 @@ _OPENING = """
     invoice refund meeting look-alike outage pings-everyone contract mass-mail program lying-pdf return-label
 """
 _LATER = """
-    saml hidden-text outreach late-parcel quote leaked-key welcome reminder turned-name bug-fixed interview
-    internal-thread release-notes cancellation no-to-feature old-address maintenance data-request
+    hidden-text outreach leaked-key reminder turned-name bug-fixed internal-thread old-address
 """
 OPENING: tuple[Message, ...] = tuple(_BY_NAME[name] for name in _OPENING.split())
 MESSAGES: tuple[Message, ...] = (*OPENING, *(_BY_NAME[name] for name in _LATER.split()))

@@ -67,46 +67,6 @@ Support
 """,
     ),
     Message(
-        "saml",
-        to="marco.ruiz@tailspin.example",
-        subject="Re: SAML sign-in loops back to the login page",
-        why="Ticket $ticket: known cause, answer taken from the runbook.",
-        body="""\
-Hello Marco,
-
-The loop happens when your identity provider signs the response but not the assertion. To fix it:
-
-1. Open **Applications > Fieldnote > Signing** in your provider.
-2. Choose *Sign response and assertion*.
-3. Check that the audience is `https://fieldnote.example/saml/metadata`, without a trailing slash.
-
-Then sign in from a private window. If it still loops, send me the value of `InResponseTo` from the last attempt, \
-but please leave out the assertion itself: it works like a password.
-
-Best,
-Noor Haddad
-Support, ticket $ticket
-""",
-    ),
-    Message(
-        "late-parcel",
-        to="yuki.tanaka@wideworld.example",
-        subject="Order $order is two days late, and what we did",
-        why="Carrier reports a missed connection; customer asked twice.",
-        origin=BEN,
-        body="""\
-Dear Yuki,
-
-Your order missed its flight on Monday. It's on its way again and should reach you on **$weekday**.
-
-We've refunded the shipping fee. If you need the order by a certain date, let me know and I'll ask the courier about \
-a faster delivery.
-
-Kind regards,
-Ben Okoro
-""",
-    ),
-    Message(
         "outage",
         to="ops@contoso.example",
         cc="priya.nair@adatum.example",
@@ -135,44 +95,6 @@ Operations
 """,
     ),
     Message(
-        "welcome",
-        to="sam@litware.example",
-        subject="Welcome aboard, Sam",
-        why="New account finished its set-up.",
-        body="""\
-Hi Sam,
-
-It's good to have you with us. Most teams start with these three steps:
-
-- [Invite your colleagues](https://fieldnote.example/people/invite)
-- [Import your notes](https://fieldnote.example/import) as Markdown, HTML or a zip of both
-- [Set your quiet hours](https://fieldnote.example/settings/quiet) before the first weekend
-
-If you get stuck, reply to this email. A person reads every reply.
-
-Noor Haddad
-Support
-""",
-    ),
-    Message(
-        "data-request",
-        to="h.lindqvist@proseware.example",
-        subject="Your data: the copy you asked for",
-        why="Access request, identity confirmed on $today.",
-        body="""\
-Dear Ms Lindqvist,
-
-The copy of your personal data is ready. Sign in and open **Account > Privacy > Downloads** to get it before $due. \
-We don't send it by email because email is not secure enough for it.
-
-The archive contains your profile, your notes as Markdown, and your sign-ins of the last twelve months. If anything \
-is missing or wrong, let me know and we'll correct it.
-
-Yours sincerely,
-Noor Haddad
-""",
-    ),
-    Message(
         "bug-fixed",
         to="priya.nair@adatum.example",
         subject="Fixed: exports with more than 65,535 rows",
@@ -191,46 +113,6 @@ Exports now include every row, and `truncated` is correct. I ran yours again, an
 Thanks for such a careful report. It saved us a day.
 
 Noor
-""",
-    ),
-    Message(
-        "no-to-feature",
-        to="tom.aldous@woodgrove.example",
-        subject="Re: read receipts for shared notes",
-        why="Product decision of this week, customer asked for an answer either way.",
-        body="""\
-Hello Tom,
-
-I promised you a clear answer, so here it is: **we're not going to build read receipts.** People tell us they write \
-more freely when nobody tracks who opened what.
-
-In your case, *Request feedback* may help: it sends a note to one person and tells you when they reply. [How it \
-works](https://fieldnote.example/help/request-feedback)
-
-I know this isn't the answer you hoped for.
-
-Best wishes,
-Noor Haddad
-""",
-    ),
-    Message(
-        "cancellation",
-        to="elena.popescu@relecloud.example",
-        subject="Your subscription ends on $due",
-        why="Cancellation asked for in chat, confirmed by the owner of the account.",
-        origin=CLEO,
-        body="""\
-Hello Elena,
-
-As you asked, your subscription ends on **$due**. Until then everything works as usual. After that you can read and \
-export your notes for another 90 days before we delete them.
-
-You will not be charged again.
-
-If you change your mind, you can [keep your plan](https://fieldnote.example/billing/keep).
-
-All the best,
-Cleo Marchetti
 """,
     ),
     Message(
