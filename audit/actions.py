@@ -89,7 +89,6 @@ ACTIONS: dict[str, str] = {
     "practice.switched_off": "switched practice messages off",
     "practice.planted": "planted a practice message, which nobody ever sends",
     "practice.decided": "decided a practice message",
-    "practice.confirmed": "confirmed knowing of practice messages",
     "person_figures.set": "set whether figures of single people are shown",
     # the kill switch
     "kill_switch.pulled": "pulled the kill switch",

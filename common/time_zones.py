@@ -35,9 +35,7 @@ def somebodys_time(name: Callable[[], str]) -> Iterator[None]:
 
 
 def zone_named(typed: str) -> ZoneInfo | None:
-    """Return the time zone of this name, or whose city this is (`Berlin`), in any case;
-    None where there is none.
-    """
+    """Return the time zone of this name, in any case; None where there is none."""
     name = typed.strip().replace(" ", "_").casefold()
     found = _zones().get(name)
     return ZoneInfo(found) if found else None
@@ -45,15 +43,8 @@ def zone_named(typed: str) -> ZoneInfo | None:
 
 @cache
 def _zones() -> dict[str, str]:
-    """Return the names of zones by all that may be typed for each; where two have a
-    city's name, the first counts.
-    """
-    known = sorted(
-        (zone for zone in available_timezones() if zone == "UTC" or "/" in zone),
-        reverse=True,
-    )
-    cities = {zone.rpartition("/")[2].casefold(): zone for zone in known}
-    return cities | {zone.casefold(): zone for zone in known}
+    """Return the names of zones by what is typed for each."""
+    return {zone.casefold(): zone for zone in available_timezones()}
 
 
 def there(at: datetime) -> datetime:

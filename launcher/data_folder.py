@@ -56,10 +56,6 @@ def claim(data: Path) -> None:
         raise LaunchError(
             f"DATA_DIR: {data} contains other files ({', '.join(sorted(strange)[:3])}); choose an empty or new folder."
         )
-    if not os.access(data, os.W_OK | os.X_OK):
-        raise LaunchError(
-            f"DATA_DIR: {data} cannot be written by this account; it belongs to user {data.stat().st_uid}."
-        )
     (data / LOCK).touch(mode=0o600)
     owner = (data / LOCK).stat().st_uid
     if os.geteuid() == 0 and owner != 0:

@@ -37,27 +37,17 @@ def die_with_parent(signum: int = signal.SIGKILL, *, parent: int | None = None) 
 
 
 def end_marked(data: Path) -> None:
-    """Kills every process that carries this data folder's marker in its environment,
-    but not our own ancestors.
+    """Kills every other process that carries this data folder's marker in its
+    environment.
     """
     wanted = f"{MARKER}={data}".encode()
-    spared = {0}
-    pid = os.getpid()
-    while pid not in spared:
-        spared.add(pid)
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            # The name in brackets may hold anything, so the fields are counted from its
-            # end.
-            pid = int(
-                Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-            )
 
     def is_marked(pid: int) -> bool:
         try:
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:
             return False
-        return pid not in spared and wanted in variables
+        return pid != os.getpid() and wanted in variables
 
     _end_all(is_marked)
 

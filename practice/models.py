@@ -1,5 +1,5 @@
-"""The tables of practice messages: whether they are on, what was planted and how it
-ended, and who was told.
+"""The tables of practice messages: whether they are on, what was planted, and how it
+ended.
 
 A practice message has neither verdicts nor decisions: what people said of it is here
 alone, so that no figure of real decisions counts it.
@@ -12,7 +12,6 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from common.actors import Actor
 from mirror.models import Message
 
 
@@ -58,10 +57,6 @@ class PracticeSetting(models.Model):
 
 class PracticeMessageQuerySet(models.QuerySet["PracticeMessage"]):
     """Reads of what was planted."""
-
-    def visible_to(self, actor: Actor) -> Self:
-        """Those on messages that the actor may see."""
-        return self.filter(message__in=Message.objects.visible_to(actor).values("pk"))
 
     def waiting(self) -> Self:
         """Those that nobody has decided yet (relies on practice_waiting)."""
@@ -121,20 +116,7 @@ class PracticeMessage(models.Model):
             models.Index(
                 fields=["ends_at"], condition=Q(ended_at=None), name="practice_waiting"
             ),
-            models.Index(fields=["planted_at"], name="practice_planted"),
         ]
 
     def __str__(self) -> str:
         return f"{self.fault} {self.outcome or 'waiting'}"
-
-
-class PracticeNotice(models.Model):
-    """When a person last confirmed that they know of practice messages."""
-
-    person = models.OneToOneField(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
-    )
-    confirmed_at = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return f"{self.person} knows"

@@ -5,7 +5,6 @@ admin does with one press.
 import random
 
 from django.db.models import Max
-from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
@@ -15,7 +14,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from practice.ending import end_over
-from practice.models import PracticeMessage, PracticeNotice, PracticeSetting
+from practice.models import PracticeMessage, PracticeSetting
 from practice.planting import begin_round
 
 LEAST = 2
@@ -73,14 +72,3 @@ def switch_practice_off(*, actor: Actor) -> bool:
 def _check_may_set(actor: Actor) -> None:
     if not actor.is_admin_of_all:
         raise ActNotAllowed("Only an admin of everything can switch practice messages.")
-
-
-@atomic_with_retry
-def confirm(*, actor: Actor) -> None:
-    """Store that the person knows of practice messages, so that the line about them
-    goes away.
-    """
-    PracticeNotice.objects.update_or_create(
-        person_id=int(actor.id), defaults={"confirmed_at": Now()}
-    )
-    record("practice.confirmed", actor=actor)

@@ -8,5 +8,4 @@ urlpatterns = [
     path("policy/practice/", views.practice_page, name="practice"),
     path("policy/practice/on/", views.switch_practice_on, name="practice-on"),
     path("policy/practice/off/", views.switch_practice_off, name="practice-off"),
-    path("policy/practice/confirm/", views.confirm_practice, name="confirm-practice"),
 ]

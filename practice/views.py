@@ -1,16 +1,14 @@
-"""The page of practice messages: whether they are on, what can be wrong with one, what
-was planted; and its switches.
+"""The page of practice messages: whether they are on, and what can be wrong with one;
+and its switches.
 """
 
 from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef
-from django.http import HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect, render
+from django.http import HttpResponse
+from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Role
@@ -21,9 +19,7 @@ from people.second_admin.setting import shows_people
 from people.sign_in.reauthentication import reauthenticated
 from practice import setting
 from practice.faults import FAULTS
-from practice.models import PracticeMessage, PracticeNotice, PracticeSetting
-
-_SHOWN = 50
+from practice.models import PracticeSetting
 
 
 class OnForm(SentenceForm):
@@ -40,9 +36,7 @@ class OnForm(SentenceForm):
 
 @require_safe
 def practice_page(request: DeskRequest) -> HttpResponse:
-    """Show what practice messages are and, to admins and auditors, whether they are on
-    and what was planted lately.
-    """
+    """Show what practice messages are and, to admins and auditors, whether they are on."""
     return _page(request)
 
 
@@ -79,31 +73,17 @@ def switch_practice_off(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "practice")
 
 
-@require_POST
-def confirm_practice(request: DeskRequest) -> HttpResponse:
-    """Store that the person knows of practice messages, and go back to where they were."""
-    if not request.actor.has(Role.REVIEWER):
-        raise PermissionDenied
-    setting.confirm(actor=request.actor)
-    before = request.headers.get("Referer", "")
-    if url_has_allowed_host_and_scheme(before, allowed_hosts={request.get_host()}):
-        return HttpResponseRedirect(before)
-    return redirect("queue")
-
-
 def strip(request: DeskRequest) -> str:
-    """Return the line that tells a reviewer of practice messages; empty where they know
-    of them, or there are none.
+    """Return the line that tells reviewers, over the queue, of practice messages; empty
+    where there are none.
     """
-    actor = request.actor
-    if not actor.has(Role.REVIEWER):
+    match = request.resolver_match
+    is_queue = match is not None and match.url_name == "queue"
+    if not (is_queue and request.actor.has(Role.REVIEWER)):
         return ""
-    known = PracticeNotice.objects.filter(
-        person=int(actor.id), confirmed_at__gte=OuterRef("since")
-    )
-    if not PracticeSetting.objects.exclude(Exists(known)).exists():
+    if not PracticeSetting.objects.exists():
         return ""
-    return render_to_string("practice/_told.html", request=request)
+    return render_to_string("practice/_told.html")
 
 
 def _check_may_see(request: DeskRequest) -> None:
@@ -117,8 +97,6 @@ def _page(
     actor = request.actor
     if not actor.has(Role.REVIEWER):
         _check_may_see(request)
-    looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
-    planted = PracticeMessage.objects.visible_to(looking).order_by("-planted_at")
     settings = PracticeSetting.objects.select_related("asked_by", "accepted_by")
     context: dict[str, Any] = {
         "may_see": actor.looks_after_people,
@@ -126,7 +104,6 @@ def _page(
         "shows_people": shows_people(),
         "setting": settings.first(),
         "faults": FAULTS,
-        "planted": planted.select_related("message__mailbox")[:_SHOWN],
         "waiting_changes": PendingChange.objects.visible_to(actor).at("practice"),
         "typed": request.POST,
         "wrong": wrong,

@@ -301,13 +301,6 @@ ACCOUNT_DOORS = {
         ADMIN,
         fields=nothing,
     ),
-    "confirm-practice": Door(
-        "stores that one knows of practice messages",
-        "own",
-        (R,),
-        writes=True,
-        fields=nothing,
-    ),
     "set-person-figures": confirmed(
         "shows figures of single people, or of teams only",
         fields=lambda w: {"on": "yes", "because": "Works agreement 7"},

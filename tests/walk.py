@@ -97,7 +97,7 @@ PUBLIC = {
 }
 # What a look at their address must not do; those of practice messages stand apart.
 POST_ONLY = {name for name, door in DOORS.items() if door.is_post_only}
-POST_ONLY |= {"practice-on", "practice-off", "confirm-practice"}
+POST_ONLY |= {"practice-on", "practice-off"}
 
 
 # Documents of their own in a frame of a page.

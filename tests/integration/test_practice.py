@@ -32,7 +32,7 @@ from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
 from policy.models import PolicyVersion
 from practice import ending, planting
-from practice.models import PracticeMessage, PracticeNotice, PracticeSetting
+from practice.models import PracticeMessage, PracticeSetting
 from practice.setting import switch_practice_off, switch_practice_on
 from tests.factories import actor_of, change_row, make_message, make_person, rolled_back
 from tests.integration.deciding import (
@@ -392,14 +392,10 @@ def test_switching_on_always_takes_two_admins_and_off_takes_one(
     assert not PracticeSetting.objects.exists()
 
 
-def test_reviewers_are_told_until_they_confirm(signed_in, admin, reviewer):
+def test_reviewers_are_told_over_the_queue(signed_in, admin, reviewer):
     client = signed_in(reviewer)
     assert "practice" not in client.get("/queue/").text
     on(admin)
-    assert "I know" in client.get("/queue/").text
-    assert "I know" not in signed_in(admin).get("/queue/").text
-    client = signed_in(reviewer)
-    client.post(reverse("confirm-practice"))
-    assert "practice" not in client.get("/queue/").text
-    PracticeNotice.objects.update(confirmed_at=timezone.now() - timedelta(days=90))
-    assert "I know" in client.get("/queue/").text
+    assert "practice messages" in client.get("/queue/").text
+    assert "practice messages" not in client.get("/history/").text
+    assert "practice messages" not in signed_in(admin).get("/queue/").text
