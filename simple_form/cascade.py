@@ -74,9 +74,6 @@ _PARTS_OF_TABLES = frozenset(("td", "th", "tr", "table", "tbody", "thead", "tfoo
 _GROWING = _PARTS_OF_TABLES | {"img", "hr"}
 # With these, a part of a table is none any more, and the cells around it move.
 _NO_TABLE = frozenset("inline inline-block flex inline-flex grid inline-grid".split())
-_COLLAPSED = {
-    "preserve-breaks": "pre-line", "preserve": "pre-wrap", "break-spaces": "pre-wrap",
-}  # fmt: skip
 # Values of these are those of the four sides.
 _OF_FOUR = frozenset("margin padding border-width border-style border-color".split())
 _SHORTHAND_BORDERS = frozenset(("border", *(f"border{side}" for side in _SIDES)))
@@ -90,7 +87,7 @@ _WITHOUT = {
 }  # fmt: skip
 # What is followed from element to element where it may hold.
 _FOLLOWED = re.compile(
-    r"color|background-color|font-size|line-height|direction|display|white-space|text-wrap(?:-mode)?|opacity"
+    r"color|background-color|font-size|line-height|direction|display|white-space|opacity"
     r"|(?:margin|padding|border)-(?:top|right|bottom|left)(?:-width)?|border-(?:[a-z-]+-)?radius"
     r"|(?:min-|max-)?width|overflow(?:-x)?"
     r"|float|table-layout|text-(?:indent|decoration)|letter-spacing"
@@ -404,8 +401,6 @@ def _expanded(declared: Iterable[Declaration]) -> Iterator[Declaration]:
         value = one.value
         if name.startswith("-webkit-") and name.endswith(("radius", "opacity")):
             yield one._replace(name=name.removeprefix("-webkit-"))
-        elif name == "white-space-collapse" and value in _COLLAPSED:
-            yield Declaration("white-space", _COLLAPSED[value])
         elif name in _OF_FOUR:
             box, dash, what = name.partition("-")
             parts = parts_of(value)

@@ -328,11 +328,9 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "font": _is_font,
     "font-family": _is_family,
     "text-decoration text-decoration-line": _is_decoration,
-    "text-decoration-thickness": _lengths(0, 1, "auto from-font"),
     "text-decoration-style": _one_of("solid dotted dashed"),
     "text-transform": _one_of("none uppercase lowercase capitalize"),
     "white-space": _one_of("normal nowrap pre pre-wrap pre-line break-spaces"),
-    "white-space-collapse": _one_of("collapse preserve preserve-breaks break-spaces"),
     "vertical-align": _lengths(
         0, 0, "baseline top middle bottom sub super text-top text-bottom"
     ),
@@ -375,9 +373,7 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "z-index": _one_of("auto 0"),
     "unicode-bidi": _one_of("normal isolate embed"),
     "content": _one_of("none normal \"\" ''"),
-    "quotes": _one_of("none auto"),
     "outline": _one_of("none 0"),
-    "outline-width": _one_of("0"),
     "flex": _like(
         re.compile(
             r"(?:[1-9][0-9.]*|auto|0 1 auto)(?: [1-9][0-9.]*)?(?: (?:auto|0|0%|0px|100%))?"
@@ -388,7 +384,6 @@ _CHECKS_OF_SEVERAL: dict[str, Check] = {
     "gap": _lengths(0, 20, "normal", most=2),
     "align-items": _one_of("normal start flex-start center stretch baseline"),
     "background-clip": _one_of("border-box padding-box"),
-    "text-wrap text-wrap-mode": _one_of("wrap nowrap balance pretty stable auto"),
     "color-scheme": _like(
         re.compile(r"normal|(?:only )?light(?: only)?|light dark|dark light")
     ),

@@ -260,10 +260,9 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
     look.clip = _clip(element, above.clip)
     if look.clip != above.clip:
         look.clip_inset = above.inset
-    wraps = (*element.all_of("text-wrap"), *element.all_of("text-wrap-mode"))
     white_spaces = element.all_of("white-space")
-    if wraps or white_spaces:
-        look.is_one_line = "nowrap" in (*wraps, *white_spaces) or "pre" in white_spaces
+    if white_spaces:
+        look.is_one_line = "nowrap" in white_spaces or "pre" in white_spaces
     look.is_wrapped = held["white-space"] in _WRAPPED
     if "white-space" in held:
         look.keeps_blanks = held["white-space"].startswith("pre")

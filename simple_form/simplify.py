@@ -8,14 +8,13 @@ done to which words. The simple form of a simple form is itself.
 
 import html
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from urllib.parse import urljoin
 
 from simple_form.cascade import Element
 from simple_form.colours import BLACK, UNREADABLE, Colour, contrast, over
 from simple_form.elements import Tree, cleaned
-from simple_form.harmless import ROOT_SIZE, Harm, attribute_length, harm_of, length
+from simple_form.harmless import ROOT_SIZE, Harm, attribute_length, length
 from simple_form.html_reading import Values, pieces_of
 from simple_form.looks import (
     INDENTING,
@@ -37,7 +36,7 @@ from simple_form.places import (
     has_right,
 )
 from simple_form.result import Change, SimpleForm, TooComplex
-from simple_form.styles import INLINE_BOXES, WRITTEN, is_tall, style_of
+from simple_form.styles import INLINE_BOXES, is_tall, style_of
 
 TAGS = frozenset(
     "a b blockquote br code dd div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span strong sub sup table tbody "
@@ -66,7 +65,6 @@ MOST_ON_ONE_LINE = 40
 MOST_IN_PRE = 120
 MOST_NAMED = 200
 MOST_HOWS = 4
-MOST_LOOKS = 12
 MOST_PREHEADER = 200
 MOST_LETTERED = 26
 MOST_PICTURE = 100
@@ -114,9 +112,6 @@ def simplify(source: str) -> SimpleForm:
         raise TooComplex("its styles are nested too deeply") from error
     written = "".join(writer.out)
     changes = writer.changes
-    if writer.looks:
-        names = [name for name, _ in writer.looks.most_common()]
-        changes.append(Change(_listed(names, MOST_LOOKS, ", ")))
     if found := _TURNING.findall(written):
         written = _TURNING.sub("", written)
         number = sum(map(len, found))
@@ -136,7 +131,6 @@ class _Writer:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.changes = list(tree.changes)
-        self.looks: Counter[str] = Counter()
         self.out: list[str] = []
         self.collecting: list[Open] = []
         self.place = Place()
@@ -362,9 +356,7 @@ class _Writer:
             if len(self.changes) < MOST_NAMED:
                 numbers.append(str(len(self.changes)))
                 self.changes.append(
-                    Change(
-                        _listed(hows, MOST_HOWS, "; "), does, text[:300], is_preheader
-                    )
+                    Change(_listed(hows), does, text[:300], is_preheader)
                 )
         if one.tag and numbers:
             self.out[one.slot] += f' data-change="{" ".join(numbers)}"'
@@ -600,15 +592,11 @@ class _Writer:
         if not is_box and is_tall(held, one.look.size):
             how = "padding or border of words on a line"
             one.harms.append(Harm(how, "cover other words", reaches=True))
-        # What is left out that changes only the look.
-        for name, value in element.held.items():
-            if name not in WRITTEN and harm_of(name, value) is None:
-                self.looks[name] += 1
         return style
 
 
-def _listed(names: Sequence[str], most: int, between: str) -> str:
-    return between.join(names[:most]) + (" and more" if len(names) > most else "")
+def _listed(hows: Sequence[str]) -> str:
+    return "; ".join(hows[:MOST_HOWS]) + (" and more" if len(hows) > MOST_HOWS else "")
 
 
 def _is_unseen(text: str) -> bool:

@@ -58,19 +58,6 @@ _CHOICES = {
         "none disc circle square decimal lower-alpha upper-alpha lower-roman upper-roman".split()
     ),
 }
-WRITTEN = frozenset(
-    (
-        *_CHOICES,
-        *"color background-color font-size font-family line-height text-decoration white-space direction".split(),
-        *"display width max-width border-collapse".split(),
-        *(f"{kind}-{side}" for kind in ("margin", "padding") for side in ALL_SIDES),
-        *(
-            f"border-{side}-{what}"
-            for side in ALL_SIDES
-            for what in ("width", "style", "color")
-        ),
-    )
-)
 
 
 def style_of(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -> str:
@@ -230,16 +217,6 @@ def _boxes(
     ):
         # Room above and below; a cell grows with what is in it.
         kept["height"] = f"{round(pixels)}px"
-    hanging = length(held["text-indent"], look.size) or 0.0
-    if (
-        tag in ("p", "li")
-        and hanging < 0
-        and -hanging <= (length(kept["margin-left"]) or 0.0)
-    ):
-        # The number of an item stands before it.
-        kept["text-indent"] = f"{round(hanging)}px"
-    if tag == "table" and held["border-collapse"] == "collapse":
-        kept["border-collapse"] = "collapse"
     return kept
 
 
