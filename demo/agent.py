@@ -106,7 +106,7 @@ class Agent:
             # The desk must record that earlier mail was sent, because its rules use
             # known recipients.
             for _ in range(LONGEST_LEAVING_SECONDS):
-                if count(account, account.second_id, "scheduled") == 0:
+                if not emails(account, account.second_id, "status=scheduled"):
                     break
                 self._stop.wait(1)
             self._stop.wait(HEARSAY_SECONDS)
@@ -157,7 +157,7 @@ def send(
     ends = time.monotonic() + LONGEST_DELIVERY_SECONDS
     mailbox = account.mailbox_id
     while asked and time.monotonic() < ends:
-        for row in emails(account, mailbox, "direction=inbound&limit=50") or []:
+        for row in emails(account, mailbox, "direction=inbound&limit=50"):
             if row.get("message_id_header") == asked:
                 # Whom an answer goes to, and its subject, follow from what is answered.
                 del payload["to"], payload["subject"]
@@ -205,32 +205,21 @@ def write_as_customer(
 
 
 def waiting(account: Account) -> int:
-    """Return how many messages wait for approval in both mailboxes; many when the
-    gateway does not say.
-    """
+    """Return how many messages wait for approval in both mailboxes."""
     return sum(
-        count(account, mailbox, "pending_send_approval")
+        len(emails(account, mailbox, "status=pending_send_approval&limit=100"))
         for mailbox in (account.mailbox_id, account.second_id)
     )
 
 
-def count(account: Account, mailbox: str, status: str) -> int:
-    """Return how many messages of a mailbox are in this status; many when the gateway
-    does not say.
-    """
-    rows = emails(account, mailbox, f"status={status}&limit=100")
-    return MOST_WAITING if rows is None else len(rows)
-
-
-def emails(account: Account, mailbox: str, query: str) -> list[dict[str, Any]] | None:
-    """Return messages of a mailbox; None when the gateway does not say."""
+def emails(account: Account, mailbox: str, query: str) -> list[dict[str, Any]]:
+    """Return messages of a mailbox; none when the gateway does not say."""
     path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?{query}"
-    reply = call(account, "GET", path)
     try:
-        found: dict[str, Any] = reply.json() if reply.status_code == 200 else {}
+        found: dict[str, Any] = call(account, "GET", path).json()
     except ValueError:
-        return None
-    return found.get("emails")
+        return []
+    return found.get("emails", [])
 
 
 def compose(

@@ -1,5 +1,5 @@
-"""Stand-ins for programs that receive a desk's events, and the page that shows what they
-received. Everything shown is escaped.
+"""Stand-ins for programs that receive a desk's events, and tell what they received as
+JSON.
 
 Inngest's event API is answered as it is documented: `POST /e/<event key>` with one
 event or a list of them. A signed webhook is checked as the Standard Webhooks
@@ -10,10 +10,8 @@ import json
 import re
 import secrets
 import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,12 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from common.credentials import read_credentials
 from common.demo import EVENTS_PATH, HOOK_PATH, HOOK_SECRET
-from demo.discord.markdown import time_element
-from demo.web import Answer, Request, fill, json_answer
+from demo.web import Answer, Request, json_answer
 
 MOST_EVENTS = 500
 MAX_BODY = 512 * 1024
 # The dev server of Inngest takes any key; this one takes those that could be one.
 _EVENTS = re.compile(rf"{EVENTS_PATH}[A-Za-z0-9_-]{{1,200}}")
-_TITLES = {"inngest": "Inngest", "webhook": "Signed webhook"}
-_NOTHING = '<li class="none">No program was told anything yet. Decide about a message, and look again.</li>'
 
 
 class InngestEvent(BaseModel):
@@ -53,21 +48,13 @@ class Event:
 
 
 class Programs:
-    """Answers what goes to the programs' addresses, and shows it."""
+    """Answers what goes to the programs' addresses, and tells it."""
 
-    def __init__(self, data_dir: Path, dashboard_url: str) -> None:
+    def __init__(self, data_dir: Path) -> None:
         self._credentials = data_dir / "credentials.env"
-        self._dashboard_url = dashboard_url
         # Oldest first.
         self._events: dict[tuple[str, str], Event] = {}
         self._lock = threading.Lock()
-        self._started = time.time_ns()
-        self._changes = 0
-
-    @property
-    def version(self) -> str:
-        """A word that changes with the list."""
-        return f"{self._started:x}-{self._changes}"
 
     def newest(self) -> list[Event]:
         """Return the events, newest first."""
@@ -82,31 +69,6 @@ class Programs:
         if request.method != "POST":
             return _refused(405, "method not allowed")
         return self._on_inngest(request) if is_event else self._on_webhook(request)
-
-    def page(self) -> str:
-        """Return the whole page."""
-        return fill(
-            "programs.html",
-            rows=self.rows(),
-            version=self.version,
-            dashboard_url=escape(self._dashboard_url),
-        )
-
-    def rows(self) -> str:
-        """Return the events, newest first."""
-        rows = ""
-        for event in self.newest():
-            chips = ""
-            if event.program == "webhook":
-                chips = ' <span class="chip green">✓ signature holds</span>'
-            at = time_element(datetime.fromisoformat(event.at))
-            body = escape(json.dumps(event.body, indent=2, ensure_ascii=False))
-            rows += (
-                f'<li class="event"><details><summary><span class="chip">{_TITLES[event.program]}</span> '
-                f'<b>{escape(event.name)}</b>{chips} <span class="faint">{at}</span></summary>'
-                f'<p class="mono faint">{escape(event.id)}</p><pre tabindex="0">{body}</pre></details></li>'
-            )
-        return rows or _NOTHING
 
     def _on_inngest(self, request: Request) -> Answer:
         """Take the events in and answer with an id for each; 400 and 413 as Inngest
@@ -148,7 +110,6 @@ class Programs:
             self._events.setdefault((program, key), Event(program, key, name, at, body))
             while len(self._events) > MOST_EVENTS:
                 del self._events[next(iter(self._events))]
-            self._changes += 1
 
 
 def _refused(status: int, words: str) -> Answer:

