@@ -56,15 +56,34 @@ _RUNS = ("run_id", "runId")
 
 @transaction.atomic
 def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
-    """Count what is held since the last time, and plant what is due; return how many
-    were planted.
+    """Count the messages held since the last time, and plant what is due; return how
+    many were planted.
+
+    In each round of `one_in` messages one is due at a random place, drawn when the
+    round begins, in the mailbox of the message there.
     """
     rng = rng or random.SystemRandom()
     settings = PracticeSetting.objects.select_for_update(of=("self",), skip_locked=True)
     setting = settings.filter(pk__in=keys).first()
     if setting is None:
         return 0
-    mailbox_id = count_on(setting, rng)
+    new = Message.objects.real().filter(
+        pk__gt=setting.counted_to,
+        direction="outbound",
+        hydrated_at__isnull=False,
+        held_at__gte=setting.since,
+        mailbox__isnull=False,
+        review__is_apart=False,
+    )
+    counted = new.order_by("pk").values_list("pk", "mailbox_id")
+    mailbox_id = None
+    for key, of_message in list(counted[:_COUNTED_AT_ONCE]):
+        setting.counted_to = key
+        setting.counted += 1
+        if setting.counted == setting.place:
+            mailbox_id = of_message
+        if setting.counted >= setting.one_in:
+            begin_round(setting, rng)
     setting.save(update_fields=["counted_to", "counted", "place"])
     if mailbox_id is None:
         return 0
@@ -78,33 +97,6 @@ def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
         return 0
     planted = plant_in(mailbox, rng=rng, signed_by=setting.signatories)
     return int(planted is not None)
-
-
-def count_on(setting: PracticeSetting, rng: random.Random) -> int | None:
-    """Count the messages held since the last time, and return in which mailbox one is
-    due; None for none.
-
-    In each round of `one_in` messages one is due at a random place, drawn when the
-    round begins.
-    """
-    new = Message.objects.real().filter(
-        pk__gt=setting.counted_to,
-        direction="outbound",
-        hydrated_at__isnull=False,
-        held_at__gte=setting.since,
-        mailbox__isnull=False,
-        review__is_apart=False,
-    )
-    keys = new.order_by("pk").values_list("pk", "mailbox_id")
-    due_in = None
-    for key, mailbox in list(keys[:_COUNTED_AT_ONCE]):
-        setting.counted_to = key
-        setting.counted += 1
-        if setting.counted == setting.place:
-            due_in = mailbox
-        if setting.counted >= setting.one_in:
-            begin_round(setting, rng)
-    return due_in
 
 
 def begin_round(setting: PracticeSetting, rng: random.Random) -> None:

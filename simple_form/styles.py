@@ -2,7 +2,6 @@
 within bounds.
 """
 
-from functools import lru_cache
 from itertools import product
 
 from simple_form.colours import (
@@ -10,7 +9,6 @@ from simple_form.colours import (
     LINK,
     READABLE,
     WHITE,
-    Colour,
     colour_of,
     contrast,
     over,
@@ -64,7 +62,12 @@ def style_of(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -
     """Return the style of an element that is written as `tag`: of what holds for it,
     what may stay. `look` gets how words in it look then.
     """
-    look.written = written_colours(look)
+    back = look.light.backs[0]
+    colour = over(look.light.colours[0], back)
+    if contrast(colour, back) < READABLE:
+        # What cannot be read together has another colour.
+        colour = max((BLACK, WHITE), key=lambda one: contrast(one, back))
+    look.written = (colour, back)
     look.written_size *= SCALES.get(tag, 1.0)
     kept = Values(
         {
@@ -82,15 +85,6 @@ def style_of(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -
     widths = [length(kept[one]) or LARGEST_WINDOW for one in _WIDTHS]
     look.written_room = min([above.written_room, *widths])
     return "".join(f"{name}:{value};" for name, value in kept.items())
-
-
-def written_colours(look: Look) -> tuple[Colour, Colour]:
-    """Return colour and background: those that hold, where they can be read together."""
-    back = look.light.backs[0]
-    colour = over(look.light.colours[0], back)
-    if contrast(colour, back) < READABLE:
-        colour = max((BLACK, WHITE), key=lambda one: contrast(one, back))
-    return colour, back
 
 
 def _is_plain(above: Look) -> bool:
@@ -244,17 +238,11 @@ def _clamped(size: float) -> float:
 
 
 def _border_of(held: Values, side: str) -> str:
-    return _border(
-        *(held[f"border-{side}-{what}"] for what in ("width", "style", "color"))
-    )
-
-
-@lru_cache(maxsize=2048)
-def _border(width: str, style: str, colour: str) -> str:
+    width = held[f"border-{side}-width"]
     pixels = (
         {"thin": 1.0, "medium": 3.0, "thick": 5.0}.get(width) or length(width) or 0.0
     )
-    if style in ("", "none", "hidden") or pixels <= 0:
+    if held[f"border-{side}-style"] in ("", "none", "hidden") or pixels <= 0:
         return ""
-    read = colour_of(colour)
+    read = colour_of(held[f"border-{side}-color"])
     return f"{min(max(round(pixels), 1), 8)}px solid {(over(read, WHITE) if read else BLACK).written()}"

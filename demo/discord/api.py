@@ -299,8 +299,6 @@ class DiscordApi:
         reply = self.guild.replies.get(token)
         if app_id != self.guild.application.id or reply is None:
             raise Refused(404, 10015, "Unknown Webhook")
-        if reply.state not in ("thinking", "shown"):
-            raise Refused(404, 10008, "Unknown Message")
         if request.method != "PATCH":
             raise Refused(405, 0, "405: Method Not Allowed")
         content = str(_payload(request).get("content") or "").strip()
@@ -321,8 +319,6 @@ def _json(request: Request) -> Any:
     """Return the body's JSON. Raises Refused for what Discord does not read as JSON."""
     try:
         content = json.loads(request.body)
-        # Half of a surrogate pair is JSON to Python but not text to anybody else.
-        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         content = None
     if content is None or not request.is_json:

@@ -107,21 +107,15 @@ def test_press_is_signed_and_only_the_presser_sees_the_response(standin, applica
     assert len(application.posts) == 1
 
 
-def test_command_is_checked_and_its_deferred_answer_is_given_by_its_token(
-    standin, application
-):
+def test_deferred_answer_to_a_command_is_given_by_its_token(standin, application):
     def original(token, content):
         path = f"{standin.url}/api/v10/webhooks/{APP_ID}/{token}/messages/@original"
         return ask("PATCH", path, json={"content": content})
 
     assert original("no-such-token", "x").json()["code"] == 10015
     will_answer(application, DEFERRED)
-    command = {**COMMAND, "options": [{**OPTION, "max_length": 5}]}
-    standin.bot("PUT", f"/applications/{APP_ID}/commands", [command])
+    standin.bot("PUT", f"/applications/{APP_ID}/commands", [COMMAND])
     asked = {"as": ANA.username, "channel": "support", "name": "reply"}
-    for values in ({}, {"body": "123456"}):
-        assert standin.play("command", **asked, values=values).status_code == 400
-    assert application.posts == []
     answer = standin.play("command", **asked, values={"body": "12345"})
     assert answer.json() == {"type": 5, "failed": ""}
     came = application.posts[-1].said
