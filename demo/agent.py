@@ -99,7 +99,7 @@ class Agent:
             # The answered customer writes again, before anybody can have approved the
             # answer.
             self._stop.wait(SECOND_THOUGHT_SECONDS)
-            write_as_customer(account, message, sequence, run, is_second=True)
+            write_as_customer(account, message, sequence, run, again=True)
         self._save(run, sequence + 1)
         following = MESSAGES[(sequence + 1) % len(MESSAGES)]
         if message.unasked and not following.unasked:
@@ -168,12 +168,7 @@ def send(
 
 
 def write_as_customer(
-    account: Account,
-    message: Message,
-    sequence: int,
-    run: str,
-    *,
-    is_second: bool = False,
+    account: Account, message: Message, sequence: int, run: str, *, again: bool = False
 ) -> str:
     """Write the question that a message answers, or what came to the customer's mind
     meanwhile in the same thread. Return the Message-ID; empty when the gateway did not
@@ -181,19 +176,15 @@ def write_as_customer(
     """
     question = message.question
     assert question is not None
-    host = question.sender.partition("@")[2]
-    first_id = f"<question-{run}-{sequence}@{host}>"
+    thread = f"{run}-{sequence}@{question.sender.partition('@')[2]}>"
     mail = EmailMessage()
     mail["From"] = f"{question.name} <{question.sender}>"
     mail["To"] = account.address
-    if is_second:
-        mail["Subject"] = f"Re: {question.subject}"
-        mail["Message-ID"] = f"<afterwards-{run}-{sequence}@{host}>"
-        mail["In-Reply-To"] = mail["References"] = first_id
-    else:
-        mail["Subject"] = question.subject
-        mail["Message-ID"] = first_id
-    body = question.afterwards if is_second else question.body
+    mail["Subject"] = f"Re: {question.subject}" if again else question.subject
+    mail["Message-ID"] = f"<{'afterwards' if again else 'question'}-{thread}"
+    if again:
+        mail["In-Reply-To"] = mail["References"] = f"<question-{thread}"
+    body = question.afterwards if again else question.body
     mail.set_content(fill_in(body, blanks(sequence, datetime.now(UTC))))
     port = account.inbound_port
     try:

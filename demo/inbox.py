@@ -141,7 +141,7 @@ class InboxPages:
     def index(self) -> str:
         """Return the page of the list alone."""
         detail = fill("inbox-empty.html")
-        return self._page("", "Delivered mail", detail, view="listing", heading="h1")
+        return self._page("", "Delivered mail", detail, view="listing")
 
     def detail(self, key: str) -> str | None:
         """Return the page of one message beside the list, or nothing when there is none
@@ -152,19 +152,13 @@ class InboxPages:
         except (KeyError, OSError):
             return None
         title = _header(message_from_bytes(content), "Subject") or "(no subject)"
-        # The message has the first heading.
-        return self._page(
-            key, title, mail_html(key, content), view="reading", heading="h2"
-        )
+        return self._page(key, title, mail_html(key, content), view="reading")
 
-    def _page(
-        self, chosen: str, title: str, detail: str, *, view: str, heading: str
-    ) -> str:
+    def _page(self, chosen: str, title: str, detail: str, *, view: str) -> str:
         return fill(
             "inbox.html",
             title=escape(title),
             view=view,
-            heading=f'<{heading}>Delivered <span class="small faint">newest first</span></{heading}>',
             count=str(len(self.keys())),
             rows=self.rows(chosen),
             chosen=quote(chosen),

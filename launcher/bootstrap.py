@@ -106,13 +106,8 @@ def _only_installer() -> Iterator[None]:
     """Locks the installation: a second start on a fresh clone waits, then finds it
     complete.
     """
-    try:
-        VENV.mkdir(exist_ok=True)
-        descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise LaunchError(
-            f"Cannot write to {VENV}: {error.strerror}. Run ./run as the owner of {ROOT}."
-        ) from error
+    VENV.mkdir(exist_ok=True)
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -146,10 +146,6 @@ def _end_holder(data: Path) -> None:
                 os.kill(pid, signum)
             except ProcessLookupError:
                 pass  # it has just ended
-            except PermissionError as error:
-                raise LaunchError(
-                    f"The run that uses {data} belongs to another account (process {pid})."
-                ) from error
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if not data_folder.is_held(data):
@@ -278,7 +274,7 @@ def restore(arguments: list[str]) -> int:
     match arguments:
         case [name] if not name.startswith("-"):
             seals = []
-        case [name, "--seals", copy] | ["--seals", copy, name]:
+        case [name, "--seals", copy]:
             seals = ["--seals", str(Path(copy).expanduser().absolute())]
         case _:
             raise LaunchError(

@@ -34,10 +34,9 @@ class DataFolderInUse(LaunchError):
         verb = self.state.get("verb", "start")
         if verb not in ("start", "gateway"):
             text = f"./run {verb} is using {data}; try again when it has finished."
-        elif self.state.get("url"):
-            text = f"Countersign is already running: {self.state['url']} (./run stop ends it)."
         else:
-            text = "Countersign is already being started or stopped; wait a moment (./run stop ends it)."
+            url = self.state.get("url", "it is being started or stopped")
+            text = f"Countersign is already running: {url} (./run stop ends it)."
         super().__init__(text)
 
 
@@ -73,12 +72,7 @@ def held(data: Path) -> Iterator[None]:
     claim(data)
     # Not inherited by any child (Python's default), or an orphan would go on holding
     # the folder.
-    try:
-        descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise LaunchError(
-            f"DATA_DIR: {data / LOCK} cannot be opened: {error.strerror}."
-        ) from error
+    descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         for is_last in (False, False, True):
             try:

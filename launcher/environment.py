@@ -401,17 +401,10 @@ def _origin(name: str, url: str) -> str:
 
 
 def _check_provider(given: _Given) -> None:
-    """A provider is of use with what it gave for this desk, and is asked over https or
-    on this machine.
-    """
+    """A provider is asked over https or on this machine."""
     issuer = given.url("OIDC_ISSUER")
     if not issuer:
         return
-    for name in ("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"):
-        if name not in given and f"{name}_FILE" not in given:
-            raise LaunchError(
-                f"{name} is not set, and OIDC_ISSUER is: the provider gives both for this desk."
-            )
     parts = urlsplit(issuer)
     origin = f"{parts.scheme}://{parts.netloc}"
     if not is_confidential(issuer):

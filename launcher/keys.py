@@ -6,7 +6,6 @@ stand-in for Discord.
 
 import base64
 import os
-from pathlib import Path
 
 from common.credentials import read_credentials, write_credentials
 from common.demo import APPLICATION_FILE
@@ -26,7 +25,7 @@ def load_or_make(environment: Environment) -> dict[str, str]:
     in the file.
     """
     file = environment.data / FILE
-    stored = read_assignments(file)
+    stored = read_credentials(file)
     outside = environment.outside
     missing = [
         name
@@ -49,14 +48,6 @@ def load_or_make(environment: Environment) -> dict[str, str]:
         for name in NAMES
         if f"{name}_FILE" not in outside
     }
-
-
-def read_assignments(file: Path) -> dict[str, str]:
-    """A file of shell assignments as a dictionary; empty when there is no file."""
-    try:
-        return read_credentials(file)
-    except OSError as error:
-        raise LaunchError(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def new_keys() -> dict[str, str]:
@@ -84,7 +75,7 @@ def demo_application(environment: Environment) -> dict[str, str]:
             "The demo's Discord application could not be created.",
             cwd=ROOT,
         )
-    known = read_assignments(file)
+    known = read_credentials(file)
     url = f"http://127.0.0.1:{environment.ports['DISCORD_PORT']}/api/v10"
     variables = {name: known.get(name, "") for name in _APPLICATION}
     return {**variables, "DISCORD_API_URL": url}

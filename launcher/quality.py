@@ -65,9 +65,14 @@ def test(arguments: list[str]) -> int:
     """
     everything = "--all" in arguments
     chosen = [argument for argument in arguments if argument != "--all"]
-    _ensure_chromium()
-    # Without it the test of the model skips and says why; everything else is tested all
-    # the same.
+    # Without these some tests skip and say why; everything else is tested all the same.
+    # Fonts, because a bare machine has none and every text would be boxes.
+    packages = [_SHELL, "fonts-dejavu-core", "fonts-noto-color-emoji"]
+    if not (shutil.which(_SHELL) or _installed(packages) or find_chromium()):
+        say(
+            "Chromium is missing, so the browser tests will be skipped: install the package "
+            f"{_SHELL} (Debian: apt install {_SHELL}) and run again."
+        )
     if not (has_spin() or (_installed(["spin", "gcc", "libc6-dev"]) and has_spin())):
         say(
             "Spin or gcc is missing, so the model of decisions will not be checked: install the packages spin and gcc "
@@ -189,19 +194,6 @@ def has_spin() -> bool:
     visits every state.
     """
     return all(shutil.which(name) for name in ("spin", "gcc"))
-
-
-def _ensure_chromium() -> None:
-    """Without it the browser tests skip and say why; everything else is tested all the
-    same.
-    """
-    # Fonts, because a bare machine has none and every text would be boxes.
-    packages = [_SHELL, "fonts-dejavu-core", "fonts-noto-color-emoji"]
-    if not (shutil.which(_SHELL) or _installed(packages) or find_chromium()):
-        say(
-            "Chromium is missing, so the browser tests will be skipped: install the package "
-            f"{_SHELL} (Debian: apt install {_SHELL}) and run again."
-        )
 
 
 def _installed(packages: list[str]) -> bool:

@@ -5,8 +5,8 @@ shows what `prepare` wrote.
 from collections.abc import Mapping
 from pathlib import Path
 
+from common.credentials import read_credentials
 from launcher.environment import Environment
-from launcher.keys import read_assignments
 from launcher.paths import ROOT
 
 CREDENTIALS = "credentials.env"
@@ -39,7 +39,7 @@ def welcome(environment: Environment) -> list[str]:
             )
         return lines
     if environment.demo != "0":
-        credentials = read_assignments(environment.data / CREDENTIALS)
+        credentials = read_credentials(environment.data / CREDENTIALS)
         rows = {}
         for key, title in _PEOPLE.items():
             if email := credentials.get(f"{key}_EMAIL"):

@@ -72,43 +72,20 @@ def plant(
     return None
 
 
-def lookalike_domain(domain: str, rng: random.Random) -> str:
-    """Return a domain that is easily taken for this one; empty where its first label
-    offers nothing to change.
-    """
-    label, dot, rest = domain.partition(".")
-    fitting = [(old, new) for old, new in _LOOKALIKES if old in label]
-    if not dot or not fitting or not label.isascii():
-        return ""
-    old, new = rng.choice(fitting)
-    at = rng.choice([found.start() for found in re.finditer(re.escape(old), label)])
-    return f"{label[:at]}{new}{label[at + len(old) :]}.{rest}"
-
-
-def ten_times(number: str) -> str:
-    """Return a written number times ten, written the same way: "1,200.50" becomes
-    "12,000.50".
-    """
-    found = _PARTS.fullmatch(number)
-    assert found is not None, "only numbers that were found are multiplied"
-    whole = found[1]
-    separator = found[2] or ""
-    cents = found[3] or ""
-    digits = (whole.replace(separator, "") if separator else whole) + "0"
-    return (f"{int(digits):,}".replace(",", separator) if separator else digits) + cents
-
-
 def _recipient(content: Content, rng: random.Random) -> Made:
     own = content.sender.rpartition("@")[2].strip("> ").lower()
     for index, address in enumerate(content.to):
         head, at, domain = address.rpartition("@")
         bare = domain.rstrip(">").lower()
-        other = lookalike_domain(bare, rng) if at and bare != own else ""
-        if other:
-            wrong = f"{head}@{other}{'>' if domain.endswith('>') else ''}"
-            to = (*content.to[:index], wrong, *content.to[index + 1 :])
-            why = f"The recipient's domain under To was {other}; it looks like {bare}, which the message is for."
-            return replace(content, to=to), why
+        label, _, rest = bare.partition(".")
+        fitting = [pair for pair in _LOOKALIKES if pair[0] in label]
+        if not at or not rest or bare == own or not fitting or not label.isascii():
+            continue
+        other = f"{label.replace(*rng.choice(fitting), 1)}.{rest}"
+        wrong = f"{head}@{other}{'>' if domain.endswith('>') else ''}"
+        to = (*content.to[:index], wrong, *content.to[index + 1 :])
+        why = f"The recipient's domain under To was {other}; it looks like {bare}, which the message is for."
+        return replace(content, to=to), why
     return None
 
 
@@ -121,9 +98,14 @@ def _amount(content: Content, rng: random.Random) -> Made:
     chosen = rng.choice(found)
     before = chosen[0]
     number = chosen[2] or chosen[3]
-    after = before.replace(number, ten_times(number))
     if int(re.sub(r"\D", "", number)) == 0:
         return None
+    # Written the same way: 1,200.50 becomes 12,000.50.
+    parts = _PARTS.fullmatch(number)
+    assert parts is not None, "only numbers that were found are multiplied"
+    separator = parts[2] or ""
+    whole = f"{10 * int(re.sub('[^0-9]', '', parts[1])):,}".replace(",", separator)
+    after = before.replace(number, f"{whole}{parts[3] or ''}")
     why = f"The text named {after.strip()}; the real sum was {before.strip()}."
     # In the text and its HTML, so that both say the same.
     changed = replace(

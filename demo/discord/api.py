@@ -5,7 +5,6 @@ JSON bodies only: a multipart or form body, which Discord takes too, is answered
 body that is not JSON.
 """
 
-import hashlib
 import json
 import math
 import re
@@ -13,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,27 +61,6 @@ class Refused(Exception):
         self.answer = json_answer({"message": message, "code": code, **more}, status)
 
 
-@dataclass(frozen=True)
-class Allowance:
-    """The limiter's answer to one request."""
-
-    granted: bool
-    retry_after: float
-    remaining: int
-    reset_after: float
-    bucket: str
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers Discord sends with every answer."""
-        return {
-            "X-RateLimit-Limit": str(LIMIT),
-            "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": f"{time.time() + self.reset_after:.3f}",
-            "X-RateLimit-Reset-After": f"{self.reset_after:.3f}",
-            "X-RateLimit-Bucket": self.bucket,
-        }
-
-
 class RateLimiter:
     """Counts requests of each key: in fixed windows that begin with their first
     request, and in a sliding one.
@@ -94,8 +72,10 @@ class RateLimiter:
         self._times: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 
-    def take(self, key: str) -> Allowance:
-        """Count one request, unless one of the limits is reached."""
+    def take(self, key: str) -> tuple[float, dict[str, str]]:
+        """Count one request, unless one of the limits is reached: then return how long
+        to wait. With it come the headers of every answer.
+        """
         with self._lock:
             now = self._clock()
             start, used = self._windows.get(key, (now, 0))
@@ -115,8 +95,13 @@ class RateLimiter:
                 used += 1
                 times.append(now)
             self._windows[key] = (start, used)
-        bucket = hashlib.sha256(key.encode()).hexdigest()[:32]
-        return Allowance(not wait, wait, LIMIT - used, reset_after, bucket)
+        return wait, {
+            "X-RateLimit-Limit": str(LIMIT),
+            "X-RateLimit-Remaining": str(LIMIT - used),
+            "X-RateLimit-Reset": f"{time.time() + reset_after:.3f}",
+            "X-RateLimit-Reset-After": f"{reset_after:.3f}",
+            "X-RateLimit-Bucket": hash_token(key),
+        }
 
 
 def _up(seconds: float) -> float:
@@ -173,15 +158,15 @@ class DiscordApi:
         """
         ids = found.groupdict()
         message: Message | None = None
-        allowance = self._rates.take(found[1])
+        wait, headers = self._rates.take(found[1])
         try:
-            if not allowance.granted:
-                answer = _limited(allowance.retry_after)
+            if wait:
+                answer = _limited(wait)
             else:
                 answer, message = act(request, **ids)
         except Refused as refused:
             answer = refused.answer
-        answer.headers |= allowance.headers()
+        answer.headers |= headers
         # A bot's stands in a header.
         token = ids.pop("token", request.headers.get("authorization", ""))
         if answer.status >= 400 and request.body:
@@ -291,8 +276,6 @@ class DiscordApi:
             if errors := find_errors(commands, list[Command]):
                 raise Refused(400, 50035, "Invalid Form Body", errors=errors)
             self.guild.register(commands)
-        elif request.method != "GET":
-            raise Refused(405, 0, "405: Method Not Allowed")
         return json_answer(self.guild.commands())
 
     def _on_reply(self, request: Request, app_id: str, token: str) -> Answer:

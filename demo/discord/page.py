@@ -102,10 +102,7 @@ def _composer(guild: Guild, channel: GuildChannel, member: Member) -> str:
     members = ""
     for one in MEMBERS:
         current = ' aria-current="true"' if one == member else ""
-        known = "" if one.email else " <small>guest</small>"
-        members += (
-            f'<a href="/{_query(channel, one)}"{current}>{escape(one.name)}{known}</a>'
-        )
+        members += f'<a href="/{_query(channel, one)}"{current}>{escape(one.name)}</a>'
     buttons = dialogs = ""
     for command in guild.commands():
         name = command["name"]

@@ -7,7 +7,7 @@ from django.contrib.sessions.serializers import JSONSerializer
 from django.core import signing
 from playwright.sync_api import expect
 
-from launcher import keys
+from common.credentials import read_credentials
 from tests.browser.conftest import sign_in
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ def session_of(page):
 
 def let_time_pass(product, page, *, minutes):
     """Make the last reauthentication that much older."""
-    secret = keys.read_assignments(product.stack.data / "secrets.env")["SECRET_KEY"]
+    secret = read_credentials(product.stack.data / "secrets.env")["SECRET_KEY"]
     signed = {"key": secret, "salt": SALT, "serializer": JSONSerializer}
     where = "WHERE session_key = %s"
     [(stored,)] = product.sql(

@@ -117,7 +117,6 @@ BAD = [
     ("REDIS_URL", "localhost:6379"),
     # The demo needs both products.
     ("DEMO", "1", {"SERVE": "gateway"}),
-    ("OIDC_CLIENT_ID", "", PROVIDER),
 ]
 
 
