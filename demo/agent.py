@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import requests
 
-from common.credentials import read_credentials
+from common.credentials import read_credentials, replace_private
 from demo.messages import MESSAGES, OPENING
 from demo.messages.message import Message, blanks, fill_in
 
@@ -120,10 +120,8 @@ class Agent:
 
     def _save(self, run: str, sent: int) -> dict[str, Any]:
         progress = {"run": run, "sent": sent}
-        # Replaced in one step, so that a kill leaves the old state or the new one.
-        fresh = self._progress_path.with_suffix(".new")
-        fresh.write_text(json.dumps(progress))
-        fresh.replace(self._progress_path)
+        # A kill leaves the old state or the new one.
+        replace_private(self._progress_path, json.dumps(progress))
         return progress
 
 

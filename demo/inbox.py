@@ -117,11 +117,11 @@ class InboxPages:
 
     def keys(self) -> list[str]:
         """Return the keys of the messages, newest first: a key begins with its time."""
-
-        def numbers(key: str) -> list[int]:
-            return [int(number) for number in re.findall("[0-9]+", key)[:4]]
-
-        return sorted(Maildir(self.folder).keys(), key=numbers, reverse=True)
+        return sorted(
+            Maildir(self.folder).keys(),
+            key=lambda key: [int(number) for number in re.findall("[0-9]+", key)[:4]],
+            reverse=True,
+        )
 
     @property
     def version(self) -> str:

@@ -4,6 +4,7 @@ answers. Knows no routes, only the pages' outer HTML and static files.
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 log = logging.getLogger("demo.web")
 
-MAX_BODY = 10 * 1024 * 1024
+MAX_BODY = 10_000_000
 # Only this server's own files may be loaded, so that injected markup of a card or mail
 # has no effect.
 EVERY_ANSWER = {
@@ -109,10 +110,13 @@ class _Handler(BaseHTTPRequestHandler):
         if not {"*", host.lower()} & self.server.allowed_hosts:
             words = "This name is not served here; see ALLOWED_HOSTS."
             self._refuse(HTTPStatus.BAD_REQUEST, words)
-        elif "Transfer-Encoding" in self.headers:
-            self._refuse(HTTPStatus.LENGTH_REQUIRED, "Send a Content-Length.")
-        elif not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too large.")
+        elif (
+            "Transfer-Encoding" in self.headers
+            or not re.fullmatch("[0-9]{1,8}", length)
+            or int(length) > MAX_BODY
+        ):
+            words = "Send a Content-Length, of at most ten million bytes."
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
         else:
             parts = urlsplit(self.path)
             request = Request(

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from common.credentials import replace_private
 from launcher.console import LaunchError, say
 from launcher.orphans import die_with_parent
 from launcher.paths import PYTHON, ROOT, SERVERS, VENV, read_object, remove
@@ -177,9 +178,7 @@ def _install_packages(*, development: bool) -> None:
         "The Python packages could not be installed. Check the network and run ./run again.",
     )
     stamp = read_object(STAMP) | _wanted_stamp(development=development)
-    partial = STAMP.with_suffix(".part")
-    partial.write_text(json.dumps(stamp, indent=2) + "\n")
-    partial.replace(STAMP)
+    replace_private(STAMP, json.dumps(stamp, indent=2) + "\n")
     UNFINISHED.unlink()
 
 

@@ -174,12 +174,6 @@ class Child:
         self.short_lives = self.short_lives + 1 if lived < _SHORT_LIFE else 0
         self._not_before = time.monotonic() + pause_before_start(self.short_lives)
 
-    def ask_to_end(self) -> None:
-        """Asks it to shut down."""
-        if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                self.running.send_signal(signal.SIGTERM)
-
     def has_ended(self) -> bool:
         """Whether nothing is left to wait for."""
         return self.running is None or self.running.poll() is not None

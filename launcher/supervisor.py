@@ -181,7 +181,9 @@ class Supervisor:
     def stop(self) -> None:
         """Stops all processes at once, then PostgreSQL, then Redis."""
         for child in self.children:
-            child.ask_to_end()
+            if child.running:
+                with contextlib.suppress(ProcessLookupError):
+                    child.running.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _END_SECONDS
         while time.monotonic() < deadline and not all(
             child.has_ended() for child in self.children

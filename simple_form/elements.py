@@ -359,20 +359,15 @@ class Tree:
             and self._nesting.count["p"] < paragraphs
             and not self.sheets.is_standard
         ):
-            self._table_in_paragraph()
-
-    def _table_in_paragraph(self) -> None:
-        """Note a style of a paragraph that a table closed: in quirks mode the table
-        lies in the paragraph.
-        """
-        styled = styled_inside(self.elements[self._paragraph], None, self.sheets)
-        if (
-            "p" in self.sheets.needed
-            or styled.harms
-            or styled.unsure
-            or any(not _OF_PARAGRAPHS.match(one) for one in styled.held)
-        ):
-            self._left_out("a table in a paragraph with a style", "hide it")
+            # In quirks mode the table lies in the paragraph that it closed.
+            styled = styled_inside(self.elements[self._paragraph], None, self.sheets)
+            if (
+                "p" in self.sheets.needed
+                or styled.harms
+                or styled.unsure
+                or any(not _OF_PARAGRAPHS.match(one) for one in styled.held)
+            ):
+                self._left_out("a table in a paragraph with a style", "hide it")
 
     def _break_out(self, name: str) -> None:
         """End a drawing at an ordinary tag inside it, except where HTML may continue

@@ -299,15 +299,36 @@ class Nesting:
         if written in TABLE_PARTS:
             if not self.count["table"]:
                 return False
-            self._close_table_parts(written)
+            closes = {
+                "td": _CELLS,
+                "th": _CELLS,
+                "tr": _CELLS | {"tr"},
+                "caption": TABLE_PARTS,
+                "col": _CELLS,
+            }
+            wanted = closes.get(written, TABLE_PARTS)
+            for _ in range(4):
+                if not self._close(wanted, {"table"}):
+                    break
+            self._pop_to(self._find(TABLE_PARTS | {"table"}))
         else:
             self._leave_table(written)
-        if written in BLOCKS:
-            self._close_for(written)
-        else:
+        if written not in BLOCKS:
             if written == "button" and self.count["button"]:
                 self.end(name, written)
             self._carry()
+            return True
+        # A block closes an open paragraph, and the item or heading before it.
+        if written in ("li", "dd", "dt") and (
+            self.count["li"] or self.count["dd"] or self.count["dt"]
+        ):
+            kin = {"li"} if written == "li" else {"dd", "dt"}
+            stops = BLOCKS - {"div", "p", "address"} - kin | _SCOPES
+            self._close(kin, stops)
+        if self.count["p"]:
+            self._close({"p"}, _SCOPES | {"button"})
+        if written in HEADINGS and self.open and self.open[-1].written in HEADINGS:
+            self._pop_to(len(self.open) - 1)
         return True
 
     def start(self, name: str, written: str, key: str = "") -> None:
@@ -404,21 +425,6 @@ class Nesting:
                 while self.formatting and (entry := self.formatting.pop()) is not None:
                     self.cut_off -= not entry.open
 
-    def _close_table_parts(self, written: str) -> None:
-        """Close what a part of a table closes by starting."""
-        closes = {
-            "td": _CELLS,
-            "th": _CELLS,
-            "tr": _CELLS | {"tr"},
-            "caption": TABLE_PARTS,
-            "col": _CELLS,
-        }
-        wanted = closes.get(written, TABLE_PARTS)
-        for _ in range(4):
-            if not self._close(wanted, {"table"}):
-                break
-        self._pop_to(self._find(TABLE_PARTS | {"table"}))
-
     def _leave_table(self, written: str) -> None:
         """Count what is put into a table outside of its cells: the standard moves it
         before the table.
@@ -429,21 +435,6 @@ class Nesting:
             self._close({"table"})
         else:
             self._misnest()
-
-    def _close_for(self, written: str) -> None:
-        """Close what a block closes by starting: an open paragraph, the item or heading
-        before it.
-        """
-        if written in ("li", "dd", "dt") and (
-            self.count["li"] or self.count["dd"] or self.count["dt"]
-        ):
-            kin = {"li"} if written == "li" else {"dd", "dt"}
-            stops = BLOCKS - {"div", "p", "address"} - kin | _SCOPES
-            self._close(kin, stops)
-        if self.count["p"]:
-            self._close({"p"}, _SCOPES | {"button"})
-        if written in HEADINGS and self.open and self.open[-1].written in HEADINGS:
-            self._pop_to(len(self.open) - 1)
 
     def _since_marker(self) -> list[_Formatting]:
         since = []

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from common.credentials import replace_private
 from common.demo import (
     APPLICATION_FILE,
     APPROVALS,
@@ -141,9 +142,7 @@ class Guild:
     def register(self, commands: list[dict[str, Any]]) -> None:
         """Take these commands in place of all others."""
         with self._lock:
-            partial = self._commands_file.with_suffix(".part")
-            partial.write_text(json.dumps(commands), encoding="utf-8")
-            partial.replace(self._commands_file)
+            replace_private(self._commands_file, json.dumps(commands))
 
     def journal(self, message: Message | None = None, **entry: Any) -> None:
         """Append one request and its answer's status; `message` as it is afterwards."""

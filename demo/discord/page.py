@@ -123,7 +123,7 @@ def _composer(guild: Guild, channel: GuildChannel, member: Member) -> str:
         dialogs += _dialog(
             f"command-{name}",
             f"/{name}",
-            fields or "<p>This command takes nothing more.</p>",
+            fields,
             f'data-command="{escape(name)}"',
             command["description"],
             "Send",
