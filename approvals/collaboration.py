@@ -288,9 +288,12 @@ def add_comment(
 
 def count_asked_of(actor: Actor) -> int:
     """Return how many messages wait with a question to this person."""
-    if not Question.objects.of_person(int(actor.id)).exists():
+    questions = Question.objects.of_person(int(actor.id))
+    if not questions.exists():
         return 0
-    return desk_messages().asked_of(actor).values("pk")[:MOST_ASKED].count()
+    waiting = desk_messages().visible_to(actor).awaiting_review()
+    asked = waiting.filter(pk__in=questions.values("message"))
+    return asked.values("pk")[:MOST_ASKED].count()
 
 
 def connect() -> None:

@@ -128,17 +128,6 @@ class DeskMessageQuerySet(MessageQuerySet):
             return self.none()
         return self.visible_to(actor).awaiting_review().filter(pk__in=keys)
 
-    def asked_of(self, actor: Actor) -> Self:
-        """What awaits review and has a question to this person that they have not
-        answered.
-        """
-        questions = Question.objects.of_person(int(actor.id))
-        return (
-            self.visible_to(actor)
-            .awaiting_review()
-            .filter(pk__in=questions.values("message"))
-        )
-
     def mine_stamp(self, actor: Actor) -> str:
         """Return a value that changes whenever one of this person's own lists does."""
         return str(sorted(_left_by(actor)[:1001]))
