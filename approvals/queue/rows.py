@@ -4,8 +4,9 @@ Above them stands the notice of what a person has just decided, with Undo; the s
 that decision is read each time, so that an old page or link is correct too.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, cached_property
 from typing import Any
@@ -94,60 +95,22 @@ class Gathered:
         return counted(self.number)
 
 
-@dataclass
-class Approvals:
-    """How many of several approvals were given, as "1 of 2", and by whom; in what was
-    decided, by the last verdict.
+def approvals_in_words(verdicts: Iterable[Verdict]) -> dict[int, str]:
+    """Return by message how many approved what was decided, and who, where more than
+    one person had to. The verdicts are in their order.
     """
-
-    progress: str = ""
-    by: tuple[str, ...] = ()
-    # Who must still approve, as a sentence.
-    missing: str = ""
-
-    @property
-    def are_several(self) -> bool:
-        """Whether more than one person had to approve."""
-        return bool(self.progress) and not self.progress.endswith(" of 1")
-
-    @property
-    def givers(self) -> str:
-        """Who approved, as one list."""
-        return listed(self.by)
-
-    def as_json(self) -> dict[str, Any] | None:
-        """Return it for scripts; None where one approval is enough."""
-        if not self.are_several:
-            return None
-        given, _, needed = self.progress.partition(" of ")
-        return {
-            "given": int(given),
-            "needed": int(needed),
-            "by": list(self.by),
-            "missing": self.missing,
-        }
-
-
-def approvals_of(demand: Demand | None) -> Approvals:
-    """Return the approvals of a held message."""
-    if demand is None or not demand.takes_several:
-        return Approvals()
-    return Approvals(
-        str(demand.progress),
-        tuple(one.name for one in demand.counted),
-        demand.missing_in_words(),
-    )
-
-
-def approvals_by_message(verdicts: Iterable[Verdict]) -> dict[int, Approvals]:
-    """Return the approvals that led to what was decided, from verdicts in their order."""
-    found: dict[int, Approvals] = {}
+    progress: dict[int, str] = {}
+    names: dict[int, list[str]] = defaultdict(list)
     for one in verdicts:
         if one.live:
-            approvals = found.setdefault(one.message_id, Approvals())
-            approvals.progress = str(one.seen.get("approvals") or "")
-            approvals.by += (str(one.person),) * (one.outcome == Outcome.APPROVE)
-    return found
+            progress[one.message_id] = str(one.seen.get("approvals") or "")
+            if one.outcome == Outcome.APPROVE:
+                names[one.message_id].append(str(one.person))
+    return {
+        key: f"{reached} approved: {listed(names[key])}"
+        for key, reached in progress.items()
+        if reached and not reached.endswith(" of 1")
+    }
 
 
 @dataclass
@@ -168,10 +131,10 @@ class Row:
     snooze: Snooze | None = None
     asked_by: str = ""
     is_reminded: bool = False
-    # In history: the newest verdict on it, to be opened as it was seen; how many
-    # approved it, where several had to.
+    # In history: the newest verdict on it, to be opened as it was seen; who approved
+    # it, where several had to.
     verdict: int | None = None
-    approved: Approvals = field(default_factory=Approvals)
+    approved: str = ""
 
     @cached_property
     def status(self) -> Status:
@@ -384,31 +347,17 @@ def chips_of(
     return chips
 
 
-def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
+def as_json(message: Message) -> dict[str, Any]:
     """Return a message for scripts."""
     decision = latest_decision(message)
-    review = message.review
     return {
         "id": str(message.public_id),
         "upstream_id": message.upstream_id,
-        "state": message.state,
-        "subject": message.subject,
-        "recipients": message.recipients,
-        "outside": message.outside,
-        "direction": message.direction,
-        "started_by": message.started_by,
-        "has_attachments": message.has_attachments,
-        "sandbox": message.sandbox,
         "fingerprint": message.fingerprint or None,
+        "state": message.state,
         "decision": decision.state if decision else None,
-        "mailbox": str(message.mailbox) if message.mailbox else None,
-        "held_at": message.held_at.isoformat(),
-        "expires_at": message.expires_at.isoformat() if message.expires_at else None,
-        "risk": review.risk,
-        "risk_level": review.risk_level,
-        "rules": review.rules,
-        "late_since": review.late_since.isoformat() if review.late_since else None,
-        "approvals": approvals.as_json(),
+        "subject": message.subject,
+        "risk_level": message.review.risk_level,
     }
 
 

@@ -37,9 +37,7 @@ from approvals.queue.querysets import (
     queue_messages,
 )
 from approvals.queue.rows import (
-    Approvals,
-    approvals_by_message,
-    approvals_of,
+    approvals_in_words,
     as_json,
     chips_of,
     note_people,
@@ -84,14 +82,8 @@ def queue(request: DeskRequest) -> HttpResponse:
     if request.GET.get("format") == "json":
         # Each message by itself: a script counts on it.
         found = page_of(actor, filters)
-        shown = found[:PAGE]
-        approvals = approvals_by_message(Verdict.objects.given_on(shown))
-        for key, demand in _demands(actor, shown, clock()).items():
-            approvals[key] = approvals_of(demand)
         answer = {
-            "messages": [
-                as_json(one, approvals.get(one.pk, Approvals())) for one in shown
-            ],
+            "messages": [as_json(one) for one in found[:PAGE]],
             "next_after": str(_next_position(found, filters) or ""),
             "remarks": list(filters.remarks),
         }
@@ -388,10 +380,10 @@ def history(request: DeskRequest) -> HttpResponse:
     )
     verdicts = list(Verdict.objects.given_on(found[:PAGE]))
     newest = {one.message_id: one.pk for one in verdicts}
-    approved = approvals_by_message(verdicts)
+    approved = approvals_in_words(verdicts)
     for row in rows:
         row.verdict = newest.get(row.message.pk)
-        row.approved = approved.get(row.message.pk, Approvals())
+        row.approved = approved.get(row.message.pk, "")
     # The page is a tab of its own, which its addresses need not name.
     here = replace(filters, tab="waiting")
     following = _next_position(found, filters)
