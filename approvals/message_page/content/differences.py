@@ -6,8 +6,8 @@ come out as unchanged. An edit makes another message, so what the page says abou
 is here too.
 """
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,23 +50,12 @@ _VISIBLE_NO_LONGER = "No longer visible with this key, so it may have changed."
 
 
 @dataclass(frozen=True)
-class FileChange:
-    """One attached file: `kind` is removed, added, changed or renamed; `details` say
-    what it was and is.
-    """
-
-    kind: str
-    name: str
-    details: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Change:
     """What changed in one field. `addition` names the one that changed among what is
     added on sending.
 
-    For values there are `removed` and `added`, for texts `pieces`; `left_out` counts
-    what is not shown.
+    For addresses and files there are `removed` and `added`, for texts `pieces`;
+    `left_out` counts what is not shown.
     """
 
     field: str
@@ -75,7 +64,6 @@ class Change:
     removed: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     pieces: tuple[Piece, ...] = ()
-    files: tuple[FileChange, ...] = ()
     notes: tuple[str, ...] = ()
     left_out: int = 0
 
@@ -94,9 +82,16 @@ def difference(before: Content, after: Content) -> tuple[Change, ...]:
         elif not is_covered:
             continue
         elif name in ("from", "reply_to", "to", "cc", "bcc"):
-            changes += _addresses(name, before, after)
+            old = _by_normal_form(name, before)
+            new = _by_normal_form(name, after)
+            removed = [one for key, one in old.items() if key not in new]
+            added = [one for key, one in new.items() if key not in old]
+            changes += _values(name, removed, added)
         elif name == "attachments":
-            changes += _files(before.attachments, after.attachments)
+            gone = Counter(before.attachments) - Counter(after.attachments)
+            more = Counter(after.attachments) - Counter(before.attachments)
+            removed = list(map(_describe, gone.elements()))
+            changes += _values(name, removed, list(map(_describe, more.elements())))
         elif name == "additions":
             for key in sorted({*before.additions, *after.additions}):
                 was = before.additions.get(key) or None
@@ -109,28 +104,24 @@ def difference(before: Content, after: Content) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def _addresses(name: str, before: Content, after: Content) -> Iterator[Change]:
-    """Compare as the fingerprint does: each address once, in any order, its domain in
-    any case.
-    """
-    old = _by_normal_form(name, before)
-    new = _by_normal_form(name, after)
-    removed = tuple(one for key, one in old.items() if key not in new)
-    added = tuple(one for key, one in new.items() if key not in old)
+def _values(name: str, removed: list[str], added: list[str]) -> Iterator[Change]:
     if not removed and not added:
         return
     left_out = max(0, len(removed) - MAX_VALUES) + max(0, len(added) - MAX_VALUES)
-    more = f"{left_out:,} more addresses changed. The message shows all current ones."
+    more = f"{left_out:,} more changed. The message shows all current ones."
     yield Change(
         name,
         _LABELS[name],
-        removed=removed[:MAX_VALUES],
-        added=added[:MAX_VALUES],
+        removed=tuple(removed[:MAX_VALUES]),
+        added=tuple(added[:MAX_VALUES]),
         notes=(more,) if left_out else (),
     )
 
 
 def _by_normal_form(name: str, content: Content) -> dict[str, str]:
+    """Return addresses as the fingerprint compares them: each once, in any order, its
+    domain in any case.
+    """
     listed: Iterable[str]
     if name == "from":
         listed = (content.sender,)
@@ -181,60 +172,10 @@ def _text(
     )
 
 
-def _files(
-    before: tuple[Attachment, ...], after: tuple[Attachment, ...]
-) -> Iterator[Change]:
-    gone = list((Counter(before) - Counter(after)).elements())
-    new = list((Counter(after) - Counter(before)).elements())
-    if not gone and not new:
-        return
-    renamed, gone, new = _paired(
-        gone,
-        new,
-        lambda one: (one.sha256, one.content_type, one.size) if one.sha256 else None,
-    )
-    changed, gone, new = _paired(gone, new, lambda one: one.name)
-    files = []
-    for was, now in renamed:
-        details = (f"Was “{was.name}”.", _describe(now))
-        files.append(FileChange("renamed", now.name, details))
-    for was, now in changed:
-        details = (f"Was: {_describe(was)}", f"Is: {_describe(now)}")
-        files.append(FileChange("changed", now.name, details))
-    files += [FileChange("removed", one.name, (_describe(one),)) for one in gone]
-    files += [FileChange("added", one.name, (_describe(one),)) for one in new]
-    left_out = len(files) - MAX_VALUES
-    more = f"{left_out:,} more files changed. The message shows all current ones."
-    yield Change(
-        "attachments",
-        _LABELS["attachments"],
-        files=tuple(files[:MAX_VALUES]),
-        notes=(more,) if left_out > 0 else (),
-    )
-
-
-def _paired(
-    gone: list[Attachment], new: list[Attachment], key: Callable[[Attachment], Hashable]
-) -> tuple[list[tuple[Attachment, Attachment]], list[Attachment], list[Attachment]]:
-    """Return the pairs of files that have the same key, and what is left over on both
-    sides.
-    """
-    waiting: dict[Hashable, deque[Attachment]] = defaultdict(deque)
-    for one in new:
-        waiting[key(one)].append(one)
-    pairs = []
-    left = []
-    for one in gone:
-        if key(one) is not None and waiting[key(one)]:
-            pairs.append((one, waiting[key(one)].popleft()))
-        else:
-            left.append(one)
-    return pairs, left, [one for queue in waiting.values() for one in queue]
-
-
 def _describe(file: Attachment) -> str:
-    found = f"sha256 {file.sha256[:16]}…" if file.sha256 else "no hash given"
-    return f"{file.content_type or 'no type given'}, {file.size:,} bytes, {found}"
+    found = f"sha256 {file.sha256}" if file.sha256 else "no hash given"
+    kind = file.content_type or "no type given"
+    return f"{file.name}: {kind}, {file.size:,} bytes, {found}"
 
 
 @dataclass(frozen=True)
