@@ -49,11 +49,6 @@ class Command(BaseCommand):
             "--mode", choices=Mode.values, default=Mode.GATED_SEND.value
         )
         parser.add_argument("--oversight-email", default="")
-        parser.add_argument(
-            "--allow-looser-per-call",
-            action="store_true",
-            help="let each call choose a looser oversight_mode, such as autonomous, than the mailbox has",
-        )
 
     @transaction.atomic
     def handle(self, *args: Any, name: str, address: str, **options: Any) -> None:
@@ -66,15 +61,16 @@ class Command(BaseCommand):
             ).lower()
         except ValueError as error:
             raise CommandError(str(error)) from None
-        if earlier := Account.objects.filter(slug=slug).first():
-            gone = (
-                ""
-                if earlier.is_active
-                else " It was deleted, but its name stays taken."
+        if Account.objects.filter(slug=slug).exists():
+            raise CommandError(
+                f"There is an account named {slug} already, or it was deleted."
             )
-            raise CommandError(f"There is an account named {slug} already.{gone}")
-        if Mailbox.objects.filter(address=address).exists():
-            raise CommandError(f"The address {address} is taken.")
+        domain = domain_of(address)
+        if (
+            Mailbox.objects.filter(address=address).exists()
+            or Domain.objects.active().filter(domain=domain).exists()
+        ):
+            raise CommandError(f"The domain {domain} belongs to another account.")
         account = Account.objects.create(
             name=name, slug=slug, oversight_email=options["oversight_email"]
         )
@@ -83,29 +79,13 @@ class Command(BaseCommand):
             address=address,
             display_name=options["display_name"] or name,
             mode=Mode(options["mode"]),
-            looser=options["allow_looser_per_call"],
-        )
-        calls = (
-            "may choose a looser mode"
-            if mailbox.allow_looser_per_call
-            else "choose no looser mode"
         )
         lines = [
             f"gateway  http://127.0.0.1:{settings.GATEWAY_PORT}",
             f"account  {account.pk}  {account.name}  (--account {slug})",
             f"mailbox  {mailbox.pk}  {mailbox.address}",
-            f"mode     {mailbox.oversight_mode}; calls {calls} (--allow-looser-per-call)",
+            f"mode     {mailbox.oversight_mode}",
         ]
-        domain = domain_of(address)
-        for other in (
-            Domain.objects.active()
-            .filter(domain=domain)
-            .exclude(account=account)
-            .select_related("account")
-        ):
-            lines.append(
-                f"note     {domain} stays with account {other.account.slug}: no more mailboxes in it here"
-            )
         for purpose, key_name, scopes, sandbox in _KEYS:
             text = new_key_text(sandbox=sandbox)
             register_key(account, text, name=key_name, scopes=scopes)
