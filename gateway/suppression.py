@@ -19,7 +19,7 @@ from gateway.webhooks import events
 
 # Used in place of the server's reply code where the server was not asked.
 NOT_ASKED = 0
-_KEPT_BACK = (
+KEPT_BACK = (
     "suppressed: mail to this address bounced or was marked as spam, so it was not sent"
 )
 # RFC 3463: no such mailbox, no such domain, bad syntax, moved away, no mail taken;
@@ -96,14 +96,6 @@ def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
         reason=row.reason,
         email_id=email.pk,
     )
-
-
-def suppressed_recipients(email: Email, recipients: list[str]) -> smtp.Replies:
-    """Return those recipients of a live message that it is not offered to, with what
-    its record says of them.
-    """
-    suppressed = Suppression.objects.among(recipients, email.account_id)
-    return dict.fromkeys(suppressed, (NOT_ASKED, _KEPT_BACK))
 
 
 @transaction.atomic

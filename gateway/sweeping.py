@@ -27,7 +27,7 @@ def sweep() -> str:
     duties: dict[str, Duty] = {
         "closed": decisions.cancel_in_closed_mailboxes,
         "moved on": lambda: sum(
-            _moved_on(email)
+            submission.try_move_on(email)
             for email in emails.stuck_before_scan().with_mailbox()[:BATCH]
         ),
         "lost": outbox.settle_lost,
@@ -63,15 +63,6 @@ def sweep() -> str:
         ),
     }
     return ", ".join(f"{number} {name}" for name, number in do_all(duties).done.items())
-
-
-def _moved_on(email: Email) -> bool:
-    # One at a time: a message that fails must not stop the others.
-    try:
-        return submission.move_on(email)
-    except Exception:
-        log.exception("email not moved on", extra={"email": email.pk})
-        return False
 
 
 def _send_emails() -> int:

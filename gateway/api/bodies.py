@@ -91,14 +91,6 @@ def _few(value: object) -> object:
     return value
 
 
-def _short_subject(subject: str) -> str:
-    if len(subject) > MAX_SUBJECT:
-        raise ValueError(
-            f"at most {MAX_SUBJECT} characters, and it has {len(subject)}."
-        )
-    return subject
-
-
 def _small(value: Json) -> Json:
     if (size := len(json.dumps(value))) > MAX_METADATA_BYTES:
         raise ValueError(
@@ -148,7 +140,7 @@ ShortLine = Annotated[Line, MaxLen(200)]
 Id = Annotated[str, MaxLen(64)]
 MailboxName = Annotated[str, MaxLen(320)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Subject = Annotated[Line, AfterValidator(_short_subject)]
+Subject = Annotated[Line, MaxLen(MAX_SUBJECT)]
 Metadata = Annotated[Json, AfterValidator(_small)]
 Moment = Annotated[datetime, BeforeValidator(parse_iso)]
 ModeWord = Annotated[Mode, Lower]

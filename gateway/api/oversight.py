@@ -126,20 +126,15 @@ class Verdict(NamesEmail):
         return _ACTIONS[(self.action or self.decision).strip().lower()]
 
 
-class DecideIn(Verdict):
+class DecideIn(MustNameEmail, Verdict):
     """A decision about a held message, in any dialect. A field that is not listed here
     is refused.
     """
 
-    model_config = example(
-        {"email_id": "01JD0000000000000000000000", "action": "approve"}
+    model_config = ConfigDict(
+        extra="forbid",
+        **example({"email_id": "01JD0000000000000000000000", "action": "approve"}),
     )
-
-    @model_validator(mode="after")
-    def _must_name_email(self) -> Self:
-        if not self.names_email():
-            raise ValueError("email_id: give the id of the message.")
-        return self
 
 
 class ExpiryIn(MustNameEmail):

@@ -31,7 +31,7 @@ from gateway.messages.content import (
     reaches_a_recipient,
     return_address,
 )
-from gateway.models import Account, Email, EmailQuerySet, Notice
+from gateway.models import Account, Email, EmailQuerySet, Notice, Suppression
 from gateway.models.emails import OUTBOX_LEASE
 from gateway.states import Change, Decision, Direction, Status
 from gateway.webhooks import events
@@ -102,7 +102,10 @@ def _attempt(email: Email) -> str:
         )
         return _fail(email, refusal)
     recipients = content.all_recipients(email)
-    suppressed = suppression.suppressed_recipients(email, recipients)
+    suppressed = dict.fromkeys(
+        Suppression.objects.among(recipients, email.account_id),
+        (suppression.NOT_ASKED, suppression.KEPT_BACK),
+    )
     # Copies that the mailbox adds are no reason to send.
     if suppressed and suppressed.keys() >= set(email.addressees()):
         why = "every recipient is suppressed"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -226,15 +226,13 @@ def edit_scheduled(
     try_move_on(email)
 
 
-def try_move_on(email: Email) -> None:
-    """Move an email on; a database error is logged and the sweep tries again."""
+def try_move_on(email: Email) -> bool:
+    """Move an email on; an error is logged and the sweep tries again."""
     try:
-        move_on(email)
-    except DatabaseError as error:
-        log.warning(
-            "left for the sweep",
-            extra={"email": email.pk, "reason": type(error).__name__},
-        )
+        return move_on(email)
+    except Exception:
+        log.exception("email not moved on", extra={"email": email.pk})
+        return False
 
 
 def _changed_meanwhile(email: Email) -> Conflict:

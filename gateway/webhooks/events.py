@@ -8,7 +8,7 @@ status changed.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -52,13 +52,6 @@ SPELLINGS: dict[str, set[str]] = {
     REFUSED: {REFUSED},
 }
 KNOWN: set[str] = set().union(*SPELLINGS.values())
-
-
-def spelling_for(events: Iterable[str], name: str) -> str | None:
-    """Return the first of the subscriber's spellings that means event `name`, or None
-    when it is not wanted.
-    """
-    return next((event for event in events if event in SPELLINGS[name]), None)
 
 
 def announce(
@@ -110,7 +103,8 @@ def _add_deliveries(
     for name in names:
         event_id = ulid()
         for webhook_id, events in listening:
-            spelling = spelling_for(events, name)
+            # The first of the subscriber's spellings that means this event.
+            spelling = next((one for one in events if one in SPELLINGS[name]), None)
             if spelling is None:
                 continue
             rows.append(
