@@ -212,7 +212,8 @@ def add_domain(key: ApiKey, name: str) -> Domain:
     Forbidden for a limited key.
     """
     check_unlimited(key)
-    if Domain.objects.active().filter(domain=name).exists():
+    theirs = Domain.objects.active().exclude(account_id=key.account_id)
+    if theirs.filter(domain=name).exists():
         raise _domain_conflict(name)
     try:
         with transaction.atomic():
@@ -249,8 +250,8 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
         record.key: record_error(record, found[record.name, record.type])
         for record in records
     }
-    # Records that could not be looked up keep their last result.
     now = timezone.now()
+    # Records that could not be looked up keep their last result.
     known = result | {
         record.key: domain.dns_problems[record.key]
         for record in records
