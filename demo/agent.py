@@ -205,10 +205,11 @@ def emails(account: Account, mailbox: str, query: str) -> list[dict[str, Any]]:
     """Return messages of a mailbox; none when the gateway does not say."""
     path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?{query}"
     try:
-        found: dict[str, Any] = call(account, "GET", path).json()
+        answer = call(account, "GET", path).json()
     except ValueError:
         return []
-    return found.get("emails", [])
+    found: list[dict[str, Any]] = answer.get("emails", [])
+    return found
 
 
 def compose(

@@ -70,8 +70,8 @@ class Embed(Part):
 
 class Mentions(Part):
     parse: list[Literal["roles", "users", "everyone"]] = []
-    users: list[str] = Field([], max_length=100)
-    roles: list[str] = Field([], max_length=100)
+    users: list[str] = Field(default=[], max_length=100)
+    roles: list[str] = Field(default=[], max_length=100)
 
     @model_validator(mode="after")
     def _check_kinds(self) -> Self:
@@ -163,7 +163,7 @@ class Command(Part):
         return self
 
 
-def find_errors(payload: object, kind: object = Message) -> dict[str, Any]:
+def find_errors(payload: object, kind: Any = Message) -> dict[str, Any]:
     """Return Discord's tree of errors (that of code 50035) for the body of an execute or
     edit request, or for another kind of what is sent; empty when it is acceptable.
     """
