@@ -34,7 +34,6 @@ _PASSED = {
         r"[0-9]{1,18}",
         r"[0-9A-Za-z_.:-]{4,64}",
     ],
-    "practice/faults.py:old": ["rn"],
     "risk/check_secrets.py:shape": [r"[a-z]", r"[^A-Za-z0-9]"],
     "risk/similarity.py:name": [r"\bdana\b"],
     "gateway/inbound/receive.py:is_hard": [r"(?<![\d.])(5\d\d)(?![\d.])"],
