@@ -1,12 +1,24 @@
-"""The pool of threads: the last used one works next, idle ones close their connection,
-and nothing that was submitted is lost.
-"""
+"""The pool of threads: idle ones end, and nothing that was submitted is lost."""
 
 import threading
 from concurrent.futures import wait
 
+import pytest
+
 from common import threads
 from common.threads import LastUsedExecutor
+
+
+@pytest.fixture(autouse=True)
+def closed(monkeypatch):
+    """The threads that closed their database connections."""
+    seen = []
+    monkeypatch.setattr(
+        threads.connections,
+        "close_all",
+        lambda: seen.append(threading.current_thread()),
+    )
+    return seen
 
 
 def test_calls_beyond_the_limit_wait_in_order_and_all_are_done():
@@ -18,7 +30,7 @@ def test_calls_beyond_the_limit_wait_in_order_and_all_are_done():
     failed = pool.submit(int, "x")
     for number in range(20):
         pool.submit(done.append, number)
-    assert len(pool._threads) == 2
+    assert len(pool.threads) == 2
     gate.set()
     wait(first, 5)
     assert isinstance(failed.exception(5), ValueError)
@@ -26,15 +38,13 @@ def test_calls_beyond_the_limit_wait_in_order_and_all_are_done():
     assert sorted(done) == list(range(20))
 
 
-def test_idle_thread_closes_its_connection_and_the_pool_goes_on(monkeypatch):
-    closed = threading.Event()
-    monkeypatch.setattr(threads.connections, "close_all", closed.set)
-    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
-    pool = LastUsedExecutor(1, "test")
-    used = {pool.submit(threading.current_thread).result(5)}
-    assert closed.wait(5)
+def test_idle_thread_ends_with_its_connection_and_the_pool_goes_on(closed):
+    pool = LastUsedExecutor(1, "test", idle_seconds=0)
+    used = set()
     for _ in range(200):
-        # Some of these come just as the thread gives up its connection.
+        # Some of these come just as the thread ends.
         used.add(pool.submit(threading.current_thread).result(5))
     pool.shutdown()
-    assert len(used) == 1
+    for thread in used:
+        thread.join(5)
+    assert set(closed) == used
