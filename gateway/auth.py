@@ -46,8 +46,8 @@ def check_scopes(key: ApiKey, *scopes: str) -> None:
 
 
 class BearerKey(HttpBearer):
-    """A check of `Authorization: Bearer <key>`, or of `X-API-Key: <key>` without it: of
-    a key that has one of `scopes`. Without any, every valid key will do.
+    """Checks the key in `Authorization: Bearer` or `X-API-Key`. It must have one of
+    `scopes`, if there are any.
     """
 
     def __init__(self, *scopes: str) -> None:
