@@ -3,10 +3,13 @@ characters, or by typing errors.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
+from typing import Any
 
-from rapidfuzz.distance import OSA
+from rapidfuzz.distance import OSA, Levenshtein
 
 from common.domains import registered_domain
 from rendering.links import scripts, unicode_host
@@ -98,6 +101,86 @@ def is_one_slip_apart(first: str, second: str) -> bool:
     its neighbour.
     """
     return OSA.distance(first, second, score_cutoff=1) == 1
+
+
+# How many columns of a comparison are shown: what a phone has room for.
+COLUMNS = 24
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A name as it is written over a known one, in runs of equal and of differing
+    characters; True for those that differ.
+
+    A space stands where the other name has one character more.
+    """
+
+    written: list[tuple[bool, str]]
+    known: list[tuple[bool, str]]
+
+    @property
+    def in_words(self) -> str:
+        """What differs, for people who do not see it: `“1” for “l”`."""
+        pairs = zip(self.written, self.known, strict=True)
+        return ", ".join(
+            f"“{mine.strip()}” for “{other.strip()}”"
+            for (differs, mine), (_, other) in pairs
+            if differs
+        )
+
+
+def alike_pairs(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the addresses that stored findings call look-alikes, each with the known
+    name that it looks like.
+    """
+    for one in findings:
+        evidence: Sequence[str] = one.get("evidence") or ()
+        if one.get("rule") == "lookalike_recipient" and len(evidence) > 1:
+            yield evidence[0].lower(), evidence[1]
+
+
+def compare_names(address: str, known: str) -> Comparison:
+    """Return an address's domain aligned with the known domain that it looks like, or
+    with a whole known address.
+
+    What stands before the registered domain is not part of the likeness, unless the
+    known name is in it.
+    """
+    if "@" in known:
+        return _aligned("", address, known)
+    domain = address.rpartition("@")[2].lower()
+    if known in domain:
+        return _aligned("", unicode_host(domain), unicode_host(known))
+    mine = registered_domain(domain)
+    before = unicode_host(domain.removesuffix(mine))
+    return _aligned(before, unicode_host(mine), unicode_host(registered_domain(known)))
+
+
+def _aligned(before: str, written: str, known: str) -> Comparison:
+    """Return two names, aligned behind what stands before both; a long one around the
+    first character that differs, with an ellipsis for each end that was left out.
+    """
+    columns = [(one, one) for one in before]
+    for step in Levenshtein.opcodes(written, known):
+        mine = written[step.src_start : step.src_end]
+        other = known[step.dest_start : step.dest_end]
+        width = max(len(mine), len(other))
+        columns += zip(mine.ljust(width), other.ljust(width), strict=True)
+    if len(columns) > COLUMNS:
+        differing = (at for at, (one, other) in enumerate(columns) if one != other)
+        first = next(differing, 0)
+        start = max(0, min(first - COLUMNS // 4, len(columns) - COLUMNS))
+        end = start + COLUMNS
+        cut = [("…", "…")]
+        left = cut if start else []
+        right = cut if end < len(columns) else []
+        columns = left + columns[start:end] + right
+    comparison = Comparison([], [])
+    for differs, run in groupby(columns, key=lambda pair: pair[0] != pair[1]):
+        ours, theirs = zip(*run, strict=True)
+        comparison.written.append((differs, "".join(ours)))
+        comparison.known.append((differs, "".join(theirs)))
+    return comparison
 
 
 def has_mixed_scripts(name: str) -> bool:

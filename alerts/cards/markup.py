@@ -88,6 +88,10 @@ class Markup:
         """Return a line as a quotation, written the same everywhere."""
         return f"> {text}"
 
+    def aligned(self, lines: Sequence[str]) -> str:
+        """Return lines of others in letters of one width, literally."""
+        return "\n".join(map(visible, lines))
+
     def moment(self, at: datetime) -> str:
         """Return a moment that the channel shows relative to now."""
         return "2 minutes ago"

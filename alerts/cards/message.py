@@ -37,6 +37,7 @@ from mirror.recipients import copied_to
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.terms import TOLD_BEFORE
 from risk.findings import score_of
+from risk.lookalikes import alike_pairs, compare_names
 
 MAX_FINDINGS = 512
 MAX_NAME = 100
@@ -86,6 +87,8 @@ class CardFacts:
     privacy: str = Destination.Privacy.HEADERS
     risk: str = ""
     risk_level: str = ""
+    # The first address that looks like a known name, and that name.
+    alike: tuple[str, str] | None = None
     claimed_by: str = ""
     # "1 of 2, by Ana Ferreira", where several people have to approve it.
     approvals: str = ""
@@ -120,6 +123,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
         destination.privacy,
         risk=", ".join(risk.words[:MAX_RISK_WORDS]),
         risk_level=risk.level,
+        alike=next(alike_pairs(findings), None),
     )
     if message.state != MessageState.HELD:
         return facts
@@ -268,6 +272,17 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     if facts.risk:
         name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
         fields.text(name, facts.risk, MAX_FINDINGS)
+    if facts.alike and not minimal:
+        # The address's domain over the known one, with a caret under each letter that
+        # differs.
+        names = compare_names(*facts.alike)
+        written = "".join(text for _, text in names.written).rstrip()
+        known = "".join(text for _, text in names.known).rstrip()
+        carets = "".join(
+            " ^"[differs] * len(text) for differs, text in names.written
+        ).rstrip()
+        lines = markup.aligned((written, carets, known))
+        fields.append(Field("Look-alike", lines, is_formatted=True))
     text = str(facts.content.get("markdown") or "").strip()
     if facts.privacy == Destination.Privacy.FULL and text:
         fields.text("Message", text, MAX_EXCERPT)

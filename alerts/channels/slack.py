@@ -9,6 +9,7 @@ where nothing else is read as markup either.
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -122,6 +123,12 @@ class Mrkdwn(Markup):
 
     def link(self, label: str, url: str) -> str:
         return f"<{url.translate(_ENTITIES)}|{label}>"
+
+    def aligned(self, lines: Sequence[str]) -> str:
+        shown = "\n".join(
+            visible(line).replace("`", "ˋ").translate(_ENTITIES) for line in lines
+        )
+        return f"```\n{shown}\n```"
 
     def moment(self, at: datetime) -> str:
         return f"<!date^{int(at.timestamp())}^{{date_short_pretty}}, {{time}}|{at:%Y-%m-%d %H:%M} UTC>"

@@ -15,6 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from common.time_zones import there, zone_word
+from rendering.invisibles import Tally, pieces
 from rendering.links import unicode_host
 
 register = template.Library()
@@ -93,3 +94,18 @@ def text_in_runs(runs: Sequence[tuple[str, Any]]) -> SafeString:
     return format_html_join(
         "", "{}", ((format_html(_RUNS[kind], parts(run)),) for kind, run in runs)
     )
+
+
+@register.simple_tag
+def runs(row: list[tuple[bool, str]]) -> SafeString:
+    """Return one row of a comparison of two names, with the letters that differ
+    underlined.
+    """
+    shown: list[SafeString | str] = []
+    for differs, text in row:
+        # One character for each that cannot be seen: the rows must stay aligned.
+        seen = "".join(
+            "\ufffd" if is_mark else piece for is_mark, piece in pieces(text, Tally())
+        )
+        shown.append(format_html("<u>{}</u>", seen) if differs else seen)
+    return format_html_join("", "{}", ((part,) for part in shown))

@@ -31,7 +31,7 @@ def test_key_v_cycles_the_tabs_of_a_message_which_stay_in_the_url(desk, product,
         assert re.search(rf"[?&]view={name}(#sheet)?$", desk.url)
 
 
-def test_high_risk_names_the_look_alike_and_asks_in_place_with_the_message_beside(
+def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(
     desk, product, ana, hold
 ):
     true = product.known["MAILBOX2_ADDRESS"].rpartition("@")[2]
@@ -39,7 +39,14 @@ def test_high_risk_names_the_look_alike_and_asks_in_place_with_the_message_besid
     row = hold(to=f"dana@{false}", body=f"Your refund is on its way. {some_words()}")
     desk.watch.expected += ["422"]
     desk.goto(product.page(row))
-    expect(desk.locator("#addresses")).to_contain_text(f"Looks like {true}")
+    alike = desk.locator("#addresses .alike bdi")
+    expect(alike).to_have_count(2)
+    assert alike.all_inner_texts() == [false, true]
+    assert alike.locator("u").all_inner_texts() == ["0", "o"]
+    assert (
+        box(desk, "#addresses .alike bdi >> nth=0")["x"]
+        == (box(desk, "#addresses .alike bdi >> nth=1")["x"])
+    )
     desk.locator("#decide .careful").click()
     desk.wait_for_url("**/approve/")
     frame = desk.frame_locator("iframe.face")

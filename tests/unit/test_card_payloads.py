@@ -20,6 +20,7 @@ from alerts.channels.discord.embeds import (
     MARKDOWN,
     Button,
     buttons,
+    payload,
     read_custom_id,
     shortened,
 )
@@ -171,3 +172,16 @@ def test_custom_id_that_the_desk_never_wrote_is_nothing():
         f"cs:approve:{number}:{revision}" for revision in ("07", "\u0667", 2**63, "7\n")
     ]
     assert [text for text in made_up if read_custom_id(text) is not None] == []
+
+
+def test_look_alike_stands_over_the_known_name_with_its_letters_marked_but_not_at_minimal_privacy():
+    alike = ("Billing@acme-c0rp.example", "acme-corp.example")
+    [field] = [
+        one for one in card_of(alike=alike)["fields"] if one["name"] == "Look-alike"
+    ]
+    assert field["value"] == "```\nacme-c0rp.example\n      ^\nacme-corp.example\n```"
+    assert "Look-alike" not in str(card_of(alike=alike, privacy="minimal"))
+    # Nobody ends the block from within.
+    hostile = card_of(alike=("a@x```\n@everyone", "y`z.example"))
+    held_to_the_rules(payload(hostile, []))
+    assert str(hostile["fields"]).count("`") == 6

@@ -73,6 +73,12 @@ class DiscordMarkdown(Markup):
     def link(self, label: str, url: str) -> str:
         return f"[{label}]({url})"
 
+    def aligned(self, lines: Sequence[str]) -> str:
+        # In a block of code nothing but its end is markup.
+        return "```\n{}\n```".format(
+            "\n".join(visible(line).replace("`", "ˋ") for line in lines)
+        )
+
     def moment(self, at: datetime) -> str:
         # Discord shows it as "3 hours ago" or "in 2 minutes", and updates it.
         return f"<t:{int(at.timestamp())}:R>"

@@ -21,7 +21,13 @@ from rendering import named
 from rendering.links import unicode_host
 from risk.addresses import bare_address, shown_name
 from risk.findings import address_id, restored
-from risk.lookalikes import has_mixed_scripts, passes_for_latin
+from risk.lookalikes import (
+    Comparison,
+    alike_pairs,
+    compare_names,
+    has_mixed_scripts,
+    passes_for_latin,
+)
 
 # How many addresses of one line are shown; the rest is counted there, and listed under
 # "Headers".
@@ -84,6 +90,8 @@ class Letter:
 class Address:
     """One address with the name that recipients see beside it. `reads_as` is its domain
     as it is read or looked up.
+
+    `alike` compares it with the known one that it looks like.
     """
 
     value: str
@@ -94,6 +102,7 @@ class Address:
     spelled: tuple[Letter, ...] = ()
     reads_as: str = ""
     allowed_by: str = ""
+    alike: Comparison | None = None
 
 
 @dataclass
@@ -182,6 +191,7 @@ def _lines(message: Message, content: Content) -> list[Field]:
             with_other, alone = _WORDS[found.rule]
             words = with_other.format(others[0]) if others else alone
             suspicious.setdefault(address.lower(), []).append((found.level, words))
+    alike = dict(alike_pairs(findings))
     fields = []
     for label, name, values in lines:
         if len(values) > SHOWN:
@@ -196,6 +206,8 @@ def _lines(message: Message, content: Content) -> list[Field]:
             one.marks = tuple(suspicious.get(key, ()))
             one.spelled = spell_out(one.value)
             one.reads_as = _read_as(one.value.rpartition("@")[2])
+            if key in alike:
+                one.alike = compare_names(one.value, alike[key])
             if name == "from" and content.sender_name:
                 one.name = content.sender_name
         if field.addresses or not field.covered:
