@@ -14,8 +14,9 @@ class ApprovalsConfig(AppConfig):
         # imported.
         import approvals.brake.commands
         import approvals.risk_rules.weighing  # noqa: F401
-        from approvals import collaboration, escalation, examination
+        from approvals import collaboration, examination
         from approvals.decisions import execute
+        from approvals.escalation import handling
         from approvals.intake.webhooks import announce_change
         from approvals.standing import commands as standing
         from mirror import store, threads
@@ -38,6 +39,6 @@ class ApprovalsConfig(AppConfig):
             execute.on_released, dispatch_uid="approvals.decisions.execute"
         )
         plan_changed.connect(
-            escalation.on_plan_changed, dispatch_uid="approvals.escalation"
+            handling.on_plan_changed, dispatch_uid="approvals.escalation.handling"
         )
         standing.connect()

@@ -79,6 +79,26 @@ def take_claim(*, message: UUID, actor: Actor, from_holder: int | None = None) -
     return claim
 
 
+def assign_claim(message: Message, *, to: Person, actor: Actor, why: str) -> Claim:
+    """Assign a locked message to a person, instead of whoever has it, in the caller's
+    transaction.
+
+    It lasts until the message is decided, the person releases it, or somebody else gets
+    it.
+    """
+    held = Claim.objects.on(message)
+    found = held.first()
+    if found is not None and found.is_assigned and found.person_id == to.pk:
+        return found
+    if found is not None:
+        end_claims(held, actor=actor, why=f"It was assigned to {to}.")
+    claim = Claim.objects.create(message=message, person=to, is_assigned=True)
+    Person.objects.filter(pk=to.pk).update(assigned_at=Now())
+    details = {"subject": message.subject, "to": str(to), "explanation": why}
+    record_about("message.assigned", message, actor=actor, details=details, about=claim)
+    return claim
+
+
 def touch_claim(message: Message, *, actor: Actor) -> None:
     """Note that the holder has the message on screen; an expired claim is not renewed."""
     if actor.kind == "person":

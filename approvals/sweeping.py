@@ -6,8 +6,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from approvals import caps, collaboration, escalation, tasks
+from approvals import caps, collaboration, tasks
 from approvals.decisions import by_rule, execute
+from approvals.escalation import handling
 from approvals.models import (
     Arrival,
     Brake,
@@ -90,8 +91,8 @@ DUTIES: dict[str, Duty] = {
     "expired": _with(by_rule.expire_due, by_rule.expired),
     "expiring": _with(by_rule.announce_expiring, by_rule.expiring),
     "gate expiry": _each(tasks.tell_expiry, Message.objects.expiry_to_tell, 100),
-    "review plans": _one_by_one(escalation.watch, escalation.to_watch, 200),
-    "away": _one_by_one(escalation.pass_on, escalation.left_by_the_absent, 200),
+    "review plans": _one_by_one(handling.watch, handling.to_watch, 200),
+    "away": _one_by_one(handling.pass_on, handling.left_by_the_absent, 200),
     "outdated": _one_by_one(
         execute.refuse_outdated, Decision.objects.outdated_for_later, 200
     ),

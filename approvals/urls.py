@@ -5,6 +5,7 @@ from django.urls import path
 from approvals import polling, reports
 from approvals.brake import views as brake
 from approvals.bulk import views as bulk
+from approvals.escalation import views as escalation
 from approvals.intake import webhooks
 from approvals.message_page import (
     action_views,
@@ -109,6 +110,9 @@ urlpatterns = [
         action_views.end_claim,
         name="release-claim",
     ),
+    path("queue/<uuid:public_id>/handling/", escalation.handling, name="handling"),
+    path("queue/<uuid:public_id>/assign/", escalation.assign, name="assign"),
+    path("queue/<uuid:public_id>/extend/", escalation.extend, name="extend"),
     path("queue/<uuid:public_id>/snooze/", action_views.snooze, name="snooze"),
     path(
         "queue/<uuid:public_id>/snooze/end/",

@@ -22,6 +22,7 @@ ACTIONS: dict[str, str] = {
     "message.late": "found the message late",
     "message.reminded": "reminded people of the message",
     "message.assigned": "assigned the message",
+    "message.extended": "extended the deadline of the message",
     "message.left_behind": "left the message at MultiMail because its connection was removed",
     "webhook.late": "sent an event that came too late to change anything",
     "webhook.unconfirmed": "reported the end of the message, which a read has to confirm",

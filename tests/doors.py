@@ -137,6 +137,7 @@ _DESK_DOORS = {
             "decided": "shows the status of one's decision",
             "by-upstream-id": "redirects from MultiMail's id to the message",
             "trace": "shows the audit trail of a message",
+            "handling": "shows who has a message, and its deadlines",
             "review-plan": "shows the review plan of a mailbox",
             "allowlist": "shows an allowlist with its entries",
         },
@@ -282,6 +283,20 @@ _DESK_DOORS = {
         fields=lambda w: {"name": "Mine"},
     ),
     "delete-view": Button("deletes a view of one's own", "own", needs="view"),
+    "assign": writing_button(
+        "assigns a message",
+        "mailbox",
+        (R, A),
+        fields=lambda w: {"to": w.other.pk},
+        needs="person",
+    ),
+    "extend": writing_button(
+        "extends the deadlines of a message",
+        "mailbox",
+        (R, A),
+        fields=lambda w: {"until": w.tomorrow, "reason": "Dana calls back."},
+        needs="deadline",
+    ),
     "read-connection": writing_button("reads a connection now", "mailbox", (R, A)),
     "replay-event": writing_button(
         "applies a stored webhook again", "connection", (A,), needs="poison"

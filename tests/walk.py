@@ -497,6 +497,12 @@ class Walk:
     def _need_policy_group(self):
         self.group = Group.objects.create(name="Legal")
 
+    def _need_deadline(self):
+        Message.objects.filter(pk=self.message.pk).update(
+            expires_at=Now() + timedelta(hours=1)
+        )
+        self.tomorrow = f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
+
     def _need_calendar(self):
         self.calendar = WorkCalendar.objects.create(
             name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7

@@ -44,6 +44,7 @@ CARD_ACTIONS = (
     "message.named",
     "message.expiring",
     "message.late",
+    "message.extended",
     "message.assigned",
     "message.approved",
     "message.released",
@@ -77,6 +78,7 @@ CARD_ACTIONS = (
 UPDATES_ONLY = (
     FETCHED,
     "message.named",
+    "message.extended",
     "message.assigned",
     "claim.taken",
     "claim.released",

@@ -164,7 +164,7 @@ def tell_expiry(message_id: int) -> str:
             extra={"email": message.upstream_id, "reason": type(error).__name__},
         )
         return "not told"
-    # What was told, or refused for good: the expiry may have been changed meanwhile.
+    # What was told, or refused for good: the expiry may have been extended meanwhile.
     Message.objects.filter(pk=message.pk).update(gate_expires_at=expires_at)
     return outcome
 

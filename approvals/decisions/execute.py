@@ -232,6 +232,15 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
             ) from None
         if refusal:
             raise _DecisionOutdated(refusal)
+        told = message.gate_expires_at
+        expires_at = message.expires_at
+        if told is not None and expires_at is not None and told < expires_at:
+            # The expiry was extended: until our gateway knows, it refuses an approval
+            # after the old one.
+            tasks.tell_expiry.delay_on_commit(message.pk)
+            raise errors.NotSent(
+                "The gateway does not know of the extended expiry yet."
+            )
     expected = None
     if connection.is_our_gateway and decision.judges_content:
         expected = decision.revision.fingerprint

@@ -256,6 +256,7 @@ class Migration(migrations.Migration):
                 ('look_by', models.DateTimeField(null=True)),
                 ('decide_by', models.DateTimeField(null=True)),
                 ('late_since', models.DateTimeField(null=True)),
+                ('extended_to', models.DateTimeField(null=True)),
                 ('expiry_told_at', models.DateTimeField(null=True)),
                 ('is_apart', models.BooleanField(db_default=False, default=False)),
                 ('brake', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='reviews', to='approvals.brake')),

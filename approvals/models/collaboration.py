@@ -294,7 +294,7 @@ class StepDone(models.Model):
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="steps_done"
     )
-    # What the step says.
+    # What the step says, with the deadline where that was extended.
     step = models.CharField(max_length=120)
     at = models.DateTimeField(db_default=Now())
 

@@ -251,6 +251,8 @@ class Review(models.Model):
     look_by = models.DateTimeField(null=True)
     decide_by = models.DateTimeField(null=True)
     late_since = models.DateTimeField(null=True)
+    # Until when a person extended its deadlines.
+    extended_to = models.DateTimeField(null=True)
     # When its approaching expiry was announced: once.
     expiry_told_at = models.DateTimeField(null=True)
     # The flood that it came in, past a cap: such a message has no card of its own.

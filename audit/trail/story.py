@@ -43,6 +43,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "claim.released": "unclaimed",
         "message.assigned": "assigned",
         "message.reminded": "reminded",
+        "message.extended": "deadline extended",
         "snooze.set": "snoozed",
         "snooze.ended": "unsnoozed",
         "comment.added": "discussed",

@@ -21,11 +21,15 @@ class Deadlines:
 
     look_by: datetime | None
     decide_by: datetime | None
+    # Whether a person extended it; then the ladder begins again.
+    extended_to: datetime | None = None
 
 
 @dataclass(frozen=True)
 class DueStep:
-    """A step and when it is due. `key` is the same whoever works it out."""
+    """A step and when it is due. `key` is the same whoever works it out, and another
+    after an extension.
+    """
 
     step: LadderStep
     at: datetime
@@ -40,10 +44,17 @@ def plan_for(mailbox: int | None) -> ReviewPlan | None:
     return own or plans().filter(mailbox=None).first()
 
 
-def deadlines_of(plan: ReviewPlan, *, risk: str, held_at: datetime) -> Deadlines:
+def deadlines_of(
+    plan: ReviewPlan, *, risk: str, held_at: datetime, extended_to: datetime | None
+) -> Deadlines:
     """Return the deadlines of a message that has been held since then."""
     look, decision = _minutes(plan, risk)
-    return Deadlines(_after(plan, held_at, look), _after(plan, held_at, decision))
+    look_by = _after(plan, held_at, look)
+    decide_by = _after(plan, held_at, decision)
+    if extended_to is not None:
+        look_by = max(look_by, extended_to) if look_by else None
+        decide_by = max(decide_by, extended_to) if decide_by else None
+    return Deadlines(look_by, decide_by, extended_to)
 
 
 def steps_of(
@@ -52,6 +63,7 @@ def steps_of(
     """Return the steps of a plan's ladder with their times, the earliest first."""
     look, decision = _minutes(plan, risk)
     found = []
+    again = f" of {deadlines.extended_to.isoformat()}" if deadlines.extended_to else ""
     for step in plan.steps.all():
         deadline = deadlines.decide_by
         minutes = decision
@@ -62,10 +74,12 @@ def steps_of(
             continue
         if step.minutes >= 0:
             at = _after(plan, deadline, step.minutes)
-        else:
+        elif deadlines.extended_to is None:
             at = _after(plan, held_at, max(0, minutes + step.minutes))
+        else:
+            at = deadline + timedelta(minutes=step.minutes)
         if at is not None:
-            found.append(DueStep(step, at, str(step)))
+            found.append(DueStep(step, at, f"{step}{again}"))
     return sorted(found, key=lambda due: (due.at, due.key))
 
 

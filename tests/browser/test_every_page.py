@@ -88,6 +88,7 @@ UNSEEN = {
     "rotate-own-webhook",
     "practice-off",
     "save-own-word",
+    "extend",
     "policy-rule",
     "policy-group",
     "save-calendar",

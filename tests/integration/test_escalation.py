@@ -1,5 +1,5 @@
-"""Review plans: targets in working hours, the ladder, assignment in turn, and out of
-office.
+"""Review plans: targets in working hours, the ladder, assignment in turn, out of
+office, and extending a deadline.
 """
 
 from datetime import datetime, timedelta
@@ -9,11 +9,18 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals import collaboration, tasks
+from approvals.decisions.by_rule import expire_due
 from approvals.desk_messages import desk_messages
-from approvals.models import Claim, Reminder, Review, StepDone
+from approvals.errors import AlreadyDecided
+from approvals.escalation.handling import (
+    assign_by_hand,
+    extend_deadline,
+)
+from approvals.models import Claim, Decision, Reminder, Review, StepDone
 from approvals.sweeping import DUTIES
 from audit.models import Entry
 from common.postgres import clock
+from mirror.errors import ActNotAllowed
 from people.models import Person
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import deadlines_of
@@ -23,7 +30,7 @@ from tests.factories import (
     make_connection,
     make_message,
 )
-from tests.integration.deciding import at_once
+from tests.integration.deciding import at_once, decide, expires
 from tests.integration.practising import make_approved, make_planted
 
 HOUR = timedelta(hours=1)
@@ -85,7 +92,7 @@ def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_com
     plan = ReviewPlan(calendar=calendar, targets={"high": [30, None], "": [60, 240]})
     thursday = datetime(2026, 12, 24, 16, tzinfo=ZoneInfo("Europe/Berlin"))
     monday = datetime(2026, 12, 28, 12, tzinfo=ZoneInfo("Europe/Berlin"))
-    found = deadlines_of(plan, risk="high", held_at=thursday)
+    found = deadlines_of(plan, risk="high", held_at=thursday, extended_to=None)
     assert found.look_by == thursday + timedelta(minutes=30)
     assert found.decide_by == monday
     make_plan(targets={"": [5, 10]})
@@ -209,7 +216,7 @@ def test_messages_are_assigned_in_turn(message, reviewer, second_reviewer):
     assert desk_messages().of(actor_of(reviewer)).count() == 2
 
 
-def test_ladder_hands_over_to_a_person_and_a_group(
+def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(
     message, reviewer, second_reviewer, auditor
 ):
     group = Group.objects.create(name="Night")
@@ -222,6 +229,81 @@ def test_ladder_hands_over_to_a_person_and_a_group(
         held_for(message, lasting)
         run()
         assert Claim.objects.get(message=message).person == person
+    assert assigned(message, reviewer, by=second_reviewer).person == reviewer
+    for to, by in ((auditor, reviewer), (reviewer, auditor)):
+        with pytest.raises(ActNotAllowed):
+            assigned(message, to, by=by)
+    is_away(second_reviewer)
+    with pytest.raises(ActNotAllowed, match="out of office"):
+        assigned(message, second_reviewer, by=reviewer)
+    decide(message, reviewer)
+    with pytest.raises(AlreadyDecided):
+        assigned(message, reviewer, by=reviewer)
+
+
+def assigned(message, to, *, by):
+    return assign_by_hand(message=message.public_id, to=to.pk, actor=actor_of(by))
+
+
+def extended(
+    message, person, *, by=timedelta(days=1), reason="The customer calls tomorrow."
+):
+    actor = actor_of(person)
+    return extend_deadline(
+        message=message.public_id, actor=actor, until=clock() + by, reason=reason
+    )
+
+
+def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_again(
+    message, reviewer, auditor
+):
+    on_duty(reviewer)
+    with pytest.raises(ActNotAllowed, match="no deadline"):
+        extended(message, reviewer)
+    make_plan({"whom": "duty"})
+    held_for(message, 3 * HOUR)
+    expires(seconds=-1)
+    with pytest.raises(ActNotAllowed, match="expired"):
+        extended(message, reviewer)
+    expires(hours=1)
+    run()
+    for person, more in (
+        (reviewer, {"reason": " "}),
+        (reviewer, {"by": -HOUR}),
+        (reviewer, {"by": 91 * 24 * HOUR}),
+        (auditor, {}),
+    ):
+        with pytest.raises(ActNotAllowed):
+            extended(message, person, **more)
+    extended(message, reviewer)
+    run()
+    message.refresh_from_db()
+    assert (
+        message.expires_at
+        == message.review.decide_by
+        == message.review.extended_to
+        > clock() + 23 * HOUR
+    )
+    assert message.review.late_since is None
+    assert acts(message) == ["message.reminded"]
+    assert Entry.objects.filter(action="message.extended").count() == 1
+    Review.objects.update(extended_to=Now() - timedelta(minutes=1), watch_at=Now())
+    run()
+    assert acts(message) == ["message.reminded"] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_expiry_and_extension_at_one_moment_one_counts(message, reviewer):
+    # It expires while both are at it.
+    change_row(message, expires_at=Now() + timedelta(milliseconds=30))
+    at_once(
+        lambda: extended(message, reviewer), lambda: [expire_due() for _ in range(20)]
+    )
+    message.refresh_from_db()
+    live = Decision.objects.filter(message=message, state="recorded")
+    by_rule = live.filter(outcome="reject", rule="expiry").exists()
+    assert live.count() <= 1
+    assert not (by_rule and message.review.extended_to)
 
 
 def test_steps_are_saved_and_shown_again_and_what_is_wrong_or_stale_is_not_saved(

@@ -17,6 +17,7 @@ from approvals.decisions import by_rule
 from approvals.decisions.by_rule import expire_due, tell_expiry
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
+from approvals.escalation.handling import extend_deadline
 from approvals.models import Decision
 from approvals.operations.attention import attention_for
 from approvals.reconcile.reads import read_everything
@@ -39,6 +40,7 @@ from tests.factories import (
     show_row,
 )
 from tests.integration.deciding import (
+    carry_out,
     decide,
     expires,
     make_due,
@@ -240,6 +242,23 @@ def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(
     assert Email.objects.get().decision == ""
     assert answer_to(account, gated, "reject").json()["decision"] == "rejected"
     assert AuditLogEntry.objects.filter(action="email.expiry_set").count() == 1
+
+
+def test_approval_waits_until_the_gateway_knows_of_an_extension(
+    account, gated, reviewer
+):
+    expires(seconds=30)
+    tell_expiry(message_id=gated.pk)
+    extend_deadline(
+        message=gated.public_id,
+        actor=actor_of(reviewer),
+        until=clock() + timedelta(hours=1),
+        reason="Dana calls back.",
+    )
+    assert carry_out(gated, reviewer) == "recorded"
+    assert tell_expiry(message_id=gated.pk) == "told"
+    Decision.objects.update(due_at=Now())
+    assert run_decision(decision_id=Decision.objects.get().pk) == "applied"
 
 
 def test_gateway_that_was_restored_is_told_the_expiry_again(account, gated):

@@ -1,8 +1,9 @@
 """Does what the review plan says is due for held messages: marks late ones, reminds and
-assigns. A person who is away is passed over.
+assigns; people assign by hand, and extend deadlines. A person who is away is passed
+over.
 
-An assignment is a claim that the plan made; it informs, and keeps nobody else from
-deciding.
+An assignment is a claim that somebody else made; it informs, and keeps nobody else from
+deciding. An extension asks for a reason, and is recorded.
 
 The sweep calls `watch` for messages whose `watch_at` has come, by the database's clock.
 Each message has a transaction of its own under its lock, and a step is done once
@@ -13,19 +14,23 @@ pause only the last is done.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.functions import Now
 
-from approvals import collaboration, local_messages
-from approvals.decisions.ruling import is_reviewer, rulings
+from approvals import collaboration, local_messages, tasks
+from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle, rulings
 from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
+from approvals.errors import AlreadyDecided
 from approvals.models import Claim, Reminder, Review, StepDone
 from audit.models import Entry
-from common.actors import rule
+from audit.recording import changed
+from common.actors import Actor, rule
 from common.durations import minutes_in_words
 from common.postgres import atomic_with_retry, clock
+from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from mirror.recording import record_about
 from people.models import Person
@@ -34,6 +39,8 @@ from policy.models import DutyTurn, LadderStep, ReviewPlan
 from policy.plans.deadlines import DueStep, deadlines_of, plan_for, steps_of
 
 ACTOR = rule("review plan")
+MAX_REASON = 500
+LONGEST = timedelta(days=90)
 
 
 def on_duty(message: Message, now: datetime) -> QuerySet[Person]:
@@ -67,27 +74,42 @@ def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
 
 
 def assign_first(message: Message, people: QuerySet[Person], why: str) -> Person | None:
-    """Assign a locked message to the first of these people who can review it, instead
-    of whoever has it; None where nobody can.
-
-    It lasts until the message is decided, the person releases it, or somebody else gets
-    it.
+    """Assign a locked message to the first of these people who can review it; None
+    where nobody can.
     """
     chosen = next(iter(able_to_review(people, message)), None)
-    if chosen is None:
-        return None
-    held = Claim.objects.on(message)
-    found = held.first()
-    if found is not None and found.is_assigned and found.person_id == chosen.pk:
-        return chosen
-    if found is not None:
-        why_ended = f"It was assigned to {chosen}."
-        collaboration.end_claims(held, actor=ACTOR, why=why_ended)
-    claim = Claim.objects.create(message=message, person=chosen, is_assigned=True)
-    Person.objects.filter(pk=chosen.pk).update(assigned_at=Now())
-    details = {"subject": message.subject, "to": str(chosen), "explanation": why}
-    record_about("message.assigned", message, actor=ACTOR, details=details, about=claim)
+    if chosen is not None:
+        collaboration.assign_claim(message, to=chosen, actor=ACTOR, why=why)
     return chosen
+
+
+def _lock_waiting(message: UUID, actor: Actor, *, act: str, cannot: str) -> Message:
+    locked = lock_visible(message, actor)
+    if not may_handle(actor, locked):
+        raise ActNotAllowed(f"Only a reviewer or admin of this mailbox can {act}.")
+    if not awaits_review(locked.pk):
+        raise AlreadyDecided(f"This message is already decided, so {cannot}.")
+    return locked
+
+
+@atomic_with_retry
+def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
+    """Assign a message to a reviewer of its mailbox, instead of whoever has it.
+
+    Raises ActNotAllowed where the actor may not assign, or the person cannot review it
+    or is away; AlreadyDecided where nothing is left to decide.
+    """
+    locked = _lock_waiting(
+        message, actor, act="assign its messages", cannot="it cannot be assigned"
+    )
+    person = Person.objects.filter(pk=to, is_active=True).first()
+    if person is None or not is_reviewer(person.actor(surface="web"), locked):
+        raise ActNotAllowed("Choose a reviewer of this mailbox.")
+    if not Person.objects.present().filter(pk=to).exists():
+        raise ActNotAllowed(f"{person} is out of office. Choose somebody else.")
+    return collaboration.assign_claim(
+        locked, to=person, actor=actor, why=f"By {actor.label}."
+    )
 
 
 def left_by_the_absent() -> QuerySet[Claim]:
@@ -120,6 +142,67 @@ def pass_on(claim_id: int) -> None:
     why = f"{found.person} is out of office."
     if assign_first(locked, on_duty(locked, clock()), why) is None:
         collaboration.end_claims(Claim.objects.on(locked), actor=ACTOR, why=why)
+
+
+@atomic_with_retry
+def extend_deadline(
+    *, message: UUID, actor: Actor, until: datetime, reason: str
+) -> Message:
+    """Extend every deadline of a message that is earlier than `until` to that time.
+
+    Of an extension and the expiry at one moment the first counts: what has expired
+    stays so. Raises ActNotAllowed, AlreadyDecided.
+    """
+    locked = _lock_waiting(
+        message,
+        actor,
+        act="extend a deadline",
+        cannot="its deadline cannot be extended",
+    )
+    now = clock()
+    deadline = deadline_of(locked)
+    if deadline is None:
+        raise ActNotAllowed("This message has no deadline.")
+    if locked.expires_at is not None and locked.expires_at <= now:
+        raise ActNotAllowed("This message has expired; it is being rejected.")
+    if not reason.strip():
+        raise ActNotAllowed("Write why it needs more time.")
+    if until <= max(now, deadline):
+        raise ActNotAllowed("Choose a time after now and after its present deadline.")
+    if until > now + LONGEST:
+        raise ActNotAllowed("Choose a time in the next 90 days.")
+    before = locked.expires_at
+    if before is not None:
+        locked.expires_at = max(before, until)
+    locked.save(update_fields=["expires_at"])
+    # It is warned of the new expiry too.
+    Review.objects.filter(pk=locked.pk).update(
+        extended_to=until, expiry_told_at=None, late_since=None, watch_at=Now()
+    )
+    details = {
+        "subject": locked.subject,
+        "reason": reason,
+        "deadline": f"{until:%Y-%m-%d %H:%M} UTC",
+        **changed(before=_moment(before), after=_moment(locked.expires_at)),
+    }
+    record_about("message.extended", locked, actor=actor, details=details, about=locked)
+    if locked.expires_at != before and locked.connection.is_our_gateway:
+        tasks.tell_expiry.delay_on_commit(locked.pk)
+    return locked
+
+
+def deadline_of(message: Message) -> datetime | None:
+    """Return the earliest deadline that a message has."""
+    return min(
+        filter(
+            None, (message.expires_at, message.review.decide_by, message.review.look_by)
+        ),
+        default=None,
+    )
+
+
+def _moment(at: datetime | None) -> str:
+    return f"expires: {at:%Y-%m-%d %H:%M} UTC" if at else "expires: never"
 
 
 # How soon a message is watched again that waits for something other than a time: a
@@ -175,7 +258,9 @@ def watch(message_id: int) -> None:
         return
     risk = message.review.risk_level
     held_at = message.held_at
-    deadlines = deadlines_of(plan, risk=risk, held_at=held_at)
+    deadlines = deadlines_of(
+        plan, risk=risk, held_at=held_at, extended_to=message.review.extended_to
+    )
     is_looked_at = (
         Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
     )

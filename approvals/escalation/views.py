@@ -1,0 +1,146 @@
+"""The page on which a message is assigned and its deadline is extended."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.decisions.ruling import is_reviewer, may_handle
+from approvals.errors import http_status
+from approvals.escalation.handling import (
+    MAX_REASON,
+    assign_by_hand,
+    deadline_of,
+    extend_deadline,
+)
+from approvals.message_page.views import get_visible_message_or_404
+from approvals.models import Claim
+from common.pages import (
+    DeskRequest,
+    SentenceForm,
+    WordsField,
+    always,
+    redirect_with_notice,
+)
+from common.time_zones import there, zone_name
+from mirror.errors import DeskError
+from mirror.models import Message
+from people.models import Person
+
+
+class AssignForm(SentenceForm):
+    """The person who gets a message."""
+
+    to = forms.IntegerField(
+        min_value=1,
+        max_value=2**62,
+        error_messages=always("Choose a person."),
+    )
+
+
+class ExtendForm(SentenceForm):
+    """The new deadline and why."""
+
+    until = forms.DateTimeField(
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
+        error_messages=always("Enter day and time as 2026-11-20 14:30."),
+    )
+    reason = WordsField(
+        max_length=MAX_REASON,
+        error_messages={
+            "required": "Write why it needs more time.",
+            "max_length": f"Keep the reason under {MAX_REASON} characters.",
+        },
+    )
+
+    def moment(self) -> datetime:
+        """Return the chosen time, by the clock of whoever asks."""
+        at: Any = self.cleaned_data["until"]
+        moment: datetime = at.replace(tzinfo=ZoneInfo(zone_name()))
+        return moment
+
+
+@require_safe
+def handling(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show who has a message and its deadlines, with the forms to assign and to extend."""
+    return _page(request, get_visible_message_or_404(request, public_id))
+
+
+@require_POST
+def assign(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Assign the message to a person."""
+    message = get_visible_message_or_404(request, public_id)
+    form = AssignForm(request.POST)
+    if not form.is_valid():
+        return _page(request, message, wrong=form.errors_by_field())
+    try:
+        claim = assign_by_hand(
+            message=public_id, to=form.cleaned_data["to"], actor=request.actor
+        )
+    except DeskError as error:
+        return _page(request, message, error)
+    return redirect_with_notice(
+        request, f"Assigned to {claim.person}.", "message", public_id=public_id
+    )
+
+
+@require_POST
+def extend(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Extend the deadlines of the message."""
+    message = get_visible_message_or_404(request, public_id)
+    form = ExtendForm(request.POST)
+    if not form.is_valid():
+        return _page(request, message, wrong=form.errors_by_field())
+    try:
+        extend_deadline(
+            message=public_id,
+            actor=request.actor,
+            until=form.moment(),
+            reason=form.cleaned_data["reason"].strip(),
+        )
+    except DeskError as error:
+        return _page(request, message, error)
+    return redirect_with_notice(
+        request, "The deadline is extended.", "message", public_id=public_id
+    )
+
+
+def _page(
+    request: DeskRequest,
+    message: Message,
+    error: DeskError | None = None,
+    wrong: dict[str, str] | None = None,
+) -> HttpResponse:
+    deadline = deadline_of(message)
+    offered = max(deadline or timezone.now(), timezone.now()) + timedelta(hours=4)
+    typed: Any = request.POST
+    present = set(Person.objects.present().values_list("pk", flat=True))
+    seeing = Person.objects.seeing(
+        connection=message.connection_id, mailbox=message.mailbox_id
+    )
+    context = {
+        "message": message,
+        "claim": Claim.objects.on(message).live().select_related("person").first(),
+        # The reviewers of its mailbox, by name, whether they are away or not.
+        "people": [
+            (one, one.pk in present)
+            for one in seeing
+            if is_reviewer(one.actor(surface="web"), message)
+        ],
+        "may_assign": may_handle(request.actor, message) and message.state == "held",
+        "has_deadline": deadline is not None,
+        "until": typed.get("until") or f"{there(offered):%Y-%m-%dT%H:%M}",
+        "reason": typed.get("reason", ""),
+        "zone": zone_name(),
+        "max_reason": MAX_REASON,
+        "error": error.sentence if error else "",
+        "wrong": wrong or {},
+    }
+    status = 422 if wrong else http_status(error)
+    return render(request, "approvals/escalation/handling.html", context, status=status)
