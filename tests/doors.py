@@ -424,7 +424,7 @@ _DESK_DOORS = {
         "shows the proposal of a standing approval",
         "mailbox",
         (A, U),
-        fields=_standing,
+        query=_standing,
         needs="standing",
     ),
     "ask-for-standing": Button(

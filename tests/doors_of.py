@@ -37,8 +37,8 @@ class Door:
       in; others must not even learn that there is such a row (404);
     - some connection: with a role for any connection; desk: with a role for everything.
 
-    `fields` are what a form would post, from the rows of the walk; `needs` names the
-    row that must be there first. A door that `writes` changes something for whoever
+    `fields` are what a form would post, and `query` what its address asks for, from the
+    rows of the walk; `needs` names the row that must be there first. A door that `writes` changes something for whoever
     may; one that is `sure` asks to confirm who one is.
     """
 
@@ -50,6 +50,7 @@ class Door:
     writes: bool = False
     sure: bool = False
     fields: Fields | None = None
+    query: Fields | None = None
     needs: str = ""
     # It refuses by showing the page again, for instance because what was chosen was not
     # there to be chosen.

@@ -11,6 +11,7 @@ from functools import cached_property
 from http.cookies import SimpleCookie
 from itertools import product
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
@@ -563,7 +564,9 @@ class Walk:
                 arguments[key] = getattr(self, key.removesuffix("_id")).pk
             else:
                 arguments[key] = getattr(self, key)
-        return reverse(name, kwargs=arguments)
+        path = reverse(name, kwargs=arguments)
+        query = DOORS[name].query
+        return f"{path}?{urlencode(query(self))}" if query else path
 
 
 def go_through(walk, door, name, path):
