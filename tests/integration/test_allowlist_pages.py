@@ -32,10 +32,9 @@ def preview(client, page=ALL, **fields):
 
 def save(client, shown, page=ALL):
     form = shown.text.partition(f'action="{page}save/"')[2].partition("</form>")[0]
-    fields = {}
-    for name, value in re.findall(r'name="(\w+)"\s+value="([^"]*)"', form):
+    fields = {"version": re.search(r'name="version"\s+value="(\d+)"', form)[1]}
+    for name, value in re.findall(r'name="(\w+)" hidden>([^<]*)<', form):
         fields.setdefault(name, []).append(unescape(value))
-    assert fields, text_of(shown)
     return client.post(f"{page}save/", fields)
 
 

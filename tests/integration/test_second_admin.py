@@ -521,7 +521,7 @@ def test_change_of_a_list_that_moved_on_is_refused_and_can_be_asked_again(
     waiting, admin, second, mailbox
 ):
     change_list(admin, mailbox=mailbox.pk, remove=["x.example"])
-    assert "Somebody changed this list" in outdated(waiting, second)
+    assert "Ida Lindqvist changed this list" in outdated(waiting, second)
     assert listed_patterns() == []
     again = ask(
         lambda: change_list(admin, "y.example", mailbox=mailbox.pk), actor_of(admin)
