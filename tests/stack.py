@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher import child, environment, keys
+from common.credentials import read_credentials
+from launcher import child, environment
 from launcher.environment import pick_free_ports
 from launcher.orphans import die_with_parent
 from launcher.paths import ROOT
@@ -148,7 +149,7 @@ class Stack:
     @property
     def credentials(self):
         """What `credentials.env` holds: addresses, keys, people and their passwords."""
-        return keys.read_assignments(self.data / "credentials.env")
+        return read_credentials(self.data / "credentials.env")
 
     @property
     def env(self):

@@ -80,7 +80,6 @@ def test_while_it_is_off_no_page_has_a_figure_of_a_person(
     client = signed_in(auditor)
     for path, words in (
         (month, "By person"),
-        ("/", "Decisions by reviewer"),
         ("/attention/", "faster than anyone"),
     ):
         assert words not in client.get(path).text
@@ -89,7 +88,6 @@ def test_while_it_is_off_no_page_has_a_figure_of_a_person(
     page = client.get(month).text
     assert "By person" in page
     assert "Ana Ferreira" in page
-    assert "Decisions by reviewer" in client.get("/").text
 
 
 def test_switching_people_on_takes_a_reason_and_a_second_admin_where_that_is_on(
