@@ -352,7 +352,7 @@ def why_not(standing: StandingApproval, message: Message) -> str:
         or message.sent_by_key_name != standing.key_name
     ):
         return "The API key's name or owner has changed since the standing approval was signed."
-    known = facts_of(message, message.review, now=now)
+    known = facts_of(message, message.review, now=now, key_owners=owners)
     assert message.revision is not None, "only what was fetched is asked about"
     content = store.stored_content(message.revision)
     conversation = conversation_of(message)

@@ -4,7 +4,7 @@ messages, kill switches, allowlists and files.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -25,13 +25,14 @@ from policy.allowlists.judgement import OFF, allowable, judge_messages
 from policy.calendars import all_calendars
 from policy.evaluation import Contributors, Ruling, RulingFacts, rule
 from policy.models import Group, KeyOwner, KillSwitch
-from policy.rules.conditions import Calendars
+from policy.rules.conditions import Calendars, entries_of
 from policy.rules.demand import Approval, Demand, Requirement, can_be_completed
 from policy.rules.facts import (
     NO_POLICY,
     Policy,
     active_policy,
     facts_of,
+    lists_by_entry,
 )
 from policy.rules.rules import RuleError
 from rendering import named
@@ -172,6 +173,7 @@ def demands_for(
     if not messages or (in_force.is_readable and not in_force.policy.number):
         return {}
     contributors = contributors or contributors_of(messages)
+    lists = _lists_naming(messages, in_force.policy, now)
     # The live approvals of each message's current version, the oldest first.
     given = Verdict.objects.given_on(messages).filter(
         live=True, outcome=Outcome.APPROVE, revision=F("message__revision")
@@ -195,6 +197,8 @@ def demands_for(
                 message,
                 message.review,
                 now=now,
+                key_owners=behind.key_owners,
+                lists=lists.get(message.pk, ()),
                 calendars=in_force.calendars,
             )
             requirement = in_force.policy.required(facts)
@@ -244,6 +248,30 @@ def barred_editors(message: Message, contributors: Contributors) -> frozenset[in
 def key_of(actor: Actor) -> int:
     """Return the key of the person who acts; 0 for a worker or a rule."""
     return int(actor.id) if actor.kind == "person" else 0
+
+
+def _lists_naming(
+    messages: Sequence[Message], policy: Policy, now: datetime
+) -> dict[int, Collection[int]]:
+    """Return by message the allowlists that rules ask for and that name one of its
+    recipients.
+    """
+    if not policy.asked_lists:
+        return {}
+    entries = {
+        message.pk: {
+            entry
+            for one in message.written_to or ()
+            if "@" in one
+            for entry in entries_of(one)
+        }
+        for message in messages
+    }
+    by_entry = lists_by_entry(policy.asked_lists, set().union(*entries.values()), now)
+    return {
+        key: {one for entry in own for one in by_entry.get(entry, ())}
+        for key, own in entries.items()
+    }
 
 
 def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> bool:

@@ -1,7 +1,7 @@
 """Rehearses a change of the rules on the newest messages of the last 30 days: what it
 would have asked of each of them.
 
-Hours are those at which a message was held; groups are those of now.
+Hours are those at which a message was held; owners and lists are those of now.
 """
 
 from collections import Counter
@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 
 from common.actors import Actor
 from mirror.models import Message
-from policy.calendars import all_calendars
 from policy.rules.demand import required
-from policy.rules.facts import COLUMNS, facts_of
+from policy.rules.facts import COLUMNS, lookups_for
 from policy.rules.rules import Effects, PolicyRule
 
 DAYS = 30
@@ -102,17 +101,13 @@ def rehearse(
     """
     since = now - timedelta(days=DAYS)
     recent = Message.objects.visible_to(actor).held_since(since)
-    asked = recent.select_related("review", "connection").only(
-        "held_at", "connection__is_our_gateway", *COLUMNS, *EXAMINED
-    )
+    asked = recent.select_related("review").only("held_at", *COLUMNS, *EXAMINED)
     found = list(asked.order_by("-pk")[: MOST + 1])
-    calendars = all_calendars()
+    lookups = lookups_for((*before, *after), now)
     counts: Counter[str] = Counter()
     changed: dict[int, tuple[Effects, Effects]] = {}
     for message in found[:MOST]:
-        facts = facts_of(
-            message, message.review, now=message.held_at, calendars=calendars
-        )
+        facts = lookups.facts(message, message.review, message.held_at)
         was, becomes = (required(rules, facts).effects for rules in (before, after))
         if asks(was) == asks(becomes):
             continue

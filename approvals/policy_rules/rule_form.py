@@ -16,7 +16,7 @@ from common.pages import SentenceForm, WordsField, always, by_key
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
 from people.models import Person
-from policy.models import Group, WorkCalendar
+from policy.models import Allowlist, Group, WorkCalendar
 from policy.rules.conditions import (
     FAMILIES,
     MOST_RECIPIENTS,
@@ -52,6 +52,8 @@ _FLAGS = {
 _LISTS = {
     "mailboxes": "Mailboxes",
     "keys": "API keys",
+    "key_owners": "Owners of the API key",
+    "lists": "Goes to anybody on these allowlists",
     "findings": "Findings",
     "own_words": "Own words",
     "attachments": "Attachments",
@@ -65,7 +67,7 @@ _EFFECTS = {
     "barred_groups": "Nobody of these groups",
     "office_hours": "Only within the hours of",
 }
-_OF_KEYS = ("mailboxes", *_EFFECTS)
+_OF_KEYS = ("mailboxes", "key_owners", "lists", *_EFFECTS)
 # Conditions that are as the form cleans them.
 _AS_TYPED = (
     *("recipients", "recipients_except", "recipients_from", "first_contact"),
@@ -81,7 +83,7 @@ _SECTIONS: Sequence[tuple[str, str, str, str, Sequence[str]]] = (
         "Where it comes from",
         "when",
         "",
-        ("mailboxes", "keys", "origins", "tries_from"),
+        ("mailboxes", "keys", "key_owners", "origins", "tries_from"),
     ),
     (
         "recipients",
@@ -89,7 +91,7 @@ _SECTIONS: Sequence[tuple[str, str, str, str, Sequence[str]]] = (
         "when",
         "",
         (
-            *("recipients", "recipients_except"),
+            *("recipients", "recipients_except", "lists"),
             *("first_contact", "recipients_from"),
         ),
     ),
@@ -141,6 +143,9 @@ def offered_to(
     people = Person.objects.filter(is_active=True).order_by("name", "email")
     groups = Group.objects.all()
     calendars = WorkCalendar.objects.order_by("name")
+    lists = Allowlist.objects.visible_to(actor).filter(
+        kind=Allowlist.Kind.RESTRICTION, version__gt=0
+    )
     words = (
         OwnWord.objects.visible_to(actor)
         .order_by("text")
@@ -149,7 +154,12 @@ def offered_to(
     offered = {
         "mailboxes": by_key(mailboxes),
         "keys": dict(keys),
+        "key_owners": by_key(people),
         "owner": by_key(people),
+        "lists": {
+            str(one.pk): one.label
+            for one in lists.select_related("mailbox", "connection").order_by("pk")
+        },
         "findings": {name: capfirst(words) for name, words in FINDINGS.items()},
         "own_words": {own_word_key(one): f"“{one}”" for one in words},
         "origins": {name: capfirst(words) for name, words in ORIGINS.items()},
@@ -164,6 +174,8 @@ def offered_to(
     named: Mapping[str, Mapping[Any, str]] = {
         "mailboxes": names.mailboxes,
         "keys": names.keys,
+        "key_owners": names.people,
+        "lists": names.lists,
         "barred_groups": names.groups,
         **dict.fromkeys((*_HOURS, "office_hours"), names.calendars),
     }

@@ -29,7 +29,7 @@ from policy.allowlists.judgement import (
     loosens,
 )
 from policy.errors import StaleAllowlist
-from policy.models import AllowEntry, Allowlist, GateList
+from policy.models import AllowEntry, Allowlist, GateList, PolicyVersion
 
 MAX_NOTE = 300
 # How many rows are written at once, and how many patterns an entry of the ledger names.
@@ -71,6 +71,13 @@ def _in_words(
 
 
 def _tightens(locked: Allowlist, change: Change) -> bool:
+    # A rule may ask for more of whoever is on the list, for as long as they are.
+    naming = [{"when": {"lists": [locked.pk]}}]
+    is_named = PolicyVersion.objects.filter(
+        state="active", rules__contains=naming
+    ).exists()
+    if is_named and (change.put or change.remove):
+        return False
     put = [(_read(one.pattern), one.expires_at) for one in change.put]
     there = locked.entries.not_removed().filter(
         pattern__in=[pattern for pattern, _ in put]

@@ -23,7 +23,7 @@ from mirror.errors import ActNotAllowed
 from people.models import Person
 from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.errors import PolicyRefused, StalePolicy
-from policy.models import Group, PolicyVersion, WorkCalendar
+from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
 from policy.rules.names import names_of_all
 from policy.rules.rules import (
     MOST_RULES,
@@ -252,18 +252,21 @@ def _lock(actor: Actor) -> Policies:
 
 
 def _named_by(rules: Rules) -> list[list[tuple[object, ...]]]:
-    """Return what groups and calendars that these rules name are by now."""
+    """Return what groups, calendars and lists that these rules name are by now."""
     groups = {
         group
         for one in rules
         for group in (*one.then.approvals, *one.then.barred_groups)
     }
     calendars = {calendar for one in rules for calendar in one.calendars}
+    lists = {named for one in rules for named in one.when.lists}
     members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
     hours = WorkCalendar.objects.filter(pk__in=calendars).order_by("pk")
+    versions = Allowlist.objects.filter(pk__in=lists).order_by("pk")
     return [
         list(members.values_list("pk", "members")),
         list(hours.values_list("pk", "zone", "weekly", "holidays")),
+        list(versions.values_list("pk", "version")),
     ]
 
 

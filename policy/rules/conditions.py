@@ -124,9 +124,9 @@ class MessageFacts:
     """What conditions ask of a message. None means that the desk does not know.
 
     `key` is "connection:API key"; `recipients` are in the form that allowlists compare,
-    and one without @ stands for somebody whom the key does not show. `attachments` are
-    families and names of kinds, and `origins` everything that the message may have come
-    from.
+    and one without @ stands for somebody whom the key does not show. `lists` are the
+    allowlists that name one of them, `attachments` families and names of kinds, and
+    `origins` everything that the message may have come from.
     """
 
     connection: int
@@ -135,7 +135,9 @@ class MessageFacts:
     mailbox: int | None = None
     is_inbound: bool = False
     key: str | None = ""
+    key_owners: frozenset[int] | None = frozenset()
     recipients: tuple[str, ...] | None = ()
+    lists: frozenset[int] | None = frozenset()
     is_first_contact: bool | None = False
     risk_level: str | None = ""
     findings: frozenset[str] | None = frozenset()
@@ -174,8 +176,10 @@ class Conditions:
 
     mailboxes: Keys = frozenset()
     keys: Words = frozenset()
+    key_owners: Keys = frozenset()
     recipients: Words = frozenset()
     recipients_except: Words = frozenset()
+    lists: Keys = frozenset()
     first_contact: bool = False
     risk: str = ""
     findings: Words = frozenset()
@@ -258,6 +262,7 @@ _CHECKS: dict[str, _Check] = {
         facts.mailbox is None or facts.mailbox in when.mailboxes
     ),
     "keys": _may_have_key,
+    "key_owners": _one_of("key_owners"),
     "recipients": lambda when, facts: (
         not facts.sees_all_recipients
         or any(not one.isdisjoint(when.recipients) for one in facts.entries)
@@ -265,6 +270,11 @@ _CHECKS: dict[str, _Check] = {
     "recipients_except": lambda when, facts: (
         not facts.sees_all_recipients
         or any(one.isdisjoint(when.recipients_except) for one in facts.entries)
+    ),
+    "lists": lambda when, facts: (
+        facts.lists is None
+        or not facts.sees_all_recipients
+        or not when.lists.isdisjoint(facts.lists)
     ),
     "first_contact": lambda when, facts: facts.is_first_contact is not False,
     "risk": lambda when, facts: (

@@ -7,8 +7,8 @@ stored.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
@@ -16,12 +16,14 @@ from typing import Any, Protocol
 
 from common.fingerprint import Content
 from mirror.attachments.file_types import claimed_by_ending, claimed_by_type
-from mirror.models import Message
-from policy.models import PolicyVersion
+from mirror.models import Connection, Message
+from policy.calendars import all_calendars
+from policy.models import AllowEntry, KeyOwner, PolicyVersion
 from policy.rules.conditions import (
     Amount,
     Calendars,
     MessageFacts,
+    entries_of,
     own_word_key,
 )
 from policy.rules.demand import Requirement
@@ -38,6 +40,11 @@ class Policy:
     number: int = 0
     rules: tuple[PolicyRule, ...] = ()
     key: int = 0
+
+    @property
+    def asked_lists(self) -> frozenset[int]:
+        """The allowlists that conditions of its rules name."""
+        return frozenset().union(*(rule.when.lists for rule in self.rules))
 
     @cached_property
     def names_calendars(self) -> bool:
@@ -197,17 +204,25 @@ def facts_of(
     examined: Examined,
     *,
     now: datetime,
+    key_owners: Collection[int] = (),
+    lists: Collection[int] = (),
     calendars: Calendars | None = None,
+    is_our_gateway: bool | None = None,
 ) -> MessageFacts:
-    """Return the facts about a message. Only our own gateway says which key it came
-    with.
+    """Return the facts about a message.
+
+    `key_owners` are the owners of its API key, and `lists` the allowlists that name one
+    of its recipients, where a rule asks. Only our own gateway says which key a message
+    came with.
     """
     is_inbound = message.direction == "inbound"
     key: str | None = ""
     origins = {"received"}
     if not is_inbound:
+        if is_our_gateway is None:
+            is_our_gateway = message.connection.is_our_gateway
         key = None
-        if message.connection.is_our_gateway and message.sent_by_key:
+        if is_our_gateway and message.sent_by_key:
             key = f"{message.connection_id}:{message.sent_by_key}"
         # Its sender wrote the trigger, so what that claims is never certain.
         origins = {"agent"}
@@ -223,7 +238,9 @@ def facts_of(
         mailbox=message.mailbox_id,
         is_inbound=is_inbound,
         key=key,
+        key_owners=None if key is None else frozenset(key_owners),
         recipients=None if message.written_to is None else tuple(message.written_to),
+        lists=frozenset(lists),
         is_first_contact=_FIRST_CONTACT in examined.rules if is_known else None,
         risk_level=examined.risk_level if is_known else None,
         findings=frozenset(examined.rules) if is_known else None,
@@ -252,3 +269,68 @@ def amounts_in(stored: object) -> tuple[Amount, ...] | None:
         )
     except InvalidOperation:
         return None
+
+
+@dataclass
+class Lookups:
+    """What the facts of many messages need beside their columns: owners by API key,
+    lists by the entries that they have, and which connections are to our own gateway.
+    """
+
+    owners: dict[tuple[int, str], set[int]] = field(default_factory=dict)
+    lists: dict[str, set[int]] = field(default_factory=dict)
+    gateways: dict[int, bool] = field(default_factory=dict)
+    calendars: Calendars = field(default_factory=dict)
+
+    def facts(
+        self, message: Message, examined: Examined, now: datetime
+    ) -> MessageFacts:
+        """Return the facts of a message, or of anything with its columns, as of `now`."""
+        lists: set[int] = set()
+        if self.lists:
+            for one in message.written_to or ():
+                lists.update(*(self.lists.get(entry, ()) for entry in entries_of(one)))
+        return facts_of(
+            message,
+            examined,
+            now=now,
+            key_owners=self.owners.get(
+                (message.connection_id, message.sent_by_key), ()
+            ),
+            lists=lists,
+            calendars=self.calendars,
+            is_our_gateway=self.gateways.get(message.connection_id, False),
+        )
+
+
+def lookups_for(rules: Iterable[PolicyRule], now: datetime) -> Lookups:
+    """Return what these rules need to know about messages, in four queries at most."""
+    conditions = [one.when for one in rules]
+    found = Lookups(
+        gateways=dict(Connection.objects.values_list("pk", "is_our_gateway"))
+    )
+    if any(one.ask_time for one in conditions):
+        found.calendars = all_calendars()
+    if any(one.key_owners for one in conditions):
+        for connection, key, person in KeyOwner.objects.values_list(
+            "connection_id", "upstream_key_id", "person_id"
+        ):
+            found.owners.setdefault((connection, key), set()).add(person)
+    if asked := set().union(*(one.lists for one in conditions)):
+        found.lists = lists_by_entry(asked, None, now)
+    return found
+
+
+def lists_by_entry(
+    lists: Collection[int], entries: Collection[str] | None, now: datetime
+) -> dict[str, set[int]]:
+    """Return by each of these entries, or by every entry, which of these lists have it,
+    unless it has expired.
+    """
+    rows = AllowEntry.objects.live(now).filter(allowlist__in=lists)
+    if entries is not None:
+        rows = rows.filter(pattern__in=entries)
+    found: dict[str, set[int]] = {}
+    for pattern, key in rows.values_list("pattern", "allowlist_id"):
+        found.setdefault(pattern, set()).add(key)
+    return found

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from common.actors import Actor, Role, Scope
 from mirror.models import Connection, Mailbox, Message
 from people.models import Person
-from policy.models import Group, KeyOwner, WorkCalendar
+from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
 from policy.rules.rules import Names, PolicyRule
 from risk.rules import RULES
 
@@ -40,7 +40,12 @@ def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
     mailboxes = Mailbox.objects.filter(
         pk__in=set(chain.from_iterable(one.when.mailboxes for one in rules))
     )
-    people = {one.owner for one in rules if one.owner is not None}
+    lists = Allowlist.objects.filter(
+        pk__in=set(chain.from_iterable(one.when.lists for one in rules))
+    )
+    seen_lists = lists.visible_to(actor).select_related("mailbox", "connection")
+    owners = {one.owner for one in rules if one.owner is not None}
+    people = owners.union(*(one.when.key_owners for one in rules))
     calendars = set(chain.from_iterable(one.calendars for one in rules))
     return Names(
         mailboxes=_named(
@@ -48,6 +53,7 @@ def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
         ),
         keys=api_keys(actor) if any(one.when.keys for one in rules) else {},
         people={one.pk: str(one) for one in Person.objects.filter(pk__in=people)},
+        lists=_named(lists, {one.pk: one.label for one in seen_lists}),
         groups=dict(Group.objects.values_list("pk", "name")),
         findings=FINDINGS,
         calendars=dict(

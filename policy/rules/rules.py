@@ -197,6 +197,7 @@ class Names:
     mailboxes: Mapping[int, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     people: Mapping[int, str] = field(default_factory=dict)
+    lists: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
     findings: Mapping[str, str] = field(default_factory=dict)
     calendars: Mapping[int, str] = field(default_factory=dict)
@@ -250,12 +251,16 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
         yield f"is in {_any_named(names.mailboxes, when.mailboxes, 'mailbox')}"
     if when.keys:
         yield f"comes from the API key {_any_named(names.keys, when.keys, 'key')}"
+    if when.key_owners:
+        yield f"comes from an API key of {_any_named(names.people, when.key_owners, 'person')}"
     if when.origins:
         yield f"comes from {_any(ORIGINS[one] for one in when.origins)}"
     if when.recipients:
         yield f"goes to {_any(when.recipients)}"
     if when.recipients_except:
         yield f"goes to somebody other than {_any(when.recipients_except)}"
+    if when.lists:
+        yield f"goes to somebody on the allowlist of {_any_named(names.lists, when.lists, 'list')}"
     if when.first_contact:
         yield "goes to somebody for the first time"
     if when.recipients_from is not None:

@@ -12,15 +12,15 @@ from django.utils import timezone
 from approvals.models import Review
 from approvals.policy_rules.rehearsal import POINTS, asks, rehearse
 from mirror.models import Mailbox, Message
-from policy.calendars import all_calendars
-from policy.models import WorkCalendar
+from policy.models import KeyOwner, WorkCalendar
 from policy.rules.conditions import Conditions, from_json
 from policy.rules.demand import required
-from policy.rules.facts import facts_of
+from policy.rules.facts import lookups_for
 from policy.rules.rules import ANY_REVIEWER, Effects, PolicyRule
 from tests.factories import (
     actor_of,
     make_connection,
+    make_list,
     make_message,
     make_person,
 )
@@ -49,6 +49,8 @@ def mail(db):
     second = Mailbox.objects.create(
         connection=connection, upstream_id="01B", address="b@yourteam.example"
     )
+    owner = make_person("owner@yourteam.example", "Otto", "reviewer")
+    KeyOwner.objects.create(connection=connection, upstream_key_id="k1", person=owner)
     now = timezone.now()
     made = []
     for number in range(16):
@@ -100,6 +102,8 @@ def mail(db):
         "calendar": calendar.pk,
         "mailbox": second.pk,
         "key": f"{connection.pk}:k1",
+        "owner": owner.pk,
+        "list": make_list("acme.com").pk,
     }
 
 
@@ -115,7 +119,8 @@ EFFECTS = (
 def rules_of(rows):
     """A rule of each condition; what they ask for takes turns."""
     asked = [
-        {"mailboxes": [rows["mailbox"]]}, {"keys": [rows["key"]]}, {"recipients": ["*.gov"]},
+        {"mailboxes": [rows["mailbox"]]}, {"keys": [rows["key"]]}, {"key_owners": [rows["owner"]]},
+        {"lists": [rows["list"]]}, {"recipients": ["*.gov"]},
         {"recipients": ["*.acme.com", "evil.io"]},
         {"recipients_except": ["ana@acme.com", "evil.io"]}, {"recipients_from": 2}, {"risk": "notice"},
         {"risk": "high"}, {"findings": ["payment_details"]}, {"attachments": ["document"]}, {"own_words": ["tulip"]},
@@ -132,16 +137,14 @@ def rules_of(rows):
     ]
 
 
-def one_by_one(before, after):
+def one_by_one(before, after, now):
     """What `rehearse` has to say, from every message by itself."""
     counts = Counter()
     turned = []
     looked_at = 0
-    calendars = all_calendars()
+    lookups = lookups_for([*before, *after], now)
     for message in Message.objects.select_related("connection").order_by("-pk"):
-        facts = facts_of(
-            message, message.review, now=message.held_at, calendars=calendars
-        )
+        facts = lookups.facts(message, message.review, message.held_at)
         sides = [required(rules, facts).effects for rules in (before, after)]
         looked_at += 1
         if asks(sides[0]) == asks(sides[1]):
@@ -168,7 +171,7 @@ def test_rehearsal_of_any_change_says_what_each_message_by_itself_would(mail):
             [message.pk for message, _, _ in tried.rows],
             {**tried.more, **tried.less},
         )
-        assert found == one_by_one(before, after), after
+        assert found == one_by_one(before, after, now), after
         assert tried.changed == len(tried.rows)
     # More than those of which it is not known.
     for rule in rules[2:4]:

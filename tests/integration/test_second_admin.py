@@ -497,6 +497,22 @@ def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(
     assert about.about == admin
 
 
+def test_entry_of_a_list_that_a_rule_names_is_not_removed_by_one_admin(
+    admin, second, mailbox
+):
+    world = World(admin, mailbox, None)
+    make_list("x.example", mailbox=mailbox)
+    named = Conditions(lists=frozenset({Allowlist.objects.get(mailbox=mailbox).pk}))
+    activate(world, replace(rule(approvals={0: 2}), when=named))
+    switch_on()
+    change = ask(
+        lambda: change_list(admin, mailbox=mailbox.pk, remove=["x.example"]),
+        actor_of(admin),
+    )
+    assert listed_patterns() == ["x.example"]
+    assert accepted(change, second).state == "accepted"
+
+
 def test_nobody_without_a_role_or_a_factor_keeps_an_admin_waiting(admin, second):
     switch_on()
     otto = make_person("otto@yourteam.example", "Otto", "reviewer")

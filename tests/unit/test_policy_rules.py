@@ -128,6 +128,7 @@ def test_one_person_in_two_groups_counts_for_one_of_them():
         ({"recipients": ["*.gov"]}, {"recipients": ("somebody in Bcc (not visible with this key)",)}),
         ({"recipients_except": ["tax.example.gov"]}, {"recipients": None}),
         ({"recipients_from": 3}, {"recipients": ("somebody in Cc",)}),
+        ({"lists": [9]}, {"lists": None}),
         ({"first_contact": True}, {"is_first_contact": None}),
         ({"risk": "high"}, {"risk_level": None}),
         ({"findings": ["secret_in_body"]}, {"findings": None}),
@@ -137,6 +138,7 @@ def test_one_person_in_two_groups_counts_for_one_of_them():
         ({"attachments": ["pdf"]}, {"attachments": None}),
         ({"origins": ["discord"]}, {"origins": None}),
         ({"tries_from": 2}, {"tries": None}),
+        ({"key_owners": [3]}, {"key_owners": None}),
     ],
 )  # fmt: skip
 def test_what_the_desk_does_not_know_makes_a_condition_hold(when, facts):
