@@ -4,6 +4,7 @@ pages of groups: people whose approval a rule can ask for, or who may not give i
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +28,10 @@ from approvals.policy_rules.views import (
     SeenForm,
     admin_or_403,
     answer_policy,
+    problems_of,
     visible_rules,
 )
+from common.actors import Actor
 from common.pages import (
     DeskRequest,
     SentenceForm,
@@ -55,7 +58,7 @@ from policy.rules.changes import (
     seen_state,
 )
 from policy.rules.names import names_for
-from policy.rules.rules import ACTS, PolicyRule, as_sentence, find
+from policy.rules.rules import ACTS, PolicyRule, as_sentence, find, with_rule
 
 _DONE = {
     "off": "is switched off.",
@@ -151,7 +154,8 @@ def _edit(
         error = refused.sentence
         return _page(request, now, rule, form, preview=wanted, error=error)
     notice = f"“{stored.name}” is saved in the draft, version {draft.number}."
-    return redirect_with_notice(request, notice, "policy")
+    notices = (notice, *_problems(now, stored, actor))
+    return redirect_with_notice(request, " ".join(notices), "policy")
 
 
 def _page(
@@ -184,6 +188,7 @@ def _page(
     if preview:
         context["digest"] = digest(preview)
         context["sentence"] = as_sentence(preview, names_for(actor, (preview,)))
+        context["problems"] = _problems(now, preview, actor)
         found = find(now.draft_rules, preview.id)
         if stale and found:
             sentence = as_sentence(found, names_for(actor, (found,)))
@@ -197,6 +202,10 @@ def _page(
         status = 409
     context["error"] = error
     return render(request, "policy/rules/rule.html", context, status=status)
+
+
+def _problems(now: Policies, rule: PolicyRule, actor: Actor) -> Sequence[str]:
+    return problems_of(with_rule(now.draft_rules, rule), actor).get(rule.id, ())
 
 
 def digest(rule: PolicyRule) -> str:

@@ -2,7 +2,7 @@
 activating.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -38,7 +38,7 @@ from policy.rules.changes import (
     policies,
     rules_in,
 )
-from policy.rules.names import names_for
+from policy.rules.names import names_for, read_staff
 from policy.rules.rules import (
     Difference,
     Names,
@@ -48,6 +48,7 @@ from policy.rules.rules import (
     differences,
     outcome_in_words,
 )
+from policy.rules.satisfiable import problems
 
 _NOT_YOURS = "Only an admin of everything can change the policy."
 
@@ -71,7 +72,9 @@ class ActivateForm(SeenForm):
     )
 
 
-def lines_of(rules: Iterable[PolicyRule], names: Names) -> list[dict[str, Any]]:
+def lines_of(
+    rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
     """Return rules for a page, in their order."""
     return [
         {
@@ -80,9 +83,23 @@ def lines_of(rules: Iterable[PolicyRule], names: Names) -> list[dict[str, Any]]:
             "owner": names.people.get(rule.owner, "somebody who left")
             if rule.owner
             else "",
+            "problems": problems.get(rule.id),
         }
         for rule in rules
     ]
+
+
+def problems_of(
+    rules: Sequence[PolicyRule], actor: Actor
+) -> Mapping[str, Sequence[str]]:
+    """Return sentences about rules, by their ids, for those who can change them: they
+    name people and mailboxes.
+    """
+    found: dict[str, list[str]] = {}
+    if rules and actor.is_admin_of_all:
+        for one in problems(rules, read_staff()):
+            found.setdefault(one.rule, []).append(one.sentence)
+    return found
 
 
 def _base_changes(now: Policies, actor: Actor) -> list[Difference]:
@@ -121,8 +138,8 @@ def answer_policy(
     names = names_for(actor, (*active, *draft))
     context = {
         "now": now,
-        "active": lines_of(active, names),
-        "draft": lines_of(draft, names),
+        "active": lines_of(active, names, problems_of(active, actor)),
+        "draft": lines_of(draft, names, problems_of(draft, actor)),
         "changed": differences(active, draft, names) if now.draft else [],
         "meanwhile": _base_changes(now, actor),
         "may_change": actor.is_admin_of_all,
@@ -220,10 +237,14 @@ def _activate_page(
     tried = rehearse(
         before=now.active_rules, after=now.draft_rules, actor=actor, now=timezone.now()
     )
+    told = problems_of(now.draft_rules, actor)
     context = {
         "now": now,
         "changed": differences(now.active_rules, now.draft_rules, names),
         "meanwhile": _base_changes(now, actor),
+        "problems": [
+            sentence for one in now.draft_rules for sentence in told.get(one.id, ())
+        ],
         "days": DAYS,
         "tried": tried,
         "rows": [
@@ -266,7 +287,7 @@ def version(request: DeskRequest, policy_number: int) -> HttpResponse:
     rules = visible_rules(request.actor, rules_in(found))
     context = {
         "version": found,
-        "lines": lines_of(rules, names_for(request.actor, rules)),
+        "lines": lines_of(rules, names_for(request.actor, rules), {}),
         "may_change": request.actor.is_admin_of_all,
         "has_draft": PolicyVersion.objects.draft().exists(),
     }

@@ -1,6 +1,6 @@
 """Rules of policy: when a message needs more than one approval of any reviewer, and
 what it needs then.
 
-`conditions`, `rules` and `demand` are pure; `facts` and `names` read the tables, and
-`changes` writes them.
+`conditions`, `rules`, `demand` and `satisfiable` are pure; `facts` and `names` read the
+tables, and `changes` writes them.
 """

@@ -1,5 +1,5 @@
 """What the rules refer to by key, with names: for their sentences, and to choose from
-in a form.
+in a form. And who is there to satisfy them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,12 @@ from django.db.models.functions import Now
 
 from common.actors import Actor, Role, Scope
 from mirror.models import Connection, Mailbox, Message
-from people.models import Person
+from people.models import Grant, Person
+from policy.calendars import all_calendars
 from policy.models import Allowlist, Group, KeyOwner, WorkCalendar
+from policy.rules.facts import active_policy
 from policy.rules.rules import Names, PolicyRule
+from policy.rules.satisfiable import Problem, Staff, problems
 from risk.rules import RULES
 
 FINDINGS: Mapping[str, str] = {one.name: one.words for one in RULES.values()}
@@ -97,3 +100,52 @@ def api_keys(actor: Actor) -> dict[str, str]:
             else str(name or key)
         )
     return found
+
+
+def read_staff() -> Staff:
+    """Return everybody who can approve, where, and in which groups."""
+    mailboxes = list(
+        Mailbox.objects.filter(connection__in=Connection.objects.at_work()).order_by(
+            "pk"
+        )
+    )
+    grants = list(Grant.objects.filter(role="reviewer", person__is_active=True))
+    groups = dict(Group.objects.values_list("pk", "name"))
+    members: dict[int, set[int]] = {key: set() for key in groups}
+    for group, person in Group.members.through.objects.values_list(
+        "group_id", "person_id"
+    ):
+        members[group].add(person)
+    people = Person.objects.all()
+    return Staff(
+        reviewers={
+            one.pk: frozenset(
+                grant.person_id
+                for grant in grants
+                if grant.scope.reaches(connection=one.connection_id, mailbox=one.pk)
+            )
+            for one in mailboxes
+        },
+        groups={key: frozenset(ones) for key, ones in members.items()},
+        people=frozenset(one.pk for one in people if one.is_active),
+        lists=frozenset(Allowlist.objects.values_list("pk", flat=True)),
+        calendars=all_calendars(),
+        names=Names(
+            mailboxes={one.pk: str(one) for one in mailboxes},
+            people={one.pk: str(one) for one in people},
+            lists={
+                one.pk: one.label
+                for one in Allowlist.objects.select_related("connection", "mailbox")
+            },
+            groups=groups,
+            findings=FINDINGS,
+        ),
+    )
+
+
+def problems_now() -> list[Problem]:
+    """Return what is wrong with the rules of the active version. Raises RuleError where
+    they cannot be read.
+    """
+    policy = active_policy()
+    return problems(policy.rules, read_staff()) if policy.rules else []

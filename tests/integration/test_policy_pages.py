@@ -187,6 +187,22 @@ def test_second_of_two_admins_is_told_and_keeps_what_was_typed(admin, signed_in)
     post(client, "draft/begin", 409, **{"from": "active"})
 
 
+def test_what_nobody_can_satisfy_is_told_before_and_when_it_is_saved(
+    admin, signed_in, connection, reviewer
+):
+    group = Group.objects.create(name="Finance")
+    begun(admin, rule(then={"never_in_bulk": True}))
+    client = signed_in(admin)
+    typed = {"name": "Money", f"approvals_{group.pk}": "1"}
+    shown = client.post(ADD, typed)
+    [told] = shown.context["problems"]
+    assert "too few people" in told
+    save_by(client, ADD, typed)
+    assert told in words_of(client.get("/policy/draft/activate/"))
+    group.members.add(reviewer)
+    assert "too few people" not in words_of(client.get(POLICY))
+
+
 def test_buttons_switch_and_delete_rules_of_the_draft(admin, signed_in):
     begun(admin, rule("a", "A"), rule("b", "B"), rule("c", "C"))
     client = signed_in(admin)

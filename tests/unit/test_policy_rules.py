@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.calendars import Calendar
+from policy.rules import satisfiable
 from policy.rules.conditions import (
     Amount,
     Conditions,
@@ -30,6 +31,7 @@ from policy.rules.rules import (
     merged,
     rules_from_json,
 )
+from policy.rules.satisfiable import Staff, problems
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FACTS = MessageFacts(
@@ -251,3 +253,91 @@ def test_a_rule_with_an_unknown_field_or_an_impossible_value_is_refused_with_a_s
 def test_two_rules_of_one_id_are_refused():
     with pytest.raises(RuleError, match="same id"):
         rules_from_json([RULE, RULE])
+
+
+STAFF = Staff(
+    reviewers={4: frozenset({1, 2, 3}), 5: frozenset({1})},
+    groups={1: frozenset({1, 2}), 2: frozenset({1, 2}), 3: frozenset({1, 2})},
+    people=frozenset({1, 2, 3}),
+    # Each two of these are open together on one day, and no day is in all.
+    calendars={
+        key: Calendar(
+            "",
+            ZoneInfo("UTC"),
+            tuple(((540, 600),) if day in open_days else () for day in range(7)),
+        )
+        for key, open_days in enumerate(((0, 1), (1, 2), (0, 2)))
+    },
+    names=Names(
+        groups={1: "Finance", 2: "Sales"},
+        mailboxes={4: "a@x.example", 5: "b@x.example"},
+    ),
+)
+
+
+def rule_asking(number, when=None, **then):
+    return replace(PolicyRule.from_json({**RULE, "id": f"r{number}", "name": f"Rule {number}", "owner": 1}),
+                   when=from_json(Conditions, when or {}), then=from_json(Effects, then))  # fmt: skip
+
+
+def test_so_many_rules_that_not_all_sets_are_checked_are_told(monkeypatch):
+    monkeypatch.setattr(satisfiable, "MOST_CHECKS", 3)
+    rules = [
+        rule_asking(number, {"mailboxes": [4]}, approvals={str(number): 1})
+        for number in (1, 2, 3)
+    ]
+    (found,) = problems(rules, STAFF)
+    assert not found.blocks
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentences"),
+    [
+        ([rule_asking(1, {"mailboxes": [4]}, approvals={"1": 2})], []),
+        (
+            [rule_asking(1, office_hours=[BY_CALENDAR])],
+            ["a calendar that was removed (7)", "hours that are never open"],
+        ),
+        (
+            [rule_asking(1, approvals={"1": 2})],
+            ["2 approvals of Finance, and too few people may give that in b@x"],
+        ),
+        (
+            [rule_asking(1, {"mailboxes": [4]}, approvals={"9": 1})],
+            ["a group that was deleted", "too few people"],
+        ),
+        (
+            [
+                rule_asking(1, {"mailboxes": [4]}, approvals={"1": 1}),
+                rule_asking(2, {"mailboxes": [4]}, barred_groups=[2]),
+            ],
+            ["“Rule 1” and “Rule 2” contradict each other"],
+        ),
+        (
+            # Each two of them are satisfied by two of the three people; all three by
+            # nobody, as one counts once.
+            [
+                rule_asking(1, {"mailboxes": [4]}, approvals={"1": 1}),
+                rule_asking(2, {"mailboxes": [4]}, approvals={"2": 1}),
+                rule_asking(3, {"mailboxes": [4]}, approvals={"3": 1}),
+            ],
+            ["“Rule 1”, “Rule 2” and “Rule 3” contradict each other"],
+        ),
+        (
+            [rule_asking(key, office_hours=[key]) for key in range(3)],
+            ["their hours are never open together"],
+        ),
+        (
+            [rule_asking(1, {"key_owners": [8]}, never_in_bulk=True)],
+            ["somebody, who has left"],
+        ),
+        (
+            [replace(rule_asking(1, never_in_bulk=True), owner=8)],
+            ["the owner of “Rule 1”, has left."],
+        ),
+    ],
+)
+def test_rules_that_nobody_can_satisfy_or_that_name_who_left_are_told(rules, sentences):
+    found = [one.sentence for one in problems(rules, STAFF)]
+    assert len(found) == len(sentences)
+    assert all(part in one for part, one in zip(sentences, found, strict=True))

@@ -26,7 +26,7 @@ from dashboard.health.checks import Finding
 from dashboard.templatetags.desk import distance
 from mirror.models import Connection
 from policy.models import KillSwitch
-from policy.rules.facts import active_policy
+from policy.rules.names import problems_now
 from policy.rules.rules import RuleError
 
 # Sees everything, so that each finding names the page where it can be resolved.
@@ -182,8 +182,8 @@ def _check_workers() -> Iterator[Finding]:
 
 
 def _check_policy() -> Iterator[Finding]:
-    """Return what keeps all messages from being approved: kill switches, and active
-    rules that cannot be read.
+    """Return what keeps messages from being approved: kill switches, and active rules
+    whose people left after they were written.
     """
     for switch in KillSwitch.objects.visible_to(ACTOR):
         yield Finding(
@@ -191,12 +191,18 @@ def _check_policy() -> Iterator[Finding]:
             f"An admin can release it at {_url('/stop/')}",
         )
     try:
-        active_policy()
+        found = problems_now()
     except RuleError as error:
         yield Finding(
             f"The rules of the policy cannot be read: {error.sentence}",
             "Until then nothing can be approved.",
         )
+        return
+    for one in found:
+        advice = "An admin changes the rule."
+        if one.blocks:
+            advice = "What it applies to can be approved by nobody. An admin changes the rule or the group."
+        yield Finding(one.sentence, advice, is_stuck=one.blocks)
 
 
 def _check_desk(*, without: Sequence[str] = ()) -> Iterator[Finding]:
