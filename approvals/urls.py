@@ -204,4 +204,10 @@ urlpatterns = [
     path("policy/standing/propose/", standing.propose, name="propose-standing"),
     path("policy/standing/ask/", standing.ask, name="ask-for-standing"),
     path("policy/standing/<int:standing_id>/end/", standing.end, name="end-standing"),
+    path("policy/ready-made/", policy.ready_made_policies, name="ready-made-policies"),
+    path(
+        "policy/ready-made/<slug:ready_made>/",
+        policy.ready_made_policy,
+        name="ready-made-policy",
+    ),
 ]

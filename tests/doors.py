@@ -119,6 +119,8 @@ _DESK_DOORS = {
             "policy": "shows the rules of the policy and their draft",
             "policy-versions": "lists the versions of the policy",
             "policy-groups": "lists the groups of the policy",
+            "ready-made-policies": "lists the ready-made policies",
+            "ready-made-policy": "shows a ready-made policy",
             "review-plans": "lists the review plans of what one may see, who is on duty, and the calendars",
             "allowlists": "lists the allowlists, for what one may see",
             "refusals": "lists what the gates refused, for what one may see",

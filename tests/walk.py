@@ -551,6 +551,7 @@ class Walk:
             "kind": "restriction",
             "policy_rule": "first",
             "policy_number": 1,
+            "ready_made": "small-team",
             "text_kind": "reject",
         }
         arguments = {}

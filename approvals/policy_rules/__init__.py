@@ -1,1 +1,3 @@
-"""The pages of the policy: rules and their draft, the editor, and groups."""
+"""The pages of the policy: rules and their draft, the editor, groups, and ready-made
+policies.
+"""

@@ -1,5 +1,5 @@
-"""The pages of the policy: the active version with the draft, past versions, and
-activating.
+"""The pages of the policy: the active version with the draft, past versions, ready-made
+policies, and activating.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import (
@@ -34,11 +34,13 @@ from policy.rules.changes import (
     Policies,
     activate_draft,
     begin_draft,
+    begin_ready_made,
     discard_draft,
     policies,
     rules_in,
 )
 from policy.rules.names import names_for, read_staff
+from policy.rules.ready_made import GROUPS, READY_MADE, ReadyMade
 from policy.rules.rules import (
     Difference,
     Names,
@@ -46,6 +48,7 @@ from policy.rules.rules import (
     Rules,
     as_sentence,
     differences,
+    listed,
     outcome_in_words,
 )
 from policy.rules.satisfiable import problems
@@ -163,10 +166,23 @@ policy = require_safe(answer_policy)
 
 @require_POST
 def begin(request: DeskRequest) -> HttpResponse:
-    """Begin a draft from the active version or from an older one."""
+    """Begin a draft: from the active version, from an older one, or from a ready-made
+    policy.
+    """
     actor = admin_or_403(request)
-    kind, _, name = request.POST.get("from", "").partition("-")
+    source = request.POST.get("from", "")
+    kind, _, name = source.partition("-")
     try:
+        if kind == "ready":
+            found = _ready_made_or_404(name)
+            made = begin_ready_made(actor=actor, policy=found)
+            notice = (
+                f"“{found.title}” is the draft now. Change what does not fit; nothing "
+                "changes until it is activated."
+            )
+            if made:
+                notice += f" Add members to the new group{'s' if len(made) > 1 else ''} {listed(made)}."
+            return redirect_with_notice(request, notice, "policy")
         if kind == "version":
             version = _version_or_404(
                 int(name)
@@ -299,3 +315,36 @@ def _version_or_404(number: int) -> PolicyVersion:
         PolicyVersion.objects.activated().filter(number=number),
         "There is no such version of the policy.",
     )
+
+
+@require_safe
+def ready_made_policies(request: DeskRequest) -> HttpResponse:
+    """List the policies to begin with."""
+    return render(
+        request, "policy/rules/ready_made.html", {"policies": READY_MADE.values()}
+    )
+
+
+@require_safe
+def ready_made_policy(request: DeskRequest, ready_made: str) -> HttpResponse:
+    """Show the rules of one policy to begin with."""
+    found = _ready_made_or_404(ready_made)
+    context: dict[str, Any] = {
+        "policy": found,
+        "lines": lines_of(
+            found.rules,
+            Names(groups=GROUPS, findings=names_for(request.actor, ()).findings),
+            {},
+        ),
+        "groups": listed(list(found.groups.values())),
+        "may_change": request.actor.is_admin_of_all,
+        "has_draft": PolicyVersion.objects.draft().exists(),
+    }
+    return render(request, "policy/rules/ready_made_policy.html", context)
+
+
+def _ready_made_or_404(name: str) -> ReadyMade:
+    found = READY_MADE.get(name)
+    if found is None:
+        raise Http404("There is no such ready-made policy.")
+    return found

@@ -89,6 +89,12 @@ PAGES: list[Place] = [
     ),
     ("Policy: versions", "policy-versions", "rules history changes", _everybody),
     (
+        "Policy: ready-made",
+        "ready-made-policies",
+        "rules templates small team agency regulated",
+        _everybody,
+    ),
+    (
         "Review plans",
         "review-plans",
         "targets late calendar holidays duty escalation ladder",

@@ -21,6 +21,7 @@ NEVER_WAITS = {
     # They change nothing that is in force: activating the draft waits, as does a rule
     # that names a group or calendar.
     "begin_draft": "begins a draft of the policy",
+    "begin_ready_made": "begins a draft of the policy",
     "save_rule": "changes the draft of the policy",
     "arrange_rules": "changes the draft of the policy",
     "discard_draft": "discards the draft of the policy",

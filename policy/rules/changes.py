@@ -25,6 +25,7 @@ from people.second_admin.registry import CanWait, ChangeInWords, second_admin
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
 from policy.rules.names import names_of_all
+from policy.rules.ready_made import ReadyMade
 from policy.rules.rules import (
     MOST_RULES,
     Difference,
@@ -102,9 +103,10 @@ def new_rule_id() -> str:
 
 @atomic_with_retry
 def begin_draft(
-    *, actor: Actor, rules: Iterable[PolicyRule], based_on: int
+    *, actor: Actor, rules: Iterable[PolicyRule], based_on: int, source: str = ""
 ) -> PolicyVersion:
-    """Begin the draft with these rules, which are those of version `based_on`.
+    """Begin the draft with these rules, which are those of version `based_on`, or of
+    something else: its `source`.
 
     Raises StalePolicy where there is a draft already: somebody else would lose their
     work.
@@ -122,7 +124,7 @@ def begin_draft(
         author_id=int(actor.id),
         based_on=based_on,
     )
-    begun_from = f"version {based_on}" if based_on else "no rules"
+    begun_from = source or (f"version {based_on}" if based_on else "no rules")
     record(
         "policy.draft_begun",
         actor=actor,
@@ -418,3 +420,29 @@ def _record(action: str, actor: Actor, group: Group, before: str, after: str) ->
 def _in_words(group: Group) -> str:
     people = Person.objects.filter(policy_groups=group.pk).order_by("name", "email")
     return f"{group.name}: {', '.join(map(str, people)) or 'nobody'}"
+
+
+@atomic_with_retry
+def begin_ready_made(*, actor: Actor, policy: ReadyMade) -> list[str]:
+    """Begin the draft with a ready-made policy, and make the groups that it names and
+    nobody has made yet.
+
+    Return the names of those; they have no members. Raises StalePolicy where there is a
+    draft.
+    """
+    _check(actor)
+    keys = {}
+    made = []
+    for key, name in policy.groups.items():
+        group = Group.objects.filter(name__iexact=name).first()
+        if group is None:
+            group = add_group(actor=actor, name=name, members=())
+            made.append(name)
+        keys[key] = group.pk
+    begin_draft(
+        actor=actor,
+        rules=policy.rules_with(keys),
+        based_on=policies().active_number,
+        source=f"the ready-made policy “{policy.title}”",
+    )
+    return made

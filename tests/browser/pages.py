@@ -27,6 +27,8 @@ PAGES = {
     "policy": "/policy/",
     "policy-groups": "/policy/groups/",
     "policy-versions": "/policy/versions/",
+    "policies": "/policy/ready-made/",
+    "ready-made-policy": "/policy/ready-made/regulated/",
     "review-plans": "/review-plans/",
     "review-plan": "/review-plans/all/",
     "set-apart": "/queue/apart/",

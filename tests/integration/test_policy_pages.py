@@ -2,6 +2,7 @@
 moment.
 """
 
+import pytest
 from django.urls import reverse
 from django.utils import timezone
 
@@ -14,7 +15,9 @@ from policy.rules.changes import (
     policies,
     save_rule,
 )
-from policy.rules.rules import PolicyRule
+from policy.rules.names import names_of_all
+from policy.rules.ready_made import READY_MADE
+from policy.rules.rules import PolicyRule, as_sentence
 from tests.factories import actor_of, make_person
 from tests.markup import words_of
 
@@ -230,6 +233,24 @@ def test_old_version_as_a_draft_says_what_became_active_since(admin, signed_in):
     assert [(one.what, one.name) for one in changes["changed"]] == [("Removed", "B")]
 
 
+@pytest.mark.parametrize("name", READY_MADE)
+def test_ready_made_policy_is_read_loaded_and_makes_its_groups_once(
+    admin, signed_in, name
+):
+    Group.objects.create(name="finance")
+    client = signed_in(admin)
+    found = READY_MADE[name]
+    client.post("/policy/draft/begin/", {"from": f"ready-{name}"})
+    rules = policies().draft_rules
+    assert [one.name for one in rules] == [one.name for one in found.rules]
+    assert {one.casefold() for one in Group.objects.values_list("name", flat=True)} == {
+        "finance", *(one.casefold() for one in found.groups.values())
+    }  # fmt: skip
+    assert "(deleted)" not in " ".join(
+        as_sentence(one, names_of_all(rules)) for one in rules
+    )
+
+
 def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(
     admin, signed_in, reviewer
 ):
@@ -281,7 +302,7 @@ def test_active_version_that_cannot_be_read_is_told_and_can_be_replaced(
     )
     client = signed_in(admin)
     assert "The rules of version 1 cannot be read" in words_of(client.get(POLICY))
-    client.post("/policy/draft/begin/", {"from": "active"})
+    client.post("/policy/draft/begin/", {"from": "ready-small-team"})
     form = {"edits": 0, "active": 1}
     assert client.post(reverse("activate-draft"), form).status_code == 302
     assert policies().active_number == 2
