@@ -1,5 +1,5 @@
-"""Checks a MultiMail account by reads, and says which facts that the desk relies on
-were seen there.
+"""Tries a MultiMail account, and says which facts that the desk relies on were seen
+there.
 """
 
 import getpass
@@ -13,14 +13,18 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from connections.accounts.keys import address_error
-from connections.hosted import FACTS, Host, NotSeen
+from connections.hosted.facts import ANSWER_FACTS, FACTS
+from connections.hosted.probe import Host, NotSeen
+from connections.hosted.sandbox import AGENT, OVERSIGHT, SANDBOX_FACTS
 from upstream.capabilities import WORDS, read_capabilities
 
 # The keys that are asked for, and what each is good for.
 KEYS = {
     "oversight": "lists what is held",
-    "read": "messages, contacts",
+    "read": "messages, threads, attachments, contacts",
     "admin": "webhooks, API keys, suppressed addresses",
+    AGENT: "an mm_test_ key with read and send, for one message to yourself",
+    OVERSIGHT: "an mm_test_ key with oversight, to reject that message",
 }
 # What a field of an unexpected kind raises.
 UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
@@ -30,18 +34,18 @@ NOT_SEEN = "could not be seen"
 THERE = {True: "there", False: "not there", None: NOT_SEEN}
 
 
-def variable(slot: str) -> str:
+def variable(kind: str) -> str:
     """Return the environment variable of a key."""
-    return f"HOSTED_CHECK_{slot.upper()}_KEY"
+    return f"HOSTED_CHECK_{kind.upper().replace(' ', '_')}_KEY"
 
 
 class Command(BaseCommand):
-    """It changes nothing, neither on the desk nor at MultiMail."""
+    """It changes nothing on the desk, and at MultiMail only what the operator allows."""
 
     help = (
-        "Reads a MultiMail account. Prints each fact of docs/multimail.md that the desk relies on as seen, as "
-        "differing or as not seen, then what the account has beyond them, and writes it all to a file without keys, "
-        "addresses of people or content, for the maintainers. "
+        "Tries a MultiMail account by reads and, if you type yes, by one sandbox message to yourself. Prints each fact "
+        "of docs/multimail.md that the desk relies on as seen, as differing or as not seen, then what the account has "
+        "beyond them, and writes it all to a file without keys, addresses of people or content, for the maintainers. "
         f"Keys are asked for, or read from the environment: {', '.join(map(variable, KEYS))}."
     )
     # It needs no database.
@@ -62,35 +66,46 @@ class Command(BaseCommand):
         if error := address_error(address):
             raise CommandError(error)
         keys = {}
-        for slot, what in KEYS.items():
-            keys[slot] = os.environ.get(variable(slot), "").strip()
-            if variable(slot) not in os.environ and sys.stdin.isatty():
-                keys[slot] = getpass.getpass(
-                    f"{slot.capitalize()} key ({what}), or Enter to go without: "
+        for kind, what in KEYS.items():
+            keys[kind] = os.environ.get(variable(kind), "").strip()
+            if variable(kind) not in os.environ and sys.stdin.isatty():
+                keys[kind] = getpass.getpass(
+                    f"{kind.capitalize()} key ({what}), or Enter to go without: "
                 ).strip()
+        sandbox = [keys[AGENT], keys[OVERSIGHT]]
+        if any(key and not key.startswith("mm_test_") for key in sandbox):
+            raise CommandError("A sandbox key begins with mm_test_. Nothing was sent.")
+        may_send = False
+        if all(sandbox):
+            self.stdout.write(
+                "The sandbox step sends one message from the first mailbox of the sandbox agent key to itself, rejects "
+                "it, and reads an unread message of that mailbox, which marks it as read. Type yes to allow it:"
+            )
+            may_send = sys.stdin.readline().strip() == "yes"
         host = Host(address, keys)
         results = list[dict[str, str]]()
-        for section, facts in FACTS.items():
-            for fact, check in facts.items():
-                try:
-                    detail = check(host)
-                    outcome = DIFFERS if detail else SEEN
-                except NotSeen as error:
-                    outcome = NOT_SEEN
-                    detail = str(error)
-                except UNREADABLE:
-                    outcome = DIFFERS
-                    detail = "an answer has a form that cannot be read"
-                result = {
-                    "outcome": outcome,
-                    "section": section,
-                    "fact": fact,
-                    "detail": detail,
-                }
-                results.append(result)
-                self.stdout.write(
-                    f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}"
-                )
+        for table in (FACTS, SANDBOX_FACTS if may_send else {}, ANSWER_FACTS):
+            for section, facts in table.items():
+                for fact, look in facts.items():
+                    try:
+                        detail = look(host)
+                        outcome = DIFFERS if detail else SEEN
+                    except NotSeen as error:
+                        outcome = NOT_SEEN
+                        detail = str(error)
+                    except UNREADABLE:
+                        outcome = DIFFERS
+                        detail = "an answer has a form that cannot be read"
+                    result = {
+                        "outcome": outcome,
+                        "section": section,
+                        "fact": fact,
+                        "detail": detail,
+                    }
+                    results.append(result)
+                    self.stdout.write(
+                        f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}"
+                    )
         self.stdout.write("")
         abilities = read_capabilities(api_url=address, keys=keys)
         for name, is_there in abilities.items():
