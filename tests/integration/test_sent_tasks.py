@@ -69,7 +69,11 @@ def test_other_callbacks_run_although_redis_is_away(caplog):
         task.delay_on_commit(1)
         transaction.on_commit(lambda: done.append(1))
     assert done == [1]
-    assert [record.message for record in caplog.records] == ["Redis not reached"]
+    # Threads of other tests may log as well.
+    told = [
+        record.message for record in caplog.records if record.name == "common.redis"
+    ]
+    assert told == ["Redis not reached"]
     assert quick.is_resting()
     assert not drain.has_enough_to_do()
 
