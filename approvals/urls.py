@@ -14,7 +14,7 @@ from approvals.message_page import (
 )
 from approvals.message_page import views as message
 from approvals.operations import views as attention
-from approvals.policy_rules import editor
+from approvals.policy_rules import editor, playground
 from approvals.policy_rules import views as policy
 from approvals.queue import views as listing
 from approvals.risk_rules import views as rules
@@ -204,6 +204,7 @@ urlpatterns = [
     path("policy/standing/propose/", standing.propose, name="propose-standing"),
     path("policy/standing/ask/", standing.ask, name="ask-for-standing"),
     path("policy/standing/<int:standing_id>/end/", standing.end, name="end-standing"),
+    path("policy/playground/", playground.playground, name="policy-playground"),
     path("policy/ready-made/", policy.ready_made_policies, name="ready-made-policies"),
     path(
         "policy/ready-made/<slug:ready_made>/",

@@ -444,6 +444,11 @@ _DESK_DOORS = {
         fields=lambda w: {"reason": "The text will change."},
         needs="standing",
     ),
+    "policy-playground": Door(
+        "runs a message that one may see through the policy",
+        "own",
+        fields=lambda w: {"message": w.message_id},
+    ),
     "save-review-plan": writing_button(
         "saves the review plan of a mailbox", "mailbox", (A,), fields=_plan
     ),

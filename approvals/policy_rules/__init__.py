@@ -1,3 +1,3 @@
-"""The pages of the policy: rules and their draft, the editor, groups, and ready-made
-policies.
+"""The pages of the policy: rules and their draft, the editor, groups, the playground
+and ready-made policies.
 """

@@ -87,6 +87,7 @@ PAGES: list[Place] = [
         "policy earned trust proposals samples",
         _looks_after_people,
     ),
+    ("Policy: playground", "policy-playground", "rules try test", _everybody),
     ("Policy: versions", "policy-versions", "rules history changes", _everybody),
     (
         "Policy: ready-made",

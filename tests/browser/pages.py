@@ -26,6 +26,7 @@ PAGES = {
     "mailboxes": "/mailboxes/",
     "policy": "/policy/",
     "policy-groups": "/policy/groups/",
+    "policy-playground": "/policy/playground/",
     "policy-versions": "/policy/versions/",
     "policies": "/policy/ready-made/",
     "ready-made-policy": "/policy/ready-made/regulated/",

@@ -1,5 +1,5 @@
-"""The pages of the policy: drafts, the editor, activating, groups, and two admins at one
-moment.
+"""The pages of the policy: drafts, the editor, activating, groups, the playground, and
+two admins at one moment.
 """
 
 import pytest
@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.models import Entry
-from mirror.models import Mailbox
+from mirror.models import Mailbox, Message
 from policy.models import Group, PolicyVersion, WorkCalendar
 from policy.rules.changes import (
     activate_draft,
@@ -18,7 +18,7 @@ from policy.rules.changes import (
 from policy.rules.names import names_of_all
 from policy.rules.ready_made import READY_MADE
 from policy.rules.rules import PolicyRule, as_sentence
-from tests.factories import actor_of, make_person
+from tests.factories import actor_of, make_message, make_person
 from tests.markup import words_of
 
 POLICY = "/policy/"
@@ -271,6 +271,45 @@ def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(
     post(client, "draft/discard", edits=0)
     post(client, f"{path}/delete")
     assert not Group.objects.exists()
+
+
+def test_playground_says_which_line_spoke_of_a_past_and_of_a_pasted_message(
+    admin, signed_in, connection
+):
+    money = rule("a", "Money", when={"amount": "1000"})
+    far = rule("b", "Far", when={"recipients": ["*.gov"]})
+    off = rule("c", "Off", is_on=False)
+    begun(admin, money, far, off)
+    message = make_message(connection, markdown="We refund 1,250.00 EUR today.")
+    client = signed_in(admin)
+    for typed in (
+        {"message": f"https://desk.example/queue/{message.public_id}/?view=text"},
+        {
+            "mailbox": message.mailbox_id,
+            "to": "dana@x.example",
+            "text": "We refund 1,250.00 EUR today.",
+        },
+    ):
+        answer = post(client, "playground", 200, **typed, which="draft")
+        spoken, silent = (
+            [one["rule"].name for one in answer.context[name]]
+            for name in ("spoken", "silent")
+        )
+        assert (spoken, silent) == (["Money"], ["Far", "Off"])
+        assert answer.context["needed"] == "2 approvals of any reviewer are needed"
+    assert Message.objects.count() == 1
+
+
+def test_playground_shows_only_messages_that_one_may_see(admin, signed_in, connection):
+    message = make_message(connection)
+    other = make_person("far@yourteam.example", "Far", "reviewer", mailbox=Mailbox.objects.create(
+        connection=connection, upstream_id="01FAR", address="far@yourteam.example"
+    ))  # fmt: skip
+    client = signed_in(other)
+    for named in (str(message.public_id), message.upstream_id):
+        answer = post(client, "playground", 422, message=named)
+        assert "needed" not in answer.context
+    post(client, "playground", 422, mailbox=message.mailbox_id, text="x")
 
 
 def test_rules_name_no_mailbox_to_whom_it_is_hidden(admin, signed_in, connection):

@@ -1,0 +1,207 @@
+"""The playground: one message, real or pasted, run through the active version or the
+draft by what a decision asks. Nothing is stored.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+
+from approvals.examination import columns_of
+from approvals.examination import findings as examine
+from approvals.models import Review
+from approvals.policy_rules.views import lines_of, visible_rules
+from common.actors import Actor
+from common.fingerprint import Attachment, Content
+from common.pages import (
+    DeskRequest,
+    SentenceForm,
+    WordsField,
+    always,
+    by_key,
+    require_get_or_post,
+)
+from mirror.models import Mailbox, Message
+from policy.rules.changes import Policies, policies
+from policy.rules.demand import required
+from policy.rules.facts import lookups_for
+from policy.rules.names import names_for
+from policy.rules.rules import outcome_in_words
+from rendering import parse_content
+
+MAX_TEXT = 20_000
+_TRIGGERS = {
+    "agent": {},
+    "discord": {"discord_user": "playground"},
+    "edit": {"countersign_edit": "playground"},
+}
+_STARTED_BY = (
+    ("agent", "An agent"),
+    ("discord", "A Discord command"),
+    ("edit", "An edit at the desk"),
+)
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NOT_FOUND = "There is no message with this id or address, or you may not see it."
+
+
+class LinesField(WordsField):
+    """Values one a line, or with commas between."""
+
+    widget = forms.Textarea(attrs={"spellcheck": "false"})
+
+    def clean(self, value: Any) -> list[str]:
+        typed = super().clean(value).replace(",", "\n").split("\n")
+        return [one.strip() for one in typed if one.strip()]
+
+
+class PlaygroundForm(SentenceForm):
+    """A message to run through the rules: the id or address of a past one, or what is
+    pasted.
+    """
+
+    message = forms.CharField(
+        label="A past message",
+        help_text="Its id, or the address of its page.",
+        required=False,
+        max_length=500,
+    )
+    which = forms.ChoiceField(
+        label="Rules", required=False, error_messages={"invalid_choice": "Choose one."}
+    )
+    mailbox = forms.ChoiceField(
+        label="From",
+        required=False,
+        error_messages={"invalid_choice": "Choose one of the mailboxes."},
+    )
+    to = LinesField(
+        label="To", help_text="One address a line.", required=False, max_length=MAX_TEXT
+    )
+    subject = forms.CharField(label="Subject", required=False, max_length=1000)
+    text = WordsField(
+        label="Text",
+        required=False,
+        max_length=MAX_TEXT,
+        error_messages={"max_length": f"Keep the text under {MAX_TEXT:,} characters."},
+        widget=forms.Textarea,
+    )
+    attached = LinesField(
+        label="Names of attachments",
+        help_text="One a line, such as invoice.pdf.",
+        required=False,
+        max_length=1000,
+    )
+    origin = forms.ChoiceField(label="Started by", required=False, choices=_STARTED_BY)
+    tries = forms.IntegerField(
+        label="Try number",
+        help_text="1 if it is empty.",
+        required=False,
+        min_value=1,
+        max_value=1000,
+        error_messages=always("Write a whole number from 1 to 1,000."),
+    )
+
+    def __init__(
+        self, data: Any, *, mailboxes: Iterable[Mailbox], now: Policies
+    ) -> None:
+        super().__init__(data)
+        versions = {"active": "The active version"}
+        if now.draft:
+            versions = {"draft": "The draft", **versions}
+        fields: dict[str, Any] = self.fields
+        fields["which"].choices = versions.items()
+        fields["mailbox"].choices = [
+            ("", "Choose a mailbox"),
+            *by_key(mailboxes).items(),
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if self.errors or cleaned["message"]:
+            return cleaned
+        if not any(cleaned[name] for name in ("to", "subject", "text", "attached")):
+            self.add_error("message", "Name a message, or write one below.")
+        elif not cleaned["mailbox"]:
+            self.add_error("mailbox", "Choose the mailbox that it would be sent from.")
+        return cleaned
+
+
+@require_get_or_post
+def playground(request: DeskRequest) -> HttpResponse:
+    """Show the form; run a message through the rules."""
+    actor = request.actor
+    now = policies()
+    form = PlaygroundForm(
+        request.POST if request.method == "POST" else None,
+        mailboxes=Mailbox.objects.at_work().visible_to(actor).order_by("address"),
+        now=now,
+    )
+    context: dict[str, Any] = {"form": form}
+    if form.is_valid():
+        message = _message_of(form.cleaned_data, actor)
+        if message:
+            which = form.cleaned_data["which"] or ("draft" if now.draft else "active")
+            rules = now.draft_rules if which == "draft" else now.active_rules
+            rules = visible_rules(actor, rules)
+            at = timezone.now()
+            facts = lookups_for(rules, at).facts(message, message.review, at)
+            asked = required(rules, facts)
+            names = names_for(actor, rules)
+            silent = [one for one in rules if one not in asked.spoke]
+            context |= {
+                "which": which,
+                "message": message,
+                "spoken": lines_of(asked.spoke, names, {}),
+                "silent": lines_of(silent, names, {}),
+                "needed": outcome_in_words(asked.effects, names),
+            }
+        else:
+            form.add_error("message", _NOT_FOUND)
+    written = ("mailbox", "to", "subject", "text", "attached", "origin", "tries")
+    context["named"] = [form[name] for name in ("message", "which")]
+    context["written"] = [form[name] for name in written]
+    context["writes"] = any(
+        form[name].errors or (name != "origin" and form[name].value())
+        for name in written
+    )
+    status = 422 if form.errors else 200
+    return render(request, "policy/rules/playground.html", context, status=status)
+
+
+def _message_of(cleaned: dict[str, Any], actor: Actor) -> Message | None:
+    """Return the message that was named, None where it is not visible; or one made of
+    what was pasted, which is not stored, examined as one that comes in would be.
+    """
+    if named := cleaned["message"]:
+        visible = Message.objects.visible_to(actor).select_related("review")
+        if found := _ID.search(named.lower()):
+            return visible.filter(public_id=UUID(found[0])).first()
+        return visible.filter(upstream_id=named[:200]).order_by("-pk").first()
+    mailbox = Mailbox.objects.select_related("connection").get(pk=cleaned["mailbox"])
+    content = Content(
+        sender=mailbox.address,
+        to=tuple(cleaned["to"][:1000]),
+        subject=cleaned["subject"],
+        markdown=cleaned["text"],
+        attachments=tuple(Attachment(name, "", 0) for name in cleaned["attached"]),
+    )
+    message = Message(
+        connection=mailbox.connection,
+        mailbox=mailbox,
+        state="held",
+        held_at=timezone.now(),
+        trigger=_TRIGGERS.get(cleaned["origin"], {}),
+        try_number=cleaned["tries"] or 1,
+        subject=content.subject,
+        recipients=list(content.to),
+    )
+    parsed = parse_content(content)
+    findings = examine(message, content, parsed, may_have_left=False)
+    columns, review = columns_of(message, content, parsed, findings)
+    message.written_to = columns["written_to"]
+    message.review = Review(message=message, **review)
+    return message
