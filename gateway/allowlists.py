@@ -199,6 +199,15 @@ def remove_entry(key: ApiKey, mailbox: Mailbox, entry_id: str) -> None:
     _save_change(bypass, key, removed=[entry.pattern])
 
 
+@transaction.atomic
+def set_bypass_mode(key: ApiKey, mailbox: Mailbox, mode: str) -> Allowlist:
+    """Set the mode of the bypass of a mailbox."""
+    bypass = _locked(mailbox, Allowlist.Kind.BYPASS)
+    bypass.mode = mode
+    _save_change(bypass, key)
+    return bypass
+
+
 def _locked(mailbox: Mailbox, kind: str) -> Allowlist:
     # Makes sure that a row exists, so that two first versions written at once are
     # compared, too.

@@ -6,11 +6,12 @@ from annotated_types import MaxLen
 from django.conf import settings
 from django.http import JsonResponse
 from ninja import Query, Router
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from common.mail_addresses import (
     MAX_PATTERN,
     clean_addresses,
+    patterns_for,
     read_pattern,
 )
 from gateway import allowlists
@@ -31,6 +32,7 @@ from gateway.api.bodies import (
     Line,
     Lower,
     Moment,
+    OptionalAddress,
     ShortLine,
     example,
 )
@@ -38,6 +40,7 @@ from gateway.auth import ADMIN, READ, BearerKey, KeyedRequest, check_scopes
 from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Mailbox, Refusal, Scope
 from gateway.models.recipients import AllowlistEntryQuerySet
+from gateway.states import Mode
 from gateway.timestamps import iso
 
 _PATH = "/mailboxes/{mailbox}/allowlist"
@@ -134,6 +137,20 @@ class NewEntryIn(Confirmable):
     note: ShortLine | None = None
 
 
+class ListModeIn(Confirmable):
+    """The mode of the bypass list."""
+
+    model_config = example({"mode": "monitor"})
+
+    mode: Annotated[Literal["off", "monitor", "enforce"], Lower]
+
+
+class StatusFilters(BaseModel):
+    """Whom to look for on the bypass list."""
+
+    recipient: OptionalAddress = None
+
+
 class AllowlistEntryAnswer(Answer):
     """One entry; an expired one names nobody any more."""
 
@@ -177,6 +194,22 @@ class BypassEntries(Answer):
     mailbox_id: str
     count: int
     entries: list[BypassEntry]
+
+
+class BypassStatus(Answer):
+    """What the bypass list does.
+
+    `notice` says why its entries have no effect now, and `listed` whether one of them
+    names `recipient`.
+    """
+
+    mailbox_id: str
+    mode: str
+    count: int
+    notice: str | None
+    updated_at: str | None
+    recipient: str | None
+    listed: bool | None
 
 
 class RefusalAnswer(Answer):
@@ -240,14 +273,40 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
         added = allowlists.add_entry(
             key, box, pattern=body.pattern, note=body.note or ""
         )
-    mode = added.allowlist.mode
-    notice = None
-    if mode != Allowlist.Mode.ENFORCE:
-        notice = (
-            f"The mode of the list is {mode}: no message skips the review because of it. Replacing the list with the "
-            "mode enforce takes an operator's code."
-        )
-    return JsonResponse(BypassEntry.of(added) | {"notice": notice}, status=201)
+    return JsonResponse(
+        BypassEntry.of(added) | {"notice": _idle(added.allowlist, box)}, status=201
+    )
+
+
+@router.put(_PATH + "/mode", response={200: BypassStatus, 202: PendingApproval})
+def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Json:
+    """Set the mode of a mailbox's bypass list: off, monitor or enforce. To enforce it
+    takes an operator's code.
+    """
+    key = request.auth
+    box = mailbox_named(key, mailbox)
+    # In force it lets mail skip the review; both other modes are stricter.
+    loosens = (
+        body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
+    )
+    with body.confirmed(
+        key,
+        "set_allowlist_mode",
+        f"Set the allowlist of {box.address} to {body.mode}",
+        needed=loosens or None,
+        mailbox=box.pk,
+    ):
+        changed = allowlists.set_bypass_mode(key, box, body.mode)
+    return _status(changed, box)
+
+
+@router.get(_PATH + "/status", auth=READ, response=BypassStatus)
+def read_list_status(
+    request: KeyedRequest, mailbox: str, filters: Query[StatusFilters]
+) -> Json:
+    """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
+    box = mailbox_named(request.auth, mailbox)
+    return _status(_found(box, Allowlist.Kind.BYPASS), box, filters.recipient)
 
 
 @router.delete(_PATH + "/{entry_id}", response={200: Changed, 202: PendingApproval})
@@ -366,6 +425,34 @@ def _live(found: Allowlist) -> AllowlistEntryQuerySet:
     return (
         AllowlistEntry.objects.filter(allowlist_id=found.pk).live().order_by("pattern")
     )
+
+
+def _status(found: Allowlist, box: Mailbox, recipient: str | None = None) -> Json:
+    live = _live(found)
+    listed = None
+    if recipient:
+        listed = live.filter(pattern__in=patterns_for(recipient)).exists()
+    return {
+        "mailbox_id": box.pk,
+        "mode": found.mode,
+        "count": live.count(),
+        "notice": _idle(found, box),
+        "updated_at": iso(found.updated_at),
+        "recipient": recipient,
+        "listed": listed,
+    }
+
+
+def _idle(bypass: Allowlist, box: Mailbox) -> str | None:
+    """Return why the entries of a bypass have no effect now."""
+    if bypass.mode != Allowlist.Mode.ENFORCE:
+        return (
+            f"The mode of the list is {bypass.mode}: no message skips the review because of it. "
+            f"PUT /v1/mailboxes/{box.address}/allowlist/mode asks an operator for enforce."
+        )
+    if box.oversight_mode != Mode.GATED_SEND:
+        return f"The list has an effect in gated_send only, and the mailbox is {box.oversight_mode}."
+    return None
 
 
 def _allowlist(found: Allowlist) -> Json:

@@ -35,6 +35,7 @@ NEEDS = [
             "GET /v1/emails/thread/x",
             "GET /v1/emails/x",
             "GET {m}/allowlist",
+            "GET {m}/allowlist/status",
         ],
     ),
     (
@@ -97,6 +98,7 @@ NEEDS = [
             "PUT {m}/allowlist",
             "POST {m}/allowlist",
             "DELETE {m}/allowlist/x",
+            "PUT {m}/allowlist/mode",
             "GET /v1/api-keys",
             "POST /v1/api-keys",
             "PATCH /v1/api-keys/x",

@@ -445,12 +445,15 @@ def test_entry_takes_a_code_and_stands_on_the_list_that_the_desk_replaces(world)
 def test_entry_has_an_effect_once_an_operator_enforces_the_list(world):
     added = confirmed(world, "POST", pattern=DANA).json()
     assert world.send().json()["oversight_status"] == "pending_approval"
-    enforced = {"kind": "bypass", "mode": "Enforce", "version": 1, "entries": [DANA]}
-    assert confirmed(world, "PUT", **enforced).json()["mode"] == "enforce"
+    assert confirmed(world, "PUT", "/mode", mode="Enforce").json()["mode"] == "enforce"
     assert entries(world)[DANA]["id"] == added["id"]
     assert world.send().json()["oversight_status"] == "not_required"
     held = world.send(to=[DANA, EVE], cc=["mallory@evil.example"]).json()
     assert f"Not on the mailbox's allowlist: {EVE} and 1 more." in held["message"]
+    # Both other modes are stricter, and take no code.
+    for mode in ("monitor", "off"):
+        assert call(world, "PUT", "/mode", mode=mode).json()["mode"] == mode
+    assert "allowlist" not in world.send(to=[EVE]).json()["message"]
 
 
 def test_list_that_is_replaced_whole_takes_a_code_where_more_mail_skips_the_review(
@@ -477,6 +480,22 @@ def test_list_that_is_replaced_whole_takes_a_code_where_more_mail_skips_the_revi
     ] == [202, 202, 202, 200, 200]
 
 
+def test_status_says_whom_the_list_names_and_why_it_has_no_effect(world):
+    def status(query=""):
+        return call(world, "GET", f"/status{query}", key="reader").json()
+
+    assert status()["listed"] is None
+    over = {"pattern": "evil.example", "expires_at": "2020-01-01T00:00:00Z"}
+    world.allow("northwind.example", over, kind="bypass")
+    assert status()["count"] == 1
+    assert status()["notice"] is None
+    assert status("?recipient=Dana@Northwind.example")["listed"] is True
+    assert status(f"?recipient={EVE}")["listed"] is False
+    assert status("?recipient=nobody")["field"] == "recipient"
+    Mailbox.objects.update(oversight_mode=Mode.GATED_ALL)
+    assert "in gated_send only" in status()["notice"]
+
+
 def test_refused_entries_change_nothing_and_ask_for_no_code(world, other, monkeypatch):
     listed = confirmed(world, "POST", pattern=DANA).json()["id"]
     for pattern in ("*.com", 5):
@@ -488,6 +507,7 @@ def test_refused_entries_change_nothing_and_ask_for_no_code(world, other, monkey
     for entry_id in ("x" * 300, "mode%00"):
         assert call(world, "DELETE", f"/{entry_id}").status_code == 404, entry_id
     assert world.delete(f"{other.base}/allowlist/{listed}").status_code == 404
+    assert call(world, "PUT", "/mode", mode="contacts").json()["field"] == "mode"
     monkeypatch.setattr(allowlists, "MAX_ENTRIES", 1)
     assert refusal_of(call(world, "POST", pattern=EVE)) == (403, "plan_limit")
     assert list(entries(world)) == [DANA]
