@@ -7,6 +7,9 @@ both have the same in the same place. Additions are named as in the fingerprint.
 from collections.abc import Mapping
 from html import escape
 
+# Additions that are lines of the footer, in their order.
+_FOOTER = ("ai_disclosure", "postal_address")
+
 
 def with_signature(markdown: str, additions: Mapping[str, str]) -> str:
     """Return a Markdown body with the signature."""
@@ -18,6 +21,8 @@ def text_part(markdown: str, additions: Mapping[str, str]) -> str:
     """Return the plain-text part of a message."""
     text = with_signature(markdown, additions)
     lines = _footer_lines(additions)
+    if link := additions.get("unsubscribe"):
+        lines.append(f"Unsubscribe: {link}")
     return "\n".join([text.rstrip(), "", *lines, ""]) if lines else text
 
 
@@ -35,8 +40,14 @@ def html_footer(additions: Mapping[str, str]) -> str:
     empty.
     """
     lines = [escape(line) for line in _footer_lines(additions)]
+    if link := additions.get("unsubscribe"):
+        lines.append(f'<a href="{escape(link)}">Unsubscribe</a>')
     return f"\n<p>{'<br>'.join(lines)}</p>" if lines else ""
 
 
 def _footer_lines(additions: Mapping[str, str]) -> list[str]:
-    return additions.get("ai_disclosure", "").strip().splitlines()
+    return [
+        line
+        for name in _FOOTER
+        for line in additions.get(name, "").strip().splitlines()
+    ]

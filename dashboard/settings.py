@@ -56,6 +56,8 @@ if DEBUG and _IS_PUBLIC:
     raise ImproperlyConfigured(
         "DEBUG must be 0 where PUBLIC_URL is an address that others can reach."
     )
+# Where recipients reach the gateway, to unsubscribe.
+GATEWAY_PUBLIC_URL = PUBLIC_URL if _IS_PUBLIC else f"http://127.0.0.1:{GATEWAY_PORT}"
 LIVE_URL = env_str("LIVE_URL", "/live/" if PUBLIC_URL.startswith("https://") else "")
 ALLOWED_HOSTS = env_list(
     "ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}"

@@ -25,6 +25,8 @@ ADDITIONS = {
     "signature": "The mailbox's signature",
     "oversight_copy": "Oversight copy to",
     "ai_disclosure": "AI disclosure, also as X-AI-Generated and X-MultiMail-Identity",
+    "postal_address": "Postal address",
+    "unsubscribe": "Link to unsubscribe, also as List-Unsubscribe",
     "agent_identity": "Header X-Agent-Identity",
 }
 

@@ -34,6 +34,7 @@ from gateway.models import (
     ApprovalRequest,
     Domain,
     Email,
+    Mailbox,
     Scope,
     hash_key,
 )
@@ -55,6 +56,13 @@ def change_account(
         )
     with transaction.atomic():
         account = Account.locked(key.account_id)
+        commercial = Mailbox.objects.filter(
+            account=account, commercial=True, is_active=True
+        )
+        if not changes.get("physical_address", "kept").strip() and commercial.exists():
+            raise Invalid(
+                "physical_address: commercial mail must show it. Switch commercial off for the mailboxes first."
+            )
         if changes:
             account.save_fields(**changes)
             auditing.record("account.updated", account, key, fields=sorted(changes))

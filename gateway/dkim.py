@@ -29,6 +29,9 @@ _SIGNED = 2 * (
     b"x-ai-generated",
     b"x-multimail-identity",
 )
+# RFC 8058 asks for these. Signed only where they are: mailing lists add their own to
+# other mail.
+_UNSUBSCRIBE = (b"list-unsubscribe", b"list-unsubscribe-post")
 
 
 def make_key(domain: Domain) -> None:
@@ -61,12 +64,15 @@ def signed(message: bytes, sender: str) -> bytes:
     # its own.
     import dkim
 
+    signed_headers = list(_SIGNED)
+    if b"\r\nList-Unsubscribe: " in message.partition(b"\r\n\r\n")[0]:
+        signed_headers += 2 * _UNSUBSCRIBE
     header: bytes = dkim.sign(
         message,
         selector=domain.dkim_selector.encode(),
         domain=domain.domain.encode(),
         privkey=domain.dkim_private_key.encode(),
         canonicalize=(b"relaxed", b"relaxed"),
-        include_headers=list(_SIGNED),
+        include_headers=signed_headers,
     )
     return header + message

@@ -57,6 +57,8 @@ def create_mailbox(
                 code="plan_limit",
             )
         _check_settings(account, settings)
+        if settings.get("commercial"):
+            _check_commercial(account, settings)
         loosest = stricter(
             Mode(account.minimum_oversight_mode or Mode.GATED_SEND), Mode.GATED_SEND
         )
@@ -101,6 +103,13 @@ def change_mailbox(
     with transaction.atomic():
         mailbox = Mailbox.locked(mailbox.pk)
         _check_settings(mailbox.account, changes)
+        if changes.get("commercial", mailbox.commercial):
+            # Locked, so that the postal address is not taken away meanwhile.
+            account = Account.locked(mailbox.account_id)
+            _check_commercial(
+                account,
+                {"auto_cc": mailbox.auto_cc, "auto_bcc": mailbox.auto_bcc, **changes},
+            )
         if mode is not None and mode != mailbox.oversight_mode:
             if is_looser(mode, mailbox.oversight_mode):
                 raise Forbidden(
@@ -162,6 +171,23 @@ def _address(account: Account, wanted: str) -> str:
             f"address: {domain} is not an active domain of this account. Add it with POST /v1/domains and verify it."
         )
     return address
+
+
+def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
+    """Refuse commercial mail without a postal address, or with copies: its link is for
+    its one recipient.
+    """
+    if not account.physical_address.strip():
+        raise Invalid(
+            "commercial: the account has no postal address, which commercial mail must show. Set physical_address "
+            "with PATCH /v1/account first.",
+            code="physical_address_needed",
+        )
+    if settings.get("auto_cc") or settings.get("auto_bcc"):
+        raise Invalid(
+            "commercial: a commercial mailbox cannot add copies, because the link to unsubscribe is for the one "
+            "recipient. Clear auto_cc and auto_bcc."
+        )
 
 
 @transaction.atomic

@@ -1,7 +1,7 @@
 """The only middleware: every answer is JSON, with no redirect, no empty body, and never
 204.
 
-HTML is only /docs.
+HTML are only /docs and the page to unsubscribe.
 
 It checks the host and the size of the body before anything reads them, names the
 request in the log, and marks every answer as ours.

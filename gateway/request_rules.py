@@ -2,7 +2,7 @@
 a body it takes.
 
 Without a key it takes only small bodies: of clients that would sign up, which get a
-sentence.
+sentence, and of mail programs that unsubscribe their reader.
 """
 
 from typing import Any
@@ -21,6 +21,7 @@ HEALTH_PATHS = ("/health",)
 SESSION_THREADS = 3
 IS_ONE_BY_ONE = False
 # Where a body needs no key.
+UNSUBSCRIBE = "/v1/unsubscribe/"
 OPEN = (
     "/v1/account",
     "/v1/account/challenge",
@@ -33,7 +34,12 @@ def most_body(environ: dict[str, Any]) -> int:
     """Return how many bytes of body to wait for; 0 where a key is needed and none is
     given.
     """
-    if not session_of(environ) and environ["PATH_INFO"] not in OPEN:
+    path: str = environ["PATH_INFO"]
+    if (
+        not session_of(environ)
+        and path not in OPEN
+        and not path.startswith(UNSUBSCRIBE)
+    ):
         return 0
     return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
 

@@ -1,5 +1,9 @@
 """Suppressed addresses: which bounces suppress one, what is not offered to it, and
-lifting a suppression.
+lifting a suppression; and unsubscribing from commercial mail (RFC 8058), which
+suppresses too.
+
+The link that a message carries is signed for this message, which has one recipient, and
+works for ever. It is part of the fingerprint, so it never changes.
 
 Only an address that does not exist or is disabled for good is suppressed. A server that
 will not relay, rejects the sender or has a policy says nothing about the address, or
@@ -10,18 +14,22 @@ obeys them: it reaches no server.
 import re
 from datetime import datetime
 
+from django.conf import settings
+from django.core.signing import BadSignature, Signer
 from django.db import transaction
 
 from common.mail_addresses import comparable
 from gateway import auditing, smtp
+from gateway.errors import Forbidden, NotFound
 from gateway.models import ApiKey, Email, Suppression
 from gateway.webhooks import events
 
 # Used in place of the server's reply code where the server was not asked.
 NOT_ASKED = 0
-KEPT_BACK = (
+_KEPT_BACK = (
     "suppressed: mail to this address bounced or was marked as spam, so it was not sent"
 )
+_UNSUBSCRIBED = "unsubscribed: the recipient wants no more mail, so it was not sent"
 # RFC 3463: no such mailbox, no such domain, bad syntax, moved away, no mail taken;
 # mailbox disabled. Not 5.1.7 and 5.1.8, which are about the sender, nor 5.1.0, which
 # may be about anything.
@@ -35,6 +43,8 @@ _OTHER_MATTERS = re.compile(
     r"|spf|dkim|dmarc|limit|quota|full|rate|try again|tempor",
     re.IGNORECASE,
 )
+
+_SALT = "gateway.unsubscribe"
 
 
 def says_gone(code: int, text: str) -> bool:
@@ -57,9 +67,8 @@ def suppress_gone(email: Email, refused: smtp.Replies) -> None:
         for address, (code, text) in refused.items()
         if says_gone(code, text)
     }
-    for address in sorted(
-        gone.difference(Suppression.objects.among(gone, email.account_id))
-    ):
+    known = Suppression.objects.among(gone, email.account_id)
+    for address in sorted(gone - known.keys()):
         suppress(email, address, Suppression.Reason.BOUNCE)
 
 
@@ -98,6 +107,20 @@ def suppress(email: Email, address: str, reason: Suppression.Reason) -> None:
     )
 
 
+def suppressed_recipients(email: Email, recipients: list[str]) -> smtp.Replies:
+    """Return those recipients of a live message that it is not offered to, with what
+    its record says of them.
+    """
+    suppressed = Suppression.objects.among(recipients, email.account_id)
+    return {
+        recipient: (
+            NOT_ASKED,
+            _UNSUBSCRIBED if reason == Suppression.Reason.UNSUBSCRIBED else _KEPT_BACK,
+        )
+        for recipient, reason in suppressed.items()
+    }
+
+
 @transaction.atomic
 def lift(key: ApiKey, suppression: Suppression) -> None:
     """Take an address off the list, so that it is written to again."""
@@ -108,3 +131,46 @@ def lift(key: ApiKey, suppression: Suppression) -> None:
             key,
             email_address=suppression.email_address,
         )
+
+
+def unsubscribe_link(email: Email) -> str:
+    """Return the address at which the recipient of an email unsubscribes."""
+    return f"{settings.GATEWAY_PUBLIC_URL}/v1/unsubscribe/{Signer(salt=_SALT).sign(email.pk)}"
+
+
+def email_of_token(token: str) -> Email:
+    """Return the sent email whose link ends with this token. Raises Forbidden, which
+    asks no database, or NotFound.
+    """
+    try:
+        email_id = Signer(salt=_SALT).unsign(token)
+    except BadSignature:
+        raise Forbidden(
+            "This link was not issued by this gateway.", code="invalid_link"
+        ) from None
+    # Before it leaves, only agents and reviewers know the link, and of sandbox mail
+    # nobody else ever does. After a restore it may have left although this database
+    # knows of no attempt.
+    not_sent = {"data_attempted_at": None, "fate_unknown": False}
+    email = Email.objects.with_mailbox().filter(pk=email_id).exclude(**not_sent).first()
+    if email is None:
+        raise NotFound("No message with this link was sent.")
+    return email
+
+
+def unsubscribe(email: Email) -> None:
+    """Put the recipient of an email on the account's list of suppressed addresses;
+    twice is no error.
+
+    Whatever suppressed the address before is replaced: lifting that must not subscribe
+    it again.
+    """
+    address = email.to[0]
+    with transaction.atomic():
+        known = Suppression.objects.filter(
+            account_id=email.account_id, email_address=comparable(address)
+        )
+        if known.filter(reason=Suppression.Reason.UNSUBSCRIBED).exists():
+            return
+        known.delete()
+        suppress(email, address, Suppression.Reason.UNSUBSCRIBED)

@@ -28,6 +28,7 @@ from risk.findings import (
     not_read_safely,
     one_word,
     quoted,
+    written_links,
 )
 from risk.lookalikes import passes_for_latin
 from risk.rules import Level
@@ -98,7 +99,7 @@ def odd_link(
 ) -> Iterator[Finding]:
     """Links whose address is written so that a reader takes it for another."""
     by_flag = defaultdict[str, list[Link]](list)
-    for link in rendered.links:
+    for link in written_links(content, rendered):
         flags = set(link.flags)
         is_foreign = "punycode" in flags and "mixed_script" not in flags
         if is_foreign and passes_for_latin(link.host):

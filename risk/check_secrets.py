@@ -13,7 +13,7 @@ from itertools import islice
 
 from common.fingerprint import Content
 from rendering import RenderedMessage, stripped
-from risk.findings import SHEET, Finding, RiskContext, finding
+from risk.findings import SHEET, Finding, RiskContext, finding, written_links
 
 # More add nothing for the reader, and comparing each with each would take too long.
 MAX_FOUND = 100
@@ -62,7 +62,7 @@ def words_of(content: Content, rendered: RenderedMessage) -> str:
     is hidden, and the source.
     """
     hidden = [one.passage for one in rendered.differences]
-    targets = [link.target for link in rendered.links]
+    targets = [link.target for link in written_links(content, rendered)]
     written = stripped(content.markdown or "")
     subject = stripped(content.subject)
     return "\n".join((subject, rendered.plain, *hidden, written, *targets))

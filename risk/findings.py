@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from common.fingerprint import Content, normalise_address
-from rendering import RenderedMessage
+from rendering import Link, RenderedMessage
 from risk.rules import RULES, Level, Rule
 
 # A finding that is milder than its rule counts a fifth of the points.
@@ -103,6 +103,17 @@ class RiskContext:
 
 
 Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]
+
+
+def written_links(content: Content, rendered: RenderedMessage) -> list[Link]:
+    """Return the links of a message without the one to unsubscribe, which is the
+    gateway's own.
+    """
+    return [
+        link
+        for link in rendered.links
+        if link.target != content.additions.get("unsubscribe")
+    ]
 
 
 def finding(

@@ -75,6 +75,7 @@ _LABELS = {
     "auto_cc": "copies to",
     "auto_bcc": "blind copies to",
     "signature_block": "signature",
+    "commercial": "commercial mail",
     "forward_inbound": "forwarding",
     "scheduling_enabled": "scheduling",
     "default_gate_timing": "when scheduled mail is reviewed",

@@ -94,6 +94,7 @@ class SettingsForm(ApprovalCodeForm):
         max_length=200,
         error_messages={"max_length": "A signature has at most 200 characters."},
     )
+    commercial = forms.BooleanField(required=False)
     forward_inbound = forms.BooleanField(required=False)
     scheduling_enabled = forms.BooleanField(required=False)
     allow_looser_per_call = forms.BooleanField(required=False)
@@ -112,8 +113,8 @@ class SettingsForm(ApprovalCodeForm):
         if not self.cleaned_data["default_gate_timing"]:
             left_out.add("default_gate_timing")
         if not mailbox.connection.is_our_gateway:
-            # Hosted MultiMail does not know it, and would ignore it without a word.
-            left_out.add("require_fingerprint")
+            # Hosted MultiMail does not know them, and would ignore them without a word.
+            left_out |= {"require_fingerprint", "commercial"}
         return {
             name: value
             for name, value in self.cleaned_data.items()

@@ -44,6 +44,7 @@ class MailboxSettings(Body):
     signature_block: ShortText | None = None
     # 0 and 1 are taken as well.
     forward_inbound: bool | None = None
+    commercial: bool | None = None
     # No setting any more: clients of MultiMail before 0.13 send it.
     ai_disclosure: bool | None = None
     mcp_configured: bool | None = None
@@ -133,6 +134,7 @@ class MailboxAnswer(Answer):
     scheduling_enabled: int
     mcp_configured: int
     forward_inbound: int
+    commercial: int
     ai_disclosure: int = 1
     webhook_url: None = None
     oversight_webhook_url: None = None

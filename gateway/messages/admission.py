@@ -9,6 +9,7 @@ it leaves, because they and the mailbox may have changed.
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import chain
 
 from django.utils import timezone
@@ -26,6 +27,10 @@ _NAMED = 3
 _RECORDED = 50
 # In these modes bypass lists do not count.
 _NEVER_SKIPPED = (Mode.READ_ONLY, Mode.GATED_ALL)
+_ONE_RECIPIENT = (
+    "A message of a commercial mailbox has exactly one recipient, because its link unsubscribes one. Send each "
+    "recipient a message."
+)
 # Recipients by field: to, cc, bcc, and the mailbox's auto_cc and auto_bcc.
 Recipients = dict[str, list[str]]
 
@@ -59,14 +64,10 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
     recipients = list(dict.fromkeys(email.addressees()))
     everyone = _with_copies(email, mailbox.auto_cc, mailbox.auto_bcc)
     ruling = judge(mailbox, _addresses(everyone))
+    refuse = partial(record_refusal, key=key, mailbox=mailbox, metadata=email.metadata)
     if outsiders := ruling.outsiders:
-        refusal = record_refusal(
-            key,
-            mailbox,
-            recipients=_addresses(everyone),
-            refused=outsiders,
-            rule=ruling.rule,
-            metadata=email.metadata,
+        refusal = refuse(
+            recipients=_addresses(everyone), refused=outsiders, rule=ruling.rule
         )
         raise Forbidden(
             f"{_sentence(everyone, outsiders)} Nothing was queued.",
@@ -85,11 +86,29 @@ def admit(key: ApiKey, email: Email, *, asked: Mode | None) -> Admission:
                 f"POST /v1/mailboxes/{mailbox.address}/request-upgrade asks its operator for another mode."
             )
         raise Forbidden(sentence, code="read_only")
-    suppressed = Suppression.objects.among(recipients, mailbox.account_id)
-    if suppressed and not key.sandbox:
-        first = suppressed[0]
+    if mailbox.commercial and len(recipients) != 1:
+        raise Invalid(_ONE_RECIPIENT, field="to", code="one_recipient_only")
+    suppressed: dict[str, str] = {}
+    if not key.sandbox:
+        suppressed = Suppression.objects.among(recipients, mailbox.account_id)
+    gone = tuple(
+        one for one, why in suppressed.items() if why == Suppression.Reason.UNSUBSCRIBED
+    )
+    if gone:
+        refusal = refuse(recipients=recipients, refused=gone, rule="unsubscribed")
+        raise Forbidden(
+            f"{_named(gone)} unsubscribed from this account's mail. Nothing was queued.",
+            code="recipient_unsubscribed",
+            field=_field_of(everyone, gone[0]),
+            hint="Remove the recipient. Only an admin key can take it off the suppression list.",
+            recipients=list(gone),
+            refusal_id=refusal.pk,
+        )
+    if suppressed:
+        first = next(address for address in recipients if address in suppressed)
+        field = _field_of(everyone, first)
         raise Invalid(
-            f"{_field_of(everyone, first)}: {first} is suppressed, because mail to it bounced or was marked as spam.",
+            f"{field}: {first} is suppressed, because mail to it bounced or was marked as spam.",
             code="recipient_suppressed",
             hint="Remove the recipient, or remove it from the suppression list with an admin key.",
             recipients=sorted(suppressed),
@@ -119,6 +138,8 @@ def recheck(email: Email) -> tuple[str, bool]:
     ruling = judge(mailbox, _addresses(everyone))
     if ruling.outsiders:
         return _sentence(everyone, ruling.outsiders), False
+    if "unsubscribe" in additions and len(_addresses(everyone)) != 1:
+        return _ONE_RECIPIENT, False
     if email.gated or (ruling.skips and mailbox.oversight_mode not in _NEVER_SKIPPED):
         return "", False
     # The mailbox may have become stricter, calls may not loosen it any more, or its

@@ -35,6 +35,7 @@ from common.mail_addresses import clean_addresses, domain_of
 from gateway.models import Email
 from gateway.parsed import render_markdown
 from gateway.states import Decision, Direction, Mode
+from gateway.suppression import unsubscribe_link
 from gateway.timestamps import iso
 
 # The visible line of all mail; X-AI-Generated and X-MultiMail-Identity come with it.
@@ -67,6 +68,9 @@ def additions_of(email: Email) -> dict[str, str]:
         "ai_disclosure": AI_DISCLOSURE,
         "agent_identity": email.agent_identity,
     }
+    if mailbox.commercial:
+        additions["postal_address"] = email.account.physical_address
+        additions["unsubscribe"] = unsubscribe_link(email)
     return {name: text for name, text in additions.items() if text}
 
 
@@ -141,6 +145,10 @@ def build(email: Email) -> bytes:
         message["X-MultiMail-Identity"] = statement(email, int(written_at.timestamp()))
     if identity := additions.get("agent_identity"):
         message["X-Agent-Identity"] = _in_words(identity)
+    if link := additions.get("unsubscribe"):
+        # One click of the mail program's own button (RFC 8058).
+        message["List-Unsubscribe"] = f"<{link}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     if email.html is None:
         html = render_markdown(with_signature(email.markdown, additions)) + html_footer(
             additions

@@ -20,7 +20,7 @@ from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import first_or_404
 from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, fingerprint_of
-from gateway.models import ApiKey, Email, EmailQuerySet, Mailbox
+from gateway.models import ApiKey, Email, EmailQuerySet, Mailbox, Suppression
 from gateway.states import (
     AWAITING_DECISION,
     Change,
@@ -222,7 +222,8 @@ def _check_may_approve(email: Email) -> None:
     """Refuse to approve after the expiry, by the database's clock, and what would not
     be accepted now.
 
-    Lists or additions have changed. Rejecting is always possible.
+    Lists or additions have changed, or somebody unsubscribed. Rejecting is always
+    possible.
     """
     if email.expires_at is not None and email.expires_at <= clock():
         raise Conflict(
@@ -240,6 +241,15 @@ def _check_may_approve(email: Email) -> None:
             f"{refusal} Nothing was decided.",
             code="recipient_not_allowed",
             hint="Change the mailbox's list or what it adds, or reject the message.",
+            **email.outcome(),
+        )
+    unsubscribed = Suppression.objects.filter(reason=Suppression.Reason.UNSUBSCRIBED)
+    gone = unsubscribed.among(email.addressees(), email.account_id)
+    if gone and not email.sandbox:
+        raise Conflict(
+            f"{next(iter(gone))} unsubscribed from this account's mail. Nothing was decided.",
+            code="recipient_unsubscribed",
+            hint="Reject the message.",
             **email.outcome(),
         )
 

@@ -31,7 +31,7 @@ from gateway.messages.content import (
     reaches_a_recipient,
     return_address,
 )
-from gateway.models import Account, Email, EmailQuerySet, Notice, Suppression
+from gateway.models import Account, Email, EmailQuerySet, Notice
 from gateway.models.emails import OUTBOX_LEASE
 from gateway.states import Change, Decision, Direction, Status
 from gateway.webhooks import events
@@ -102,13 +102,10 @@ def _attempt(email: Email) -> str:
         )
         return _fail(email, refusal)
     recipients = content.all_recipients(email)
-    suppressed = dict.fromkeys(
-        Suppression.objects.among(recipients, email.account_id),
-        (suppression.NOT_ASKED, suppression.KEPT_BACK),
-    )
+    suppressed = suppression.suppressed_recipients(email, recipients)
     # Copies that the mailbox adds are no reason to send.
     if suppressed and suppressed.keys() >= set(email.addressees()):
-        why = "every recipient is suppressed"
+        why = "every recipient is suppressed or has unsubscribed"
         refusal = smtp.HandoverFailed(why, permanent=True, refused=suppressed)
         return _fail(email, refusal)
     server = Server.from_url(settings.EMAIL_URL)

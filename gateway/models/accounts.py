@@ -225,6 +225,9 @@ class Mailbox(UlidModel):
     )
     scheduling_enabled = models.BooleanField(default=True)
     forward_inbound = models.BooleanField(default=False)
+    # Marketing: its mail carries the account's postal address and a link to
+    # unsubscribe.
+    commercial = models.BooleanField(default=False, db_default=False)
     mcp_configured = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
 

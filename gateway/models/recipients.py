@@ -205,14 +205,20 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         """
         return key.limited(self.applying_to(key))
 
-    def among(self, addresses: Iterable[str], account_id: str) -> list[str]:
-        """Those of `addresses` that the account sends nothing to, in their order; by
-        the index suppression_once_an_account.
+    def among(self, addresses: Iterable[str], account_id: str) -> dict[str, str]:
+        """Those of `addresses` that the account sends nothing to, and why; by the index
+        suppression_once_an_account.
         """
         wanted = {address: comparable(address) for address in addresses}
-        rows = self.filter(account_id=account_id, email_address__in=wanted.values())
-        found = set(rows.values_list("email_address", flat=True))
-        return [address for address, compared in wanted.items() if compared in found]
+        rows = self.filter(
+            account_id=account_id, email_address__in=set(wanted.values())
+        )
+        found = dict(rows.values_list("email_address", "reason"))
+        return {
+            address: found[compared]
+            for address, compared in wanted.items()
+            if compared in found
+        }
 
 
 class Contact(UlidModel):
@@ -237,13 +243,15 @@ class Contact(UlidModel):
 
 
 class Suppression(UlidModel):
-    """An address that bounced or complained: nothing is sent to it until somebody takes
-    it off.
+    """An address that bounced, complained or unsubscribed: nothing is sent to it until
+    somebody takes it off.
     """
 
     class Reason(models.TextChoices):
         BOUNCE = "bounce"
         COMPLAINT = "complaint"
+        MANUAL = "manual"
+        UNSUBSCRIBED = "unsubscribed"
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="suppressions")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
@@ -257,7 +265,11 @@ class Suppression(UlidModel):
             models.UniqueConstraint(
                 fields=["account", "email_address"], name="suppression_once_an_account"
             ),
-            one_of("reason", ["bounce", "complaint"], "suppression_reason_known"),
+            one_of(
+                "reason",
+                ["bounce", "complaint", "manual", "unsubscribed"],
+                "suppression_reason_known",
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "-id"], name="suppression_of_account")

@@ -306,6 +306,8 @@ class Mailbox(models.Model):
     auto_cc = models.JSONField(default=list)
     auto_bcc = models.JSONField(default=list)
     signature_block = models.CharField(max_length=200)
+    # Whether our gateway adds a postal address and a link to unsubscribe.
+    commercial = models.BooleanField(default=False, db_default=False)
     forward_inbound = models.BooleanField(default=False)
     allow_looser_per_call = models.BooleanField(default=False)
     # Whether decisions about its mail have to name the fingerprint of what was read

@@ -29,6 +29,7 @@ from upstream.client import Client
 
 READ_SECONDS = 10.0
 _SWITCHES = (
+    "commercial",
     "forward_inbound",
     "allow_looser_per_call",
     "require_fingerprint",
