@@ -154,7 +154,7 @@ def request_change(
         record_change(failed, connection, actor, explanation=why)
         raise CodeWanted(
             "Not done yet: somebody must confirm this with a code. MultiMail mails it to the account's oversight "
-            "address (own gateway: ./run manage gateway_codes shows it). Enter the code here, and send the form "
+            "address (own gateway: ./run manage gateway_codes shows it, too). Enter the code here, and send the form "
             "again."
         )
     return answer

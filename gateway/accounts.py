@@ -3,7 +3,8 @@ a person confirms by a code.
 
 `hold_all` stops all mail of an account, and is a change like any other. No key can make or
 reach one with more mailboxes than its own. A code is shown to an operator (`./run manage
-gateway_codes`), and never to the key that asked.
+gateway_codes`), mailed to the account's oversight address, and never shown to the key that
+asked.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.fingerprint import canonical_json
-from gateway import auditing, tasks
+from gateway import auditing, notices, tasks
 from gateway.errors import (
     Conflict,
     Forbidden,
@@ -341,8 +342,11 @@ def confirmed(
                 expires_at=now + LIFETIME,
             )
             auditing.record("approval.requested", request, key, wanted=action)
-    raise ConfirmationRequired(
+            notices.mail_code(request)
+    sentence = (
         "An operator must confirm this. Repeat the same request with the approval_code "
-        "that the operator gives you.",
-        id=request.pk,
+        "that the operator gives you."
     )
+    if notices.oversight_address(account):
+        sentence += " The code goes to the account's oversight address."
+    raise ConfirmationRequired(sentence, id=request.pk)

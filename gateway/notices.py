@@ -1,4 +1,4 @@
-"""Mails copies of received messages to an account's oversight address.
+"""Mails approval codes and received messages to an account's oversight address.
 
 These mails are the gateway's own: no agent wrote them, so nobody approves them and
 nothing marks them as written by AI. Each is sent at most once, as in
@@ -19,12 +19,24 @@ from common.smtp import Server
 from gateway import auditing, smtp, tasks
 from gateway.dkim import signed
 from gateway.lookups import mailbox_for
-from gateway.models import Account, Email, Notice
+from gateway.models import Account, ApprovalRequest, Domain, Email, Notice
 from gateway.text import one_plain_line
 
 log = logging.getLogger(__name__)
 
+# No mailbox can have this name: its agent would receive what bounces, the code
+# included.
+RESERVED_NAME = "approval-codes"
 _POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
+
+
+def mail_code(request: ApprovalRequest) -> None:
+    """Mail the code of a request to the oversight address, if there is one, in the
+    caller's transaction.
+    """
+    to = oversight_address(request.account)
+    if to and Domain.objects.oldest_of(request.account):
+        _enqueue(Notice(account=request.account, to=to, approval=request))
 
 
 def forward(email: Email) -> None:
@@ -41,8 +53,7 @@ def forward(email: Email) -> None:
         return
     to = oversight_address(email.account)
     if to and to.lower() not in (sender.lower(), email.from_address.lower()):
-        notice = Notice.objects.create(to=to, received=email)
-        tasks.send_notice.delay_on_commit(notice.pk)
+        _enqueue(Notice(account=email.account, to=to, received=email))
 
 
 def oversight_address(account: Account) -> str:
@@ -51,6 +62,11 @@ def oversight_address(account: Account) -> str:
     """
     to = account.oversight_email
     return "" if to and mailbox_for(to) else to
+
+
+def _enqueue(notice: Notice) -> None:
+    notice.save(force_insert=True)
+    tasks.send_notice.delay_on_commit(notice.pk)
 
 
 def send_due(notice_id: str) -> str:
@@ -64,7 +80,6 @@ def send_due(notice_id: str) -> str:
         return "not due"
     # A newer attempt has another number: a worker that wakes up late changes nothing.
     mine = Notice.objects.filter(pk=notice.pk, attempts=notice.attempts)
-    sender = notice.received.mailbox.address
 
     def begin() -> bool:
         """Commit that the notice is about to be offered; False when another attempt has
@@ -73,6 +88,7 @@ def send_due(notice_id: str) -> str:
         free = mine.may_leave().filter(due_at__isnull=False)
         return bool(free.update(due_at=None))
 
+    sender, message = _build(notice)
     try:
         if notice.attempts > smtp.MAX_ATTEMPTS:
             raise smtp.HandoverFailed(
@@ -82,7 +98,7 @@ def send_due(notice_id: str) -> str:
             Server.from_url(settings.EMAIL_URL),
             sender,
             [notice.to],
-            signed(_build(notice).as_bytes(), sender),
+            signed(message.as_bytes(), sender),
             accept_partial=False,
             before_message=begin,
         )
@@ -102,22 +118,27 @@ def send_due(notice_id: str) -> str:
         )
         return word
     mine.update(sent_at=Now(), last_error="")
-    auditing.record("email.forwarded", notice.received)
+    auditing.record(
+        "email.forwarded" if notice.received else "approval.mailed",
+        notice.received or notice.approval,
+    )
     return "sent"
 
 
-def _build(notice: Notice) -> EmailMessage:
-    """Return the message of a notice; the same at every attempt."""
-    email = notice.received
-    mailbox = email.mailbox
+def _build(notice: Notice) -> tuple[str, EmailMessage]:
+    """Return the sender of a notice, and its message; the same at every attempt."""
     message = EmailMessage(policy=_POLICY)
-    message["From"] = Address(mailbox.display_name, addr_spec=mailbox.address)
-    if answer_to := email.reply_to or email.from_address:
-        message["Reply-To"] = Address(addr_spec=answer_to)
-    message["Subject"] = f"Fwd: {one_plain_line(email.subject)}"
-    author = f"{one_plain_line(email.from_name)} <{email.from_address}>".strip()
-    text = f"""\
-{mailbox.address} received this message. An answer goes to its sender.
+    to = Address(addr_spec=notice.to)
+    if email := notice.received:
+        mailbox = email.mailbox
+        sender = mailbox.address
+        message["From"] = Address(mailbox.display_name, addr_spec=sender)
+        if answer_to := email.reply_to or email.from_address:
+            message["Reply-To"] = Address(addr_spec=answer_to)
+        message["Subject"] = f"Fwd: {one_plain_line(email.subject)}"
+        author = f"{one_plain_line(email.from_name)} <{email.from_address}>".strip()
+        text = f"""\
+{sender} received this message. An answer goes to its sender.
 
 From: {author}
 To: {", ".join(email.to)}
@@ -126,11 +147,33 @@ Subject: {one_plain_line(email.subject)}
 
 {email.markdown}
 """
+    else:
+        request = notice.approval
+        assert request is not None
+        sender = f"{RESERVED_NAME}@{Domain.objects.oldest_of(notice.account)}"
+        account = one_plain_line(request.account.name)
+        message["From"] = Address("Approval codes", addr_spec=sender)
+        # Nobody reads the sender's address.
+        message["Reply-To"] = to
+        message["Subject"] = f"Approval code for {account}"
+        until = f"{request.expires_at:%Y-%m-%d %H:%M}"
+        text = f"""\
+The API key "{one_plain_line(request.requested_by_key.name)}" asks for this in the account {account}:
+
+    {one_plain_line(request.summary)}
+
+If you agree, give this code to whoever asked for it:
+
+    {request.code}
+
+The code is valid for this act alone, until {until} UTC. If you do not know who asked, do nothing.
+"""
     message.set_content(text, charset="utf-8")
-    email.attach_files_to(message)
-    message["To"] = Address(addr_spec=notice.to)
+    if email:
+        email.attach_files_to(message)
+    message["To"] = to
     message["Date"] = format_datetime(notice.created_at)
-    message["Message-ID"] = f"<{notice.pk.lower()}.notice@{domain_of(mailbox.address)}>"
+    message["Message-ID"] = f"<{notice.pk.lower()}.notice@{domain_of(sender)}>"
     # Nobody's program answers it (RFC 3834), and ours does not forward it again.
     message["Auto-Submitted"] = "auto-generated"
-    return message
+    return sender, message

@@ -21,7 +21,7 @@ def send_email(email_id: str) -> str:
 
 @shared_task(base=AfterCommitTask)
 def send_notice(notice_id: str) -> str:
-    """Make one attempt at one copy for an oversight address."""
+    """Make one attempt at one mail to an oversight address."""
     from gateway import notices
 
     return notices.send_due(notice_id)

@@ -279,7 +279,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> Json:
             loosens = loosens or not wanted or is_looser(wanted, minimum)
     if (copies := changes.get("oversight_email")) is not None:
         parts.append(f"Make the oversight address {copies or 'nobody'}")
-        # Copies of monitored and of received mail would go to another address from then
+        # Codes, monitored mail and forwarded mail would go to another address from then
         # on.
         loosens = loosens or copies != account.oversight_email
     with body.confirmed(

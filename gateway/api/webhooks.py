@@ -179,7 +179,8 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
         mailbox = mailbox_named(key, body.mailbox_id)
     else:
         check_unlimited(key)
-    # Many receivers, such as Discord, have a secret in the path.
+    # Many receivers, such as Discord, have a secret in the path, and the summary is
+    # mailed.
     origin = "/".join(body.url.partition("?")[0].split("/", 3)[:3])
     with body.confirmed(key, "create_webhook", f"Send events to {origin}"):
         webhook = subscriptions.add_webhook(

@@ -526,10 +526,13 @@ class Migration(migrations.Migration):
                 ('attempts', models.PositiveIntegerField(default=0)),
                 ('sent_at', models.DateTimeField(null=True)),
                 ('last_error', models.TextField()),
-                ('received', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.email')),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.account')),
+                ('approval', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.approvalrequest')),
+                ('received', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='gateway.email')),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='notice_due')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('approval__isnull', True), ('received__isnull', False)), models.Q(('approval__isnull', False), ('received__isnull', True)), _connector='OR'), name='notice_of_one_thing')],
             },
         ),
     ]

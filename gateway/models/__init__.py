@@ -13,14 +13,8 @@ from gateway.models.accounts import (
     Scope,
     hash_key,
 )
-from gateway.models.codes import ApprovalRequest, UpgradeRequest
-from gateway.models.emails import (
-    Attachment,
-    Email,
-    EmailQuerySet,
-    IdempotencyRecord,
-    Notice,
-)
+from gateway.models.codes import ApprovalRequest, Notice, UpgradeRequest
+from gateway.models.emails import Attachment, Email, EmailQuerySet, IdempotencyRecord
 from gateway.models.recipients import (
     Allowlist,
     AllowlistEntry,

@@ -313,6 +313,11 @@ class DomainQuerySet(models.QuerySet["Domain"]):
         """Verified ones."""
         return self.filter(status="active")
 
+    def oldest_of(self, account: Account) -> str:
+        """The name of the account's oldest active domain, or nothing where it has none."""
+        mine = self.active().filter(account=account).order_by("id")
+        return mine.values_list("domain", flat=True).first() or ""
+
 
 class Domain(UlidModel):
     """A domain, and whether its owner has proved by DNS to be the account."""

@@ -1,4 +1,6 @@
-"""One-time codes, which a person gives out before a key may do an act."""
+"""One-time codes, which a person gives out before a key may do an act, and the mail that the
+gateway itself sends to an account's oversight address: codes, and copies of received mail.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,13 @@ from datetime import timedelta
 from typing import Self, TypeVar
 
 from django.db import models
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.encryption import EncryptedTextField
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel, one_of
+from gateway.models.emails import OUTBOX_LEASE, Email
 from gateway.states import Mode
 
 Code = TypeVar("Code", bound="OneTimeCode")
@@ -117,5 +121,80 @@ class ApprovalRequest(OneTimeCode):
         indexes = [
             models.Index(
                 fields=["account", "action", "-created_at"], name="approval_of_account"
+            )
+        ]
+
+
+class NoticeQuerySet(models.QuerySet["Notice"]):
+    """Which notices may be sent."""
+
+    def may_leave(self) -> Self:
+        """Not of closed accounts and mailboxes. While `hold_all` is on, codes leave,
+        and received mail does not.
+        """
+        held = Q(received__isnull=False) & (
+            Q(account__hold_all_at__isnull=False)
+            | Q(received__mailbox__is_active=False)
+        )
+        return self.filter(account__is_active=True).exclude(held)
+
+    def due(self) -> Self:
+        """Those to be tried now."""
+        return self.may_leave().filter(due_at__lte=Now())
+
+    def claim(self, pk: str) -> Notice | None:
+        """Take a notice for one attempt, or None when it is not due or another worker
+        has it.
+        """
+        claimed = (
+            self.due()
+            .filter(pk=pk)
+            .update(attempts=F("attempts") + 1, due_at=Now() + OUTBOX_LEASE)
+        )
+        if not claimed:
+            return None
+        return self.select_related(
+            "account",
+            "approval__account",
+            "approval__requested_by_key",
+            "received__mailbox",
+        ).get(pk=pk)
+
+
+class Notice(UlidModel):
+    """One mail to the oversight address: an approval code, or a copy of a received
+    message.
+
+    It is no Email, because keys can read those: nobody but the recipient may see a
+    code.
+    """
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
+    to = models.CharField(max_length=254)
+    # Exactly one of the two. Unique: each is sent once.
+    approval = models.OneToOneField(
+        ApprovalRequest, models.CASCADE, null=True, related_name="+"
+    )
+    received = models.OneToOneField(Email, models.CASCADE, null=True, related_name="+")
+    # None once its bytes were offered to the mail server: without an answer nobody
+    # knows whether it has them, so it is not sent again.
+    due_at = models.DateTimeField(null=True, db_default=Now())
+    attempts = models.PositiveIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+    last_error = models.TextField()
+
+    objects = NoticeQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(approval__isnull=True, received__isnull=False)
+                | Q(approval__isnull=False, received__isnull=True),
+                name="notice_of_one_thing",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=Q(due_at__isnull=False), name="notice_due"
             )
         ]

@@ -1,5 +1,5 @@
-"""Emails, their attachments, idempotency records, and copies for the oversight address.
-`EmailQuerySet.move` is the one way to change a status.
+"""Emails, their attachments, and idempotency records. `EmailQuerySet.move` is the one
+way to change a status.
 """
 
 from __future__ import annotations
@@ -598,55 +598,4 @@ class IdempotencyRecord(models.Model):
         indexes = [
             # Clearing out by age.
             models.Index(fields=["expires_at"], name="idempotency_expiry")
-        ]
-
-
-class NoticeQuerySet(models.QuerySet["Notice"]):
-    """Which notices may be sent."""
-
-    def may_leave(self) -> Self:
-        """Not of closed accounts and mailboxes, and not while `hold_all` is on."""
-        return self.filter(
-            received__account__is_active=True,
-            received__account__hold_all_at=None,
-            received__mailbox__is_active=True,
-        )
-
-    def due(self) -> Self:
-        """Those to be tried now."""
-        return self.may_leave().filter(due_at__lte=Now())
-
-    def claim(self, pk: str) -> Notice | None:
-        """Take a notice for one attempt, or None when it is not due or another worker
-        has it.
-        """
-        mine = self.due().filter(pk=pk)
-        if not mine.update(attempts=F("attempts") + 1, due_at=Now() + OUTBOX_LEASE):
-            return None
-        return self.select_related("received__mailbox").get(pk=pk)
-
-
-class Notice(UlidModel):
-    """A copy of a received message, mailed to the oversight address.
-
-    It is no Email, because keys can read those.
-    """
-
-    to = models.CharField(max_length=254)
-    # Unique: each is sent once.
-    received = models.OneToOneField(Email, models.CASCADE, related_name="+")
-    # None once its bytes were offered to the mail server: without an answer nobody
-    # knows whether it has them, so it is not sent again.
-    due_at = models.DateTimeField(null=True, db_default=Now())
-    attempts = models.PositiveIntegerField(default=0)
-    sent_at = models.DateTimeField(null=True)
-    last_error = models.TextField()
-
-    objects = NoticeQuerySet.as_manager()
-
-    class Meta:
-        indexes = [
-            models.Index(
-                fields=["due_at"], condition=Q(due_at__isnull=False), name="notice_due"
-            )
         ]

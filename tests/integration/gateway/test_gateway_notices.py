@@ -1,4 +1,6 @@
-"""What the gateway mails to an account's oversight address: copies of received mail."""
+"""What the gateway mails to an account's oversight address: approval codes, and copies
+of received mail.
+"""
 
 from email import message_from_bytes
 from email.policy import default as modern
@@ -9,6 +11,7 @@ from gateway import notices
 from gateway.messages.outbox import hold_back
 from gateway.models import (
     Account,
+    ApprovalRequest,
     Email,
     Mailbox,
     Notice,
@@ -17,6 +20,7 @@ from gateway.states import Mode, Status
 from tests.integration.gateway.servers import SENDER, deliver, mail
 from tests.integration.gateway.world import (
     bad_field_of,
+    refusal_of,
     sweep_and_catch_wake_ups,
     times_noted,
 )
@@ -53,11 +57,25 @@ def forwarding(world, *, on=1):
     return world.patch(world.base, forward_inbound=on)
 
 
-def forwarded(world, client):
-    """Receive a message, and return the notice of it."""
-    forwarding(world)
-    deliver(client, mail(Subject="First"))
-    return Notice.objects.get()
+def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen, mail_server):
+    assert "oversight address" in create_key(overseen).json()["message"]
+    # Asked again, it is the same request.
+    create_key(overseen)
+    assert [send_all(), send_all()] == [["sent"], ["not due"]]
+    [mail] = mails_to_boss(mail_server)
+    code = ApprovalRequest.objects.get().code
+    assert mail["From"].addresses[0].addr_spec == "approval-codes@acme.example"
+    assert mail["Reply-To"] == BOSS
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert "X-AI-Generated" not in mail
+    text = mail.get_content()
+    wanted = "Create the API key Bot with read, send for all mailboxes"
+    for part in (code, wanted, "Key admin"):
+        assert part in text
+    assert code not in mail["Subject"]
+    assert create_key(overseen, approval_code=code).status_code == 201
+    # No key can read it: it is no message of a mailbox.
+    assert not Email.objects.exists()
 
 
 def test_setting_says_who_is_asked_for_a_code(world, other, settings):
@@ -72,6 +90,26 @@ def test_setting_says_who_is_asked_for_a_code(world, other, settings):
             create_key(one, name=codes).status_code for one in (world, other)
         ] == statuses, codes
     assert other.allow("northwind.example").status_code == 200
+    # Without an address there is nowhere to mail the code.
+    assert {notice.account_id for notice in Notice.objects.all()} == {other.account.pk}
+
+
+def test_secret_path_of_a_webhook_is_not_mailed(overseen, mail_server):
+    url = "https://discord.com/api/webhooks/1/geheim?token=geheim"
+    overseen.post("/v1/webhooks", key="admin", url=url, events=["message.sent"])
+    send_all()
+    [mail] = mails_to_boss(mail_server)
+    assert "    Send events to https://discord.com" in mail.get_content().splitlines()
+    assert "geheim" not in mail.get_content()
+
+
+def test_mailbox_of_an_agent_gets_no_codes(world):
+    Account.objects.update(oversight_email="support+codes@acme.example")
+    assert create_key(world).status_code == 202
+    assert not Notice.objects.exists()
+    Account.objects.update(oversight_email="")
+    taken = world.post("/v1/mailboxes", key="admin", address_local="approval-codes")
+    assert refusal_of(taken) == (409, "address_taken")
 
 
 def test_received_mail_is_forwarded_once_from_the_mailbox(
@@ -136,9 +174,10 @@ def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world):
 
 
 def test_notice_is_tried_again_until_the_server_may_have_it(
-    overseen, client, mail_server, monkeypatch
+    overseen, mail_server, monkeypatch
 ):
-    notice = forwarded(overseen, client)
+    create_key(overseen)
+    notice = Notice.objects.get()
     assert ("gateway.tasks.send_notice", notice.pk) in sweep_and_catch_wake_ups(
         monkeypatch
     )
@@ -152,9 +191,10 @@ def test_notice_is_tried_again_until_the_server_may_have_it(
 
 
 def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
-    overseen, client, mail_server, monkeypatch
+    overseen, mail_server, monkeypatch
 ):
-    notice = forwarded(overseen, client)
+    create_key(overseen)
+    notice = Notice.objects.get()
     late = Notice.objects.claim(notice.pk)
     Notice.objects.update(due_at=notice.created_at)
     newer = Notice.objects.claim(notice.pk)
@@ -165,15 +205,17 @@ def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
             )
             assert send_all() == [word]
     assert send_all() == ["not due"]
-    deliver(client, mail(Subject="Other"))
+    create_key(overseen, name="Other")
     hold_back(notice.created_at)
     assert send_all() == ["not due", "not due"]
     assert len(mails_to_boss(mail_server)) == 1
 
 
-def test_hold_all_holds_copies(overseen, client, mail_server):
-    forwarded(overseen, client)
+def test_hold_all_holds_copies_and_no_codes(overseen, client, mail_server):
+    forwarding(overseen)
+    deliver(client, mail(Subject="Held back"))
     overseen.patch("/v1/account", hold_all=True)
-    assert send_all() == ["not due"]
+    create_key(overseen)
+    assert sorted(send_all()) == ["not due", "sent"]
     overseen.patch("/v1/account", hold_all=False)
-    assert send_all() == ["sent"]
+    assert sorted(send_all()) == ["not due", "sent"]
