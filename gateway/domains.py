@@ -107,6 +107,7 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
 OWNERSHIP = "ownership"
 SPF = "spf"
 DKIM = "dkim"
+DMARC = "dmarc"
 MX = "mx"
 
 
@@ -122,8 +123,8 @@ class Record:
 
 
 def records_of(domain: Domain) -> list[Record]:
-    """Return the records of a domain: ownership, DKIM, SPF and, where a host can be
-    named, MX.
+    """Return the records of a domain: ownership, DKIM, SPF, DMARC and, where a host can
+    be named, MX.
     """
     name = domain.domain
     proof = f"{PROOF}{domain.token}"
@@ -149,6 +150,15 @@ def records_of(domain: Domain) -> list[Record]:
     records.append(
         Record(SPF, "TXT", name, spf, "lets the mail server send for it (SPF)")
     )
+    records.append(
+        Record(
+            DMARC,
+            "TXT",
+            f"_dmarc.{name}",
+            "v=DMARC1; p=none",
+            "says what happens to mail that is not signed (DMARC)",
+        )
+    )
     host = _public_host(settings.PUBLIC_URL)
     if host and not _is_address(host):
         records.append(
@@ -172,6 +182,11 @@ def record_error(record: Record, found: DnsAnswer) -> str:
         public_key = _tags(record.value)["p"]
         keys = ["".join(_tags(text).get("p", "").split()) for text in texts]
         is_right = public_key in keys
+    elif record.key == DMARC:
+        # Any policy will do: it is the owner's.
+        is_right = any(
+            tags.get("v") == "DMARC1" and "p" in tags for tags in map(_tags, texts)
+        )
     elif record.key == MX:
         is_right = record.value.lower() in [one.rstrip(".") for one in texts]
     else:

@@ -22,7 +22,7 @@ from gateway.api.bodies import (
     example,
 )
 from gateway.auth import ADMIN, READ, KeyedRequest
-from gateway.domains import MX, OWNERSHIP, SPF, clean_domain, records_of
+from gateway.domains import DMARC, MX, OWNERSHIP, SPF, clean_domain, records_of
 from gateway.errors import BadRequest
 from gateway.lookups import check_unlimited, first_or_404, mailbox_named
 from gateway.messages import decisions
@@ -283,6 +283,7 @@ class DomainAnswer(Answer):
     status: str
     dkim_verified: bool
     spf_verified: bool
+    dmarc_verified: bool
     mx_verified: bool
     return_path_verified: bool
     dns_records: list[DnsRecord]
@@ -321,6 +322,7 @@ def domain_json(row: Domain) -> Json:
         "status": row.status,
         "dkim_verified": row.dkim_verified_at is not None,
         "spf_verified": row.is_right(SPF),
+        "dmarc_verified": row.is_right(DMARC),
         "mx_verified": row.is_right(MX),
         # The envelope sender is of the domain itself.
         "return_path_verified": row.is_right(SPF),

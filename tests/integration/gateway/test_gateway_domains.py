@@ -56,7 +56,7 @@ def test_domain_is_pending_until_dns_verifies_it(world, other, dns):
     assert verify(other, domain).status_code == 404
     seen = verify(world, domain).json()
     assert seen["status"] == "active"
-    assert [one["verified"] for one in seen["dns_records"]] == [True] + [False] * 2
+    assert [one["verified"] for one in seen["dns_records"]] == [True] + [False] * 3
     assert noted("domain.verified").account_id == world.account.pk
 
 
@@ -92,18 +92,20 @@ def test_each_dns_record_is_listed_exactly_and_checked_separately(world, dns):
         ("TXT", NORTHWIND),
         ("TXT", f"{selector}._domainkey.{NORTHWIND}"),
         ("TXT", NORTHWIND),
+        ("TXT", f"_dmarc.{NORTHWIND}"),
         ("MX", NORTHWIND),
     ]
     assert records[2]["value"] == "v=spf1 a:mail.acme.example ~all"
     publish(dns, domain)
     seen = verify(world, domain).json()
-    assert [one["problem"] for one in seen["dns_records"]] == [None] * 4
-    for name in ("dkim", "spf", "mx", "return_path"):
+    assert [one["problem"] for one in seen["dns_records"]] == [None] * 5
+    for name in ("dkim", "spf", "dmarc", "mx", "return_path"):
         assert seen[f"{name}_verified"] is True, name
     for number, wrong, says in (
         (1, "v=DKIM1; k=rsa; p=AAAA", "(DKIM)"),
         (2, "v=spf1 a:other.example -all", "(SPF)"),
-        (3, "", "delivers its mail"),
+        (3, "v=DMARC2; p=none", "(DMARC)"),
+        (4, "", "delivers its mail"),
     ):
         changed = [*records]
         changed[number] = records[number] | {"value": wrong}
