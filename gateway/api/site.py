@@ -116,9 +116,16 @@ class Document(OpenAPISchema):
             for status, meaning in STATUSES.items()
         }
 
+    def operation_security(self, operation: Operation) -> list[Json] | None:
+        """Return how to send a key: BearerKey reads the header X-API-Key, too."""
+        ways: list[Json] | None = super().operation_security(operation)
+        return ways and [*ways, {"HeaderKey": []}]
+
     def get_components(self) -> Json:
         """Return the shapes that the calls refer to."""
         result: Json = super().get_components()
+        header = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+        result["securitySchemes"]["HeaderKey"] = header
         result["schemas"]["Problem"] = Problem.model_json_schema()
         return result
 

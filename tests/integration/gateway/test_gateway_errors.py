@@ -88,6 +88,11 @@ def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(
         assert "key" in call["description"], name
     scopes = calls["GET", "/v1/oversight/pending"]["description"]
     assert "`oversight` or `oversight_read`" in scopes
+    ways = document["components"]["securitySchemes"]
+    assert ways["BearerKey"]["scheme"] == "bearer"
+    assert ways["HeaderKey"]["name"] == "X-API-Key"
+    security = calls["GET", "/v1/account"]["security"]
+    assert security == [{name: []} for name in ways]
     # Where a body is read without a key.
     assert {
         path
