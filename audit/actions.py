@@ -236,6 +236,8 @@ ACTIONS: dict[str, str] = {
     "ledger.misdated": "found entries whose time does not match their position",
     "ledger.details_removed": "removed the personal details of old entries",
     "ledger.details_erased": "removed the personal details of a message",
+    "ledger.search_saved": "saved a search of the ledger",
+    "ledger.search_deleted": "deleted a search of the ledger",
     "ledger.seen_again": "opened a past decision as it was seen",
 }
 

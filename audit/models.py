@@ -1,4 +1,5 @@
-"""The ledger's tables: entries, the seals over them, and the desk's own checks.
+"""The ledger's tables: entries, the seals over them, saved searches, and the desk's
+own checks.
 
 Entries and seals can only be added; personal details can be removed. Nothing here
 points to other tables: an entry must outlive what it is about.
@@ -7,13 +8,13 @@ points to other tables: an entry must outlive what it is about.
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Lower, Now
 
 from audit.actions import ACTIONS, FOR_ADMINS_AND_AUDITORS, TECHNICAL
 from audit.fields import TransactionIdField
@@ -21,6 +22,8 @@ from audit.verifier.countersign_verify import fingerprint_of
 from audit.visibility import visible_messages
 from common.actors import Actor, Role
 from common.fingerprint import canonical_json
+
+_Saved = TypeVar("_Saved", bound="Saved")
 
 # How many entries are in memory at once where all are read.
 AT_ONCE = 1000
@@ -467,7 +470,86 @@ class Anchor(models.Model):
         indexes = [models.Index(fields=["kind", "place", "seal"], name="anchor_place")]
 
 
-# --- Checks ---------------------------------------------------------------------------
+# --- Searches and checks --------------------------------------------------------------
+
+
+class SavedQuerySet(models.QuerySet[_Saved]):
+    """Reads of addresses that people saved."""
+
+    def of(self, actor: Actor) -> Self:
+        """Those that this person saved."""
+        return (
+            self.filter(person_id=actor.id) if actor.kind == "person" else self.none()
+        )
+
+    def usable_by(self, actor: Actor) -> Self:
+        """Their own and those that others share: their own first, then by name.
+
+        It is an address and nothing more: whoever opens it sees what they may see.
+        """
+        if actor.kind != "person":
+            return self.none()
+        mine = Q(person_id=actor.id)
+        return (
+            self.filter(mine | Q(shared=True))
+            .annotate(is_mine=mine)
+            .order_by("-is_mine", "name", "pk")
+        )
+
+
+class Saved(models.Model):
+    """The address of a list, saved under a name. Everybody who may read the list can
+    use a shared one.
+    """
+
+    # What people call it, the page that it leads to, and the actions of the ledger.
+    noun: str
+    page: str
+    saved: str
+    deleted: str
+
+    person_id: Any
+    name = models.CharField(max_length=60)
+    # The query string in its one spelling.
+    query = models.CharField(max_length=1000)
+    shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = SavedQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    @property
+    def in_words(self) -> str:
+        """What it shows and to whom, for the ledger."""
+        whom = "everybody" if self.shared else "its owner"
+        return f"{self.noun}: {self.query or 'everything'}; for: {whom}"
+
+
+class SavedSearch(Saved):
+    """A saved search of the ledger."""
+
+    noun = "search"
+    page = "audit"
+    saved = "ledger.search_saved"
+    deleted = "ledger.search_deleted"
+
+    person_id = models.BigIntegerField()
+    # The person's name, where it is asked for.
+    owner = ""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "person_id", Lower("name"), name="saved_search_name_once"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["shared"], condition=Q(shared=True), name="saved_search_shared"
+            )
+        ]
 
 
 class CheckQuerySet(models.QuerySet["Check"]):

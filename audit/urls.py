@@ -8,6 +8,8 @@ from audit.verification import views as verification
 
 urlpatterns = [
     path("audit/", search.ledger, name="audit"),
+    path("audit/searches/", search.save, name="save-search"),
+    path("audit/searches/<int:search_id>/delete/", search.delete, name="delete-search"),
     path("audit/trace/<uuid:public_id>/", trail.message_trail, name="trace"),
     path(
         "audit/trace/<uuid:public_id>/proof.json", trail.proof, name="trace-proof-json"

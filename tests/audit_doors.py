@@ -20,6 +20,10 @@ AUDIT_DOORS = {
     "seen-body": Door(
         "shows the rendered message of a past verdict", "mailbox", needs="verdict"
     ),
+    "save-search": writing_button(
+        "saves a search of the ledger", "own", fields=lambda w: {"name": "Mine"}
+    ),
+    "delete-search": Button("deletes one's saved search", "own", needs="search"),
     "reports": Door("lists the reports", "own", (A, U)),
     "report-decisions": Door(
         "reports who decided what in a month, for what one may see", "own", (A, U)

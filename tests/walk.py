@@ -35,6 +35,7 @@ from approvals.models import (
 )
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
+from audit.models import SavedSearch
 from common.actors import Role, operator
 from common.encryption import encrypt
 from demo.messages.files import INVOICE_PDF
@@ -514,6 +515,11 @@ class Walk:
 
     def _need_turn(self):
         self.turn = DutyTurn.objects.create(person=self.person, mailbox=self.mailbox)
+
+    def _need_search(self):
+        self.search = SavedSearch.objects.create(
+            person_id=self.person.pk, name="Mine", query="action=decisions"
+        )
 
     def _need_gate(self):
         self.gate = GateList.objects.create(mailbox=self.mailbox, kind="restriction")

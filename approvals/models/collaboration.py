@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
-from common.actors import Actor
+from audit.models import Saved
 from mirror.models import Message
 from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import MessageState
@@ -233,39 +233,17 @@ class OpenedPart(models.Model):
         return self.part
 
 
-class SavedViewQuerySet(models.QuerySet["SavedView"]):
-    """Reads of the saved views."""
+class SavedView(Saved):
+    """A saved view of the queue: its filters and its order."""
 
-    def usable_by(self, actor: Actor) -> Self:
-        """Their own and those that others share: their own first, then by name.
+    noun = "view"
+    page = "queue"
+    saved = "view.saved"
+    deleted = "view.deleted"
 
-        It is an address and nothing more: whoever opens it sees what they may see.
-        """
-        if actor.kind != "person":
-            return self.none()
-        mine = Q(person=actor.id)
-        return (
-            self.filter(mine | Q(shared=True))
-            .annotate(is_mine=mine)
-            .order_by("-is_mine", "name", "pk")
-        )
-
-
-class SavedView(models.Model):
-    """A saved view of the queue: its filters and its order. Everybody who may read the
-    queue can use a shared one.
-    """
-
-    name = models.CharField(max_length=60)
-    # The query string in its one spelling.
-    query = models.CharField(max_length=1000)
-    shared = models.BooleanField(default=False)
-    created_at = models.DateTimeField(db_default=Now())
     person = models.ForeignKey(
         Person, on_delete=models.CASCADE, related_name="saved_views"
     )
-
-    objects = SavedViewQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -278,12 +256,6 @@ class SavedView(models.Model):
                 fields=["shared"], condition=Q(shared=True), name="saved_view_shared"
             )
         ]
-
-    @property
-    def in_words(self) -> str:
-        """What it shows and to whom, for the ledger."""
-        whom = "everybody" if self.shared else "its owner"
-        return f"view: {self.query or 'everything'}; for: {whom}"
 
 
 class StepDone(models.Model):

@@ -19,7 +19,6 @@ from approvals.collaboration import count_asked_of, count_snoozed_by
 from approvals.decisions.ruling import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, RuleWeight, SavedView, Verdict
-from approvals.queue import saved
 from approvals.queue.filters import (
     GROUPS,
     ORDERS,
@@ -44,6 +43,7 @@ from approvals.queue.rows import (
     notice_context,
     rows_of,
 )
+from audit.search import saved
 from common.actors import Actor
 from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, page_or_fragment
@@ -418,10 +418,10 @@ def save_view(request: DeskRequest) -> HttpResponse:
     asked = QueryDict(request.POST.get("query", "")[:4000])
     filters = read_filters(asked, mailboxes=mailboxes_of(request))
     query = filters.query(after=None)
-    return saved.save(request, query)
+    return saved.save(request, SavedView, query)
 
 
 @require_POST
 def delete_view(request: DeskRequest, view_id: int) -> HttpResponse:
     """Delete a view of one's own; somebody else's is not there to be deleted."""
-    return saved.delete(request, view_id)
+    return saved.delete(request, SavedView, view_id)

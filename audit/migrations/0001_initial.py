@@ -120,6 +120,17 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='SavedSearch',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('person_id', models.BigIntegerField()),
+                ('name', models.CharField(max_length=60)),
+                ('query', models.CharField(max_length=1000)),
+                ('shared', models.BooleanField(default=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+        ),
+        migrations.CreateModel(
             name='Seal',
             fields=[
                 ('number', models.BigIntegerField(primary_key=True, serialize=False)),
@@ -233,6 +244,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='seal',
             index=models.Index(condition=models.Q(('kind', 'seal'), _negated=True), fields=['number'], name='seal_special'),
+        ),
+        migrations.AddIndex(
+            model_name='savedsearch',
+            index=models.Index(condition=models.Q(('shared', True)), fields=['shared'], name='saved_search_shared'),
+        ),
+        migrations.AddConstraint(
+            model_name='savedsearch',
+            constraint=models.UniqueConstraint(models.F('person_id'), django.db.models.functions.text.Lower('name'), name='saved_search_name_once'),
         ),
         migrations.AddIndex(
             model_name='entrydetail',

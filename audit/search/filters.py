@@ -1,8 +1,8 @@
 """The filters of the ledger's search: one value, read from a query string and written
 back into one; dates in it as people ask for them.
 
-Pure: no models and no database. `results.matching` applies it; pages and exports share
-it.
+Pure: no models and no database. `results.matching` applies it; pages, exports and saved
+searches share it.
 """
 
 import re

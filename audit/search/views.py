@@ -1,4 +1,6 @@
-"""The ledger for people: searched by any field, newest first, with counts beside it."""
+"""The ledger for people: searched by any field, newest first, with counts beside it;
+and searches saved by a name.
+"""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -7,9 +9,10 @@ from urllib.parse import parse_qsl
 
 from django.http import HttpResponse, JsonResponse
 from django.urls import reverse
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from audit.models import reads_everything
+from audit.models import SavedSearch, reads_everything
+from audit.search import saved
 from audit.search.filters import GROUPS, NARROWING, SURFACES, Filters, kind_label
 from audit.search.results import (
     COUNTED,
@@ -93,6 +96,7 @@ def ledger(request: DeskRequest) -> HttpResponse:
         "chips": _chips(filters, counts),
         "kinds": list(kinds.items()),
         "surfaces": SURFACES,
+        "searches": saved.searches_of(request.actor),
         "carried": parse_qsl(
             replace(filters, **_IN_FORM).query(before=None, after=None)
         ),
@@ -179,3 +183,20 @@ def _facet_groups(
         if choices:
             groups.append((label, choices[:SHOWN], choices[SHOWN:]))
     return groups
+
+
+# --- Saved searches -------------------------------------------------------------------
+
+
+@require_POST
+def save(request: DeskRequest) -> HttpResponse:
+    """Save what the ledger is searched for now, and lead back to it."""
+    filters = Filters.from_query(request.POST.get("query", "")[:4000], zone_name())
+    query = filters.query(before=None, after=None)
+    return saved.save(request, SavedSearch, query)
+
+
+@require_POST
+def delete(request: DeskRequest, search_id: int) -> HttpResponse:
+    """Delete one of the user's own searches; another person's is a 404."""
+    return saved.delete(request, SavedSearch, search_id)

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection as database
 
 from audit import recording
-from audit.models import Entry
+from audit.models import Entry, SavedSearch
 from audit.recording import are_found_by, record
 from audit.search import results
 from audit.search.filters import Filters
@@ -22,7 +22,8 @@ from common.logs import trace_id
 from common.words import CONTENT
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import carry_out, decide
-from tests.markup import says
+from tests.ledger import latest_details
+from tests.markup import leads_to, says
 
 ANA = Actor(
     kind="person", id="71", label="Ana Ferreira", surface="web", address="10.0.0.7"
@@ -264,6 +265,10 @@ def test_slow_search_or_count_is_reported(desk, monkeypatch):
     says(desk.get("/audit/?q=amount"), 422, "This search takes too long")
 
 
+def save(client, name="Refusals", query="action=decisions&before=40", **fields):
+    return client.post("/audit/searches/", {"name": name, "query": query, **fields})
+
+
 def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_all(
     desk,
 ):
@@ -281,3 +286,26 @@ def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_a
     # Scripts have everything.
     entries = desk.get("/audit/?format=json").json()["entries"]
     assert step in [one["id"] for one in entries]
+
+
+def test_search_is_saved_shared_and_deleted_by_its_owner_and_recorded(
+    signed_in, auditor, reviewer
+):
+    client = signed_in(auditor)
+    # A saved search starts at the newest entry.
+    assert leads_to(save(client)) == "/audit/?action=decisions"
+    assert "decisions" in latest_details("ledger.search_saved")["after"]
+    save(client, name="REFUSALS", query="")
+    assert SavedSearch.objects.get().query == ""
+    for fields in ({"name": ""}, {"query": "q=" + "é" * 500}):
+        save(client, **fields)
+    save(client, "For all", shared="1")
+    assert SavedSearch.objects.count() == 2
+    other = signed_in(reviewer)
+    page = other.get("/audit/").text
+    assert "For all" in page
+    assert '<span class="clip">REFUSALS' not in page
+    path = f"/audit/searches/{SavedSearch.objects.get(shared=True).pk}/delete/"
+    assert other.post(path).status_code == 404
+    signed_in(auditor).post(path)
+    assert Entry.objects.of_action("ledger.search_deleted").count() == 1
