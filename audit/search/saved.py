@@ -53,11 +53,8 @@ def save(request: DeskRequest, kind: type[Saved], query: str) -> HttpResponse:
     if error:
         messages.error(request, error, extra_tags="desk")
         return redirect(back)
-    row, _ = kind.objects.update_or_create(
-        person_id=int(request.actor.id),
-        name__iexact=name,
-        defaults={**form.cleaned_data, "query": query},
-    )
+    values = {"person_id": int(request.actor.id), "query": query, **form.cleaned_data}
+    row, _ = mine.update_or_create(name__iexact=name, defaults=values)
     before = found.in_words if found else ""
     details = {"name": name, **changed(before, row.in_words)}
     record(kind.saved, request.actor, details=details)
