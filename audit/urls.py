@@ -12,7 +12,16 @@ urlpatterns = [
     path("audit/searches/<int:search_id>/delete/", search.delete, name="delete-search"),
     path("audit/trace/<uuid:public_id>/", trail.message_trail, name="trace"),
     path(
-        "audit/trace/<uuid:public_id>/proof.json", trail.proof, name="trace-proof-json"
+        "audit/trace/<uuid:public_id>/proof.json",
+        trail.proof,
+        {"form": "json"},
+        name="trace-proof-json",
+    ),
+    path(
+        "audit/trace/<uuid:public_id>/proof.html",
+        trail.proof,
+        {"form": "html"},
+        name="trace-proof-html",
     ),
     path("audit/verify/", verification.ledger_state, name="ledger-state"),
     path("audit/verify/check/", verification.check_ledger, name="check-ledger"),

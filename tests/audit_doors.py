@@ -17,6 +17,9 @@ AUDIT_DOORS = {
     "trace-proof-json": writing_button(
         "downloads the proof of a message", "mailbox", needs="seal"
     ),
+    "trace-proof-html": writing_button(
+        "downloads the readable page of a proof", "mailbox", needs="seal"
+    ),
     "seen-body": Door(
         "shows the rendered message of a past verdict", "mailbox", needs="verdict"
     ),

@@ -106,6 +106,7 @@ POST_ONLY |= {"practice-on", "practice-off"}
 FRAMED = {"message-body", "edit-preview", "seen-body", "message-view", "file-view"}
 # Documents without the desk around them.
 BARE = {
+    "trace-proof-html",
     "account_reauthenticate",
     "account_resubmit",
     "mfa_reauthenticate",

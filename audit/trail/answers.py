@@ -1,5 +1,6 @@
 """What an audit trail says at its top, from the entries of the message, oldest first:
-where it came from, who decided it, and what became of it.
+who started it, what was sent to whom, who decided it, what they saw, and what became of
+it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,15 +35,23 @@ def summary_of(message: UUID) -> dict[str, Any]:
     return {
         "subject": _first(found[::-1], "subject"),
         "fingerprint": next(marks, ""),
-        "answers": (
-            ("Who decided it, and when?", list(_who_decided(found))),
-            ("What became of it?", list(_what_became(found))),
-        ),
+        "answers": answers_of(found),
         "entries": entries.count(),
         "sealed": SealedEntry.objects.filter(entry__in=entries.values("pk")).count(),
         "removed": sum(line.is_redacted for line in found),
         "is_cut": len(found) == MOST,
     }
+
+
+def answers_of(found: Sequence[Entry]) -> tuple[tuple[str, list[Sentence]], ...]:
+    """Return each question with the sentences that these entries answer."""
+    return (
+        ("Who started it?", list(_who_started(found))),
+        ("What was sent, and to whom?", list(_what_was_sent(found))),
+        ("Who decided it, and when?", list(_who_decided(found))),
+        ("Who saw what?", list(_what_they_saw(found))),
+        ("What became of it?", list(_what_became(found))),
+    )
 
 
 def _first(found: Sequence[Entry], name: str) -> str:
@@ -53,7 +62,7 @@ def _of_action(found: Sequence[Entry], *actions: str) -> list[Entry]:
     return [line for line in found if line.action in actions]
 
 
-# --- Where it came from ---------------------------------------------------------------
+# --- Who started it -------------------------------------------------------------------
 
 # The evidence of a fact: the sender claimed it, or it was verified.
 SAYS = "says"
@@ -87,13 +96,11 @@ def message_origin(found: Sequence[Entry]) -> dict[str, Any]:
     carried out a command that says the same, because Discord signed that.
     """
     line = next((one for one in found if one.trigger), found[0])
-    commands = _of_action(found, "message.commanded")
-    signed = commands[0].details if commands else {}
     facts = [
         (
             _TRIGGER_NAMES.get(name, name.replace("_", " ")),
             value,
-            PROVED if signed.get(_SIGNED.get(name, "")) == value else SAYS,
+            PROVED if _is_signed(name, value, found) else SAYS,
         )
         for name, value in line.trigger.items()
     ]
@@ -102,6 +109,95 @@ def message_origin(found: Sequence[Entry]) -> dict[str, Any]:
     if sender := _first(found, "sender"):
         facts.append(("From", sender, ""))
     return {"line": line, "facts": facts}
+
+
+def _is_signed(name: str, value: str, found: Sequence[Entry]) -> bool:
+    commands = _of_action(found, "message.commanded")
+    return bool(commands) and commands[0].details.get(_SIGNED.get(name, "")) == value
+
+
+_ASKED = (
+    "The Discord user[ {discord_user}][ ({discord_user_id:code})][ in {discord_channel}]"
+    "[ of the server {discord_guild}] asked for it[, interaction {discord_interaction_id:code}] ({evidence:words})."
+)
+
+
+def _who_started(found: Sequence[Entry]) -> Iterator[Sentence]:
+    trigger = next((line.trigger for line in found if line.trigger), {})
+    named: dict[str, Any] = {name: trigger.get(name, "") for name in _SIGNED}
+    is_inbound = _first(found, "direction") == "inbound"
+    if is_inbound:
+        form = "It was received by email[, from {sender} as the email claims]."
+        yield sentence(form, sender=_first(found, "sender"))
+    elif named["discord_user"] or named["discord_user_id"]:
+        given = [(name, value) for name, value in named.items() if value]
+        is_proved = all(_is_signed(name, value, found) for name, value in given)
+        evidence = "verified" if is_proved else "claimed by the sender"
+        yield sentence(_ASKED, evidence=evidence, **named)
+    elif any(line.is_redacted for line in found):
+        yield sentence("Who asked for it was removed with the personal details.")
+    else:
+        yield sentence(
+            "An agent sent it through the API and named no person who asked for it."
+        )
+    for line in _of_action(found, "message.commanded"):
+        form = "{actor} gave this desk the command[ {command:code}], signed by Discord."
+        yield sentence(form, line)
+    form = "It was sent with the API key “{key}” (verified)."
+    if key := _first(found, "key"):
+        yield sentence(form, key=key)
+    elif not is_inbound:
+        yield sentence("The API key that sent it is not known.")
+
+
+# --- What was sent --------------------------------------------------------------------
+
+_CONTENT = (
+    "{what:words}[ ({mark:code})][: “{subject}”][, from {sender}][, to {to}][, cc {cc}][, bcc {bcc}]"
+    "[, replies to {reply_to}][, with {attachments}][, to be sent at {send_at}]."
+)
+_CONTENT_FIELDS = (
+    "subject",
+    "sender",
+    "to",
+    "cc",
+    "bcc",
+    "reply_to",
+    "attachments",
+    "send_at",
+)
+
+
+def _what_was_sent(found: Sequence[Entry]) -> Iterator[Sentence]:
+    """Yield each version of the content, or what was reported of it."""
+    versions = _of_action(found, "message.fetched", "message.changed")
+    for number, line in enumerate(versions, 1):
+        version = f"Version {line.details.get('version') or number}"
+        yield _content(line, version)
+    if versions:
+        return
+    reported = [
+        line for line in found if line.subject or line.details.get("recipients")
+    ]
+    if reported:
+        what = "The content never reached this desk. MultiMail reported"
+        yield _content(reported[0], what)
+    else:
+        yield sentence(
+            "Its content is not known: it was never fetched, or it was removed."
+        )
+
+
+def _content(line: Entry, what: str) -> Sentence:
+    if line.is_redacted:
+        form = "{what:words}[ ({mark:code})], {at}: the details were removed."
+        return sentence(form, line, what=what)
+    # Of several files, each has a line.
+    texts: dict[str, Any] = {
+        name: line.details.get(name, "").replace("\n", ", ") for name in _CONTENT_FIELDS
+    }
+    texts["to"] = texts["to"] or line.details.get("recipients", "")
+    return sentence(_CONTENT, line, what=what, **texts)
 
 
 # --- Who decided ----------------------------------------------------------------------
@@ -127,8 +223,8 @@ _ALSO = (
 
 
 def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield every verdict with what its reviewer had opened, every decision of a rule,
-    who took one back, and who was refused one.
+    """Yield every verdict, every decision of a rule, who took one back, and who was
+    refused one.
     """
     is_decided = False
     for line in found:
@@ -137,7 +233,6 @@ def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
             is_decided = True
             through = _SURFACES.get(line.surface, line.surface)
             yield sentence(_VERDICT, line, did=did, through=through)
-            yield _seen(line, found)
         elif line.action == "decision.recorded" and line.actor_kind != "person":
             is_decided = True
             by = "[ by the rule “{rule}”][ by {actor}, signed by {signed_by}]"
@@ -164,14 +259,44 @@ def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
         yield sentence("Nobody. It was never held for review.")
 
 
-def _seen(verdict: Entry, found: Sequence[Entry]) -> Sentence:
+# --- What they saw --------------------------------------------------------------------
+
+
+def _what_they_saw(found: Sequence[Entry]) -> Iterator[Sentence]:
+    """Yield for each verdict what its reviewer had opened and was told; then who else
+    opened the message.
+    """
+    verdicts = _of_action(found, "verdict.given")
+    opened = _of_action(found, "message.opened")
+    for line in verdicts:
+        yield _opened_before(line, opened)
+        if line.is_redacted:
+            yield sentence("What they were told was removed with the personal details.")
+            continue
+        told = sentence(
+            "[Risk {risk:words}. ][The findings: “{findings}”. ][The ruling: “{ruling}”.]",
+            line,
+            findings=line.details.get("findings", "").replace("\n", " "),
+            ruling=line.details.get("ruling", "").replace("\n", " "),
+            risk=line.details.get("risk", ""),
+        )
+        yield told or sentence("What they were told was not recorded.")
+    deciders = {line.actor_id for line in verdicts}
+    readers = {line.actor: line for line in opened if line.actor_id not in deciders}
+    for line in readers.values():
+        yield sentence("{actor} opened it, {at}, and gave no verdict.", line)
+    if not verdicts and not readers:
+        yield sentence("Nobody opened it on this desk.")
+
+
+def _opened_before(verdict: Entry, opened: Sequence[Entry]) -> Sentence:
     same = (verdict.actor_id, verdict.fingerprint)
-    opened = (
+    before = (
         one.at
-        for one in _of_action(found, "message.opened")
+        for one in opened
         if (one.actor_id, one.fingerprint) == same and one.pk < verdict.pk
     )
-    since = next(opened, None)
+    since = next(before, None)
     unread = "[ They had not opened: {parts_unread}.]"
     if since is None:
         form = (

@@ -1,20 +1,30 @@
 """The proof of one message: its sealed entries, with the hashes of their batches and
 the seals over them.
 
-docs/ledger.md has its form. It is checked by `countersign_verify.py`.
+docs/ledger.md has its form. It is checked by `countersign_verify.py`; `readable_proof`
+makes a page of it for people.
 """
 
+import base64
+import hashlib
 import json
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import canonical_entry, record
 from audit.trail import lines
+from audit.trail.answers import answers_of
+from audit.trail.sentences import in_utc, plain
 from common.actors import Actor
 from common.postgres import clock
 
@@ -29,9 +39,25 @@ class NotProvable(Exception):
     """There is no proof of this message; the sentence says why."""
 
 
-def prove(message: UUID, *, actor: Actor, with_details: bool = True) -> str:
-    """Return the proof of one message as it is now, as the text of its file, and record
-    who took it. Raises NotProvable.
+@dataclass(frozen=True)
+class Proof:
+    """A proof as the text of its file, and what it is about."""
+
+    text: str
+    message: UUID
+    # The newest seal.
+    seal: Seal
+    lines: list[Entry]
+    # The numbers of later entries, which nothing proves.
+    not_sealed: list[int]
+    has_details: bool
+
+
+def prove(
+    message: UUID, *, actor: Actor, form: str, with_details: bool = True
+) -> Proof:
+    """Return the proof of one message as it is now, and record who took it in which
+    form. Raises NotProvable.
     """
     found = lines(Entry.objects.of_message(message).oldest_first()[: MOST_ENTRIES + 1])
     if len(found) > MOST_ENTRIES:
@@ -83,7 +109,7 @@ def prove(message: UUID, *, actor: Actor, with_details: bool = True) -> str:
     decisions = [line for line in shown if line.action == "verdict.given"]
     acts = [line for line in shown if line.actor_kind == "person"]
     about = (decisions or acts or shown)[-1]
-    data = {
+    data: dict[str, Any] = {
         "v": VERSION,
         "kind": "message",
         "product": "Countersign",
@@ -111,9 +137,36 @@ def prove(message: UUID, *, actor: Actor, with_details: bool = True) -> str:
             connection=next(connections, None),
             message=message,
             details={
+                "format": form,
                 "entries": str(len(sealed)),
                 "seal": str(seals[-1].number),
                 "personal details": "with" if with_details else "without",
             },
         )
-    return text
+    return Proof(text, message, seals[-1], shown, data["not_sealed"], with_details)
+
+
+def readable_proof(proof: Proof) -> str:
+    """Return the page of a proof, as one file."""
+    style = (Path(settings.BASE_DIR) / "static/css/proof.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    rows = []
+    for line in proof.lines:
+        details = dict(line.details) if proof.has_details else {}
+        details.pop("actor", None)
+        rows.append((line, in_utc(line.at), details))
+    answers = [
+        (question, [plain(one) for one in sentences])
+        for question, sentences in answers_of(proof.lines)
+    ]
+    context = {
+        # The file loads nothing and runs nothing, also where a browser would.
+        "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        # Ours, from our own file.
+        "style": SafeString(f"<style>{style}</style>"),
+        "proof": proof,
+        "made_at": in_utc(clock()),
+        "answers": answers if proof.has_details else (),
+        "rows": rows,
+    }
+    return render_to_string("audit/readable_proof.html", context)

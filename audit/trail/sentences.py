@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from audit.models import Entry
@@ -63,6 +63,16 @@ def sentence(template: str, line: Entry | None = None, **values: Any) -> Sentenc
                 pieces.append(Piece(kind or "theirs", str(value)))
             pieces.append(Piece("words", words))
     return tuple(piece for piece in pieces if piece.text or piece.at)
+
+
+def plain(one: Sentence) -> str:
+    """Return a sentence as text alone, for a file."""
+    return "".join(in_utc(piece.at) if piece.at else piece.text for piece in one)
+
+
+def in_utc(at: datetime) -> str:
+    """Return a moment for a file, which may be read in any time zone."""
+    return f"{at.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"
 
 
 def duration(seconds: float) -> str:

@@ -12,12 +12,13 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.models import Entry, EntryQuerySet
 from audit.trail import lines
 from audit.trail.answers import message_origin, summary_of
-from audit.trail.proof import NotProvable, prove
+from audit.trail.proof import NotProvable, prove, readable_proof
 from audit.trail.story import chapters_of
 from common.pages import DeskRequest, LenientForm, page_or_fragment
 
 PAGE = 500
 _UNKNOWN = "No such message is recorded, or it is in a mailbox that you may not see."
+_TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
 
 
 class PageForm(LenientForm):
@@ -75,7 +76,7 @@ def _page(
 
 
 @require_POST
-def proof(request: DeskRequest, public_id: UUID) -> HttpResponse:
+def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     """Download the proof of one message. The download is recorded, so it is a POST,
     which no browser prefetches.
     """
@@ -83,14 +84,18 @@ def proof(request: DeskRequest, public_id: UUID) -> HttpResponse:
         raise Http404(_UNKNOWN)
     # With the personal details, or with their hashes only.
     asked = (request.GET or request.POST).get("details") or "yes"
+    with_details = asked == "yes"
     try:
-        text = prove(public_id, actor=request.actor, with_details=asked == "yes")
+        made = prove(
+            public_id, actor=request.actor, form=form, with_details=with_details
+        )
     except NotProvable as why:
         return _page(request, public_id, error=str(why), status=409)
+    text = readable_proof(made) if form == "html" else made.text
     headers = {
-        "Content-Disposition": f'attachment; filename="countersign-{public_id}.json"'
+        "Content-Disposition": f'attachment; filename="countersign-{public_id}.{form}"'
     }
-    return HttpResponse(text, content_type="application/json", headers=headers)
+    return HttpResponse(text, content_type=_TYPES[form], headers=headers)
 
 
 def _readable(request: DeskRequest, public_id: UUID) -> EntryQuerySet:

@@ -32,16 +32,43 @@ def decided(product, ana):
 
 
 def test_trace_is_read_its_past_decision_opened_and_its_proof_checked(
-    desk, product, decided, tmp_path
+    desk, product, decided, open_page, tmp_path
 ):
     desk.goto(product.known["DASHBOARD_URL"] + decided)
-    with desk.expect_download() as download:
-        desk.get_by_role("button", name="Proof file").click()
-    file = tmp_path / "proof.json"
-    download.value.save_as(file)
+    files = {}
+    for button, name in (
+        ("Readable proof", "proof.html"),
+        ("Proof file", "proof.json"),
+    ):
+        with desk.expect_download() as download:
+            desk.get_by_role("button", name=button).click()
+        files[button] = tmp_path / name
+        download.value.save_as(files[button])
     desk.get_by_role("link", name="as it was seen").first.click()
     seen = desk.frame_locator("iframe")
     expect(seen.get_by_text("your refund for order 4471")).to_be_visible()
+    _see_readable_page(files["Readable proof"], open_page)
+    _have_it_checked(files["Proof file"])
+
+
+def _see_readable_page(file, open_page):
+    """From the disk, without any network."""
+    page = open_page(offline=True)
+    page.on("dialog", lambda dialog: pytest.fail("a script of the data ran"))
+    page.goto(file.as_uri())
+    expect(page.get_by_text("This page proves nothing by itself")).to_be_visible()
+    expect(page.locator("body")).to_contain_text(HOSTILE)
+    assert page.locator("script").count() == 0
+    # The policy allows its own style.
+    assert (
+        page.locator(".notice").evaluate(
+            "notice => getComputedStyle(notice).borderTopStyle"
+        )
+        == "solid"
+    )
+
+
+def _have_it_checked(file):
     checked = subprocess.run(
         [sys.executable, "-I", VERIFIER, file], capture_output=True, text=True
     )

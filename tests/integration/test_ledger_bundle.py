@@ -132,7 +132,7 @@ def test_commands_on_the_auditors_page_work(ledger, settings, tmp_path, monkeypa
         r"^(?:\./run manage|python3 -I countersign_verify\.py) .*$", page, re.M
     )
     assert len(commands) >= 6
-    proof = prove(uuid.UUID(int=7), actor=ACTOR)
+    proof = prove(uuid.UUID(int=7), actor=ACTOR, form="json").text
     (tmp_path / "proof.json").write_text(proof)
     for command in commands:
         program, *words = shlex.split(command)

@@ -17,7 +17,7 @@ from audit.models import Entry
 from audit.recording import record
 from audit.retention import erase_details_of
 from audit.trail.answers import summary_of
-from audit.trail.proof import prove
+from audit.trail.proof import prove, readable_proof
 from audit.verifier import countersign_verify as verifier
 from common.actors import rule, webhook, worker
 from tests.factories import make_message
@@ -77,13 +77,14 @@ def test_page_alone_answers_the_five_questions(
     page = read(signed_in(auditor), message)
     for expected in (
         *STARTED.values(),
-        "Interaction 99001 claimed",
-        "API key Invoices verified",
+        "asked for it, interaction 99001 (claimed by the sender)",
+        "sent with the API key “ Invoices ” (verified)",
         "Invoice 4711",
         "lee@fabrikam.example",
         f"{reviewer.name} approved version 1",
         "Sums agree",
         "before deciding",
+        "The ruling: “",
         "reported a bounce",
         "Mailbox full",
     ):
@@ -100,6 +101,7 @@ ENDS = [
     (["message.held"], "Nobody has decided it."),
     (["message.held", "decision.unknown"], "could not find out whether"),
     (["message.held", "decision.withdrawn"], "may still take effect"),
+    (["message.received"], "received by email, from x@y.example"),
 ]
 
 
@@ -121,13 +123,17 @@ def unheld(connection):
     )
 
 
-def test_page_names_the_rule_that_decided_and_what_a_reviewer_never_opened(
+def test_page_names_the_rule_that_decided_each_version_and_what_a_reviewer_never_opened(
     connection, reviewer
 ):
     message = make_message(connection)
+    record_action(message, "message.changed", version=2, subject="Second")
+    answer = answers(message)["What was sent, and to whom?"]
+    for expected in ("Version 1", "Version 2", "“Second”"):
+        assert expected in answer
+    assert answers(message)["Who saw what?"] == "Nobody opened it on this desk."
     decide(message, reviewer)
-    answer = answers(message)["Who decided it, and when?"]
-    assert "never opened that version on the desk" in answer
+    assert "never opened that version on the desk" in answers(message)["Who saw what?"]
     by_rule = unheld(connection)
     how = {"outcome": "reject", "rule": "expiry", "reason": "Too late"}
     record_action(by_rule, "decision.recorded", rule("expiry"), **how)
@@ -146,6 +152,8 @@ def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
     assert message.revision.findings[0]["sentence"] in details["findings"]
     assert details["ruling"]
     assert details["risk"]
+    told = f"The findings: “{details['findings'].splitlines()[0]}"
+    assert told in answers(message)["Who saw what?"]
 
 
 def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, auditor):
@@ -212,16 +220,19 @@ def record_comments(message, number=3):
 
 
 def proof_of(message, **how):
-    return prove(message.public_id, actor=ACTOR, **how)
+    return prove(message.public_id, actor=ACTOR, form="json", **how)
 
 
 def check(proof):
-    return verifier.check_proof(proof.encode())
+    return verifier.check_proof(proof.text.encode())
+
+
+def batches_of(proof):
+    return json.loads(proof.text)["batches"]
 
 
 def entries_of(proof):
-    batches = json.loads(proof)["batches"]
-    return [one for batch in batches for one in batch["entries"]]
+    return [one for batch in batches_of(proof) for one in batch["entries"]]
 
 
 @pytest.fixture
@@ -240,7 +251,7 @@ def test_proof_names_message_and_act_and_holds_with_and_without_details(message)
     proof = proof_of(message)
     entries = Entry.objects.of_message(message.public_id)
     about = entries.of_action("comment.added").newest_first()[0]
-    assert [batch["seal"]["number"] for batch in json.loads(proof)["batches"]] == [1, 2]
+    assert [batch["seal"]["number"] for batch in batches_of(proof)] == [1, 2]
     assert len(entries_of(proof)) == entries.count() - 1
     checked = check(proof)
     assert checked.report.findings == []
@@ -258,7 +269,7 @@ def test_proof_names_message_and_act_and_holds_with_and_without_details(message)
     assert checked.report.findings == []
     missing = "MISSING details, removed or left out: actor, reason"
     assert missing in "\n".join(checked.lines)
-    assert "Łódź" not in proof
+    assert "Łódź" not in proof.text + readable_proof(proof)
 
 
 def test_entries_that_are_not_sealed_are_named_and_erased_details_leave_a_proof_that_holds(
@@ -268,7 +279,8 @@ def test_entries_that_are_not_sealed_are_named_and_erased_details_leave_a_proof_
     newest = Entry.objects.of_message(message.public_id).newest_first()[:2]
     keys = sorted(one.pk for one in newest)
     proof = proof_of(message)
-    assert json.loads(proof)["not_sealed"] == keys
+    assert proof.not_sealed == keys
+    assert f"#{keys[0]},\n" in readable_proof(proof)
     for key in keys:
         assert f'"id":{key},' not in str(entries_of(proof))
     assert check(proof).report.findings == []
@@ -278,6 +290,17 @@ def test_entries_that_are_not_sealed_are_named_and_erased_details_leave_a_proof_
     proof = proof_of(message)
     assert {one["salt"] for one in entries_of(proof)} == {None}
     assert check(proof).report.findings == []
+    assert "Its personal details were removed." in readable_proof(proof)
+
+
+def test_readable_page_runs_nothing_and_says_how_the_file_is_checked(message):
+    page = readable_proof(proof_of(message))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "default-src &#x27;none&#x27;; style-src &#x27;sha256-" in page
+    assert "This page proves nothing by itself" in page
+    file = f"countersign-{message.public_id}.json"
+    assert f"python3 -I countersign_verify.py {file}" in page
 
 
 def test_message_without_sealed_entries_or_with_too_many_has_no_proof(
@@ -293,15 +316,16 @@ def test_message_without_sealed_entries_or_with_too_many_has_no_proof(
     assert client.post(f"/audit/trace/{uuid.uuid4()}/proof.json").status_code == 404
 
 
-def test_taking_a_proof_takes_a_press_is_noted_and_hands_out_a_file(
+def test_taking_a_proof_takes_a_press_is_noted_and_hands_out_files(
     message, signed_in, auditor
 ):
     client = signed_in(auditor)
-    path = f"/audit/trace/{message.public_id}/proof.json"
-    assert client.get(path).status_code == 405
-    answer = client.post(path, {"details": "no"})
-    assert answer["Content-Type"] == "application/json"
-    named = f'attachment; filename="countersign-{message.public_id}.json"'
-    assert answer["Content-Disposition"] == named
-    assert "Łódź" not in answer.text
-    assert latest_details("ledger.proof_taken")["personal details"] == "without"
+    path = f"/audit/trace/{message.public_id}/proof"
+    assert client.get(f"{path}.json").status_code == 405
+    for form, kind in (("json", "application/json"), ("html", "text/html")):
+        answer = client.post(f"{path}.{form}", {"details": "no"})
+        assert answer["Content-Type"].startswith(kind)
+        named = f'attachment; filename="countersign-{message.public_id}.{form}"'
+        assert answer["Content-Disposition"] == named
+        assert "Łódź" not in answer.text
+        assert latest_details("ledger.proof_taken")["format"] == form
