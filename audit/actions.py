@@ -233,6 +233,8 @@ ACTIONS: dict[str, str] = {
     "ledger.export_broken_off": "interrupted an export of history",
     "ledger.bundled": "exported a bundle of the whole ledger",
     "ledger.proof_taken": "downloaded a proof of the message",
+    "ledger.checkpoint_checked": "compared the ledger with a saved checkpoint",
+    "ledger.proof_checked": "checked a proof",
     "ledger.misdated": "found entries whose time does not match their position",
     "ledger.details_removed": "removed the personal details of old entries",
     "ledger.details_erased": "removed the personal details of a message",

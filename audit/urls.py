@@ -25,6 +25,7 @@ urlpatterns = [
     ),
     path("audit/verify/", verification.ledger_state, name="ledger-state"),
     path("audit/verify/check/", verification.check_ledger, name="check-ledger"),
+    path("audit/verify/compare/", verification.compare_ledger, name="compare-ledger"),
     path("audit/verify/head.json", verification.newest_head, name="newest-head"),
     path("audit/verify/countersign_verify.py", verification.verifier, name="verifier"),
 ]

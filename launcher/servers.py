@@ -23,6 +23,7 @@ from launcher.postgres import OWNER, Postgres
 JOBS = (
     "rendering.jobs",
     "mirror.attachments.jobs",
+    "audit.verification.jobs",
     "gateway.jobs",
 )
 

@@ -24,6 +24,7 @@ NO_ACTS = {
     "edit-preview": "shows a typed text as its recipient would see it",
     "approve": "shows the findings that the verdict then names as read",
     "account_resubmit": "does what was asked for before, which is an act of its own",
+    "compare-ledger": "what is no head is refused before anything is compared",
 }
 # A look that hands something out.
 READS = {

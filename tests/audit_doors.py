@@ -37,6 +37,11 @@ AUDIT_DOORS = {
         (A, U),
     ),
     "check-ledger": Button("starts a check of the whole ledger", "desk", (A, U)),
+    "compare-ledger": Button(
+        "compares the ledger with a checkpoint or checks a proof",
+        "own",
+        fields=lambda w: {"pasted": "none"},
+    ),
     "export": Door(
         "exports entries, for what one may see",
         "own",

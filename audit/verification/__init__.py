@@ -1,4 +1,5 @@
-"""Checks of the whole ledger, and bundles for auditors.
+"""Checks of the whole ledger, bundles for auditors, and comparisons with a checkpoint
+that somebody saved.
 
 Uses the offline verifier on the rows of the database; must not write to the ledger
 anything but entries about itself. Start reading at `checks.check_database`, then

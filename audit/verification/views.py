@@ -1,5 +1,5 @@
-"""The ledger's status: how far it is sealed, where checkpoints are stored, and what
-checks found.
+"""The ledger's status: how far it is sealed, where checkpoints are stored, what checks
+found, and how a saved checkpoint compares with it.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from audit.models import Anchor, Check, Seal
 from audit.sealing.signing import latest_seal
 from audit.sealing.status import COUNTED, SealingState, sealing_state
 from audit.verification.checks import CheckRefused, ask_for_check, may_ask
+from audit.verification.comparison import EvidenceUnreadable, check_evidence
 from audit.verifier import countersign_verify
 from common.pages import (
     DeskRequest,
     LenientForm,
+    SentenceForm,
     page_or_fragment,
     redirect_with_notice,
 )
@@ -87,6 +89,45 @@ class SealsForm(LenientForm):
     before = forms.IntegerField(required=False, min_value=1, max_value=2**62)
 
 
+# What is pasted, in characters, and what is uploaded, in bytes.
+MOST_PASTED = 300_000
+MOST_UPLOADED = 3 * 1024 * 1024
+_TOO_LARGE = "This is too large for this page. Check it with countersign_verify.py on your machine."
+
+
+class EvidenceForm(SentenceForm):
+    """A checkpoint that somebody saved, or a proof that somebody received: pasted, or
+    as a file.
+    """
+
+    pasted = forms.CharField(
+        required=False,
+        max_length=MOST_PASTED,
+        error_messages={"max_length": _TOO_LARGE},
+    )
+    file = forms.FileField(
+        required=False, error_messages={"empty": "The file is empty."}
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a form with neither, and a file that is too large."""
+        cleaned = super().clean() or {}
+        file = cleaned.get("file")
+        if file and file.size > MOST_UPLOADED:
+            raise forms.ValidationError(_TOO_LARGE)
+        if not self.errors and not cleaned.get("pasted") and not file:
+            raise forms.ValidationError(
+                "Paste a checkpoint or a proof, or choose a file."
+            )
+        return cleaned
+
+    def content(self) -> bytes:
+        """Return the bytes of the file, or else of what was pasted."""
+        if file := self.cleaned_data["file"]:
+            return bytes(file.read())
+        return str(self.cleaned_data["pasted"]).encode("utf-8", "surrogatepass")
+
+
 def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpResponse:
     """Show the ledger's status; the part that a check changes is asked for alone while
     one is running.
@@ -146,6 +187,22 @@ def check_ledger(request: DeskRequest) -> HttpResponse:
             request, error=str(refused), status=403 if refused.is_denied else 409
         )
     return redirect_with_notice(request, "The full check has started.", "ledger-state")
+
+
+@require_POST
+def compare_ledger(request: DeskRequest) -> HttpResponse:
+    """Compare the ledger with a checkpoint that somebody saved, or check a proof."""
+    form = EvidenceForm(request.POST, request.FILES)
+    error = form.first_error()
+    if not error:
+        try:
+            evidence = check_evidence(form.content(), actor=request.actor)
+        except EvidenceUnreadable as why:
+            error = str(why)
+        else:
+            return _page(request, evidence=evidence)
+    pasted = str(request.POST.get("pasted", ""))[:2000]
+    return _page(request, evidence_error=error, pasted=pasted, status=422)
 
 
 @require_safe

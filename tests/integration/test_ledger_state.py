@@ -1,7 +1,9 @@
-"""The ledger status page, and the check of the whole ledger: daily or on request, with
-an alarm if it does not verify.
+"""The ledger status page, comparing the ledger with a saved checkpoint, and the check of the
+whole ledger: daily or on request, with an alarm if it does not verify.
 """
 
+import io
+import json
 import re
 from datetime import timedelta
 
@@ -13,19 +15,25 @@ from django.utils import timezone
 
 from approvals.operations.attention import attention_for
 from audit.models import Check, Entry, Seal
+from audit.sealing import signing
 from audit.sealing.anchors import add_anchor, write_anchors
 from audit.sealing.sealer import seal_all
+from audit.trail.proof import prove
 from audit.verification import checks, views
 from audit.verification.bundle import VERIFIER
 from audit.verification.checks import begin_daily_check, run_check
+from audit.verification.comparison import EvidenceUnreadable, check_evidence
 from audit.verifier.countersign_verify import Report
 from dashboard.health.views import exposition
+from tests.factories import make_message
 from tests.ledger import (
     append,
     as_superuser,
     latest_details,
+    new_key,
     seal_here,
 )
+from tests.markup import says
 
 # The page shows the newest seal, and the sealer cannot seal uncommitted entries.
 committed = pytest.mark.django_db(transaction=True)
@@ -53,6 +61,16 @@ def sealed(db):
     return seal_five_times(seal_here)
 
 
+def saved(seal):
+    return json.dumps(seal.as_json())
+
+
+def compared(person, text):
+    """What speaks against a checkpoint and for it; and whether it holds."""
+    found = check_evidence(text.encode(), actor=person.actor(surface="web"))
+    return " ".join(found.findings + found.notes), not found.findings
+
+
 def words(answer):
     return answer.text.replace("&#x27;", "'")
 
@@ -73,6 +91,114 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     assert re.findall('id="seal-([0-9])"', second) == ["2", "1"]
     settings.SEAL_KEYS = []
     assert "The ledger is not sealed." in words(client.get(PATH))
+
+
+def test_saved_checkpoint_verifies_with_all_earlier_entries(reviewer, sealed):
+    lines = b"".join(one.as_line() for one in sealed[:3]).decode()
+    assert compared(reviewer, lines)[1]
+    page_text, holds = compared(reviewer, saved(sealed[3]))
+    assert holds
+    assert "Every seal from seal 4 to seal 5" in page_text
+    # Whatever was copied with a post in a channel.
+    line = sealed[1].as_line().decode()
+    post = f"Countersign APP — today at 10:12\nhash `{sealed[1].hash}`\n```\n{line}```"
+    assert compared(reviewer, post)[1]
+    details = latest_details("ledger.checkpoint_checked")
+    assert (details["seal"], details["result"]) == ("2", "holds")
+
+
+def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
+    def cut_the_end():
+        as_superuser("DELETE FROM audit_seal WHERE number = 5")
+        as_superuser("DELETE FROM audit_sealedentry WHERE seal = 5")
+
+    def seal_again_without_an_entry():
+        # Whoever has the key can seal another history; a saved checkpoint reveals it.
+        for table in ("seal", "sealedentry", "anchor"):
+            as_superuser(f"DELETE FROM audit_{table}")
+        as_superuser(
+            "DELETE FROM audit_entrydetail WHERE entry_id = (SELECT min(id) FROM audit_entry)"
+        )
+        as_superuser(
+            "DELETE FROM audit_entry WHERE id = (SELECT min(id) FROM audit_entry)"
+        )
+        seal_here()
+
+    for alter, number, expected in (
+        (cut_the_end, 5, "It is seal 5, and the database ends at seal 4"),
+        ("DELETE FROM audit_seal WHERE number = 3", 1, "Seal 3 is missing."),
+        (
+            "UPDATE audit_seal SET note = 'x' WHERE number = 5",
+            1,
+            "The signature of seal 5, the newest one, does not",
+        ),
+        (seal_again_without_an_entry, 1, "Seal 1 in the database is another one"),
+    ):
+        with transaction.atomic():
+            alter() if callable(alter) else as_superuser(alter)
+            page_text, holds = compared(reviewer, saved(sealed[number - 1]))
+            assert expected in page_text, page_text
+            assert not holds
+            transaction.set_rollback(True)
+
+
+def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(
+    reviewer, sealed, settings
+):
+    altered = {**sealed[2].as_json(), "size": 20}
+    assert "It proves nothing" in compared(reviewer, json.dumps(altered))[0]
+    ours = settings.SEAL_KEYS
+    settings.SEAL_KEYS = [new_key()]
+    foreign = Seal.objects.get(number=3)
+    foreign.key = signing.public_key()
+    foreign.signature = signing.sign(foreign)
+    settings.SEAL_KEYS = ours
+    assert "which signed no seal here" in compared(reviewer, saved(foreign))[0]
+
+
+def test_invalid_checkpoint_is_refused_with_a_sentence(
+    signed_in, reviewer, monkeypatch
+):
+    append()
+    seal_here()
+    head = Seal.objects.get().as_json()
+    for text in ("[]", "\x00", "{}", json.dumps({**head, "size": "7"})):
+        with pytest.raises(EvidenceUnreadable):
+            check_evidence(text.encode(), actor=reviewer.actor(surface="web"))
+    client = signed_in(reviewer)
+    for fields, why in (
+        ({"pasted": "hello"}, "This is neither a checkpoint nor a proof."),
+        ({"file": io.BytesIO(bytes(3 * 1024 * 1024 + 1))}, "This is too large"),
+    ):
+        answer = client.post(f"{PATH}compare/", fields)
+        says(answer, 422, 'id="evidence-problem"', why)
+    monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
+    monkeypatch.setattr("parsing.client._RESTART_SECONDS", 0.0)
+    answer = client.post(f"{PATH}compare/", {"pasted": saved(Seal.objects.get())})
+    says(answer, 422, "cannot be read at this moment")
+    assert not Entry.objects.of_action("ledger.checkpoint_checked").exists()
+
+
+def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(
+    connection, signed_in, reviewer
+):
+    message = make_message(connection)
+    seal_here()
+    # The proof is of this desk where a key of this desk signed it.
+    actor = reviewer.actor(surface="web")
+    proof = prove(message.public_id, actor=actor, form="json").text
+    client = signed_in(reviewer)
+    file = io.BytesIO(proof.encode())
+    page = words(client.post(f"{PATH}compare/", {"file": file}))
+    assert "This proof holds." in page
+    assert f"Message: {message.public_id}" in page
+    lie = proof.replace('"action": "', '"action": "x')
+    page = words(client.post(f"{PATH}compare/", {"pasted": lie}))
+    assert "This proof does not hold." in page
+    as_superuser("DELETE FROM audit_seal")
+    page = words(client.post(f"{PATH}compare/", {"pasted": proof}))
+    assert "which is not a key that you trust" in page
+    assert latest_details("ledger.proof_checked")["result"] == "does not hold"
 
 
 def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(signed_in, reviewer):

@@ -1,0 +1,138 @@
+"""Compares the ledger with a checkpoint that somebody saved, and checks proofs that
+somebody received.
+"""
+
+import json
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from audit.models import Seal
+from audit.recording import record
+from audit.sealing import signing
+from audit.verifier.countersign_verify import fingerprint_of
+from common.actors import Actor
+from parsing.client import ParserKilled, ParserUnavailable, parse
+from parsing.jobs import pack
+
+# Seconds that a request waits.
+PATIENCE = 20.0
+# The newest seals, whose chain a comparison follows; checks follow all of it.
+MOST_SEALS = 10_000
+
+
+class EvidenceUnreadable(Exception):
+    """What was pasted is neither a checkpoint nor a proof; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A `checkpoint` or a `proof`, and what was found: it holds where no finding speaks
+    against it. `lines` are what a proof proves.
+    """
+
+    kind: str
+    findings: list[str]
+    notes: list[str]
+    lines: list[str]
+
+
+def check_evidence(content: bytes, *, actor: Actor) -> Evidence:
+    """Compare a checkpoint or check a proof, and record that and what came of it.
+    Raises EvidenceUnreadable.
+
+    Must not be called within a transaction: another process reads it.
+    """
+    request = pack({"keys": list(known_keys())}, content)
+    try:
+        found = json.loads(parse("read_evidence", request, tries=1, patience=PATIENCE))
+    except ParserKilled:
+        raise EvidenceUnreadable(
+            "This takes too much time or memory to read. Check it with the verifier."
+        ) from None
+    except ParserUnavailable:
+        raise EvidenceUnreadable(
+            "This cannot be read at this moment. Try again."
+        ) from None
+    if error := found.get("error"):
+        raise EvidenceUnreadable(error)
+    with transaction.atomic():
+        details = {}
+        if "proof" in found:
+            evidence = Evidence("proof", **found["proof"])
+        else:
+            checkpoint = found["checkpoint"]
+            details["seal"] = str(checkpoint["number"])
+            evidence = _compare(**checkpoint)
+        record(
+            f"ledger.{evidence.kind}_checked",
+            actor,
+            details={
+                **details,
+                "result": "does not hold" if evidence.findings else "holds",
+                "answer": (evidence.findings or [""])[0],
+            },
+        )
+    return evidence
+
+
+def known_keys() -> set[str]:
+    """Return every key that signed a seal here, and those that sign now."""
+    first = Seal.objects.filter(number=1).values_list("key", flat=True)
+    special = Seal.objects.exclude(kind=Seal.Kind.SEAL).values_list("key", "next_key")
+    return set(signing.public_keys()).union(first, *special) - {""}
+
+
+def _compare(*, number: int, hash: str, key: str, is_signed: bool) -> Evidence:
+    """Compare the seal of a checkpoint with the database, and follow the chain from
+    there to the newest seal.
+    """
+    last = signing.latest_seal()
+    here = Seal.objects.filter(number=number).first()
+    first = max(number, last.number - MOST_SEALS + 1) if last else number
+    why = ""
+    if not is_signed:
+        why = "Its signature does not match: it was altered, or only partly copied. It proves nothing."
+    elif key not in known_keys():
+        why = (
+            f"It is signed with the key {fingerprint_of(key)}, which signed no seal here: "
+            "it is another desk's, or this ledger was replaced."
+        )
+    elif here is None or last is None:
+        ends = f"ends at seal {last.number}" if last else "has none"
+        why = (
+            f"It is seal {number}, and the database {ends}: "
+            "newer entries were deleted, or an old backup was restored."
+        )
+    elif here.hash != hash:
+        why = (
+            f"Seal {number} in the database is another one: what it covers was altered."
+        )
+    elif not signing.is_signed(last):
+        why = f"The signature of seal {last.number}, the newest one, does not match."
+    else:
+        why = _break_after(first)
+    if why or last is None:
+        return Evidence("checkpoint", [why], [], [])
+    notes = [
+        f"Seal {number} in the database is the same, signed with the key {fingerprint_of(key)}.",
+        f"Every seal from seal {first} to seal {last.number}, the newest one, follows the one before it.",
+        "Whether each entry is unchanged, only a full check tells.",
+    ]
+    return Evidence("checkpoint", [], notes, [])
+
+
+def _break_after(first: int) -> str:
+    """Say where a seal after this one is missing, or does not follow the one before."""
+    before: Seal | None = None
+    seals = Seal.objects.filter(number__gte=first).order_by("number")
+    for expected, seal in enumerate(seals.iterator(), start=first):
+        if seal.number != expected:
+            return f"Seal {expected} is missing."
+        if before and (seal.previous, seal.size) != (
+            before.hash,
+            before.size + seal.count,
+        ):
+            return f"Seal {seal.number} does not follow the seal before it."
+        before = seal
+    return ""
