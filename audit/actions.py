@@ -141,6 +141,7 @@ ACTIONS: dict[str, str] = {
     "hook.rotated": "changed the secret of a webhook",
     "hook.deleted": "deleted a webhook",
     "hook.tested": "tested a webhook",
+    "hook.replayed": "sent a webhook delivery again",
     "hook.change_failed": "could not change a webhook",
     # alerts
     "destination.added": "added an alert destination",

@@ -163,4 +163,9 @@ urlpatterns = [
         webhooks.delete,
         name="delete-webhook",
     ),
+    path(
+        "webhooks/<int:connection_id>/<str:subscription_id>/sent/<str:delivery_id>/replay/",
+        webhooks.replay_delivery,
+        name="replay-delivery",
+    ),
 ]

@@ -83,6 +83,7 @@ AT_MULTIMAIL = {
         "test-webhook",
         "rotate-webhook",
         "delete-webhook",
+        "replay-delivery",
     ),
 }
 # Do nothing by themselves: others do, or it is no act.

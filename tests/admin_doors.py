@@ -345,6 +345,9 @@ ACCOUNT_DOORS = {
     "delete-webhook": Door(
         "ends a webhook", "connection", ADMIN, sure=True, fields=nothing
     ),
+    "replay-delivery": Button(
+        "sends a webhook delivery again", "connection", ADMIN, sure=True
+    ),
 }
 
 ALERT_DOORS = {

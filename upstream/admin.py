@@ -154,6 +154,12 @@ class AdminClient(Client):
         params = {"webhook_id": webhook_id, "limit": "50"}
         return self._page("/v1/webhook-deliveries", "deliveries", params, without)[0]
 
+    def replay_delivery(self, delivery_id: str) -> Json:
+        """Send a finished delivery again: the same bytes under the same event id (our
+        gateway).
+        """
+        return self.ask("POST", "/v1/webhook-deliveries/{}/replay", delivery_id)
+
     # --- mailboxes --------------------------------------------------------------------
 
     def list_mailboxes(self) -> list[Json]:

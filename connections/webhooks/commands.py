@@ -52,6 +52,7 @@ class Webhook:
 class Delivery:
     """One delivery of an event to a webhook."""
 
+    id: str
     event: str
     url: str
     status: str
@@ -60,6 +61,11 @@ class Delivery:
     error: str
     at: datetime | None
     next_at: datetime | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is finished, so that it can be sent again."""
+        return bool(self.id) and self.status in ("delivered", "failed")
 
 
 def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
@@ -215,6 +221,22 @@ def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> None
     _record("hook.tested", connection, webhook, actor)
 
 
+def replay(
+    *, connection: Connection, webhook: Webhook, delivery_id: str, actor: Actor
+) -> None:
+    """Send a finished delivery again: the same bytes with the same event id (our
+    gateway). Raises as the others.
+    """
+    check_admin(actor, connection, may="have its webhooks delivered again")
+    _request(
+        connection,
+        actor,
+        lambda admin: admin.replay_delivery(delivery_id),
+        what=f"deliver {delivery_id} to the webhook {webhook.url} again",
+    )
+    _record("hook.replayed", connection, webhook, actor, delivery=delivery_id)
+
+
 @second_admin("Webhook", calls_multimail=True)
 def delete_webhook(
     *, connection: Connection, webhook: Webhook, actor: Actor
@@ -276,6 +298,7 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
     answered = row.get("response_status")
     attempts = row.get("attempts")
     return Delivery(
+        id=text_in(row, "id"),
         event=text_in(row, "event_type", "event", most=80),
         url=text_in(row, "url"),
         status=text_in(row, "status", most=20),

@@ -43,6 +43,7 @@ from connections.webhooks.commands import (
     read_webhook,
     read_webhooks,
     register_webhook,
+    replay,
     rotate_webhook,
     send_test,
 )
@@ -289,3 +290,19 @@ def delete(
     return redirect_with_notice(
         request, "The webhook is deleted. Its receiver gets no more events.", "webhooks"
     )
+
+
+@require_POST
+@reauthenticated
+@_of_webhook
+def replay_delivery(
+    request: DeskRequest, connection: Connection, found: Webhook, delivery_id: str
+) -> str:
+    """Send one finished delivery again."""
+    replay(
+        connection=connection,
+        webhook=found,
+        delivery_id=delivery_id,
+        actor=request.actor,
+    )
+    return "The event is sent again, with the same id and content."

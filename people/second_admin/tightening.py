@@ -32,6 +32,7 @@ NEVER_WAITS = {
     "test_destination": "posts a test",
     "send_test": "has a test event sent",
     "try_now": "copies a list to its gate again",
+    "replay": "has a webhook delivered again",
     "replay_event": "applies a signed webhook again",
     "dismiss_event": "closes a webhook that could not be applied; reading MultiMail finds what it said",
 }

@@ -8,7 +8,7 @@ from uuid import uuid4
 from django.urls import reverse
 
 from approvals.models import Brake
-from gateway.models import ApiKey
+from gateway.models import ApiKey, WebhookDelivery
 
 
 def forms_at_multimail(account, person):
@@ -18,6 +18,14 @@ def forms_at_multimail(account, person):
     box = account.mailbox
     world = account.world
     hook = world.listen("oversight.pending", url="https://elsewhere.example.org/hook")
+    sent = WebhookDelivery.objects.create(
+        webhook=hook,
+        state="failed",
+        event_id="01E",
+        event="oversight.pending",
+        body=b"{}",
+        trace="t",
+    )
     agent = ApiKey.objects.get(name="Key agent")
     at = {"connection_id": account.connection.pk}
     changed = {
@@ -72,6 +80,7 @@ def forms_at_multimail(account, person):
         ),
         ("test-webhook", of_hook, {}, "hook.tested"),
         ("rotate-webhook", of_hook, {"overlap": "3600"}, "hook.rotated"),
+        ("replay-delivery", of_hook | {"delivery_id": sent.pk}, {}, "hook.replayed"),
         ("delete-webhook", of_hook, {}, "hook.deleted"),
         ("delete-mailbox", of_box, {"address": box.address}, "mailbox.deleted"),
     ]

@@ -1,5 +1,5 @@
 """The webhook pages, on the real gateway: registering, the secret shown once, tests,
-the log.
+the log, replay.
 """
 
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from audit.models import Entry, EntryDetail
 from connections.webhooks.views import WebhookForm
-from gateway.models import Webhook
+from gateway.models import Webhook, WebhookDelivery
 from tests.markup import says
 
 URL = "https://hooks.example.org/in"
@@ -116,6 +116,21 @@ def test_new_secret_is_shown_once_and_the_old_one_stays_valid(
     own_hook.refresh_from_db()
     assert answer.status_code == 422
     assert own_hook.secret == "whsec_geheim"
+
+
+def test_finished_delivery_is_sent_again_from_the_log(signed_in, admin, account, hook):
+    client = signed_in(admin)
+    row = {"webhook": hook, "event": "oversight.pending", "body": b"{}", "trace": "t"}
+    sent = WebhookDelivery.objects.create(state="failed", event_id="01E", **row)
+    path = path_of(account, hook, f"sent/{sent.pk}/replay/")
+    says(client.get(path_of(account, hook)), 200, "Send again", path)
+    assert client.post(path).status_code == 302
+    assert recorded()[-2:] == ["account.change_asked", "hook.replayed"]
+    sent.refresh_from_db()
+    assert sent.state == "due"
+    # It is no finished one any more.
+    says(client.post(path), 422, "not finished")
+    assert path not in client.get(path_of(account, hook)).text
 
 
 def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_after_a_warning(

@@ -144,6 +144,9 @@ COMMANDS = {
     "test a webhook": lambda a, by: webhooks.send_test(
         connection=a.connection, webhook=A_WEBHOOK, actor=by
     ),
+    "replay": lambda a, by: webhooks.replay(
+        connection=a.connection, webhook=A_WEBHOOK, delivery_id="1", actor=by
+    ),
     "end a webhook": lambda a, by: webhooks.delete_webhook(
         connection=a.connection, webhook=A_WEBHOOK, actor=by
     ),
