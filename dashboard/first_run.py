@@ -24,6 +24,7 @@ from approvals.intake import unsigned
 from common import smtp
 from common.pages import DeskRequest
 from common.time_zones import there, zone_word
+from connections.accounts.keys import SLOTS, scope_error
 from connections.accounts.own_webhook import address_of, unreachable_because
 from connections.accounts.views import health_of
 from mirror.models import Connection, Message, WebhookEvent
@@ -198,9 +199,29 @@ def _connected(connections: list[Connection]) -> Step:
         summary = "Connect the account whose held messages are reviewed here: the built-in gateway, or hosted."
         url = _to("add-connection")
         return Step("connect", "todo", summary, "Add a connection", url)
-    names = ", ".join(f"{one.name} at {one.api_url}" for one in connections)
-    summary = f"Connected: {names}."
-    return Step("connect", "done", summary, "View connections", reverse("connections"))
+    problems = list[str]()
+    accounts = list[str]()
+    for one in connections:
+        keys = list[str]()
+        for name, slot in SLOTS.items():
+            if getattr(one, slot.field):
+                scopes = one.key_scopes.get(name)
+                if error := scope_error(slot, scopes):
+                    problems.append(f"{one.name}, {slot.label} key: {error}")
+                may = "scopes not reported"
+                if scopes is not None:
+                    may = ", ".join(scopes) or "nothing"
+                keys.append(f"{slot.label} key: {may}")
+        accounts.append(f"{one.name} at {one.api_url} ({'; '.join(keys)})")
+    summary = f"Connected: {', '.join(accounts)}."
+    return Step(
+        "connect",
+        "wrong" if problems else "done",
+        summary,
+        "View connections",
+        _to("connections"),
+        problems=problems,
+    )
 
 
 def _webhook(connection: Connection) -> Step:

@@ -68,6 +68,20 @@ def test_steps_are_done_one_by_one(signed_in, admin, ready):
     assert states()["letter"] == "done"
 
 
+def test_connection_says_which_scopes_each_key_has_and_which_key_is_wrong(connection):
+    Connection.objects.update(
+        read_key="mm_live_read", key_scopes={"oversight": ["oversight"]}
+    )
+    connected = step("connect")
+    assert connected.state == "done"
+    said = "(Oversight key: oversight; Read key: scopes not reported)"
+    assert said in connected.summary
+    Connection.objects.update(key_scopes={"read": ["send"]})
+    connected = step("connect")
+    assert connected.state == "wrong"
+    assert "enter it under Agent" in connected.problems[0]
+
+
 def test_webhook_says_what_is_missing_and_what_to_do(client, connection):
     # Without an admin key it shows the address to register.
     address = f"/webhooks/multimail/{connection.webhook_id}/"
