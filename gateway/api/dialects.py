@@ -98,6 +98,12 @@ def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> JsonResponse:
 
 
 @router.post("/emails/{email}/decide", auth=OVERSIGHT, response=Decided)
+@router.patch(
+    "/emails/{email}/decide",
+    auth=OVERSIGHT,
+    response=Decided,
+    operation_id="zapier_decide_by_patch",
+)
 def decide_email(request: KeyedRequest, email: str, body: Verdict) -> Json:
     """Approve or reject a held message."""
     return oversight.decide(request, email, body, flat=True)

@@ -73,6 +73,7 @@ NEEDS = [
         DECIDE,
         [
             "POST /v1/emails/x/decide",
+            "PATCH /v1/emails/x/decide",
             "POST /v1/oversight/decide",
             "POST /v1/oversight/expiry",
             "POST /v1/decide_email",

@@ -105,6 +105,7 @@ PATHS = (
     ("POST", "/decide_email"),
     ("POST", "/v1/decide_email"),
     ("POST", "/v1/emails/{}/decide"),
+    ("PATCH", "/v1/emails/{}/decide"),
 )
 
 
