@@ -117,6 +117,7 @@ ACTIONS: dict[str, str] = {
     "allowlist.mode_set": "set the mode of an allowlist",
     "allowlist.changed": "changed an allowlist",
     "allowlist.allowed": "allowed an address",
+    "allowlist.exported": "exported an allowlist",
     "allowlist.pushed": "copied an allowlist to the gate",
     "allowlist.push_failed": "could not copy an allowlist to the gate",
     "message.refused_at_gate": "refused a message at the gate",

@@ -39,3 +39,12 @@ def harmless(cell: str) -> str:
         FORMULA
     )
     return f"'{cell}" if is_formula else cell
+
+
+def without_escapes(cell: str) -> str:
+    """Return a cell of our files as it was before `harmless`."""
+    cell = _INNER.sub(
+        lambda found: f"{found[1]}{found[2][1:]}{found[3]}" if found[3] else found[0],
+        cell,
+    )
+    return cell[1:] if cell.startswith("'") and cell[1:2] in FORMULA else cell

@@ -22,6 +22,11 @@ urlpatterns = [
         allowlists.save,
         name="save-allowlist",
     ),
+    path(
+        "allowlists/<slug:scope>/<slug:kind>/export/",
+        allowlists.export,
+        name="export-allowlist",
+    ),
     path("review-plans/", plans.review_plans, name="review-plans"),
     path("review-plans/duty/", plans.add_duty, name="add-duty"),
     path("review-plans/duty/<int:turn_id>/end/", plans.end_duty, name="end-duty"),

@@ -491,6 +491,7 @@ _DESK_DOORS = {
         sure=True,
         fields=lambda w: {"lines": "more.example", "version": 0},
     ),
+    "export-allowlist": writing_button("exports an allowlist", "mailbox", sure=True),
     "push-list": writing_button(
         "copies an allowlist to its gate now", "mailbox", (A,), sure=True, needs="gate"
     ),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -317,3 +318,19 @@ def _summary(locked: Allowlist) -> str:
 def _first_few(patterns: Sequence[str]) -> str:
     more = len(patterns) - _RECORDED
     return ", ".join(patterns[:_RECORDED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+@transaction.atomic
+def note_export(*, at: Allowlist, actor: Actor, number: int, text: str) -> None:
+    """Record who exported how many entries of which list."""
+    record(
+        "allowlist.exported",
+        actor=actor,
+        connection=at.owning_connection,
+        details={
+            "scope": at.label,
+            "list": at.kind,
+            "entries": str(number),
+            "search": text,
+        },
+    )

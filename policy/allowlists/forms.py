@@ -1,4 +1,6 @@
-"""The forms of allowlists: a change, a search, and an operator's code."""
+"""The forms of allowlists: a change, also as a CSV file, a search, and an operator's
+code.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,14 +12,18 @@ from common.mail_addresses import read_pattern
 from common.pages import LenientForm, SentenceForm
 from people.models import Person
 from policy.allowlists.changes import MAX_NOTE, Change, WantedEntry
-from policy.models import Allowlist
+from policy.allowlists.files import read_file
+from policy.models import AllowEntry, Allowlist
 
 MAX_LINES = 20_000
+# The preview sends the file's text again, and a form may have one mebibyte.
+MAX_BYTES = 900_000
 
 
 class ChangeForm(SentenceForm):
-    """A change of a list as its pages offer it: entries to put in, entries to take out,
-    or another mode. The preview sends it again, with the version that it showed.
+    """A change of a list as its pages offer it: entries to put in, typed or as a file,
+    entries to take out, or another mode. The preview sends it again, with the version
+    that it showed.
     """
 
     version = forms.IntegerField(required=False, min_value=0)
@@ -32,6 +38,11 @@ class ChangeForm(SentenceForm):
         required=False,
         error_messages={"invalid": "Enter a date and time, or leave it empty."},
     )
+    file = forms.FileField(required=False)
+    # The text of the file, as the preview sends it.
+    csv = forms.CharField(required=False, strip=False)
+    # Whether entries that the file does not name are removed.
+    whole = forms.BooleanField(required=False)
     # In the request as often as something is ticked.
     remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
     mode = forms.ChoiceField(
@@ -42,7 +53,7 @@ class ChangeForm(SentenceForm):
     def __init__(self, *args: Any, at: Allowlist, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["mode"].choices = [(one.mode, one.name) for one in at.modes]  # type: ignore[attr-defined]
-        # What the lines put in by pattern, and the others by number with what is wrong.
+        # What the lines or the file put in by pattern, and the others by number with what is wrong.
         self.put: dict[str, WantedEntry] = {}
         self.problems: list[tuple[int, str]] = []
 
@@ -53,8 +64,7 @@ class ChangeForm(SentenceForm):
         typed = str(self.cleaned_data["owner"]).strip()
         if not typed:
             return None
-        active = Person.objects.filter(is_active=True, email=typed.lower())
-        owner = active.values_list("pk", flat=True).first()
+        owner = _owners().get(typed.lower())
         if owner is None:
             raise forms.ValidationError(
                 "Nobody here has this address. Leave it empty, or enter somebody at this desk."
@@ -70,10 +80,42 @@ class ChangeForm(SentenceForm):
             raise forms.ValidationError("This time has passed. Times are UTC.")
         return typed
 
+    def clean_file(self) -> str:
+        upload = self.cleaned_data["file"]
+        if upload is None:
+            return ""
+        if upload.size > MAX_BYTES:
+            raise forms.ValidationError(
+                "The file is larger than 900 KB. Split it into several files."
+            )
+        try:
+            text = str(upload.read().decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:
+            raise forms.ValidationError(
+                "The file is not text in UTF-8. Save it as CSV in UTF-8, then try again."
+            )
+        return text
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if self.errors:
             return cleaned
+        cleaned["csv"] = cleaned["csv"] or cleaned["file"]
+        field = "file" if cleaned["csv"] else "lines"
+        try:
+            if cleaned["csv"]:
+                self.put, self.problems = read_file(cleaned["csv"], people=_owners())
+        except ValueError as error:
+            self.add_error("file", str(error))
+            return cleaned
+        if cleaned["whole"] and self.problems:
+            line, sentence = self.problems[0]
+            self.add_error(
+                "file",
+                f"Line {line}: {sentence} A file that replaces the list must have no errors.",
+            )
         about = {name: cleaned[name] for name in ("note", "owner", "expires_at")}
         for number, line in enumerate(cleaned["lines"].splitlines(), start=1):
             try:
@@ -83,19 +125,25 @@ class ChangeForm(SentenceForm):
             except ValueError as error:
                 self.problems.append((number, str(error)))
         if len(self.put) > MAX_LINES:
-            self.add_error("lines", f"Enter at most {MAX_LINES:,} at a time.")
+            self.add_error(field, f"Enter at most {MAX_LINES:,} at a time.")
         if not (self.put or cleaned["remove"] or cleaned["mode"]):
-            self.add_error("lines", "Enter at least one valid address or domain.")
+            self.add_error(field, "Enter at least one valid address or domain.")
         return cleaned
 
-    def wanted(self) -> Change:
-        """Return the change that was asked for."""
+    def wanted(self, at: Allowlist) -> Change:
+        """Return the change that was asked for, of the list as it is now."""
         cleaned = self.cleaned_data
-        return Change(
-            cleaned["mode"] or None,
-            tuple(self.put.values()),
-            tuple(str(one)[:320] for one in cleaned["remove"]),
-        )
+        remove = [str(one)[:320] for one in cleaned["remove"]]
+        if cleaned["csv"] and cleaned["whole"]:
+            present = AllowEntry.objects.of_list(at).for_page("")
+            remove = [one.pattern for one in present if one.pattern not in self.put]
+        return Change(cleaned["mode"] or None, tuple(self.put.values()), tuple(remove))
+
+
+def _owners() -> dict[str, int]:
+    """Return the keys of those who can answer for an entry, by address in lower case."""
+    active = Person.objects.filter(is_active=True).values_list("email", "pk")
+    return {email.lower(): pk for email, pk in active}
 
 
 class FindForm(LenientForm):

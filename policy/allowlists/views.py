@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -17,7 +17,8 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
-from policy.allowlists.changes import apply_change
+from policy.allowlists.changes import apply_change, note_export
+from policy.allowlists.files import written
 from policy.allowlists.forms import ChangeForm, CodeForm, FindForm
 from policy.allowlists.gates import gate_status, try_now
 from policy.allowlists.judgement import ListScope
@@ -170,7 +171,7 @@ def _invalid(
 def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what a change would do. Nothing is saved."""
     at = get_visible_list_or_404(scope, kind, request.actor)
-    form = ChangeForm(request.POST, at=at)
+    form = ChangeForm(request.POST, request.FILES, at=at)
     return _invalid(request, at, form) or _show(request, at, form)
 
 
@@ -187,7 +188,7 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
         saved = apply_change(
             scope=ListScope(at.connection_id, at.mailbox_id),
             kind=at.kind,
-            change=form.wanted(),
+            change=form.wanted(at),
             version=version,
             actor=request.actor,
         )
@@ -210,13 +211,14 @@ def _show(
     """
     actor = request.actor
     now = timezone.now()
-    change = form.wanted()
+    change = form.wanted(at)
     shown = preview(change, at, now=now)
     rehearsal = None
     # A bypass is judged at the gate alone.
     if not at.is_bypass and not shown.is_nothing:
         rehearsal = rehearse(at=at, change=change, actor=actor, now=now)
     typed = request.POST
+    kept = [one for one in form.fields if one not in ("version", "file", "csv")]
     context = {
         **head_of(at, actor),
         "preview": shown,
@@ -225,10 +227,8 @@ def _show(
         "is_long": shown.mode_after != "off" and shown.live_after > TAKEN_AT_GATE,
         "problems": form.problems,
         "typed": [
-            (name, value)
-            for name in form.fields
-            if name != "version"
-            for value in typed.getlist(name)
+            *((name, value) for name in kept for value in typed.getlist(name)),
+            ("csv", form.cleaned_data["csv"]),
         ],
         "rehearsal": rehearsal,
         "save_label": save_label(shown, rehearsal),
@@ -237,6 +237,23 @@ def _show(
     }
     status = 409 if stale else 200
     return render(request, "policy/allowlist_preview.html", context, status=status)
+
+
+@require_POST
+@reauthenticated
+def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
+    """Export the entries that the search shows as a CSV file."""
+    at = get_visible_list_or_404(scope, kind, request.actor)
+    text = FindForm(request.POST).value("q") or ""
+    rows = AllowEntry.objects.of_list(at).found_by(text)
+    note_export(at=at, actor=request.actor, number=rows.count(), text=text)
+    answer = StreamingHttpResponse(
+        written(rows.for_export()), content_type="text/csv; charset=utf-8"
+    )
+    answer["Content-Disposition"] = (
+        f'attachment; filename="allowlist-{at.scope}-{at.kind}.csv"'
+    )
+    return answer
 
 
 @require_POST

@@ -1,17 +1,23 @@
-"""The pages of the allowlists: search, changes with a preview, conflicts, and
-permissions.
+"""The pages of the allowlists: search, changes with a preview, conflicts, CSV
+files, and permissions.
 """
 
+import csv
+import io
 import re
+from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from approvals.models import Decision
 from audit.models import Entry
 from mirror.models import Message
 from people.models import Grant
+from policy.allowlists.changes import WantedEntry
+from policy.allowlists.files import read_file
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.factories import (
     change_list,
@@ -21,7 +27,7 @@ from tests.factories import (
     make_message,
     make_person,
 )
-from tests.markup import text_of
+from tests.markup import says, text_of
 
 ALL = "/allowlists/all/restriction/"
 
@@ -132,6 +138,103 @@ def test_url_of_an_invalid_or_invisible_list_is_404(signed_in, connection):
         answer = client.get(f"/allowlists/{scope}/restriction/")
         assert answer.status_code == 404, scope
     assert client.get("/allowlists/all/sideways/").status_code == 404
+
+
+def send_file(client, text, **fields):
+    raw = text if isinstance(text, bytes) else text.encode()
+    return preview(client, file=SimpleUploadedFile("list.csv", raw), **fields)
+
+
+def test_files_in_common_csv_dialects_are_read():
+    for name, text in {
+        "semicolons": "pattern;note\nx.example;The fair\n",
+        "quotes and blanks": 'Pattern , NOTE\n"x.example","The fair"\n\n,\n',
+        "other order": "note,pattern\nThe fair,*@X.example.\n",
+    }.items():
+        put, problems = read_file(text, people={})
+        assert put == {"x.example": WantedEntry("x.example", "The fair")}, name
+        assert problems == [], name
+
+
+def test_file_that_cannot_be_read_says_why(signed_in, admin, monkeypatch):
+    monkeypatch.setattr("policy.allowlists.forms.MAX_LINES", 2)
+    client = signed_in(admin)
+    for text, words in (
+        (b"pattern\nx\xff.example\n", "not text in UTF-8"),
+        ("x.example\ny.example\n", "first line must name the columns"),
+        ("pattern,colour\nx.example,red\n", "first line must name the columns"),
+        ("pattern\na.example\nb.example\nc.example\n", "at most 2 at a time"),
+        ('pattern\n"' + "x" * 200_000, "cannot be read as CSV"),
+        ("pattern\n*.com\n", "at least one valid"),
+    ):
+        says(send_file(client, text), 422, words)
+    replaced = send_file(client, "pattern\nnew.example\n*.com\n", whole="on")
+    says(replaced, 422, "must have no errors")
+
+
+def test_invalid_rows_are_reported_by_line_and_the_others_count():
+    text = (
+        "pattern,note,owner,expires_at\n"
+        'a.example,"two\nlines",ana@x.example,2026-12-31\n'
+        "*.com,,,\n"
+        "A.example.,,,\n"
+        "b.example,,nobody@x.example,\n"
+        "d.example,,,,more\n"
+        "e.example,,,2026-12-31T18:00:00+02:00\n"
+    )
+    put, problems = read_file(text, people={"ana@x.example": 7})
+    ends = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert list(put.values()) == [
+        WantedEntry("a.example", "two lines", 7, ends),
+        WantedEntry("e.example", expires_at=datetime(2026, 12, 31, 16, tzinfo=UTC)),
+    ]
+    wanted = {4: "name@domain", 5: "earlier line", 6: "nobody@x", 7: "more columns"}
+    assert [
+        line for line, sentence in problems if wanted[line] not in sentence
+    ] == [], problems
+    assert len(problems) == len(wanted)
+
+
+def test_imported_file_adds_or_replaces_as_its_preview_showed(signed_in, admin):
+    change_list(admin, "old.example", mode="monitor")
+    client = signed_in(admin)
+    text = f"pattern,owner,note\n*@New.example,{admin.email},Fair\n"
+    shown = send_file(client, text)
+    assert missing(shown, "1 added", "new.example") == []
+    assert listed_patterns() == ["old.example"]
+    assert save(client, shown).status_code == 302
+    assert listed_patterns() == ["new.example", "old.example"]
+    shown = send_file(client, text, whole="on")
+    assert missing(shown, "1 removed", "1 unchanged", "old.example") == []
+    assert save(client, shown).status_code == 302
+    assert listed_patterns(owner=admin, note="Fair") == ["new.example"]
+    assert listed_patterns() == ["new.example"]
+
+
+def test_export_holds_no_formula_is_noted_and_comes_back_as_it_was(signed_in, admin):
+    ends = timezone.now() + timedelta(days=9)
+    change_list(
+        admin, "+ann@x.example", note='=HYPERLINK("http://evil")', expires_at=ends
+    )
+    change_list(admin, "b.example", note="@SUM(A1); Zoë 日本", owner=admin.pk)
+    change_list(admin, "c.example", note="-1")
+    client = signed_in(admin)
+    raw = b"".join(client.post(f"{ALL}export/").streaming_content)
+    assert list(csv.reader(io.StringIO(raw.decode(), newline=""))) == [
+        ["pattern", "note", "owner", "expires_at"],
+        [
+            "'+ann@x.example",
+            '\'=HYPERLINK("http://evil")',
+            "",
+            ends.astimezone(UTC).isoformat(),
+        ],
+        ["b.example", "'@SUM(A1); Zoë 日本", admin.email, ""],
+        ["c.example", "'-1", "", ""],
+    ]
+    assert Entry.objects.get(action="allowlist.exported").actor_id == str(admin.pk)
+    assert "Nothing would change." in text_of(send_file(client, raw, whole="on"))
+    found = b"".join(client.post(f"{ALL}export/", {"q": "zoë"}).streaming_content)
+    assert found.count(b"\n") == 2
 
 
 DANA = "dana@northwind.example"

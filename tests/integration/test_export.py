@@ -18,7 +18,7 @@ from audit.recording import record
 from audit.search.filters import Filters
 from audit.trail import lines
 from common.actors import worker
-from common.csv_rows import FORMULA, harmless
+from common.csv_rows import FORMULA, harmless, without_escapes
 from common.fingerprint import short_fingerprint
 from common.words import CONTENT
 from people.models import Grant, Person
@@ -119,6 +119,7 @@ def test_no_cell_of_an_export_is_a_formula(auditor):
         assert not [
             one for one in cells if one.strip('\ufeff "').startswith(FORMULA)
         ], text
+        assert without_escapes(harmless(text)) == text
 
 
 def test_csv_row_holds_subject_fingerprint_and_seal_and_no_names_without_details(
