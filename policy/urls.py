@@ -8,6 +8,7 @@ from policy.plans import views as plans
 urlpatterns = [
     path("allowlists/", allowlists.allowlists, name="allowlists"),
     path("allowlists/refusals/", allowlists.refusals, name="refusals"),
+    path("allowlists/entries/<int:entry_id>/", allowlists.entry, name="allow-entry"),
     path("allowlists/gates/<int:gate_id>/push/", allowlists.push_now, name="push-list"),
     path(
         "allowlists/<slug:scope>/<slug:kind>/", allowlists.allowlist, name="allowlist"

@@ -478,6 +478,9 @@ _DESK_DOORS = {
     "remove-calendar": writing_button(
         "removes a calendar", "desk", (A,), needs="calendar"
     ),
+    "allow-entry": Door(
+        "shows an entry of an allowlist, with its history", "mailbox", needs="entry"
+    ),
     "preview-allowlist": Button(
         "previews a change of an allowlist",
         "mailbox",

@@ -522,6 +522,12 @@ class Walk:
             person_id=self.person.pk, name="Mine", query="action=decisions"
         )
 
+    def _need_entry(self):
+        own = Allowlist.objects.create(
+            mailbox=self.mailbox, kind="restriction", version=1
+        )
+        self.entry = own.entries.create(pattern="x.example")
+
     def _need_gate(self):
         self.gate = GateList.objects.create(mailbox=self.mailbox, kind="restriction")
 

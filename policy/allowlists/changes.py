@@ -7,6 +7,7 @@ they have not seen.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -222,10 +223,19 @@ def _save_change(
     before = _summary(locked)
     stored = [stored_pattern(one) for one in change.remove]
     gone = list(locked.entries.not_removed().filter(pattern__in=stored))
+    act: dict[str, Any] = {
+        "at": clock(),
+        "by": int(actor.id),
+        "version": locked.version + 1,
+    }
     for pattern in {*stored} - {one.pattern for one in gone}:
         _read(pattern)
-    AllowEntry.objects.filter(pk__in=[one.pk for one in gone]).update(removed_at=Now())
-    added, altered = _put_entries(locked, change.put, actor)
+    for one in gone:
+        one.removed_at = act["at"]
+        one.note_change("removed", **act)
+    columns = ["removed_at", "history"]
+    AllowEntry.objects.bulk_update(gone, columns, batch_size=_CHUNK)
+    added, altered = _put_entries(locked, change.put, act)
     if change.mode in (None, locked.mode) and not (gone or added or altered):
         return locked
     locked.mode = change.mode or locked.mode
@@ -254,10 +264,10 @@ def _save_change(
 
 
 def _put_entries(
-    locked: Allowlist, put: tuple[WantedEntry, ...], actor: Actor
+    locked: Allowlist, put: tuple[WantedEntry, ...], act: dict[str, Any]
 ) -> tuple[list[AllowEntry], list[AllowEntry]]:
-    """Write the entries that are new or differ, and return both; of two with one
-    pattern the last counts.
+    """Write the entries that are new or differ, each with the `act` in its history, and
+    return both; of two with one pattern the last counts.
     """
     wanted = {_read(one.pattern): one for one in put}
     there = {
@@ -269,18 +279,19 @@ def _put_entries(
     for pattern, one in wanted.items():
         entry = there.get(pattern)
         if entry is None:
-            entry = AllowEntry(
-                allowlist=locked, pattern=pattern, added_by_id=int(actor.id)
-            )
+            entry = AllowEntry(allowlist=locked, pattern=pattern, added_by_id=act["by"])
             fresh.append(entry)
         elif entry.differs_from(one.note, one.owner, one.expires_at):
             altered.append(entry)
+        else:
+            continue
         entry.note = one.note[:MAX_NOTE]
         entry.owner_id = one.owner
         entry.expires_at = one.expires_at
+        entry.note_change("changed" if entry.pk else "added", **act)
     AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
     AllowEntry.objects.bulk_update(
-        altered, ["note", "owner", "expires_at"], batch_size=_CHUNK
+        altered, ["note", "owner", "expires_at", "history"], batch_size=_CHUNK
     )
     return fresh, altered
 

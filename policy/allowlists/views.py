@@ -3,6 +3,7 @@ after a preview, and refusals.
 """
 
 import re
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -15,7 +16,7 @@ from common.actors import Actor
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from people.models import PendingChange
+from people.models import PendingChange, Person
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.changes import apply_change, note_export
 from policy.allowlists.files import written
@@ -105,6 +106,38 @@ def allowlist(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     time.
     """
     return answer_list(request, get_visible_list_or_404(scope, kind, request.actor))
+
+
+@require_safe
+def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
+    """Show one entry, removed or not, and what was done to its pattern in its list."""
+    visible = AllowEntry.objects.visible_to(request.actor).for_page("")
+    row = first_or_404(
+        visible.select_related(
+            "owner", "allowlist__connection", "allowlist__mailbox"
+        ).filter(pk=entry_id),
+        "There is no such entry, or you may not see its list.",
+    )
+    same = AllowEntry.objects.filter(allowlist=row.allowlist, pattern=row.pattern)
+    past = same.order_by("-pk").values_list("history", flat=True)
+    acts = [one for history in past for one in reversed(history)]
+    keys = {one[name] for one in acts for name in ("by", "owner")}
+    people = Person.objects.in_bulk(keys - {None})
+    context = {
+        **head_of(row.allowlist, request.actor),
+        "entry": row,
+        "acts": [
+            {
+                **one,
+                "at": datetime.fromisoformat(one["at"]),
+                "by": people.get(one["by"]),
+                "owner": people.get(one["owner"]),
+                "ends": datetime.fromisoformat(one["ends"]) if one["ends"] else None,
+            }
+            for one in acts
+        ],
+    }
+    return render(request, "policy/allow_entry.html", context)
 
 
 def head_of(at: Allowlist, actor: Actor) -> dict[str, Any]:

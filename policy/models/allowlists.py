@@ -289,7 +289,7 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
 
 class AllowEntry(models.Model):
     """Whom a list names, in the form of `common.mail_addresses.read_pattern`. A removed one
-    stays, with its hits.
+    stays, with its hits and history.
     """
 
     allowlist = models.ForeignKey(
@@ -316,6 +316,9 @@ class AllowEntry(models.Model):
     # Messages that it let through, each counted once.
     hits = models.PositiveIntegerField(default=0)
     last_hit_at = models.DateTimeField(null=True)
+    # What was done to it, in order: at, by (a person's key), did, version; and note,
+    # owner and end that it had since.
+    history = models.JSONField(default=list)
 
     objects = AllowEntryQuerySet.as_manager()
 
@@ -344,6 +347,13 @@ class AllowEntry(models.Model):
     def differs_from(self, *wanted: object) -> bool:
         """Whether its note, owner and end are not these."""
         return (self.note, self.owner_id, self.expires_at) != wanted
+
+    def note_change(self, did: str, *, at: datetime, by: int, version: int) -> None:
+        """Append to its history what was done to it."""
+        ends = self.expires_at.isoformat() if self.expires_at else None
+        done = {"did": did, "at": at.isoformat(), "by": by, "version": version}
+        had = {"note": self.note, "owner": self.owner_id, "ends": ends}
+        self.history = [*self.history, {**done, **had}]
 
     @property
     def is_live(self) -> bool:

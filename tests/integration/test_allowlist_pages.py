@@ -122,6 +122,38 @@ def test_address_finds_every_entry_that_lets_it_through_in_all_lists(
     ] == ["y.example"]
 
 
+def test_page_of_an_entry_has_its_history_also_from_before_it_was_removed(
+    signed_in, admin, reviewer, connection
+):
+    ends = timezone.now() + timedelta(days=9)
+    change_list(admin, "x.example", note="Fair", owner=admin.pk)
+    change_list(admin, "x.example", "y.example", note="Autumn", expires_at=ends)
+    change_list(admin, remove=["x.example"])
+    Grant.objects.create(person=reviewer, role="admin")
+    change_list(reviewer, "x.example")
+    page = signed_in(reviewer).get(ALL)
+    (path,) = re.findall(r'href="(/allowlists/entries/\d+/)">x.example', page.text)
+    told = text_of(signed_in(reviewer).get(path)).partition("History")[2]
+    wanted = (
+        f"{reviewer} added it No note, no owner, never ends version 4",
+        f"{admin} removed it version 3",
+        f"{admin} changed it “ Autumn ”, no owner, ends {ends:%-d %b %Y, %H:%M} UTC version 2",
+        f"{admin} added it “ Fair ”, owner {admin}, never ends version 1",
+    )
+    places = [told.find(one) for one in wanted]
+    assert -1 not in places, told
+    assert places == sorted(places)
+    stranger = make_person(
+        "s@y.example", "S", "reviewer", connection=make_connection("other")
+    )
+    # The list for all mail applies to every mailbox; those of others do not.
+    assert signed_in(stranger).get(path).status_code == 200
+    change_list(admin, "z.example", connection=connection.pk)
+    other = AllowEntry.objects.get(pattern="z.example")
+    hidden = signed_in(stranger).get(f"/allowlists/entries/{other.pk}/")
+    assert hidden.status_code == 404
+
+
 def test_only_admins_of_a_list_change_it(signed_in, connection):
     mailbox = connection.mailboxes.get()
     client = signed_in(make_person("x@y.example", "X", "admin", mailbox=mailbox))
