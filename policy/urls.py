@@ -8,6 +8,11 @@ from policy.plans import views as plans
 urlpatterns = [
     path("allowlists/", allowlists.allowlists, name="allowlists"),
     path("allowlists/refusals/", allowlists.refusals, name="refusals"),
+    path(
+        "allowlists/refusals/<int:refusal_id>/allow/",
+        allowlists.allow_refused,
+        name="allow-refused",
+    ),
     path("allowlists/entries/<int:entry_id>/", allowlists.entry, name="allow-entry"),
     path("allowlists/gates/<int:gate_id>/push/", allowlists.push_now, name="push-list"),
     path(

@@ -495,6 +495,14 @@ _DESK_DOORS = {
         fields=lambda w: {"lines": "more.example", "version": 0},
     ),
     "export-allowlist": writing_button("exports an allowlist", "mailbox", sure=True),
+    "allow-refused": writing_button(
+        "allows a refused address for a week",
+        "mailbox",
+        (A,),
+        sure=True,
+        fields=lambda w: {"address": "dana@x.example"},
+        needs="refusal",
+    ),
     "push-list": writing_button(
         "copies an allowlist to its gate now", "mailbox", (A,), sure=True, needs="gate"
     ),

@@ -57,6 +57,7 @@ from policy.models import (
     Allowlist,
     DutyTurn,
     GateList,
+    GateRefusal,
     Group,
     KillSwitch,
     PolicyVersion,
@@ -527,6 +528,19 @@ class Walk:
             mailbox=self.mailbox, kind="restriction", version=1
         )
         self.entry = own.entries.create(pattern="x.example")
+
+    def _need_refusal(self):
+        Allowlist.objects.create(
+            connection=self.connection, kind="restriction", mode="enforce", version=1
+        )
+        self.refusal = GateRefusal.objects.create(
+            connection=self.connection,
+            mailbox=self.mailbox,
+            upstream_id="01REFUSAL",
+            recipients=["dana@x.example"],
+            refused=["dana@x.example"],
+            refused_at=Now(),
+        )
 
     def _need_gate(self):
         self.gate = GateList.objects.create(mailbox=self.mailbox, kind="restriction")

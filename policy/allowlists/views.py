@@ -18,7 +18,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.models import PendingChange, Person
 from people.sign_in.reauthentication import reauthenticated
-from policy.allowlists.changes import apply_change, note_export
+from policy.allowlists.changes import allow_for_days, apply_change, note_export
 from policy.allowlists.files import written
 from policy.allowlists.forms import ChangeForm, CodeForm, FindForm
 from policy.allowlists.gates import gate_status, try_now
@@ -312,8 +312,29 @@ def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
     )
 
 
-@require_safe
-def refusals(request: DeskRequest) -> HttpResponse:
+@require_POST
+@reauthenticated
+def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
+    """Allow a refused address for seven days."""
+    refusal = first_or_404(
+        GateRefusal.objects.visible_to(request.actor).filter(pk=refusal_id),
+        "There is no such refusal, or you may not see its mailbox.",
+    )
+    address = request.POST.get("address", "")
+    if address not in refusal.refused or refusal.mailbox_id is None:
+        why = "Choose one of the addresses that were refused."
+        return _refusals_page(request, status=422, error=why)
+    try:
+        allow_for_days(address=address, mailbox=refusal.mailbox_id, actor=request.actor)
+    except ActNotAllowed as error:
+        return _refusals_page(request, status=403, error=error.sentence)
+    notice = f"{address} may be written to from {refusal.mailbox} for 7 days. It is copied to the gate now."
+    return redirect_with_notice(request, notice, "refusals")
+
+
+def _refusals_page(
+    request: DeskRequest, *, status: int = 200, error: str = ""
+) -> HttpResponse:
     """List what the gates refused, newest first: who tried, to whom, by which rule."""
     actor = request.actor
     before = FindForm(request.GET).value("before")
@@ -333,5 +354,9 @@ def refusals(request: DeskRequest) -> HttpResponse:
         "rows": rows,
         "next_before": shown[-1].pk if len(found) > REFUSALS_PAGE else None,
         "is_first_page": before is None,
+        "error": error,
     }
-    return render(request, "policy/refusals.html", context)
+    return render(request, "policy/refusals.html", context, status=status)
+
+
+refusals = require_safe(_refusals_page)

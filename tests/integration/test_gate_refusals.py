@@ -4,7 +4,7 @@ one click by admins.
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -13,9 +13,10 @@ from audit.models import Entry
 from mirror.models import Connection, WebhookEvent
 from policy import tasks
 from policy.allowlists.gates import read_refusals
-from policy.models import GateRefusal
+from policy.models import AllowEntry, GateRefusal
 from tests.factories import (
     MAILBOX,
+    change_list,
     make_connection,
     make_person,
     post_event,
@@ -166,7 +167,7 @@ def test_page_shows_sender_recipient_and_rule_and_links_to_allowing_it_permanent
     assert "01KEY" not in text_of(page)
     for words in ("key Support bot", "also to lee@y.example", "<b>ana</b>"):
         assert words in text_of(page), words
-    link = re.search(r'href="([^"]+)"\s*>Allow…', page.text)
+    link = re.search(r'href="([^"]+)"\s*>For good…', page.text)
     assert ">a+b@x.example</textarea>" in client.get(link[1].partition("#")[0]).text
     stranger = make_person(
         "s@yourteam.example", "S", "admin", connection=make_connection("other")
@@ -174,3 +175,23 @@ def test_page_shows_sender_recipient_and_rule_and_links_to_allowing_it_permanent
     assert "a+b@x.example" not in text_of(
         signed_in(stranger).get("/allowlists/refusals/")
     )
+
+
+def test_one_click_allows_a_refused_address_for_a_week_on_an_enforced_list(
+    signed_in, admin, gateway
+):
+    one = make_refusal(gateway, DANA)
+    client = signed_in(admin)
+    path = f"/allowlists/refusals/{one.pk}/allow/"
+    assert f'action="{path}"' in client.get("/allowlists/refusals/").text
+    assert client.post(path, {"address": DANA}).status_code == 403
+    change_list(admin, "y.example", mode="enforce")
+    assert client.post(path, {"address": "evil@x.example"}).status_code == 422
+    assert not AllowEntry.objects.filter(pattern="evil@x.example").exists()
+
+    answer = client.post(path, {"address": DANA})
+    assert answer["Location"] == "/allowlists/refusals/"
+    entry = AllowEntry.objects.get(pattern=DANA)
+    assert entry.expires_at <= timezone.now() + timedelta(days=7)
+    assert entry.allowlist.mailbox == gateway.mailboxes.get()
+    assert Entry.objects.filter(action="allowlist.allowed").count() == 1
