@@ -19,6 +19,7 @@ NO_ACTS = {
     "bulk-undo": "of the walk nothing is left to undo; each that is undone is an act of its own (test_bulk.py)",
     "switch-on-standing": "always waits for a second admin, who is asked on a page of its own",
     "ask-for-standing": "always waits for a second admin, who is asked on a page of its own",
+    "propose-standing": "shows what terms would have done",
     "policy-playground": "shows what the rules ask of a message",
     "preview-allowlist": "shows what a change would do",
     "edit-preview": "shows a typed text as its recipient would see it",

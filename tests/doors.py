@@ -67,6 +67,7 @@ def _standing(walk):
         "mailbox": one.mailbox_id,
         "key": one.sent_by_key,
         "shape": one.shape,
+        "recipients": "x.example",
         **terms,
     }
 
@@ -423,10 +424,11 @@ _DESK_DOORS = {
         "switches standing approvals off", "desk", (A,), needs="standing"
     ),
     "propose-standing": Door(
-        "shows the proposal of a standing approval",
+        "shows the proposal of a standing approval, and rehearses its terms",
         "mailbox",
         (A, U),
         query=_standing,
+        fields=_standing,
         needs="standing",
     ),
     "ask-for-standing": Button(

@@ -22,7 +22,7 @@ from common.durations import minutes_in_words
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from mirror.states import DecisionState, Outcome
-from policy.models import KeyOwner, StandingApproval, StandingUse
+from policy.models import SAMPLE_OF, KeyOwner, StandingApproval, StandingUse
 from policy.rules.conditions import from_json
 from policy.rules.facts import amounts_in, facts_of
 from policy.standing import MOST_RECIPIENTS, Draft, StandingScope, sentence
@@ -124,12 +124,25 @@ class Proposal:
 
 
 @dataclass(frozen=True)
+class StandingRehearsal:
+    """What a scope would have done with the messages of its key and text; `left` counts
+    by reason what it would have left to people.
+    """
+
+    approved: int
+    samples: int
+    over_cap: int
+    left_to_people: int
+    left: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Terms:
     """What two admins sign besides the class: until when, how many an hour, and how
     long anybody can stop a message.
 
-    `recipients` and `sums` bound the class as the record did when the terms were asked
-    for; empty recipients and no sums (None): as it does now.
+    `recipients` and `sums` bound the class as whoever asked chose, within what the
+    record had then; empty recipients and no sums (None): as it does now.
     """
 
     ends_at: datetime
@@ -215,8 +228,8 @@ def proposal_for(
     """Return the proposal for one mailbox, key and text, from what people approved;
     None where nothing was.
 
-    `terms` that were asked for before have the bounds of then. A new version of
-    `before` has those of `before`.
+    `terms` can have narrower bounds, where somebody chose them. A new version of
+    `before` has those of `before` otherwise.
     """
     like = _messages_like(mailbox, key, shape)
     approved = [one for one in like if one.outcome == Outcome.APPROVE]
@@ -273,6 +286,28 @@ def proposal_for(
             last_against=max((one.decided_at for one in against), default=None),
             against=tuple(str(one.public_id) for one in against[:20]),
         ),
+    )
+
+
+def rehearse(scope: StandingScope, cap_an_hour: int) -> StandingRehearsal:
+    """Return what a scope would have done with the messages of its key and text in the
+    last `DAYS` days.
+    """
+    left: Counter[str] = Counter()
+    hours: Counter[datetime] = Counter()
+    for one in _messages_like(scope.mailbox, scope.key, scope.shape):
+        if reasons := _misfits(scope, one):
+            left[reasons[0]] += 1
+        else:
+            hours[one.held_at.replace(minute=0, second=0, microsecond=0)] += 1
+    within = sum(min(number, cap_an_hour) for number in hours.values())
+    samples = within // SAMPLE_OF
+    return StandingRehearsal(
+        approved=within - samples,
+        samples=samples,
+        over_cap=hours.total() - within,
+        left_to_people=left.total(),
+        left=dict(left.most_common()),
     )
 
 

@@ -1,9 +1,11 @@
 """The pages of standing approvals: the list with its switch, and a proposal with its
-terms.
+terms and what they would have done.
 """
 
+import re
 from dataclasses import asdict
 from datetime import datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -35,6 +37,7 @@ from approvals.standing.commands import (
 )
 from approvals.standing.record import Proposal, Terms, lines_of, reader_of
 from common.actors import Actor
+from common.mail_addresses import patterns_for, read_pattern
 from common.pages import (
     DeskRequest,
     SentenceForm,
@@ -42,6 +45,7 @@ from common.pages import (
     always,
     first_or_404,
     redirect_with_notice,
+    require_get_or_post,
 )
 from common.time_zones import there, zone_name
 from mirror.errors import ActNotAllowed, DeskError
@@ -52,7 +56,7 @@ from people.second_admin.registry import from_json
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 from policy.models import SAMPLE_OF, StandingApproval
-from policy.standing import StandingScope
+from policy.standing import MOST_RECIPIENTS, StandingScope
 
 
 class ClassForm(SentenceForm):
@@ -93,7 +97,7 @@ def _whole(least: int, most: int, words: str) -> forms.IntegerField:
 
 
 class TermsForm(SentenceForm):
-    """The terms of a standing approval."""
+    """The terms of a standing approval; recipients and sums within those of a scope."""
 
     ends_on = forms.DateField(
         error_messages=always(f"Choose a day in the next {LONGEST.days} days.")
@@ -102,19 +106,65 @@ class TermsForm(SentenceForm):
     delay_minutes = _whole(SHORTEST_DELAY, LONGEST_DELAY, "minutes")
     bounce_percent = _whole(0, MOST_PERCENT, "percent")
 
-    def terms(self, scope: StandingScope) -> Terms:
-        """Return what was filled in, with the bounds that were shown; the last day
-        counts whole, in the time zone of whoever asks.
+    recipients = WordsField(
+        max_length=10_000,
+        error_messages={
+            "required": "Name at least one address or domain.",
+            "max_length": "Name fewer addresses and domains.",
+        },
+    )
+
+    def __init__(
+        self, scope: StandingScope, data: Any = None, *, initial: Any = None
+    ) -> None:
+        super().__init__(data, initial=initial)
+        self.scope = scope
+        for currency, most in scope.sums:
+            self.fields[f"sum_{currency}"] = forms.DecimalField(
+                label=currency or "uncertain currency",
+                required=False,
+                initial=f"{most:f}",
+                min_value=Decimal(0),
+                max_value=most,
+                decimal_places=4,
+                error_messages=always(f"Enter at most {most:f}, or nothing."),
+            )
+
+    def clean_recipients(self) -> tuple[str, ...]:
+        typed = re.split(r"[\s,;]+", self.cleaned_data["recipients"].strip())
+        if len(typed) > MOST_RECIPIENTS:
+            raise forms.ValidationError(
+                f"Name at most {MOST_RECIPIENTS} addresses and domains."
+            )
+        try:
+            found = tuple(dict.fromkeys(map(read_pattern, typed)))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        for one in found:
+            if set(self.scope.recipients).isdisjoint(patterns_for(one)):
+                raise forms.ValidationError(
+                    f"{one} is not among the recipients of the record."
+                )
+        return found
+
+    def sums(self) -> list[forms.BoundField]:
+        """Return the fields of the largest sums."""
+        return [self[f"sum_{currency}"] for currency, _ in self.scope.sums]
+
+    def terms(self) -> Terms:
+        """Return what was filled in; the last day counts whole, in the time zone of
+        whoever asks.
         """
         typed = self.cleaned_data
         zone = ZoneInfo(zone_name())
+        sums = [(currency, typed[f"sum_{currency}"]) for currency, _ in self.scope.sums]
         return Terms(
             ends_at=datetime.combine(typed["ends_on"], time(23, 59), tzinfo=zone),
             cap_an_hour=typed["cap_an_hour"],
             delay_minutes=typed["delay_minutes"],
             bounce_percent=typed["bounce_percent"],
-            recipients=scope.recipients,
-            sums=scope.sums,
+            recipients=typed["recipients"],
+            sums=tuple((currency, most) for currency, most in sums if most is not None),
         )
 
 
@@ -226,9 +276,13 @@ def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     )
 
 
-@require_safe
+@require_get_or_post
 def propose(request: DeskRequest) -> HttpResponse:
-    """Show a proposal with its terms, or one that waits for a second admin."""
+    """Show a proposal with its terms, or one that waits for a second admin, and what
+    the terms would have done, also those that were filled in; nothing is stored.
+    """
+    if request.method == "POST":
+        return _on_terms(request)
     _reader_or_403(request)
     change = None
     if "change" in request.GET:
@@ -255,28 +309,38 @@ def propose(request: DeskRequest) -> HttpResponse:
             terms = Terms.of(which["before"])
         found = _proposal_or_404(which)
     last_day = f"{there(terms.ends_at):%Y-%m-%d}"
-    form = TermsForm(initial=asdict(terms) | {"ends_on": last_day})
-    return _proposal_page(request, which, found, form, waiting=change)
+    recipients = "\n".join(found.scope.recipients)
+    initial = asdict(terms) | {"ends_on": last_day, "recipients": recipients}
+    form = TermsForm(found.scope, initial=initial)
+    return _proposal_page(request, which, found, form, terms=terms, waiting=change)
 
 
 @require_POST
 @reauthenticated
 def ask(request: DeskRequest) -> HttpResponse:
     """Ask a second admin to sign a standing approval on these terms."""
+    return _on_terms(request, asks=True)
+
+
+def _on_terms(request: DeskRequest, *, asks: bool = False) -> HttpResponse:
     _reader_or_403(request)
     which = _which_or_404(request, request.POST)
     found = _proposal_or_404(which)
-    form = TermsForm(request.POST)
+    form = TermsForm(found.scope, request.POST)
+    if not form.is_valid():
+        return _proposal_page(request, which, found, form)
+    terms = form.terms()
     error: DeskError | None = None
-    if form.is_valid():
+    if asks:
         classed = {
             name: which[name] for name in ("mailbox", "key", "shape", "replaces")
         }
         try:
-            sign_standing(actor=request.actor, terms=form.terms(found.scope), **classed)
+            sign_standing(actor=request.actor, terms=terms, **classed)
         except (StandingRefused, ActNotAllowed) as refusal:
             error = refusal
-    return _proposal_page(request, which, found, form, error)
+    found = _proposal_or_404(which, terms)
+    return _proposal_page(request, which, found, form, error, terms=terms)
 
 
 def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
@@ -320,6 +384,7 @@ def _proposal_page(
     form: TermsForm,
     error: DeskError | None = None,
     *,
+    terms: Terms | None = None,
     waiting: PendingChange | None = None,
 ) -> HttpResponse:
     actor = request.actor
@@ -346,6 +411,8 @@ def _proposal_page(
         "examples": examples,
         "text": text,
         "lacking": "" if which["before"] else found.evidence.lacking(now),
+        "rehearsed": record.rehearse(found.scope, terms.cap_an_hour) if terms else None,
+        "days": record.DAYS,
         "form": form,
         "error": error.sentence if error else "",
         "waiting": waiting,

@@ -91,6 +91,7 @@ UNSEEN = {
     "extend",
     "policy-rule",
     "policy-group",
+    "propose-standing",
     "save-calendar",
     "unlink-discord",
     "remove-discord",

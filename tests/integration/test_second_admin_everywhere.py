@@ -33,6 +33,7 @@ pytestmark = pytest.mark.usefixtures("without_counts")
 # themselves.
 NO_COMMANDS = {
     "preview-allowlist",
+    "propose-standing",
     "setup-away",
     "check-ledger",
     "export",

@@ -88,13 +88,24 @@ def what_stops(standing, admin, message):
     }
 
 
-def test_record_proposes_a_class_with_its_evidence(past, admin, reviewer, monkeypatch):
+def test_record_proposes_a_class_with_its_evidence_and_a_rehearsal(
+    past, admin, reviewer, monkeypatch
+):
     [found] = record.proposals(actor_of(admin))
     assert (found.evidence.approved, found.evidence.median) == (3, 9.0)
     assert found.scope.recipients == ("dana@northwind.example",)
     assert [(currency, str(value)) for currency, value in found.scope.sums] == [
         ("EUR", "40.23")
     ]
+    rehearsed = record.rehearse(
+        replace(found.scope, recipients=("acme.example",)), cap_an_hour=50
+    )
+    assert (rehearsed.approved, rehearsed.left_to_people) == (0, 3)
+    assert rehearsed.left == {"It goes to somebody else.": 3}
+    monkeypatch.setattr(record, "SAMPLE_OF", 3)
+    rehearsed = record.rehearse(found.scope, cap_an_hour=50)
+    assert (rehearsed.samples, rehearsed.approved, rehearsed.over_cap) == (1, 2, 0)
+    assert record.rehearse(found.scope, cap_an_hour=0).over_cap == 3
     # Reviewers and admins of other places are proposed nothing; nor is a short record.
     assert record.proposals(actor_of(reviewer)) == []
     monkeypatch.setattr(record, "LEAST", 4)
@@ -453,8 +464,12 @@ def typed(message, **fields):
         "cap_an_hour": "20",
         "delay_minutes": "15",
         "bounce_percent": "5",
+        "sum_EUR": "40.23",
     }
-    return about(message, **{**terms, "replaces": "", **fields})
+    return about(
+        message,
+        **{**terms, "recipients": "dana@northwind.example", "replaces": "", **fields},
+    )
 
 
 def ask(client, message, reason, **fields):
@@ -470,7 +485,7 @@ def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(
 ):
     assert "3 such messages in 60 days" in page_of(client, auditor)
     page = page_of(client, admin, "/policy/standing/propose/", **about(past[-1]))
-    assert "dana@northwind.example" in page
+    assert "Nothing that people did not approve would have been let through" in page
     change = ask(client, past[-1], "They are always right.")
     assert "Waiting for a second admin" in page_of(client, admin)
     resume(client, second)
@@ -484,6 +499,22 @@ def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(
     assert (made.delay, made.cap_an_hour) == (timedelta(minutes=15), 20)
     assert dict(made.scope["sums"])["EUR"] == "40.23"
     assert f"{admin} and Sam Second" in page_of(client, admin)
+
+
+def test_chosen_bounds_are_rehearsed_and_only_narrower_than_the_record(
+    client, past, admin
+):
+    resume(client, admin)
+    for fields, said in (
+        ({"sum_EUR": "40.22"}, "It names a larger sum, or one in another currency."),
+        ({"sum_EUR": "41"}, "Enter at most 40.23, or nothing."),
+        ({"recipients": "gmail.com"}, "not among the recipients of the record"),
+        ({"recipients": "northwind.example"}, "not among the recipients"),
+        ({"recipients": "Dana@northwind.example"}, "would have been let through"),
+    ):
+        answer = client.post("/policy/standing/propose/", typed(past[-1], **fields))
+        assert said in answer.text
+    assert not PendingChange.objects.exists()
 
 
 def test_its_decision_names_rule_version_and_signatories_wherever_it_shows(
