@@ -23,7 +23,9 @@ urlpatterns = [
         name="remove-route",
     ),
     path("alerts/log/", log.log, name="alert-log"),
+    path("alerts/log/again/", log.again, name="send-alerts-again"),
     path("alerts/log/<int:alert_id>/", log.one, name="alert"),
+    path("alerts/log/<int:alert_id>/again/", log.again, name="send-alert-again"),
     path(
         "alerts/<int:destination_id>/remove/", views.remove, name="remove-destination"
     ),

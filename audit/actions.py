@@ -155,6 +155,7 @@ ACTIONS: dict[str, str] = {
     "destination.secret_rotated": "changed the secret of an alert destination",
     "alert.delivered": "showed the message in an alert",
     "alert.failed": "could not deliver an alert",
+    "alert.sent_again": "sent an alert again",
     "destination.switched_off": "switched an alert destination off",
     # what people do on Discord
     "interaction.refused": "pressed a button on Discord and was refused",

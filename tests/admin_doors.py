@@ -406,6 +406,10 @@ ALERT_DOORS = {
         "mailbox",
         needs="told_alert",
     ),
+    "send-alert-again": Button("sends an alert again", "desk", ADMIN, needs="alert"),
+    "send-alerts-again": Button(
+        "sends alerts again that were given up", "desk", ADMIN, needs="alert"
+    ),
     "remove-destination": Button(
         "removes a destination", "desk", ADMIN, writes=True, needs="destination"
     ),

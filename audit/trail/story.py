@@ -93,6 +93,7 @@ _WORDS: dict[str, dict[str, str]] = {
     "": {
         "webhook.refuted": "false webhook",
         "alert.failed": "alert failed",
+        "alert.sent_again": "alert sent again",
     },
 }
 _KIND_OF = {action: kind for kind, actions in _WORDS.items() for action in actions}

@@ -33,6 +33,7 @@ NEVER_WAITS = {
     "send_test": "has a test event sent",
     "try_now": "copies a list to its gate again",
     "replay": "has a webhook delivered again",
+    "resend": "sends an alert again",
     "replay_event": "applies a signed webhook again",
     "dismiss_event": "closes a webhook that could not be applied; reading MultiMail finds what it said",
 }

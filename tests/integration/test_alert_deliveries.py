@@ -14,6 +14,8 @@ from alerts.deliveries.deliver import MAX_ATTEMPTS, claim
 from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
 from alerts.deliveries.planning import CARD_ACTIONS
+from alerts.deliveries.resending import resend
+from alerts.errors import DestinationNotAllowed
 from alerts.models import Card, Delivery, Destination, Digest
 from audit.models import Entry
 from mirror.models import Message
@@ -130,6 +132,26 @@ def test_invalid_id_in_a_response_is_not_used_in_an_address(
         assert deliver_due() == "delivered"
         assert Card.objects.get().discord_message_id == "", one
         Delivery.objects.update(state="due", next_attempt_at=Now())
+
+
+def test_what_was_given_up_is_sent_again_and_a_deleted_card_is_posted_again(
+    discord, connection, admin, reviewer
+):
+    destination = discord.destination(1, actions=HELD)
+    make_message(connection)
+    drain(destination_id=destination.pk)
+    discord.posts.clear()
+    Card.objects.update(removed=True)
+    actor = admin.actor(surface="web")
+    everything = Delivery.objects.for_log(actor, {})
+    assert resend(everything, actor) == 0
+    Delivery.objects.update(state="failed")
+    with pytest.raises(DestinationNotAllowed):
+        resend(everything, reviewer.actor(surface="web"))
+    assert resend(everything, actor) == 1
+    drain(destination_id=destination.pk)
+    assert Delivery.objects.get().state == "delivered"
+    assert len(discord.posts_in(1)) == 1
 
 
 def test_bot_posts_and_edits_with_its_token_which_is_never_logged(

@@ -1,0 +1,53 @@
+"""Sends again what was given up, on request."""
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from alerts import tasks
+from alerts.errors import DestinationNotAllowed
+from alerts.models import Card, Delivery
+from alerts.models.deliveries import DeliveryQuerySet
+from audit.recording import record
+from common.actors import Actor, Role
+
+# The most that one request sends again, so that it cannot flood a channel.
+MAX_AGAIN = 100
+
+
+@transaction.atomic
+def resend(deliveries: DeliveryQuerySet, actor: Actor) -> int:
+    """Make the oldest of these that were given up due again, and return how many can
+    be. Raises DestinationNotAllowed.
+
+    A card is edited in place; one that was deleted is posted again. An event keeps its
+    id and body, so that its receiver can tell.
+    """
+    if not actor.acting_as(Role.ADMIN).sees_all():
+        raise DestinationNotAllowed(
+            "Only an admin of everything can send alerts again."
+        )
+    with_a_way = (
+        deliveries.filter(
+            state=Delivery.State.FAILED,
+            erased_at=None,
+            destination__switched_off_at=None,
+            destination__removed_at=None,
+        )
+        .exclude(digest__removed=True)
+        .select_for_update(of=("self",), no_key=True)
+        .order_by("pk")
+    )
+    found = list(with_a_way[:MAX_AGAIN])
+    for one in found:
+        Card.objects.filter(pk=one.card_id, removed=True).update(
+            removed=False, discord_message_id="", digest=None
+        )
+        # One attempt stays counted: a card of which one may have left goes on no digest.
+        Delivery.objects.filter(pk=one.pk).update(
+            state=Delivery.State.DUE, attempts=1, next_attempt_at=Now(), last_error=""
+        )
+        details = {"destination": one.destination.name}
+        record("alert.sent_again", actor=actor, details=details, **one.ledger_subject)
+    for destination in {one.destination_id for one in found}:
+        tasks.drain.delay_on_commit(destination)
+    return len(found)
