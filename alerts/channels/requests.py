@@ -90,10 +90,9 @@ def redacted(
     lines = [
         f"{name}: {answer.headers[name]}" for name in headers if name in answer.headers
     ]
-    text = "\n".join(
-        [*lines, "", answer.body[:MAX_STORED].decode(errors="replace")]
-    ).strip()
+    text = "\n".join([*lines, "", answer.body.decode(errors="replace")]).strip()
     text = text.replace("\0", "\ufffd")
+    # Before the text is cut, which could leave a part of a secret at the end.
     for secret in filter(None, secrets):
         text = text.replace(secret, "…")
     return text[:MAX_STORED]
