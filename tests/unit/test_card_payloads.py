@@ -11,6 +11,7 @@ from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
 
 from alerts.cards.digest import Row
 from alerts.cards.markup import Card, units
@@ -24,10 +25,12 @@ from alerts.channels.discord.embeds import (
     read_custom_id,
     shortened,
 )
+from alerts.channels.requests import MAX_STORED, redacted
 from approvals.decisions.status import Status
 from demo.discord.api import count_pings
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
+from outgoing.guarded import Answer
 from tests.cards import digest_body, embed, facts_of
 
 with warnings.catch_warnings():
@@ -185,3 +188,9 @@ def test_look_alike_stands_over_the_known_name_with_its_letters_marked_but_not_a
     hostile = card_of(alike=("a@x```\n@everyone", "y`z.example"))
     held_to_the_rules(payload(hostile, []))
     assert str(hostile["fields"]).count("`") == 6
+
+
+def test_secret_at_the_end_of_a_stored_answer_is_not_cut_but_taken_out():
+    body = b"x" * (MAX_STORED - 4) + b"token-of-a-webhook"
+    stored = redacted(Answer(500, CaseInsensitiveDict(), body), ["token-of-a-webhook"])
+    assert stored == "x" * (MAX_STORED - 4) + "…"
