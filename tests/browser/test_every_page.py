@@ -86,7 +86,6 @@ UNSEEN = {
     "bulk-seen",
     "add-own-word",
     "rotate-own-webhook",
-    "practice-off",
     "save-own-word",
     "extend",
     "policy-rule",
