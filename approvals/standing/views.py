@@ -326,6 +326,8 @@ def _on_terms(request: DeskRequest, *, asks: bool = False) -> HttpResponse:
     _reader_or_403(request)
     which = _which_or_404(request, request.POST)
     found = _proposal_or_404(which)
+    if asks and not found.mailbox.is_administered_by(request.actor):
+        raise PermissionDenied
     form = TermsForm(found.scope, request.POST)
     if not form.is_valid():
         return _proposal_page(request, which, found, form)
