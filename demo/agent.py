@@ -73,7 +73,8 @@ class Agent:
         while not self._stop.is_set():
             progress = self._progress()
             if progress["sent"] >= len(OPENING):
-                self._stop.wait(random.uniform(*PAUSE_SECONDS))
+                if self._stop.wait(random.uniform(*PAUSE_SECONDS)):
+                    return
                 account = read_account(self._credentials, self._gateway_url)
                 if account is None or waiting(account) >= MOST_WAITING:
                     continue
@@ -92,7 +93,8 @@ class Agent:
                 break
             about = {"event": "agent.waits", "status": status}
             log.warning("gateway does not take mail yet", extra=about)
-            self._stop.wait(LOOK_SECONDS)
+            if self._stop.wait(LOOK_SECONDS):
+                return
         about = {"event": "agent.sent", "letter": message.name, "status": status}
         log.info("letter sent", extra=about)
         if message.question and account.inbound_port and status < 300:
