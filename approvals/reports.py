@@ -24,7 +24,7 @@ from approvals.models.verdicts import Percentile
 from audit.models import Entry
 from common.actors import Actor, Role
 from common.charts import spoken
-from common.pages import DeskRequest, SentenceForm, WordsField, redirect_with_notice
+from common.pages import DeskRequest, MultilineField, SentenceForm, redirect_with_notice
 from common.time_zones import zone_name
 from mirror.models import Connection, Mailbox, Message
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -333,7 +333,7 @@ class PeopleForm(SentenceForm):
     """Whether figures of single people are shown, and what allows it."""
 
     on = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")])
-    because = WordsField(
+    because = MultilineField(
         required=False,
         max_length=MAX_REASON,
         error_messages={"max_length": f"Keep it under {MAX_REASON} characters."},

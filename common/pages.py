@@ -1,6 +1,6 @@
-"""What views and their forms share: one view gives two answers, the whole page for a
-plain request and its fragment for an htmx one; forms say what is wrong, or refuse
-nothing.
+"""What views and forms share.
+
+A view answers a plain request with a page, and an htmx request with a fragment of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,25 +19,24 @@ from common.actors import Actor
 
 Row = TypeVar("Row", bound=Model)
 View = Callable[..., HttpResponse]
-# A view that changes something, and returns the notice to show.
-Change = Callable[..., HttpResponse | str]
+# A view that changes something. It returns an answer, or the notice for the page to
+# which its decorator redirects.
+ChangeView = Callable[..., HttpResponse | str]
 
-# For a view that shows a form, and takes it.
+# For a view that shows a form, and handles it.
 require_get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 
 class DeskRequest(HttpRequest):
-    """A request that went through the desk's middleware: what htmx says of it, and who
-    asks.
-    """
+    """A request after the middleware, which adds who asks and what htmx sent."""
 
     htmx: HtmxDetails
     actor: Actor
 
 
 def wants_fragment(request: DeskRequest) -> bool:
-    """Whether a part of the page is asked for. Boosted and history-restore requests
-    replace the whole body.
+    """Whether the answer is a fragment. Boosted and history-restore requests come from
+    htmx too, and replace the whole body.
     """
     htmx = request.htmx
     return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
@@ -55,7 +54,9 @@ def page_or_fragment(
     response = render(
         request, fragment if wants_fragment(request) else page, context, status=status
     )
-    patch_vary_headers(response, ["HX-Request"])
+    patch_vary_headers(
+        response, ["HX-Request", "HX-Boosted", "HX-History-Restore-Request"]
+    )
     return response
 
 
@@ -69,8 +70,8 @@ def redirect_with_notice(
 
 
 def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
-    """Return the first of these rows. Raises Http404 with the sentence, which the page
-    shows, where there is none.
+    """Return the first of these rows. If there is none, raises Http404 with the
+    sentence, which the page shows.
     """
     found = rows.first()
     if found is None:
@@ -79,8 +80,8 @@ def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
 
 
 def first_error(form: forms.BaseForm) -> tuple[str, str]:
-    """Return the first field with an error, and the error; two empty strings where the
-    form is valid.
+    """Return the first field with an error, and the error; two empty strings if the form
+    is valid.
     """
     return next(
         ((str(name), str(errors[0])) for name, errors in form.errors.items() if errors),
@@ -88,20 +89,20 @@ def first_error(form: forms.BaseForm) -> tuple[str, str]:
     )
 
 
-def always(sentence: str) -> dict[str, str]:
-    """Return the error messages of a field that says one thing, whatever is wrong."""
+def same_error(sentence: str) -> dict[str, str]:
+    """Return `error_messages` for a field: this sentence, whatever is wrong with it."""
     bounds = ("min_value", "max_value", "min_length", "max_length")
     return dict.fromkeys(("required", "invalid", "invalid_choice", *bounds), sentence)
 
 
-def by_key(rows: Iterable[Model]) -> dict[str, str]:
-    """Return rows to choose from, by what a form sends for them."""
+def choices_by_pk(rows: Iterable[Model]) -> dict[str, str]:
+    """Return choices for a form: the name of each row, by its primary key as text."""
     return {str(one.pk): str(one) for one in rows}
 
 
-class WordsField(forms.CharField):
-    """Text of several lines, counted as the browser counts it: a form sends each end of
-    line as two characters.
+class MultilineField(forms.CharField):
+    """Text of several lines. A browser sends each end of line as two characters, but
+    counts it as one for `maxlength`; so does this field.
     """
 
     def to_python(self, value: Any) -> Any:
@@ -109,19 +110,19 @@ class WordsField(forms.CharField):
 
 
 class SentenceForm(forms.Form):
-    """A form whose errors are sentences: one at a time, or the first of each field."""
+    """A form whose page shows one error: the first of all, or the first of each field."""
 
     def first_error(self) -> str:
-        """Return the first thing that is wrong, as a sentence."""
+        """Return the first error, as a sentence; empty if the form is valid."""
         return first_error(self)[1]
 
     def errors_by_field(self) -> dict[str, str]:
-        """Return the first thing that is wrong with each field, by its name."""
+        """Return the first error of each field, by the field's name."""
         return {name: str(errors[0]) for name, errors in self.errors.items() if errors}
 
 
 class ChoicesForm(SentenceForm):
-    """A form with fields whose choices, by the field's name, depend on who fills it in."""
+    """A form whose choices depend on who fills it in; they are given by the field's name."""
 
     def __init__(
         self,
@@ -135,9 +136,11 @@ class ChoicesForm(SentenceForm):
 
 
 class LenientForm(forms.Form):
-    """A form of optional fields in which what is ill-formed counts as left out."""
+    """A form of optional fields, as in a query string. An invalid value is ignored."""
 
     def value(self, name: str) -> Any:
-        """Return the value of a field, as its empty value or None where none is given."""
+        """Return the value of a field; its empty value if none was given, None if it was
+        invalid.
+        """
         self.is_valid()
         return self.cleaned_data.get(name)

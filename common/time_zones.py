@@ -47,8 +47,8 @@ def _zones() -> dict[str, str]:
     return {zone.casefold(): zone for zone in available_timezones()}
 
 
-def there(at: datetime) -> datetime:
-    """Return a time as the clock of whoever asks says it."""
+def local_time(at: datetime) -> datetime:
+    """Return a time in the time zone of the person who asks."""
     return at.astimezone(_zone.get()())
 
 
@@ -56,7 +56,7 @@ def zone_word(at: datetime) -> str:
     """Return what the zone is called at that time, as `UTC` or `CEST`; without a name,
     how far it is from UTC.
     """
-    word = there(at).tzname() or ""
+    word = local_time(at).tzname() or ""
     return word if word.isalpha() else f"UTC{word}"
 
 
@@ -67,5 +67,5 @@ def zone_name() -> str:
 
 def minutes_from_utc(at: datetime) -> int:
     """Return how far the zone is from UTC at that time."""
-    offset = there(at).utcoffset()
+    offset = local_time(at).utcoffset()
     return int(offset.total_seconds() // 60) if offset else 0

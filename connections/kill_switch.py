@@ -19,7 +19,7 @@ from common.actors import Actor
 from common.pages import (
     ChoicesForm,
     DeskRequest,
-    WordsField,
+    MultilineField,
     first_or_404,
     redirect_with_notice,
 )
@@ -128,7 +128,7 @@ class StopForm(ChoicesForm):
             "invalid_choice": "You cannot stop that.",
         }
     )
-    reason = WordsField(
+    reason = MultilineField(
         max_length=1000,
         error_messages={
             "required": "Enter a reason: others need to know why mail is stopped.",

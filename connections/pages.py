@@ -14,7 +14,7 @@ from django.shortcuts import render
 
 from common.actors import Actor
 from common.pages import (
-    Change,
+    ChangeView,
     DeskRequest,
     SentenceForm,
     View,
@@ -179,7 +179,7 @@ def of_account(
     read: Callable[..., Any],
     list_page: Callable[..., HttpResponse],
     page: Callable[..., HttpResponse],
-) -> Callable[[Change], View]:
+) -> Callable[[ChangeView], View]:
     """Decorate a view: pass it the connection, and the object at MultiMail that the URL
     argument `named` names. The notice that it returns is shown at `url`.
 
@@ -187,7 +187,7 @@ def of_account(
     the object's `page` does.
     """
 
-    def decorate(view: Change) -> View:
+    def decorate(view: ChangeView) -> View:
         @wraps(view)
         def answered(
             request: DeskRequest, connection_id: int, **rest: Any

@@ -23,7 +23,7 @@ from alerts.models import Destination
 from approvals.intake import unsigned
 from common import smtp
 from common.pages import DeskRequest
-from common.time_zones import there, zone_word
+from common.time_zones import local_time, zone_word
 from connections.accounts.keys import SLOTS, scope_error
 from connections.accounts.own_webhook import address_of, unreachable_because
 from connections.accounts.views import health_of
@@ -256,7 +256,7 @@ def _queue(connection: Connection) -> Step:
     url = _to("connection", connection.pk)
     has_worked = connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
-        summary = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
+        summary = f"The queue is complete as of {local_time(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
         return Step("queue", "done", summary, "Open the queue", reverse("queue"))
     if connection.paused_at or connection.failing_since:
         summary = (

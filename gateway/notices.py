@@ -40,11 +40,11 @@ def mail_code(request: ApprovalRequest) -> None:
 
 
 def forward(email: Email) -> None:
-    """Mail a received message to the oversight address where its mailbox says so, in
-    the caller's transaction.
+    """Mail a received message to the oversight address if its mailbox says so, in the
+    caller's transaction.
 
-    Not if a program wrote it, if it comes from that address, or if it is a bounce:
-    these could go round for ever.
+    Not if a program wrote it, if it comes from that address, or if it is a bounce: such
+    mail could be forwarded in a circle.
     """
     sender = email.metadata.get("envelope_from")
     if not (email.mailbox.forward_inbound and sender) or email.metadata.get(
@@ -57,8 +57,8 @@ def forward(email: Email) -> None:
 
 
 def oversight_address(account: Account) -> str:
-    """Return where notices of an account go: nowhere if that is a mailbox here, which
-    its agent reads.
+    """Return the address for an account's notices; empty if it has none, or if that is
+    a mailbox of this gateway, which an agent reads.
     """
     to = account.oversight_email
     return "" if to and mailbox_for(to) else to
@@ -70,22 +70,23 @@ def _enqueue(notice: Notice) -> None:
 
 
 def send_due(notice_id: str) -> str:
-    """Make one attempt at one notice, if it is due. Returns a word that says how it
-    went.
+    """Make one attempt at one notice, if it is due. Returns how it went, in a word or
+    two.
     """
-    if not settings.EMAIL_URL or smtp.rests_for():
+    if not settings.EMAIL_URL or smtp.seconds_until_asked_again():
         return "not now"
     notice = Notice.objects.claim(notice_id)
     if notice is None:
         return "not due"
-    # A newer attempt has another number: a worker that wakes up late changes nothing.
+    # A later attempt has another number, so a worker that was too slow changes nothing.
     mine = Notice.objects.filter(pk=notice.pk, attempts=notice.attempts)
 
     def begin() -> bool:
-        """Commit that the notice is about to be offered; False when another attempt has
-        begun, or it may not leave.
+        """Record that the server is about to get the notice: without a due time it is
+        never sent again. Returns False if another attempt has begun, or if the notice
+        may no longer be sent.
         """
-        free = mine.may_leave().filter(due_at__isnull=False)
+        free = mine.may_be_sent().filter(due_at__isnull=False)
         return bool(free.update(due_at=None))
 
     sender, message = _build(notice)
@@ -109,6 +110,7 @@ def send_due(notice_id: str) -> str:
         if isinstance(error, smtp.HandoverFailed):
             word = "failed"
             if wait := smtp.retry_wait(error, notice.attempts):
+                # The server has nothing, so the notice is due again.
                 mine.update(due_at=Now() + wait, last_error=str(error)[:2000])
                 return "put off"
         mine.update(due_at=None, last_error=str(error)[:2000])
@@ -126,7 +128,9 @@ def send_due(notice_id: str) -> str:
 
 
 def _build(notice: Notice) -> tuple[str, EmailMessage]:
-    """Return the sender of a notice, and its message; the same at every attempt."""
+    """Return the sender's address and the message of a notice: the same at each attempt,
+    so that a second copy can be recognised.
+    """
     message = EmailMessage(policy=_POLICY)
     to = Address(addr_spec=notice.to)
     if email := notice.received:
@@ -153,7 +157,7 @@ Subject: {one_plain_line(email.subject)}
         sender = f"{RESERVED_NAME}@{Domain.objects.oldest_of(notice.account)}"
         account = one_plain_line(request.account.name)
         message["From"] = Address("Approval codes", addr_spec=sender)
-        # Nobody reads the sender's address.
+        # Nobody reads what is sent to the sender's address.
         message["Reply-To"] = to
         message["Subject"] = f"Approval code for {account}"
         until = f"{request.expires_at:%Y-%m-%d %H:%M}"
@@ -174,6 +178,6 @@ The code is valid for this act alone, until {until} UTC. If you do not know who 
     message["To"] = to
     message["Date"] = format_datetime(notice.created_at)
     message["Message-ID"] = f"<{notice.pk.lower()}.notice@{domain_of(sender)}>"
-    # Nobody's program answers it (RFC 3834), and ours does not forward it again.
+    # So that no program answers it (RFC 3834), and this gateway does not forward it.
     message["Auto-Submitted"] = "auto-generated"
     return sender, message

@@ -215,7 +215,7 @@ def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)
 
 
-def rests_for() -> float:
+def seconds_until_asked_again() -> float:
     """Return for how many seconds the mail server is to be left alone; 0 when it can be
     asked.
     """

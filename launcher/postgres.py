@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL: its programs and the account it runs as; how it is made,
-started, recovered and stopped.
+"""The embedded PostgreSQL: where its programs are, which user runs it, how its data folder
+is created, and how it is started and stopped.
 
-Unix socket only, no TCP.
+It listens on a Unix socket only.
 """
 
 import contextlib
@@ -21,6 +21,8 @@ from launcher.child import EmbeddedServer, run_to_its_end, spawn
 from launcher.console import LaunchError
 
 VERSION = 18
+# Two roles: the owner of the tables, which runs migrations, and that of the
+# application, which has only the rights that migrations grant it.
 OWNER = "countersign_owner"
 APPLICATION = "countersign"
 DATABASE = "countersign"
@@ -38,23 +40,22 @@ _SETTINGS = {
     # The default starts three more processes.
     "io_method": "sync",
 }
-# For tests only: nothing of theirs has to survive the machine, and no table lives long
-# enough to be vacuumed.
+# For tests only: their data need not survive a crash of the machine, and no table lives
+# long enough to be vacuumed.
 _NOT_DURABLE = {
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "autovacuum": "off",
 }
-# May be interrupted anywhere and run again. The owner migrates; what the application
-# may do, migrations grant.
+# An interrupted run can be repeated.
 _ROLES = f"""
 SELECT 'CREATE ROLE {APPLICATION} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION}') \\gexec
 SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}') \\gexec
 """  # noqa: S608 constants of this file
-# On a full disk PostgreSQL goes on, and answers what only reads, as long as it need not
-# make another file of its log. At each checkpoint it keeps files for reuse, up to
-# min_wal_size (80 MB); these are the first.
+# On a full disk PostgreSQL stops when it cannot create the next file of its write-ahead
+# log. A checkpoint keeps old files for reuse, so a few are written in advance: with
+# them it goes on to answer queries that only read.
 _SPARE_FILES = 3
 _SPARE = (
     "SELECT pg_create_restore_point('spare');\nSELECT pg_switch_wal();\n" * _SPARE_FILES
@@ -77,28 +78,29 @@ class Postgres(EmbeddedServer):
     title = "PostgreSQL"
     # Recovery after a crash replays the log first.
     start_seconds = 60
-    # Open transactions are rolled back, and the next start needs no recovery.
+    # SIGINT is PostgreSQL's fast shutdown: it rolls back open transactions, and the next
+    # start needs no recovery.
     end = ((signal.SIGINT, 5), (signal.SIGQUIT, 1), (signal.SIGKILL, 1))
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         super().__init__(folder, durable=durable)
         self._programs = postgres_programs()
-        # The user that its programs run as: a wrapper in front of the command, or
-        # arguments for Popen.
+        # PostgreSQL refuses to run as root. Then either a wrapper in front of each
+        # command or arguments for Popen choose another user; otherwise both are empty.
         self._wrapper, self._account = _unprivileged()
 
     def url(self, role: str = APPLICATION) -> str:
-        """The address for a role, over the socket."""
+        """The database URL for a role, over the socket."""
         return (
             f"postgresql://{role}@/{DATABASE}?host={quote(str(self.sockets), safe='')}"
         )
 
     def start(self) -> None:
-        """Starts the server and returns when it accepts connections. A crash before is
-        recovered from.
+        """Starts the server, and returns when it accepts connections. After a crash,
+        PostgreSQL recovers by itself.
         """
-        # The account nobody may walk through our own folder to its own; what is in it
-        # stays closed to others.
+        # The user "nobody" must be able to pass through the data folder to reach its own
+        # folders. It cannot list or read what else is there.
         folder = self.data.parent
         status = folder.stat()
         if self._account and status.st_uid == os.geteuid():
@@ -106,8 +108,8 @@ class Postgres(EmbeddedServer):
         self._check_can_enter(self._programs, folder)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
-        # PostgreSQL opens no folder of another major version, and says so in its log
-        # only.
+        # PostgreSQL refuses the data folder of another major version, but says so only
+        # in its log.
         made = int((self.data / "PG_VERSION").read_text().strip())
         if made != VERSION:
             raise LaunchError(
@@ -116,8 +118,8 @@ class Postgres(EmbeddedServer):
                 "was changed."
             )
         self._hand_over(self.data, self.sockets)
-        # After kill -9: backends that live on, and lock files that name a process which
-        # is only a zombie now.
+        # After kill -9 some backends may still run, and lock files may name a process
+        # that has ended.
         orphans.end_in_folder(comm="postgres", folder=self.data)
         for path in (
             self.data / "postmaster.pid",
@@ -143,21 +145,21 @@ class Postgres(EmbeddedServer):
             account=self._account,
         )
         self._wait_until_ready(self.process)
-        with_roles = self.data / "countersign_roles"
-        if not with_roles.exists():
+        roles_exist = self.data / "countersign_roles"
+        if not roles_exist.exists():
             self._sql(_ROLES, "PostgreSQL's roles could not be created.")
-            with_roles.touch()
+            roles_exist.touch()
         if self.durable:
             files = list((self.data / "pg_wal").glob("?" * 24))
-            # Where there is little room, making files of it would end PostgreSQL now.
+            # On a disk that is nearly full, writing them would stop PostgreSQL now.
             if len(files) <= _SPARE_FILES and disk.has_free(
                 self.data, 2 * _SPARE_FILES * disk.LEAST_FREE
             ):
                 self._sql(_SPARE, "PostgreSQL could not create its log files.")
 
     def _initialise(self) -> None:
-        """Runs initdb in a temporary folder and renames it, so that an interrupted one
-        never looks complete.
+        """Runs initdb in a temporary folder, and renames that at the end, so that an
+        incomplete data folder is never used.
         """
         partial = self.data.with_name(self.data.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)
@@ -190,8 +192,8 @@ class Postgres(EmbeddedServer):
         partial.rename(self.data)
 
     def _is_ready(self, pid: int) -> bool:
-        """The file of an earlier server still says "ready", so the first line must be
-        this process.
+        """Whether postmaster.pid says so. Its first line must name this process, because
+        an earlier server may have left the file.
         """
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
@@ -204,16 +206,16 @@ class Postgres(EmbeddedServer):
         )
 
     def _sql(self, text: str, error: str) -> None:
-        """Runs statements as the owner. Raises LaunchError with this sentence and what
-        psql says.
+        """Runs statements as the owner. If they fail, raises LaunchError with the
+        sentence `error` and the output of psql.
         """
         psql = [str(self._programs / "psql"), "-Xq", "--set=ON_ERROR_STOP=1"]
         options = ["--dbname=postgres", f"--username={OWNER}", f"--host={self.sockets}"]
         run_to_its_end([*psql, *options], error, input=text, env=self._environment)
 
     def _hand_over(self, *folders: Path) -> None:
-        """Gives folders to the account that will use them: nobody, or inside a user
-        namespace root, who is that there.
+        """As root, changes the owner of these folders to the user that runs PostgreSQL:
+        "nobody", or root if a user namespace shows root as "nobody".
         """
         if os.geteuid() != 0:
             return
@@ -228,8 +230,8 @@ class Postgres(EmbeddedServer):
                     )
 
     def _check_can_enter(self, *paths: Path) -> None:
-        """Without user namespaces the account nobody must be able to enter the folders;
-        a sentence if it cannot.
+        """Raises LaunchError if PostgreSQL runs as the user "nobody", and that cannot
+        enter these folders.
         """
         if not self._account:
             return
@@ -240,9 +242,9 @@ class Postgres(EmbeddedServer):
             )
             if result.returncode != 0:
                 raise LaunchError(
-                    f"PostgreSQL refuses to run as root, and the account nobody cannot enter {path}. Run it as an "
-                    "ordinary user, or clone to a folder that others may enter, or give DATABASE_URL of a server you "
-                    "have."
+                    f"PostgreSQL refuses to run as root, and the user nobody cannot enter {path}. Run Countersign as "
+                    "an ordinary user, clone it to a folder that other users may enter, or set DATABASE_URL to a "
+                    "server that you have."
                 )
 
 
@@ -252,8 +254,8 @@ def postgres_programs() -> Path:
 
 
 def postgres_clients(*, server: int) -> Path:
-    """The folder with pg_dump, pg_restore and psql that understand a server of this
-    major version.
+    """The folder with pg_dump, pg_restore and psql of at least the server's major
+    version. Raises LaunchError if there is none.
     """
     if server <= VERSION:
         return postgres_programs()
@@ -261,15 +263,17 @@ def postgres_clients(*, server: int) -> Path:
         if int(folder.parent.name) >= server and (folder / "pg_dump").exists():
             return folder
     raise LaunchError(
-        f"The server is PostgreSQL {server}, and pg_dump must not be older; here is {VERSION}. Install the client "
-        f"programs of PostgreSQL {server} or newer (Debian and Ubuntu: postgresql-client-{server})."
+        f"The server is PostgreSQL {server}, and pg_dump must not be older than that; this one is {VERSION}. Install "
+        f"the client programs of PostgreSQL {server} or newer (Debian and Ubuntu: postgresql-client-{server})."
     )
 
 
 @functools.cache
 def _unprivileged() -> tuple[tuple[str, ...], dict[str, Any]]:
-    """As root: another user inside a user namespace (no account, no change of owner),
-    else the account nobody.
+    """Returns how to run programs so that they are not root: with a wrapper that makes a
+    user namespace, in which root is shown as "nobody"; if the machine does not allow
+    that, with arguments for Popen that choose the user "nobody". Both are empty if this
+    is not root.
     """
     if os.geteuid() != 0:
         return (), {}

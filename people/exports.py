@@ -24,7 +24,7 @@ from audit.search.filters import Filters
 from common.actors import Actor
 from common.pages import DeskRequest, require_get_or_post
 from common.postgres import statements_within
-from common.time_zones import there, zone_name
+from common.time_zones import local_time, zone_name
 from people.models import Person
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from people.sign_in.sessions import is_signed_in
@@ -81,7 +81,7 @@ def _download(
             and set(now.actor(surface="web").scopes) == set(actor.scopes)
         )
 
-    name = f"ledger-{there(timezone.now()):%Y-%m-%d-%H%M%S}.{wanted.kind}"
+    name = f"ledger-{local_time(timezone.now()):%Y-%m-%d-%H%M%S}.{wanted.kind}"
     return StreamingHttpResponse(
         begin_export(actor=actor, filters=filters, wanted=wanted, stays=stays),
         content_type=wanted.content_type,

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 
 from common.actors import Actor, Role
 from common.pages import ChoicesForm, DeskRequest
-from common.time_zones import there, zone_name
+from common.time_zones import local_time, zone_name
 from people.exports import check_reads_people
 from people.models import GrantPeriod, Person
 from people.roles import GrantTarget, all_targets
@@ -163,7 +163,7 @@ def rights(request: DeskRequest) -> HttpResponse:
     context = {
         "form": form,
         "at": at,
-        "at_value": f"{there(at):%Y-%m-%dT%H:%M:%S}",
+        "at_value": f"{local_time(at):%Y-%m-%dT%H:%M:%S}",
         "place": form.wanted_target,
         "deciding": [one for one in shown if one.period.role == Role.REVIEWER],
         "others": [one for one in shown if one.period.role != Role.REVIEWER],

@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Role
-from common.pages import DeskRequest, SentenceForm, always, redirect_with_notice
+from common.pages import DeskRequest, SentenceForm, redirect_with_notice, same_error
 from mirror.errors import ActNotAllowed
 from people.models import PendingChange
 from people.second_admin.setting import shows_people
@@ -28,7 +28,7 @@ class OnForm(SentenceForm):
     one_in = forms.IntegerField(
         min_value=setting.LEAST,
         max_value=setting.MOST,
-        error_messages=always(
+        error_messages=same_error(
             f"Write a number from {setting.LEAST} to {setting.MOST:,}."
         ),
     )

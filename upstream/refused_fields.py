@@ -1,17 +1,23 @@
-"""Which fields of a call a 422 of MultiMail refuses: a host that knows fewer fields
-than we send names them.
+"""Finds the fields that a 422 of MultiMail refuses, so that the desk makes the call again
+without them.
+
+A hosted MultiMail may know fewer optional fields than our gateway, and then answers
+with an error that names those it does not know. The form of that error is not
+documented, so the names are looked for in its text. A field that is missed here ends
+the call with an error; one that is found wrongly drops what a reviewer wrote. Therefore
+a complaint about a field's value is not one about the field.
 """
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-# What each call can do without; its other fields are the call itself.
+# The optional fields of each call.
 OF_A_DECISION = (
     "decided_by",
     "expected_fingerprint",
     "reason",
-    # Our gateway's, and in words a part of the reason too.
+    # Only our gateway knows these. The reason says the same in words.
     "suggested_markdown",
     "replaced_by",
     "changes",
@@ -19,18 +25,18 @@ OF_A_DECISION = (
 OF_A_MESSAGE = ("oversight_mode", "replaces", "metadata")
 OF_A_WEBHOOK = ("include_sandbox", "secret")
 OF_A_MAILBOX = ("scheduling_enabled", "default_gate_timing", "allow_looser_per_call")
-# A complaint about the text of a field that the host knows.
+# In a sentence: the field is known, and its text is refused.
 _ABOUT_TEXT = re.compile(
     r"too (?:long|short|large)|at (?:most|least)|maximum|minimum|length|character|required|missing"
 )
-# A code that says that the host does not know a field. Others, as our gateway's
-# invalid_field, are about its value.
+# In an error code: the field is not known. Other codes, such as our gateway's
+# `invalid_field`, are about its value.
 _ABOUT_UNKNOWN = re.compile(
     r"unknown|unexpected|unrecogni|unsupported|extra|additional|permitted|allowed"
 )
-# What stands as the name of a field. One word, as "reason", is plain English too; what
-# has an underscore is none, and with an @ behind it, it is an address of a recipient
-# that is refused.
+# Where a text names a field: a word with an underscore, a text of one word, a word in
+# quotes, after "field" or a like word, or at the end of a path. Other words, as "reason",
+# may be plain English. A word before an @ belongs to the address of a recipient.
 _NAMED = re.compile(
     r"""\b(?=\w*_)(\w++)(?!@)|^(\w+)$|["'`](\w+)["'`]"""
     r"""|\b(?:field|property|parameter|key)s?:? (\w++)(?!@)|[./:](\w++)(?!@)"""
@@ -43,14 +49,14 @@ def refused_fields(
     answer: Mapping[str, Any],
     optional: Collection[str] = OF_A_DECISION,
 ) -> tuple[str, ...]:
-    """Return the optional fields of the request that the body of a 422 names.
+    """Return the optional fields in the request that the body of a 422 refuses.
 
-    A reason that is too long or missing is not among them: the words of a reviewer are
-    not dropped for that.
+    A reason that is too long or missing is not among them: the call must not be made
+    again without what the reviewer wrote.
     """
     if isinstance(field := answer.get("field"), str):
-        # It is about this one field. Its sentence may list the others, or quote the
-        # message.
+        # The error names its field, so no other counts: its sentence may list all
+        # known fields, or quote the message.
         is_about_text = _ABOUT_TEXT.search(str(answer.get("error")).lower())
         is_about_value = "code" in answer and not _ABOUT_UNKNOWN.search(
             str(answer["code"]).lower()
@@ -59,8 +65,8 @@ def refused_fields(
         return (
             (field,) if is_optional and not is_about_text and not is_about_value else ()
         )
-    # Beside its sentence an error may tell how the message was decided; that is no
-    # complaint.
+    # An error may also repeat how the message was decided, as in `"decided_by": "Ana"`.
+    # Such a value says nothing about the field.
     complaint = {
         key: value
         for key, value in answer.items()
@@ -75,14 +81,13 @@ def refused_fields(
     }
     named = [name for name in optional if name in sent and name in found]
     if any(_ABOUT_TEXT.search(text.lower()) for text in texts):
+        # "The reason is too long" is about the text of `reason`.
         named = [name for name in named if "_" in name]
     return tuple(named)
 
 
 def _texts(value: Any, sent: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """Yield the texts of an answer and the names in it, without what only repeats the
-    request.
-    """
+    """Yield the keys and texts in an answer, except those that repeat the request."""
     if isinstance(value, str) and '"email_id"' not in value:
         yield value
     elif isinstance(value, Mapping) and depth:

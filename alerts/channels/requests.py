@@ -1,5 +1,5 @@
-"""What all channels need to speak HTTP: checks of typed addresses, one bounded request,
-a redacted answer.
+"""What all channels share to call a service over HTTP: checks of a typed address, one
+request with a time limit, an answer without secrets.
 """
 
 import json
@@ -15,17 +15,18 @@ from alerts.channels.base import DestinationGone, RetryLater
 from common.origins import origin_of
 from outgoing.guarded import Answer, DeliveryError, request
 
-# Of an answer so much is stored: its error, or the beginning of what was made.
+# How many characters of a service's answer the log keeps.
 MAX_STORED = 4000
 MASK = "••••"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "Countersign/1"}
+# In seconds: at most after a 429, and if the answer does not say how long.
 _LONGEST_WAIT = 3600.0
 _USUAL_WAIT = 30.0
 
 
 def address_error(url: str, *, example: str, hint: str = "") -> str:
-    """Return in words why this can be no address of any channel; empty where it can. No
-    sentence repeats it.
+    """Return why this is no usable web address, as a sentence; empty if it is one. The
+    sentence does not repeat the address, which is a secret.
     """
     hint = f" {hint}" if hint else ""
     if re.search(r"[\s\\\x00-\x1f\x7f]", url) or not url.isascii():
@@ -38,7 +39,7 @@ def address_error(url: str, *, example: str, hint: str = "") -> str:
 
 
 def split_address(url: str) -> SplitResult | None:
-    """Return the parts of an address of the web, or None."""
+    """Return the parts of an http or https address; None if it is none."""
     try:
         parts = urlsplit(url)
         origin_of(url)
@@ -48,14 +49,14 @@ def split_address(url: str) -> SplitResult | None:
 
 
 def is_allowed(url: str) -> bool:
-    """Whether OUTGOING_ALLOW names the origin, so that it may be private, plain http,
-    or a stand-in.
+    """Whether the setting OUTGOING_ALLOW names the address's origin. Such an address may
+    be in a private network, use plain http, or replace the service's own in a test.
     """
     return origin_of(url) in {origin_of(one) for one in settings.OUTGOING_ALLOW}
 
 
 def masked_host(url: str) -> str:
-    """Return where an address leads, without what would let somebody post there."""
+    """Return the host of an address, without the path, which would let others post."""
     parts = split_address(url)
     return f"{parts.netloc.rpartition('@')[2]}/{MASK}" if parts else MASK
 
@@ -68,8 +69,11 @@ def send(
     headers: Mapping[str, str] | None = None,
     limit: float,
 ) -> Answer:
-    """Send one request and return the answer, whatever its status. Raises RetryLater
-    where none came.
+    """Send one request, and return the answer, whatever its status. It has `limit`
+    seconds in all.
+
+    Raises DestinationGone if the desk may not call this address, and RetryLater if no
+    answer came.
     """
     try:
         return request(
@@ -84,22 +88,20 @@ def send(
 def redacted(
     answer: Answer, secrets: Iterable[str], *, headers: Iterable[str] = ()
 ) -> str:
-    """Return these headers and the body for the log, without what would let somebody
-    post there.
-    """
+    """Return the named headers and the body for the log, without these secrets."""
     lines = [
         f"{name}: {answer.headers[name]}" for name in headers if name in answer.headers
     ]
     text = "\n".join([*lines, "", answer.body.decode(errors="replace")]).strip()
     text = text.replace("\0", "\ufffd")
-    # Before the text is cut, which could leave a part of a secret at the end.
+    # Before the text is cut: the cut could leave a part of a secret at the end.
     for secret in filter(None, secrets):
         text = text.replace(secret, "…")
     return text[:MAX_STORED]
 
 
 def json_object(answer: Answer) -> dict[str, Any]:
-    """Return the object in the body, an empty one where there is none."""
+    """Return the JSON object in the body; an empty one if there is none."""
     try:
         result = json.loads(answer.body)
     except ValueError:
@@ -108,7 +110,7 @@ def json_object(answer: Answer) -> dict[str, Any]:
 
 
 def retry_after(answer: Answer) -> float:
-    """Return the seconds that a 429 asks for."""
+    """Return how many seconds a 429 asks to wait, between 1 and an hour."""
     try:
         seconds = float(answer.headers.get("Retry-After", ""))
     except ValueError:

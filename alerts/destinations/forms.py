@@ -13,7 +13,7 @@ from alerts.channels.base import FormField
 from alerts.destinations.commands import Settings
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
-from common.pages import SentenceForm, always
+from common.pages import SentenceForm, same_error
 
 _EVENTS = [(event.name, event.words) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."
@@ -38,7 +38,7 @@ class DestinationForm(SentenceForm):
     kind = forms.ChoiceField(
         required=False,
         choices=lambda: [(one.kind, one.label) for one in all_channels().values()],
-        error_messages=always("Choose one of these kinds."),
+        error_messages=same_error("Choose one of these kinds."),
     )
     name = forms.CharField(
         max_length=80,
@@ -50,7 +50,7 @@ class DestinationForm(SentenceForm):
     answers_channel = forms.CharField(
         required=False,
         max_length=100,
-        error_messages=always("Keep the channel under 100 characters."),
+        error_messages=same_error("Keep the channel under 100 characters."),
     )
     privacy = forms.ChoiceField(
         initial=Destination.Privacy.HEADERS,
@@ -64,12 +64,12 @@ class DestinationForm(SentenceForm):
         required=False,
         initial=_DEFAULT_EVENTS,
         choices=_EVENTS,
-        error_messages=always(_NO_SUCH_EVENT),
+        error_messages=same_error(_NO_SUCH_EVENT),
     )
     connections = forms.TypedMultipleChoiceField(
         coerce=int,
         required=False,
-        error_messages=always("One of these connections is gone. Choose again."),
+        error_messages=same_error("One of these connections is gone. Choose again."),
     )
     witnesses = forms.BooleanField(required=False)
 
@@ -97,7 +97,7 @@ class DestinationForm(SentenceForm):
             self.fields[one.name] = forms.CharField(
                 required=False,
                 max_length=one.max_length,
-                error_messages=always(one.too_long),
+                error_messages=same_error(one.too_long),
             )
 
     def clean_answers_channel(self) -> str:
@@ -164,7 +164,7 @@ class RouteForm(SentenceForm):
     )
     place = forms.ChoiceField(
         required=False,
-        error_messages=always("This connection or mailbox is gone. Choose again."),
+        error_messages=same_error("This connection or mailbox is gone. Choose again."),
     )
 
     def __init__(

@@ -22,9 +22,9 @@ from common.actors import Role
 from common.pages import (
     DeskRequest,
     SentenceForm,
-    always,
     first_or_404,
     redirect_with_notice,
+    same_error,
 )
 from mirror.errors import ActNotAllowed, DeskError
 from people.models import PendingChange
@@ -57,7 +57,7 @@ class CapsForm(SentenceForm):
                     required=False,
                     min_value=0,
                     max_value=MOST_CAP,
-                    error_messages=always(_WRONG),
+                    error_messages=same_error(_WRONG),
                 )
 
     def rows(self) -> list[tuple[str, str, list[forms.BoundField]]]:

@@ -1,12 +1,12 @@
-"""Gathers the alike messages of a sheet, so that a person reads one of them and how
-each of the others differs.
+"""Groups the alike messages of a sheet, so that a person reads one of them whole, and of
+each of the others only how it differs.
 
-Alike means what it means in the queue: the same text but for names, numbers, amounts,
-dates and addresses. Nothing that differs is left out: what is not the same as in the
-message that is shown whole stands beside each of the others. Where most texts say the
-same in a place, the others differ ("odd"); where they do not agree, each text has a
-value of its own, such as a name or an order number. Comparing is bounded for hostile
-texts.
+Alike means what it means in the queue: the same text except for names, numbers,
+amounts, dates and addresses. Everything in which a message differs from the one shown
+whole is shown beside it. A place in the text is one of two kinds. If more than half of
+the messages say the same there, those that say something else are "odd", and are shown
+whole too. Otherwise each message has its "own" value there, such as a name or an order
+number. The effort of comparing is bounded, since texts may be hostile.
 """
 
 from collections import Counter
@@ -25,50 +25,50 @@ from approvals.message_page.content.word_diff import (
     words_in,
 )
 
-# Two are read as quickly one after the other.
+# Two messages are read as quickly one after the other.
 FEWEST = 3
 # A message with more differences, or longer ones, is shown whole.
 MAX_DIFFERENCES = 12
 MAX_DIFFERENT = 600
 # How many characters before a difference are shown with it.
 BEFORE = 40
-# Where a text says something else than most of them, and where each has a value of its
-# own.
+# The kinds of places; templates use them as CSS classes.
 ODD = "odd"
 OWN = "own"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Messages in the order shown: the `odd` ones that differ from most, one shown
-    whole, the others. Or just one.
+    """Alike messages in the order shown: first the odd ones, then the one that is shown
+    whole for all others, then these. Or one message that is like no other.
     """
 
     items: Sequence[Item]
+    # How many are odd.
     odd: int = 0
 
 
 @dataclass(frozen=True)
 class Place:
-    """What each message says in one place, and where in its text that begins. `most` is
-    None where they do not agree.
-
-    Beside the text, a place is a `line` with this name.
+    """A place in which the messages differ: by message what it says there, and at which
+    character of its text that begins.
     """
 
     values: tuple[str, ...]
     starts: tuple[int, ...]
+    # What more than half of them say; None if no value is that common.
     most: str | None
+    # The name of the line, as "Subject" or "Files"; empty for a place in the text.
     line: str = ""
 
     def is_odd(self, index: int) -> bool:
-        """Whether this text says something else than most."""
+        """Whether the message of this index says something else than most."""
         return self.most is not None and self.values[index] != self.most
 
 
 def grouped(items: Sequence[Item]) -> list[Group]:
-    """Return the messages in groups, each where its first message stood. One that is
-    like no other is alone in one.
+    """Return the messages in groups, in the order of their first messages. A message
+    that is like no other has a group of its own.
     """
     effort = Effort()
     found: dict[Hashable, list[Item]] = {}
@@ -76,6 +76,7 @@ def grouped(items: Sequence[Item]) -> list[Group]:
         message = item.message
         content = item.content
         rendered = item.rendered
+        # Messages are compared only with those that have all of this in common.
         in_common = (
             message.shape or message.pk,
             item.score.points,
@@ -96,19 +97,25 @@ def grouped(items: Sequence[Item]) -> list[Group]:
             groups += [Group([one]) for one in members]
             continue
         indexes = range(len(members))
-        odd = [at for at in indexes if any(place.is_odd(at) for place in places)]
-        whole = next((at for at in indexes if at not in odd), 0)
-        for at in indexes:
-            _compare(at, members, places, whole=whole)
-        first = [at for at in odd if at != whole]
-        others = [at for at in indexes if at not in (*odd, whole)]
-        groups.append(Group([members[at] for at in (*first, whole, *others)], len(odd)))
+        odd = [
+            index for index in indexes if any(place.is_odd(index) for place in places)
+        ]
+        # If all are odd, the first one is shown whole.
+        whole = next((index for index in indexes if index not in odd), 0)
+        for index in indexes:
+            _compare(index, members, places, whole=whole)
+        order = [
+            *(index for index in odd if index != whole),
+            whole,
+            *(index for index in indexes if index not in (*odd, whole)),
+        ]
+        groups.append(Group([members[index] for index in order], len(odd)))
     return groups
 
 
 def _places_in(members: Sequence[Item], effort: Effort) -> list[Place] | None:
-    """Return where alike messages differ: in a line of facts, in the subject, in the
-    text. None where comparing them would cost too much.
+    """Return the places in which alike messages differ: lines beside the text, places
+    in the subject, places in the text. None if comparing would cost too much.
     """
     texts = places_of([one.text for one in members], effort)
     subjects = places_of(
@@ -116,17 +123,17 @@ def _places_in(members: Sequence[Item], effort: Effort) -> list[Place] | None:
     )
     if texts is None or subjects is None:
         return None
-    facts = [_facts(one) for one in members]
-    lines = []
-    for name in dict.fromkeys(name for one in facts for name in one):
-        values = tuple(one.get(name, "") for one in facts)
-        lines.append(Place(values, (0,) * len(values), agreed(values), name))
-    return [*lines, *subjects, *texts]
+    lines_by_message = [_lines_beside_text(one) for one in members]
+    places = []
+    for name in dict.fromkeys(name for lines in lines_by_message for name in lines):
+        values = tuple(lines.get(name, "") for lines in lines_by_message)
+        places.append(Place(values, (0,) * len(values), common_value(values), name))
+    return [*places, *subjects, *texts]
 
 
-def _facts(item: Item) -> dict[str, str]:
-    """Return what most alike messages have the same beside their text; recipients by
-    domain.
+def _lines_beside_text(item: Item) -> dict[str, str]:
+    """Return by name the addresses, links and files of a message. Of its recipients
+    only the domains count: each message may go to another person.
     """
     found = {}
     for line in item.fields:
@@ -154,27 +161,30 @@ def _facts(item: Item) -> dict[str, str]:
 def _compare(
     index: int, members: Sequence[Item], places: Sequence[Place], *, whole: int
 ) -> None:
-    """Note on one message how it differs from the others, and from the one that is
-    shown whole.
+    """Set on the message of this index how it differs: where it is odd, from most; if
+    its differences suffice to read it, from the message of the index `whole`.
     """
     item = members[index]
     model = members[whole]
     odd = [place for place in places if place.is_odd(index)]
     in_text = [place for place in places if not place.line]
-    own = [place for place in in_text if place.values[index] != place.values[whole]]
+    changed = [place for place in in_text if place.values[index] != place.values[whole]]
     is_short = (
-        len(own) <= MAX_DIFFERENCES
-        and sum(len(place.values[index]) for place in own) <= MAX_DIFFERENT
+        len(changed) <= MAX_DIFFERENCES
+        and sum(len(place.values[index]) for place in changed) <= MAX_DIFFERENT
     )
     parts = _parts(item)
-    known = _parts(model)
-    own_parts = frozenset(name for name in parts if parts[name] != known[name])
-    # A part that only the other one has cannot be shown beside this one.
+    parts_of_model = _parts(model)
+    changed_parts = frozenset(
+        name for name in parts if parts[name] != parts_of_model[name]
+    )
+    # If only the model has, say, files, there is nothing to show beside this message
+    # that would say so.
     is_like = (
         index != whole
         and not odd
         and is_short
-        and all(parts[name] for name in own_parts)
+        and all(parts[name] for name in changed_parts)
     )
     item.spans = [
         (
@@ -184,7 +194,7 @@ def _compare(
         )
         for place in in_text
     ]
-    for place in own if is_like else odd:
+    for place in changed if is_like else odd:
         before = f"{place.line}:"
         if not place.line:
             line = item.text[: place.starts[index]].rpartition("\n")[2]
@@ -195,22 +205,22 @@ def _compare(
         item.differences.append(Difference(before, value, place.most))
     if is_like:
         item.like = model.message.public_id
-        item.own_parts = own_parts
-        # Its recipients, and each address line that is not the one of the message shown
-        # whole.
-        lines = {line.label: line for line in model.fields}
-        own_lines = [
+        item.changed_parts = changed_parts
+        # Its recipients are always shown, other address lines if they differ from the
+        # model's. A line that only the model has is shown empty.
+        lines_of_model = {line.label: line for line in model.fields}
+        shown = [
             line
             for line in item.fields
-            if line.label == "To" or line != lines.get(line.label)
+            if line.label == "To" or line != lines_of_model.get(line.label)
         ]
         labels = [line.label for line in item.fields]
-        gone = [Field(label, ()) for label in lines if label not in labels]
-        item.fields = own_lines + gone
+        missing = [Field(label, ()) for label in lines_of_model if label not in labels]
+        item.fields = shown + missing
 
 
 def _parts(item: Item) -> dict[str, Sequence[Any]]:
-    """Return what stands beside the text of a message."""
+    """Return the parts of the sheet that are shown beside the text of a message."""
     links = item.rendered.links if item.rendered else ()
     trigger = item.message.trigger
     key = item.message.sent_by_key_name
@@ -227,8 +237,8 @@ def _parts(item: Item) -> dict[str, Sequence[Any]]:
     }
 
 
-def agreed(values: Sequence[str]) -> str | None:
-    """Return the value that more than half share; None where there is no such value."""
+def common_value(values: Sequence[str]) -> str | None:
+    """Return the value that more than half of the messages have; None if there is none."""
     value, number = Counter(values).most_common(1)[0]
     return value if number * 2 > len(values) else None
 
@@ -236,48 +246,54 @@ def agreed(values: Sequence[str]) -> str | None:
 def places_of(
     texts: Sequence[str], effort: Effort, *, line: str = ""
 ) -> list[Place] | None:
-    """Return the places in which the texts differ, in order; None where comparing them
-    would cost too much.
+    """Return the places in which the texts differ, in order; None if comparing would
+    cost too much.
+
+    Each text is compared with the first. A gap is what lies between two blocks of words
+    that both have; it is counted in words of the first text.
     """
-    words = [words_in(text) for text in texts]
-    shared: list[Sequence[Block]] = []
+    words_by_text = [words_in(text) for text in texts]
+    first = words_by_text[0]
+    blocks_by_text: list[Sequence[Block]] = []
     gaps = set()
-    for other in words:
-        blocks, is_fine = common_blocks(words[0], other, effort)
-        if not is_fine:
+    for words in words_by_text:
+        blocks, is_compared = common_blocks(first, words, effort)
+        if not is_compared:
             return None
-        shared.append(blocks)
-        # What lies between shared blocks, in words of the first text.
+        blocks_by_text.append(blocks)
         for (x, y, length), (next_x, next_y, _) in pairwise(blocks):
             if (x + length, y + length) != (next_x, next_y):
                 gaps.add((x + length, next_x))
-    offsets = [[0, *accumulate(map(len, one))] for one in words]
+    # At which character each word begins.
+    offsets_by_text = [[0, *accumulate(map(len, words))] for words in words_by_text]
     places = []
-    for start, end in _joined(gaps, words[0]):
+    for start, end in _joined(gaps, first):
         values = []
         starts = []
-        # A span holds every gap that it touches whole, so that both edges lie in or
-        # beside a shared block. What a text inserted at the edges belongs to it.
-        for own, common, offset in zip(words, shared, offsets, strict=True):
+        for words, blocks, offsets in zip(
+            words_by_text, blocks_by_text, offsets_by_text, strict=True
+        ):
+            # Every gap lies whole inside of a place, so that both edges of a place are
+            # in or beside a block. Words inserted at an edge belong to the place.
             begin = next(
-                y + start - x for x, y, length in common if x <= start <= x + length
+                y + start - x for x, y, length in blocks if x <= start <= x + length
             )
             stop = next(
                 y + end - x
-                for x, y, length in reversed(common)
+                for x, y, length in reversed(blocks)
                 if x <= end <= x + length
             )
-            values.append("".join(own[begin:stop]))
-            starts.append(offset[begin])
-        places.append(Place(tuple(values), tuple(starts), agreed(values), line))
+            values.append("".join(words[begin:stop]))
+            starts.append(offsets[begin])
+        places.append(Place(tuple(values), tuple(starts), common_value(values), line))
     return places
 
 
 def _joined(
     gaps: Iterable[tuple[int, int]], words: Sequence[str]
 ) -> list[tuple[int, int]]:
-    """Join gaps that overlap, touch, or have only a blank between them, as first name
-    and last name have.
+    """Return the gaps in order. Gaps that overlap, touch, or have only a blank between
+    them, as first and last name have, are joined to one.
     """
     spans: list[tuple[int, int]] = []
     for start, end in sorted(set(gaps)):

@@ -149,12 +149,12 @@ class Difference:
 @dataclass
 class Item:
     """One message on the sheet. `why_alone` says why it cannot be approved here; empty
-    where it can. `text` is what its recipient reads.
+    if it can. `text` is what its recipient reads.
 
-    Among alike ones, a message that is `like` another, shown whole, stands there by its
-    differences; `own_parts` names which of its findings, links, files and origin are
-    others too. `spans` are where its text begins and ends to be "odd", as it says
-    something else than most, or "own", as each has a value of its own.
+    `like` is the message that is shown whole for this one; then only `differences` from
+    it are shown, and of the findings, links, files and origin those named in
+    `changed_parts`. `spans` are places in the text: begin, end, and "odd" or "own" (see
+    `groups`).
     """
 
     message: Message
@@ -173,7 +173,7 @@ class Item:
     rendered: RenderedMessage | None = None
     text: str = ""
     like: UUID | None = None
-    own_parts: frozenset[str] = frozenset()
+    changed_parts: frozenset[str] = frozenset()
     differences: list[Difference] = field(default_factory=list)
     spans: Sequence[tuple[int, int, str]] = ()
 

@@ -51,11 +51,11 @@ from common.fingerprint import FINGERPRINT
 from common.pages import (
     DeskRequest,
     LenientForm,
+    MultilineField,
     SentenceForm,
-    WordsField,
-    always,
     page_or_fragment,
     require_get_or_post,
+    same_error,
 )
 from mirror.states import Outcome
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
@@ -93,11 +93,11 @@ class BatchForm(SentenceForm):
 
     outcome = forms.ChoiceField(
         choices=[*Outcome.choices, (WITH_UNREAD, "Approve, with the unread ones")],
-        error_messages=always("Choose approve, reject or request changes."),
+        error_messages=same_error("Choose approve, reject or request changes."),
     )
     sheet = forms.CharField(max_length=20_000, required=False)
-    reject_reason = WordsField(required=False)
-    send_back_reason = WordsField(required=False)
+    reject_reason = MultilineField(required=False)
+    send_back_reason = MultilineField(required=False)
     reject_preset = PresetField()
     send_back_preset = PresetField()
     unread = forms.IntegerField(min_value=0, required=False)

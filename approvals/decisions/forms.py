@@ -10,7 +10,7 @@ from approvals.decisions.later import LaterForm
 from approvals.errors import RiskUnread
 from approvals.models import RuleWeight
 from common.fingerprint import FINGERPRINT, Content
-from common.pages import WordsField, always
+from common.pages import MultilineField, same_error
 from mirror.models import Message
 from mirror.states import Outcome
 from policy.rules.rules import Effects
@@ -93,7 +93,9 @@ class PresetField(forms.ChoiceField):
         super().__init__(
             required=False,
             choices=list(_WORDS.items()),
-            error_messages=always("Choose one of the reasons that the page offers."),
+            error_messages=same_error(
+                "Choose one of the reasons that the page offers."
+            ),
         )
 
 
@@ -142,7 +144,7 @@ class VerdictForm(LaterForm):
         FINGERPRINT,
         error_messages={"invalid": "This page is out of date. Open the message again."},
     )
-    reason = WordsField(
+    reason = MultilineField(
         required=False,
         max_length=MAX_REASON,
         error_messages={

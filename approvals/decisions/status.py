@@ -19,7 +19,7 @@ from approvals.decisions.settle import (
 )
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
-from common.time_zones import there, zone_word
+from common.time_zones import local_time, zone_word
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState
 
@@ -179,8 +179,12 @@ def _under_way(decision: Decision, who: str) -> Status:
         when = time_in_words(decision.later_at, decision.later_zone)
         return Status(FOR_LATER, "blue", f"Sends {when}, approved by {who}")
     if decision.is_stoppable:
-        due = there(decision.due_at)
-        day = "" if due.date() == there(timezone.now()).date() else f"on {due:%-d %b} "
+        due = local_time(decision.due_at)
+        day = (
+            ""
+            if due.date() == local_time(timezone.now()).date()
+            else f"on {due:%-d %b} "
+        )
         at = f"{day}at {due:%H:%M} {zone_word(due)}"
         return Status(
             "Approved",

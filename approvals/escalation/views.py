@@ -23,12 +23,12 @@ from approvals.message_page.views import get_visible_message_or_404
 from approvals.models import Claim
 from common.pages import (
     DeskRequest,
+    MultilineField,
     SentenceForm,
-    WordsField,
-    always,
     redirect_with_notice,
+    same_error,
 )
-from common.time_zones import there, zone_name
+from common.time_zones import local_time, zone_name
 from mirror.errors import DeskError
 from mirror.models import Message
 from people.models import Person
@@ -40,7 +40,7 @@ class AssignForm(SentenceForm):
     to = forms.IntegerField(
         min_value=1,
         max_value=2**62,
-        error_messages=always("Choose a person."),
+        error_messages=same_error("Choose a person."),
     )
 
 
@@ -49,9 +49,9 @@ class ExtendForm(SentenceForm):
 
     until = forms.DateTimeField(
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
-        error_messages=always("Enter day and time as 2026-11-20 14:30."),
+        error_messages=same_error("Enter day and time as 2026-11-20 14:30."),
     )
-    reason = WordsField(
+    reason = MultilineField(
         max_length=MAX_REASON,
         error_messages={
             "required": "Write why it needs more time.",
@@ -135,7 +135,7 @@ def _page(
         ],
         "may_assign": may_handle(request.actor, message) and message.state == "held",
         "has_deadline": deadline is not None,
-        "until": typed.get("until") or f"{there(offered):%Y-%m-%dT%H:%M}",
+        "until": typed.get("until") or f"{local_time(offered):%Y-%m-%dT%H:%M}",
         "reason": typed.get("reason", ""),
         "zone": zone_name(),
         "max_reason": MAX_REASON,

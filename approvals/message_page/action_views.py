@@ -56,11 +56,11 @@ from common.mail_addresses import clean_addresses
 from common.pages import (
     DeskRequest,
     LenientForm,
+    MultilineField,
     SentenceForm,
-    WordsField,
-    always,
     redirect_with_notice,
     require_get_or_post,
+    same_error,
 )
 from common.postgres import clock
 from common.time_zones import zone_name
@@ -87,7 +87,7 @@ class SnoozeForm(SentenceForm):
 
     wait = forms.ChoiceField(
         choices=list(WAITS.items()),
-        error_messages=always("Choose how long to snooze it."),
+        error_messages=same_error("Choose how long to snooze it."),
     )
     at = forms.DateTimeField(
         required=False,
@@ -120,7 +120,7 @@ class SnoozeForm(SentenceForm):
 class CommentForm(SentenceForm):
     """A comment."""
 
-    text = WordsField(
+    text = MultilineField(
         max_length=MAX_COMMENT,
         error_messages={
             "required": "Write something first.",
@@ -315,7 +315,7 @@ class RecipientsField(forms.CharField):
 class TextForm(SentenceForm):
     """The text alone, for its preview."""
 
-    markdown = WordsField(
+    markdown = MultilineField(
         max_length=MAX_BODY,
         strip=False,
         error_messages={
@@ -340,7 +340,7 @@ class EditForm(TextForm):
             "max_length": f"Keep the subject under {MAX_SUBJECT} characters."
         },
     )
-    note = WordsField(
+    note = MultilineField(
         required=False,
         max_length=MAX_NOTE,
         error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
@@ -353,7 +353,7 @@ class EditForm(TextForm):
     )
     reference = forms.RegexField(
         r"\A[0-9A-Z]{10}\Z",
-        error_messages=always("The page is too old to edit from. Open it again."),
+        error_messages=same_error("The page is too old to edit from. Open it again."),
     )
     do = forms.ChoiceField(choices=[("send", "Send"), ("suggest", "Suggest")])
 

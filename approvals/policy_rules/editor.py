@@ -35,7 +35,7 @@ from common.actors import Actor
 from common.pages import (
     DeskRequest,
     SentenceForm,
-    by_key,
+    choices_by_pk,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
@@ -230,7 +230,7 @@ class GroupForm(SentenceForm):
 
     def __init__(self, data: Any, *, group: Group | None) -> None:
         active = Person.objects.filter(is_active=True).order_by("name", "email")
-        people = by_key(active)
+        people = choices_by_pk(active)
         initial: dict[str, Any] = {}
         if group:
             members = list(group.members.all())

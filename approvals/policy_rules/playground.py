@@ -20,11 +20,11 @@ from common.actors import Actor
 from common.fingerprint import Attachment, Content
 from common.pages import (
     DeskRequest,
+    MultilineField,
     SentenceForm,
-    WordsField,
-    always,
-    by_key,
+    choices_by_pk,
     require_get_or_post,
+    same_error,
 )
 from mirror.models import Mailbox, Message
 from policy.rules.changes import Policies, policies
@@ -49,7 +49,7 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _NOT_FOUND = "There is no message with this id or address, or you may not see it."
 
 
-class LinesField(WordsField):
+class LinesField(MultilineField):
     """Values one a line, or with commas between."""
 
     widget = forms.Textarea(attrs={"spellcheck": "false"})
@@ -82,7 +82,7 @@ class PlaygroundForm(SentenceForm):
         label="To", help_text="One address a line.", required=False, max_length=MAX_TEXT
     )
     subject = forms.CharField(label="Subject", required=False, max_length=1000)
-    text = WordsField(
+    text = MultilineField(
         label="Text",
         required=False,
         max_length=MAX_TEXT,
@@ -102,7 +102,7 @@ class PlaygroundForm(SentenceForm):
         required=False,
         min_value=1,
         max_value=1000,
-        error_messages=always("Write a whole number from 1 to 1,000."),
+        error_messages=same_error("Write a whole number from 1 to 1,000."),
     )
 
     def __init__(
@@ -116,7 +116,7 @@ class PlaygroundForm(SentenceForm):
         fields["which"].choices = versions.items()
         fields["mailbox"].choices = [
             ("", "Choose a mailbox"),
-            *by_key(mailboxes).items(),
+            *choices_by_pk(mailboxes).items(),
         ]
 
     def clean(self) -> dict[str, Any]:

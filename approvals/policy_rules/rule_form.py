@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 
 from approvals.models import OwnWord
 from common.actors import Actor
-from common.pages import SentenceForm, WordsField, always, by_key
+from common.pages import MultilineField, SentenceForm, choices_by_pk, same_error
 from mirror.attachments.file_types import KINDS
 from mirror.models import Mailbox
 from people.models import Person
@@ -128,7 +128,7 @@ _SECTIONS: Sequence[tuple[str, str, str, str, Sequence[str]]] = (
     ),
     ("rejects", "Rejection", "then", "", ("reject",)),
 )
-CHOOSE = always("Choose from the list.") | {"invalid_list": "Choose from the list."}
+CHOOSE = same_error("Choose from the list.") | {"invalid_list": "Choose from the list."}
 _ADDRESSES = "An address, a domain or *.domain on each line."
 
 
@@ -152,10 +152,10 @@ def offered_to(
         .values_list("text", flat=True)
     )
     offered = {
-        "mailboxes": by_key(mailboxes),
+        "mailboxes": choices_by_pk(mailboxes),
         "keys": dict(keys),
-        "key_owners": by_key(people),
-        "owner": by_key(people),
+        "key_owners": choices_by_pk(people),
+        "owner": choices_by_pk(people),
         "lists": {
             str(one.pk): one.label
             for one in lists.select_related("mailbox", "connection").order_by("pk")
@@ -165,9 +165,9 @@ def offered_to(
         "origins": {name: capfirst(words) for name, words in ORIGINS.items()},
         "attachments": {name: capfirst(words) for name, words in FAMILIES.items()}
         | {kind.name: capfirst(kind.words) for kind in KINDS.values()},
-        "groups": by_key(groups),
-        "barred_groups": by_key(groups),
-        **{name: by_key(calendars) for name in (*_HOURS, "office_hours")},
+        "groups": choices_by_pk(groups),
+        "barred_groups": choices_by_pk(groups),
+        **{name: choices_by_pk(calendars) for name in (*_HOURS, "office_hours")},
     }
     if rule is None:
         return offered
@@ -220,7 +220,7 @@ class Section:
         return False
 
 
-class PatternsField(WordsField):
+class PatternsField(MultilineField):
     """Entries of a rule, one a line, in the form in which rules compare them."""
 
     widget = forms.Textarea(attrs={"spellcheck": "false"})
@@ -269,7 +269,7 @@ class RuleForm(SentenceForm):
             "max_length": "Keep the name under 80 characters.",
         },
     )
-    note = WordsField(
+    note = MultilineField(
         label="Note",
         help_text="Why there is this rule.",
         required=False,
@@ -472,7 +472,7 @@ def _number(
         required=False,
         min_value=least,
         max_value=most,
-        error_messages=always(f"Write a whole number from {least} to {most:,}."),
+        error_messages=same_error(f"Write a whole number from {least} to {most:,}."),
     )
 
 

@@ -179,8 +179,8 @@ class Row:
 
     @property
     def others(self) -> int:
-        """How many get it besides the one whose address is shown, copies included where
-        they are known.
+        """How many get it besides the one whose address is shown, with Cc and Bcc if they
+        are known.
         """
         if self.message.is_inbound:
             return 0
@@ -192,7 +192,7 @@ class Row:
         return self.message.review.late_since if self.is_held else None
 
     @property
-    def is_back(self) -> bool:
+    def is_held_again(self) -> bool:
         """Whether it is held again after a decision that was not carried out."""
         return (
             self.decision is not None
@@ -236,7 +236,9 @@ class Row:
 
     @property
     def starter(self) -> str:
-        """Who or what started it, as far as anybody says."""
+        """Who or what started it, as the sending program claims; empty if it is not
+        known.
+        """
         if not self.discord_user:
             return self.message.started_by.partition(":")[2]
         channel = str(self.message.trigger.get("discord_channel") or "")

@@ -35,11 +35,11 @@ from common.actors import Actor, Role
 from common.pages import (
     DeskRequest,
     SentenceForm,
-    always,
-    by_key,
+    choices_by_pk,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
+    same_error,
 )
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox, may_set
@@ -63,7 +63,7 @@ class RuleForm(SentenceForm):
         min_value=0,
         max_value=100,
         required=False,
-        error_messages=always(_RULE_POINTS),
+        error_messages=same_error(_RULE_POINTS),
     )
     as_published = forms.BooleanField(required=False)
 
@@ -215,10 +215,10 @@ class WordForm(SentenceForm):
     points = forms.IntegerField(
         min_value=1,
         max_value=100,
-        error_messages=always("Give it 1 to 100 points, in whole numbers."),
+        error_messages=same_error("Give it 1 to 100 points, in whole numbers."),
     )
     mailbox = forms.ChoiceField(
-        error_messages=always("Choose one of the mailboxes in the list.")
+        error_messages=same_error("Choose one of the mailboxes in the list.")
     )
     # What the page before showed the effect of, as WantedWord writes it.
     previewed = forms.CharField(required=False, max_length=1000)
@@ -263,10 +263,10 @@ class WordForm(SentenceForm):
 def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
     """Return the mailboxes whose words the actor may set, by what the form sends."""
     administered = (
-        Mailbox.objects.at_work().there().visible_to(actor.acting_as(Role.ADMIN))
+        Mailbox.objects.at_work().active().visible_to(actor.acting_as(Role.ADMIN))
     )
     found = {_ALL: "All mailboxes"} if actor.is_admin_of_all else {}
-    found |= by_key(administered)
+    found |= choices_by_pk(administered)
     if word and word.mailbox:
         found[str(word.mailbox.pk)] = str(word.mailbox)
     return found

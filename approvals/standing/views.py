@@ -40,14 +40,14 @@ from common.actors import Actor
 from common.mail_addresses import patterns_for, read_pattern
 from common.pages import (
     DeskRequest,
+    MultilineField,
     SentenceForm,
-    WordsField,
-    always,
     first_or_404,
     redirect_with_notice,
     require_get_or_post,
+    same_error,
 )
-from common.time_zones import there, zone_name
+from common.time_zones import local_time, zone_name
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Mailbox, Message
 from mirror.store import stored_content
@@ -79,7 +79,7 @@ class ChangeForm(SentenceForm):
 class EndForm(SentenceForm):
     """Why a standing approval ends."""
 
-    reason = WordsField(
+    reason = MultilineField(
         max_length=MAX_REASON,
         error_messages={
             "required": "Give a reason: it stays in the record.",
@@ -92,7 +92,7 @@ def _whole(least: int, most: int, words: str) -> forms.IntegerField:
     return forms.IntegerField(
         min_value=least,
         max_value=most,
-        error_messages=always(f"Enter {least} to {most:,} {words}."),
+        error_messages=same_error(f"Enter {least} to {most:,} {words}."),
     )
 
 
@@ -100,13 +100,13 @@ class TermsForm(SentenceForm):
     """The terms of a standing approval; recipients and sums within those of a scope."""
 
     ends_on = forms.DateField(
-        error_messages=always(f"Choose a day in the next {LONGEST.days} days.")
+        error_messages=same_error(f"Choose a day in the next {LONGEST.days} days.")
     )
     cap_an_hour = _whole(1, MOST_AN_HOUR, "messages")
     delay_minutes = _whole(SHORTEST_DELAY, LONGEST_DELAY, "minutes")
     bounce_percent = _whole(0, MOST_PERCENT, "percent")
 
-    recipients = WordsField(
+    recipients = MultilineField(
         max_length=10_000,
         error_messages={
             "required": "Name at least one address or domain.",
@@ -127,7 +127,7 @@ class TermsForm(SentenceForm):
                 min_value=Decimal(0),
                 max_value=most,
                 decimal_places=4,
-                error_messages=always(f"Enter at most {most:f}, or nothing."),
+                error_messages=same_error(f"Enter at most {most:f}, or nothing."),
             )
 
     def clean_recipients(self) -> tuple[str, ...]:
@@ -308,7 +308,7 @@ def propose(request: DeskRequest) -> HttpResponse:
         if which["before"]:
             terms = Terms.of(which["before"])
         found = _proposal_or_404(which)
-    last_day = f"{there(terms.ends_at):%Y-%m-%d}"
+    last_day = f"{local_time(terms.ends_at):%Y-%m-%d}"
     recipients = "\n".join(found.scope.recipients)
     initial = asdict(terms) | {"ends_on": last_day, "recipients": recipients}
     form = TermsForm(found.scope, initial=initial)
@@ -420,8 +420,8 @@ def _proposal_page(
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
         "may_ask": waiting is None and found.mailbox.is_administered_by(actor),
-        "first_day": f"{there(now):%Y-%m-%d}",
-        "last_day": f"{there(now + LONGEST):%Y-%m-%d}",
+        "first_day": f"{local_time(now):%Y-%m-%d}",
+        "last_day": f"{local_time(now + LONGEST):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,
     }
     status = 422 if form.errors else http_status(error)

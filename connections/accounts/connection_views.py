@@ -16,7 +16,7 @@ from django.views.decorators.http import (
 
 from approvals import tasks
 from common.pages import (
-    Change,
+    ChangeView,
     DeskRequest,
     View,
     redirect_with_notice,
@@ -142,14 +142,14 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
     return rows
 
 
-def _changes(section: str) -> Callable[[Change], View]:
+def _changes(section: str) -> Callable[[ChangeView], View]:
     """Decorate a view that changes the connection of its URL and returns the notice to
     show.
 
     An error is shown in the `section` of the connection's page.
     """
 
-    def decorate(view: Change) -> View:
+    def decorate(view: ChangeView) -> View:
         @wraps(view)
         def changed(
             request: DeskRequest, connection_id: int, **rest: Any

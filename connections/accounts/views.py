@@ -26,10 +26,10 @@ from common.actors import Actor
 from common.pages import (
     DeskRequest,
     SentenceForm,
-    always,
     page_or_fragment,
     redirect_with_notice,
     require_get_or_post,
+    same_error,
 )
 from connections.accounts import commands
 from connections.accounts.commands import MAX_NAME, MAX_REASON
@@ -70,7 +70,7 @@ class AddConnectionForm(SentenceForm):
 
     place = forms.ChoiceField(
         choices=[(OURS, ""), (THERE, ""), (OTHER, "")],
-        error_messages=always("Choose where MultiMail is."),
+        error_messages=same_error("Choose where MultiMail is."),
     )
     address = forms.CharField(
         required=False,
@@ -165,7 +165,7 @@ class OverlapForm(SentenceForm):
 
     overlap = forms.ChoiceField(
         choices=[(name, words) for name, (words, _) in OVERLAPS.items()],
-        error_messages=always("Choose how long the old secret stays valid."),
+        error_messages=same_error("Choose how long the old secret stays valid."),
     )
 
 

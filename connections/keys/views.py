@@ -101,7 +101,7 @@ class KeyForm(ApprovalCodeForm, ChoicesForm):
 
 
 def _mailboxes(connection: Connection) -> dict[str, Iterable[tuple[str, str]]]:
-    there = connection.mailboxes.there()
+    there = connection.mailboxes.active()
     return {"mailboxes": there.values_list("upstream_id", "address")}
 
 

@@ -8,7 +8,7 @@ from django import forms
 from django.forms import model_to_dict
 
 from common.mail_addresses import clean_address, clean_addresses
-from common.pages import SentenceForm, WordsField, always
+from common.pages import MultilineField, SentenceForm, same_error
 from connections.mailboxes.commands import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY
 from connections.pages import ApprovalCodeForm
 from mirror.models import Connection, Mailbox
@@ -41,7 +41,7 @@ class NewMailboxForm(ApprovalCodeForm):
 
     connection = forms.ModelChoiceField(
         Connection.objects.none(),
-        error_messages=always("Choose an account."),
+        error_messages=same_error("Choose an account."),
     )
     address = forms.CharField(
         max_length=254,
@@ -54,7 +54,7 @@ class NewMailboxForm(ApprovalCodeForm):
     )
     oversight_mode = forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in NEW_MODES],
-        error_messages=always("Choose a mode."),
+        error_messages=same_error("Choose a mode."),
     )
 
     def clean_address(self) -> str:
@@ -89,7 +89,7 @@ class SettingsForm(ApprovalCodeForm):
     )
     auto_cc = AddressesField(required=False, max_length=2000)
     auto_bcc = AddressesField(required=False, max_length=2000)
-    signature_block = WordsField(
+    signature_block = MultilineField(
         required=False,
         max_length=200,
         error_messages={"max_length": "A signature has at most 200 characters."},
@@ -130,13 +130,15 @@ class DeskForm(SentenceForm):
     undo_seconds = forms.IntegerField(
         min_value=0,
         max_value=int(MAX_UNDO.total_seconds()),
-        error_messages=always("Enter 0 to 600 seconds, in whole numbers."),
+        error_messages=same_error("Enter 0 to 600 seconds, in whole numbers."),
     )
     expire_hours = forms.FloatField(
         required=False,
         min_value=MIN_EXPIRY / _HOUR,
         max_value=MAX_EXPIRY / _HOUR,
-        error_messages=always("Enter 1 to 2160 hours, or leave it empty for never."),
+        error_messages=same_error(
+            "Enter 1 to 2160 hours, or leave it empty for never."
+        ),
     )
 
     editor_may_approve = forms.BooleanField(required=False)
@@ -166,7 +168,7 @@ class DeskForm(SentenceForm):
 def _mode_field() -> forms.ChoiceField:
     return forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in MODES],
-        error_messages=always("Choose one of the five modes."),
+        error_messages=same_error("Choose one of the five modes."),
     )
 
 

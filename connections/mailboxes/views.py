@@ -18,13 +18,13 @@ from django.views.decorators.http import (
 
 from common.actors import Actor
 from common.pages import (
-    Change,
+    ChangeView,
     DeskRequest,
     SentenceForm,
     View,
-    always,
     redirect_with_notice,
     require_get_or_post,
+    same_error,
 )
 from connections.changes import READ_SECONDS, is_admin
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
@@ -175,7 +175,7 @@ def _mode_words(mailbox: Mailbox) -> str:
     return mode.words.lower() if mode else mailbox.oversight_mode
 
 
-def _of_mailbox(view: Change) -> View:
+def _of_mailbox(view: ChangeView) -> View:
     """Decorate a view of the mailbox in its URL: the notice that it returns, or an
     error, is shown on the mailbox's page.
     """
@@ -355,7 +355,7 @@ class MinimumForm(SentenceForm):
 
     minimum = forms.ChoiceField(
         choices=[(ANY, "Any mode"), *((mode.name, mode.words) for mode in MODES)],
-        error_messages=always("Choose one of the modes, or any."),
+        error_messages=same_error("Choose one of the modes, or any."),
     )
 
 

@@ -18,9 +18,9 @@ from common.pages import (
     ChoicesForm,
     DeskRequest,
     SentenceForm,
-    always,
     redirect_with_notice,
     require_get_or_post,
+    same_error,
 )
 from connections.changes import is_admin
 from connections.pages import (
@@ -90,7 +90,7 @@ class WebhookForm(ApprovalCodeForm, ChoicesForm):
         required=False,
         min_length=8,
         max_length=200,
-        error_messages=always(
+        error_messages=same_error(
             "A secret has 8 to 200 characters. Empty: MultiMail creates one."
         ),
     )
@@ -121,7 +121,7 @@ class OverlapForm(SentenceForm):
     overlap = forms.TypedChoiceField(
         choices=OVERLAPS,
         coerce=int,
-        error_messages=always("Choose how long the old secret stays valid."),
+        error_messages=same_error("Choose how long the old secret stays valid."),
     )
 
 
@@ -164,7 +164,7 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
-    mailboxes = connection.mailboxes.there().values_list("upstream_id", "address")
+    mailboxes = connection.mailboxes.active().values_list("upstream_id", "address")
     ticked = (request.POST or request.GET).getlist("events")
     form = WebhookForm(
         request.POST if request.method == "POST" else None,

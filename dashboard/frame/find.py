@@ -147,7 +147,7 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
             yield Entry(label, "Pages", reverse(name), more)
     queue = reverse("queue")
     mailboxes = Mailbox.objects.visible_to(actor).filter(connection__removed_at=None)
-    for box in mailboxes.there()[:MOST]:
+    for box in mailboxes.active()[:MOST]:
         yield Entry(
             f"Messages of {box}", "Mailboxes", f"{queue}?mailbox={box.pk}", "queue"
         )

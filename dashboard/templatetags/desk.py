@@ -18,7 +18,7 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from common.fingerprint import FINGERPRINT, short_fingerprint
-from common.time_zones import minutes_from_utc, there, zone_name, zone_word
+from common.time_zones import local_time, minutes_from_utc, zone_name, zone_word
 from dashboard import words
 from rendering.invisibles import Tally, pieces
 
@@ -101,7 +101,7 @@ def clock(value: datetime | None) -> SafeString | str:
     """
     if not value:
         return ""
-    return _time(value, f"{there(value):%H:%M:%S} {zone_word(value)}", "")
+    return _time(value, f"{local_time(value):%H:%M:%S} {zone_word(value)}", "")
 
 
 @register.filter
@@ -109,7 +109,7 @@ def moment(value: datetime | None) -> SafeString | str:
     """Return date and time as `20 Nov, 10:42:07`, where the page says of which zone its
     times are.
     """
-    return _time(value, f"{there(value):%-d %b, %H:%M:%S}", "") if value else ""
+    return _time(value, f"{local_time(value):%-d %b, %H:%M:%S}", "") if value else ""
 
 
 @register.filter
@@ -123,7 +123,7 @@ def dated(value: datetime | None) -> SafeString | str:
     """Return date and time with the year, as `20 Nov 2026, 10:42:07`, where the page
     says of which zone they are.
     """
-    return _time(value, f"{there(value):%-d %b %Y, %H:%M:%S}", "") if value else ""
+    return _time(value, f"{local_time(value):%-d %b %Y, %H:%M:%S}", "") if value else ""
 
 
 @register.simple_tag
@@ -160,7 +160,7 @@ def _time(value: datetime, words: str, kind: str) -> SafeString:
     zone = zone_word(value)
     exact = f"{utc[:19]} UTC"
     if zone != "UTC":
-        local = there(value).isoformat(" ", "seconds")[:19]
+        local = local_time(value).isoformat(" ", "seconds")[:19]
         exact = f"{local} {zone}, {utc[11:19]} UTC"
     live = f' data-live="{kind}"' if kind else ""
     # None of these is anybody's text, so nothing is to be escaped.

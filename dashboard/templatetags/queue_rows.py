@@ -1,5 +1,5 @@
-"""The tag for a message's row in the queue. A tag is faster than a template, and a page
-holds fifty rows.
+"""The template tag that draws a message's row in the queue. A page holds fifty rows, and
+a tag is faster than an included template.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,12 +20,12 @@ register = template.Library()
 
 _PICK = """<span class="picks"><input type="checkbox" class="pick" name="id" form="bulk"
   value="{}" aria-label="{}"></span>"""
-# `hx-target` stands once, at the list.
+# The list has `hx-target`, and its links inherit it.
 _LINK = """<a class="item{}" href="{}" hx-get="{}" data-message="{}"{}{}>{}
   <span class="subject clip">{}</span>
   <span class="row wrap marks">{}</span></a>"""
 _TEST = '<span class="chip plain" title="Sandbox message: nobody receives it">{}</span>'
-_TO = '<span class="row"><span class="to clip">{}</span>{} <span class="age">{}</span></span>'
+_FIRST_LINE = '<span class="row"><span class="to clip">{}</span>{} <span class="age">{}</span></span>'
 _STATUS = '<span class="chip shape {}" data-chip{}>{}</span>'
 _APPROVALS = '<span class="chip shape blue" data-approvals>{}</span>'
 _SINCE = '<span class="by became"><span data-detail>{}</span> <span data-when>{}</span></span>'
@@ -33,8 +33,10 @@ _SINCE = '<span class="by became"><span data-detail>{}</span> <span data-when>{}
 
 @register.simple_tag(takes_context=True)
 def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
-    """Return the link to a message, with what its row says of it, and the box that
-    selects it.
+    """Return the link to a message, with its correspondent, age, subject and marks, and
+    the checkbox that selects it.
+
+    Text that a sender wrote goes through `ink`, which draws invisible characters.
     """
     one = row.message
     if one.is_inbound:
@@ -55,7 +57,7 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
         "" if one.revision_id else " data-fetching",
         format_html(' aria-current="{}"', "true") if is_open else "",
         format_html(
-            _TO,
+            _FIRST_LINE,
             correspondent,
             _span("faint", f"+{row.others}") if row.others else "",
             age(one.held_at),
@@ -75,10 +77,15 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
 def _marks(row: "Row") -> Iterator[SafeString]:
     """Yield the marks under the subject, the most important first."""
     one = row.message
-    again = " again" if row.is_back else ""
-    is_silent = row.is_held and not row.is_back
+    again = " again" if row.is_held_again else ""
+    # "Held" is what nearly all rows of the queue would say. Scripts show it when it
+    # changes.
+    is_plainly_held = row.is_held and not row.is_held_again
     yield _formatted(
-        _STATUS, row.shape, " hidden" if is_silent else "", f"{row.status.word}{again}"
+        _STATUS,
+        row.shape,
+        " hidden" if is_plainly_held else "",
+        f"{row.status.word}{again}",
     )
     yield _formatted(
         _SINCE, *(("", "") if row.is_held else (row.status.detail, ago(row.since)))
@@ -90,6 +97,7 @@ def _marks(row: "Row") -> Iterator[SafeString]:
     if one.sandbox:
         yield _formatted(_TEST, "Test")
     if row.others and one.revision_id:
+        # Outside of the organization's own domains.
         yield _span("by", f"{one.outside} outside" if one.outside else "all inside")
     if row.starter:
         picture = icon("chat" if row.discord_user else "key")
@@ -105,8 +113,8 @@ def _marks(row: "Row") -> Iterator[SafeString]:
 
 
 def _warnings(row: "Row") -> Iterator[SafeString]:
-    """Yield what asks for attention: an unconfirmed end, lateness, risk, another try,
-    its expiry, missing content.
+    """Yield what needs attention: a report that is not confirmed yet, lateness, risk,
+    another try, expiry, missing content.
     """
     one = row.message
     expiry = row.expiry
@@ -137,8 +145,8 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
 
 
 def _people(row: "Row") -> Iterator[SafeString]:
-    """Yield how many approved the message, who has it, and whether one was reminded or
-    asked about it.
+    """Yield how many people approved the message, who has claimed it, and whether the
+    viewing person has a reminder or a question about it.
     """
     demand = row.demand if row.is_held else None
     if demand and demand.takes_several:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from common.time_zones import there, zone_word
+from common.time_zones import local_time, zone_word
 from rendering.invisibles import Tally, pieces
 from rendering.links import unicode_host
 
@@ -30,9 +30,9 @@ def day(value: datetime | None) -> SafeString | str:
     """Return a day as `20 Nov`, with the year where it is another one."""
     if value is None:
         return ""
-    local = there(value)
+    local = local_time(value)
     datetime_utc = value.astimezone(UTC).isoformat(timespec="seconds")
-    is_this_year = local.year == there(timezone.now()).year
+    is_this_year = local.year == local_time(timezone.now()).year
     words = f"{local:%-d %b}" if is_this_year else f"{local:%-d %b %Y}"
     title = f"{local:%F %T} {zone_word(value)}"
     return format_html(

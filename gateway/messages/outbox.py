@@ -54,7 +54,9 @@ def send_due(email_id: str) -> str:
     ):
         log.warning("email waits, EMAIL_URL is not set", extra={"email": email_id})
         return "no mail server"
-    if (wait := smtp.rests_for()) and Email.objects.postpone(email_id, wait):
+    if (wait := smtp.seconds_until_asked_again()) and Email.objects.postpone(
+        email_id, wait
+    ):
         return "mail server rests"
     email = Email.objects.claim(email_id)
     if email is None:
@@ -158,7 +160,7 @@ def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
     """Commit that the message is about to be offered; False when the lease is lost or
     the email may not leave.
     """
-    mine = Email.objects.held_by(email).may_leave().filter(data_attempted_at=None)
+    mine = Email.objects.held_by(email).may_be_sent().filter(data_attempted_at=None)
     lease = Now() + OUTBOX_LEASE
     return bool(
         mine.update(
@@ -179,7 +181,7 @@ def _simulate(email: Email) -> str:
     with transaction.atomic():
         moved = (
             Email.objects.held_by(email)
-            .may_leave()
+            .may_be_sent()
             .move(
                 email,
                 Change.SEND,

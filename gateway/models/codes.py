@@ -128,9 +128,9 @@ class ApprovalRequest(OneTimeCode):
 class NoticeQuerySet(models.QuerySet["Notice"]):
     """Which notices may be sent."""
 
-    def may_leave(self) -> Self:
-        """Not of closed accounts and mailboxes. While `hold_all` is on, codes leave,
-        and received mail does not.
+    def may_be_sent(self) -> Self:
+        """Those of open accounts and mailboxes. While an account holds everything, its
+        codes are sent, and received messages are not forwarded.
         """
         held = Q(received__isnull=False) & (
             Q(account__hold_all_at__isnull=False)
@@ -140,7 +140,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
 
     def due(self) -> Self:
         """Those to be tried now."""
-        return self.may_leave().filter(due_at__lte=Now())
+        return self.may_be_sent().filter(due_at__lte=Now())
 
     def claim(self, pk: str) -> Notice | None:
         """Take a notice for one attempt, or None when it is not due or another worker

@@ -189,7 +189,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
             pk=email.pk, status=Status.SENT, fate_unknown=True, attempts=email.attempts
         )
 
-    def may_leave(self) -> Self:
+    def may_be_sent(self) -> Self:
         """Not gated or approved, under `hold_all` approved since; and the mailbox is
         neither closed nor read_only.
 

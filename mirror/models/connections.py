@@ -250,7 +250,7 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         connections, mailboxes = scoped(actor)
         return self.filter(Q(connection__in=connections) | Q(pk__in=mailboxes))
 
-    def there(self) -> Self:
+    def active(self) -> Self:
         """Those that MultiMail still has, by their addresses."""
         return self.filter(is_active=True).order_by("address", "pk")
 

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_POST, require_safe
 from common.actors import ROLE_CHOICES, Role
 from common.pages import (
     DeskRequest,
+    MultilineField,
     SentenceForm,
-    WordsField,
     first_or_404,
     redirect_with_notice,
 )
@@ -115,7 +115,7 @@ ENDED = 30
 class ReasonForm(SentenceForm):
     """Why somebody wants a change."""
 
-    reason = WordsField(
+    reason = MultilineField(
         max_length=MAX_REASON,
         error_messages={
             "required": "Give a reason: the second admin reads it.",
@@ -132,7 +132,7 @@ class AnswerForm(SentenceForm):
         max_length=40,
         error_messages={"max_length": "A code has at most 40 characters."},
     )
-    reason = WordsField(
+    reason = MultilineField(
         required=False,
         max_length=MAX_REASON,
         error_messages={

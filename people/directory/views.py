@@ -18,12 +18,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
 from common.pages import (
-    Change,
+    ChangeView,
     DeskRequest,
     View,
-    always,
     first_error,
     redirect_with_notice,
+    same_error,
 )
 from people.accounts.discord import accounts_of, unlink_of
 from people.accounts.views import DiscordAccountForm
@@ -68,7 +68,7 @@ class RoleForm(GrantTargetForm):
 
     role = forms.ChoiceField(
         choices=ROLE_CHOICES,
-        error_messages=always("Choose a role."),
+        error_messages=same_error("Choose a role."),
     )
     place = forms.CharField(
         error_messages={"required": "Choose the scope of the role."}
@@ -249,7 +249,7 @@ def _person_page(
     return render(request, "people/person.html", context, status=status)
 
 
-def _changes(at: str) -> Callable[[Change], View]:
+def _changes(at: str) -> Callable[[ChangeView], View]:
     """Decorate a view that changes the person of its URL and returns the notice to
     show.
 
@@ -257,7 +257,7 @@ def _changes(at: str) -> Callable[[Change], View]:
     error is shown at the form named `at`.
     """
 
-    def decorate(view: Change) -> View:
+    def decorate(view: ChangeView) -> View:
         @wraps(view)
         def changed(request: DeskRequest, person_id: int) -> HttpResponse:
             person = _find(request, person_id).person

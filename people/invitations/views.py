@@ -22,10 +22,10 @@ from common.actors import ROLE_CHOICES, Role
 from common.mail_addresses import clean_address
 from common.pages import (
     DeskRequest,
-    always,
     first_error,
     redirect_with_notice,
     require_get_or_post,
+    same_error,
 )
 from people.errors import LinkNotGood, PeopleError, WrongPerson
 from people.invitations.links import (
@@ -58,7 +58,7 @@ class InviteForm(GrantTargetForm):
     name = forms.CharField(required=False, max_length=80)
     roles = forms.MultipleChoiceField(
         choices=ROLE_CHOICES,
-        error_messages=always("Choose at least one role."),
+        error_messages=same_error("Choose at least one role."),
     )
     place = forms.CharField(
         error_messages={"required": "Choose the scope of the roles."}

@@ -8,7 +8,7 @@ from django import forms
 
 from common.actors import Role
 from common.durations import minutes_in_words, read_minutes
-from common.pages import SentenceForm, WordsField, always, by_key
+from common.pages import MultilineField, SentenceForm, choices_by_pk, same_error
 from common.time_zones import zone_name, zone_named
 from mirror.models import Mailbox
 from people.models import Person
@@ -51,7 +51,7 @@ class CalendarForm(SentenceForm):
         max_length=64,
         error_messages={"required": "Choose a time zone, such as Europe/Lisbon."},
     )
-    holidays = WordsField(
+    holidays = MultilineField(
         required=False,
         max_length=40_000,
         error_messages={"max_length": f"At most {MAX_HOLIDAYS} holidays."},
@@ -139,7 +139,7 @@ class MinutesField(forms.CharField):
 
 def _from_list(label: str, **more: Any) -> forms.ChoiceField:
     """Return a field whose value is chosen from a list."""
-    messages = always("choose from the lists.")
+    messages = same_error("choose from the lists.")
     return forms.ChoiceField(label=label, error_messages=messages, **more)
 
 
@@ -301,8 +301,8 @@ def _targets(risk: str) -> list[str]:
 class DutyForm(SentenceForm):
     """A person to be on duty, for which mailbox and when."""
 
-    person = forms.ChoiceField(error_messages=always("Choose a person."))
-    mailbox = forms.ChoiceField(error_messages=always("Choose a mailbox."))
+    person = forms.ChoiceField(error_messages=same_error("Choose a person."))
+    mailbox = forms.ChoiceField(error_messages=same_error("Choose a mailbox."))
     calendar = forms.ModelChoiceField(
         WorkCalendar.objects.order_by("name"),
         required=False,
@@ -328,4 +328,4 @@ def people_for(mailbox: Mailbox | None) -> dict[str, str]:
         people = Person.objects.seeing(
             connection=mailbox.connection_id, mailbox=mailbox.pk
         )
-    return by_key(people.order_by("name", "email", "pk"))
+    return choices_by_pk(people.order_by("name", "email", "pk"))

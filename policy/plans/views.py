@@ -1,5 +1,8 @@
-"""The pages of review plans: all of them with calendars and who is on duty, one plan,
-and one calendar.
+"""The pages of review plans: an overview with calendars and who is on duty, a page for
+each plan, and one for each calendar.
+
+A plan, like a turn of duty, is for one mailbox or for all of them. Its scope says which
+in addresses and forms: `all`, or `mailbox-` and the mailbox's key.
 """
 
 import re
@@ -34,7 +37,7 @@ from policy.plans.deadlines import RISKS, plans
 from policy.plans.forms import CalendarForm, DutyForm, PlanForm, people_for
 
 ALL = "all"
-_SCOPE = re.compile(r"mailbox-([0-9]{1,18})")
+_MAILBOX_SCOPE = re.compile(r"mailbox-([0-9]{1,18})")
 _NOT_YOURS = "Only an admin of everything can set calendars."
 
 
@@ -45,21 +48,23 @@ def _overview(
     calendars.
     """
     actor = request.actor
-    seen = _visible_boxes(actor)
+    visible = _visible_mailboxes(actor)
     shown_plans = [
-        plan for plan in plans() if plan.mailbox_id is None or plan.mailbox_id in seen
+        plan
+        for plan in plans()
+        if plan.mailbox_id is None or plan.mailbox_id in visible
     ]
     turns = DutyTurn.objects.select_related("person", "mailbox", "calendar").order_by(
         "person__name", "pk"
     )
-    shown = [
-        turn for turn in turns if turn.mailbox_id is None or turn.mailbox_id in seen
+    shown_turns = [
+        turn for turn in turns if turn.mailbox_id is None or turn.mailbox_id in visible
     ]
-    there = Person.objects.present().filter(duty_turns__in=shown)
-    present = set(there.values_list("pk", flat=True))
-    # Whether each person is on duty now, in words, and the tone of that.
+    in_office = Person.objects.present().filter(duty_turns__in=shown_turns)
+    present = set(in_office.values_list("pk", flat=True))
+    # Whether each person is on duty now: the words, and the colour of their chip.
     lines = []
-    for turn in shown:
+    for turn in shown_turns:
         status_now = ("Off duty now", "")
         if not turn.person.is_active:
             status_now = ("Deactivated", "amber")
@@ -68,22 +73,22 @@ def _overview(
         elif is_working_time(turn.calendar, timezone.now()):
             status_now = ("On duty now", "green")
         lines.append((turn, status_now, may_set(actor, turn.mailbox)))
-    planned = {_scope(plan.mailbox) for plan in shown_plans}
-    scopes = _scopes(actor, seen)
+    planned = {_scope_of(plan.mailbox) for plan in shown_plans}
+    scopes = _settable_scopes(actor, visible)
     context = {
         "plans": [
-            (plan, _scope(plan.mailbox), *_in_words(plan)) for plan in shown_plans
+            (plan, _scope_of(plan.mailbox), *_in_words(plan)) for plan in shown_plans
         ],
-        "others": [
-            (key, "all mailboxes" if key == ALL else words)
-            for key, words in scopes.items()
-            if key not in planned
+        "without_plan": [
+            (scope, "all mailboxes" if scope == ALL else name)
+            for scope, name in scopes.items()
+            if scope not in planned
         ],
         "turns": lines,
         "calendars": WorkCalendar.objects.order_by("name"),
         "may_set_all": ALL in scopes,
         "scopes": scopes,
-        "people": _people_of(scopes, seen),
+        "people": _possible_people(scopes, visible),
         "error": error,
     }
     return render(request, "policy/review_plans.html", context, status=status)
@@ -92,40 +97,41 @@ def _overview(
 review_plans = require_safe(_overview)
 
 
-def _visible_boxes(actor: Actor) -> dict[int, Mailbox]:
-    boxes = Mailbox.objects.at_work().there().visible_to(actor)
-    return {box.pk: box for box in boxes.select_related("connection")}
+def _visible_mailboxes(actor: Actor) -> dict[int, Mailbox]:
+    mailboxes = Mailbox.objects.at_work().active().visible_to(actor)
+    return {mailbox.pk: mailbox for mailbox in mailboxes.select_related("connection")}
 
 
-def _scopes(actor: Actor, seen: Mapping[int, Mailbox]) -> dict[str, str]:
-    """Return the mailboxes whose plans the actor may set, by what forms and addresses
-    call them.
-    """
+def _settable_scopes(actor: Actor, visible: Mapping[int, Mailbox]) -> dict[str, str]:
+    """Return the scopes whose plans and duties the actor may set, with their names."""
     found = {ALL: "All mailboxes"} if may_set(actor, None) else {}
-    for box in seen.values():
-        if may_set(actor, box):
-            found[_scope(box)] = str(box)
+    for mailbox in visible.values():
+        if may_set(actor, mailbox):
+            found[_scope_of(mailbox)] = str(mailbox)
     return found
 
 
-def _people_of(
-    scopes: Mapping[str, str], seen: Mapping[int, Mailbox]
+def _possible_people(
+    scopes: Mapping[str, str], visible: Mapping[int, Mailbox]
 ) -> dict[str, str]:
+    """Return the people who can be on duty in one of these scopes, as choices."""
     if ALL in scopes:
         return people_for(None)
     found: dict[str, str] = {}
-    for box in seen.values():
-        if _scope(box) in scopes:
-            found |= people_for(box)
+    for mailbox in visible.values():
+        if _scope_of(mailbox) in scopes:
+            found |= people_for(mailbox)
     return found
 
 
-def _scope(mailbox: Mailbox | None) -> str:
+def _scope_of(mailbox: Mailbox | None) -> str:
     return ALL if mailbox is None else f"mailbox-{mailbox.pk}"
 
 
 def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Return the targets of a plan by risk, and the steps of its ladder."""
+    """Return a plan's targets as (risk, time until opened, time until decided), and the
+    steps of its escalation.
+    """
     found = []
     for risk, words in RISKS.items():
         look, decision = (
@@ -140,20 +146,19 @@ def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
 @require_safe
 def review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Show one plan, with its form for those who may change it."""
-    mailbox = _get_visible_scope_or_404(request, scope)
-    return _plan_page(request, mailbox)
+    return _plan_page(request, _get_visible_mailbox_or_404(request, scope))
 
 
 @require_POST
 def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Save a plan."""
-    mailbox = _get_visible_scope_or_404(request, scope)
+    mailbox = _get_visible_mailbox_or_404(request, scope)
     if not may_set(request.actor, mailbox):
         return _plan_page(
             request,
             mailbox,
             status=403,
-            error="Only an admin of what it is for can change this plan.",
+            error="Only an admin of its mailboxes can change this plan.",
         )
     form = PlanForm(request.POST, plan=None, people=people_for(mailbox))
     if not form.is_valid():
@@ -173,7 +178,7 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
 @require_POST
 def remove_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Remove a plan."""
-    mailbox = _get_visible_scope_or_404(request, scope)
+    mailbox = _get_visible_mailbox_or_404(request, scope)
     try:
         commands.remove_plan(mailbox=mailbox, actor=request.actor)
     except ActNotAllowed as error:
@@ -181,11 +186,12 @@ def remove_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     return redirect_with_notice(request, "The plan is removed.", "review-plans")
 
 
-def _get_visible_scope_or_404(request: DeskRequest, scope: str) -> Mailbox | None:
+def _get_visible_mailbox_or_404(request: DeskRequest, scope: str) -> Mailbox | None:
+    """Return the mailbox of a scope; None for all mailboxes."""
     if scope == ALL:
         return None
     missing = "There is no such mailbox, or you do not see it."
-    named = _SCOPE.fullmatch(scope)
+    named = _MAILBOX_SCOPE.fullmatch(scope)
     if named is None:
         raise Http404(missing)
     visible = Mailbox.objects.at_work().visible_to(request.actor)
@@ -207,10 +213,11 @@ def _plan_page(
     if form is None and may_change:
         form = PlanForm(None, plan=plan, people=people_for(mailbox))
     context = {
-        # The form has the version of now with what was typed, so the page shows both.
+        # After a conflict the page shows both: the stored plan, and in the form what
+        # was typed.
         "plan": plan,
         "box": mailbox,
-        "scope": _scope(mailbox),
+        "scope": _scope_of(mailbox),
         "may_change": may_change,
         "form": form,
         "error": error,
@@ -238,8 +245,8 @@ def calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
 
 @require_POST
 def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
-    """Change a calendar. That asks to confirm who one is where a rule names it: it
-    changes who approves when.
+    """Change a calendar. If a rule uses it, the admin must sign in again first: the
+    change decides who has to approve, and when.
     """
     found = _get_calendar_or_404(calendar_id)
     if not may_set(request.actor, None):
@@ -277,8 +284,8 @@ def _save_calendar(request: DeskRequest, found: WorkCalendar | None) -> HttpResp
             actor=request.actor, calendar=found, **form.wanted()
         )
     except StalePlan as stale:
-        # With the form as it was typed, so that saving once more replaces what is
-        # stored now.
+        # The page shows the stored calendar, and in the form what was typed. Saving
+        # once more replaces what is stored.
         stored = WorkCalendar.objects.filter(pk=found.pk).first() if found else None
         return _calendar_page(
             request, stored, form=form, status=409, error=stale.sentence
@@ -298,16 +305,16 @@ def _calendar_page(
     status: int = 200,
 ) -> HttpResponse:
     seen = commands.seen_calendar(found) if found else ""
+    changes = PendingChange.objects.at("calendar", found.pk) if found else ()
     context = {
         "calendar": found,
         "form": form or CalendarForm(None, calendar=found),
-        # After an error of the form it is still the one that was shown first.
+        # What the form was filled from. It stays the same after an invalid form, so
+        # that a change in between is noticed.
         "seen": form["seen"].value() if form and form.errors else seen,
         "note": NOTE,
         "rules": commands.rules_naming(found) if found and request.actor.scopes else (),
-        "waiting_changes": PendingChange.objects.at("calendar", found.pk)
-        if found
-        else (),
+        "waiting_changes": changes,
         "error": error,
         "may_change": may_set(request.actor, None),
     }
@@ -318,22 +325,24 @@ def _calendar_page(
 def add_duty(request: DeskRequest) -> HttpResponse:
     """Put a person on duty."""
     actor = request.actor
-    seen = _visible_boxes(actor)
-    scopes = _scopes(actor, seen)
+    visible = _visible_mailboxes(actor)
+    scopes = _settable_scopes(actor, visible)
     if not scopes:
         return _overview(
             request, status=403, error="Only an admin can set who is on duty."
         )
-    form = DutyForm(request.POST, people=_people_of(scopes, seen), scopes=scopes)
+    form = DutyForm(
+        request.POST, people=_possible_people(scopes, visible), scopes=scopes
+    )
     if not form.is_valid():
         return _overview(request, status=422, error=form.first_error())
-    asked = form.cleaned_data
+    data = form.cleaned_data
     mailbox = next(
-        (box for box in seen.values() if _scope(box) == asked["mailbox"]), None
+        (one for one in visible.values() if _scope_of(one) == data["mailbox"]), None
     )
-    person = Person.objects.get(pk=int(asked["person"]))
+    person = Person.objects.get(pk=int(data["person"]))
     commands.add_duty(
-        person=person, mailbox=mailbox, calendar=asked["calendar"], actor=actor
+        person=person, mailbox=mailbox, calendar=data["calendar"], actor=actor
     )
     return redirect_with_notice(request, f"{person} is on duty.", "review-plans")
 

@@ -137,7 +137,7 @@ def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(
     for words in (
         "The ledger is intact",
         f"Lost are at least {lost} entries",
-        "Decisions under way: 1.",
+        "Decisions in progress: 1.",
         "Start it",
     ):
         assert words in done.stdout, done.stdout

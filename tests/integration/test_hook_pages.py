@@ -76,7 +76,7 @@ def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, accou
 def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(
     signed_in, admin, account
 ):
-    there = account.connection.mailboxes.there()
+    there = account.connection.mailboxes.active()
     mailboxes = there.values_list("upstream_id", "address")
     for name, value in (
         ("url", "https://[x"),

@@ -111,7 +111,7 @@ def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(
 
 
 def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, account):
-    there = account.connection.mailboxes.there()
+    there = account.connection.mailboxes.active()
     mailboxes = there.values_list("upstream_id", "address")
     for name, value, words in (
         ("scopes", [], "Select at least one"),

@@ -228,7 +228,7 @@ def _mailboxes_of(
     """
     if to_write:
         actor = actor.acting_as(Role.REVIEWER, Role.ADMIN)
-    visible = Mailbox.objects.visible_to(actor).there().at_work()
+    visible = Mailbox.objects.visible_to(actor).active().at_work()
     mailboxes = list(
         visible.select_related("connection").order_by("address", "connection__slug")
     )

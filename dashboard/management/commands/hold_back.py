@@ -1,10 +1,10 @@
-"""Holds back what may have been sent since a backup was made. `./run restore` does so
-by itself.
+"""Holds back, after a restore, what may have been sent since the backup was made.
+`./run restore` runs this command.
 
-No decision is executed twice, and nobody approves a message without knowing that it may
-be sent. Only MultiMail may know what happened between the backup and the restore. So
-every decision in progress is in doubt, until the desk has read its outcome; and each
-connection is paused until an admin has checked it.
+The restored database does not know what was decided and sent after the backup. So that
+nothing is sent twice, every decision that was in progress counts as unconfirmed until
+the desk has read its outcome from MultiMail; messages that may have been sent are
+marked for reviewers; and each connection is paused until an admin has checked it.
 """
 
 from dataclasses import asdict
@@ -28,11 +28,11 @@ OPERATOR = operator("restore", Role.ADMIN)
 
 
 class Command(BaseCommand):
-    """Run it by hand, before the desk is started, if the database was restored by other
-    means.
+    """Run it by hand if the database was restored by other means, before the desk is
+    started.
     """
 
-    help = "Holds back what may have been sent since a backup was made. `./run restore` does so by itself."
+    help = "Holds back what may have been sent since a backup was made. `./run restore` runs this command."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -43,33 +43,33 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:
-        doubtful, marked, paused = hold_back(made_at)
+        unconfirmed, marked, paused = hold_back(made_at)
         call_command(
             "gateway_restored", "--made-at", made_at.isoformat(), stdout=self.stdout
         )
         self.stdout.write(
-            f"Decisions under way: {doubtful}. They stay unconfirmed until MultiMail is read; an approval whose "
-            "message is still held is only sent again when a person confirms it.\n"
-            f"Paused connections: {paused}. Marked messages: {marked}; they may have been sent since. "
+            f"Decisions in progress: {unconfirmed}. They are unconfirmed until the desk has read their outcome; if "
+            "the message of an approval is still held, it is only sent after a person confirms it.\n"
+            f"Paused connections: {paused}. Marked messages: {marked}; they may have been sent since the backup. "
             "Compare with the mail server's log, then resume each connection on its page."
         )
 
 
 @transaction.atomic
 def hold_back(made_at: datetime) -> tuple[int, int, int]:
-    """Put decisions in progress in doubt, mark messages waiting at our gateway, and
-    pause every connection; return how many of each.
+    """Make decisions in progress unconfirmed, mark messages held at our gateway, and
+    pause every connection. Returns how many decisions, messages and connections.
 
-    Must run before any worker starts. Hosted MultiMail was not restored: what it holds
-    was not sent, and what left it does not hold. Our gateway may have been restored
-    too, and then holds again what was approved and sent since.
+    Must run before any worker starts. Messages at a hosted MultiMail need no mark: it
+    was not restored, so what it still holds was not sent. Our gateway may have been
+    restored with the desk, and then holds messages that were sent after the backup.
     """
     moment = f"{made_at:%Y-%m-%d %H:%M:%S} UTC"
-    under_way = Decision.objects.filter(
+    in_progress = Decision.objects.filter(
         state__in=(DecisionState.RECORDED, DecisionState.CALLING)
     ).under_lock()
-    doubtful = 0
-    for decision in under_way:
+    unconfirmed = 0
+    for decision in in_progress:
         settle.advance(
             decision,
             DecisionEvent.DOUBT,
@@ -79,8 +79,9 @@ def hold_back(made_at: datetime) -> tuple[int, int, int]:
             lease_until=None,
             due_at=Now(),
         )
-        doubtful += 1
-    # Reads from before the backup prove nothing now.
+        unconfirmed += 1
+    # The reads that were counted for older unconfirmed decisions were made before the
+    # backup, and count no longer.
     Decision.objects.filter(state=DecisionState.UNKNOWN).update(
         seen_held=0, seen_absent=0
     )
@@ -97,18 +98,18 @@ def hold_back(made_at: datetime) -> tuple[int, int, int]:
         Review.objects.filter(pk=message.pk).update(**risk_facets(revision.findings))
         marked += 1
     connections = list(Connection.objects.at_work().filter(paused_by_hand=False))
-    # It would execute an approval again once our gateway, restored too, is read as
-    # holding the message.
+    # With this setting the desk repeats an unconfirmed approval when it reads that the
+    # message is held. A restored gateway may hold what was sent, so it is switched off.
     Connection.objects.filter(repeats_unknown_approvals=True).update(
         repeats_unknown_approvals=False
     )
     reason = (
-        f"The desk was restored from the backup of {moment}. Messages waiting then may since have been decided and "
-        "sent: compare with the mail server's log, then resume it."
+        f"The desk was restored from the backup of {moment}. Messages that waited then may have been decided and "
+        "sent since: compare with the mail server's log, then resume the connection."
     )
     for connection in connections:
         pause_by_hand(connection=connection, reason=reason, actor=OPERATOR)
-    return doubtful, marked, len(connections)
+    return unconfirmed, marked, len(connections)
 
 
 def _moment(text: str) -> datetime:
