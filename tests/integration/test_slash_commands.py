@@ -206,6 +206,30 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(
     assert decide(message, second_reviewer).decision
 
 
+def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(
+    desk, discord, ana
+):
+    """Point 14, as Discord asks while somebody types."""
+    run(make_command("sendemail", **MESSAGE))
+    stranger = {"to": ["danger@else.example"], "subject": "Another", "markdown": "x"}
+    path = f"/v1/mailboxes/{desk.world.mailbox.pk}/send"
+    desk.ask("POST", path, key="agent", json=stranger)
+    read_connection.run(desk.connection.pk)
+
+    def offered(option, typed, user=ANA):
+        options = rows_of(**{"subject": "x", option: typed})
+        options[-1]["focused"] = True
+        answer = interact(4, str(next(NUMBERS)), options, user)
+        assert answer["type"] == 8
+        return [one["value"] for one in answer["data"]["choices"]]
+
+    assert offered("mailbox", "SUPP") == [desk.world.mailbox.address]
+    assert offered("to", "DAN") == ["dana@northwind.example"], "nobody else's addresses"
+    assert offered("mailbox", "", user="80351110224678999") == []
+    Grant.objects.filter(person=ana).delete()
+    assert offered("mailbox", "") == offered("to", "dan") == []
+
+
 # --- once, whatever happens
 
 

@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
+from django.db.models import F
 from django.urls import reverse
 
 from alerts.cards.markup import cut, units
@@ -34,6 +35,11 @@ from upstream.agent import Agent
 
 # How many addresses an answer lists.
 MAX_NAMED = 15
+# Discord's limits on the number and the length of suggestions.
+MAX_SUGGESTIONS = 25
+_MAX_LENGTH = 100
+# Recipients of this many messages are suggested.
+_RECENT = 200
 WRITING = ("sendemail", "reply")
 _TYPED = "\nYou typed:\n"
 _FENCE = "```"
@@ -220,6 +226,39 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
     )
 
 
+def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[str]:
+    """Return suggestions for the option; none for an account that is not linked or has
+    no role here.
+    """
+    person = Person.objects.filter(
+        discord_accounts__discord_id=discord_id, is_active=True
+    ).first()
+    if person is None or needs_second_factor(person):
+        return []
+    actor = person.actor(surface="discord")
+    _, usable = _mailboxes_of(actor, to_write=command in WRITING)
+    if option == "mailbox":
+        return _matching([_name_of(one, usable) for one in usable], typed)
+    if option != "to":
+        return []
+    # The text with its last address completed: several stand there with commas.
+    before, comma, last = typed.rpartition(",")
+    begin = f"{before}{comma} " if comma else ""
+    theirs = Message.objects.filter(
+        connection__commanded__person=person,
+        connection__commanded__upstream_id=F("upstream_id"),
+        mailbox__in=usable,
+    )
+    messages = theirs.order_by("-pk").values_list("recipients", flat=True)[:_RECENT]
+    known = dict.fromkeys(
+        address
+        for recipients in messages
+        for address in recipients
+        if address not in before
+    )
+    return _matching(list(known), last, begin=begin)
+
+
 def _mailboxes_of(
     actor: Actor, *, to_write: bool
 ) -> tuple[list[Mailbox], list[Mailbox]]:
@@ -244,6 +283,11 @@ def _name_of(mailbox: Mailbox, among: list[Mailbox]) -> str:
     if len(same) == 1:
         return mailbox.address
     return f"{mailbox.connection.slug}/{mailbox.address}"
+
+
+def _matching(names: list[str], typed: str, *, begin: str = "") -> list[str]:
+    found = [begin + name for name in names if typed.strip().lower() in name.lower()]
+    return [name for name in found if len(name) <= _MAX_LENGTH][:MAX_SUGGESTIONS]
 
 
 def send_email(command: Command) -> str:

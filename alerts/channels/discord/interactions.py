@@ -29,6 +29,7 @@ from django.views.decorators.http import require_POST
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from alerts import tasks
+from alerts.channels.discord.commands import suggest
 from alerts.channels.discord.replies import (
     BROKEN,
     DEFERRED,
@@ -37,6 +38,7 @@ from alerts.channels.discord.replies import (
     Body,
     Reply,
     answer_deferred,
+    choices,
     private,
 )
 from alerts.channels.discord.run_command import run_command
@@ -89,6 +91,7 @@ TRY_AGAIN = "The message was busy. Nothing was decided: press again."
 PING = 1
 COMMAND = 2
 COMPONENT = 3
+AUTOCOMPLETE = 4
 FORM = 5
 _KINDS = {
     COMMAND: Interaction.Kind.COMMAND,
@@ -137,6 +140,7 @@ class _Option(_Signed):
 
     name: _Name
     value: _Typed | bool | int | float | None = None
+    focused: bool | None = None
 
 
 class _Field(_Signed):
@@ -287,6 +291,8 @@ def receive(body: bytes) -> Body:
         raise NoInteraction(str(error)) from None
     except (ValueError, RecursionError):
         raise NoInteraction from None
+    if received.type == AUTOCOMPLETE:
+        return choices(_suggestions(received, columns))
     if received.application_id != settings.DISCORD_APP_ID:
         # Its public key is ours, so only the id can be wrong: what is put off could
         # never be answered.
@@ -313,7 +319,7 @@ def _columns(received: Received) -> dict[str, str]:
     channel = received.channel.name if received.channel else None
     kind = str(_KINDS.get(received.type, ""))
     options: list[dict[str, Any]] | dict[str, Any]
-    if received.type == COMMAND:
+    if received.type in (COMMAND, AUTOCOMPLETE):
         name = data.name
         typed = [one for one in data.options or [] if isinstance(one.value, str)]
         options = [{"name": one.name, "value": one.value} for one in typed]
@@ -345,6 +351,23 @@ def _reason(rows: list[_Row]) -> str:
             if field and field.custom_id == REASON and field.value is not None:
                 return field.value
     raise ValueError("no reason")
+
+
+def _suggestions(received: Received, columns: dict[str, str]) -> list[str]:
+    options = received.data.options or []
+    option = next((one for one in options if one.focused), None)
+    try:
+        with transaction.atomic():
+            _be_quick()
+            return suggest(
+                discord_id=columns["discord_user_id"],
+                command=columns["name"],
+                option=option.name if option else "",
+                typed=str(option.value or "") if option else "",
+            )
+    except (OperationalError, InterfaceError):
+        # People go on typing meanwhile.
+        return []
 
 
 @atomic_with_retry

@@ -21,15 +21,23 @@ class NotRegistered(Exception):
 
 
 def _text(
-    name: str, description: str, *, required: bool = True, most: int
+    name: str,
+    description: str,
+    *,
+    required: bool = True,
+    most: int,
+    suggested: bool = False,
 ) -> dict[str, Any]:
-    return {
+    option: dict[str, Any] = {
         "type": _STRING,
         "name": name,
         "description": description,
         "required": required,
         "max_length": most,
     }
+    if suggested:
+        option["autocomplete"] = True
+    return option
 
 
 _MAILBOX = _text(
@@ -37,6 +45,7 @@ _MAILBOX = _text(
     "Which mailbox, where you may use several",
     required=False,
     most=320,
+    suggested=True,
 )
 # What Discord shows where somebody types a slash, to everybody on the server.
 COMMANDS: list[dict[str, Any]] = [
@@ -45,7 +54,7 @@ COMMANDS: list[dict[str, Any]] = [
         "name": "sendemail",
         "description": "Send an email; somebody else reviews it first",
         "options": [
-            _text("to", "Address, or several with commas", most=1000),
+            _text("to", "Address, or several with commas", most=1000, suggested=True),
             _text("subject", "Subject line", most=998),
             _text("body", "Text of the message; \\n starts a new line", most=6000),
             _MAILBOX,

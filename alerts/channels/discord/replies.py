@@ -37,6 +37,7 @@ REASON = "reason"
 _PONG = 1
 _MESSAGE = 4
 _DEFERRED = 5
+_CHOICES = 8
 _FORM = 9
 _EPHEMERAL = 64
 _LABEL = 18
@@ -88,6 +89,14 @@ class Reply:
     def body(self) -> Body:
         """Return the answer in Discord's form."""
         return reason_form(self.form) if self.form else private(self.content)
+
+
+def choices(names: list[str]) -> Body:
+    """Return suggestions for the option that somebody is filling in."""
+    return {
+        "type": _CHOICES,
+        "data": {"choices": [{"name": name, "value": name} for name in names]},
+    }
 
 
 def private(content: str) -> Body:
