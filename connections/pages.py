@@ -221,7 +221,7 @@ def new_ticket() -> str:
     return secrets.token_urlsafe(12)
 
 
-def take_ticket(request: DeskRequest) -> None:
+def take_ticket(request: DeskRequest, *, shown: str, to_repeat: str) -> None:
     """Use a form's token. Raises SentTwice if it was used before: reloading the answer
     must not make a second key.
     """
@@ -229,6 +229,6 @@ def take_ticket(request: DeskRequest) -> None:
     name = f"ticket:{request.actor.id}:{ticket}"
     if not 8 <= len(ticket) <= 40 or not cache.add(name, 1, _DAY):
         raise SentTwice(
-            "This form was sent before, and the key or secret that it made was shown then, once. Check the list. To "
-            "make another, send the form again."
+            f"This form was sent before, and its {shown} was shown then, once. Check the list. To {to_repeat}, send "
+            "the form again."
         )

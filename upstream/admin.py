@@ -148,11 +148,14 @@ class AdminClient(Client):
         return self.ask("DELETE", "/v1/webhooks/{}", webhook_id)
 
     def list_deliveries(
-        self, *, webhook_id: str, without: Collection[str] = ()
-    ) -> list[Json]:
-        """Read the newest fifty of what was sent."""
-        params = {"webhook_id": webhook_id, "limit": "50"}
-        return self._page("/v1/webhook-deliveries", "deliveries", params, without)[0]
+        self, *, webhook_id: str = "", cursor: str = "", without: Collection[str] = ()
+    ) -> tuple[list[Json], str]:
+        """Read one page of what was sent, newest first, and the cursor of the next
+        page.
+        """
+        params = {"webhook_id": webhook_id, "cursor": cursor, "limit": "50"}
+        rows, more = self._page("/v1/webhook-deliveries", "deliveries", params, without)
+        return [row for row in rows if row.get("id")], more
 
     def replay_delivery(self, delivery_id: str) -> Json:
         """Send a finished delivery again: the same bytes under the same event id (our

@@ -168,7 +168,7 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
     if request.method == "POST":
         try:
             wanted = cleaned(form)
-            take_ticket(request)
+            take_ticket(request, shown="key", to_repeat="create another key")
             created = create_key(
                 connection=connection,
                 actor=request.actor,

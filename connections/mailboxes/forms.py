@@ -56,6 +56,7 @@ class NewMailboxForm(ApprovalCodeForm):
         choices=[(mode.name, mode.words) for mode in NEW_MODES],
         error_messages=same_error("Choose a mode."),
     )
+    allow_looser_per_call = forms.BooleanField(required=False)
 
     def clean_address(self) -> str:
         """Accept a whole address, or the part before the @."""

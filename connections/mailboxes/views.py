@@ -167,6 +167,14 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
     notice = f"{created} was created. Its mode is {_mode_words(created)}."
+    if wanted["allow_looser_per_call"]:
+        # A change of its own, because a second admin may have to accept it.
+        try:
+            change_mailbox(
+                mailbox=created, actor=actor, changes={"allow_looser_per_call": True}
+            )
+        except CHANGE_ERRORS as error:
+            notice += f" A call may not loosen it yet. {error.sentence}"
     return redirect_with_notice(request, notice, "mailbox", mailbox_id=created.pk)
 
 

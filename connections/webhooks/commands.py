@@ -90,14 +90,17 @@ def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> We
 
 
 def read_deliveries(
-    connection: Connection, *, actor: Actor, webhook: Webhook
-) -> list[Delivery]:
-    """Read the newest deliveries. Raises as read_webhooks."""
-    rows = read_account(
+    connection: Connection, *, actor: Actor, webhook: Webhook, cursor: str
+) -> tuple[list[Delivery], str]:
+    """Read one page of deliveries, newest first, with the cursor of the next page.
+    Raises as read_webhooks.
+    """
+    rows, following = read_account(
         connection,
         actor,
         lambda admin: without_refused(
-            connection, partial(admin.list_deliveries, webhook_id=webhook.id)
+            connection,
+            partial(admin.list_deliveries, webhook_id=webhook.id, cursor=cursor),
         ),
         may="see what its webhooks were sent",
     )
@@ -109,7 +112,7 @@ def read_deliveries(
         delivery = _delivery(row)
         if str(named) == webhook.id if named else delivery.url == webhook.url:
             deliveries.append(delivery)
-    return deliveries
+    return deliveries, following
 
 
 def _in_words(

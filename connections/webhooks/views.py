@@ -134,6 +134,9 @@ class DeleteOwnForm(SentenceForm):
 
 
 _LIST = "connections/webhooks.html"
+_take_ticket = partial(
+    take_ticket, shown="secret", to_repeat="register another webhook"
+)
 
 
 @require_safe
@@ -175,7 +178,7 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
     if request.method == "POST":
         try:
             typed = cleaned(form)
-            take_ticket(request)
+            _take_ticket(request)
             created = register_webhook(
                 connection=connection,
                 actor=request.actor,
@@ -202,10 +205,14 @@ def _webhook_page(
     *,
     failed: DeskError | None = None,
 ) -> HttpResponse:
+    cursor = request.GET.get("before", "")[:200]
     deliveries: list[Delivery] = []
+    following = ""
     log_error = ""
     try:
-        deliveries = read_deliveries(connection, actor=request.actor, webhook=found)
+        deliveries, following = read_deliveries(
+            connection, actor=request.actor, webhook=found, cursor=cursor
+        )
     except CHANGE_ERRORS as unread:
         log_error = unread.sentence
     context = {
@@ -215,6 +222,8 @@ def _webhook_page(
         if found.mailbox_id
         else None,
         "sent": deliveries,
+        "following": following,
+        "is_first_page": not cursor,
         "log_error": log_error,
         "overlaps": OVERLAPS,
         "ticket": new_ticket(),
@@ -258,7 +267,7 @@ def rotate(
 ) -> HttpResponse:
     """Make another secret, and show it once."""
     overlap = cleaned(OverlapForm(request.POST))["overlap"]
-    take_ticket(request)
+    _take_ticket(request)
     rotated = rotate_webhook(
         connection=connection, webhook=found, actor=request.actor, overlap_s=overlap
     )
