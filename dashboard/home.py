@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals.desk_messages import desk_messages
-from approvals.models import Decision, verdicts
+from approvals.models import Decision, Verdict, verdicts
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.actors import Actor
@@ -26,6 +26,7 @@ from common.counts import COUNTED, count_of, counted
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
 from connections.accounts.views import connection_rows
 from mirror.states import Outcome
+from people.second_admin.setting import shows_people
 from risk.rules import RULES
 
 # How many kinds of findings have a separate bar.
@@ -122,7 +123,12 @@ def panels_for(actor: Actor) -> list[Panel]:
     visible = desk_messages().visible_to(actor)
     of_the_week = Decision.objects.visible_to(actor).of_the_week().by_people()
     week = of_the_week.times()
-    panels = [_times(week), _caught(of_the_week.caught_by_rule())]
+    panels = [_times(week)]
+    # Figures of single people are read only where they are allowed.
+    if shows_people():
+        given = Verdict.objects.visible_to(actor)
+        panels.append(_people(given.of_the_week().paces()))
+    panels.append(_caught(of_the_week.caught_by_rule()))
     if week["number"] >= verdicts.MOST:
         panels = [
             replace(one, lead=f"{one.lead} Of the newest {verdicts.MOST:,} only.")
@@ -185,6 +191,28 @@ def _times(week: dict[str, Any]) -> Panel:
             f"median {spoken(week['median'])}, 95th percentile {spoken(week['most'])}."
         )
     return Panel(name="times", title="Time to decision", empty=words)
+
+
+def _people(found: Iterable[dict[str, Any]]) -> Panel:
+    """Return how much each reviewer decided, and how long messages were open before;
+    sorted by name, not by number.
+    """
+    rows = []
+    for row in found:
+        name = row["person__name"] or row["person__email"]
+        number = row["number"]
+        half = spoken(row["median"]) if row["noted"] else "an unknown time"
+        cells = (name, str(number), str(row["approved"]), half)
+        said = f"{name}: {number}, median {half}"
+        rows.append(Row(cells, f"{number} · median {half}", said, [(number, "blue")]))
+    return _chart(
+        rows,
+        name="people",
+        title="Decisions by reviewer",
+        lead="In the last 7 days, with the median time a message was open. Messages differ, so this is no ranking.",
+        head=("Who", "Decisions", "Approved", "Median"),
+        empty="No decisions in the last 7 days.",
+    )
 
 
 def _caught(found: Iterable[tuple[str, int, int]]) -> Panel:

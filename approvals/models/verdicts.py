@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import Aggregate, Case, Count, F, FloatField, Q, When
+from django.db.models import Aggregate, Case, Count, F, FloatField, Q, QuerySet, When
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Greatest, Length, Now
 
@@ -58,6 +58,12 @@ class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
             .order_by("pk")
         )
 
+    def of_the_week(self) -> Self:
+        """Given in the last seven days, and still counted (relies on
+        verdict_given_brin).
+        """
+        return self.filter(live=True, given_at__gte=Now() - WEEK)
+
     def approvals_read(self) -> dict[str, Any]:
         """Return how the newest approvals of these were read (relies on
         verdict_given_brin).
@@ -94,6 +100,25 @@ class VerdictQuerySet(OfMessagesQuerySet["Verdict"]):
                 "pk", filter=Q(parts_unread__gt=0) | Q(seconds_shown__lt=F("needed"))
             ),
         )
+
+    def paces(self) -> QuerySet[Any, dict[str, Any]]:
+        """Return for each person how many they gave, and the median of the seconds that
+        the message was open before.
+
+        Sorted by name, so that it is no ranking.
+        """
+        newest = self.model.objects.filter(
+            pk__in=self.order_by("-pk").values("pk")[:MOST]
+        )
+        rows: QuerySet[Any, Any] = newest.values(
+            "person", "person__name", "person__email"
+        ).annotate(
+            number=Count("pk"),
+            approved=Count("pk", filter=Q(outcome=Outcome.APPROVE)),
+            noted=Count("seconds_shown"),
+            median=Percentile("seconds_shown", 0.5),
+        )
+        return rows.order_by("person__name", "person")
 
 
 class Verdict(models.Model):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals.models import Decision, Review
+from approvals.models import Decision, Review, Verdict
 from dashboard.home import panels_for
 from mirror.models import Message
 from tests.factories import (
@@ -16,6 +16,8 @@ from tests.factories import (
     make_person,
 )
 from tests.integration.deciding import make_decision
+
+pytestmark = pytest.mark.usefixtures("people_shown")
 
 
 def panels(person):
@@ -34,8 +36,12 @@ def decided(connection):
     """
     shown = make_message(connection).revision
 
-    def make(person, outcome="approve", *, rules=(), **fields):
+    def make(person, outcome="approve", *, seconds_shown=None, rules=(), **fields):
         message = make_message(connection, hydrated=False)
+        about = {"message": message, "revision": shown, "outcome": outcome}
+        Verdict.objects.create(
+            **about, person=person, surface="web", seconds_shown=seconds_shown
+        )
         message.revision = shown
         given_by = fields.pop("given_by", person)
         make_decision(message, given_by, "applied", outcome, **fields)
@@ -47,15 +53,20 @@ def decided(connection):
     return make
 
 
-def test_rejections_by_finding_are_counted_for_each_finding(
+def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(
     reviewer, second_reviewer, decided
 ):
-    decided(second_reviewer, rules=["first_contact"])
+    decided(second_reviewer, seconds_shown=8, rules=["first_contact"])
     found = ["lookalike_recipient", "first_contact"]
-    first = decided(reviewer, "reject", rules=found)
-    decided(reviewer, "send_back", rules=["first_contact"])
+    first = decided(reviewer, "reject", seconds_shown=30, rules=found)
+    decided(reviewer, "send_back", seconds_shown=40, rules=["first_contact"])
     decided(reviewer, "reject")
-    assert rows(reviewer)["caught"] == [
+    found = rows(reviewer)
+    assert found["people"] == [
+        ("Ana Ferreira", "3", "0", "35 s"),
+        ("Ben Okafor", "1", "1", "8 s"),
+    ]
+    assert found["caught"] == [
         ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No finding", "1", "0"),
     ]  # fmt: skip
     # The rest is counted in one row.
@@ -63,8 +74,10 @@ def test_rejections_by_finding_are_counted_for_each_finding(
     caught = rows(reviewer)["caught"]
     assert len(caught) == 9
     assert caught[-2] == ("Other findings", "3", "0")
+    Verdict.objects.update(live=False)
     Decision.objects.update(state="undone")
-    assert rows(reviewer)["caught"] == []
+    found = rows(reviewer)
+    assert found["people"] == []
 
 
 def test_only_the_last_week_and_visible_messages_are_counted(
@@ -81,8 +94,10 @@ def test_only_the_last_week_and_visible_messages_are_counted(
     seen = rows(person)
     assert seen["waits"] == []
     assert seen["caught"] == [("Misleading link", "1", "0")]
+    assert seen["people"][0][1] == "1"
     assert "median" in panels(person)["times"].empty
     Decision.objects.update(recorded_at=Now() - timedelta(days=8))
+    Verdict.objects.update(given_at=Now() - timedelta(days=8))
     assert rows(reviewer) | {"waits": []} == {name: [] for name in seen}
     assert "No decisions" in panels(reviewer)["times"].empty
 
@@ -95,6 +110,6 @@ def test_each_chart_has_a_table_and_names_are_text(signed_in, reviewer, decided)
     assert "<script>alert(1)" not in page
     assert re.search(r"<b>2</b><span>not approved in 24 h", page)
     assert re.search(r"median \d s, 95th percentile", page)
-    for name in ("waits", "caught"):
+    for name in ("waits", "people", "caught"):
         card = page.partition(f'id="panel-{name}"')[2].partition("</section>")[0]
         assert card.count("<tr>") > 1, name
