@@ -12,6 +12,7 @@ class PracticeConfig(AppConfig):
         from approvals import local_messages, sweeping
         from common.actors import Role
         from common.sweeps import duty
+        from dashboard import words
         from dashboard.frame import context, find
         from people.second_admin.tightening import NEVER_WAITS
         from practice import ending, planting, views
@@ -25,6 +26,7 @@ class PracticeConfig(AppConfig):
             PracticeMessage.objects.over, ending.end_over, most=200
         )
         NEVER_WAITS["switch_practice_off"] = "ends practice messages"
+        words.SENSITIVE["practice-on"] = "switch practice messages on"
         context.STRIPS.append(views.strip)
         find.PAGES.append(
             (

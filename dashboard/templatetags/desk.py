@@ -227,6 +227,14 @@ def spoken(action: str) -> str:
 
 
 @register.filter
+def sensitive_act(name: str) -> str:
+    """Return what a person is about to do, as words, by the name of its address; empty
+    for what is not sensitive.
+    """
+    return words.SENSITIVE.get(name, "")
+
+
+@register.filter
 def stuck_word(kind: str) -> str:
     """Return what kind of thing is stuck, in a word or two."""
     return words.STUCK.get(kind, (kind, ""))[0]

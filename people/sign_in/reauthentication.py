@@ -38,7 +38,7 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
@@ -233,6 +233,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
         "redirect_field_name": "next",
         "redirect_field_value": wanted,
         "back": back,
+        **what_waits(request),
     }
     status = 422 if request.method == "POST" else 200
     return render(request, "account/reauthenticate.html", context, status=status)
@@ -245,11 +246,26 @@ def resubmit(request: DeskRequest) -> HttpResponse:
     """
     if not is_recently_authenticated(request):
         return ask_first(request)
-    kept = _read_saved(request)
+    context = what_waits(request, wanted=request.path)
+    context["kept"] = _read_saved(request)
     request.session.pop(_SAVED, None)
-    if kept is None:
+    if context["kept"] is None:
         return redirect("queue")
-    return render(request, "account/go_on.html", {"kept": kept})
+    return render(request, "account/go_on.html", context)
+
+
+def what_waits(request: HttpRequest, wanted: str = "") -> dict[str, Any]:
+    """Return the name of the address that waits for the confirmation, and whether
+    posted data is stored for it.
+    """
+    wanted = wanted or _sent(request, "next")
+    saved = _read_saved(request)
+    path = saved["path"] if saved and wanted == reverse("account_resubmit") else wanted
+    try:
+        name = resolve(urlsplit(path).path).url_name or ""
+    except (Resolver404, ValueError):
+        name = ""
+    return {"waiting": name, "has_kept": saved is not None}
 
 
 def _sent(request: HttpRequest, name: str) -> str:

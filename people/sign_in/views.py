@@ -20,6 +20,7 @@ from django.views.decorators.http import require_POST
 from people.models import Person
 from people.sign_in.factors import codes_of, factors_of
 from people.sign_in.passkeys import date_challenge, passkey_hindrance
+from people.sign_in.reauthentication import what_waits
 from people.sign_in.sessions import access_changed, record_failure
 
 _NOT_ACCEPTED = (
@@ -87,6 +88,10 @@ class StepView(AuthenticateView):  # type: ignore[misc]
 class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
     """A code of the app before a sensitive act."""
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return context | what_waits(self.request)
+
     def form_invalid(self, form: Any) -> HttpResponse:
         response: HttpResponse = self.render_to_response(
             self.get_context_data(form=form), status=422
@@ -104,6 +109,7 @@ class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
         date_challenge()
         return {
             **context,
+            **what_waits(self.request),
             "options": json.dumps(context["js_data"]["request_options"]),
             "hindrance": passkey_hindrance(self.request),
             "error": _NOT_ACCEPTED if self.request.method == "POST" else "",

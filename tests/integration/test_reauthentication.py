@@ -15,9 +15,11 @@ from django.urls import path
 from approvals.models import Decision
 from audit.models import Entry
 from dashboard.urls import *  # noqa: F403 - the desk's own addresses, beside those below
+from dashboard.words import SENSITIVE
 from people.sign_in import reauthentication
 from people.sign_in.reauthentication import reauthenticated
 from policy.models import KillSwitch
+from tests.doors import DOORS
 from tests.factories import make_message
 from tests.integration.test_bulk import approve, open_sheet
 
@@ -227,3 +229,15 @@ def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(
     let_go = client.post(f"/stop/gateway/{connection.pk}/", {"hold": "off"})
     assert not held.headers.get("Location", "").startswith(AGAIN)
     assert let_go["Location"].startswith(AGAIN)
+
+
+def test_confirmation_names_the_act_that_waits_whatever_it_is(signed_in, admin):
+    asking = {name for name, door in DOORS.items() if door.sure}
+    assert asking - set(SENSITIVE) <= {"account_reauthenticate", "account_resubmit"}
+    client = signed_in(admin, minutes=11)
+    answer = client.post("/people/1/deactivate/")
+    page = client.get(answer["Location"]).text
+    assert "You are about to <strong>deactivate somebody</strong>." in page
+    # A page that asks before it is shown.
+    shown = client.get(f"{AGAIN}?next=/connections/add/").text
+    assert "<strong>add a connection</strong>" in shown
