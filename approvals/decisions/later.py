@@ -1,7 +1,8 @@
 """Approving for later: the times that a reviewer can choose, and the words for them.
 
-The desk does not know where a recipient is: the reviewer chooses a time zone. The
-message stays held at MultiMail until then: MultiMail's own scheduling is not used.
+The desk does not know where a recipient is. Working hours are 09:00 to 17:00, Monday to
+Friday, in a time zone that the reviewer chooses. The message stays held at MultiMail
+until then: MultiMail's own scheduling is not used.
 """
 
 from dataclasses import dataclass
@@ -15,22 +16,56 @@ from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
 from audit.trail.sentences import duration
 from common.pages import SentenceForm
-from common.time_zones import zone_named
+from common.time_zones import zone_name, zone_named
 from mirror.models import Message
+from risk.addresses import bare_address
 
-MORNING = time(9)
+BEGINS = time(9)
+ENDS = time(17)
+_WEEKEND = (5, 6)
 MOST = timedelta(days=30)
 # What is carried out so much after its time is said to be late.
 LATE = timedelta(hours=1)
-WHENS = {"tomorrow": "Tomorrow, 09:00", "time": "Another time"}
+WHENS = {
+    "tomorrow": "Tomorrow, 09:00",
+    "hours": "Next working hours",
+    "time": "Another time",
+}
+# Offered while a zone is typed. Every other zone can be typed too.
+ZONES = (
+    "UTC",
+    "Europe/London",
+    "Europe/Lisbon",
+    "Europe/Paris",
+    "Europe/Berlin",
+    "Europe/Athens",
+    "Europe/Istanbul",
+    "Africa/Lagos",
+    "Africa/Johannesburg",
+    "Africa/Nairobi",
+    "Asia/Dubai",
+    "Asia/Kolkata",
+    "Asia/Singapore",
+    "Asia/Shanghai",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+    "America/Sao_Paulo",
+    "America/New_York",
+    "America/Chicago",
+    "America/Denver",
+    "America/Los_Angeles",
+    "America/Mexico_City",
+)
 
 
 @dataclass(frozen=True)
 class LaterChoice:
-    """What a reviewer chose: a time zone, and the day and time on a clock there; None:
-    tomorrow morning.
+    """What a reviewer chose: one of WHENS, a time zone and, for another time, the day
+    and time on a clock there.
     """
 
+    when: str
     zone: ZoneInfo
     at: datetime | None = None
 
@@ -90,7 +125,7 @@ class LaterForm(SentenceForm):
                 "at", f"Clocks in {zone} skip that time: choose another one."
             )
         else:
-            return LaterChoice(zone, at)
+            return LaterChoice(when, zone, at)
         return None
 
 
@@ -114,11 +149,18 @@ def timing_of(
         raise VerdictNotAllowed("Received messages can only be released at once.")
     # Never before the undo window is over.
     earliest = now + window
+    here = earliest.astimezone(choice.zone)
+    day = here.date()
     if choice.at is not None:
         chosen = choice.at.replace(tzinfo=choice.zone)
+    elif choice.when == "hours" and _in_working_hours(here):
+        chosen = here
     else:
-        tomorrow = earliest.astimezone(choice.zone).date() + timedelta(days=1)
-        chosen = datetime.combine(tomorrow, MORNING, choice.zone)
+        if choice.when == "tomorrow" or here.time() >= BEGINS:
+            day += timedelta(days=1)
+        while choice.when == "hours" and day.weekday() in _WEEKEND:
+            day += timedelta(days=1)
+        chosen = datetime.combine(day, BEGINS, choice.zone)
     at = chosen.astimezone(UTC)
     if at < now:
         raise VerdictNotAllowed("That time is in the past. Choose a later one.")
@@ -132,8 +174,14 @@ def timing_of(
         "due_at": max(at, earliest),
         "later_at": at if at > earliest else None,
         "later_zone": str(choice.zone),
+        "later_domain": domain_of(message),
+        "in_working_hours": choice.when == "hours",
         "thread_read": thread_read,
     }
+
+
+def _in_working_hours(here: datetime) -> bool:
+    return here.weekday() not in _WEEKEND and BEGINS <= here.time() < ENDS
 
 
 def time_in_words(at: datetime | None, zone: str) -> str:
@@ -151,5 +199,36 @@ def delay_in_words(decision: Decision, at: datetime) -> str:
     """
     if decision.later_at is None or at - decision.later_at <= LATE:
         return ""
+    is_outside = decision.in_working_hours and not _in_working_hours(
+        at.astimezone(zone_named(decision.later_zone) or UTC)
+    )
+    where = ", outside working hours" if is_outside else ""
     late = duration((at - decision.later_at).total_seconds())
-    return f"{late} later than chosen"
+    return f"{late} later than chosen{where}"
+
+
+def later_context(message: Message) -> dict[str, Any]:
+    """Return what the form offers: the zone last chosen for the recipient's domain,
+    otherwise that of the person who asks.
+    """
+    domain = domain_of(message)
+    last_zone = ""
+    if message.is_held and domain and message.mailbox_id:
+        # Relies on decision_later.
+        chosen = Decision.objects.filter(
+            later_domain=domain, message__mailbox=message.mailbox_id
+        ).order_by("-pk")
+        last_zone = chosen.values_list("later_zone", flat=True).first() or ""
+    return {
+        "zone": last_zone or zone_name(),
+        "domain": domain if last_zone else "",
+        "zones": ZONES,
+    }
+
+
+def domain_of(message: Message) -> str:
+    """Return the domain of the first recipient; empty where it is not known."""
+    if not message.recipients:
+        return ""
+    first = bare_address(str(message.recipients[0])).lower()
+    return first.rpartition("@")[2][:255]

@@ -31,6 +31,7 @@ from approvals.decisions.forms import (
     to_be_read,
     with_preset,
 )
+from approvals.decisions.later import later_context
 from approvals.decisions.ruling import rulings
 from approvals.decisions.withdraw import (
     confirm_approval,
@@ -62,7 +63,6 @@ from approvals.reconcile.ask_again import look_again
 from common.counts import count_of, counted
 from common.mail_addresses import compared
 from common.pages import DeskRequest, require_get_or_post
-from common.time_zones import zone_name
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from mirror.states import Outcome
@@ -226,7 +226,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "findings": findings,
         "form": form,
         "typed": form.data,
-        "zone": zone_name(),
+        "later": later_context(message),
         "wrong": form.errors_by_field(),
         "error": form.problem(),
         "approve_label": approve_label(content, message, ruling.demand),

@@ -21,6 +21,7 @@ from approvals import local_messages
 from approvals.collaboration import touch_claim
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import MAX_REASON, PRESETS
+from approvals.decisions.later import later_context
 from approvals.decisions.ruling import is_reviewer, may_handle, rulings, stop_of
 from approvals.decisions.shown import (
     OPENED,
@@ -75,7 +76,6 @@ from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_cont
 from common.actors import Actor
 from common.fingerprint import FINGERPRINT
 from common.pages import DeskRequest, LenientForm, first_or_404, page_or_fragment
-from common.time_zones import zone_name
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome
@@ -300,7 +300,7 @@ def message_context(
         "now": now,
         "start": origin_of(message, actor=actor),
         "conversation": conversation,
-        "zone": zone_name(),
+        "later": later_context(message),
         "status": shown_status(message),
         "decision": decision,
         "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk)

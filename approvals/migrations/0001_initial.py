@@ -144,6 +144,8 @@ class Migration(migrations.Migration):
                 ('due_at', models.DateTimeField()),
                 ('later_at', models.DateTimeField(null=True)),
                 ('later_zone', models.CharField(db_default='', default='', max_length=64)),
+                ('later_domain', models.CharField(db_default='', default='', max_length=255)),
+                ('in_working_hours', models.BooleanField(db_default=False, default=False)),
                 ('thread_read', models.BigIntegerField(db_default=0, default=0)),
                 ('attempt', models.PositiveIntegerField(default=0)),
                 ('lease_until', models.DateTimeField(null=True)),
@@ -371,6 +373,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='decision',
             index=models.Index(condition=models.Q(('state', 'applied')), fields=['changed_at'], name='decision_applied'),
+        ),
+        migrations.AddIndex(
+            model_name='decision',
+            index=models.Index(condition=models.Q(('later_domain', ''), _negated=True), fields=['later_domain'], name='decision_later'),
         ),
         migrations.AddIndex(
             model_name='decision',

@@ -398,6 +398,10 @@ class Decision(models.Model):
     # as it cannot be undone.
     later_at = models.DateTimeField(null=True)
     later_zone = models.CharField(max_length=64, default="", db_default="")
+    # The recipient's domain, for which that zone is offered the next time.
+    later_domain = models.CharField(max_length=255, default="", db_default="")
+    # Whether the next working hours were chosen.
+    in_working_hours = models.BooleanField(default=False, db_default=False)
     # The newest message of the thread that they said to have read; checked again when
     # it is carried out later.
     thread_read = models.BigIntegerField(default=0, db_default=0)
@@ -455,6 +459,12 @@ class Decision(models.Model):
                 fields=["changed_at"],
                 condition=Q(state="applied"),
                 name="decision_applied",
+            ),
+            # For the time zone that was chosen last for a domain.
+            models.Index(
+                fields=["later_domain"],
+                condition=~Q(later_domain=""),
+                name="decision_later",
             ),
             models.Index(
                 fields=["standing"],

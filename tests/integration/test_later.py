@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions.execute import run_decision
-from approvals.decisions.later import LaterChoice, timing_of
+from approvals.decisions.later import LaterChoice, delay_in_words, timing_of
 from approvals.models import Decision, Verdict
 from approvals.operations.attention import attention_for
 from common.postgres import clock
@@ -75,9 +75,9 @@ def page(client, message):
     return " ".join(client.get(f"/queue/{message.public_id}/").text.split())
 
 
-def tomorrow(now):
-    """Return tomorrow's time on a clock in Berlin; `now` is in UTC."""
-    choice = LaterChoice(BERLIN)
+def chosen(now, when, zone="Europe/Berlin", at=None):
+    """Return the chosen time on a clock there; `now` is in UTC."""
+    choice = LaterChoice(when, ZoneInfo(zone), at)
     message = Message(
         direction="outbound", recipients=["Dana <Dana@Northwind.example>"]
     )
@@ -88,14 +88,29 @@ def tomorrow(now):
         window=WINDOW,
         thread_read=0,
     )
-    assert fields["later_at"] == fields["due_at"]
-    return f"{fields['due_at'].astimezone(BERLIN):%a %d %b %H:%M:%S %z}"
+    assert fields["later_domain"] == "northwind.example"
+    return (
+        f"{fields['due_at'].astimezone(ZoneInfo(zone)):%a %d %b %H:%M:%S %z}",
+        fields["later_at"] is not None,
+    )
 
 
-def test_tomorrow_is_that_of_the_zone_that_was_chosen():
-    assert tomorrow("2026-11-20 22:30") == "Sat 21 Nov 09:00:00 +0100"
+TIMES = [
+    ("2026-11-20 22:30", "tomorrow", "Europe/Berlin", "Sat 21 Nov 09:00:00 +0100"),
     # Clocks change in the night before.
-    assert tomorrow("2026-03-28 12:00") == "Sun 29 Mar 09:00:00 +0200"
+    ("2026-03-28 12:00", "tomorrow", "Europe/Berlin", "Sun 29 Mar 09:00:00 +0200"),
+    ("2026-03-27 20:00", "hours", "Europe/Berlin", "Mon 30 Mar 09:00:00 +0200"),
+    # The undo window ends after the working day.
+    ("2026-11-20 15:59:58", "hours", "Europe/Berlin", "Mon 23 Nov 09:00:00 +0100"),
+    ("2026-11-22 23:30", "hours", "Pacific/Auckland", "Mon 23 Nov 12:30:05 +1300"),
+]
+
+
+def test_times_are_those_of_the_zone_that_was_chosen():
+    for now, when, zone, expected in TIMES:
+        # During working hours it is sent at once, like any approval.
+        is_later = "12:30:05" not in expected
+        assert chosen(now, when, zone) == (expected, is_later), (now, when)
 
 
 def test_impossible_choice_is_refused_and_stays_in_its_fields(desk, message):
@@ -128,6 +143,7 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     when = f"{later.later_at.astimezone(BERLIN):%a %-d %b}, 09:00 (Europe/Berlin)"
     assert later.due_at == later.later_at
     assert later.later_zone == "Europe/Berlin"
+    assert later.later_domain == "northwind.example"
     for action in ("verdict.given", "decision.recorded"):
         assert latest_details(action)["later"] == when
     # No page asks again every few seconds.
@@ -144,6 +160,10 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     assert other.post(f"/queue/{message.public_id}/undo/").status_code == 302
     later.refresh_from_db()
     assert later.state == "undone"
+    # The zone is offered again for this domain, and for no other.
+    assert 'value="Europe/Berlin"' in page(other, message)
+    stranger = make_message(message.connection, to_addresses=["kim@elsewhere.example"])
+    assert "Last chosen" not in page(other, stranger)
 
 
 def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
@@ -154,6 +174,12 @@ def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
     assert run(later) == "not due"
     assert len(upstream.decisions) == 1
     assert latest_details("decision.calling")["explanation"] == "3 h later than chosen"
+    later.refresh_from_db()
+    # Working hours were chosen, and it was sent after them.
+    later.later_at = datetime(2026, 11, 20, 15, tzinfo=UTC)
+    later.in_working_hours = True
+    late = delay_in_words(later, at=later.later_at + timedelta(hours=2))
+    assert late == "2 h later than chosen, outside working hours"
 
 
 def test_answer_in_the_thread_before_the_time_refuses_it_then_and_needs_attention(
