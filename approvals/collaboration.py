@@ -8,8 +8,7 @@ entry of the ledger ends, in its transaction.
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -214,33 +213,27 @@ def count_snoozed_by(actor: Actor) -> int:
 
 # Inside a word, @ belongs to a mail address or another site's handle.
 _AT = re.compile(r"(?<![\w.@+-])@(?=\w)")
+# Names beyond these are offered when more letters are typed.
+MOST_OFFERED = 8
 MOST_ASKED = 100
 _WORD = re.compile(r"[\w.+-]+(?:@[\w.-]+)?")
 
 
-def _casefolded(text: str) -> str:
-    # Case folding may change the length; that is fine, since positions are not used.
-    return unicodedata.normalize("NFKC", text).casefold()
+def people_seeing(message: Message) -> list[Person]:
+    """Return the active people who may see this message, by name."""
+    seeing = Person.objects.seeing(
+        connection=message.connection_id, mailbox=message.mailbox_id
+    )
+    return list(seeing.only("name", "email"))
 
 
-def mentions_in(text: str, people: Iterable[Person]) -> tuple[list[Person], list[str]]:
+def mentions_in(text: str, people: Sequence[Person]) -> tuple[list[Person], list[str]]:
     """Return the people that a text mentions, in order, and a remark on each name that
     matches nobody or several.
 
     The longest matching name counts: "@Ana Ferreira" is not "@Ana".
     """
-    # What each person may be called: full name, first name, address, and the address's
-    # local part.
-    spellings: defaultdict[str, list[Person]] = defaultdict(list)
-    for one in people:
-        names = (
-            one.name,
-            one.email,
-            one.email.partition("@")[0],
-            *one.name.split()[:1],
-        )
-        for name in {_casefolded(name) for name in names if name}:
-            spellings[name].append(one)
+    spellings = _spellings(people)
     found: dict[int, Person] = {}
     remarks: list[str] = []
     folded = _casefolded(text)
@@ -265,6 +258,50 @@ def mentions_in(text: str, people: Iterable[Person]) -> tuple[list[Person], list
     return list(found.values()), list(dict.fromkeys(remarks))
 
 
+def names_offered(
+    typed: str, people: Sequence[Person], *, actor: Actor
+) -> list[tuple[Person, str]]:
+    """Return the others of whom a word of the name, or the address, begins with what
+    was typed after @.
+
+    Each comes with what to write there: the name, or the address where two have it.
+    """
+    begun = _casefolded(typed)
+    offered: list[tuple[Person, str]] = []
+    for one in people:
+        beginnings = [*_spellings([one]), *_casefolded(one.name).split()]
+        if str(one.pk) == actor.id or not any(
+            word.startswith(begun) for word in beginnings
+        ):
+            continue
+        is_clear = mentions_in(f"@{one}", people) == ([one], [])
+        offered.append((one, str(one) if is_clear else one.email))
+        if len(offered) == MOST_OFFERED:
+            break
+    return offered
+
+
+def _casefolded(text: str) -> str:
+    # Case folding may change the length; that is fine, since positions are not used.
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _spellings(people: Iterable[Person]) -> dict[str, list[Person]]:
+    """Return what each person may be called: full name, first name, address, and the
+    address's local part.
+    """
+    found: dict[str, list[Person]] = {}
+    for one in people:
+        first = one.name.split()[:1]
+        for spelling in {
+            _casefolded(word)
+            for word in (one.name, one.email, one.email.partition("@")[0], *first)
+        }:
+            if spelling:
+                found.setdefault(spelling, []).append(one)
+    return found
+
+
 MAX_COMMENT = 2000
 ONLY_COMMENTERS = "Only a reviewer or an admin of this mailbox can comment."
 
@@ -282,10 +319,7 @@ def add_comment(
     locked = lock_visible(message, actor=actor)
     if not may_handle(actor, locked):
         raise ActNotAllowed(ONLY_COMMENTERS)
-    seeing = Person.objects.seeing(
-        connection=locked.connection_id, mailbox=locked.mailbox_id
-    )
-    mentioned, remarks = mentions_in(text, seeing)
+    mentioned, remarks = mentions_in(text, people_seeing(locked))
     asked = [one for one in mentioned if str(one.id) != actor.id]
     comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
     comment.mentions.set(asked)

@@ -132,6 +132,11 @@ urlpatterns = [
     ),
     path("queue/<uuid:public_id>/comments/", action_views.comment, name="comment"),
     path(
+        "queue/<uuid:public_id>/people/",
+        action_views.people,
+        name="message-people",
+    ),
+    path(
         "approvals/<path:upstream_id>/", message.by_upstream_id, name="by-upstream-id"
     ),
     path("history/", listing.history, name="history"),

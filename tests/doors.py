@@ -163,6 +163,9 @@ _DESK_DOORS = {
     "file-pages": Door("shows the pages of a PDF as pictures", "mailbox", needs="pdf"),
     "file-page": Door("shows one page of a PDF as a picture", "mailbox", needs="pdf"),
     "file-download": Door("downloads an attachment", "mailbox", needs="file"),
+    "message-people": Door(
+        "offers the names that a comment can mention", "mailbox", (R, A)
+    ),
     "message-opened": Button("records that one has the message on screen", "mailbox"),
     "part-opened": writing_button(
         "records that one has read the links",

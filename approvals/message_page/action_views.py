@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -23,7 +24,10 @@ from django_htmx.http import HttpResponseLocation, trigger_client_event
 
 from approvals.collaboration import (
     MAX_COMMENT,
+    ONLY_COMMENTERS,
     add_comment,
+    names_offered,
+    people_seeing,
     release_claim,
     snooze_message,
     take_claim,
@@ -31,7 +35,7 @@ from approvals.collaboration import (
 )
 from approvals.decisions.decide import new_reference, note_refusal
 from approvals.decisions.forms import MAX_REASON
-from approvals.decisions.ruling import is_reviewer, rulings
+from approvals.decisions.ruling import is_reviewer, may_handle, rulings
 from approvals.decisions.shown import attached_files, note_served
 from approvals.editing.commands import (
     editability,
@@ -127,6 +131,12 @@ class CommentForm(SentenceForm):
             "max_length": f"Keep a comment under {MAX_COMMENT:,} characters.",
         },
     )
+
+
+class NameForm(LenientForm):
+    """The beginning of a name, as it was typed: a blank at its end counts."""
+
+    q = forms.CharField(required=False, max_length=80, strip=False)
 
 
 class ClaimForm(LenientForm):
@@ -276,6 +286,21 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
         notice = f"Comment posted. {listed(names)} will see it under Mine."
     return _fragment(
         request, message, "_comments", comment_notice=notice, comment_remarks=remarks
+    )
+
+
+@require_safe
+def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show the names that a comment may complete: of people who may see this message."""
+    message = get_bare_message_or_404(request, public_id)
+    if not may_handle(request.actor, message):
+        raise PermissionDenied(ONLY_COMMENTERS)
+    if not request.htmx:
+        return back_to_message(request, public_id)
+    typed = NameForm(request.GET).value("q") or ""
+    offered = names_offered(typed, people_seeing(message), actor=request.actor)
+    return render(
+        request, "approvals/message_page/_mentions.html", {"offered": offered}
     )
 
 

@@ -64,6 +64,10 @@
   document.addEventListener("input", ({ target }) => {
     if (target.id === "comment-text" && open()) typed.set(open(), target.value);
   });
+  /* What completes names is loaded when a comment is begun. */
+  document.addEventListener("focusin", ({ target }) => {
+    if (target.id === "comment-text") import(target.form.dataset.script).catch(() => {});
+  });
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (detail.target.id === "comments" && detail.xhr.status < 300) typed.delete(open());
   });

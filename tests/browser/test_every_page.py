@@ -60,6 +60,7 @@ NO_PAGE = {
     "unread-parts",
     "decided",
     "message-view",
+    "message-people",
     "file-page",
     "file-download",
     "verifier",

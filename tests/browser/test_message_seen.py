@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.looking import SCHEMES, violations_in
 from tests.desk import some_words
 
 pytestmark = pytest.mark.slow
@@ -106,6 +107,19 @@ def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
+def test_comment_completes_a_name_and_has_no_violation(desk, product, hold):
+    desk.goto(product.page(hold()))
+    desk.keyboard.press("m")
+    expect(desk.locator("#comment-text")).to_be_focused()
+    desk.keyboard.type("Is that so, @oka")
+    names = desk.get_by_role("listbox", name="People who see this message")
+    expect(names.get_by_role("option")).to_contain_text("Ben Okafor")
+    assert violations_in(desk, *SCHEMES) == []
+    desk.keyboard.press("Enter")
+    expect(desk.locator("#comment-text")).to_have_value("Is that so, @Ben Okafor ")
+    expect(names).to_have_count(0)
+
+
 def test_corrected_message_is_previewed_and_sent_for_review(
     open_page, signed_in, product, hold, scripts
 ):

@@ -5,6 +5,7 @@ message before somebody decides it.
 import json
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.contrib.messages import get_messages
@@ -190,6 +191,14 @@ def say(message, person, text):
     return add_comment(message=message.public_id, actor=actor_of(person), text=text)
 
 
+def names(client, message, typed=""):
+    """The names that are offered after @."""
+    page = client.get(
+        f"/queue/{message.public_id}/people/", {"q": typed}, headers=HTMX
+    ).text
+    return [unescape(name) for name in re.findall(r'data-name="([^"]*)"', page)]
+
+
 def asked():
     return [one.person for one in Question.objects.order_by("pk")]
 
@@ -227,7 +236,7 @@ def test_people_are_asked_by_name_or_address_until_they_comment_or_decide(
     assert asked() == []
 
 
-def test_whoever_may_not_see_the_message_is_not_asked(
+def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(
     signed_in, reviewer, connection, message
 ):
     other = make_connection("other")
@@ -245,6 +254,7 @@ def test_whoever_may_not_see_the_message_is_not_asked(
         "ivo@yourteam.example", "Ivo", "auditor", mailbox=message.mailbox
     )
     client = signed_in(reviewer)
+    assert names(client, message) == ["Ivo"]
     text = "@Zoe @Yan @Una @Lee @Ivo"
     answer = post(client, message, "comments", HTMX, text=text).text
     assert asked() == [here]
