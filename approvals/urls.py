@@ -75,6 +75,7 @@ urlpatterns = [
     ),
     path("queue/<uuid:public_id>/unread/", content_views.unread, name="unread-parts"),
     path("queue/<uuid:public_id>/part/", content_views.part_opened, name="part-opened"),
+    path("queue/<uuid:public_id>/viewed/", content_views.viewed, name="viewed"),
     path("queue/<uuid:public_id>/thread/", content_views.thread, name="message-thread"),
     path("queue/<uuid:public_id>/undo/", decision_views.undo, name="undo"),
     path(

@@ -15,6 +15,7 @@ NO_ACTS = {
     "live-reach": "asked by the live process, for a session that is noted where it began",
     "csp-report": "a browser's report, which anybody can send; it goes to the log",
     "part-opened": "a verdict tells which parts were not opened",
+    "viewed": "a verdict tells what was ticked as viewed",
     "setup-away": "hides a reminder for one session",
     "bulk-undo": "of the walk nothing is left to undo; each that is undone is an act of its own (test_bulk.py)",
     "switch-on-standing": "always waits for a second admin, who is asked on a page of its own",

@@ -7,10 +7,12 @@ written from them.
 
 from functools import partial
 
+from approvals.decisions.shown import finding_name
 from approvals.policy_rules.editor import digest
 from policy.plans.commands import seen_calendar
 from policy.rules.changes import seen_state
 from policy.rules.rules import PolicyRule
+from risk.findings import restored
 from tests.admin_doors import (
     ACCOUNT_DOORS,
     ALERT_DOORS,
@@ -30,6 +32,13 @@ def _approval(walk):
         "fingerprint": walk.message.revision.fingerprint,
         "reason": "",
     }
+
+
+def _tick(walk):
+    """The tick of the first finding."""
+    revision = walk.message.revision
+    name = finding_name(restored(revision.findings[0]))
+    return {"name": name, "fingerprint": revision.fingerprint, "is_viewed": "yes"}
 
 
 def _policy_rule(walk, rule_id="new"):
@@ -171,6 +180,13 @@ _DESK_DOORS = {
         "records that one has read the links",
         "mailbox",
         fields=lambda w: {"part": "links"},
+    ),
+    "viewed": writing_button(
+        "ticks an attachment or a finding as viewed",
+        "mailbox",
+        (R,),
+        fields=_tick,
+        needs="finding",
     ),
     "text-first": writing_button(
         "makes one's messages open as text",

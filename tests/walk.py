@@ -6,6 +6,7 @@ import copy
 import hashlib
 import re
 from collections import defaultdict
+from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
 from http.cookies import SimpleCookie
@@ -66,6 +67,7 @@ from policy.models import (
     WorkCalendar,
 )
 from policy.standing import StandingScope
+from risk.findings import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
 from tests.factories import (
@@ -305,6 +307,13 @@ class Walk:
             kind="text",
             seen={"encoding": "utf-8"},
         )
+
+    def _need_finding(self):
+        found = asdict(
+            Finding("payment_details", 1, "notice", "It holds a bank account number.")
+        )
+        self.message.revisions.update(findings=[found])
+        self.message.revision.refresh_from_db()
 
     def _need_pdf(self):
         self._need_file()

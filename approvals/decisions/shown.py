@@ -5,13 +5,17 @@ Parts that nobody opened do not block a decision; they are counted, shown beside
 recorded.
 """
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
+from approvals.decisions.ruling import content_changed, lock_for_reviewer
+from approvals.errors import VerdictNotAllowed
 from approvals.models import OpenedPart, RuleWeight
 from audit.trail import recorded_actions
 from common.actors import Actor
@@ -21,7 +25,7 @@ from mirror.recording import record_about
 from mirror.threads import Conversation
 from policy.evaluation import Ruling
 from rendering import named
-from risk.findings import level_of, points_of, restored, score
+from risk.findings import Finding, level_of, points_of, restored, score
 
 SERVED = "message.served"
 OPENED = "message.opened"
@@ -75,7 +79,7 @@ def unread_parts(
 
 
 def opened_parts(message: Message, actor: Actor) -> set[str]:
-    """Return the keys of all parts of this message that the actor opened."""
+    """Return the keys of all parts of this message that the actor opened or ticked."""
     opened = OpenedPart.objects.filter(message=message, person=int(actor.id))
     return set(opened.values_list("part", flat=True))
 
@@ -95,6 +99,65 @@ def key_of(file: AttachedFile) -> str:
 def links_key(message: Message) -> str:
     """Return the key of the links: of this version."""
     return f"links:{message.revision_id}"
+
+
+def file_name(file: AttachedFile) -> str:
+    """Return the name of a file among what can be ticked as viewed."""
+    return f"file-{file.place}"
+
+
+def finding_name(finding: Finding) -> str:
+    """Return the name of a finding among what can be ticked as viewed: made of its
+    words, which are what was viewed.
+    """
+    words = "\n".join(
+        (finding.rule, finding.sentence, finding.detail, *finding.evidence)
+    )
+    return f"finding-{hashlib.blake2b(words.encode(errors='replace'), digest_size=8).hexdigest()}"
+
+
+def viewed_names(message: Message, opened: Collection[str]) -> set[str]:
+    """Return the files and findings of the current version that a person ticked, of all
+    parts that they opened.
+    """
+    start = _viewed_key(message, "")
+    return {key.removeprefix(start) for key in opened if key.startswith(start)}
+
+
+def _viewed_key(message: Message, name: str) -> str:
+    return f"viewed:{message.revision_id}:{name}"
+
+
+@atomic_with_retry
+def set_viewed(
+    *, message: UUID, name: str, fingerprint: str, is_viewed: bool, actor: Actor
+) -> Message:
+    """Tick a file or a finding as viewed by the actor, or take the tick away; a verdict
+    records what is ticked.
+
+    Raises ContentChanged where the version with this fingerprint is not the current
+    one, and VerdictNotAllowed for people who cannot decide here, or where this version
+    has no such file or finding.
+    """
+    locked = lock_for_reviewer(message, actor, to="tick what they viewed")
+    if locked.revision is None or locked.revision.fingerprint != fingerprint:
+        raise content_changed(locked, fingerprint)
+    known = {file_name(file) for file in attached_files(locked)}
+    known.update(finding_name(restored(one)) for one in locked.revision.findings)
+    if name not in known:
+        raise VerdictNotAllowed(
+            "This version has no such file or finding. Look at the message again."
+        )
+    own: dict[str, Any] = {
+        "message": locked,
+        "person_id": int(actor.id),
+        "part": _viewed_key(locked, name),
+    }
+    if is_viewed:
+        OpenedPart.objects.get_or_create(**own)
+    else:
+        OpenedPart.objects.filter(**own).delete()
+    return locked
 
 
 @transaction.atomic
@@ -184,10 +247,12 @@ def shown_context(
     findings, ruling, unread parts.
 
     The findings count by the current weights, which an admin may change later. `opened`
-    are the parts that the person opened; findings of the rules in `risk_read` were
-    ticked where high risk is approved.
+    are the parts that the person opened or ticked; findings of the rules in `risk_read`
+    were ticked where high risk is approved.
     """
-    unread = unread_parts(message, conversation, attached_files(message), opened)
+    files = attached_files(message)
+    viewed = viewed_names(message, opened)
+    unread = unread_parts(message, conversation, files, opened)
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"
     found = [restored(one) for one in revision.findings]
@@ -201,7 +266,7 @@ def shown_context(
             "level": level_of(points_of(one, weights)),
             "sentence": one.sentence,
             "detail": one.detail,
-            "viewed": one.rule in risk_read,
+            "viewed": finding_name(one) in viewed or one.rule in risk_read,
         }
         for one in found
     ]
@@ -214,7 +279,26 @@ def shown_context(
         "level": total.level,
         "ruling": list(ruling.reasons),
         "unread": [part.name for part in unread],
+        "files": [
+            {"name": named(file.name)[:80], "viewed": file_name(file) in viewed}
+            for file in files
+        ],
     }
+
+
+def viewed_counts(seen: Mapping[str, Any]) -> str:
+    """Return how many files and findings were ticked as viewed: "2 of 3 files, 1 of 1
+    findings"; empty for neither.
+    """
+    if "files" not in seen:
+        # Verdicts of before ticks were kept name no files, not even none.
+        return ""
+    counts = []
+    for kind in ("files", "findings"):
+        viewed = sum(bool(one.get("viewed")) for one in seen[kind])
+        if seen[kind]:
+            counts.append(f"{viewed} of {len(seen[kind])} {kind}")
+    return ", ".join(counts)
 
 
 def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
@@ -223,14 +307,15 @@ def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
         f"{one['sentence']} ({one['rule']}, {one['points']})"
         for one in seen["findings"]
     ]
-    viewed = [one["sentence"] for one in seen["findings"] if one["viewed"]]
+    viewed = [one["name"] for one in seen["files"] if one["viewed"]]
+    viewed += [one["sentence"] for one in seen["findings"] if one["viewed"]]
     listed = findings[:MAX_LISTED]
     if len(findings) > MAX_LISTED:
         listed.append(f"… and {len(findings) - MAX_LISTED} more")
     return {
         "version": str(seen["revision"]),
         "parts_unread": ", ".join(seen["unread"]),
-        "viewed": "\n".join(viewed[:MAX_LISTED]),
+        "viewed": "\n".join(filter(None, (viewed_counts(seen), *viewed[:MAX_LISTED]))),
         "risk": f"{seen['points']} {seen['level']}".rstrip(),
         "findings": "\n".join(listed),
         "ruling": "\n".join(seen["ruling"]),

@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import reswap, retarget
 
 from approvals.decisions.shown import (
     attached_files,
@@ -24,8 +25,11 @@ from approvals.decisions.shown import (
     note_opened_part,
     note_served,
     opened_parts,
+    set_viewed,
     unread_parts,
+    viewed_counts,
 )
+from approvals.errors import VerdictNotAllowed, http_status
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.sheet import (
     ViewForm,
@@ -35,8 +39,10 @@ from approvals.message_page.sheet import (
     twin_of,
     way_asked,
 )
-from approvals.message_page.side_panel import files_shown
+from approvals.message_page.side_panel import files_shown, ticks_shown
 from approvals.message_page.views import (
+    ViewedForm,
+    answer_with_message,
     framed,
     get_bare_message_or_404,
     get_visible_message_or_404,
@@ -51,6 +57,7 @@ from common.pages import DeskRequest, first_or_404, page_or_fragment
 from mirror.attachments.file_types import SENTENCES, Refused
 from mirror.attachments.parsed import page_picture
 from mirror.attachments.preview import document_of, pdf_pages
+from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.store import stored_content
@@ -132,6 +139,7 @@ def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     context = {
         "message": message,
         "content": stored_content(message.revision) if message.revision else None,
+        "ticks": ticks_shown(message, opened, actor=request.actor),
         **files_shown(message, attached, opened),
     }
     return render(request, "approvals/message_page/_attachments.html", context)
@@ -225,6 +233,31 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return HttpResponse(status=204)
 
 
+@require_POST
+def viewed(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Tick one file or finding as viewed, or take the tick away; 409 where the content
+    has changed since.
+    """
+    get_visible_message_or_404(request, public_id)
+    form = ViewedForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise VerdictNotAllowed("Choose what to tick on the message's page.")
+        message = set_viewed(
+            message=public_id, actor=request.actor, **form.cleaned_data
+        )
+    except DeskError as error:
+        answer = answer_with_message(request, public_id, error)
+        # The answer to a tick takes its place; this is the whole message.
+        return retarget(reswap(answer, "outerHTML"), "#message")
+    name = form.cleaned_data["name"]
+    if not request.htmx:
+        return redirect(f"{message_address(request, public_id)}#{name}")
+    ticks = {name} if form.cleaned_data["is_viewed"] else set()
+    context = {"message": message, "name": name, "ticks": ticks}
+    return render(request, "approvals/message_page/_tick.html", context)
+
+
 def _find_file(
     request: DeskRequest, public_id: UUID, number: int
 ) -> tuple[Message, AttachedFile]:
@@ -316,6 +349,7 @@ def seen_decision(
         "content": content,
         "has_changed": message.revision_id != verdict.revision_id,
         "newer": message.revision,
+        "viewed": viewed_counts(verdict.seen),
         "twin": twin_of(rendered),
         "now": timezone.now(),
     }

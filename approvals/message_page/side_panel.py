@@ -16,7 +16,10 @@ from django.utils import timezone
 from approvals.collaboration import MAX_COMMENT
 from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.decisions.shown import (
+    file_name,
+    finding_name,
     key_of,
+    viewed_names,
 )
 from approvals.desk_messages import our_decisions
 from approvals.models import CommandedMail, Question, Snooze
@@ -126,11 +129,26 @@ def _awaits_review(message: Message) -> bool:
     return True
 
 
+def ticks_shown(
+    message: Message, opened: Collection[str], *, actor: Actor
+) -> set[str] | None:
+    """Return the names of the files and findings that the actor ticked; None where
+    there is nothing to tick.
+
+    Those who may decide can tick, while the message is held.
+    """
+    may_tick = message.is_held and is_reviewer(actor, message)
+    return viewed_names(message, opened) if may_tick else None
+
+
 def files_shown(
     message: Message, files: Sequence[AttachedFile], opened: Collection[str]
 ) -> dict[str, Any]:
     """Return how the attached files of a message are shown."""
-    shown = [FilePreview(file, is_opened=key_of(file) in opened) for file in files]
+    shown = [
+        FilePreview(file, name=file_name(file), is_opened=key_of(file) in opened)
+        for file in files
+    ]
     listed = stored_content(message.revision).attachments if message.revision else ()
     return {
         "files": shown,
@@ -171,6 +189,8 @@ class FoundLine:
     sentence: str
     detail: str
     points: int
+    # What its place on the page is called.
+    name: str
     jump: Jump | None
     evidence: tuple[str, ...]
 
@@ -198,6 +218,7 @@ def findings_of(
             sentence=one.sentence,
             detail=one.detail,
             points=points,
+            name=finding_name(one),
             jump=jump_to(one, page),
             evidence=one.evidence[:MAX_EVIDENCE] if len(one.evidence) > 3 else (),
         )

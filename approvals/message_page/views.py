@@ -68,6 +68,7 @@ from approvals.message_page.side_panel import (
     findings_of,
     origin_of,
     panel_context,
+    ticks_shown,
 )
 from approvals.models import RuleWeight, Verdict
 from approvals.queue.filters import Filters, MessageForm
@@ -84,6 +85,16 @@ from mirror.terms import FETCH_TRIES
 from mirror.threads import conversation_of, enqueue_freshen
 
 _NO_MESSAGE = "There is no such message, or you may not see its mailbox."
+
+
+class ViewedForm(forms.Form):
+    """A file or a finding of a version, and whether it was viewed."""
+
+    name = forms.RegexField(r"\A(file-[0-9]{1,6}|finding-[0-9a-f]{16})\Z")
+    fingerprint = forms.RegexField(FINGERPRINT)
+    is_viewed = forms.TypedChoiceField(
+        choices=[("yes", "Viewed"), ("no", "Not viewed")], coerce="yes".__eq__
+    )
 
 
 class ShownForm(LenientForm):
@@ -300,6 +311,7 @@ def message_context(
         "now": now,
         "start": origin_of(message, actor=actor),
         "conversation": conversation,
+        "ticks": ticks_shown(message, opened, actor=actor),
         "later": later_context(message),
         "status": shown_status(message),
         "decision": decision,

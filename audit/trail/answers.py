@@ -274,8 +274,10 @@ def _what_they_saw(found: Sequence[Entry]) -> Iterator[Sentence]:
             yield sentence("What they were told was removed with the personal details.")
             continue
         told = sentence(
-            "[Risk {risk:words}. ][The findings: “{findings}”. ][The ruling: “{ruling}”.]",
+            "[Risk {risk:words}. ][The findings: “{findings}”. ]"
+            "[Ticked as viewed: {viewed}. ][The ruling: “{ruling}”.]",
             line,
+            viewed=line.details.get("viewed", "").partition("\n")[0],
             findings=line.details.get("findings", "").replace("\n", " "),
             ruling=line.details.get("ruling", "").replace("\n", " "),
             risk=line.details.get("risk", ""),

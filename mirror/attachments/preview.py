@@ -45,9 +45,10 @@ _ABSENT = {
 
 @dataclass(frozen=True)
 class FilePreview:
-    """One file as the page shows it."""
+    """One file as the page shows it. `name` is what its place on the page is called."""
 
     file: AttachedFile
+    name: str = ""
     is_opened: bool = False
 
     @property

@@ -26,7 +26,6 @@ from tests.factories import (
     show_row,
 )
 from tests.integration.deciding import carry_out, decide
-from tests.ledger import latest_details
 from tests.markup import HTMX, words_of
 
 RISKY = "Pay to DE89370400440532013000 now, <https://pay.example>"
@@ -327,11 +326,3 @@ def test_looking_is_noted_and_fetching_ahead_is_not(
         ).status_code
         == 404
     )
-
-
-def test_findings_confirmed_where_high_risk_is_approved_are_kept(connection, reviewer):
-    message = make_message(connection, markdown="Pay at <https://xn--pypal-4ve.com>.")
-    rules = {one.rule for one in serious_findings(message)}
-    seen = decide(message, reviewer, risk_read=rules).verdict.seen
-    assert {one["rule"] for one in seen["findings"] if one["viewed"]} == rules
-    assert latest_details("verdict.given")["viewed"]
