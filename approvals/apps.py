@@ -13,7 +13,8 @@ class ApprovalsConfig(AppConfig):
         # Commands that wait for a second admin are known by their names once they are
         # imported.
         import approvals.brake.commands
-        import approvals.risk_rules.weighing  # noqa: F401
+        import approvals.risk_rules.weighing
+        import approvals.usual_texts  # noqa: F401
         from approvals import collaboration, examination
         from approvals.decisions import execute
         from approvals.escalation import handling

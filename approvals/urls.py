@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals import polling, reports
+from approvals import polling, usual_texts
 from approvals.brake import views as brake
 from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation
@@ -162,6 +162,16 @@ urlpatterns = [
     path("rules/findings/", rules.findings, name="rules-findings"),
     path("rules/findings/<slug:rule>/", rules.rule, name="rule"),
     path("rules/findings/<slug:rule>/weigh/", rules.weigh_rule, name="weigh-rule"),
+    path(
+        "mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/",
+        usual_texts.usual_texts,
+        name="usual-texts",
+    ),
+    path(
+        "mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/save/",
+        usual_texts.save_usual_texts,
+        name="save-usual-texts",
+    ),
     path("rules/words/", rules.own_words, name="own-words"),
     path("rules/words/add/", rules.add_word, name="add-own-word"),
     path("rules/words/<int:word_id>/", rules.own_word, name="own-word"),

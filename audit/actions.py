@@ -99,6 +99,7 @@ ACTIONS: dict[str, str] = {
     "own_word.added": "added an own word",
     "own_word.changed": "changed an own word",
     "own_word.removed": "removed an own word",
+    "usual_texts.changed": "changed the usual reasons or saved comments of a mailbox",
     "policy.draft_begun": "began a draft of the policy",
     "policy.draft_changed": "changed the draft of the policy",
     "policy.draft_discarded": "discarded the draft of the policy",
@@ -252,7 +253,7 @@ SETTINGS = frozenset(
     rule.weighed kill_switch.pulled kill_switch.released caps.changed
     calendar.set calendar.removed review_plan.set review_plan.removed duty.set
     person.away_set
-    own_word.added own_word.changed own_word.removed
+    own_word.added own_word.changed own_word.removed usual_texts.changed
     policy.draft_changed policy.draft_discarded policy.activated
     policy.group_added policy.group_changed policy.group_deleted
     standing.set standing.signed standing.ended

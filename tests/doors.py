@@ -139,6 +139,7 @@ _DESK_DOORS = {
     **pages(
         "mailbox",
         {
+            "usual-texts": "shows the usual reasons and saved comments of a mailbox",
             "message": "shows a message",
             "message-body": "shows the rendered message",
             "message-view": "shows one view of the message",
@@ -354,6 +355,16 @@ _DESK_DOORS = {
     ),
     "remove-own-word": writing_button(
         "removes an own word", "mailbox", (A,), sure=True, needs="own_word"
+    ),
+    "save-usual-texts": writing_button(
+        "changes the usual reasons or saved comments of a mailbox",
+        "mailbox",
+        (A,),
+        fields=lambda w: {
+            "order-1": "1",
+            "label-1": "Wrong price",
+            "words-1": "The price is not ours.",
+        },
     ),
     "pull-switch": writing_button(
         "stops the decisions of all, a connection or a mailbox",

@@ -43,10 +43,16 @@ from approvals.bulk.sheet import (
     read_sheet,
     sign_sheet,
 )
-from approvals.decisions.forms import MAX_REASON, PRESETS, PresetField, with_preset
+from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
 from approvals.errors import InvalidInput, http_status
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
+from approvals.usual_texts import (
+    BUILT_IN,
+    known_presets,
+    shared_presets,
+    words_named,
+)
 from common.fingerprint import FINGERPRINT
 from common.pages import (
     DeskRequest,
@@ -98,8 +104,8 @@ class BatchForm(SentenceForm):
     sheet = forms.CharField(max_length=20_000, required=False)
     reject_reason = MultilineField(required=False)
     send_back_reason = MultilineField(required=False)
-    reject_preset = PresetField()
-    send_back_preset = PresetField()
+    reject_preset = forms.CharField(required=False, max_length=40)
+    send_back_preset = forms.CharField(required=False, max_length=40)
     unread = forms.IntegerField(min_value=0, required=False)
 
     def __init__(self, data: Any) -> None:
@@ -120,7 +126,15 @@ class BatchForm(SentenceForm):
             outcome = cleaned["outcome"] = Outcome.APPROVE
         words = cleaned.get(f"{outcome}_reason") or ""
         preset = cleaned.get(f"{outcome}_preset") or ""
-        cleaned["reason"] = with_preset(preset, words)
+        presets = (
+            known_presets(UUID(key) for key, _ in self.ticked if key)
+            if preset
+            else BUILT_IN
+        )
+        cleaned["reason"] = with_preset(outcome, preset, words, presets)
+        if outcome in _MISSING and words_named(presets, outcome, preset) is None:
+            self.add_error(None, CHANGED_MEANWHILE)
+            return cleaned
         if outcome in _MISSING and not cleaned["reason"]:
             self.add_error(None, _MISSING[outcome])
         if len(cleaned["reason"]) > MAX_REASON:
@@ -227,7 +241,7 @@ def _answer_with_sheet(
         "kinds": {one.kind for one in gathered.ready},
         "can_send_back": any(not one.message.is_inbound for one in gathered.items),
         "has_undo_window": all(has_undo_window(one.message) for one in gathered.items),
-        "presets": PRESETS,
+        "presets": shared_presets(one.message.mailbox_id for one in gathered.items),
         "max_reason": MAX_REASON,
         "typed": _typed(request),
         "too_many": too_many,

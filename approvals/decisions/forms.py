@@ -9,8 +9,9 @@ from django import forms
 from approvals.decisions.later import LaterForm
 from approvals.errors import RiskUnread
 from approvals.models import RuleWeight
+from approvals.usual_texts import BUILT_IN, Presets, words_named
 from common.fingerprint import FINGERPRINT, Content
-from common.pages import MultilineField, same_error
+from common.pages import MultilineField
 from mirror.models import Message
 from mirror.states import Outcome
 from policy.rules.rules import Effects
@@ -18,85 +19,16 @@ from rendering.links import unicode_host
 from risk.addresses import bare_address
 from risk.findings import HIGH, Finding, points_of, restored, score
 
-
-@dataclass(frozen=True)
-class Preset:
-    """A usual reason. `name` is what a form sends, `label` what stands beside its
-    number, `words` what is sent to the agent.
-    """
-
-    name: str
-    label: str
-    words: str
-
-
-REJECT = (
-    Preset("recipient", "Wrong recipient", "This must not go to this recipient."),
-    Preset(
-        "untrue",
-        "Inaccurate or unverified",
-        "It says something that is not true, or that nobody has confirmed.",
-    ),
-    Preset(
-        "promise",
-        "Promises too much",
-        "It promises something that nobody here has agreed to.",
-    ),
-    Preset(
-        "private", "Confidential information", "It reveals confidential information."
-    ),
-    Preset(
-        "misled",
-        "The agent was misled",
-        "It follows instructions from somebody who may not give them.",
-    ),
-    Preset("double", "Already answered", "This was already answered."),
-    Preset("late", "No longer needed", "It is no longer needed."),
-    Preset(
-        "person",
-        "A person will answer",
-        "A person will answer this. Do not write again.",
-    ),
+CHANGED_MEANWHILE = (
+    "The usual reasons of this mailbox were changed meanwhile. Choose again."
 )
-SEND_BACK = (
-    Preset(
-        "facts", "Check the facts", "Check names, dates and sums against the thread."
-    ),
-    Preset("tone", "Change the tone", "Say the same in a friendlier and simpler way."),
-    Preset("shorter", "Shorter", "Make it half as long."),
-    Preset("question", "Answer the question", "Answer the question first."),
-    Preset(
-        "number",
-        "Name the order",
-        "Name the order, invoice or ticket that this is about.",
-    ),
-    Preset(
-        "copies", "Fewer recipients", "Leave out the recipients who do not need this."
-    ),
-    Preset(
-        "leave_out", "Remove internal details", "Remove what must stay confidential."
-    ),
-)
-PRESETS = {Outcome.REJECT: REJECT, Outcome.SEND_BACK: SEND_BACK}
-_WORDS = {one.name: one.words for one in (*REJECT, *SEND_BACK)}
 
 
-def with_preset(name: str, text: str) -> str:
+def with_preset(outcome: str, name: str, text: str, presets: Presets = BUILT_IN) -> str:
     """Return the reason as it is sent: the preset's words, then the typed ones."""
-    return "\n".join(filter(None, (_WORDS.get(name), text)))
-
-
-class PresetField(forms.ChoiceField):
-    """The name of a usual reason, or nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            required=False,
-            choices=list(_WORDS.items()),
-            error_messages=same_error(
-                "Choose one of the reasons that the page offers."
-            ),
-        )
+    return "\n".join(
+        part for part in (words_named(presets, outcome, name), text) if part
+    )
 
 
 # MultiMail's limit, and what the reviewer's name and our reference take of it
@@ -152,10 +84,14 @@ class VerdictForm(LaterForm):
         },
     )
 
-    preset = PresetField()
+    preset = forms.CharField(required=False, max_length=40)
     # The newest message of the thread that the person ticked as read. An invalid value
     # counts as none.
     thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
+
+    def __init__(self, data: Any, *, presets: Presets = BUILT_IN) -> None:
+        super().__init__(data)
+        self.presets = presets
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -168,9 +104,11 @@ class VerdictForm(LaterForm):
         if outcome in _LACKING and "reason" in cleaned:
             # The words of the reason that was chosen come before those that were
             # written.
-            reason = with_preset(preset, cleaned["reason"])
+            reason = with_preset(outcome, preset, cleaned["reason"], self.presets)
             cleaned["reason"] = reason
-            if len(reason) > MAX_REASON:
+            if words_named(self.presets, outcome, preset) is None:
+                self.add_error("reason", CHANGED_MEANWHILE)
+            elif len(reason) > MAX_REASON:
                 self.add_error(
                     "reason", f"Keep the reason under {MAX_REASON} characters."
                 )

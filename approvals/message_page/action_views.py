@@ -55,6 +55,7 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.queue.views import filters_of, next_in
+from approvals.usual_texts import BUILT_IN, Kind, Presets, presets_of, words_named
 from common.fingerprint import FINGERPRINT
 from common.mail_addresses import clean_addresses
 from common.pages import (
@@ -122,15 +123,35 @@ class SnoozeForm(SentenceForm):
 
 
 class CommentForm(SentenceForm):
-    """A comment."""
+    """A comment, typed or chosen among the saved ones."""
 
     text = MultilineField(
+        required=False,
         max_length=MAX_COMMENT,
         error_messages={
-            "required": "Write something first.",
-            "max_length": f"Keep a comment under {MAX_COMMENT:,} characters.",
+            "max_length": f"Keep a comment under {MAX_COMMENT:,} characters."
         },
     )
+    saved = forms.CharField(required=False, max_length=40)
+
+    def __init__(self, data: Any, *, presets: Presets = BUILT_IN) -> None:
+        super().__init__(data)
+        self.presets = presets
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        saved = words_named(self.presets, Kind.COMMENT, cleaned.get("saved") or "")
+        if saved is None:
+            self.add_error(
+                "saved", "The saved comments were changed meanwhile. Choose again."
+            )
+        text = "\n".join(part for part in (saved, cleaned.get("text")) if part)
+        cleaned["text"] = text
+        if not text and not self.errors:
+            self.add_error("text", "Write something first.")
+        if len(text) > MAX_COMMENT:
+            self.add_error("text", f"Keep a comment under {MAX_COMMENT:,} characters.")
+        return cleaned
 
 
 class NameForm(LenientForm):
@@ -257,7 +278,9 @@ def _fragment(
     error: DeskError | None = None,
     **more: Any,
 ) -> HttpResponse:
-    context = panel_context(request, message, happened=actions_on(message))
+    presets = presets_of(message.mailbox_id)
+    happened = actions_on(message)
+    context = panel_context(request, message, presets=presets, happened=happened)
     context["message"] = message
     context["error"] = error.sentence if error else ""
     template = f"approvals/message_page/{name}.html"
@@ -268,7 +291,8 @@ def _fragment(
 def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Store a comment; 422 for an invalid one, with everything that was typed."""
     message = get_visible_message_or_404(request, public_id)
-    form = CommentForm(request.POST)
+    presets = presets_of(message.mailbox_id) if request.POST.get("saved") else BUILT_IN
+    form = CommentForm(request.POST, presets=presets)
     try:
         if not form.is_valid():
             raise InvalidInput(form.first_error())
@@ -276,8 +300,18 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
             message=public_id, actor=request.actor, text=form.cleaned_data["text"]
         )
     except (ActNotAllowed, InvalidInput) as error:
-        typed = {"outcome": "comment", "comment": request.POST.get("text", "")}
-        return _refuse(request, message, error, typed=typed, fragment="_comments")
+        typed = {
+            "outcome": "comment",
+            "comment": request.POST.get("text", ""),
+            "saved": request.POST.get("saved", ""),
+        }
+        return _refuse(
+            request,
+            message,
+            error,
+            typed=typed,
+            fragment="_comments",
+        )
     if not request.htmx:
         return redirect(f"{message_address(request, public_id)}#comments")
     notice = "Comment posted. Whoever opens this message sees it."

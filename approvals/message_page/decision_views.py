@@ -23,7 +23,6 @@ from django.views.decorators.http import (
 from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.forms import (
     MAX_REASON,
-    PRESETS,
     HighRiskForm,
     SettleForm,
     VerdictForm,
@@ -60,6 +59,7 @@ from approvals.queue.querysets import queue_messages
 from approvals.queue.rows import notice_context
 from approvals.queue.views import filters_of, next_in
 from approvals.reconcile.ask_again import look_again
+from approvals.usual_texts import BUILT_IN, presets_of
 from common.counts import count_of, counted
 from common.mail_addresses import compared
 from common.pages import DeskRequest, require_get_or_post
@@ -81,8 +81,11 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Record one verdict; 422 for an invalid form, in which typed text stays."""
     message = get_bare_message_or_404(request, public_id)
     typed = defaultdict(str, request.POST.dict())
-    typed["words"] = with_preset(typed["preset"], typed["reason"])
-    form = VerdictForm(request.POST)
+    presets = presets_of(message.mailbox_id) if typed["preset"] else BUILT_IN
+    typed["words"] = with_preset(
+        typed["outcome"], typed["preset"], typed["reason"], presets
+    )
+    form = VerdictForm(request.POST, presets=presets)
     if form.is_valid():
         return _decide(request, message, form.cleaned_data, typed=typed)
     seen = ShownForm(request.POST).value("fingerprint")
@@ -234,7 +237,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "conversation": conversation,
         "twin": twin_of(rendered_message_of(message.revision, content)),
         "score": {"level": "high"},
-        "presets": PRESETS,
+        "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,
     }
     status = 422 if form.is_bound else 200

@@ -26,6 +26,7 @@ from approvals.models import CommandedMail, Question, Snooze
 from approvals.queue.filters import Filters, with_query
 from approvals.queue.querysets import queue_messages
 from approvals.queue.rows import live_claim
+from approvals.usual_texts import Kind, Presets
 from audit.models import Entry
 from audit.trail import lines
 from common.actors import Actor
@@ -67,6 +68,7 @@ def panel_context(
     request: DeskRequest,
     message: Message,
     *,
+    presets: Presets,
     happened: Collection[str],
 ) -> dict[str, Any]:
     """Return the claim, the possible actions, and the history. `happened` are the
@@ -112,6 +114,7 @@ def panel_context(
         "history": sorted(history, key=lambda one: one["at"], reverse=True),
         "open_question": open_question,
         "max_comment": MAX_COMMENT,
+        "saved_comments": presets[Kind.COMMENT],
     }
 
 

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import local_messages
 from approvals.collaboration import touch_claim
 from approvals.decisions.decide import came_back
-from approvals.decisions.forms import MAX_REASON, PRESETS
+from approvals.decisions.forms import MAX_REASON
 from approvals.decisions.later import later_context
 from approvals.decisions.ruling import is_reviewer, may_handle, rulings, stop_of
 from approvals.decisions.shown import (
@@ -74,6 +74,7 @@ from approvals.models import RuleWeight, Verdict
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.rows import delay_of, expiry_of, notice_context
 from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_context
+from approvals.usual_texts import presets_of
 from common.actors import Actor
 from common.fingerprint import FINGERPRINT
 from common.pages import DeskRequest, LenientForm, first_or_404, page_or_fragment
@@ -150,7 +151,9 @@ def answer_with_message(
         "changed": changes_since(message, seen_fingerprint),
     }
     context |= notice_context(actor, decided)
-    context |= panel_context(request, message, happened=happened)
+    context |= panel_context(
+        request, message, presets=context["presets"], happened=happened
+    )
     if message.revision is not None and request.method != "HEAD":
         # With scripts the page reports itself that it was opened; a prefetched page was
         # seen by nobody.
@@ -293,7 +296,7 @@ def message_context(
         "rendered": rendered,
         "fields": fields,
         "approve_label": approve_label(content, message, ruling.demand),
-        "presets": PRESETS,
+        "presets": presets_of(message.mailbox_id),
         "max_reason": MAX_REASON,
         "findings": findings,
         "score": score,

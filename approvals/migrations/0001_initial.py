@@ -307,6 +307,17 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='UsualTexts',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('reject', 'Reasons to reject'), ('send_back', 'Reasons to request changes'), ('comment', 'Saved comments')], max_length=10)),
+                ('texts', models.JSONField(default=list)),
+                ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('changed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('mailbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='usual_texts', to='mirror.mailbox')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Verdict',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -505,6 +516,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='stepdone',
             constraint=models.UniqueConstraint(fields=('message', 'step'), name='step_done_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='usualtexts',
+            constraint=models.UniqueConstraint(fields=('mailbox', 'kind'), name='usual_texts_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='usualtexts',
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ('reject', 'send_back', 'comment'))), name='usual_texts_kind'),
         ),
         migrations.AddIndex(
             model_name='verdict',

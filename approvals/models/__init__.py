@@ -13,7 +13,7 @@ from approvals.models.collaboration import (
 from approvals.models.decisions import Decision, DecisionAttempt
 from approvals.models.replacements import CommandedMail, Replacement
 from approvals.models.reviews import Arrival, Brake, Cap, Review
-from approvals.models.risk_rules import OwnWord, RuleWeight
+from approvals.models.risk_rules import OwnWord, RuleWeight, UsualTexts
 from approvals.models.verdicts import Verdict
 
 __all__ = [
@@ -35,5 +35,6 @@ __all__ = [
     "SavedView",
     "Snooze",
     "StepDone",
+    "UsualTexts",
     "Verdict",
 ]

@@ -105,3 +105,40 @@ class OwnWord(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class UsualTexts(models.Model):
+    """The usual reasons, or the saved comments, that admins wrote for a mailbox.
+    Without a row, the built-in ones.
+    """
+
+    class Kind(models.TextChoices):
+        REJECT = "reject", "Reasons to reject"
+        SEND_BACK = "send_back", "Reasons to request changes"
+        COMMENT = "comment", "Saved comments"
+
+    mailbox = models.ForeignKey(
+        Mailbox, on_delete=models.CASCADE, related_name="usual_texts"
+    )
+    kind = models.CharField(max_length=10, choices=Kind)
+    # In their order: {"label": "Wrong price", "words": "The price is not the one of our
+    # list."}
+    texts = models.JSONField(default=list)
+    changed_by = models.ForeignKey(
+        Person, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["mailbox", "kind"], name="usual_texts_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=("reject", "send_back", "comment")),
+                name="usual_texts_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.mailbox_id}"

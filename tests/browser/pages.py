@@ -63,6 +63,7 @@ ADMIN_PAGES = {
     "practice": "/policy/practice/",
     "review-report": "/audit/reports/review/",
     "own-word-add": "/rules/words/add/",
+    "usual-texts": "/mailboxes/{mailbox}/texts/reject/",
     "reports": "/audit/reports/",
     "report-rights": "/audit/reports/rights/",
 }

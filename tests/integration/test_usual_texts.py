@@ -1,0 +1,120 @@
+"""The usual reasons of a mailbox and its saved comments: who writes them, what a page
+offers, and what is sent.
+"""
+
+from approvals.decisions.forms import CHANGED_MEANWHILE
+from approvals.models import Comment, Decision, UsualTexts
+from approvals.usual_texts import REJECT, presets_of
+from tests.factories import change_row, make_message
+from tests.integration.deciding import post_verdict
+from tests.integration.test_bulk import approve as decide_sheet
+from tests.integration.test_bulk import open_sheet
+from tests.ledger import latest_details
+from tests.markup import says, words_of
+
+OWN = (
+    ("Wrong price", "The price is not of our list."),
+    ("Ask sales", "Sales decides this."),
+)
+
+
+def page_of(mailbox, kind="reject"):
+    return f"/mailboxes/{mailbox.pk}/texts/{kind}/"
+
+
+def save_at(mailbox, kind="reject"):
+    return f"{page_of(mailbox, kind)}save/"
+
+
+def fields(*texts):
+    return {
+        f"{name}-{number}": value
+        for number, (label, words, *order) in enumerate(texts, start=1)
+        for name, value in (
+            ("order", order[0] if order else number),
+            ("label", label),
+            ("words", words),
+        )
+    }
+
+
+def named(mailbox, kind, label):
+    return next(one.name for one in presets_of(mailbox.pk)[kind] if one.label == label)
+
+
+def test_own_reasons_are_offered_in_their_order_sent_and_restored(
+    message, admin, reviewer, signed_in
+):
+    mailbox = message.mailbox
+    signed_in(admin).post(save_at(mailbox), fields((*OWN[0], 2), (*OWN[1], 1)))
+    desk = signed_in(reviewer)
+    page = words_of(desk.get(f"/queue/{message.public_id}/"))
+    assert page.index("1 Ask sales") < page.index("2 Wrong price")
+    assert REJECT[0].label not in page
+
+    # A page from before the change cannot send what is not there any more.
+    chosen = {"outcome": "reject", "preset": "recipient", "reason": "and more"}
+    stale = post_verdict(desk, message, **chosen)
+    says(stale, 422, CHANGED_MEANWHILE, "and more")
+    chosen["preset"] = named(mailbox, "reject", "Wrong price")
+    post_verdict(desk, message, **chosen)
+    assert Decision.objects.get().reason == "The price is not of our list.\nand more"
+
+    signed_in(admin).post(save_at(mailbox), {"restore": "1"})
+    assert presets_of(mailbox.pk)["reject"] == REJECT
+    details = latest_details("usual_texts.changed")
+    assert "Ask sales: Sales decides this.;" in details["before"]
+    assert "Wrong recipient: This must" in details["after"]
+
+
+def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(
+    message, connection, desk
+):
+    own = [{"label": "Own", "words": "Ours."}]
+    UsualTexts.objects.create(mailbox=message.mailbox, kind="reject", texts=own)
+    other = make_message(connection)
+    change_row(other, mailbox=connection.mailboxes.create(upstream_id="01OTHER"))
+    assert REJECT[0].label in words_of(open_sheet(desk, message, other))
+    page = open_sheet(desk, message)
+    assert "Own" in words_of(page)
+    refused = decide_sheet(
+        desk, page, [message], outcome="reject", reject_preset="made-up"
+    )
+    assert CHANGED_MEANWHILE in words_of(refused)
+    preset = named(message.mailbox, "reject", "Own")
+    decide_sheet(desk, page, [message], outcome="reject", reject_preset=preset)
+    assert Decision.objects.get().reason == "Ours."
+
+
+def test_saved_comment_is_posted_alone_or_before_what_is_typed(
+    message, admin, reviewer, signed_in
+):
+    mailbox = message.mailbox
+    own = fields(("Legal", "@Ada has to see this first."))
+    signed_in(admin).post(save_at(mailbox, "comment"), own)
+    desk = signed_in(reviewer)
+    assert "Legal" in words_of(desk.get(f"/queue/{message.public_id}/"))
+    address = f"/queue/{message.public_id}/comments/"
+    for text in ("", "Today."):
+        saved = named(mailbox, "comment", "Legal")
+        desk.post(address, {"saved": saved, "text": text})
+    assert list(Comment.objects.order_by("pk").values_list("text", flat=True)) == [
+        "@Ada has to see this first.",
+        "@Ada has to see this first.\nToday.",
+    ]
+    says(desk.post(address, {"saved": "gone", "text": "My words"}), 422, "My words")
+    assert desk.post(address, {"text": " "}).status_code == 422
+
+
+def test_bad_rows_are_refused_with_a_sentence_and_what_was_typed_stays(
+    message, admin, signed_in
+):
+    client = signed_in(admin)
+    for texts, sentence in (
+        ((), "Write at least one reason"),
+        ((("Twice", "One."), ("twice", "Two.")), "There are two with the label"),
+        ((("Label", "Kept words.", "x"),), "Give it a position"),
+    ):
+        answer = client.post(save_at(message.mailbox), fields(*texts))
+        says(answer, 422, sentence, *(label for label, *_ in texts))
+    assert not UsualTexts.objects.exists()
