@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals import polling, usual_texts
+from approvals import polling, reports, usual_texts
 from approvals.brake import views as brake
 from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation

@@ -29,7 +29,7 @@ from approvals.decisions.shown import (
     unread_parts,
     viewed_counts,
 )
-from approvals.errors import VerdictNotAllowed, http_status
+from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.sheet import (
     ViewForm,
