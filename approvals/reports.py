@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
+from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Subquery
+from django.db.models.functions import Cast
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -329,6 +330,60 @@ def _decided_elsewhere(actor: Actor, month: Month) -> Any:
     )
 
 
+# So many differing messages are named.
+MOST_NAMED = 20
+
+
+def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
+    """Compare a month's verdicts and decisions, which no seal covers, with their
+    entries in the ledger. Return how many were compared, on how many messages they
+    differ, and the newest of these.
+    """
+    actor = actor.acting_as(Role.ADMIN, Role.AUDITOR)
+    messages = Message.objects.visible_to(actor)
+    verdicts = Verdict.objects.visible_to(actor).filter(
+        given_at__gte=month.since, given_at__lt=month.until
+    )
+    decisions = Decision.objects.visible_to(actor).between(month.since, month.until)
+    given = Entry.objects.of_action("verdict.given")
+    recorded = Entry.objects.of_action("decision.recorded")
+    # Rows without an entry that says the same: they were changed or added later.
+    of_row = {
+        "outcome": OuterRef("outcome"),
+        "message": OuterRef("message__public_id"),
+        "fingerprint": OuterRef("revision__fingerprint"),
+    }
+    by_person = given.filter(
+        actor_kind="person", actor_id=Cast(OuterRef("person"), CharField()), **of_row
+    )
+    changed = verdicts.exclude(Exists(by_person)).values("message")
+    differing = Q(pk__in=changed)
+    changed = decisions.exclude(Exists(recorded.filter(**of_row))).values("message")
+    differing |= Q(pk__in=changed)
+    # Entries without a row that says the same: it was changed or deleted later.
+    of_entry = {
+        "message__public_id": OuterRef("message"),
+        "outcome": OuterRef("outcome"),
+    }
+    verdict = Verdict.objects.annotate(giver=Cast("person", CharField())).filter(
+        giver=OuterRef("actor_id"), **of_entry
+    )
+    decision = Decision.objects.filter(**of_entry)
+    for entries, row in ((given, verdict), (recorded, decision)):
+        lacking = entries.filter(
+            at__gte=month.since,
+            at__lt=month.until,
+            message__in=messages.values("public_id"),
+        ).exclude(Exists(row))
+        differing |= Q(public_id__in=lacking.values(about=F("message")))
+    found = messages.filter(differing).order_by("-pk")
+    return {
+        "compared": verdicts.count() + decisions.count(),
+        "number": found.count(),
+        "differing": list(found[:MOST_NAMED]),
+    }
+
+
 class PeopleForm(SentenceForm):
     """Whether figures of single people are shown, and what allows it."""
 
@@ -383,6 +438,7 @@ def _month_page(request: DeskRequest, *, wrong: str = "") -> HttpResponse:
         "after": month.after if month < this_month else None,
         "is_running": month == this_month,
         "review": review_of(actor, month),
+        "comparison": compare_with_ledger(actor, month),
         "fewest": FEWEST,
         "settings": settings,
         "shows_people": settings.person_figures_since is not None,

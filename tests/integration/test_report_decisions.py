@@ -1,12 +1,13 @@
 """Decisions by reviewer and month: figures that add up."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
 from approvals.decisions.decide import decide_by_rule
-from approvals.models import Review
+from approvals.models import Decision, Review, Verdict
 from approvals.reports import Month, report_of
 from common.actors import worker
 from mirror.models import Message
@@ -103,6 +104,30 @@ def test_figures_by_person_and_by_mailbox_add_up(signed_in, auditor, month):
         *summed, total = row.cells[:5]
         assert total.number == sum(cell.number for cell in summed), row.label
     says(signed_in(auditor).get(PATH), 200, "Ana Ferreira 2 1 1 0 4")
+
+
+def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(
+    signed_in, auditor, month
+):
+    client = signed_in(auditor)
+    assert "The ledger agrees with all" in client.get(PATH).text
+    changed, undecided, unsaid = verdicts = Verdict.objects.filter(
+        outcome="approve"
+    ).order_by("message", "pk")[:3]
+    Verdict.objects.filter(pk=changed.pk).update(outcome="reject")
+    Decision.objects.filter(message=undecided.message).delete()
+    unsaid.delete()
+    page = client.get(PATH).text
+    section = page.partition("3 messages differ from the ledger")[2]
+    named = re.findall(
+        r'href="/audit/trace/([^/]+)/"', section.partition("</section>")[0]
+    )
+    assert set(named) == {str(one.message.public_id) for one in verdicts}
+    # Also when nothing is left to count.
+    Verdict.objects.all().delete()
+    Decision.objects.all().delete()
+    Message.objects.update(state="held")
+    assert "messages differ from the ledger" in client.get(PATH).text
 
 
 def test_whoever_looks_after_a_part_sees_its_figures_alone(
