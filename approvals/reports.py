@@ -356,10 +356,10 @@ def compare_with_ledger(actor: Actor, month: Month) -> dict[str, Any]:
     by_person = given.filter(
         actor_kind="person", actor_id=Cast(OuterRef("person"), CharField()), **of_row
     )
-    changed = verdicts.exclude(Exists(by_person)).values("message")
-    differing = Q(pk__in=changed)
-    changed = decisions.exclude(Exists(recorded.filter(**of_row))).values("message")
-    differing |= Q(pk__in=changed)
+    verdicts_changed = verdicts.exclude(Exists(by_person))
+    decisions_changed = decisions.exclude(Exists(recorded.filter(**of_row)))
+    differing = Q(pk__in=verdicts_changed.values("message"))
+    differing |= Q(pk__in=decisions_changed.values("message"))
     # Entries without a row that says the same: it was changed or deleted later.
     of_entry = {
         "message__public_id": OuterRef("message"),

@@ -56,6 +56,14 @@ def send_replacement(replacement_id: int) -> str:
 
 
 @desk_task
+def fetch_pictures(message_id: int) -> str:
+    """Fetch the remote pictures of one message that a person asked for."""
+    from approvals import pictures
+
+    return pictures.fetch_pictures(message_id)
+
+
+@desk_task
 def execute_due() -> str:
     """Send `execute_decision` for each due decision, after a kill switch or pause has
     ended.

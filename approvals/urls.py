@@ -73,6 +73,21 @@ urlpatterns = [
         content_views.file_download,
         name="file-download",
     ),
+    path(
+        "queue/<uuid:public_id>/pictures/",
+        content_views.pictures,
+        name="message-pictures",
+    ),
+    path(
+        "queue/<uuid:public_id>/pictures/load/",
+        content_views.load_pictures,
+        name="load-pictures",
+    ),
+    path(
+        "queue/<uuid:public_id>/pictures/<int:place>/",
+        content_views.picture_view,
+        name="picture-view",
+    ),
     path("queue/<uuid:public_id>/unread/", content_views.unread, name="unread-parts"),
     path("queue/<uuid:public_id>/part/", content_views.part_opened, name="part-opened"),
     path("queue/<uuid:public_id>/viewed/", content_views.viewed, name="viewed"),

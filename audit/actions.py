@@ -44,6 +44,8 @@ ACTIONS: dict[str, str] = {
     "message.answered": "found a newer message in the thread",
     "attachment.served": "opened an attachment",
     "thread.opened": "opened the thread",
+    "pictures.asked": "asked for the remote pictures of the message",
+    "pictures.fetched": "fetched remote pictures of the message",
     "verdict.given": "gave a verdict",
     "verdict.refused": "was refused a verdict",
     "verdict.taken_back": "took the approval back",
@@ -290,7 +292,7 @@ TECHNICAL = frozenset(
     message.held message.approved message.rejected message.sent message.delivered
     message.received message.scheduled message.released message.fetched message.served
     message.asked_about message.named message.expiring message.answered message.set_apart
-    webhook.late webhook.unconfirmed webhook.unknown
+    webhook.late webhook.unconfirmed webhook.unknown pictures.fetched
     approval.recorded decision.recorded decision.calling decision.applied decision.postponed
     alert.delivered allowlist.pushed ledger.checked
     connection.failing connection.recovered

@@ -32,7 +32,7 @@ class DeliveryError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: status, headers and at most MAX_ANSWER bytes of body."""
+    """What came back: status, headers, and no more of the body than was asked for."""
 
     status: int
     headers: requests.structures.CaseInsensitiveDict[str]
@@ -47,9 +47,10 @@ def request(
     headers: dict[str, str],
     allow: Iterable[str] | None = None,
     limit: float = TOTAL_TIMEOUT,
+    most: int = MAX_ANSWER,
 ) -> Answer:
-    """Send one request and return the answer, whatever its status; redirects are
-    answers, not followed.
+    """Send one request and return the answer, whatever its status, with at most `most`
+    bytes of its body; redirects are answers, not followed.
 
     `allow` are exact origins that may be private or plain http (default:
     OUTGOING_ALLOW). Raises DeliveryError, at the latest after `limit` seconds.
@@ -74,8 +75,8 @@ def request(
         ) as response:
             read = bytearray()
             try:
-                while len(read) < MAX_ANSWER and (
-                    chunk := http.read_raw(response, MAX_ANSWER - len(read))
+                while len(read) < most and (
+                    chunk := http.read_raw(response, most - len(read))
                 ):
                     read += chunk
             except http.TimedOut as error:

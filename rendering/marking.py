@@ -8,7 +8,7 @@ Every tag and attribute in its output is written here or passed the list in `ren
 import html
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from rendering.invisibles import Tally, named, pieces, stripped
@@ -21,7 +21,12 @@ from rendering.links import (
     separators,
     short_target,
 )
-from rendering.pictures import MAX_ALL_PICTURES, MAX_PIXELS, drawable
+from rendering.pictures import (
+    MAX_ALL_PICTURES,
+    MAX_PIXELS,
+    drawable,
+    tracking_reason,
+)
 from rendering.result import Difference, Link, RemotePicture
 from simple_form import SimpleForm, TooComplex
 from simple_form.html_reading import BLOCKS, VOID, pieces_of
@@ -32,9 +37,13 @@ _DRAWN = ("style", "dir", "colspan", "rowspan", "value", "cellpadding", "border"
 
 
 class Drawing:
-    """A simple form drawn for the desk, with its marks, and what was found in it."""
+    """A simple form drawn for the desk, with its marks, and what was found in it.
 
-    def __init__(self, form: SimpleForm) -> None:
+    `readers` are the mail addresses of its recipients: a tracking pixel may name them.
+    """
+
+    def __init__(self, form: SimpleForm, *, readers: Collection[str]) -> None:
+        self._readers = readers
         self.out: list[str] = []
         self.text: list[str] = []
         self.plain: list[str] = []
@@ -162,9 +171,12 @@ class Drawing:
             self.plain.append(f" {says} ")
         elif source.lower().startswith(("http:", "https:")):
             target = short_target(source)[:200] or "nowhere"
-            label = f"remote picture not loaded: {target}{suffix}"
+            tracking = tracking_reason(source, attributes, self._readers)
+            why = f" (tracking pixel: {tracking})" if tracking else ""
+            label = f"remote picture not loaded: {target}{why}{suffix}"
             mark = self._write_box("blocked", label, "part")
-            self.blocked.append(RemotePicture(source[:2000], host_of(source), mark))
+            host = host_of(source)
+            self.blocked.append(RemotePicture(source[:2000], host, mark, tracking))
         elif source.lower().startswith("cid:"):
             self._write_box(
                 "blocked", f"attached picture, not shown here: {source[4:200]}{suffix}"

@@ -1,12 +1,15 @@
 """The pictures of a message that may be drawn: raster pictures that travel with it, of
-moderate size, nothing else.
+moderate size, nothing else. And which of the remote ones are tracking pixels, by what
+the message says of them.
 """
 
 import base64
 import binascii
 import re
 import struct
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
+from urllib.parse import unquote
 
 MAX_PICTURE = 700_000  # characters of base64, about 500 kB
 MAX_ALL_PICTURES = 3_000_000
@@ -55,6 +58,25 @@ def drawable(source: str) -> Picture:
     if not content.startswith(_STARTS[kind]) or not 0 < pixels <= MAX_PIXELS:
         return Picture()
     return Picture(f"data:image/{kind};base64,{data}", pixels)
+
+
+# Pixels of a side: what is no larger is not made to be seen.
+TINY = 2
+
+
+def tracking_reason(
+    url: str, attributes: Mapping[str, str], readers: Collection[str]
+) -> str:
+    """Return why a remote picture seems to be a tracking pixel, in words; empty if
+    nothing says so. `readers` are the mail addresses of the recipients.
+    """
+    sides = [attributes[name] for name in ("width", "height") if name in attributes]
+    if sides and all(side.isdecimal() and int(side) <= TINY for side in sides):
+        return f"{' × '.join(sides)} pixels"
+    address = unquote(url).lower()
+    if any(reader.lower() in address for reader in readers):
+        return "its address names the recipient"
+    return ""
 
 
 # A frame of a JPEG begins with one of these; what else starts with C is a table.

@@ -39,7 +39,7 @@ def render_message(content: Content) -> RenderedMessage:
     source = ""
     try:
         source = _source(content)
-        drawing = Drawing(simplify(source))
+        drawing = Drawing(simplify(source), readers=content.recipients)
         read = tidy("".join(drawing.text))
         text = read
         if content.html is None and content.markdown is not None:

@@ -17,13 +17,14 @@ ALARMING = frozenset(
 
 @dataclass(frozen=True)
 class RemotePicture:
-    """A picture that the message would load from elsewhere: its address, and the id of
-    its box in the frame.
+    """A picture that the message would load from elsewhere: its address, the id of its
+    box in the frame, and why it seems to be a tracking pixel.
     """
 
     source: str
     host: str
     mark: str = ""
+    tracking: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class RenderedMessage:
     # as text, what its recipient reads; `text` of a message that was written as text is
     # what was written
     read: str = ""
+
+    @property
+    def tracking_pixels(self) -> int:
+        """How many of its remote pictures seem to be tracking pixels."""
+        return sum(bool(one.tracking) for one in self.blocked)
 
     @property
     def word_differences(self) -> tuple[Difference, ...]:

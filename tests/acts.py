@@ -121,6 +121,7 @@ PROVED_TASKS = {
     "approvals.tasks.ask_about": "test_unheard_of.py",
     "approvals.tasks.sweep": "test_expiry.py",
     "mirror.tasks.fetch_file": "test_enclosed.py",
+    "approvals.tasks.fetch_pictures": "test_remote_pictures.py",
     "approvals.tasks.send_replacement": "test_edit.py",
     "mirror.tasks.read_thread": "test_thread.py",
     "alerts.tasks.drain": "test_alert_deliveries.py",

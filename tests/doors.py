@@ -170,6 +170,18 @@ _DESK_DOORS = {
     "account_logout": Button("signs out (POST only)", "public"),
     "own-word": Door("shows an own word", "mailbox", needs="own_word"),
     "file-view": Door("shows an attachment safely", "mailbox", needs="file"),
+    "message-pictures": Door(
+        "shows how far the remote pictures are", "mailbox", needs="pictures"
+    ),
+    "load-pictures": writing_button(
+        "has remote pictures fetched, where the mailbox allows it",
+        "mailbox",
+        fields=lambda w: {"fingerprint": w.message.revision.fingerprint},
+        needs="pictures",
+    ),
+    "picture-view": Door(
+        "shows a remote picture that was fetched", "mailbox", needs="pictures"
+    ),
     "file-pages": Door("shows the pages of a PDF as pictures", "mailbox", needs="pdf"),
     "file-page": Door("shows one page of a PDF as a picture", "mailbox", needs="pdf"),
     "file-download": Door("downloads an attachment", "mailbox", needs="file"),
@@ -578,6 +590,7 @@ TASKS = {
     "approvals.tasks.resolve_decision": "resolves a decision whose outcome is unknown",
     "approvals.tasks.ask_about": "asks MultiMail about a message",
     "mirror.tasks.fetch_file": "fetches an attachment",
+    "approvals.tasks.fetch_pictures": "fetches the remote pictures of a message that a person asked for",
     "mirror.tasks.read_thread": "reads a thread",
     "mirror.tasks.freshen_thread": "reads the thread of a message again",
     "approvals.tasks.sweep": "finds rows whose wake-up was lost; rejects expired messages, never approves",

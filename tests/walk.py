@@ -40,7 +40,14 @@ from audit.models import SavedSearch
 from common.actors import Role, operator
 from common.encryption import encrypt
 from demo.messages.files import INVOICE_PDF
-from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEvent
+from mirror.models import (
+    AttachedFile,
+    Connection,
+    Mailbox,
+    Message,
+    RemotePicture,
+    WebhookEvent,
+)
 from mirror.recording import record_about
 from people.accounts.discord import offer_link
 from people.models import (
@@ -106,7 +113,14 @@ POST_ONLY |= {"practice-on", "practice-off"}
 
 
 # Documents of their own in a frame of a page.
-FRAMED = {"message-body", "edit-preview", "seen-body", "message-view", "file-view"}
+FRAMED = {
+    "message-body",
+    "edit-preview",
+    "seen-body",
+    "message-view",
+    "file-view",
+    "picture-view",
+}
 # Documents without the desk around them.
 BARE = {
     "trace-proof-html",
@@ -306,6 +320,21 @@ class Walk:
             state="fetched",
             kind="text",
             seen={"encoding": "utf-8"},
+        )
+
+    def _need_pictures(self):
+        """A message with a remote picture that was fetched, in a mailbox that allows it."""
+        Mailbox.objects.filter(pk=self.mailbox.pk).update(loads_pictures=True)
+        RemotePicture.objects.create(
+            message=self.message,
+            revision=self.message.revision,
+            place=1,
+            name="img.example",
+            url="https://img.example/a.png",
+            state="fetched",
+            kind="png",
+            seen={"width": 40, "height": 30},
+            found_size=70,
         )
 
     def _need_finding(self):

@@ -270,17 +270,17 @@ def places_of(
     for start, end in _joined(gaps, first):
         values = []
         starts = []
-        for words, blocks, offsets in zip(
+        for words, common, offsets in zip(
             words_by_text, blocks_by_text, offsets_by_text, strict=True
         ):
             # Every gap lies whole inside of a place, so that both edges of a place are
             # in or beside a block. Words inserted at an edge belong to the place.
             begin = next(
-                y + start - x for x, y, length in blocks if x <= start <= x + length
+                y + start - x for x, y, length in common if x <= start <= x + length
             )
             stop = next(
                 y + end - x
-                for x, y, length in reversed(blocks)
+                for x, y, length in reversed(common)
                 if x <= end <= x + length
             )
             values.append("".join(words[begin:stop]))

@@ -41,6 +41,7 @@ from approvals.message_page.sheet import (
 )
 from approvals.message_page.side_panel import files_shown, ticks_shown
 from approvals.message_page.views import (
+    ShownForm,
     ViewedForm,
     answer_with_message,
     framed,
@@ -50,6 +51,7 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.models import Verdict
+from approvals.pictures import request_pictures, shown_pictures
 from approvals.queue.views import filters_of
 from audit.models import Entry
 from audit.trail import first_at, lines
@@ -58,7 +60,7 @@ from mirror.attachments.file_types import SENTENCES, Refused
 from mirror.attachments.parsed import page_picture
 from mirror.attachments.preview import document_of, pdf_pages
 from mirror.errors import DeskError
-from mirror.models import AttachedFile, Message
+from mirror.models import AttachedFile, Message, RemotePicture
 from mirror.recording import record_about
 from mirror.store import stored_content
 from mirror.threads import conversation_of, enqueue_freshen
@@ -205,6 +207,56 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
         "Content-Type": "application/octet-stream",
     }
     return framed(bytes(file.content), headers=headers)
+
+
+@require_safe
+def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show the remote pictures that were fetched, and how far the others are."""
+    return _pictures_panel(request, get_visible_message_or_404(request, public_id))
+
+
+def _pictures_panel(request: DeskRequest, message: Message) -> HttpResponse:
+    if not request.htmx:
+        return redirect(f"{message_address(request, message.public_id)}#pictures")
+    context = {
+        "message": message,
+        "revision": message.revision,
+        "pictures": shown_pictures(message),
+    }
+    return render(request, "approvals/message_page/_pictures.html", context)
+
+
+@require_POST
+def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Have the remote pictures of the version on screen fetched; 409 if it is not the
+    current one.
+    """
+    message = get_visible_message_or_404(request, public_id)
+    found = rendered_message_of(message.revision).blocked if message.revision else ()
+    try:
+        request_pictures(
+            message=public_id,
+            fingerprint=ShownForm(request.POST).value("fingerprint") or "",
+            found=found,
+            actor=request.actor,
+        )
+    except DeskError as error:
+        answer = answer_with_message(request, public_id, error)
+        return retarget(reswap(answer, "outerHTML"), "#message")
+    return _pictures_panel(request, message)
+
+
+@require_safe
+def picture_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
+    """Show one remote picture as it was fetched, in a frame in which nothing loads or
+    runs.
+    """
+    message = get_visible_message_or_404(request, public_id)
+    found = RemotePicture.objects.of_current_version(message).filter(
+        place=place, state="fetched"
+    )
+    picture = first_or_404(found, "This message has no such picture.")
+    return framed(document_of(picture).html)
 
 
 @require_safe

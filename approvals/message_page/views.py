@@ -71,6 +71,7 @@ from approvals.message_page.side_panel import (
     ticks_shown,
 )
 from approvals.models import RuleWeight, Verdict
+from approvals.pictures import shown_pictures
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.rows import delay_of, expiry_of, notice_context
 from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_context
@@ -316,6 +317,7 @@ def message_context(
         "conversation": conversation,
         "ticks": ticks_shown(message, opened, actor=actor),
         "later": later_context(message),
+        "pictures": shown_pictures(message) if rendered and rendered.blocked else None,
         "status": shown_status(message),
         "decision": decision,
         "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk)

@@ -211,7 +211,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='entry',
-            index=models.Index(condition=models.Q(('action__in', ['alert.delivered', 'allowlist.pushed', 'approval.recorded', 'connection.failing', 'connection.recovered', 'decision.applied', 'decision.calling', 'decision.postponed', 'decision.recorded', 'ledger.checked', 'message.answered', 'message.approved', 'message.asked_about', 'message.delivered', 'message.expiring', 'message.fetched', 'message.held', 'message.named', 'message.received', 'message.rejected', 'message.released', 'message.scheduled', 'message.sent', 'message.served', 'message.set_apart', 'webhook.late', 'webhook.unconfirmed', 'webhook.unknown']), _negated=True), fields=['id'], name='entry_shown'),
+            index=models.Index(condition=models.Q(('action__in', ['alert.delivered', 'allowlist.pushed', 'approval.recorded', 'connection.failing', 'connection.recovered', 'decision.applied', 'decision.calling', 'decision.postponed', 'decision.recorded', 'ledger.checked', 'message.answered', 'message.approved', 'message.asked_about', 'message.delivered', 'message.expiring', 'message.fetched', 'message.held', 'message.named', 'message.received', 'message.rejected', 'message.released', 'message.scheduled', 'message.sent', 'message.served', 'message.set_apart', 'pictures.fetched', 'webhook.late', 'webhook.unconfirmed', 'webhook.unknown']), _negated=True), fields=['id'], name='entry_shown'),
         ),
         migrations.AddIndex(
             model_name='entry',

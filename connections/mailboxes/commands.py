@@ -267,6 +267,7 @@ def set_desk_settings(
     undo_window: timedelta,
     expire_after: timedelta | None,
     editor_may_approve: bool,
+    loads_pictures: bool,
 ) -> CanWait[Mailbox]:
     """Change the desk's own settings for a mailbox. Raises ActNotAllowed,
     ChangeRefused.
@@ -281,6 +282,7 @@ def set_desk_settings(
         "undo_window": undo_window,
         "expire_after": expire_after,
         "editor_may_approve": editor_may_approve,
+        "loads_pictures": loads_pictures,
     }
     before = {name: getattr(locked, name) for name in after}
     yield lambda: _as_change(
@@ -493,10 +495,13 @@ def set_minimum(*, actor: Actor, mode: str) -> CanWait[bool]:
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Return whether the desk's own settings of a mailbox become looser.
 
-    That is: whoever edits may approve, less time to undo is left, or mail expires later
-    or never.
+    That is: whoever edits may approve, remote pictures may be loaded, less time to undo
+    is left, or mail expires later or never.
     """
-    allowed = after["editor_may_approve"] and not before["editor_may_approve"]
+    allowed = any(
+        after[name] and not before[name]
+        for name in ("editor_may_approve", "loads_pictures")
+    )
     longest = timedelta.max
     later = (after["expire_after"] or longest) > (before["expire_after"] or longest)
     return allowed or later or after["undo_window"] < before["undo_window"]

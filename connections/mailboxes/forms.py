@@ -143,6 +143,7 @@ class DeskForm(SentenceForm):
     )
 
     editor_may_approve = forms.BooleanField(required=False)
+    loads_pictures = forms.BooleanField(required=False)
 
     @staticmethod
     def values_of(mailbox: Mailbox) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from mirror.attachments.file_types import (
     with_article,
 )
 from mirror.attachments.parsed import RENDERED
-from mirror.models import AttachedFile
+from mirror.models import AttachedFile, StoredFile
 
 # Pages of a PDF that are listed at once.
 AT_ONCE = 4
@@ -135,7 +135,7 @@ class FilePreview:
         )
 
 
-def refusal_of(file: AttachedFile) -> str:
+def refusal_of(file: StoredFile) -> str:
     """Return why a file is not shown here, as a sentence; empty for one that is."""
     if file.state != _State.FETCHED:
         return _ABSENT[_State(file.state)]
@@ -176,7 +176,7 @@ class FrameDocument:
     is_shown: bool = True
 
 
-def document_of(file: AttachedFile) -> FrameDocument:
+def document_of(file: StoredFile) -> FrameDocument:
     """Return the document for the frame: a picture, text, or text and tables; else the
     sentence that refuses it.
     """

@@ -2,7 +2,7 @@
 has them.
 """
 
-from mirror.models.attachments import AttachedFile
+from mirror.models.attachments import AttachedFile, RemotePicture, StoredFile
 from mirror.models.connections import (
     Connection,
     KnownContact,
@@ -20,7 +20,9 @@ __all__ = [
     "KnownContact",
     "Mailbox",
     "Message",
+    "RemotePicture",
     "Revision",
+    "StoredFile",
     "SuppressedAddress",
     "Thread",
     "ThreadMessage",

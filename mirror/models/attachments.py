@@ -1,4 +1,6 @@
-"""The attached files of held messages. Nothing here decides."""
+"""The attached files of held messages, and their remote pictures, as they were fetched.
+Nothing here decides.
+"""
 
 from datetime import timedelta
 from typing import Self
@@ -63,7 +65,24 @@ class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
         )
 
 
-class AttachedFile(models.Model):
+class StoredFile(models.Model):
+    """Bytes that were fetched, and what they are."""
+
+    name = models.TextField()
+    state = models.CharField(max_length=12, default="waiting")
+    problem = models.TextField()
+    content = models.BinaryField(null=True)
+    found_size = models.BigIntegerField(null=True)
+    found_sha256 = models.CharField(max_length=64)
+    # The kind of its bytes, and the `Detection` of `attachments.detection` as JSON.
+    kind = models.CharField(max_length=20)
+    seen = models.JSONField(default=dict)
+
+    class Meta:
+        abstract = True
+
+
+class AttachedFile(StoredFile):
     """One file of one version of a message: its name and type as claimed, and, once it
     was fetched, what it is.
     """
@@ -83,21 +102,12 @@ class AttachedFile(models.Model):
     )
     # Its position among the files of that version, from 1.
     place = models.PositiveSmallIntegerField()
-    # As the message claims.
-    name = models.TextField()
+    # As the message claims; so is its name.
     content_type = models.TextField()
     size = models.BigIntegerField(default=0)
     sha256 = models.CharField(max_length=64)
-    # As it was fetched.
-    content = models.BinaryField(null=True)
-    found_size = models.BigIntegerField(null=True)
-    found_sha256 = models.CharField(max_length=64)
-    # The kind of its bytes, and the `Detection` of `attachments.detection` as JSON.
-    kind = models.CharField(max_length=20)
-    seen = models.JSONField(default=dict)
     # The state of fetching it.
     state = models.CharField(max_length=12, choices=State, default=State.WAITING)
-    problem = models.TextField()
     tries = models.PositiveSmallIntegerField(default=0)
     # Not fetched before this time, by the database's clock; also the lease of the
     # worker that fetches it.
@@ -129,3 +139,48 @@ class AttachedFile(models.Model):
             bool(self.sha256 and self.found_sha256)
             and self.sha256.lower() != self.found_sha256
         )
+
+
+class RemotePictureQuerySet(models.QuerySet["RemotePicture"]):
+    """Reads of remote pictures."""
+
+    def of_current_version(self, message: Message) -> Self:
+        return self.filter(revision=message.revision_id).order_by("place")
+
+    def past_retention(self, age: timedelta) -> Self:
+        """Those that were fetched so long ago, of messages that are decided."""
+        return self.filter(message__state__in=DONE, asked_at__lt=Now() - age)
+
+
+class RemotePicture(StoredFile):
+    """A picture that one version of a message loads from elsewhere, as the desk fetched
+    it when a person asked for it. `problem` says why it was not loaded.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "not fetched yet"
+        FETCHING = "fetching", "being fetched"
+        FETCHED = "fetched", "here"
+        FAILED = "failed", "not loaded"
+
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="remote_pictures"
+    )
+    revision = models.ForeignKey(
+        Revision, on_delete=models.CASCADE, related_name="remote_pictures"
+    )
+    # Its position among the remote pictures of that version, from 1.
+    place = models.PositiveSmallIntegerField()
+    # Its name is the host in this address.
+    url = models.TextField()
+    state = models.CharField(max_length=12, choices=State, default=State.WAITING)
+    asked_at = models.DateTimeField(db_default=Now())
+
+    objects = RemotePictureQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["revision", "place"], name="picture_once")
+        ]
+        # For retention.
+        indexes = [models.Index(fields=["asked_at"], name="picture_asked")]

@@ -321,6 +321,9 @@ class Mailbox(models.Model):
     expire_after = models.DurationField(null=True)
     # Whether who edited a message may be the one who approves it.
     editor_may_approve = models.BooleanField(default=False, db_default=False)
+    # Whether people may have the remote pictures of its messages fetched, one message
+    # at a time.
+    loads_pictures = models.BooleanField(default=False, db_default=False)
 
     objects = MailboxQuerySet.as_manager()
 

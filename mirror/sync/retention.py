@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from mirror.errors import ActNotAllowed
-from mirror.models import AttachedFile, Message, Thread, WebhookEvent
+from mirror.models import AttachedFile, Message, RemotePicture, Thread, WebhookEvent
 from mirror.models.attachments import AttachedFileQuerySet
 from mirror.states import MessageState
 from mirror.terms import DONE
@@ -26,8 +26,8 @@ BATCHES = 20
 
 
 def forget() -> dict[str, int]:
-    """Delete webhooks, the bytes of files, and threads without a held draft that are
-    past retention; return how many of each.
+    """Delete webhooks, the bytes of files, remote pictures, and threads without a held
+    draft that are past retention; return how many of each.
 
     What was detected in files stays.
     """
@@ -37,6 +37,9 @@ def forget() -> dict[str, int]:
             WebhookEvent.objects.older_than(KEEP_WEBHOOKS), QuerySet.delete
         ),
         "files": _forget(files, AttachedFileQuerySet.drop_bytes),
+        "pictures": _forget(
+            RemotePicture.objects.past_retention(KEEP_FILES), QuerySet.delete
+        ),
         "threads": _forget(Thread.objects.done_with(KEEP_FILES), QuerySet.delete),
     }
 
@@ -60,12 +63,14 @@ class Copies:
     """How many were removed."""
 
     files: int
+    pictures: int
     webhooks: int
     threads: int
 
 
 def remove_copies(message: Message) -> Copies:
-    """Remove the bytes of its files, its webhooks as they came, and its thread.
+    """Remove the bytes of its files, its remote pictures, its webhooks as they came,
+    and its thread.
 
     In the caller's transaction; the message must be locked. Raises ActNotAllowed while
     it is held or being sent: reviewers must see all of it.
@@ -77,6 +82,7 @@ def remove_copies(message: Message) -> Copies:
     files = AttachedFile.objects.filter(
         message=message, content__isnull=False
     ).drop_bytes()
+    pictures, _ = message.remote_pictures.all().delete()
     webhooks, _ = WebhookEvent.objects.about(message).delete()
     # Reviewers of a held draft need its thread.
     waits = Message.objects.filter(
@@ -86,6 +92,6 @@ def remove_copies(message: Message) -> Copies:
     )
     thread = Thread.objects.of_message(message).first()
     if thread is None or waits.exists():
-        return Copies(files, webhooks, threads=0)
+        return Copies(files, pictures, webhooks, threads=0)
     thread.delete()
-    return Copies(files, webhooks, threads=1)
+    return Copies(files, pictures, webhooks, threads=1)

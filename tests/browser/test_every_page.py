@@ -61,6 +61,8 @@ NO_PAGE = {
     "decided",
     "message-view",
     "message-people",
+    "message-pictures",
+    "picture-view",
     "file-page",
     "file-download",
     "verifier",

@@ -92,6 +92,7 @@ DESK = {
     "undo_window": timedelta(seconds=5),
     "expire_after": None,
     "editor_may_approve": False,
+    "loads_pictures": False,
 }
 
 
@@ -557,7 +558,7 @@ def test_change_of_a_mailbox_that_changed_or_is_gone_is_refused(admin, second, m
     switch_on()
     actor = actor_of(admin)
     box = Mailbox.objects.filter(pk=mailbox.pk)
-    wanted = {**DESK, "editor_may_approve": True}
+    wanted = {**DESK, "loads_pictures": True}
     work = partial(set_desk_settings, mailbox=mailbox, actor=actor, **wanted)
     first = ask(work, actor)
     assert ask(work, actor, "again").pk == first.pk, "asked twice, it waits once"

@@ -145,11 +145,13 @@ def test_desk_settings_that_loosen():
         "undo_window": timedelta(seconds=5),
         "expire_after": timedelta(hours=8),
         "editor_may_approve": False,
+        "loads_pictures": False,
     }
     looser = (
         {"undo_window": timedelta(0)},
         {"expire_after": None},
         {"editor_may_approve": True},
+        {"loads_pictures": True},
     )
     for one in looser:
         assert desk_settings_loosen(strict, strict | one), one

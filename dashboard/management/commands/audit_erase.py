@@ -60,8 +60,9 @@ class Command(BaseCommand):
         self.stdout.write(f"Removed the details of {removed} entries of {message}.")
         if copies is not None:
             self.stdout.write(
-                f"Removed from the mirror: the bytes of {copies.files} files, {copies.webhooks} webhooks as they came, "
-                f"{copies.threads} thread; and what {deliveries} deliveries of alerts told, with the answers to them."
+                f"Removed from the mirror: the bytes of {copies.files} files, {copies.pictures} remote pictures, "
+                f"{copies.webhooks} webhooks as they came, {copies.threads} thread; "
+                f"and what {deliveries} deliveries of alerts told, with the answers to them."
             )
         self.stdout.write(_STAYS)
         if not_sealed:

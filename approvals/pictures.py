@@ -1,0 +1,205 @@
+"""Remote pictures of one message, fetched once by the desk when somebody asks for them.
+
+Their servers learn the desk's address and the time, so an admin must have allowed it
+for the mailbox. The pictures are shown beside the message: what is approved, and the
+message in its frame, know nothing of them.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+
+from approvals import tasks
+from approvals.decisions.ruling import content_changed, lock_visible, stop_of
+from common.actors import Actor, worker
+from common.logs import traced
+from mirror.attachments.file_types import KINDS
+from mirror.attachments.parsed import detect_file
+from mirror.errors import ActNotAllowed
+from mirror.models import Message, RemotePicture
+from mirror.recording import record_about
+from outgoing.guarded import DeliveryError, request
+from parsing.client import ParserUnavailable
+from rendering import RemotePicture as FoundPicture
+from rendering.pictures import TINY
+
+MAX_PICTURES = 20
+# Bytes of one picture.
+MAX_BYTES = 2 * 1024 * 1024
+# Seconds for one picture, and for all of a message.
+ONE_LIMIT = 10.0
+ALL_LIMIT = 30.0
+# Nothing here identifies the desk or the reader: no cookies, no referrer.
+HEADERS = {
+    "User-Agent": "Mozilla/5.0",
+    "Accept": "image/png,image/jpeg,image/gif,image/webp",
+}
+# Origins that may be in a private network: none, since strangers wrote the addresses.
+ALLOWED: tuple[str, ...] = ()
+_State = RemotePicture.State
+_UNDER_WAY = (_State.WAITING, _State.FETCHING)
+
+
+@dataclass(frozen=True)
+class ShownPictures:
+    """The remote pictures of a message that were asked for, in its order; none before
+    anybody asked.
+    """
+
+    pictures: Sequence[RemotePicture]
+
+    @property
+    def is_under_way(self) -> bool:
+        return any(one.state in _UNDER_WAY for one in self.pictures)
+
+    @property
+    def loaded(self) -> int:
+        return sum(one.state == _State.FETCHED for one in self.pictures)
+
+
+def shown_pictures(message: Message) -> ShownPictures | None:
+    """Return what the page shows of remote pictures; None if its mailbox loads none."""
+    if message.mailbox is None or not message.mailbox.loads_pictures:
+        return None
+    stored = RemotePicture.objects.of_current_version(message)
+    return ShownPictures(list(stored.defer("content")))
+
+
+@transaction.atomic
+def request_pictures(
+    *, message: UUID, fingerprint: str, found: Iterable[FoundPicture], actor: Actor
+) -> None:
+    """Have the remote pictures that were found in this version fetched, except tracking
+    pixels. Each is requested once, however often people ask.
+
+    Raises ActNotAllowed if no admin allowed it or the kill switch is pulled,
+    ContentChanged if the version is not the current one, and VerdictNotAllowed if the
+    actor may not see the message.
+    """
+    locked = lock_visible(message, actor=actor)
+    revision = locked.revision
+    if locked.mailbox is None or not locked.mailbox.loads_pictures:
+        raise ActNotAllowed(
+            "Remote pictures are not loaded in this mailbox. An admin can allow it there."
+        )
+    if revision is None or revision.fingerprint != fingerprint:
+        raise content_changed(locked, fingerprint)
+    if stop_of(locked) is not None:
+        raise ActNotAllowed(
+            "The kill switch is pulled, so nothing is fetched. Try again after it is released."
+        )
+    stored = RemotePicture.objects.of_current_version(locked)
+    if not stored.exists():
+        hosts = {one.source: one.host for one in found if not one.tracking}
+        rows = [
+            RemotePicture(
+                message=locked, revision=revision, place=place, url=url, name=host
+            )
+            for place, (url, host) in enumerate(hosts.items(), start=1)
+        ]
+        RemotePicture.objects.bulk_create(rows[:MAX_PICTURES])
+        record_about(
+            "pictures.asked",
+            locked,
+            actor=actor,
+            fingerprint=fingerprint,
+            details={
+                "subject": locked.subject,
+                "pictures": str(len(rows[:MAX_PICTURES])),
+                "hosts": ", ".join(dict.fromkeys(hosts.values())),
+            },
+        )
+    # Also for pictures that still wait because their task was lost.
+    tasks.fetch_pictures.delay_on_commit(locked.pk)
+
+
+def fetch_pictures(message_id: int) -> str:
+    """Fetch the pictures of a message that are waiting, and record how many came.
+
+    Each is marked before it is requested. If the worker dies after that, the picture is
+    not requested again.
+    """
+    message = Message.objects.select_related("mailbox", "connection").get(pk=message_id)
+    waiting = RemotePicture.objects.of_current_version(message).filter(
+        state=_State.WAITING
+    )
+    ends = time.monotonic() + ALL_LIMIT
+    fetched = []
+    with traced(message.trace):
+        for picture in list(waiting):
+            mine = waiting.filter(pk=picture.pk).order_by()
+            if mine.update(state=_State.FETCHING):
+                _fetch(picture, message, ends=ends)
+                picture.save()
+                fetched.append(picture)
+        if not fetched:
+            return "nothing to do"
+        loaded = sum(one.state == _State.FETCHED for one in fetched)
+        details = {
+            "subject": message.subject,
+            "loaded": f"{loaded} of {len(fetched)}",
+            "not_loaded": "\n".join(one.problem for one in fetched if one.problem),
+            "bytes": f"{sum(one.found_size or 0 for one in fetched):,}",
+        }
+        with transaction.atomic():
+            record_about(
+                "pictures.fetched",
+                message,
+                actor=worker("pictures"),
+                fingerprint=message.fingerprint,
+                details=details,
+            )
+    return f"{loaded} of {len(fetched)} loaded"
+
+
+def _fetch(picture: RemotePicture, message: Message, *, ends: float) -> None:
+    """Request one picture, and note on its row what came."""
+    picture.state = _State.FAILED
+    limit = min(ONE_LIMIT, ends - time.monotonic())
+    if limit < 1:
+        picture.problem = "There was no time left for it."
+        return
+    if stop_of(message) is not None:
+        picture.problem = "The kill switch is pulled, so nothing is fetched."
+        return
+    try:
+        answer = request(
+            "GET",
+            picture.url,
+            body=b"",
+            headers=HEADERS,
+            allow=ALLOWED,
+            limit=limit,
+            most=MAX_BYTES + 1,
+        )
+    except DeliveryError as error:
+        picture.problem = str(error)
+        return
+    if answer.status != 200:
+        picture.problem = f"Its server answered {answer.status}."
+        return
+    if len(answer.body) > MAX_BYTES:
+        picture.problem = "It is larger than 2 MB."
+        return
+    picture.found_size = len(answer.body)
+    claimed = answer.headers.get("Content-Type", "")[:100]
+    try:
+        found = detect_file(answer.body, name="", content_type=claimed)
+    except ParserUnavailable:
+        picture.problem = "The desk could not check it at the moment."
+        return
+    if KINDS[found.kind].family != "image":
+        picture.problem = f"It is no picture, but: {KINDS[found.kind].words}."
+    elif max(found.width, found.height) <= TINY:
+        size = f"{found.width} × {found.height} pixels"
+        picture.problem = f"Tracking pixel: {size}, as the desk found when it came."
+    else:
+        picture.state = _State.FETCHED
+        picture.kind = found.kind
+        picture.seen = {"width": found.width, "height": found.height}
+        picture.content = answer.body
+        picture.found_sha256 = hashlib.sha256(answer.body).hexdigest()
