@@ -141,6 +141,12 @@ ACTIONS: dict[str, str] = {
     "api_key.resumed": "resumed an API key",
     "api_key.owner_set": "set the owner of an API key",
     "api_key.change_failed": "could not change an API key",
+    "domain.added": "added a domain",
+    "domain.verified": "checked a domain's DNS records: verified",
+    "domain.looked_up": "checked a domain's DNS records: not verified yet",
+    "domain.dkim_rotated": "rotated a domain's DKIM key",
+    "domain.removed": "removed a domain",
+    "domain.change_failed": "could not change a domain",
     "hook.registered": "registered a webhook",
     "hook.rotated": "changed the secret of a webhook",
     "hook.deleted": "deleted a webhook",
@@ -264,6 +270,7 @@ SETTINGS = frozenset(
     mailbox.seen_looser
     api_key.created api_key.changed api_key.revoked api_key.owner_set
     api_key.paused api_key.resumed
+    domain.added domain.dkim_rotated domain.removed
     hook.registered hook.rotated hook.deleted
     destination.added destination.changed destination.switched_on destination.switched_off
     destination.removed destination.secret_rotated destination.route_added destination.route_removed

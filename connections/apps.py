@@ -11,6 +11,7 @@ class ConnectionsConfig(AppConfig):
         # imported.
         import connections.accounts.commands
         import connections.accounts.own_webhook
+        import connections.domains
         import connections.keys.commands
         import connections.kill_switch
         import connections.mailboxes.commands

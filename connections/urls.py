@@ -1,10 +1,10 @@
-"""Addresses of the pages about accounts at MultiMail: connections, mailboxes,
+"""Addresses of the pages about accounts at MultiMail: connections, mailboxes, domains,
 API keys, webhooks.
 """
 
 from django.urls import path
 
-from connections import kill_switch
+from connections import domains, kill_switch
 from connections.accounts import connection_views
 from connections.accounts import views as connections
 from connections.keys import views as api_keys
@@ -140,6 +140,23 @@ urlpatterns = [
         "keys/<int:connection_id>/<str:key_id>/revoke/",
         api_keys.revoke,
         name="revoke-api-key",
+    ),
+    path("domains/", domains.domains, name="domains"),
+    path("domains/<int:connection_id>/add/", domains.add, name="add-domain"),
+    path(
+        "domains/<int:connection_id>/<str:domain_id>/verify/",
+        domains.verify,
+        name="verify-domain",
+    ),
+    path(
+        "domains/<int:connection_id>/<str:domain_id>/rotate/",
+        domains.rotate,
+        name="rotate-domain",
+    ),
+    path(
+        "domains/<int:connection_id>/<str:domain_id>/delete/",
+        domains.delete,
+        name="delete-domain",
     ),
     path("webhooks/", webhooks.webhooks, name="webhooks"),
     path("webhooks/<int:connection_id>/add/", webhooks.add_webhook, name="add-webhook"),

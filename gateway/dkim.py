@@ -1,4 +1,6 @@
-"""The key of a domain that signs its mail (DKIM, RFC 6376) once DNS is seen to have it."""
+"""The key of a domain that signs its mail (DKIM, RFC 6376) once DNS is seen to have it, and
+the next key, which takes over when DNS has that.
+"""
 
 import base64
 import secrets
@@ -34,8 +36,10 @@ _SIGNED = 2 * (
 _UNSUBSCRIBE = (b"list-unsubscribe", b"list-unsubscribe-post")
 
 
-def make_key(domain: Domain) -> None:
-    """Give a domain a key; it signs nothing until DNS has it."""
+def make_key(domain: Domain, *, prefix: str = "") -> None:
+    """Give a domain a key; it signs nothing until DNS has it. With the prefix `next_`
+    it is the next key.
+    """
     private = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
     public = private.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -45,10 +49,23 @@ def make_key(domain: Domain) -> None:
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
+    key = {
+        "dkim_selector": f"cs{timezone.now():%Y%m%d}-{secrets.token_hex(2)}",
+        "dkim_private_key": pem.decode(),
+        "dkim_public_key": base64.b64encode(public).decode(),
+    }
+    domain.save_fields(**{f"{prefix}{name}": value for name, value in key.items()})
+
+
+def replace_key(domain: Domain) -> None:
+    """Let the next key sign; the one before is forgotten."""
     domain.save_fields(
-        dkim_selector=f"cs{timezone.now():%Y%m%d}-{secrets.token_hex(2)}",
-        dkim_private_key=pem.decode(),
-        dkim_public_key=base64.b64encode(public).decode(),
+        dkim_selector=domain.next_dkim_selector,
+        dkim_private_key=domain.next_dkim_private_key,
+        dkim_public_key=domain.next_dkim_public_key,
+        next_dkim_selector="",
+        next_dkim_private_key="",
+        next_dkim_public_key="",
     )
 
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from common.mail_addresses import ascii_domain, is_domain
 from gateway import auditing
-from gateway.dkim import make_key
+from gateway.dkim import make_key, replace_key
 from gateway.errors import Conflict
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox
@@ -107,6 +107,7 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
 OWNERSHIP = "ownership"
 SPF = "spf"
 DKIM = "dkim"
+NEXT_DKIM = "next_dkim"
 DMARC = "dmarc"
 MX = "mx"
 
@@ -129,16 +130,19 @@ def records_of(domain: Domain) -> list[Record]:
     name = domain.domain
     proof = f"{PROOF}{domain.token}"
     records = [Record(OWNERSHIP, "TXT", name, proof, "proves that the domain is yours")]
-    if domain.dkim_selector:
-        records.append(
-            Record(
-                DKIM,
-                "TXT",
-                f"{domain.dkim_selector}._domainkey.{name}",
-                f"v=DKIM1; k=rsa; p={domain.dkim_public_key}",
-                "signs the mail (DKIM)",
-            )
-        )
+    for key, selector, public_key, purpose in (
+        (DKIM, domain.dkim_selector, domain.dkim_public_key, "signs the mail (DKIM)"),
+        (
+            NEXT_DKIM,
+            domain.next_dkim_selector,
+            domain.next_dkim_public_key,
+            "signs the mail once it is here (next DKIM key)",
+        ),
+    ):
+        if selector:
+            value = f"v=DKIM1; k=rsa; p={public_key}"
+            at = f"{selector}._domainkey.{name}"
+            records.append(Record(key, "TXT", at, value, purpose))
     # Without a public name of the mail server, the domain's MX hosts are named as
     # senders.
     sender = "mx"
@@ -178,7 +182,7 @@ def record_error(record: Record, found: DnsAnswer) -> str:
         sender = record.value.split()[1]
         words = " ".join(policies).lower().replace("+", "").split()
         is_right = len(policies) == 1 and sender in words
-    elif record.key == DKIM:
+    elif record.key in (DKIM, NEXT_DKIM):
         public_key = _tags(record.value)["p"]
         keys = ["".join(_tags(text).get("p", "").split()) for text in texts]
         is_right = public_key in keys
@@ -283,6 +287,10 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
             raise _domain_conflict(domain.domain) from None
     if not known[DKIM]:
         domain.dkim_verified_at = domain.dkim_verified_at or now
+    if known.get(NEXT_DKIM) == "":
+        replace_key(domain)
+        known[DKIM] = known.pop(NEXT_DKIM)
+        domain.dkim_verified_at = now
     domain.save_fields(
         dns_problems=known, looked_at=now, dkim_verified_at=domain.dkim_verified_at
     )
@@ -292,6 +300,21 @@ def verify_domain(key: ApiKey, domain: Domain) -> str:
     return " ".join(
         ["The domain is active.", *dict.fromkeys(filter(None, result.values()))]
     )
+
+
+def rotate_key(key: ApiKey, domain: Domain) -> Domain:
+    """Make the next DKIM key of a domain; the one in use signs until DNS is seen to
+    have the next. Raises Conflict while a key of the domain waits for its record.
+    """
+    if domain.next_dkim_selector or domain.dkim_verified_at is None:
+        raise Conflict(
+            f"A key of {domain.domain} is waiting for its DNS record. Publish it, then verify the domain.",
+            code="dkim_key_waiting",
+        )
+    make_key(domain, prefix="next_")
+    auditing.record("domain.dkim_rotated", domain, key)
+    domain.refresh_from_db()
+    return domain
 
 
 @transaction.atomic

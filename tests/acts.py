@@ -80,6 +80,7 @@ AT_MULTIMAIL = {
         "revoke-api-key",
     ),
     "pause-key-of-flood",
+    *("add-domain", "verify-domain", "rotate-domain", "delete-domain"),
     *(
         "add-webhook",
         "test-webhook",

@@ -327,6 +327,13 @@ ACCOUNT_DOORS = {
     "revoke-api-key": Door(
         "revokes an API key", "connection", ADMIN, sure=True, fields=nothing
     ),
+    "domains": Door("lists the domains of an account", "some connection", ADMIN),
+    "add-domain": Button("adds a domain to an account", "connection", ADMIN, sure=True),
+    "verify-domain": Button("checks the DNS records of a domain", "connection", ADMIN),
+    "rotate-domain": Button(
+        "rotates the DKIM key of a domain", "connection", ADMIN, sure=True
+    ),
+    "delete-domain": Button("removes a domain", "connection", ADMIN, sure=True),
     "webhooks": Door("lists the webhooks of an account", "some connection", ADMIN),
     "add-webhook": Door(
         "registers a webhook", "connection", ADMIN, sure=True, fields=nothing

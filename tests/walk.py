@@ -611,6 +611,7 @@ class Walk:
             "slot": "read",
             "key_id": "k1",
             "subscription_id": "h1",
+            "domain_id": "d1",
             "delivery_id": "d1",
             "scope": f"mailbox-{self.mailbox.pk}",
             "kind": "restriction",

@@ -215,6 +215,30 @@ class AdminClient(Client):
             "POST", "/v1/mailboxes/{}/upgrade", mailbox_id, body={"code": code}
         )
 
+    # --- domains ----------------------------------------------------------------------
+
+    def list_domains(self) -> list[Json]:
+        """Read every domain with its records, and what DNS said of each when it was
+        last asked.
+        """
+        return self._rows("/v1/domains", "domains")
+
+    def add_domain(self, name: str) -> Json:
+        """Add a domain. Asked again it is a conflict, and changes nothing."""
+        return self.ask("POST", "/v1/domains", body={"domain": name})
+
+    def verify_domain(self, domain_id: str) -> Json:
+        """Have each record looked up in DNS, and return the domain with a sentence."""
+        return self.ask("POST", "/v1/domains/{}/verify", domain_id)
+
+    def rotate_dkim(self, domain_id: str) -> Json:
+        """Have another DKIM key made (our gateway)."""
+        return self.ask("POST", "/v1/domains/{}/rotate-dkim", domain_id)
+
+    def delete_domain(self, domain_id: str) -> Json:
+        """Remove a domain."""
+        return self.ask("DELETE", "/v1/domains/{}", domain_id)
+
     # --- API keys: a key's text is in the answer that makes it and nowhere else -------
 
     def list_keys(self) -> list[Json]:

@@ -108,6 +108,7 @@ PAGES: list[Place] = [
         "mailboxes mode policy",
         _looks_after_people,
     ),
+    ("Domains", "domains", "dns dkim", _looks_after_accounts),
     ("API keys", "api-keys", "agents tokens", _looks_after_accounts),
     ("Webhooks", "webhooks", "events", _looks_after_accounts),
     ("Connections", "connections", "multimail gateway", _everybody),

@@ -365,6 +365,15 @@ def verify_domain(request: KeyedRequest, domain_id: str) -> Json:
     return domain_json(domain) | {"message": message}
 
 
+@router.post("/domains/{domain_id}/rotate-dkim", response=DomainAnswer)
+def rotate_dkim(request: KeyedRequest, domain_id: str) -> Json:
+    """Make the next DKIM key. The one in use signs until the next is in DNS and the
+    domain is verified again.
+    """
+    domain = _domain_named(request.auth, domain_id)
+    return domain_json(domains.rotate_key(request.auth, domain))
+
+
 @router.delete("/domains/{domain_id}", response=Changed)
 def delete_domain(request: KeyedRequest, domain_id: str) -> Json:
     """Give a domain back. 409 while mailboxes live under it."""

@@ -342,6 +342,10 @@ class Domain(UlidModel):
     # As it stands in DNS: base64 of its DER form.
     dkim_public_key = models.TextField()
     dkim_verified_at = models.DateTimeField(null=True)
+    # Signs in its place when DNS is seen to have it.
+    next_dkim_selector = models.CharField(max_length=63)
+    next_dkim_private_key = EncryptedTextField(default="")
+    next_dkim_public_key = models.TextField()
 
     objects = DomainQuerySet.as_manager()
 

@@ -31,6 +31,7 @@ NEVER_WAITS = {
     # They look, or do again what was done or failed; no setting changes.
     "test_destination": "posts a test",
     "send_test": "has a test event sent",
+    "verify_domain": "looks at DNS",
     "try_now": "copies a list to its gate again",
     "replay": "has a webhook delivered again",
     "resend": "sends an alert again",

@@ -59,6 +59,7 @@ ADMIN_PAGES = {
     "setup": "/setup/",
     "api-keys": "/keys/",
     "webhooks": "/webhooks/",
+    "domains": "/domains/",
     "standing": "/policy/standing/",
     "practice": "/policy/practice/",
     "review-report": "/audit/reports/review/",

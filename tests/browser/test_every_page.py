@@ -23,7 +23,7 @@ from django.test import Client
 from django.urls import Resolver404, resolve, reverse
 
 from common.actors import Role
-from gateway.models import ApiKey, WebhookDelivery
+from gateway.models import ApiKey, Domain, WebhookDelivery
 from mirror.models import Revision
 from people.invitations.links import make_password_link
 from people.second_admin.setting import set_person_figures
@@ -429,10 +429,11 @@ def of_an_account(client, take, *, settings):
             body=b"{}",
             trace="t",
         )
+        Domain.objects.create(account=world.account, domain="shop.example", token="t")
         key = at | {"key_id": ApiKey.objects.get(name="Key agent").pk}
         of_hook = at | {"subscription_id": hook.pk}
         looks = [
-            ({}, ("mailboxes", "api-keys", "webhooks")),
+            ({}, ("mailboxes", "api-keys", "domains", "webhooks")),
             ({"mailbox_id": account.mailbox.pk}, ("mailbox", "loosen-mailbox")),
             (key, ("api-key", "revoke-api-key")),
             (of_hook, ("webhook", "delete-webhook")),

@@ -5,13 +5,15 @@ it changes.
 from datetime import timedelta
 from uuid import uuid4
 
+from django.conf import settings
 from django.urls import reverse
 
 from approvals.models import Brake
-from gateway.models import ApiKey, WebhookDelivery
+from gateway import domains
+from gateway.models import ApiKey, Domain, WebhookDelivery
 
 
-def forms_at_multimail(account, person):
+def forms_at_multimail(account, person, monkeypatch):
     """Return the name of each address with its arguments, what is posted there, and the
     entry that it leaves.
     """
@@ -36,6 +38,13 @@ def forms_at_multimail(account, person):
         "default_gate_timing": "gate_first",
         "scheduling_enabled": "1",
     }
+    # Nothing answers there, and no request leaves the machine.
+    monkeypatch.setattr(settings, "DNS_SERVER", ("127.0.0.1", 9))
+    monkeypatch.setattr(domains, "LIMIT_OF_ALL", 0.1)
+    domain = Domain.objects.create(
+        account=world.account, domain="shop.example", token="t"
+    )
+    of_domain = at | {"domain_id": domain.pk}
     key = at | {"key_id": agent.pk}
     of_hook = at | {"subscription_id": hook.pk}
     of_box = {"mailbox_id": box.pk}
@@ -69,6 +78,10 @@ def forms_at_multimail(account, person):
         ),
         ("api-key-owner", key, {"owner": str(person.pk)}, "api_key.owner_set"),
         ("revoke-api-key", key, {}, "api_key.revoked"),
+        ("add-domain", at, {"domain": "more.example"}, "domain.added"),
+        ("rotate-domain", of_domain, {}, "domain.dkim_rotated"),
+        ("verify-domain", of_domain, {}, "domain.looked_up"),
+        ("delete-domain", of_domain, {}, "domain.removed"),
         (
             "add-webhook",
             at,

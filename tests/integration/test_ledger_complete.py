@@ -33,10 +33,10 @@ HERE = _settings.BASE_DIR / "tests" / "integration"
 
 
 def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(
-    signed_in, admin, account
+    signed_in, admin, account, monkeypatch
 ):
     client = signed_in(admin)
-    forms = forms_at_multimail(account, admin)
+    forms = forms_at_multimail(account, admin, monkeypatch)
     assert {name for name, *_ in forms} == AT_MULTIMAIL
     wrong = {}
     for name, kwargs, form, action in forms:

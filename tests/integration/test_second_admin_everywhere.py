@@ -199,13 +199,13 @@ def test_every_act_of_an_admin_waits_or_can_only_tighten(
 
 
 def test_every_act_of_an_admin_at_multimail_waits_or_can_only_tighten(
-    signed_in, admin, second, account, called
+    signed_in, admin, second, account, monkeypatch, called
 ):
     client = signed_in(admin)
     wrong = {}
     switch_on()
     walked = set()
-    for name, kwargs, form, _ in forms_at_multimail(account, admin):
+    for name, kwargs, form, _ in forms_at_multimail(account, admin, monkeypatch):
         if name == "loosen-mailbox":
             # Looser than it is without the steps before.
             form = {"to": "monitored"}

@@ -164,6 +164,19 @@ def test_mail_of_a_verified_domain_is_signed(world, dns, mail_server):
         True,
         False,
     ]
+    # The next key takes over when DNS has it, and not before.
+    rotate = f"/v1/domains/{domain['id']}/rotate-dkim"
+    old = Domain.objects.get().dkim_selector
+    assert world.post(rotate, key="admin").status_code == 200
+    assert world.post(rotate, key="admin").json()["code"] == "dkim_key_waiting"
+    seen = verify(world, domain).json()
+    assert f"s={old};" in message_from_bytes(leaves())["DKIM-Signature"]
+    publish(dns, seen)
+    verify(world, domain)
+    third = leaves()
+    assert f"s={old};" not in message_from_bytes(third)["DKIM-Signature"]
+    assert holds(third)
+    assert Domain.objects.get().next_dkim_selector == ""
     # Aligned for SPF, too.
     assert mail_server.taken[-1].mail_from.endswith("@acme.example")
 

@@ -1,0 +1,292 @@
+"""Domains of an account: what to put into DNS for each, adding one, having it looked
+up, and removing it; and the pages for that.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial, wraps
+from typing import Any
+
+from django import forms
+from django.http import HttpResponse
+from django.views.decorators.http import require_POST, require_safe
+
+from common.actors import Actor
+from common.pages import DeskRequest, SentenceForm, redirect_with_notice
+from connections.changes import (
+    check_admin,
+    in_words,
+    is_admin,
+    read_account,
+    record_change,
+    request_change,
+    text_in,
+)
+from connections.errors import ChangeRefused
+from connections.pages import (
+    CHANGE_ERRORS,
+    accounts_page,
+    cleaned,
+    get_visible_connection_or_404,
+    refused,
+)
+from mirror.models import Connection
+from people.second_admin.registry import CanWait, second_admin
+from people.sign_in.reauthentication import reauthenticated
+from upstream.admin import AdminClient
+from upstream.events import read_time
+
+# DNS is slow, and MultiMail queries it during the call.
+_request = partial(request_change, failed="domain.change_failed", within=15.0)
+
+
+@dataclass(frozen=True)
+class DnsRecord:
+    """One record to put into DNS; `problem` says what DNS has instead, if that is
+    known.
+    """
+
+    type: str
+    name: str
+    value: str
+    purpose: str
+    verified: bool
+    problem: str
+    priority: str
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain of the account. Mailboxes can be made under it once it is active."""
+
+    id: str
+    name: str
+    is_active: bool
+    records: tuple[DnsRecord, ...]
+    looked_at: datetime | None
+
+
+def read_domains(connection: Connection, *, actor: Actor) -> list[Domain]:
+    """Read the domains of an account. Raises ActNotAllowed, ChangeRefused,
+    ChangeUnknown.
+    """
+    rows = read_account(
+        connection, actor, AdminClient.list_domains, may="see its domains"
+    )
+    return sorted(map(_domain, rows), key=lambda one: one.name)
+
+
+@second_admin("Domain", calls_multimail=True)
+def add_domain(*, connection: Connection, actor: Actor, name: str) -> CanWait[Domain]:
+    """Add a domain; it is pending until DNS proves it. Raises as read_domains."""
+    check_admin(actor, connection, may="add domains to it")
+    yield lambda: in_words(connection, "add a domain", page="domains", name=name)
+    answer = _request(
+        connection,
+        actor,
+        lambda admin: admin.add_domain(name),
+        what=f"add the domain {name}",
+    )
+    record_change("domain.added", connection, actor, before="", after=name)
+    return _domain(answer)
+
+
+def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
+    """Check its records in DNS, and return a sentence that says what was found. Raises
+    as read_domains.
+    """
+    check_admin(actor, connection, may="check its domains")
+    answer = _request(
+        connection,
+        actor,
+        lambda admin: admin.verify_domain(domain_id),
+        what="check the DNS records of a domain",
+    )
+    domain = _domain(answer)
+    record_change(
+        "domain.verified" if domain.is_active else "domain.looked_up",
+        connection,
+        actor,
+        name=domain.name,
+    )
+    # The page shows the problem of each record, so MultiMail's message is for what it
+    # could not check.
+    message = str(answer.get("message", ""))
+    if message and not any(record.problem for record in domain.records):
+        return message
+    verified = sum(record.verified for record in domain.records)
+    return f"Checked {domain.name}: {verified} of {len(domain.records)} DNS records are verified."
+
+
+@second_admin("Domain", calls_multimail=True)
+def rotate_dkim(
+    *, connection: Connection, actor: Actor, domain_id: str
+) -> CanWait[None]:
+    """Make another key, which signs once it is in DNS (our gateway). Raises as
+    read_domains.
+    """
+    check_admin(actor, connection, may="change what signs its mail")
+    did = "rotate the DKIM key of a domain"
+    yield lambda: in_words(connection, did, page="domains", domain_id=domain_id)
+    answer = _request(
+        connection,
+        actor,
+        lambda admin: admin.rotate_dkim(domain_id),
+        what="rotate a DKIM key",
+    )
+    record_change(
+        "domain.dkim_rotated",
+        connection,
+        actor,
+        before="its DKIM keys",
+        after=f"another key for {_domain(answer).name}",
+    )
+
+
+@second_admin("Domain", calls_multimail=True)
+def delete_domain(
+    *, connection: Connection, actor: Actor, domain_id: str
+) -> CanWait[str]:
+    """Remove a domain, and return its name. Raises as read_domains, and also if it has
+    mailboxes.
+    """
+    check_admin(actor, connection, may="remove its domains")
+    did = "remove a domain"
+    yield lambda: in_words(connection, did, page="domains", domain_id=domain_id)
+    # The ledger gets the name that MultiMail returns, not the one in the form.
+    known = {one.id: one.name for one in read_domains(connection, actor=actor)}
+    if domain_id not in known:
+        raise ChangeRefused("The account no longer has this domain.")
+    name = known[domain_id]
+    _request(
+        connection,
+        actor,
+        lambda admin: admin.delete_domain(domain_id),
+        what=f"remove the domain {name}",
+    )
+    record_change("domain.removed", connection, actor, before=name, after="")
+    return name
+
+
+def _domain(row: Mapping[str, Any]) -> Domain:
+    listed = row.get("dns_records")
+    if isinstance(listed, dict):
+        # MultiMail's OpenAPI document has an object here, without saying what is in it.
+        listed = [
+            {"purpose": name, **one}
+            for name, one in listed.items()
+            if isinstance(one, dict)
+        ]
+    records = [
+        DnsRecord(
+            type=text_in(one, "type"),
+            name=text_in(one, "name"),
+            value=text_in(one, "value"),
+            purpose=text_in(one, "purpose"),
+            verified=bool(one.get("verified")),
+            problem=text_in(one, "problem"),
+            priority=text_in(one, "priority", most=5),
+        )
+        for one in (listed if isinstance(listed, list) else ())
+        if isinstance(one, dict)
+    ]
+    return Domain(
+        id=text_in(row, "id"),
+        name=text_in(row, "domain", most=253),
+        is_active=row.get("status") == "active",
+        records=tuple(records),
+        looked_at=read_time(row.get("looked_at")),
+    )
+
+
+class DomainForm(SentenceForm):
+    """A domain to add. MultiMail decides whether it is available."""
+
+    domain = forms.CharField(
+        max_length=253,
+        error_messages={
+            "required": "Enter a domain, such as example.com.",
+            "max_length": "A domain has at most 253 characters.",
+        },
+    )
+
+
+_LIST = "connections/domains.html"
+
+
+@require_safe
+def domains(request: DeskRequest) -> HttpResponse:
+    """List the domains of every account that the actor is an admin of, with the records
+    of each.
+    """
+    return _list_page(request)
+
+
+def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
+    """Decorate a view that changes a domain of the account in its URL, and returns the
+    notice to show.
+    """
+
+    @wraps(view)
+    def changed(request: DeskRequest, connection_id: int, **rest: str) -> HttpResponse:
+        connection = get_visible_connection_or_404(request, connection_id)
+        if not is_admin(request.actor, connection):
+            return refused(request, _LIST, connection)
+        try:
+            notice = view(request, connection, **rest)
+        except CHANGE_ERRORS as error:
+            return _list_page(request, typed_for=connection_id, failed=error)
+        return redirect_with_notice(request, notice, "domains")
+
+    return changed
+
+
+@require_POST
+@reauthenticated
+@_changes
+def add(request: DeskRequest, connection: Connection) -> str:
+    """Add a domain."""
+    name = cleaned(DomainForm(request.POST))["domain"]
+    made = add_domain(connection=connection, actor=request.actor, name=name)
+    return f"{made.name} was added. Publish its records in DNS, then check them."
+
+
+@require_POST
+@_changes
+def verify(request: DeskRequest, connection: Connection, domain_id: str) -> str:
+    """Check the records of a domain in DNS."""
+    return verify_domain(
+        connection=connection, actor=request.actor, domain_id=domain_id
+    )
+
+
+@require_POST
+@reauthenticated
+@_changes
+def rotate(request: DeskRequest, connection: Connection, domain_id: str) -> str:
+    """Replace the DKIM key."""
+    rotate_dkim(connection=connection, actor=request.actor, domain_id=domain_id)
+    return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
+
+
+@require_POST
+@reauthenticated
+@_changes
+def delete(request: DeskRequest, connection: Connection, domain_id: str) -> str:
+    """Remove a domain."""
+    name = delete_domain(
+        connection=connection, actor=request.actor, domain_id=domain_id
+    )
+    return f"{name} was removed."
+
+
+def _list_page(request: DeskRequest, **more: Any) -> HttpResponse:
+    return accounts_page(
+        request,
+        _LIST,
+        read_domains,
+        lambda connection, found: {"domains": found},
+        typed=request.POST,
+        **more,
+    )
