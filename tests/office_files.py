@@ -11,6 +11,7 @@ OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _MAIN = {
     "docx": "word/document.xml",
     "xlsx": "xl/workbook.xml",
+    "pptx": "ppt/presentation.xml",
 }
 
 
@@ -75,6 +76,37 @@ def document(body, *, more=None):
     """Return a Word document with this body."""
     xml = f'<w:document xmlns:w="w" xmlns:r="{OFFICE}"><w:body>{body}</w:body></w:document>'
     return office_file("docx", {"word/document.xml": xml, **(more or {})})
+
+
+def slides(text):
+    """Return a hidden slide with this text."""
+    shown = f'<p:presentation xmlns:p="p" xmlns:r="{OFFICE}"><p:sldIdLst><p:sldId r:id="r1"/></p:sldIdLst>'
+    return office_file(
+        "pptx",
+        {
+            "ppt/presentation.xml": f"{shown}</p:presentation>",
+            "ppt/_rels/presentation.xml.rels": relations(
+                ("r1", "slide", "slides/slide1.xml")
+            ),
+            "ppt/slides/slide1.xml": '<p:sld xmlns:p="p" xmlns:a="a" show="0">'
+            f"<a:p><a:t>{text}</a:t></a:p></p:sld>",
+        },
+    )
+
+
+def open_sheet():
+    """Return an OpenDocument sheet with a formula and a hidden row."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("META-INF/manifest.xml", "<manifest/>")
+        archive.writestr(
+            "content.xml",
+            '<d xmlns:table="t" xmlns:text="x"><table:table table:name="Plan">'
+            '<table:table-row table:visibility="collapse">'
+            '<table:table-cell table:formula="of:=1+1"><text:p>2</text:p></table:table-cell></table:table-row>'
+            "</table:table></d>",
+        )
+    return packed.getvalue()
 
 
 def pdf_of(pages, *, box="0 0 595 842", action=b""):

@@ -42,7 +42,7 @@ KINDS = {
               "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
         Kind("xlsx", "Excel workbook", "document", "xlsx xlsm xltx xltm xlsb xlam",
               "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
-        Kind("pptx", "PowerPoint presentation", "document", "pptx pptm potx potm ppsx ppsm",
+        Kind("pptx", "PowerPoint slides", "document", "pptx pptm potx potm ppsx ppsm",
               "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
         Kind("odf", "OpenDocument file", "document", "odt ods odp odg ott ots",
               "application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.spreadsheet "

@@ -14,7 +14,7 @@ from parsing.jobs import MEGABYTE, Job, unpack
 
 _READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
     "pdf": pdf_pages.read,
-    **dict.fromkeys(("docx", "xlsx"), documents.read),
+    **dict.fromkeys(("docx", "xlsx", "pptx", "odf"), documents.read),
     **dict.fromkeys(("png", "jpeg", "gif", "webp"), pictures.read),
 }
 

@@ -61,9 +61,9 @@ def render_file(content: bytes, kind: str, page: int) -> bytes:
 
 
 # Part of each name: raise it when renderings change.
-VERSION = 5
+VERSION = 6
 # PDF and Office files are drawn, and of pictures the metadata is read.
-RENDERED = frozenset({"pdf", "docx", "xlsx"})
+RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
 KINDS = RENDERED | {"png", "jpeg", "gif", "webp"}
 # Bytes and seconds that renderings are kept.
 MAX_KEPT = 128 * 1024 * 1024

@@ -469,6 +469,15 @@ def test_picture_shows_camera_place_and_text():
     assert "No metadata was found" in document_of(of_bytes(RETURN_LABEL)).html
 
 
+def test_slides_and_open_documents_are_shown():
+    page = document_of(of_bytes(office_files.slides("Margin 40%"))).html
+    assert 'Slide 1 <span class="ghost">hidden</span>' in page
+    assert "Margin 40%" in page
+    page = document_of(of_bytes(office_files.open_sheet())).html
+    assert "of:=1+1" in page
+    assert '1 <span class="ghost">hidden</span>' in page
+
+
 ENTITY = '<!DOCTYPE d [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
 OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 

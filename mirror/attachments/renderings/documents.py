@@ -1,9 +1,9 @@
-"""Reads Word documents and Excel workbooks: each as headings, paragraphs and tables, with
-what the program would not show marked.
+"""Reads Word documents, PowerPoint slides, OpenDocument files and Excel workbooks: each
+as headings, paragraphs and tables, with what the program would not show marked.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -15,7 +15,6 @@ from mirror.attachments.renderings.office import (
     Package,
     Relation,
     Run,
-    column_name,
 )
 
 # --- Word -----------------------------------------------------------------------------
@@ -138,13 +137,157 @@ def _joined(runs: Iterator[Run]) -> list[Run]:
     return found if any(text.strip() for text, _ in found) else []
 
 
+# --- PowerPoint -----------------------------------------------------------------------
+
+
+MAX_SLIDES = 300
+
+
+def read_slides(package: Package, outline: Outline) -> None:
+    """Read slides: their text, tables and notes in order. Raises Refused."""
+    root, relations = package.main()
+    ids = [one.get("r:id", "") for one in root.iterfind("sldIdLst/sldId")]
+    for number, slide_id in enumerate(ids[:MAX_SLIDES], start=1):
+        if (relation := relations.get(slide_id)) and not relation.is_external:
+            slide, others = package.opened(relation.target)
+            is_hidden = slide.get("show") in ("0", "false")
+            outline.heading(f"Slide {number}", mark="hidden" if is_hidden else "")
+            _slide_blocks(slide, outline)
+            for other in others.values():
+                if other.kind == "notesSlide" and not other.is_external:
+                    outline.heading("Notes of the speaker", level=3)
+                    _slide_blocks(package.part(other.target), outline)
+    if len(ids) > MAX_SLIDES:
+        outline.notes.append(f"{len(ids) - MAX_SLIDES} more slides are left out here.")
+
+
+def _slide_blocks(element: Element, outline: Outline) -> None:
+    for child in element:
+        if child.tag == "tbl":
+            outline.grid(
+                [[(_slide_text(one), "")] for one in row.iter("tc")]
+                for row in child.iter("tr")
+            )
+        elif child.tag == "p":
+            if (text := _slide_text(child)).strip():
+                outline.text((text, ""))
+        elif child.tag == "sp" and child.find("nvSpPr/cNvPr[@hidden='1']") is not None:
+            outline.text((_slide_text(child), "hidden"))
+        elif child.tag != "Fallback":
+            _slide_blocks(child, outline)
+
+
+def _slide_text(element: Element) -> str:
+    """Return the text below an element, its paragraphs as lines."""
+    return "".join(
+        one.text or "" if one.tag == "t" else "\n"
+        for one in element.iter()
+        if one.tag in ("t", "br", "p")
+    ).strip("\n")
+
+
+# --- OpenDocument ---------------------------------------------------------------------
+
+
+MAX_ROWS = 500
+MAX_COLUMNS = 60
+
+
+def read_opendocument(package: Package, outline: Outline) -> None:
+    """Read a text, a sheet or a presentation. Raises Refused."""
+    root = package.part("content.xml")
+    styles = "automatic-styles/style[@family='table']"
+    hidden = {
+        style.get("name", "")
+        for style in root.iterfind(styles)
+        if style.find("table-properties[@display='false']") is not None
+    }
+    _blocks(root, outline, hidden)
+
+
+def _blocks(element: Element, outline: Outline, hidden: set[str]) -> None:
+    for child in element:
+        if child.tag == "h":
+            level = child.get("outline-level", "1")
+            outline.heading(_text(child), level=_number(level) + 1)
+        elif child.tag == "p":
+            if (text := _text(child)).strip():
+                outline.text((text, ""))
+        elif child.tag == "table":
+            mark = "hidden" if child.get("style-name") in hidden else ""
+            outline.heading(child.get("name", ""), level=3, mark=mark)
+            _table(child, outline)
+        elif child.tag not in ("automatic-styles", "scripts", "font-face-decls"):
+            _blocks(child, outline, hidden)
+
+
+def _table(table: Element, outline: Outline) -> None:
+    rows: list[tuple[str, str, dict[int, Cell]]] = []
+    for number, _, row in _repeated(table.iter("table-row"), "rows"):
+        if len(rows) == MAX_ROWS:
+            outline.text((f"Only {MAX_ROWS} rows are shown here.", "note"))
+            break
+        elements = [
+            one for one in row if one.tag in ("table-cell", "covered-table-cell")
+        ]
+        cells: dict[int, Cell] = {}
+        for place, _, cell in _repeated(elements, "columns"):
+            if len(cell) and place <= MAX_COLUMNS:
+                text = "\n".join(map(_text, cell.iter("p")))
+                cells[place] = ([(text, "")], cell.get("formula", ""))
+        if cells:
+            rows.append((str(number), _mark(row), cells))
+    marks = {
+        one: _mark(column)
+        for first, last, column in _repeated(table.iter("table-column"), "columns")
+        for one in range(first, min(last, MAX_COLUMNS) + 1)
+    }
+    if rows:
+        last = max(max(cells) for _, _, cells in rows)
+        outline.sheet(rows, range(1, last + 1), marks)
+
+
+def _repeated(
+    elements: Iterable[Element], what: str
+) -> Iterator[tuple[int, int, Element]]:
+    """Yield the first and last number of each row, column or cell, from 1: one element
+    can stand for many.
+    """
+    at = 1
+    for one in elements:
+        last = at + max(_number(one.get(f"number-{what}-repeated")), 1) - 1
+        yield at, last, one
+        at = last + 1
+
+
+def _mark(element: Element) -> str:
+    return "hidden" if element.get("visibility") in ("collapse", "filter") else ""
+
+
+def _text(element: Element) -> str:
+    """Return the text below an element, with its spaces and tabs."""
+    found = element.text or ""
+    for child in element:
+        if child.tag == "s":
+            found += " " * min(max(_number(child.get("c")), 1), 9999)
+        else:
+            found += {"tab": "\t", "line-break": "\n"}.get(child.tag) or _text(child)
+        found += child.tail or ""
+    return found
+
+
 # --- Excel ----------------------------------------------------------------------------
 
 
 MAX_SHEETS = 50
-MAX_ROWS = 500
-MAX_COLUMNS = 60
+MAX_NAMES = 50
 _STATES = {"hidden": "hidden", "veryHidden": "hidden, and not listed in Excel's menu"}
+_KINDS = {
+    "chartsheet": "chart",
+    "dialogsheet": "dialog",
+    "xlMacrosheet": "macros",
+    "xlIntlMacrosheet": "macros",
+}
 # Built-in number formats that are dates or times.
 _DATES = frozenset({*range(14, 23), 45, 46, 47})
 _QUOTED = re.compile(r'"[^"]*+"|\[[^\[\]]*+\]|\\.')
@@ -190,10 +333,13 @@ def read_workbook(package: Package, outline: Outline) -> None:
         raise Refused("form")
     for sheet in sheets[:MAX_SHEETS]:
         relation = book.relations.get(sheet.get("r:id", ""))
-        mark = _STATES.get(sheet.get("state", ""), "")
-        if relation and "Macrosheet" in relation.kind:
-            mark = f"{mark} macros"
-        outline.heading(f"Sheet “{sheet.get('name', '')}”", mark=mark)
+        marks = [
+            _STATES.get(sheet.get("state", ""), ""),
+            _KINDS.get(relation.kind, "") if relation else "",
+        ]
+        outline.heading(
+            f"Sheet “{sheet.get('name', '')}”", mark=", ".join(filter(None, marks))
+        )
         if relation and not relation.is_external and relation.target in package.names:
             root, others = package.opened(relation.target)
             _sheet(root, book, outline)
@@ -207,6 +353,12 @@ def read_workbook(package: Package, outline: Outline) -> None:
         outline.notes.append(
             f"{len(sheets) - MAX_SHEETS} more sheets are left out here."
         )
+    names = book.root.findall("definedNames/definedName")
+    if names:
+        outline.heading("Names")
+    for one in names[:MAX_NAMES]:
+        mark = "hidden" if one.get("hidden") in ("1", "true") else ""
+        outline.text((f"{one.get('name', '')} = {one.text or ''}", mark))
 
 
 def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
@@ -248,21 +400,13 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
     if len(used) > MAX_COLUMNS or left_out:
         note = f"{left_out} more rows and {len(used) - len(columns)} more columns are left out here."
         outline.text((note, "note"))
-    if not rows:
+    marks = {
+        one: "hidden" for listed in hidden_columns for one in columns if one in listed
+    }
+    if rows:
+        outline.sheet(rows, columns, marks)
+    else:
         outline.text(("It is empty.", "note"))
-        return
-    nothing: Cell = ([], "")
-    heads = []
-    for column in columns:
-        is_hidden = any(column in listed for listed in hidden_columns)
-        heads.append((column_name(column), "hidden" if is_hidden else ""))
-    outline.table(
-        [
-            (name, mark, [cells.get(column, nothing) for column in columns])
-            for name, mark, cells in rows
-        ],
-        heads,
-    )
 
 
 def _value(cell: Element, book: _Book) -> str:
@@ -312,13 +456,19 @@ def _column(reference: str, otherwise: int) -> int:
     return number or otherwise
 
 
-# --- Both ----------------------------------------------------------------------------
+# --- All of them ----------------------------------------------------------------------
+
+_READERS: dict[str, Callable[[Package, Outline], None]] = {
+    "docx": read_word,
+    "xlsx": read_workbook,
+    "pptx": read_slides,
+    "odf": read_opendocument,
+}
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
     """Return the outline of an Office file of this kind. Raises Refused."""
     package = Package(content)
     outline = Outline(package.notes())
-    reader = read_word if kind == "docx" else read_workbook
-    reader(package, outline)
+    _READERS[kind](package, outline)
     return outline.found()

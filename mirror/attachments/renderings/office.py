@@ -70,6 +70,24 @@ class Outline:
         """Add a table of which only the text in its cells is known."""
         self.table([("", "", [(runs, "") for runs in row]) for row in rows])
 
+    def sheet(
+        self,
+        rows: Iterable[tuple[str, str, Mapping[int, Cell]]],
+        columns: Sequence[int],
+        marks: Mapping[int, str],
+    ) -> None:
+        """Add a table of a sheet: its cells, and the marks of its columns, are known by
+        the columns' numbers.
+        """
+        nothing: Cell = ([], "")
+        self.table(
+            [
+                (name, mark, [cells.get(one, nothing) for one in columns])
+                for name, mark, cells in rows
+            ],
+            [(column_name(one), marks.get(one, "")) for one in columns],
+        )
+
     def _cut(self, text: str) -> str:
         kept = text[: self._text]
         self._text -= len(kept)
