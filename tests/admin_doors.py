@@ -395,7 +395,7 @@ ALERT_DOORS = {
         "desk",
         ADMIN,
         sure=True,
-        fields=lambda w: {"events": ["email.held"]},
+        fields=lambda w: {"events": ["email.held"], "do": "add"},
         needs="destination",
     ),
     "remove-route": Button(

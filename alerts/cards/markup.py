@@ -58,12 +58,18 @@ class Card:
         """Whether the card asks for a decision."""
         return self.tone in OPEN_TONES
 
+    @property
+    def headline(self) -> str:
+        """The first line of the description."""
+        return self.description.partition("\n")[0]
+
 
 class Markup:
     """How a channel writes text. What others wrote passes through `literal` or `plain`,
     and is cut to `limit`.
 
-    As it is here it has no markup at all.
+    As it is here it has no markup at all: for samples on our own pages, which escape
+    for themselves.
     """
 
     def literal(self, text: str, limit: int = MAX_SHORT) -> str:

@@ -262,6 +262,7 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     started = triggered_by(message.trigger)
     shown = without_addresses(started) if minimal else started
     fields.text("Triggered by", shown, MAX_SHORT)
+    # A sample was never held.
     if is_open and message.held_at is not None:
         fields.moment("Held", message.held_at)
         if message.expires_at:

@@ -171,7 +171,7 @@ def plan(entry: Entry) -> None:
     there = list(Destination.objects.for_planning(at=entry.at))
     if not there:
         return
-    act = _act_of(entry)
+    [act] = read_acts([entry])
     if act.message is None and not act.about:
         return
     asking = [
@@ -228,16 +228,34 @@ def plan(entry: Entry) -> None:
             tasks.drain.apply_async_on_commit((",".join(keys),), countdown=pause)
 
 
-def _act_of(entry: Entry) -> Act:
-    """Return what an entry is about, which was read `with_details`."""
-    if entry.message:
-        message = Message.objects.filter(public_id=entry.message).first()
-        return Act(entry, message, "", message.mailbox_id if message else None)
+def read_acts(entries: Collection[Entry]) -> list[Act]:
+    """Return what these entries are about, which were read `with_details`."""
+    messages = Message.objects.filter(
+        public_id__in=[entry.message for entry in entries if entry.message]
+    )
+    by_id = {
+        one.public_id: one
+        for one in messages.only("public_id", "trigger", "mailbox", "subject")
+    }
     # What is about no message names its mailbox in its details, if it has one.
-    mailbox = Mailbox.objects.filter(
-        connection=entry.connection, address=entry.details.get("mailbox")
-    ).first()
-    return Act(entry, None, about_key(entry), mailbox.pk if mailbox else None)
+    named = [
+        one.details["mailbox"]
+        for one in entries
+        if not one.message and "mailbox" in one.details
+    ]
+    mailboxes = Mailbox.objects.filter(address__in=named)
+    by_address = {(one.connection_id, one.address): one.pk for one in mailboxes}
+    acts = []
+    for entry in entries:
+        if entry.message:
+            message = by_id.get(entry.message)
+            mailbox = message.mailbox_id if message else None
+            acts.append(Act(entry, message, "", mailbox))
+        else:
+            address = entry.details.get("mailbox", "")
+            mailbox = by_address.get((entry.connection or 0, address))
+            acts.append(Act(entry, None, about_key(entry), mailbox))
+    return acts
 
 
 def asks(route: Route, act: Act) -> bool:

@@ -14,23 +14,34 @@ from alerts.models import Destination, Route
 from common.actors import Actor
 from mirror.models import Connection, Mailbox
 
-_TO_PEOPLE: Mapping[str, str] = {
+TO_PEOPLE: Mapping[str, str] = {
     Destination.Privacy.MINIMAL: "Only that there is a message. No subject; addresses are masked.",
     Destination.Privacy.HEADERS: "Subject, addresses, who started it, and findings. Never the text.",
     Destination.Privacy.FULL: "The same, and the beginning of the text. For channels where everybody may read it.",
 }
-_TO_PROGRAMS: Mapping[str, str] = {
+TO_PROGRAMS: Mapping[str, str] = {
     Destination.Privacy.MINIMAL: "Which message, and its outcome: no subject, addresses masked, no names.",
     Destination.Privacy.HEADERS: "Subject, addresses, who decided and why, the sender's metadata. Never the text.",
     Destination.Privacy.FULL: "The same, and the text. For programs that may have all mail.",
 }
 
+_PEOPLE_IN_SHORT: Mapping[str, str] = {
+    Destination.Privacy.MINIMAL: "Only that there is a message; addresses are masked",
+    Destination.Privacy.HEADERS: "Subject, addresses and trigger, never the text",
+    Destination.Privacy.FULL: "Subject, addresses, trigger, and the beginning of the text",
+}
+_PROGRAMS_IN_SHORT: Mapping[str, str] = {
+    Destination.Privacy.MINIMAL: "Which message, and its outcome; addresses are masked",
+    Destination.Privacy.HEADERS: "Subject, addresses, decision and metadata, never the text",
+    Destination.Privacy.FULL: "Subject, addresses, decision, metadata, and the text",
+}
 
-def privacy_notes(kind: str) -> Mapping[str, str]:
-    """Return what a destination of this kind shows or receives of a message at each
-    level of privacy, the most discreet first.
-    """
-    return _TO_PEOPLE if channel_of(kind).posts_cards else _TO_PROGRAMS
+
+def privacy_summary(destination: Destination) -> str:
+    """Return in a few words what this destination shows or receives of a message."""
+    if channel_of(destination.kind).posts_cards:
+        return _PEOPLE_IN_SHORT[destination.privacy]
+    return _PROGRAMS_IN_SHORT[destination.privacy]
 
 
 def describe(destination: Destination) -> str:

@@ -19,18 +19,21 @@ from django.views.decorators.http import (
 )
 
 from alerts.channels import all_channels, channel_of
+from alerts.deliveries.planning import Act, asks, read_acts
 from alerts.destinations import commands
 from alerts.destinations.forms import DestinationForm, RouteForm
+from alerts.destinations.samples import event_samples, privacy_samples
 from alerts.destinations.wording import (
     destination_status,
     event_words,
     hidden_routes,
-    privacy_notes,
+    privacy_summary,
     sentence,
 )
 from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
-from alerts.ledger_events import EVENTS
-from alerts.models import Delivery, Destination
+from alerts.ledger_events import EVENTS, actions_of, events_named
+from alerts.models import Delivery, Destination, Route
+from audit.models import Entry
 from common.pages import (
     DeskRequest,
     first_or_404,
@@ -39,6 +42,8 @@ from common.pages import (
 )
 from mirror.models import Connection, Mailbox
 from people.sign_in.reauthentication import reauthenticated
+
+MAX_ACTS = 100
 
 
 def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -183,7 +188,9 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 @reauthenticated
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Add a route."""
+    """Add a route, after a preview of its cards and of the newest acts that it would
+    have delivered.
+    """
     destination = find_destination(destination_id)
     connections = Connection.objects.filter(removed_at=None).order_by("name")
     mailboxes = Mailbox.objects.filter(connection__removed_at=None)
@@ -200,24 +207,42 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
         scopes=scopes,
         initial={"events": ["email.held"], "place": ""},
     )
-    if form.is_bound and form.is_valid():
-        try:
-            commands.add_route(
-                destination_id=destination_id,
-                events=form.cleaned_data["events"],
-                actor=request.actor,
-                **form.chosen_place(),
-            )
-        except NotChanged as error:
-            form.add_error("events", error.sentence)
-        else:
-            notice = f"The route to {destination} is added."
-            return redirect_with_notice(
-                request, notice, "destination", destination_id=destination_id
-            )
-    context = {"destination": destination, "events": EVENTS, "form": form}
-    return render(
-        request, "alerts/route.html", context, status=422 if form.errors else 200
+    if not form.is_bound or not form.is_valid():
+        return _route_page(request, destination, form)
+    events = form.cleaned_data["events"]
+    place = form.chosen_place()
+    if request.POST.get("do") != "add":
+        acts = newest_acts()
+        route = Route(
+            destination=destination,
+            actions=actions_of(events),
+            connection_id=place.get("connection"),
+            mailbox_id=place.get("mailbox"),
+        )
+        # For the samples: the route's own connection, or the first that there is.
+        of_mailbox = route.mailbox.connection_id if route.mailbox else None
+        connection = of_mailbox or route.connection_id
+        if connection is None:
+            connection = connections.values_list("pk", flat=True).first()
+        return _route_page(
+            request,
+            destination,
+            form,
+            samples=event_samples(events_named(events), destination, connection),
+            looked_at=len(acts),
+            acts=[act for act in acts if asks(route, act)],
+            is_previewed=True,
+        )
+    try:
+        commands.add_route(
+            destination_id=destination_id, events=events, actor=request.actor, **place
+        )
+    except NotChanged as error:
+        form.add_error("events", error.sentence)
+        return _route_page(request, destination, form)
+    notice = f"The route to {destination} is added."
+    return redirect_with_notice(
+        request, notice, "destination", destination_id=destination_id
     )
 
 
@@ -232,6 +257,30 @@ def remove_route(
     )
     return redirect_with_notice(
         request, "The route is removed.", "destination", destination_id=destination_id
+    )
+
+
+def newest_acts() -> list[Act]:
+    """Return the newest acts that are events."""
+    named = [action for event in EVENTS for action in event.actions]
+    entries = (
+        Entry.objects.filter(action__in=named).with_details().newest_first()[:MAX_ACTS]
+    )
+    return read_acts(entries)
+
+
+def _route_page(
+    request: DeskRequest, destination: Destination, form: RouteForm, **more: Any
+) -> HttpResponse:
+    context = {
+        "destination": destination,
+        "channel": channel_of(destination.kind),
+        "events": EVENTS,
+        "form": form,
+        **more,
+    }
+    return render(
+        request, "alerts/route.html", context, status=422 if form.errors else 200
     )
 
 
@@ -275,7 +324,7 @@ def _page(
         "may_manage": True,
         "kinds": all_channels().values(),
         "error": error,
-        "levels": privacy_notes(form.channel.kind),
+        "levels": privacy_samples(form.channel.kind),
         "events": EVENTS,
         "next": _next(request),
     }
@@ -302,7 +351,7 @@ def _list(
             "channel": channel,
             "address": channel.address(destination),
             "status": destination_status(destination, timezone.now()),
-            "shows": privacy_notes(destination.kind)[destination.privacy],
+            "shows": privacy_summary(destination),
             "routes": [event_words(route, hidden=hidden) for route in routes],
             "error": failed[1] if failed[0] == destination.pk else "",
         }

@@ -1,4 +1,4 @@
-"""Alert pages: destinations of every kind, routes, and the log of
+"""Alert pages: destinations of every kind, routes with their preview, and the log of
 deliveries.
 """
 
@@ -155,16 +155,22 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
     ]
 
 
-def test_route_is_added_once_and_removed(signed_in, admin, connection):
+def test_route_is_previewed_added_and_removed(signed_in, admin, connection):
     destination = make_destination(name="#reviews", kind="discord_webhook", url=HOOK)
+    make_message(connection, subject="A first message")
+    make_message(make_connection("other"), subject="Of others")
     client = signed_in(admin)
     path = f"/alerts/{destination.pk}/routes/add/"
     fields = {"events": ["email.held"], "place": f"connection-{connection.pk}"}
-    client.post(path, fields)
+    page = client.post(path, {**fields, "do": "preview"}).text
+    assert "A first message" in page
+    assert "Of others" not in page
+    assert not Route.objects.exists()
+    client.post(path, {**fields, "do": "add"})
     route = Route.objects.get()
     assert route.actions == ["message.held"]
     assert route.connection == connection
-    assert client.post(path, fields).status_code == 422
+    assert client.post(path, {**fields, "do": "add"}).status_code == 422
     client.post(f"/alerts/{destination.pk}/routes/{route.pk}/remove/")
     assert not Route.objects.exists()
 
