@@ -34,6 +34,7 @@ from approvals.risk_rules.weighing import (
 from common.actors import Actor, Role
 from common.pages import (
     DeskRequest,
+    MultilineField,
     SentenceForm,
     choices_by_pk,
     first_or_404,
@@ -50,7 +51,7 @@ from people.sign_in.reauthentication import (
     reauthenticated,
 )
 from risk.findings import level_of
-from risk.own_words import MAX_TYPED, PLACES, places_in_words, read_phrase
+from risk.own_words import MAX_TYPED, PLACES, SearchedText, places_in_words, read_phrase
 from risk.rules import RULES, Rule
 
 _RULE_POINTS = "Give it 0 to 100 points, in whole numbers."
@@ -195,11 +196,13 @@ def _answer(
     )
 
 
+# Characters of a text on which a word is tested.
+MAX_SAMPLE = 20_000
 _ALL = "all"
 
 
 class WordForm(SentenceForm):
-    """A word as it is typed, and where it is looked for."""
+    """A word as it is typed, where it is looked for, and a text to test it on."""
 
     text = forms.CharField(
         max_length=MAX_TYPED,
@@ -219,6 +222,13 @@ class WordForm(SentenceForm):
     )
     mailbox = forms.ChoiceField(
         error_messages=same_error("Choose one of the mailboxes in the list.")
+    )
+    sample = MultilineField(
+        required=False,
+        max_length=MAX_SAMPLE,
+        error_messages={
+            "max_length": f"Keep the text to test under {MAX_SAMPLE:,} characters."
+        },
     )
     # What the page before showed the effect of, as WantedWord writes it.
     previewed = forms.CharField(required=False, max_length=1000)
@@ -358,9 +368,12 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
     # Only what was previewed is saved.
     is_previewed = form.cleaned_data["previewed"] == str(wanted)
     if request.POST.get("act") != "save" or not is_previewed:
+        sample = form.cleaned_data["sample"]
         preview = {
             "word": wanted,
             "level": level_of(wanted.points),
+            "has_sample": bool(sample),
+            "is_in_sample": bool(SearchedText(sample).find(wanted.phrase)),
             "rehearsal": rehearse_word(wanted=wanted, actor=request.actor),
         }
         return _page(request, word, form=form, preview=preview)

@@ -1,5 +1,5 @@
-"""Find: every page, mailbox, saved view and person that a person may see, found by
-words.
+"""Find: every page, mailbox, saved view, person and act elsewhere that a person may
+use, found by words.
 
 It only lists addresses. Acts of an open message are buttons of its own page.
 """
@@ -13,7 +13,9 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from alerts.destinations.commands import may_manage
 from approvals.models import SavedView
+from approvals.queue.filters import TABS
 from approvals.reports import may_read_reports
 from common.actors import Actor, Role
 from common.pages import DeskRequest
@@ -139,6 +141,32 @@ PAGES: list[Place] = [
     ("Your second factors", "factors", "app passkey recovery codes 2fa", _everybody),
     ("Your Discord account", "own-discord", "link", _everybody),
 ]
+ACTS: tuple[Place, ...] = (
+    (
+        "Pull the kill switch",
+        "stop",
+        "stop everything emergency",
+        lambda actor: actor.has(Role.REVIEWER) or actor.has(Role.ADMIN),
+    ),
+    ("Add a connection", "add-connection", "new multimail gateway", _is_admin_of_all),
+    ("Add a mailbox", "add-mailbox", "new create", _looks_after_accounts),
+    ("Invite somebody", "invite", "new person user people", _is_admin),
+    (
+        "Add an alert destination",
+        "add-destination",
+        "new discord slack webhook",
+        may_manage,
+    ),
+    ("Export history", "export", "download csv audit entries", _looks_after_people),
+    ("Compare the ledger with a checkpoint", "ledger-state", "verify head", _everybody),
+    (
+        "Add a group to the policy",
+        "add-policy-group",
+        "new approvers rules",
+        _is_admin_of_all,
+    ),
+    ("Change your password", "own-password", "", _everybody),
+)
 
 
 def entries_for(actor: Actor) -> Iterator[Entry]:
@@ -147,6 +175,12 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
         if may(actor):
             yield Entry(label, "Pages", reverse(name), more)
     queue = reverse("queue")
+    for tab, label in TABS.items():
+        if tab != "waiting":
+            yield Entry(f"Queue: {label}", "Pages", f"{queue}?tab={tab}")
+    for label, name, more, may in ACTS:
+        if may(actor):
+            yield Entry(label, "Actions", reverse(name), more)
     mailboxes = Mailbox.objects.visible_to(actor).filter(connection__removed_at=None)
     for box in mailboxes.active()[:MOST]:
         yield Entry(

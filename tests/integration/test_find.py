@@ -12,9 +12,13 @@ from django.urls import reverse
 
 from approvals.models import SavedView
 from common.actors import Role, Scope
-from dashboard.frame.find import PAGES, entries_for
+from dashboard.frame.find import ACTS, PAGES, entries_for
 from tests.doors import DOORS
 from tests.factories import make_connection, make_person
+
+# Acts elsewhere lead to a page that others may see too; these are what the page then
+# offers.
+OFFERED_BY = {"Pull the kill switch": "pull-switch"}
 
 
 def labels(client, query=""):
@@ -44,15 +48,15 @@ def may_pass(name, actor):
 
 
 @pytest.mark.parametrize("role", [None, *Role])
-def test_every_page_is_listed_for_whoever_may_use_it_and_for_nobody_else(
+def test_every_page_and_act_is_listed_for_whoever_may_use_it_and_for_nobody_else(
     reviewer, mailbox, role
 ):
     actor = reviewer.actor(surface="web")
     for reach in ({}, {"connection": 1}, {"mailbox": mailbox.pk}):
         actor = replace(actor, scopes=(Scope(role, **reach),) if role else ())
         listed = {entry.label for entry in entries_for(actor)}
-        for label, name, *_ in PAGES:
-            may = may_pass(name, actor)
+        for label, name, *_ in (*PAGES, *ACTS):
+            may = may_pass(OFFERED_BY.get(label, name), actor)
             assert (label in listed) == may, (label, reach)
 
 

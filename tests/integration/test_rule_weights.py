@@ -267,8 +267,9 @@ def test_preview_rehearses_the_last_30_days_and_save_stores(
         make_message(connection, markdown="A project, then a tulip."),
     )
     client = signed_in(admin)
-    answer = client.post(ADD, typed())
+    answer = client.post(ADD, typed(sample="Our PROJECT\u200b tulip, at last"))
     page = words_of(answer)
+    assert "Found in your text." in page
     assert "3 messages of 4 would have had this finding." in page
     assert not OwnWord.objects.exists()
     shown = str(answer.context["preview"]["word"])
